@@ -1,0 +1,18 @@
+"""One thin module per DVC stage, named after it: read params, call wsss_mm, write the outs."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from wsss_mm.errors import InputError
+from wsss_mm.settings import Params, load_params
+
+
+def run_stage(stage: Callable[[Params], None]) -> None:
+    """Run a stage on params.yaml; an input error becomes one line on stderr and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        stage(load_params())
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

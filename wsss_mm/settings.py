@@ -1,0 +1,168 @@
+"""params.yaml as typed, frozen settings: every knob a user turns, checked as a whole before anything runs.
+
+params.yaml holds the values and dvc.yaml names the section each stage depends on; this module only gives them types, ranges and
+meaning. No default is repeated here, so that params.yaml stays the one place to look.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsss_mm.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhantomSettings(Section):
+    """The generated cohort (see `wsss_mm.slides.phantom`)."""
+
+    slides: dict[Literal["train", "valid", "test"], Count]
+    size: Annotated[int, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+
+
+class CohortSettings(Section):
+    """Where slides or labelled patches come from."""
+
+    name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
+    source: Path  # folder of patches, table of slides, or the generator's own code
+    vocabulary: str  # a name in wsss_mm.patches.vocabulary.VOCABULARIES
+    phantom: PhantomSettings
+
+
+class PatchSettings(Section):
+    """How slides are cut, and which patch counts as labelled with a class."""
+
+    mpp: Positive  # um/px
+    size: Annotated[int, Field(ge=32)]  # px
+    min_tissue: Share  # patches with less tissue are left out
+    min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
+    valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
+
+
+class ClassifierSettings(Section):
+    """Training of the multi-label patch classifier (METHOD.md section 2)."""
+
+    width: Positive
+    weights: Path | None  # ImageNet weights, width 1 only
+    attention: Literal["off", "published"]
+    dropout: Share
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    momentum: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    poly_power: Positive
+    scale_jitter: tuple[Positive, Positive]
+    color_jitter: Annotated[float, Field(ge=0)]
+
+
+class PseudoLabelSettings(Section):
+    """Grad-CAM++, background and voting (METHOD.md section 3)."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    eps: Annotated[float, Field(ge=0)]
+    background: bool  # white pixels become ignore
+    background_grey: Annotated[int, Field(ge=0, le=255)]
+    background_min_area: Annotated[int, Field(ge=0)]  # px
+    flips: bool  # average the CAMs of a patch and its mirror images
+
+
+class SegmenterSettings(Section):
+    """Training of the PSPNet (METHOD.md section 4)."""
+
+    width: Positive
+    init: Literal["classifier", "weights", "none"]  # what the backbone starts from
+    weights: Path | None
+    loss: Literal["onss", "onss_margin", "ce"]
+    iterations: Count
+    batch_size: Count
+    crop: Annotated[int, Field(ge=32)]  # px
+    lr: Positive
+    momentum: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    poly_power: Positive
+    auxiliary_weight: Annotated[float, Field(ge=0)]
+    val_interval: Count  # iterations
+
+
+class EvaluateSettings(Section):
+    """Test-time augmentation and gating (METHOD.md section 5)."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    flip: bool
+    gate_threshold: Share  # classes the classifier rates below are suppressed in the gated figures
+
+
+class SlideSettings(Section):
+    """Whole-slide segmentation (METHOD.md section 6)."""
+
+    splits: tuple[Literal["train", "valid", "test"], ...]
+    window: Annotated[int, Field(ge=32)]  # px at the cohort's mpp
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Count
+    background_grey: Annotated[int, Field(ge=0, le=255)]
+    min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
+
+
+class GateSettings(Section):
+    """Thresholds of the gates (see `wsss_mm.gates`)."""
+
+    patches: dict[str, float]
+    classifier: dict[str, float]
+    pseudo_labels: dict[str, float]
+    segmenter: dict[str, float]
+    slides: dict[str, float]
+
+
+class RegisterSettings(Section):
+    """Where the segmenter is registered."""
+
+    model_name: str
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    threads: Annotated[int, Field(ge=0)]  # CPU threads of torch, 0 for all cores
+    workers: Annotated[int, Field(ge=0)]  # data-loader processes
+    cohort: CohortSettings
+    patches: PatchSettings
+    classifier: ClassifierSettings
+    pseudo_labels: PseudoLabelSettings
+    segmenter: SegmenterSettings
+    evaluate: EvaluateSettings
+    slides: SlideSettings
+    gates: GateSettings
+    register_: RegisterSettings = Field(alias="register")
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or a value is wrong; the message names each key.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run from the project's root, or restore it with git checkout") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise InputError(f"{path}: {wrong}") from None
