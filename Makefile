@@ -1,0 +1,40 @@
+# `make repro` runs the line, `make test` the tests; both set up what they need first.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export GX_ANALYTICS_ENABLED := false
+
+STAMP := .venv/.installed
+HOST ?= 127.0.0.1
+PORT ?= 5000
+
+.PHONY: help setup repro test lint format ui upper-bound lock
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## create .venv and install the locked versions
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup.sh
+	@bash scripts/setup.sh
+
+repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
+	@dvc repro
+
+test: $(STAMP)  ## run the tests, in parallel
+	@python -m pytest -n 2 --dist loadgroup
+
+lint: $(STAMP)  ## ruff check and format check
+	@ruff check . && ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	@ruff check --fix . && ruff format .
+
+ui: $(STAMP)  ## MLflow UI on loopback: http://127.0.0.1:5000
+	@mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host $(HOST) --port $(PORT)
+
+upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
+	@python -m pipelines.upper_bound
+
+lock: $(STAMP)  ## resolve requirements.in into requirements.lock for all supported Pythons
+	@bash scripts/lock.sh

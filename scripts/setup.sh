@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Create .venv with exactly the versions of requirements.lock, and the package itself in editable form.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
+    echo "setup: Python 3.10 or newer is needed; name one with: make PYTHON=/path/to/python3" >&2
+    exit 2
+}
+
+# Debian and Ubuntu ship venv apart from Python, and DVC needs git.
+missing=()
+"$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v git >/dev/null || missing+=(git)
+if ((${#missing[@]})); then
+    if [[ $(id -u) == 0 ]]; then root=(); else root=(sudo -n); fi
+    if ! { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq "${missing[@]}"; } >/dev/null 2>&1; then
+        echo "setup: missing ${missing[*]}; install with: sudo apt-get install ${missing[*]}" >&2
+        exit 2
+    fi
+fi
+
+if [[ ! -x .venv/bin/python ]]; then
+    echo "setup: creating .venv with $("$python" --version)"
+    rm -rf .venv
+    "$python" -m venv .venv
+fi
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+
+# torch first and with its dependencies: each platform's build has its own (CUDA libraries or none).
+# The rest without: the lock is complete, and it holds the headless OpenCV where mmcv asks for the one with windows.
+echo "setup: installing the locked packages into .venv (2 minutes, once)"
+pip install "$(grep '^torch==' requirements.lock)"
+pip install --no-deps -r requirements.lock
+pip install --no-deps --no-build-isolation -e .
+touch .venv/.installed

@@ -1,0 +1,1 @@
+"""The `wsss-mm` command: one module per sub-command, heavy imports inside the handlers."""

@@ -1,0 +1,104 @@
+"""`wsss-mm doctor`: is this machine and checkout fit to run the line?"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+
+_PACKAGES = (
+    "torch",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "mlflow",
+    "dvc",
+    "great-expectations",
+    "openslide-python",
+)
+_FREE_GIB = 5
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check the installation, the checkout and params.yaml",
+        description="Check the installation, the checkout and params.yaml; exit code 1 when something is wrong.",
+    )
+    parser.set_defaults(handler=_handle)
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _packages() -> str:
+    return ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+
+
+def _openslide() -> str:
+    import openslide
+
+    return f"library {openslide.__library_version__}"
+
+
+def _accelerator() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    return "none: training uses the CPU, narrow networks only"
+
+
+def _params() -> str:
+    from wsss_mm.settings import load_params
+
+    params = load_params()
+    if not params.cohort.source.exists():
+        raise InputError(f"cohort.source {params.cohort.source} does not exist; set it with `wsss-mm profile`")
+    return f"cohort {params.cohort.name} from {params.cohort.source}"
+
+
+def _checkout() -> str:
+    if not Path("dvc.yaml").is_file():
+        raise InputError("no dvc.yaml here; run from the project's root")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if commit.returncode:
+        raise InputError("no git commit here; DVC and the lineage of runs need one: git init, git commit")
+    return f"commit {commit.stdout.strip()}"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(".").free / 2**30
+    if free < _FREE_GIB:
+        raise InputError(f"{free:.1f} GiB free; the default line needs about {_FREE_GIB}")
+    return f"{free:.0f} GiB free"
+
+
+def _handle(arguments: argparse.Namespace) -> int:
+    checks: dict[str, Callable[[], str]] = {
+        "python": _python,
+        "packages": _packages,
+        "openslide": _openslide,
+        "accelerator": _accelerator,
+        "checkout": _checkout,
+        "params.yaml": _params,
+        "disk": _disk,
+    }
+    failed = 0
+    for name, check in checks.items():
+        try:
+            status, finding = "ok", check()
+        except (InputError, ImportError, OSError, metadata.PackageNotFoundError) as error:
+            status, finding = "FAIL", str(error)
+            failed += 1
+        sys.stdout.write(f"{status:4}  {name:12} {finding}\n")
+    return 1 if failed else 0

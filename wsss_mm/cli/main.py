@@ -1,0 +1,51 @@
+"""Entry point of `wsss-mm`: parse, dispatch, and turn input errors into one line."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from wsss_mm import __version__
+from wsss_mm.cli import doctor, models, profile, segment, weights
+from wsss_mm.errors import InputError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="wsss-mm",
+        description="Weakly supervised tissue segmentation of H&E whole-slide images.",
+        epilog="The line itself is run by `make repro` or `dvc repro`.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (segment, profile, models, weights, doctor):
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 on success, 1 when part of the work failed, 2 for wrong input.
+    """
+    arguments = build_parser().parse_args(argv)
+    if arguments.quiet:
+        os.environ["TQDM_DISABLE"] = "1"
+    level = logging.WARNING if arguments.quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        return arguments.handler(arguments) or 0
+    except (InputError, OSError) as error:
+        if arguments.debug:
+            raise
+        sys.stderr.write(f"wsss-mm: error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
