@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Write JSON atomically, keys sorted, floats rounded to six decimals: equal content gives equal bytes."""
+    """Write JSON atomically; sorted keys, six decimals, NaN as null: equal content gives equal bytes."""
     write_text(path, json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -62,7 +63,7 @@ def _rounded(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_rounded(value) for value in content]
     if isinstance(content, float):
-        return None if content != content else round(content, 6)
+        return None if math.isnan(content) else round(content, 6)
     if hasattr(content, "item"):
         return _rounded(content.item())
     return content

@@ -1,7 +1,7 @@
 """params.yaml as typed, frozen settings: every knob a user turns, checked as a whole before anything runs.
 
-params.yaml holds the values and dvc.yaml names the section each stage depends on; this module only gives them types, ranges and
-meaning. No default is repeated here, so that params.yaml stays the one place to look.
+params.yaml holds the values and dvc.yaml names the section each stage depends on; this module only gives them types,
+ranges and meaning. No default is repeated here, so that params.yaml stays the one place to look.
 """
 
 from pathlib import Path

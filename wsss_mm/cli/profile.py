@@ -1,16 +1,18 @@
 """`wsss-mm profile`: write params.yaml for a cohort or a scale."""
 
 import argparse
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_text
+from wsss_mm.files import atomic_path
 from wsss_mm.settings import load_params
 
 _PROFILES = resources.files("wsss_mm") / "profiles"
 _BASE = "phantom"
+_NULL = "tag:yaml.org,2002:null"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -40,6 +42,7 @@ def render_profile(name: str, source: Path | None = None) -> str:
 
     yaml = YAML()
     yaml.width = 120
+    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(_NULL, "null"))
     content = yaml.load((_PROFILES / f"{_BASE}.yaml").read_text(encoding="utf-8"))
     if name != _BASE:
         _merge(content, yaml.load((_PROFILES / f"{name}.yaml").read_text(encoding="utf-8")))
@@ -61,9 +64,10 @@ def _merge(base: Any, overlay: Any) -> None:
 
 
 def _handle(arguments: argparse.Namespace) -> None:
-    if arguments.source is not None and not arguments.source.exists():
-        raise InputError(f"{arguments.source}: not found; give --source an existing folder or table")
-    write_text(arguments.params, render_profile(arguments.name, arguments.source))
-    params = load_params(arguments.params)
-    print(f"{arguments.params}: profile {arguments.name}, source {params.cohort.source}")
-    print("See what changed with `dvc params diff`, then run `make repro`.")
+    with atomic_path(arguments.params) as temporary:
+        temporary.write_text(render_profile(arguments.name, arguments.source), encoding="utf-8")
+        source = load_params(temporary).cohort.source
+        if not source.exists():
+            raise InputError(f"{source}: not found; name the folder of patches or table of slides with --source")
+    sys.stdout.write(f"{arguments.params}: profile {arguments.name}, source {source}\n")
+    sys.stdout.write("See what changed with `dvc params diff`, then run `make repro`.\n")

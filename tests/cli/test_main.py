@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import pytest
+
+from wsss_mm.cli.main import build_parser, main
+
+COMMANDS = ["segment", "profile", "models", "weights", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        build_parser().parse_args([command, "--help"])
+    assert exit_.value.code == 0
+    assert "usage: wsss-mm" in capsys.readouterr().out
+
+
+def test_an_input_error_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert main(["profile", "slides", "--source", str(tmp_path / "none"), "--params", str(tmp_path / "p.yaml")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert str(tmp_path / "none") in captured.err
+    assert not (tmp_path / "p.yaml").exists()
+
+
+def test_the_command_line_imports_nothing_heavy():
+    heavy = {"torch", "mmengine", "mlflow", "great_expectations", "pandas"}
+    code = f"import sys, wsss_mm.cli.main; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
