@@ -113,14 +113,52 @@ class SlideSettings(Section):
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
 
 
+class PatchesGate(Section):
+    """What the manifest must show before a classifier is trained on it."""
+
+    min_patches_per_class: Annotated[int, Field(ge=0)]  # labelled training patches of every class
+    min_slides_per_split: Annotated[int, Field(ge=0)]
+    max_mpp_error: Share  # of patches.mpp
+
+
+class ClassifierGate(Section):
+    """What the classifier must show on the validation split before CAMs are made with it."""
+
+    min_mean_ap: Share
+
+
+class PseudoLabelsGate(Section):
+    """What the pseudo-labels must show before a segmenter is trained on them."""
+
+    min_coverage: Share  # of the pixels, mean over patches
+    min_patch_coverage: Share  # of the pixels of every patch
+    min_agreement: Share  # of the scales' votes, mean over patches
+    max_class_share: Share  # of the labelled pixels of the cohort
+
+
+class SegmenterGate(Section):
+    """What the segmenter must show on the test split before slides are segmented with it."""
+
+    min_miou: Share
+    min_class_iou: Share
+
+
+class SlidesGate(Section):
+    """How far the products of a segmented slide may disagree with each other."""
+
+    max_share_error: Share  # of shares from the label map, and of their sum from 1
+    max_area_error: Share  # of polygon areas from areas in the label map, relative
+    max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
+
+
 class GateSettings(Section):
     """Thresholds of the gates (see `wsss_mm.gates`)."""
 
-    patches: dict[str, float]
-    classifier: dict[str, float]
-    pseudo_labels: dict[str, float]
-    segmenter: dict[str, float]
-    slides: dict[str, float]
+    patches: PatchesGate
+    classifier: ClassifierGate
+    pseudo_labels: PseudoLabelsGate
+    segmenter: SegmenterGate
+    slides: SlidesGate
 
 
 class RegisterSettings(Section):
