@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from wsss_mm.evaluation import multilabel_metrics
+
+CODES = ["A", "B", "C"]
+
+
+@pytest.fixture
+def sample():
+    rng = np.random.default_rng(1)
+    truth = rng.random((40, 3)) < 0.4
+    return truth, np.clip(0.5 * truth + 0.6 * rng.random((40, 3)), 0, 1)
+
+
+def test_agrees_with_scikit_learn_macro_averages(sample):
+    truth, scores = sample
+    metrics = multilabel_metrics(truth, scores, CODES)
+    assert metrics["mean_ap"] == pytest.approx(sk.average_precision_score(truth, scores, average="macro"))
+    assert metrics["mean_auc"] == pytest.approx(sk.roc_auc_score(truth, scores, average="macro"))
+    assert metrics["mean_f1"] == pytest.approx(sk.f1_score(truth, scores >= 0.5, average="macro"))
+
+
+def test_average_precision_by_hand():
+    # Ranked: hit, miss, hit -> (1/1 + 2/3) / 2.
+    metrics = multilabel_metrics([[1], [0], [1]], [[0.9], [0.8], [0.7]], ["A"])
+    assert metrics["ap.A"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_class_nobody_has_is_undefined_and_out_of_the_means(sample):
+    truth, scores = sample
+    truth[:, 2] = False
+    metrics = multilabel_metrics(truth, scores, CODES)
+    assert metrics["ap.C"] is metrics["auc.C"] is metrics["f1.C"] is None
+    assert metrics["mean_ap"] == pytest.approx((metrics["ap.A"] + metrics["ap.B"]) / 2)
+
+
+def test_class_everybody_has_has_no_auc(sample):
+    truth, scores = sample
+    truth[:, 0] = True
+    metrics = multilabel_metrics(truth, scores, CODES)
+    assert metrics["auc.A"] is None
+    assert metrics["ap.A"] == pytest.approx(1)
+
+
+def test_nothing_defined_gives_no_means():
+    assert multilabel_metrics([[0], [0]], [[0.1], [0.2]], ["A"])["mean_ap"] is None
+
+
+@pytest.mark.parametrize("scores", [[[np.nan]], [[0.1, 0.2]]])
+def test_bad_scores_are_refused(scores):
+    with pytest.raises(ValueError, match="scores"):
+        multilabel_metrics([[1]], scores, ["A"])

@@ -1,0 +1,84 @@
+import pandas as pd
+import pytest
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import check_manifest, get_vocabulary, manifest_columns, read_manifest, write_manifest
+from wsss_mm.patches.manifest import FILE_NAME
+
+LUNG = get_vocabulary("lung")
+
+
+@pytest.fixture
+def frame():
+    rows = [
+        ("p2", "s2", "B", "test", 224, 0, "images/test/p2.png", "masks/test/p2.png"),
+        ("p1", "s1", "A", "train", 0, 0, "images/train/p1.png", None),
+    ]
+    frame = pd.DataFrame(rows, columns=["patch_id", "slide_id", "patient_id", "split", "x", "y", "path", "mask_path"])
+    return frame.assign(mpp=1.0, size=224, TE=[True, False], NEC=False, LYM=True, TAS=False, sha256="00", tissue=0.5)
+
+
+def test_round_trip_sorts_and_keeps_missing_masks_none(frame, tmp_path):
+    write_manifest(frame, tmp_path)
+    read = read_manifest(tmp_path, LUNG)
+    assert list(read.columns) == manifest_columns(LUNG.codes)
+    assert read["patch_id"].tolist() == ["p1", "p2"]
+    assert read["mask_path"].tolist() == [None, "masks/test/p2.png"]
+    assert read["TE"].tolist() == [False, True]
+    assert read["x"].tolist() == [0, 224]
+
+
+def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
+    first = write_manifest(frame, tmp_path / "a").read_bytes()
+    shuffled = frame.iloc[::-1][["sha256", *[c for c in frame.columns if c != "sha256"]]]
+    assert write_manifest(shuffled, tmp_path / "b").read_bytes() == first
+    assert write_manifest(read_manifest(tmp_path / "a", LUNG), tmp_path / "c").read_bytes() == first
+
+
+def test_missing_manifest_names_the_command(tmp_path):
+    with pytest.raises(InputError, match=r"manifest.parquet: not found; make it with: dvc repro patches"):
+        read_manifest(tmp_path, LUNG)
+
+
+def test_garbage_is_an_input_error(tmp_path):
+    (tmp_path / FILE_NAME).write_bytes(b"PAR1 but no more")
+    with pytest.raises(InputError, match="not a parquet file"):
+        read_manifest(tmp_path, LUNG)
+
+
+def test_manifest_of_another_vocabulary(frame, tmp_path):
+    write_manifest(frame, tmp_path)
+    with pytest.raises(InputError, match=r"column TUM, STR is missing \(vocabulary 'breast'\)"):
+        read_manifest(tmp_path, get_vocabulary("breast"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="sha256"), "column sha256 is missing"),
+        (lambda f: f.assign(XYZ=True), "'XYZ' is no class"),
+        (lambda f: f.assign(split="training"), "'training' is no split"),
+        (lambda f: f.assign(split=["train", None]), "empty value is no split"),
+        (lambda f: f.assign(patient_id="A"), "patient A is in test and train"),
+        (lambda f: f.assign(patch_id="p1"), "patch_id 'p1' appears twice"),
+        (lambda f: f.assign(path=["a.png", "a.png"]), "path 'a.png' appears twice"),
+        (lambda f: f.assign(slide_id=["s", ""]), "row 1: slide_id is empty"),
+        (lambda f: f.assign(TE=[1, 0]), "column TE holds int64, not bool"),
+        (lambda f: f.assign(size=[224, 0]), "patch p1: size is 0"),
+        (lambda f: f.assign(mpp=[float("nan"), 1]), "patch p2: mpp is nan"),
+        (lambda f: f.assign(tissue=[1.5, 1]), "patch p2: tissue is 1.5"),
+        (lambda f: f.assign(path=["../../etc/passwd", "a.png"]), "leads outside"),
+        (lambda f: f.assign(mask_path=["/etc/passwd", None]), "mask_path '/etc/passwd' leads outside"),
+        (lambda f: f.assign(path=["C:\\x.png", "a.png"]), "leads outside"),
+    ],
+)
+def test_each_fault_is_named(frame, change, message):
+    with pytest.raises(InputError, match=message) as caught:
+        check_manifest(change(frame), LUNG, "manifest.parquet")
+    assert str(caught.value).startswith("manifest.parquet: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_vocabulary_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"'liver'.*lung, breast, luad_normal"):
+        get_vocabulary("liver")

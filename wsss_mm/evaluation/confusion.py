@@ -1,0 +1,75 @@
+"""One confusion matrix over a split, and the segmentation metrics that follow from it (METHOD.md section 5)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from wsss_mm.patches.vocabulary import IGNORE
+
+
+def confusion_matrix(
+    truth: npt.ArrayLike, prediction: npt.ArrayLike, classes: int, ignore: int = IGNORE
+) -> npt.NDArray[np.int64]:
+    """Count pixels by true and predicted class.
+
+    Matrices of several images add up to that of all of them.
+
+    Args:
+        truth: integer array of any shape, values 0..classes-1 or `ignore`.
+        prediction: integer array of the same shape. Where the truth is not `ignore` it must be a class: a prediction
+            that abstains is no prediction. To leave such pixels out on purpose, set their truth to `ignore`.
+        classes: number of classes C.
+        ignore: pixels with this truth do not count.
+
+    Returns:
+        (C, C) int64, row = truth, column = prediction.
+
+    Raises:
+        ValueError: shapes differ, or a value is neither a class nor `ignore`.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
+    valid = truth != ignore
+    rows, columns = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
+    for name, values in (("truth", rows), ("prediction", columns)):
+        if values.size and not (values.min() >= 0 and values.max() < classes):
+            wrong = values[(values < 0) | (values >= classes)][0]
+            raise ValueError(f"{name} holds {wrong}, which is none of the {classes} classes")
+    return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
+
+
+def segmentation_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict[str, float | None]:
+    """Metrics of a confusion matrix.
+
+    A class without a pixel of truth is absent: its IoU and Dice are None and no part of any mean.
+
+    Args:
+        confusion: (C, C) counts, row = truth, column = prediction.
+        codes: the C class codes.
+
+    Returns:
+        `miou`, `mdice` (means over the classes present), `fw_iou` (IoU weighted by the share of true pixels),
+        `pixel_accuracy`, and per class `iou.<code>`, `dice.<code>`; all in 0..1, None where undefined.
+    """
+    confusion = np.asarray(confusion, dtype=np.float64)
+    if confusion.shape != (len(codes), len(codes)):
+        raise ValueError(f"confusion matrix of shape {confusion.shape} for {len(codes)} classes")
+    hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    present = true > 0
+    union = np.where(present, true + predicted - hits, 1)
+    iou = np.where(present, hits / union, np.nan)
+    dice = np.where(present, 2 * hits / np.where(present, true + predicted, 1), np.nan)
+    total = true.sum()
+    some = bool(present.any())
+    metrics: dict[str, float | None] = {
+        "miou": float(iou[present].mean()) if some else None,
+        "mdice": float(dice[present].mean()) if some else None,
+        "fw_iou": float((true[present] * iou[present]).sum() / total) if some else None,
+        "pixel_accuracy": float(hits.sum() / total) if some else None,
+    }
+    for index, code in enumerate(codes):
+        metrics[f"iou.{code}"] = float(iou[index]) if present[index] else None
+        metrics[f"dice.{code}"] = float(dice[index]) if present[index] else None
+    return metrics

@@ -1,0 +1,199 @@
+"""The manifest: one row a patch, what every later stage reads instead of listing folders."""
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path
+from wsss_mm.patches.vocabulary import VOCABULARIES, Vocabulary
+
+FILE_NAME = "manifest.parquet"
+SPLITS = ("train", "valid", "test")
+
+_TEXT, _INTEGER, _FLOAT = pa.string(), pa.int64(), pa.float64()
+_BEFORE_LABELS = {
+    "patch_id": _TEXT,
+    "slide_id": _TEXT,
+    "patient_id": _TEXT,
+    "split": _TEXT,
+    "x": _INTEGER,  # level-0 px of the top-left corner; -1 where the source does not say
+    "y": _INTEGER,
+    "mpp": _FLOAT,  # um/px
+    "size": _INTEGER,  # px, width and height
+    "path": _TEXT,  # relative to the manifest's folder, posix
+    "mask_path": _TEXT,  # likewise; None where there is no mask
+}
+_AFTER_LABELS = {
+    "sha256": _TEXT,  # of the image file
+    "tissue": _FLOAT,  # share of the patch that is tissue, 0..1
+}
+
+
+def get_vocabulary(name: str) -> Vocabulary:
+    """The vocabulary called `name`.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in VOCABULARIES:
+        raise InputError(
+            f"params.yaml: cohort.vocabulary: no vocabulary {name!r}; choose from {', '.join(VOCABULARIES)}"
+        )
+    return VOCABULARIES[name]
+
+
+def manifest_columns(codes: Iterable[str]) -> list[str]:
+    """Columns of a manifest in order; those of the class `codes` are bool, true where the class is in the label set."""
+    return [*_BEFORE_LABELS, *codes, *_AFTER_LABELS]
+
+
+def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Read and check `folder`/manifest.parquet.
+
+    Returns:
+        One row a patch, sorted by patch_id, columns as in `manifest_columns`; `mask_path` is None where there is none.
+
+    Raises:
+        InputError: there is no manifest, or `check_manifest` finds it wrong.
+    """
+    path = Path(folder) / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: not found; make it with: dvc repro patches")
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: not a parquet file ({_one_line(error)}); make it again: dvc repro -f patches"
+        ) from None
+    check_manifest(frame, vocabulary, str(path))
+    return _tidy(frame[manifest_columns(vocabulary.codes)])
+
+
+def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
+    """Write `folder`/manifest.parquet: equal rows, in any order, give equal bytes.
+
+    Every column that is not one of the schema is taken for a class and written as bool, in the frame's order.
+
+    Returns:
+        The path of the file.
+    """
+    codes = [name for name in frame.columns if name not in _BEFORE_LABELS and name not in _AFTER_LABELS]
+    types = {**_BEFORE_LABELS, **dict.fromkeys(codes, pa.bool_()), **_AFTER_LABELS}
+    schema = pa.schema(list(types.items()))
+    rows = _tidy(frame[manifest_columns(codes)])
+    columns = [pa.array(rows[name].to_numpy(), type=kind, from_pandas=True) for name, kind in types.items()]
+    path = Path(folder) / FILE_NAME
+    with atomic_path(path) as temporary:
+        # No pandas metadata: it names library versions, and the bytes shall depend on the rows alone.
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd", store_schema=False)
+    return path
+
+
+def check_manifest(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
+    """Check columns, ids, splits, label types and paths of a manifest.
+
+    Args:
+        frame: the manifest.
+        vocabulary: the classes its label columns must be.
+        where: what the messages name as the place of the fault, usually the file.
+
+    Raises:
+        InputError: the first fault, with its row and the remedy.
+    """
+    _check_columns(frame, vocabulary, where)
+    _check_ids(frame, where)
+    _check_values(frame, vocabulary, where)
+    check_splits(frame, where)
+    for column in ("path", "mask_path"):
+        values = frame.loc[frame[column].notna(), ["patch_id", column]]
+        for patch_id, value in values.itertuples(index=False):
+            if not _is_inside(value):
+                raise InputError(
+                    f"{where}: patch {patch_id}: {column} {value!r} leads outside its folder; make it relative"
+                )
+
+
+def check_splits(frame: pd.DataFrame, where: str) -> None:
+    """Check that a table's `split` values are known and that no `patient_id` is in two splits.
+
+    Raises:
+        InputError: naming the row's split or the patient.
+    """
+    unknown = sorted(set(frame["split"].dropna().astype(str)) - set(SPLITS))
+    if unknown or frame["split"].isna().any():
+        name = repr(unknown[0]) if unknown else "an empty value"
+        raise InputError(f"{where}: column split: {name} is no split; write one of {', '.join(SPLITS)}")
+    splits = frame.groupby("patient_id")["split"].unique()
+    shared = splits[splits.map(len) > 1]
+    if len(shared):
+        patient, where_in = shared.index[0], " and ".join(sorted(shared.iloc[0]))
+        raise InputError(
+            f"{where}: patient {patient} is in {where_in} ({len(shared)} such patients); "
+            "results would be too good: give all slides of a patient the same split"
+        )
+
+
+def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
+    expected = manifest_columns(vocabulary.codes)
+    missing = [name for name in expected if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{where}: column {', '.join(missing)} is missing (vocabulary {vocabulary.name!r}); "
+            "check cohort.vocabulary in params.yaml and make it again: dvc repro patches"
+        )
+    unknown = [name for name in frame.columns if name not in expected]
+    if unknown:
+        raise InputError(
+            f"{where}: column {unknown[0]!r} is no class of vocabulary {vocabulary.name!r} "
+            f"({', '.join(vocabulary.codes)}); remove it or change cohort.vocabulary in params.yaml"
+        )
+
+
+def _check_ids(frame: pd.DataFrame, where: str) -> None:
+    for column in ("patch_id", "slide_id", "patient_id", "path"):
+        empty = frame[column].isna() | (frame[column].astype(str) == "")
+        if empty.any():
+            raise InputError(f"{where}: row {int(np.argmax(empty.to_numpy()))}: {column} is empty; fill it in")
+    for column in ("patch_id", "path"):
+        twice = frame[column].duplicated()
+        if twice.any():
+            raise InputError(f"{where}: {column} {frame[column][twice].iloc[0]!r} appears twice; keep one of the rows")
+
+
+def _check_values(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
+    for code in vocabulary.codes:
+        if frame[code].dtype != bool:
+            raise InputError(
+                f"{where}: column {code} holds {frame[code].dtype}, not bool; write true or false in every row"
+            )
+    for column, low, high in (("mpp", 0.0, np.inf), ("size", 0, np.inf), ("tissue", -1e-9, 1 + 1e-9)):
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            raise InputError(
+                f"{where}: column {column} holds {frame[column].dtype}, not numbers; make it again: dvc repro patches"
+            )
+        wrong = ~((frame[column] > low) & (frame[column] <= high))
+        if wrong.any():
+            row = frame[wrong].iloc[0]
+            raise InputError(
+                f"{where}: patch {row['patch_id']}: {column} is {row[column]}; make it again: dvc repro patches"
+            )
+
+
+def _is_inside(value: str) -> bool:
+    path = PurePosixPath(value)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in value and ":" not in value
+
+
+def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.sort_values("patch_id", kind="stable", ignore_index=True)
+    masks = [value if isinstance(value, str) and value else None for value in frame["mask_path"]]
+    return frame.assign(mask_path=pd.Series(masks, dtype=object, index=frame.index))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
