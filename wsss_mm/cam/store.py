@@ -1,0 +1,144 @@
+"""Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from wsss_mm.cam.pseudo_label import PseudoLabeller
+from wsss_mm.errors import InputError
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.parquet"
+
+
+@dataclass(frozen=True)
+class LabelledPatch:
+    """A patch with its pseudo-label: `row` of the manifest, `image` (H, W, 3), `labels` (H, W), `agreement` 0..1."""
+
+    row: pd.Series
+    image: np.ndarray
+    labels: np.ndarray
+    agreement: float
+
+
+def label_patches(
+    labeller: PseudoLabeller, rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary, *, batch_size: int = 16
+) -> Iterator[LabelledPatch]:
+    """Label the patches of manifest rows, in their order, with a progress bar.
+
+    Args:
+        labeller: what makes the labels.
+        rows: rows of the patch manifest.
+        folder: where the rows' paths start.
+        vocabulary: the classes, whose columns are the label sets.
+        batch_size: patches a forward pass; patches of another size start a new batch.
+
+    Raises:
+        InputError: an image is missing or unreadable.
+    """
+    if rows.empty:
+        return
+    split = rows["split"].iloc[0]
+    with tqdm(total=len(rows), desc=f"pseudo-labels {split}", unit="patch") as bar:
+        for batch in _batches(rows, folder, batch_size):
+            images = np.stack([image for _, image in batch])
+            label_sets = np.array([[bool(row[code]) for code in vocabulary.codes] for row, _ in batch])
+            result = labeller(images, label_sets)
+            for (row, image), labels, agreement in zip(batch, result.labels, result.agreement, strict=True):
+                yield LabelledPatch(row, image, labels, float(agreement))
+            bar.update(len(batch))
+
+
+def write_pseudo_labels(patches: Iterator[LabelledPatch], folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Write pseudo-labels as palette PNGs with a manifest; the folder appears when all of it is written.
+
+    Args:
+        patches: what `label_patches` yields.
+        folder: becomes `labels/<patch_id>.png` and `manifest.parquet`; what was there before is replaced.
+        vocabulary: the classes and their colours.
+
+    Returns:
+        The manifest: patch_id, path (relative to `folder`), coverage (share of pixels with a label), share_<code>
+        (share of the patch's pixels, so that they add up to the coverage) and agreement (of the scales' votes).
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        temporary.chmod(0o755)
+        (temporary / "labels").mkdir()
+        records = [_write_label(patch, temporary, vocabulary) for patch in patches]
+        columns = ["patch_id", "path", "coverage", *(f"share_{code}" for code in vocabulary.codes), "agreement"]
+        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True)
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
+    return frame
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Pixel truth of a patch, (H, W) uint8: 0..C-1 and `IGNORE`.
+
+    Raises:
+        InputError: the file is missing, unreadable, or has more than one channel.
+    """
+    try:
+        with Image.open(path) as image:
+            mask = np.asarray(image)
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make the patches again: dvc repro -f patches") from None
+    if mask.ndim != 2:
+        raise InputError(f"{path}: a mask has one channel, this has shape {mask.shape}; save it as a palette PNG")
+    return mask.astype(np.uint8)
+
+
+def _batches(rows: pd.DataFrame, folder: Path, batch_size: int) -> Iterator[list[tuple[pd.Series, np.ndarray]]]:
+    images = ((row, _read_image(folder / row["path"])) for _, row in rows.iterrows())
+    for _, same_size in groupby(images, key=lambda item: item[1].shape):
+        batch = []
+        for item in same_size:
+            batch.append(item)
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make the patches again: dvc repro -f patches") from None
+
+
+def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> dict[str, object]:
+    patch_id = str(patch.row["patch_id"])
+    if Path(patch_id).name != patch_id:
+        raise InputError(f"patch {patch_id!r}: an id that is a path cannot name a file; rename it in the manifest")
+    path = f"labels/{patch_id}.png"
+    picture = Image.fromarray(patch.labels)
+    picture.putpalette(vocabulary.palette)  # turns the greyscale picture into a palette one, values unchanged
+    picture.save(folder / path)
+    shares = {f"share_{code}": float(np.mean(patch.labels == index)) for index, code in enumerate(vocabulary.codes)}
+    coverage = float(np.mean(patch.labels != IGNORE))
+    return {"patch_id": patch_id, "path": path, "coverage": coverage, **shares, "agreement": patch.agreement}
