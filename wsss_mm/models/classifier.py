@@ -1,0 +1,84 @@
+"""The multi-label patch classifier whose class activation maps become pseudo-labels (METHOD section 2)."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wsss_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class PatchClassifier(BaseModel):
+    """Backbone -> progressive dropout attention -> channel dropout -> global average pool -> 1x1 convolution.
+
+    Args:
+        backbone: Config of a backbone with `out_channels`; its last feature map is used.
+        classes: C.
+        attention: Config of the attention.
+        dropout: Share of channels dropped before the pool.
+        data_preprocessor: Normalisation; see the config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        classes: int,
+        *,
+        attention: dict | None = None,
+        dropout: float = 0.5,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.attention = MODELS.build(attention or {"type": "ProgressiveDropoutAttention", "variant": "off"})
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(self.backbone.out_channels[-1], classes, 1, bias=False)
+
+    def init_weights(self) -> None:
+        """Initialise the backbone, and the head with small weights."""
+        super().init_weights()
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(C, K): one row of the linear head a class."""
+        return self.head.weight.flatten(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, K, h, w) activated features of normalised images (N, 3, H, W)."""
+        return self.backbone(images)[-1]
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Normalised float32 of (N, 3, H, W) RGB in 0..255."""
+        return (images.to(self.head.weight.dtype) - self.data_preprocessor.mean) / self.data_preprocessor.std
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C) logits of normalised images."""
+        features = self.dropout(self.attention(self.features(images), self.head.weight))
+        return self.head(functional.adaptive_avg_pool2d(features, 1)).flatten(1)
+
+    def forward(
+        self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None, mode: str = "tensor"
+    ) -> dict[str, Tensor] | list[BaseDataElement] | Tensor:
+        """Mmengine's entry: `loss`, `predict` (scores added to the samples) or `tensor` (logits)."""
+        logits = self.logits(inputs)
+        if mode == "tensor":
+            return logits
+        if data_samples is None:
+            raise ValueError(f"mode {mode!r} needs data_samples")
+        if mode == "loss":
+            labels = torch.stack([sample.label for sample in data_samples]).to(logits)
+            return {"loss": functional.multilabel_soft_margin_loss(logits, labels)}
+        for sample, scores in zip(data_samples, logits.sigmoid(), strict=True):
+            sample.set_field(scores, "scores")
+        return list(data_samples)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """(N, C) probabilities of uint8 RGB images (N, 3, H, W)."""
+        return self.logits(self.normalize(images)).sigmoid()

@@ -1,0 +1,137 @@
+"""Online noise suppression: pixels that disagree with a confident prediction weigh less (METHOD section 4).
+
+The patent US 11,935,279 B1 and Pan et al., Eng. Appl. of AI 156 (2025) 111100; the family begins with Li et al.,
+OEEM, MICCAI 2022.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wsss_mm.registry import MODELS
+
+LossVariant = Literal["onss", "onss_margin", "ce"]
+LOSS_VARIANTS = ("onss", "onss_margin", "ce")
+
+
+@torch.no_grad()
+def noise_suppression_weights(
+    logits: Tensor, target: Tensor, ignore_index: int = 255, variant: LossVariant = "onss"
+) -> Tensor:
+    """Weight of every pixel's cross-entropy L.
+
+    Per image and over its valid pixels, w = exp(-L) / mean(exp(-L)): their mean is 1. An image with a single class
+    keeps w = 1. `onss_margin` multiplies by max_c p - min_c p. Ignored pixels weigh 0.
+
+    Args:
+        logits: (N, C, H, W), any float type; computed in float32.
+        target: (N, H, W) integers, 0..C-1 or `ignore_index`.
+        ignore_index: Value of pixels without a label.
+        variant: `onss`, `onss_margin` or `ce` (1 everywhere).
+
+    Returns:
+        (N, H, W) float32, without gradient.
+    """
+    logits = _at_least_float32(logits)
+    return _weights(_cross_entropy(logits, target, ignore_index), logits, target, ignore_index, variant)
+
+
+def _weights(losses: Tensor, logits: Tensor, target: Tensor, ignore_index: int, variant: str) -> Tensor:
+    _check_variant(variant)
+    valid = target != ignore_index
+    if variant == "ce":
+        return valid.to(losses.dtype)
+    image = (1, 2)  # the minimum is subtracted so that the largest term is 1, whatever the logits
+    lowest = losses.masked_fill(~valid, torch.inf).amin(image, keepdim=True)
+    unnormalized = torch.exp(lowest - losses).masked_fill(~valid, 0)
+    count = valid.sum(image, keepdim=True)
+    weights = unnormalized * (count / unnormalized.sum(image, keepdim=True).clamp_min(1))
+    if variant == "onss_margin":
+        probabilities = logits.softmax(1)
+        weights = weights * (probabilities.amax(1) - probabilities.amin(1))
+    weights = torch.where(_single_class(target, valid), torch.ones_like(weights), weights)
+    return weights.masked_fill(~valid, 0)
+
+
+def _single_class(target: Tensor, valid: Tensor) -> Tensor:
+    """(N, 1, 1): whether an image's valid pixels are all of one class."""
+    limits = torch.iinfo(target.dtype)
+    highest = target.masked_fill(~valid, limits.min).amax((1, 2), keepdim=True)
+    lowest = target.masked_fill(~valid, limits.max).amin((1, 2), keepdim=True)
+    return highest == lowest
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    return functional.cross_entropy(logits, target.long(), reduction="none", ignore_index=ignore_index)
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _check_variant(variant: str) -> None:
+    if variant not in LOSS_VARIANTS:
+        raise ValueError(f"loss variant {variant!r}: one of {', '.join(LOSS_VARIANTS)}")
+
+
+@MODELS.register_module()
+class NoiseSuppressedCrossEntropyLoss(nn.Module):
+    """Mean over valid pixels of w L, with mmseg's loss signature.
+
+    Args:
+        variant: `onss` (the patent), `onss_margin` (as the authors released it) or `ce` (plain cross-entropy).
+        loss_weight: Multiplies the loss.
+        loss_name: Key in mmseg's dict of losses; one that begins with `loss_` takes part in the backward pass.
+    """
+
+    def __init__(
+        self, variant: LossVariant = "onss", loss_weight: float = 1.0, loss_name: str = "loss_noise_suppressed"
+    ) -> None:
+        super().__init__()
+        _check_variant(variant)
+        self.variant = variant
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+
+    @property
+    def loss_name(self) -> str:
+        """Key in mmseg's dict of losses."""
+        return self._loss_name
+
+    def forward(  # noqa: PLR0917  mmseg's signature
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        avg_factor: float | None = None,
+        reduction_override: Literal["none", "mean", "sum"] | None = None,
+        **_: object,
+    ) -> Tensor:
+        """Loss of (N, C, H, W) logits against (N, H, W) labels.
+
+        Args:
+            pred: Logits, any float type.
+            target: Labels, 0..C-1 or `ignore_index`.
+            weight: Optional (N, H, W) weights of a pixel sampler, multiplied onto the suppression weights.
+            ignore_index: Value of pixels without a label.
+            avg_factor: Divides the sum instead of the number of valid pixels.
+            reduction_override: `none`, `mean` (default) or `sum`.
+
+        Returns:
+            float32 scalar, or (N, H, W) without reduction. All pixels ignored: 0, with a gradient of 0.
+        """
+        logits = _at_least_float32(pred)
+        losses = _cross_entropy(logits, target, ignore_index)
+        weights = _weights(losses.detach(), logits.detach(), target, ignore_index, self.variant)
+        weighted = losses * weights
+        if weight is not None:
+            weighted = weighted * weight
+        if reduction_override == "none":
+            return self.loss_weight * weighted
+        total = weighted.sum()
+        if reduction_override != "sum":
+            total = total / (avg_factor or (target != ignore_index).sum().clamp_min(1))
+        return self.loss_weight * total
