@@ -1,0 +1,42 @@
+"""Gates: after a stage, Great Expectations judges tables measured from what it made; a failed gate stops the line.
+
+One module per gate, each with `tables(params, root)`, which measures lazily and yields tables with their checks.
+`reports/gates/<gate>.json` is deterministic and an out of the pipeline; the Data Docs beside it are for people.
+"""
+
+import importlib
+from pathlib import Path
+
+from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
+from wsss_mm.settings import Params
+
+__all__ = ["GATES", "Check", "GateResult", "Outcome", "Table", "report_path", "run_gate"]
+
+GATES = ("patches", "classifier", "pseudo_labels", "segmenter", "slides")
+
+_REPORTS = Path("reports/gates")
+
+
+def report_path(name: str) -> Path:
+    """Where the report of a gate belongs, relative to the project's root."""
+    return _REPORTS / f"{name}.json"
+
+
+def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True) -> GateResult:
+    """Measure a stage's outs and check them.
+
+    Args:
+        name: One of `GATES`.
+        params: All of params.yaml.
+        root: The project's root.
+        data_docs: Whether Great Expectations' HTML goes to reports/gates/data_docs/<name>, which takes a second.
+
+    Returns:
+        The outcome of each check. Files that are missing or cannot be read are a failed check, not an error.
+    """
+    from wsss_mm.gates.runner import validate
+
+    if name not in GATES:
+        raise ValueError(f"no gate {name!r}: choose from {', '.join(GATES)}")
+    module = importlib.import_module(f"wsss_mm.gates.{name}")
+    return validate(name, module.tables(params, root), root / _REPORTS / "data_docs" / name if data_docs else None)

@@ -1,0 +1,144 @@
+"""What a gate is made of, as plain data: tables that were measured, checks on them, and how each came out.
+
+Nothing here imports Great Expectations, so a gate that cannot read its artefact says so at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wsss_mm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.expectations import Expectation
+
+EXAMPLES = 5
+"""How many offending rows a report names."""
+
+_SHORT = 20
+"""Tables of up to so many rows are in the report as they are."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One expectation and what to tell people about it.
+
+    Attributes:
+        name: Short and stable, unique within the gate: `one_patient_one_split`.
+        says: The expectation in words, true when it passes: "a patient is in one split".
+        expectation: The Great Expectations object, on a column of the check's table.
+        remedy: What to do when it fails, an imperative.
+        optional: A row without a value passes. Great Expectations passes over missing values in silence;
+            here they fail a check unless it says otherwise.
+    """
+
+    name: str
+    says: str
+    expectation: "Expectation"
+    remedy: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measurements, one row a thing, and the checks they must pass.
+
+    Attributes:
+        name: What a row is, in the plural: "patches".
+        frame: The measurements.
+        index: The column that names a row to people.
+        checks: Called with `great_expectations.expectations`, returns the checks.
+        required: Later tables are measured from what this one vouches for: if it fails, the gate ends here.
+    """
+
+    name: str
+    frame: "pd.DataFrame"
+    index: str
+    checks: Callable[[Any], list[Check]]
+    required: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        """What the report says of it."""
+        if len(self.frame) > _SHORT:
+            return {"rows": len(self.frame)}
+        return {"rows": len(self.frame), "values": self.frame.to_dict("records")}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check came out. `unexpected` counts rows, `examples` names the first of them with their values."""
+
+    name: str
+    table: str
+    expectation: str
+    says: str
+    passed: bool
+    rows: int
+    unexpected: int = 0
+    examples: tuple[str, ...] = ()
+    observed: float | str | None = None
+    remedy: str | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in a few words."""
+        if self.unexpected:
+            more = ", ..." if self.unexpected > len(self.examples) else ""
+            return f"{self.unexpected} of {self.rows} {self.table} fail ({', '.join(self.examples)}{more})"
+        return f"found {self.observed}"
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Outcome of a gate: deterministic, and written as it is to reports/gates/<gate>.json.
+
+    `measured` holds, per table, the number of rows and, of short tables, the rows.
+    """
+
+    gate: str
+    checks: tuple[Outcome, ...]
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(outcome.passed for outcome in self.checks)
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """The checks that failed."""
+        return tuple(outcome for outcome in self.checks if not outcome.passed)
+
+    def lines(self) -> list[str]:
+        """One line per failed check: gate, expectation, how many rows and which, remedy."""
+        return [
+            f"gate {self.gate}: {outcome.name} ({outcome.expectation}), expected that {outcome.says}:"
+            f" {outcome.problem}; {outcome.remedy}"
+            for outcome in self.failures
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Content of the report."""
+        return {
+            "gate": self.gate,
+            "passed": self.passed,
+            "measured": dict(self.measured),
+            "checks": [
+                {key: value for key, value in asdict(outcome).items() if value not in (None, ())}
+                for outcome in self.checks
+            ],
+        }
+
+    def raise_if_failed(self, report: str) -> None:
+        """Stop the line.
+
+        Raises:
+            InputError: a check failed; names the report.
+        """
+        if not self.passed:
+            first = self.failures[0]
+            raise InputError(
+                f"gate {self.gate} failed: {len(self.failures)} of {len(self.checks)} checks"
+                f" ({', '.join(outcome.name for outcome in self.failures)}); see {report}; {first.remedy}"
+            )

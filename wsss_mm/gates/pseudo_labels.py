@@ -1,0 +1,167 @@
+"""Gate after `pseudo_labels`: are they fit to train a segmenter on?
+
+Reads data/pseudo_labels/manifest.parquet (patch_id, path, coverage, share_<code> as shares of the patch's pixels, so
+that they add up to the coverage, agreement) beside data/patches/manifest.parquet, whose label sets say which classes
+may appear.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.gates.checks import Check, Table
+from wsss_mm.gates.reading import is_file_inside, read_table
+from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
+from wsss_mm.settings import Params
+
+FOLDER = Path("data/pseudo_labels")
+PATCHES = Path("data/patches")
+
+_MAKE = "dvc repro -f pseudo_labels"
+_ROUNDING = 1e-9
+
+
+def tables(params: Params, root: Path) -> Iterator[Table]:
+    """Measure pseudo-labels: patches against their label sets, then classes over the cohort."""
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    codes = list(vocabulary.codes)
+    folder = root / FOLDER
+    labels = _read(folder, codes)
+    manifest = read_manifest(root / PATCHES, vocabulary)
+    training = manifest[manifest["split"] == "train"]
+    yield Table(
+        "patches", _patches(labels, training, codes, folder), "patch_id", lambda gxe: _patch_checks(gxe, params)
+    )
+    yield Table("classes", _classes(labels, training, codes), "class", lambda gxe: _class_checks(gxe, params))
+
+
+def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
+    labels = read_table(folder / FILE_NAME, _MAKE)
+    missing = [
+        name
+        for name in ("patch_id", "path", "coverage", "agreement", *(f"share_{code}" for code in codes))
+        if name not in labels
+    ]
+    if missing:
+        raise InputError(f"{folder / FILE_NAME}: column {', '.join(missing)} is missing; make it again: {_MAKE}")
+    return labels
+
+
+def _patches(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], folder: Path) -> pd.DataFrame:
+    """One row a patch that has, or ought to have, a pseudo-label."""
+    present = training.set_index("patch_id")[codes]
+    shares = labels[[f"share_{code}" for code in codes]].to_numpy()
+    allowed = present.reindex(labels["patch_id"]).fillna(False).to_numpy(dtype=bool)
+    measured = labels[["patch_id", "coverage", "agreement"]].assign(
+        labels=labels.groupby("patch_id")["patch_id"].transform("size"),
+        foreign=(shares * ~allowed).sum(axis=1),
+        unaccounted=abs(shares.sum(axis=1) - labels["coverage"]),
+        file=[is_file_inside(folder, path) for path in labels["path"]],
+        training=labels["patch_id"].isin(present.index),
+    )
+    without = present.index.difference(labels["patch_id"])
+    # A patch without a pseudo-label fails `one_per_patch` alone: the other values are those of a good one.
+    absent = pd.DataFrame(
+        {
+            "patch_id": without,
+            "coverage": measured["coverage"].mean() if len(measured) else 0.0,
+            "agreement": measured["agreement"].mean() if len(measured) else 0.0,
+            "labels": 0,
+            "foreign": 0.0,
+            "unaccounted": 0.0,
+            "file": True,
+            "training": True,
+        }
+    )
+    return pd.concat([measured, absent], ignore_index=True) if len(absent) else measured
+
+
+def _classes(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
+    """One row a class that some training patch is labelled with; shares are of the labelled pixels of the cohort."""
+    sizes = training.set_index("patch_id")["size"].reindex(labels["patch_id"]).fillna(0).to_numpy(dtype=float)
+    pixels = {code: float((labels[f"share_{code}"].to_numpy() * sizes**2).sum()) for code in codes}
+    total = sum(pixels.values()) or 1.0
+    rows = [{"class": code, "share": pixels[code] / total} for code in codes if training[code].any()]
+    return pd.DataFrame(rows, columns=["class", "share"])
+
+
+def _patch_checks(gxe: Any, params: Params) -> list[Check]:
+    gate = params.gates.pseudo_labels
+    between = gxe.ExpectColumnValuesToBeBetween
+    return [
+        Check(
+            "one_per_patch",
+            "a training patch has one pseudo-label",
+            gxe.ExpectColumnValuesToBeInSet(column="labels", value_set=[1]),
+            f"make them again: {_MAKE}",
+        ),
+        Check(
+            "training_patches_only",
+            "a pseudo-label belongs to a training patch",
+            gxe.ExpectColumnValuesToBeInSet(column="training", value_set=[True]),
+            f"make them again: {_MAKE}",
+        ),
+        Check(
+            "files_exist",
+            "the pseudo-label is a file in data/pseudo_labels",
+            gxe.ExpectColumnValuesToBeInSet(column="file", value_set=[True]),
+            f"make them again: {_MAKE}",
+        ),
+        Check(
+            "label_set_only",
+            "a pseudo-label holds classes of its patch's label set only",
+            between(column="foreign", max_value=_ROUNDING),
+            f"make them again for the labels of today: {_MAKE}",
+        ),
+        Check(
+            "shares_make_coverage",
+            "class shares add up to the coverage",
+            between(column="unaccounted", max_value=1e-6),
+            f"make them again: {_MAKE}",
+        ),
+        Check(
+            "patch_coverage",
+            f"at least {gate.min_patch_coverage:.0%} of a patch is labelled",
+            between(column="coverage", min_value=gate.min_patch_coverage, max_value=1),
+            "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background",
+        ),
+        Check(
+            "mean_coverage",
+            f"at least {gate.min_coverage:.0%} of all pixels are labelled",
+            gxe.ExpectColumnMeanToBeBetween(column="coverage", min_value=gate.min_coverage, max_value=1),
+            "raise pseudo_labels.background_grey if tissue is taken for background",
+        ),
+        Check(
+            "agreement",
+            f"scales agree on at least {gate.min_agreement:.0%} of the labelled pixels, on average",
+            gxe.ExpectColumnMeanToBeBetween(column="agreement", min_value=gate.min_agreement, max_value=1),
+            "train the classifier longer, or choose pseudo_labels.scales nearer to 1",
+        ),
+    ]
+
+
+def _class_checks(gxe: Any, params: Params) -> list[Check]:
+    most = params.gates.pseudo_labels.max_class_share
+    return [
+        Check(
+            "some_class_is_labelled",
+            "training patches are labelled with at least two classes",
+            gxe.ExpectTableRowCountToBeBetween(min_value=2),
+            "add training patches with other tissues",
+        ),
+        Check(
+            "class_has_pixels",
+            "a class that patches are labelled with has pixels",
+            gxe.ExpectColumnValuesToBeBetween(column="share", min_value=0, strict_min=True),
+            "the classifier does not see it: label more patches of it, or train longer",
+        ),
+        Check(
+            "no_class_takes_all",
+            f"a class has at most {most:.0%} of the labelled pixels",
+            gxe.ExpectColumnValuesToBeBetween(column="share", max_value=most),
+            "the labels collapsed to one class: train the classifier longer, or check the patches' labels",
+        ),
+    ]

@@ -1,0 +1,83 @@
+"""Reading a gate's artefacts: whatever is wrong with a file becomes one line that names it."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from wsss_mm.errors import InputError
+
+
+def read_table(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a parquet table as it is.
+
+    Raises:
+        InputError: it is missing or unreadable.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; make it with: {remedy}")
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a parquet file ({_one_line(error)}); make it again: {remedy}") from None
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: it is missing, unreadable or no object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; make it with: {remedy}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not valid JSON ({_one_line(error)}); make it again: {remedy}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object; make it again: {remedy}")
+    return content
+
+
+def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a metrics file; nested objects become dotted keys, as `dvc metrics show` names them.
+
+    Raises:
+        InputError: see `read_object`.
+    """
+    return dict(_flat(read_object(path, remedy)))
+
+
+def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
+    """A metric of the file, NaN where it is undefined.
+
+    Raises:
+        InputError: the file has no such key, or no number under it.
+    """
+    if key not in metrics:
+        raise InputError(f"{path}: metric {key} is missing; make it again: {remedy}")
+    value = metrics[key]
+    if value is not None and not isinstance(value, int | float):
+        raise InputError(f"{path}: metric {key} is {value!r}, not a number; make it again: {remedy}")
+    return math.nan if value is None else float(value)
+
+
+def is_file_inside(folder: Path, relative: object) -> bool:
+    """Whether `relative` names a file in `folder` and leads nowhere else."""
+    if not isinstance(relative, str) or not relative:
+        return False
+    path = (folder / relative).resolve()
+    return path.is_relative_to(folder.resolve()) and path.is_file()
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    items: list[tuple[str, Any]] = []
+    for key, value in content.items():
+        items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return items
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

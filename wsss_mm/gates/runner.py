@@ -1,0 +1,189 @@
+"""Runs a gate's tables through Great Expectations and turns its results into outcomes."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.gates.checks import EXAMPLES, Check, GateResult, Outcome, Table
+
+_SITE = "data_docs"
+
+
+def validate(gate: str, tables: Iterable[Table], data_docs: Path | None = None) -> GateResult:
+    """Check tables in turn, until one fails that later ones rest on.
+
+    Args:
+        gate: The gate's name.
+        tables: Measured lazily: an `InputError` raised while measuring becomes the gate's failed check `readable`.
+        data_docs: Folder for Great Expectations' HTML, written anew; none is made if None.
+
+    Returns:
+        The outcome of every check that was reached.
+    """
+    outcomes: list[Outcome] = []
+    measured: dict[str, dict[str, Any]] = {}
+    validator: _Validator | None = None
+    try:
+        for table in tables:
+            validator = validator or _Validator(data_docs)
+            measured[table.name] = table.summary()
+            results = validator.run(gate, table)
+            outcomes.extend(results)
+            if table.required and not all(outcome.passed for outcome in results):
+                break
+    except InputError as error:
+        outcomes.append(_unreadable(error))
+    return GateResult(gate, tuple(outcomes), measured)
+
+
+class _Validator:
+    """An ephemeral Great Expectations context with one pandas data source and, if asked for, a Data Docs site."""
+
+    def __init__(self, data_docs: Path | None) -> None:
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        _quiet_log()
+        import great_expectations as gx
+
+        self._context = gx.get_context(mode="ephemeral")
+        self._context.variables.progress_bars = {"globally": False}
+        self._source = self._context.data_sources.add_pandas("measurements")
+        self._actions = []
+        if data_docs is not None:
+            self._actions = [self._add_site(data_docs)]
+
+    def _add_site(self, folder: Path) -> Any:
+        from great_expectations.checkpoint import UpdateDataDocsAction
+
+        shutil.rmtree(folder, ignore_errors=True)  # it keeps every run it ever saw
+        self._context.add_data_docs_site(
+            site_name=_SITE,
+            site_config={
+                "class_name": "SiteBuilder",
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                "store_backend": {
+                    "class_name": "TupleFilesystemStoreBackend",
+                    "base_directory": str(folder.resolve()),
+                },
+            },
+        )
+        return UpdateDataDocsAction(name=_SITE, site_names=[_SITE])
+
+    def run(self, gate: str, table: Table) -> list[Outcome]:
+        """Validate one table; outcomes are in the order of its checks."""
+        import great_expectations as gx
+        import great_expectations.expectations as gxe
+
+        name = f"{gate}-{table.name}"
+        checks = table.checks(gxe)
+        suite = self._context.suites.add(gx.ExpectationSuite(name=name))
+        for check in checks:
+            check.expectation.notes = f"{check.name}: {check.says}. If not: {check.remedy}."
+            check.expectation.meta = {"check": check.name}
+            suite.add_expectation(check.expectation)
+        batch = self._source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("whole")
+        definition = self._context.validation_definitions.add(
+            gx.ValidationDefinition(name=name, data=batch, suite=suite)
+        )
+        checkpoint = self._context.checkpoints.add(
+            gx.Checkpoint(
+                name=name,
+                validation_definitions=[definition],
+                actions=self._actions,
+                result_format={
+                    "result_format": "SUMMARY",
+                    "partial_unexpected_count": EXAMPLES,
+                    "unexpected_index_column_names": [table.index],
+                },
+            )
+        )
+        with _quiet_numpy():
+            (validation,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
+        results = {result.expectation_config.meta["check"]: result for result in validation.results}
+        return [_outcome(check, table, results[check.name]) for check in checks]
+
+
+def _outcome(check: Check, table: Table, validation: Any) -> Outcome:
+    """One check's outcome out of Great Expectations' result."""
+    result = validation.result or {}
+    unexpected = int(result.get("unexpected_count") or 0)
+    examples = _examples(result, table.index)
+    observed = result.get("observed_value")
+    if not result and not validation.success:
+        observed = _reason(validation.exception_info)
+    missing = 0 if check.optional else int(result.get("missing_count") or 0)
+    if missing:
+        examples = (*examples, f"{missing} without a value")
+    passed = bool(validation.success) and not missing
+    return Outcome(
+        name=check.name,
+        table=table.name,
+        expectation=validation.expectation_config.type,
+        says=check.says,
+        passed=passed,
+        rows=len(table.frame),
+        unexpected=unexpected + missing,
+        examples=examples,
+        observed=_plain(observed),
+        remedy=None if passed else check.remedy,
+    )
+
+
+def _examples(result: dict[str, Any], index: str) -> tuple[str, ...]:
+    """The first offending rows, as "p12 (size 112)"."""
+    named = []
+    for row in result.get("partial_unexpected_index_list") or []:
+        values = [f"{column} {_text(value)}" for column, value in row.items() if column != index]
+        named.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
+    return tuple(named)
+
+
+def _text(value: Any) -> str:
+    value = _plain(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _reason(exception_info: dict[str, Any]) -> str:
+    """Why an expectation could not be evaluated."""
+    infos = [info for info in exception_info.values() if isinstance(info, dict)] or [exception_info]
+    return next((str(info["exception_message"]) for info in infos if info.get("exception_message")), "no result")
+
+
+def _unreadable(error: InputError) -> Outcome:
+    return Outcome(
+        name="readable",
+        table="files",
+        expectation="none",
+        says="the gate's files can be read",
+        passed=False,
+        rows=0,
+        observed=str(error),
+        remedy="mend or remake that file, then dvc repro",
+    )
+
+
+def _quiet_log() -> None:
+    """Pass on warnings only: importing Great Expectations logs hundreds of lines, at levels of its own."""
+    log = logging.getLogger("great_expectations")
+    if log.propagate:
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.WARNING)
+        log.addHandler(handler)
+        log.propagate = False
+
+
+@contextmanager
+def _quiet_numpy() -> Iterator[None]:
+    """Means of empty columns are reported by the checks; NumPy's warnings about them add nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
