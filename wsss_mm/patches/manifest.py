@@ -1,7 +1,8 @@
 """The manifest: one row a patch, what every later stage reads instead of listing folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,24 @@ def get_vocabulary(name: str) -> Vocabulary:
 def manifest_columns(codes: Iterable[str]) -> list[str]:
     """Columns of a manifest in order; those of the class `codes` are bool, true where the class is in the label set."""
     return [*_BEFORE_LABELS, *codes, *_AFTER_LABELS]
+
+
+def build_manifest(rows: Iterable[Mapping[str, Any]], vocabulary: Vocabulary, where: str) -> pd.DataFrame:
+    """Make a manifest of rows, and check it.
+
+    Args:
+        rows: one mapping a patch, from every column to its value.
+        vocabulary: the classes.
+        where: what messages name as the place of a fault.
+
+    Raises:
+        InputError: there is no row, or `check_manifest` finds one wrong.
+    """
+    frame = pd.DataFrame(list(rows), columns=manifest_columns(vocabulary.codes))
+    if frame.empty:
+        raise InputError(f"{where}: gives no patches at all; lower patches.min_tissue in params.yaml or add labels")
+    check_manifest(frame, vocabulary, where)
+    return _tidy(frame)
 
 
 def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:

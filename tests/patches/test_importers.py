@@ -1,0 +1,242 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
+from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.importers import import_patches, list_slides
+from wsss_mm.patches.sources import SOURCES, label_of, origin_of, safe_name
+from wsss_mm.settings import PatchSettings
+
+LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
+SIZE = 32
+
+
+def settings(size=SIZE, mpp=1.0):
+    return PatchSettings(mpp=mpp, size=size, min_tissue=0.25, min_class_share=0.03, valid_share=0.5)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path)
+    return path
+
+
+def image(value=100, size=SIZE):
+    return np.full((size, size, 3), value)
+
+
+@pytest.fixture
+def luad(tmp_path):
+    """A small LUAD-HistoSeg: three slides to train on, one each to validate and test."""
+    source = tmp_path / "luad"
+    for index, label in enumerate(["-[1 0 0 1]", "[0 1 0 0]", "-[0, 0, 1, 1]"]):
+        save(source / "training" / f"10{index}-0-{index}{label}.png", image(index))
+    for split, slide in (("val", 200), ("test", 300)):
+        mask = np.zeros((SIZE, SIZE))
+        mask[:4], mask[4:8] = 3, 4
+        save(source / split / "img" / f"{slide}-5-6.png", image())
+        save(source / split / "mask" / f"{slide}-5-6.png", mask)
+    return source
+
+
+def run(name, source, out, vocabulary=LUNG, **changes):
+    return import_patches(name, source, out, settings=settings(**changes), vocabulary=vocabulary, seed=0)
+
+
+class TestNames:
+    @pytest.mark.parametrize("tail", ["[1011]", "-[1011]", "-[1 0 1 1]", "-[1, 0, 1, 1]", "[1,0,1,1]", " [1 0 1 1]"])
+    def test_every_way_a_label_is_written(self, tmp_path, tail):
+        assert label_of(tmp_path / f"5-10-20{tail}.png", LUNG) == (True, False, True, True)
+        origin = origin_of(tmp_path / f"5-10-20{tail}.png", "train", SOURCES["luad_histoseg"])
+        assert (origin.slide_id, origin.x, origin.y) == ("5", 10, 20)
+
+    def test_label_of_another_number_of_classes(self, tmp_path):
+        with pytest.raises(InputError, match=r"a\[101\]\.png: label for 3 classes, but vocabulary 'lung' has 4"):
+            label_of(tmp_path / "a[101].png", LUNG)
+
+    @pytest.mark.parametrize("name", ["a.png", "a[].png", "a[2000].png", "a[1000]x.png"])
+    def test_no_label(self, tmp_path, name):
+        with pytest.raises(InputError, match="label"):
+            label_of(tmp_path / name, LUNG)
+
+    def test_tcga_barcode_gives_slide_and_patient(self, tmp_path):
+        path = tmp_path / "TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500+0[1101].png"
+        origin = origin_of(path, "train", SOURCES["bcss_wsss"])
+        assert (origin.slide_id, origin.patient_id) == ("TCGA-A1-A0SK-DX1", "TCGA-A1-A0SK")
+
+    def test_unreadable_name_shows_what_is_expected(self, tmp_path):
+        with pytest.raises(InputError, match=r"x\.png.*look like 1031280-2300"):
+            origin_of(tmp_path / "x.png", "test", SOURCES["luad_histoseg"])
+
+    def test_safe_names_stay_plain_and_distinct(self):
+        assert safe_name("../../etc", "a b\n+0") == "etc-a_b_0"
+        assert safe_name("..") == "_"
+        long = [safe_name("x" * 300 + end) for end in "ab"]
+        assert long[0] != long[1]
+        assert max(map(len, long)) < 200
+
+
+class TestImport:
+    def test_manifest_says_what_names_and_masks_say(self, luad, tmp_path):
+        out = tmp_path / "out"
+        frame = run("luad_histoseg", luad, out)
+        write_manifest(frame, out)
+        rows = read_manifest(out, LUNG).set_index("patch_id")
+        assert rows["split"].to_dict() == {
+            **dict.fromkeys(["100-0-0", "101-0-1", "102-0-2"], "train"),
+            "200-5-6": "valid",
+            "300-5-6": "test",
+        }
+        assert rows.loc["102-0-2", list(LUNG.codes)].tolist() == [False, False, True, True]
+        assert rows.loc["300-5-6", list(LUNG.codes)].tolist() == [True, False, False, True]  # from the mask
+        assert rows["mask_path"].notna().tolist() == [False, False, False, True, True]
+        mask = read_label_map(out / rows.loc["300-5-6", "mask_path"])
+        assert mask[[0, 5, 20], 0].tolist() == [3, IGNORE, 0]
+        assert (read_image(out / rows.loc["102-0-2", "path"]) == 2).all()
+
+    def test_labels_in_evaluation_names_are_not_read(self, luad, tmp_path):
+        for folder in ("img", "mask"):
+            path = luad / "test" / folder / "300-5-6.png"
+            path.rename(path.with_name(f"300-5-6{'-[0 1 1 0]' if folder == 'img' else ''}.png"))
+        frame = run("luad_histoseg", luad, tmp_path / "out").set_index("patch_id")
+        assert frame.loc["300-5-6", list(LUNG.codes)].tolist() == [True, False, False, True]
+
+    @pytest.mark.parametrize("names", [("train", "valid", "images", "masks"), ("Training", "Val", "img", "mask")])
+    def test_folder_names_vary(self, luad, tmp_path, names):
+        train, valid, images, masks = names
+        (luad / "training").rename(luad / train)
+        (luad / "val").rename(luad / valid)
+        (luad / valid / "img").rename(luad / valid / images)
+        (luad / valid / "mask").rename(luad / valid / masks)
+        assert len(run("luad_histoseg", luad, tmp_path / "out")) == 5
+
+    def test_import_is_the_same_twice(self, luad, tmp_path):
+        for name in ("a", "b"):
+            write_manifest(run("luad_histoseg", luad, tmp_path / name), tmp_path / name)
+        files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*.*")) for n in ("a", "b")]
+        assert files[0] == files[1]
+        assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files[0])
+
+    def test_orphans_are_named_and_left_out(self, luad, tmp_path, caplog):
+        save(luad / "test" / "img" / "301-0-0.png", image())
+        save(luad / "test" / "mask" / "302-0-0.png", np.zeros((SIZE, SIZE)))
+        with caplog.at_level(logging.WARNING):
+            frame = run("luad_histoseg", luad, tmp_path / "out")
+        assert len(frame) == 5
+        assert "301-0-0.png has no mask" in caplog.text
+        assert "302-0-0.png has no image" in caplog.text
+
+    def test_unlabelled_training_patch_is_left_out(self, luad, tmp_path, caplog):
+        save(luad / "training" / "109-0-0-[0 0 0 0].png", image())
+        assert len(run("luad_histoseg", luad, tmp_path / "out")) == 5
+        assert "1 training patches are labelled with no class" in caplog.text
+
+    def test_without_a_valid_split_whole_slides_are_held_out(self, luad, tmp_path):
+        for path in sorted((luad / "val").rglob("*.png")):
+            path.unlink()
+        for folder in ("val/img", "val/mask", "val"):
+            (luad / folder).rmdir()
+        save(luad / "training" / "100-9-9[1 0 0 0].png", image())
+        frame = run("luad_histoseg", luad, tmp_path / "out")
+        assert set(frame["split"]) == {"train", "valid", "test"}
+        assert frame.groupby("slide_id")["split"].nunique().max() == 1
+        assert not frame.loc[frame["split"] == "valid", "mask_path"].notna().any()
+
+    def test_regions_are_tiled_and_numbered_apart_from_training_regions(self, tmp_path):
+        source = tmp_path / "wsss4luad"
+        save(source / "training" / "00-0-0-[1, 1, 0].png", image())
+        save(source / "training" / "01-0-0-[0, 0, 1].png", image())
+        mask = np.full((240, 300), 3)
+        mask[:, :250] = 1
+        for split, number in (("valid", "00"), ("test", "01")):
+            save(source / split / "img" / f"{number}.png", np.full((240, 300, 3), 90))
+            save(source / split / "mask" / f"{number}.png", mask)
+        frame = run("wsss4luad", source, tmp_path / "out", NORMAL)
+        tiles = frame[frame["split"] == "test"]
+        assert tiles["patient_id"].unique().tolist() == ["region-01"]
+        assert frame.loc[frame["split"] == "train", "patient_id"].tolist() == ["train-00", "train-01"]
+        assert set(tiles["size"]) == {224}
+        assert set(zip(tiles["x"], tiles["y"], strict=True)) == {(0, 0), (76, 0), (0, 16), (76, 16)}
+        pixels = sum((read_label_map(tmp_path / "out" / path) == 1).sum() for path in tiles["mask_path"])
+        assert pixels == 240 * 250
+
+
+class TestFaults:
+    def test_wrong_size_is_named(self, luad, tmp_path):
+        save(luad / "training" / "104-0-0[1 0 0 0].png", image(size=30))
+        with pytest.raises(InputError, match=r"104-0-0\[1 0 0 0\]\.png: 30 x 30 px, but patches.size .* is 32"):
+            run("luad_histoseg", luad, tmp_path / "out")
+
+    def test_mask_of_another_size_is_named(self, luad, tmp_path):
+        save(luad / "test" / "mask" / "300-5-6.png", np.zeros((8, 8)))
+        with pytest.raises(InputError, match=r"300-5-6\.png: 8 x 8 px, but its image has 32 x 32"):
+            run("luad_histoseg", luad, tmp_path / "out")
+
+    @pytest.mark.parametrize("function", ["list", "import"])
+    def test_slide_in_two_splits(self, luad, tmp_path, function):
+        save(luad / "training" / "300-0-0[1 0 0 0].png", image())
+        with pytest.raises(InputError, match="patient 300 is in test and train"):
+            list_slides("luad_histoseg", luad) if function == "list" else run("luad_histoseg", luad, tmp_path / "out")
+
+    def test_damaged_image_is_named(self, luad, tmp_path):
+        (luad / "training" / "104-0-0[1 0 0 0].png").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"104-0-0.*cannot be read"):
+            run("luad_histoseg", luad, tmp_path / "out")
+
+    def test_same_patch_twice(self, luad, tmp_path):
+        save(luad / "training" / "100-0-0[1 0 0 0].png", image())
+        with pytest.raises(InputError, match=r"names the same patch as 100-0-0-\[1 0 0 1\]\.png"):
+            run("luad_histoseg", luad, tmp_path / "out")
+
+    def test_vocabulary_and_mpp_must_be_the_data_sets(self, luad, tmp_path):
+        with pytest.raises(
+            InputError, match=r"cohort\.vocabulary is 'breast', but luad_histoseg has the classes of 'lung'"
+        ):
+            run("luad_histoseg", luad, tmp_path / "out", BREAST)
+        with pytest.raises(InputError, match=r"patches.mpp is 0.25, but .* at 1.0"):
+            run("luad_histoseg", luad, tmp_path / "out", mpp=0.25)
+
+    def test_layout(self, luad, tmp_path):
+        with pytest.raises(InputError, match="no such folder"):
+            list_slides("luad_histoseg", tmp_path / "nowhere")
+        with pytest.raises(InputError, match="no training images"):
+            list_slides("luad_histoseg", luad / "val")
+        (luad / "train").mkdir()
+        with pytest.raises(InputError, match="has both train/ and training/"):
+            list_slides("luad_histoseg", luad)
+
+    def test_evaluation_without_masks(self, luad):
+        (luad / "test" / "mask").rename(luad / "test" / "elsewhere")
+        with pytest.raises(InputError, match=r"test: has no mask/ folder"):
+            list_slides("luad_histoseg", luad)
+
+    def test_unknown_cohort(self, luad):
+        with pytest.raises(InputError, match="choose from luad_histoseg, bcss_wsss, wsss4luad"):
+            list_slides("liver", luad)
+
+
+@pytest.mark.real_data
+class TestRealData:
+    def test_bcss(self, real_data, tmp_path):
+        source = real_data / "bcss_wsss"
+        frame = run("bcss_wsss", source, tmp_path, BREAST, size=224, mpp=0.25)
+        assert frame["split"].value_counts().to_dict() == {"train": 238, "valid": 14, "test": 14}
+        train = frame[frame["split"] == "train"]
+        assert train[list(BREAST.codes)].sum().tolist() == [127, 190, 52, 62]
+        test = frame[frame["split"] == "test"]
+        pixels = sum(np.bincount(read_label_map(tmp_path / p).ravel(), minlength=256) for p in test["mask_path"])
+        assert pixels[:5].tolist() == [264824, 239355, 184192, 0, 0]
+        slides = list_slides("bcss_wsss", source)
+        assert slides["patient_id"].tolist() == ["TCGA-A1-A0SK", "TCGA-A1-A0SP", "TCGA-D8-A27F", "TCGA-EW-A1PB"]
+
+    def test_wsss4luad(self, real_data, tmp_path):
+        frame = run("wsss4luad", real_data / "wsss4luad", tmp_path, NORMAL, size=112)
+        assert (frame["split"] == "train").sum() == 828
+        assert frame.groupby("split")["patient_id"].nunique().to_dict() == {"test": 15, "train": 67, "valid": 16}
+        test = frame[frame["split"] == "test"]
+        pixels = sum(np.bincount(read_label_map(tmp_path / p).ravel(), minlength=256) for p in test["mask_path"])
+        assert pixels[:4].tolist() == [482162, 491728, 73208, 0]  # every pixel of the regions once

@@ -1,0 +1,194 @@
+"""Importing public data sets of labelled patches: any of them ends in the same manifest as slides that were cut."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches.images import read_image, read_mask, store_patch
+from wsss_mm.patches.layout import SourceFile, find_files
+from wsss_mm.patches.manifest import build_manifest, check_splits, get_vocabulary
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.regions import TILE, cut_region
+from wsss_mm.patches.sources import SOURCES, UNKNOWN, Origin, Source, label_of, origin_of, safe_name, without_label
+from wsss_mm.patches.splits import held_out
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.settings import PatchSettings
+
+logger = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A file of the source and what is known of it before its pixels are read."""
+
+    file: SourceFile
+    split: str  # the manifest's, where the source's own split may be held out of
+    origin: Origin
+    labels: tuple[bool, ...] | None  # training files alone: those of evaluation files come from their masks
+
+
+def list_slides(name: str, source: Path) -> pd.DataFrame:
+    """The slides behind a data set of patches.
+
+    Args:
+        name: a name in `SOURCES`.
+        source: the folder that holds the splits.
+
+    Returns:
+        Columns of data/cohort/slides.csv; `path`, `roi` and `annotation` are empty. The splits are the source's own: a
+        validation split that has to be held out is chosen when the patches are imported.
+
+    Raises:
+        InputError: the folder is not laid out as it should be, or a slide or patient is in two splits.
+    """
+    definition = _definition(name)
+    files = find_files(Path(source), without_label)
+    origins = [(item.split, origin_of(item.image, item.split, definition)) for item in files]
+    rows = {(origin.slide_id, origin.patient_id, split) for split, origin in origins}
+    slides = pd.DataFrame(sorted(rows), columns=["slide_id", "patient_id", "split"])
+    check_splits(slides, str(source))
+    slides = slides.assign(path="", mpp=definition.mpp, roi="", annotation="")
+    return slides[["slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation"]]
+
+
+def import_patches(
+    name: str, source: Path, out: Path, *, settings: PatchSettings, vocabulary: Vocabulary, seed: int
+) -> pd.DataFrame:
+    """Copy a data set's patches into `out`: images/<split>/*.png, masks/<split>/*.png.
+
+    Label sets of training patches come from their file names, those of evaluation patches from their masks, never from
+    their names. Training patches that are labelled with nothing are left out, as are evaluation tiles whose truth is
+    all ignore.
+
+    Args:
+        name: a name in `SOURCES`.
+        source: the folder that holds the splits.
+        out: folder to write into; made if need be.
+        settings: `size` must be that of the patches, `mpp` that of the data set; `valid_share` of the training groups
+            is held out if there is no validation split.
+        vocabulary: must be the data set's.
+        seed: chooses what is held out.
+
+    Returns:
+        The manifest (see `manifest_columns`), checked but not written.
+
+    Raises:
+        InputError: a setting does not fit the data set, or a file or the layout is wrong; the message names it.
+    """
+    source, out = Path(source), Path(out)
+    definition = _definition(name)
+    _check_settings(name, definition, settings, vocabulary)
+    items = _items(source, definition, vocabulary, settings.valid_share, seed)
+    importer = _Importer(definition, vocabulary, settings.size, out)
+    rows = [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
+    return build_manifest(rows, vocabulary, str(source))
+
+
+def _definition(name: str) -> Source:
+    if name not in SOURCES:
+        raise InputError(f"params.yaml: cohort.name: no data set of patches {name!r}; choose from {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def _check_settings(name: str, definition: Source, settings: PatchSettings, vocabulary: Vocabulary) -> None:
+    if vocabulary != get_vocabulary(definition.vocabulary):
+        raise InputError(
+            f"params.yaml: cohort.vocabulary is {vocabulary.name!r}, but {name} has the classes of "
+            f"{definition.vocabulary!r}; set it so, or run: wsss-mm profile {name}"
+        )
+    if not np.isclose(settings.mpp, definition.mpp, rtol=0.1):
+        raise InputError(
+            f"params.yaml: patches.mpp is {settings.mpp}, but the patches of {name} are at {definition.mpp} um/px; "
+            f"set it so, or run: wsss-mm profile {name}"
+        )
+
+
+def _items(source: Path, definition: Source, vocabulary: Vocabulary, valid_share: float, seed: int) -> list[_Item]:
+    files = find_files(source, without_label)
+    origins = [origin_of(file.image, file.split, definition) for file in files]
+    labels = [label_of(file.image, vocabulary) if file.split == "train" else None for file in files]
+    items = [_Item(file, file.split, origin, label) for file, origin, label in zip(files, origins, labels, strict=True)]
+    unlabelled = [item for item in items if item.labels is not None and not any(item.labels)]
+    if unlabelled:
+        logger.warning("%d training patches are labelled with no class and are left out", len(unlabelled))
+        items = [item for item in items if item.labels is None or any(item.labels)]
+    if any(item.split == "valid" for item in items):
+        return items
+    held = held_out((item.origin.patient_id for item in items if item.split == "train"), valid_share, seed)
+    logger.warning("%s: no valid split; holding out %d training groups, which have no masks", source, len(held))
+    return [
+        replace(item, split="valid") if item.split == "train" and item.origin.patient_id in held else item
+        for item in items
+    ]
+
+
+@dataclass(frozen=True)
+class _Importer:
+    """Copies one file after another into the manifest's folder `out`."""
+
+    definition: Source
+    vocabulary: Vocabulary
+    size: int  # px, of patches that are not regions
+    out: Path
+
+    def store(self, item: _Item) -> list[dict[str, Any]]:
+        """Read a file, write its patches, and give their rows of the manifest."""
+        file = item.file
+        image = read_image(file.image)
+        mask = read_mask(file.mask, len(self.vocabulary), self.definition.ignored) if file.mask else None
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise InputError(f"{file.mask}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
+        if item.labels is None and self.definition.regions:
+            return self._store_region(item, image, mask)
+        if image.shape[:2] != (self.size, self.size):
+            raise InputError(
+                f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {self.size}; "
+                "set it to the size of the patches, or remove the file"
+            )
+        labels = self._classes_in(mask) if item.labels is None else item.labels
+        return [self._store(item, item.origin, image=image, mask=mask, labels=labels)]
+
+    def _store_region(self, item: _Item, image: Pixels, mask: Pixels) -> list[dict[str, Any]]:
+        return [
+            self._store(
+                item,
+                Origin(item.origin.slide_id, tile.x, tile.y),
+                image=tile.image,
+                mask=tile.mask,
+                labels=self._classes_in(tile.seen),
+            )
+            for tile in cut_region(image, mask, TILE)
+            if (tile.mask != IGNORE).any()
+        ]
+
+    def _store(
+        self, item: _Item, origin: Origin, *, image: Pixels, mask: Pixels | None, labels: tuple[bool, ...]
+    ) -> dict[str, Any]:
+        if origin.x == UNKNOWN:
+            patch_id = safe_name(without_label(item.file.image.stem))
+        else:
+            patch_id = safe_name(origin.slide_id, str(origin.x), str(origin.y))
+        return {
+            "slide_id": origin.slide_id,
+            "patient_id": origin.patient_id,
+            "x": origin.x,
+            "y": origin.y,
+            "mpp": self.definition.mpp,
+            **dict(zip(self.vocabulary.codes, labels, strict=True)),
+            **store_patch(self.out, patch_id, item.split, image=image, mask=mask, vocabulary=self.vocabulary),
+        }
+
+    def _classes_in(self, mask: Pixels) -> tuple[bool, ...]:
+        return tuple(bool((mask == index).any()) for index in range(len(self.vocabulary)))
+
+
+def _size(array: Pixels) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"

@@ -1,0 +1,89 @@
+"""Finding the files of a patch data set: copies of the same data set name their folders differently."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches.images import SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "valid": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_IMAGE_FOLDERS = ("img", "imgs", "image", "images")
+_MASK_FOLDERS = ("mask", "masks")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """An image of a data set and, where there is one, its mask."""
+
+    split: str
+    image: Path
+    mask: Path | None
+
+
+def find_files(source: Path, key: Callable[[str], str]) -> list[SourceFile]:
+    """List the images of a data set, split by split, sorted by name.
+
+    Images lie in the split's folder or in `img/` inside it, masks in `mask/`. Evaluation images without a mask and
+    masks without an image are named in a warning and left out; training images need no mask.
+
+    Args:
+        source: the folder that holds the splits.
+        key: what an image and its mask have in common, from a file name without its suffix.
+
+    Raises:
+        InputError: the folder, the training split or a mask folder is missing, or two files have the same key.
+    """
+    if not source.is_dir():
+        raise InputError(
+            f"{source}: no such folder; set cohort.source in params.yaml to the folder that holds training/"
+        )
+    found = []
+    for split, names in SPLIT_FOLDERS.items():
+        folder = _child(source, names)
+        if folder is None:
+            continue
+        images = _by_key(_child(folder, _IMAGE_FOLDERS) or folder, key)
+        mask_folder = _child(folder, _MASK_FOLDERS)
+        if split != "train" and mask_folder is None:
+            raise InputError(f"{folder}: has no mask/ folder; evaluation needs masks: add it, or remove {folder.name}/")
+        masks = _by_key(mask_folder, key) if mask_folder else {}
+        if split != "train":
+            _warn_of_orphans(images, masks)
+            images = {name: path for name, path in images.items() if name in masks}
+        found += [SourceFile(split, path, masks.get(name)) for name, path in images.items()]
+    if not any(item.split == "train" for item in found):
+        raise InputError(f"{source}: no training images; they belong in training/ or train/ (or img/ inside it)")
+    return found
+
+
+def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
+    matches = sorted(path for path in folder.iterdir() if path.name.lower() in names and path.is_dir())
+    if len(matches) > 1:
+        raise InputError(f"{folder}: has both {matches[0].name}/ and {matches[1].name}/; keep one of them")
+    return matches[0] if matches else None
+
+
+def _by_key(folder: Path, key: Callable[[str], str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        name = key(path.stem)
+        if name in files:
+            raise InputError(f"{path}: names the same patch as {files[name].name}; keep one of them")
+        files[name] = path
+    return files
+
+
+def _warn_of_orphans(images: dict[str, Path], masks: dict[str, Path]) -> None:
+    for name in sorted(images.keys() ^ masks.keys()):
+        path, missing = (images[name], "mask") if name in images else (masks[name], "image")
+        logger.warning("%s has no %s and is left out", path, missing)
