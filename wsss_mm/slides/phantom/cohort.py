@@ -2,7 +2,7 @@
 
 A slide is `slides/<slide_id>.tiff`. Its truth, `truth/<slide_id>.tif`, is the label map that drove the rendering, on
 the slide's own level-0 grid (0.5 um/px): uint8, tiled, deflate, 0..3 in the order of the lung vocabulary and 255 for
-glass, lumina and tears. `wsss_mm.slides.labels.read_labels` reads a region of it at any mpp.
+glass, lumina and tears. `wsss_mm.slides.labels` reads it at any resolution.
 """
 
 import multiprocessing

@@ -1,0 +1,74 @@
+"""Reading label maps, such as the truth of a phantom slide, at any resolution."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from wsss_mm.errors import InputError
+
+_NOTHING = 255  # outside the map; wsss_mm.patches.IGNORE, of a later room
+
+
+def read_label_map(path: Path | str) -> NDArray[np.uint8]:
+    """Read level 0 of a label TIFF: (H, W) uint8.
+
+    Raises:
+        InputError: the file is missing or no label map.
+    """
+    try:
+        labels = tifffile.imread(path, key=0)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such label map; make the cohort again") from None
+    except (OSError, tifffile.TiffFileError) as error:
+        raise InputError(f"{path}: not readable as a TIFF ({error}); make it again") from None
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise InputError(f"{path}: a label map is one uint8 channel, this is {labels.dtype} {labels.shape}")
+    return labels
+
+
+def resample_labels(
+    labels: NDArray[np.uint8], x: float, y: float, size: int | tuple[int, int], scale: float
+) -> NDArray[np.uint8]:
+    """Cut a region out of a label map, each pixel taking the label that covers most of it.
+
+    Whole-numbered `scale` at whole-numbered corners counts exactly (the lowest label wins a tie); otherwise the label
+    under the centre of each pixel is taken.
+
+    Args:
+        labels: (H, W) uint8.
+        x: left edge, px of `labels`.
+        y: top edge, px of `labels`.
+        size: side, or width and height, of the region in px.
+        scale: px of `labels` per px of the region.
+
+    Returns:
+        (height, width) uint8, 255 outside the map.
+    """
+    width, height = (size, size) if isinstance(size, int) else size
+    step = round(scale)
+    if step >= 1 and abs(scale - step) < 1e-6 and float(x).is_integer() and float(y).is_integer():
+        region = _padded(labels, int(x), int(y), width * step, height * step)
+        blocks = region.reshape(height, step, width, step)
+        return blocks[:, 0, :, 0] if step == 1 else _majority(blocks.transpose(0, 2, 1, 3).reshape(height, width, -1))
+    columns = np.floor(x + (np.arange(width) + 0.5) * scale).astype(np.int64)
+    rows = np.floor(y + (np.arange(height) + 0.5) * scale).astype(np.int64)
+    inside = np.outer((rows >= 0) & (rows < labels.shape[0]), (columns >= 0) & (columns < labels.shape[1]))
+    taken = labels[np.ix_(np.clip(rows, 0, labels.shape[0] - 1), np.clip(columns, 0, labels.shape[1] - 1))]
+    return np.where(inside, taken, np.uint8(_NOTHING))
+
+
+def _padded(labels: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+    region = np.full((height, width), _NOTHING, np.uint8)
+    top, left = max(y, 0), max(x, 0)
+    source = labels[top : max(y + height, 0), left : max(x + width, 0)]
+    region[top - y : top - y + source.shape[0], left - x : left - x + source.shape[1]] = source
+    return region
+
+
+def _majority(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Most frequent value of the last axis, the lowest in a tie."""
+    values = np.unique(samples)
+    counts = np.stack([(samples == value).sum(axis=-1) for value in values])
+    return values[counts.argmax(axis=0)]

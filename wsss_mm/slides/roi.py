@@ -1,0 +1,141 @@
+"""Polygons drawn in QuPath: regions of interest and annotations, as GeoJSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike, NDArray
+from shapely.geometry.base import BaseGeometry
+
+from wsss_mm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A drawn area: its class as named in QuPath (empty if none) and its polygons in level-0 px."""
+
+    name: str
+    geometry: BaseGeometry
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of interest: polygons, holes excluded, in level-0 px."""
+
+    geometry: BaseGeometry
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """x, y, width, height of the enclosing rectangle, level-0 px."""
+        left, top, right, bottom = self.geometry.bounds
+        return left, top, right - left, bottom - top
+
+    def share(self, rectangles: ArrayLike) -> NDArray[np.float64]:
+        """Share, 0..1, of each rectangle (n, 4): x, y, width, height in level-0 px, that lies in the region."""
+        x, y, width, height = np.asarray(rectangles, np.float64).reshape(-1, 4).T
+        boxes = shapely.box(x, y, x + width, y + height)
+        shapely.prepare(self.geometry)
+        share = shapely.contains(self.geometry, boxes).astype(np.float64)
+        cut = (share == 0) & shapely.intersects(self.geometry, boxes)
+        share[cut] = shapely.area(shapely.intersection(self.geometry, boxes[cut])) / shapely.area(boxes[cut])
+        return share
+
+
+def read_annotations(path: Path | str, origin: tuple[float, float] = (0, 0)) -> list[Annotation]:
+    """Read the areas of a QuPath GeoJSON export, in the order drawn.
+
+    Args:
+        path: a FeatureCollection, a list of features or a single one. Lines and points are no areas and are left out.
+        origin: level-0 px of QuPath's origin: the first two values of `SlideReader.bounds`.
+
+    Raises:
+        InputError: the file is missing, is no GeoJSON, or holds no area.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; correct the path in the slide table or leave it empty") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again from QuPath") from None
+    annotations = []
+    for number, feature in enumerate(_features(content), start=1):
+        geometry = _areas(_geometry(path, number, feature))
+        if not geometry.is_empty:
+            annotations.append(Annotation(_name(feature), shapely.transform(geometry, lambda xy: xy + origin)))
+    if not annotations:
+        raise InputError(f"{path}: holds no polygon; draw an area in QuPath and export it as GeoJSON")
+    return annotations
+
+
+def read_region(path: Path | str, origin: tuple[float, float] = (0, 0)) -> Region:
+    """Read a region of interest: the union of a file's areas; see `read_annotations`."""
+    return Region(shapely.union_all([annotation.geometry for annotation in read_annotations(path, origin)]))
+
+
+def rasterise(
+    areas: Sequence[tuple[BaseGeometry, int]],
+    corner: tuple[float, float],
+    size: tuple[int, int],
+    scale: float,
+    fill: int = 255,
+) -> NDArray[np.uint8]:
+    """Draw areas as a label map: a pixel is what its centre lies in, later areas cover earlier ones.
+
+    Args:
+        areas: polygons in level-0 px and their labels.
+        corner: x, y of the map's top-left corner, level-0 px.
+        size: width and height of the map, px.
+        scale: level-0 px per px of the map.
+        fill: label of what no area covers.
+
+    Returns:
+        (H, W) uint8.
+    """
+    width, height = size
+    labels = np.full((height, width), fill, np.uint8)
+    x = corner[0] + (np.arange(width) + 0.5) * scale
+    y = corner[1] + (np.arange(height) + 0.5) * scale
+    for geometry, label in areas:
+        left, top, right, bottom = geometry.bounds
+        columns, rows = slice(*np.searchsorted(x, (left, right))), slice(*np.searchsorted(y, (top, bottom)))
+        shapely.prepare(geometry)
+        inside = shapely.contains_xy(geometry, *np.meshgrid(x[columns], y[rows]))
+        labels[rows, columns][inside] = label
+    return labels
+
+
+def _features(content: object) -> list[object]:
+    if isinstance(content, dict) and isinstance(content.get("features"), list):
+        return content["features"]
+    return content if isinstance(content, list) else [content]
+
+
+def _geometry(path: Path, number: int, feature: object) -> BaseGeometry:
+    try:
+        geometry = feature.get("geometry", feature) if isinstance(feature, dict) else feature
+        return shapely.from_geojson(json.dumps(geometry))
+    except shapely.errors.GEOSException as error:
+        raise InputError(f"{path}: feature {number} is no GeoJSON geometry ({error}); export it again") from None
+
+
+def _areas(geometry: BaseGeometry | None) -> BaseGeometry:
+    """The polygons of a geometry, made valid: hand-drawn outlines cross themselves."""
+    if geometry is None:
+        return shapely.MultiPolygon()
+    parts = shapely.get_parts(shapely.make_valid(geometry))
+    while any(part.geom_type == "GeometryCollection" or part.geom_type.startswith("Multi") for part in parts):
+        parts = shapely.get_parts(parts)
+    return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
+
+
+def _name(feature: object) -> str:
+    """Class of a QuPath feature: `properties.classification.name`, in older exports a plain string."""
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    classification = (properties or {}).get("classification")
+    if isinstance(classification, dict):
+        return str(classification.get("name", ""))
+    return str(classification or "")

@@ -1,0 +1,118 @@
+"""slides.csv: which slides there are, whose they are, and where."""
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path
+
+COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
+SPLITS = ("train", "valid", "test")
+
+_REQUIRED = COLUMNS[:4]
+_FILES = ("path", "roi", "annotation")
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFrame:
+    """Read and check a table of slides.
+
+    Args:
+        path: a CSV with the columns slide_id, patient_id, path and split, and optionally mpp (um/px, wins over the
+            file's), roi and annotation (GeoJSON). Files are given relative to the table's folder.
+        check_files: every named file must exist. An empty `path` is a slide of which only patches are known.
+
+    Returns:
+        One row a slide, in the table's order, with all `COLUMNS`: text, empty where nothing is given, but `mpp` float
+        or NaN. Paths stay as written; `resolve` makes them usable.
+
+    Raises:
+        InputError: names the row and the remedy.
+    """
+    path = Path(path)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such table of slides; see the README for its columns") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from None
+    table.columns = table.columns.str.strip()
+    missing = [column for column in _REQUIRED if column not in table]
+    if missing:
+        raise InputError(
+            f"{path}: column {', '.join(missing)} is missing; a table of slides has {', '.join(_REQUIRED)}"
+        )
+    table = table.apply(lambda column: column.str.strip())
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = ""
+    table = table[list(COLUMNS)]
+    _check(path, table)
+    if check_files:
+        _check_files(path, table)
+    table["mpp"] = pd.to_numeric(table["mpp"].replace("", "nan"))
+    return table
+
+
+def write_slide_table(table: pd.DataFrame, path: Path | str) -> None:
+    """Write a table of slides, atomically; equal tables give equal bytes."""
+    with atomic_path(path) as temporary:
+        table.reindex(columns=COLUMNS).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def resolve(table_path: Path | str, name: str) -> Path:
+    """The file a table names: relative to the table's folder, or absolute."""
+    return Path(table_path).parent / name
+
+
+def _check(path: Path, table: pd.DataFrame) -> None:
+    if table.empty:
+        raise InputError(f"{path}: holds no slide; add a row for each")
+    for row, slide in enumerate(table.itertuples(index=False), start=2):  # the header is line 1
+        where = f"{path}: line {row} ({slide.slide_id or 'no slide_id'})"
+        for column in ("slide_id", "patient_id"):
+            if not _SAFE.fullmatch(getattr(slide, column)):
+                raise InputError(
+                    f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-'"
+                    " and begin with none of '.' and '-'; it becomes part of file names"
+                )
+        if slide.split not in SPLITS:
+            raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
+        if slide.mpp and not _is_resolution(slide.mpp):
+            raise InputError(
+                f"{where}: mpp {slide.mpp!r} is no resolution; give um per pixel, such as 0.25, or nothing"
+            )
+    repeated = table.index[table["slide_id"].duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"{path}: line {repeated[0] + 2}: slide_id {table['slide_id'][repeated[0]]!r} is there twice;"
+            " give every slide its own"
+        )
+    for patient, splits in table.groupby("patient_id", sort=False)["split"].unique().items():
+        if len(splits) > 1:
+            raise InputError(
+                f"{path}: patient {patient!r} is in the splits {' and '.join(sorted(splits))};"
+                " put all slides of a patient in one split"
+            )
+
+
+def _check_files(path: Path, table: pd.DataFrame) -> None:
+    for row, slide in enumerate(table.itertuples(index=False), start=2):
+        for column in _FILES:
+            name = getattr(slide, column)
+            if name and not resolve(path, name).is_file():
+                raise InputError(
+                    f"{path}: line {row} ({slide.slide_id}): {column} {resolve(path, name)} does not exist;"
+                    f" correct it (relative to {path.parent}) or remove the row"
+                )
+
+
+def _is_resolution(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and 0 < value < 100
