@@ -1,0 +1,110 @@
+"""The stream equals a naive segmentation on the full canvas."""
+
+import numpy as np
+import pytest
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import IGNORE
+from wsss_mm.wsi import raster as raster_module
+from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.raster import Raster
+
+
+@pytest.fixture
+def segment(array_slide, predict):
+    def run(image, **options):
+        raster = Raster(lambda: array_slide(image), 1.0)
+        rows = list(segment_rows(raster, predict, 3, **options))
+        assert [item.start for item in rows] == list(np.cumsum([0, *(len(item.labels) for item in rows[:-1])]))
+        labels = np.concatenate([item.labels for item in rows])
+        return labels, np.concatenate([item.probabilities for item in rows], axis=1)
+
+    return run
+
+
+def _naive(predict, image, window, overlap, grey=210):
+    """The whole image mirrored on every side, every window, one canvas."""
+    height, width = image.shape[:2]
+    stride = window_stride(window, overlap)
+    canvas = np.pad(image, ((window, window), (window, window), (0, 0)), mode="symmetric")
+    sums, counts = np.zeros((3, *canvas.shape[:2])), np.zeros(canvas.shape[:2])
+    for y in window_starts(height, window, stride):
+        for x in window_starts(width, window, stride):
+            here = slice(y + window, y + 2 * window), slice(x + window, x + 2 * window)
+            sums[(slice(None), *here)] += predict(canvas[here][None])[0]
+            counts[here] += 1
+    inside = slice(window, window + height), slice(window, window + width)
+    probabilities = sums[(slice(None), *inside)] / counts[inside]
+    labels = probabilities.argmax(axis=0)
+    # luma as OpenCV defines it
+    luma = np.round(image.astype(float) @ [0.299, 0.587, 0.114])
+    labels[luma > grey] = IGNORE
+    return labels, probabilities
+
+
+@pytest.mark.parametrize("size", [(150, 211), (32, 32), (20, 97), (5, 7), (129, 64)])
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (32, 0.0), (48, 0.75), (31, 0.6)])
+def test_equals_full_canvas(segment, predict, tissue, size, window, overlap):
+    image = tissue(*size)
+    labels, probabilities = segment(image, window=window, overlap=overlap)
+    expected_labels, expected = _naive(predict, image, window, overlap)
+    inside = expected_labels != IGNORE
+    np.testing.assert_array_equal(labels, expected_labels)
+    np.testing.assert_allclose(probabilities[:, inside], expected[:, inside], atol=1e-5)
+
+
+def test_batch_size_and_strips_do_not_matter(segment, tissue, monkeypatch):
+    image = tissue(200, 170)
+    labels, probabilities = segment(image, window=32, batch_size=16)
+    for batch_size, strip, block in ((1, 64, 50), (7, 33, 2048), (1000, 512, 17)):
+        monkeypatch.setattr(raster_module, "_STRIP", strip)
+        monkeypatch.setattr(raster_module, "_BLOCK", block)
+        other_labels, other = segment(image, window=32, batch_size=batch_size)
+        np.testing.assert_array_equal(labels, other_labels)
+        np.testing.assert_array_equal(probabilities, other)
+
+
+def test_windows_without_tissue_are_not_computed(array_slide, predict):
+    image = np.full((320, 320, 3), 245, np.uint8)
+    image[100:120, 150:170] = 90
+    seen = []
+
+    def counting(images):
+        seen.append(len(images))
+        return predict(images)
+
+    raster = Raster(lambda: array_slide(image), 1.0)
+    labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, window=32)])
+    assert sum(seen) <= 16  # of 441
+    assert (labels != IGNORE).sum() == 400
+
+
+def test_glass_alone_gives_an_empty_map(segment):
+    labels, _ = segment(np.full((70, 90, 3), 250, np.uint8), window=32)
+    assert labels.shape == (70, 90)
+    assert (labels == IGNORE).all()
+
+
+def test_wrong_number_of_classes(array_slide, predict, tissue):
+    raster = Raster(lambda: array_slide(tissue(40, 40)), 1.0)
+    with pytest.raises(InputError, match="3 probabilities for 4 classes"):
+        list(segment_rows(raster, predict, 4, window=32))
+
+
+class TestUnreadable:
+    def test_bad_tile_counts_as_background(self, array_slide, predict, monkeypatch):
+        monkeypatch.setattr(raster_module, "_SMALLEST", 16)
+        image = np.full((300, 400, 3), 100, np.uint8)
+        raster = Raster(lambda: array_slide(image, broken=(130, 70, 20, 10)), 1.0)
+        labels = np.concatenate([rows.labels for rows in segment_rows(raster, predict, 3, window=32)])
+        assert (labels[70:80, 130:150] == IGNORE).all()
+        assert 200 <= (labels == IGNORE).sum() == raster.unreadable < 2000
+        assert raster.overview(100).shape == (75, 100, 3)
+        raster.check_readable("slide")
+
+    def test_mostly_unreadable_is_an_error(self, array_slide, predict, tissue):
+        raster = Raster(lambda: array_slide(tissue(200, 200), broken=(0, 0, 200, 200)), 1.0)
+        list(segment_rows(raster, predict, 3, window=32))
+        with pytest.raises(InputError, match=r"bad\.svs: 100%"):
+            raster.check_readable("bad.svs")

@@ -1,0 +1,95 @@
+"""`wsss-mm segment`: slides in, folders of results out."""
+
+import argparse
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from wsss_mm.wsi import SlideModel
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="segment whole slides",
+        description="Segment slides; each gets a folder with segmentation.tif (pyramid), segmentation.geojson (QuPath), "
+        "overlay.png and summary.json. A slide that fails is reported and the others are finished.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
+    parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter, or models:/NAME@ALIAS")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
+    parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say")
+    parser.add_argument("--window", type=int, default=224, help="side of the sliding window, px")
+    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows, share of their side")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows a forward pass")
+    parser.add_argument("--background-grey", type=int, default=210, help="brighter slide pixels are background")
+    parser.add_argument("--min-island", type=float, default=500.0, help="um2, smaller regions stay out of the GeoJSON")
+    parser.add_argument("--force", action="store_true", help="segment again what is done already")
+    parser.set_defaults(handler=_segment)
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from wsss_mm.wsi import segment_slide
+
+    _check(arguments)
+    model = _load_model(arguments.model)
+    failed = 0
+    with logging_redirect_tqdm():
+        for slide in arguments.slides:
+            try:
+                summary = segment_slide(
+                    slide,
+                    model,
+                    arguments.out / slide.stem,
+                    mpp_override=arguments.mpp,
+                    window=arguments.window,
+                    overlap=arguments.overlap,
+                    batch_size=arguments.batch_size,
+                    background_grey=arguments.background_grey,
+                    min_island=arguments.min_island,
+                    skip_done=not arguments.force,
+                )
+            except (InputError, OSError) as error:
+                if arguments.debug:
+                    raise
+                logger.error("%s", error)
+                failed += 1
+            else:
+                logger.info("%s: %.2f mm2 of tissue", arguments.out / slide.stem, summary["tissue_area_mm2"])
+    if failed:
+        logger.error("%d of %d slides failed", failed, len(arguments.slides))
+    return 1 if failed else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would fail for each slide, or make two slides share a folder."""
+    for name, count in Counter(slide.stem for slide in arguments.slides).items():
+        if count > 1:
+            raise InputError(f"{name}: {count} slides of this name would share a folder; give them in separate runs")
+    for option, least in (("window", 32), ("batch_size", 1), ("min_island", 0)):
+        if getattr(arguments, option) < least:
+            raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")
+    if not 0 <= arguments.overlap < 1:
+        raise InputError(f"--overlap {arguments.overlap}: must be at least 0 and below 1")
+    if arguments.mpp is not None and not arguments.mpp > 0:
+        raise InputError(f"--mpp {arguments.mpp}: must be above 0")
+
+
+def _load_model(name: str) -> "SlideModel":
+    from wsss_mm.wsi import SlideModel
+
+    if name.startswith("models:/"):
+        from wsss_mm.tracking import download_model
+
+        return SlideModel.from_folder(download_model(name))
+    return SlideModel.from_folder(Path(name))

@@ -1,0 +1,79 @@
+"""Regions of a label map as GeoJSON annotations that QuPath opens."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsss_mm.patches.vocabulary import TissueClass
+from wsss_mm.wsi.polygons import Region, trace_regions
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the regions of a class: how many are in the file, and the pixels in the file and left out."""
+
+    polygons: int
+    pixels: int
+    dropped_pixels: int
+
+
+def write_geojson(
+    path: Path,
+    labels: np.ndarray,
+    classes: Sequence[TissueClass],
+    *,
+    factor: float = 1.0,
+    limits: tuple[int, int] | None = None,
+    min_area: float = 0,
+) -> dict[str, Written]:
+    """Write a FeatureCollection with one annotation for each region, holes kept, one feature a line.
+
+    Args:
+        path: of the file.
+        labels: label map (H, W), also a memory map.
+        classes: in the order of label values.
+        factor: level-0 px per px of the map; coordinates are level-0 px from the map's origin, which is the slide's
+            bounds origin, as QuPath counts.
+        limits: width and height that no coordinate exceeds, level-0 px; the map's last pixels may overlap the edge.
+        min_area: px of the map, smaller regions are left out.
+
+    Returns:
+        For each class code what was written.
+    """
+    written = {}
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write('{"type": "FeatureCollection", "features": [')
+        separator = "\n"
+        for value, item in enumerate(classes):
+            count = pixels = 0
+            for region in trace_regions(labels, value, min_area):
+                stream.write(separator + json.dumps(_feature(region, item, factor, limits)))
+                separator, count, pixels = ",\n", count + 1, pixels + region.area
+            total = int(np.count_nonzero(labels == value))
+            written[item.code] = Written(count, pixels, total - pixels)
+        stream.write("\n]}\n")
+    return written
+
+
+def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> dict[str, object]:
+    rings = [_coordinates(ring, factor, limits) for ring in (region.exterior, *region.holes)]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": item.name, "color": list(item.color)},
+        },
+    }
+
+
+def _coordinates(ring: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:
+    """Closed ring in level-0 px; rounding is monotone, so what is valid on the lattice stays valid."""
+    points = np.round(ring * factor, 2)
+    if limits is not None:
+        points = np.minimum(points, limits)
+    points = np.concatenate([points, points[:1]])
+    return (points.astype(np.int64) if (points == points.astype(np.int64)).all() else points).tolist()

@@ -1,0 +1,84 @@
+"""A slide at a glance: thumbnail with the classes laid over it, and a legend with areas."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from wsss_mm.patches.vocabulary import IGNORE, TissueClass
+
+_INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (200, 200, 200)
+_MARGIN, _LEGEND, _LINE = 16, 320, 48
+
+
+def draw_overlay(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[TissueClass],
+    figures: Mapping[str, Mapping[str, Any]],
+    title: str,
+    *,
+    mpp: float,
+    alpha: float = 0.45,
+) -> Image.Image:
+    """Draw slide and map side by side with the slide alone left out where it would add nothing.
+
+    Args:
+        picture: the slide, (h, w, 3) uint8.
+        labels: its label map, of any larger size (H, W).
+        classes: in the order of label values.
+        figures: for each class code `area_mm2` and `share`.
+        title: over the legend.
+        mpp: um/px of `picture`, for the scale bar.
+        alpha: how much the colours cover.
+    """
+    height, width = picture.shape[:2]
+    small = _nearest(labels, height, width)
+    colors = np.full((256, 3), 255, np.float32)
+    colors[: len(classes)] = [item.color for item in classes]
+    mixed = np.where((small == IGNORE)[..., None], picture, (1 - alpha) * picture + alpha * colors[small])
+    legend = _MARGIN * 4 + _LINE * (len(classes) + 2)
+    sheet = Image.new("RGB", (width + 2 * _MARGIN + _LEGEND, max(height + 2 * _MARGIN, legend)), _PAPER)
+    sheet.paste(Image.fromarray(np.round(mixed).astype(np.uint8)), (_MARGIN, _MARGIN))
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle([_MARGIN - 1, _MARGIN - 1, _MARGIN + width, _MARGIN + height], outline=_FRAME)
+    left = width + 2 * _MARGIN + 8
+    _draw_legend(draw, left, classes, figures, title)
+    _draw_scale(draw, left, _MARGIN * 3 + _LINE * (len(classes) + 1), mpp, _LEGEND - 80)
+    return sheet
+
+
+def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
+    return np.stack([labels[row][columns] for row in rows])
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    left: int,
+    classes: Sequence[TissueClass],
+    figures: Mapping[str, Mapping[str, Any]],
+    title: str,
+) -> None:
+    large, normal, small = (ImageFont.load_default(size) for size in (18, 15, 13))
+    while draw.textlength(title, large) > _LEGEND - 24:
+        title = title.removesuffix("...")[:-1] + "..."
+    draw.text((left, _MARGIN), title, fill=_INK, font=large)
+    for index, item in enumerate(classes):
+        top = _MARGIN + _LINE * (index + 1)
+        draw.rectangle([left, top, left + 26, top + 26], fill=item.color, outline=_FRAME)
+        draw.text((left + 38, top - 3), item.name, fill=_INK, font=normal)
+        values = figures[item.code]
+        text = f"{values['area_mm2']:.3f} mm\u00b2   {100 * (values['share'] or 0):.1f} %"
+        draw.text((left + 38, top + 15), text, fill=_FAINT, font=small)
+
+
+def _draw_scale(draw: ImageDraw.ImageDraw, left: int, top: int, mpp: float, room: int) -> None:
+    """A bar of a round length, at most `room` px long."""
+    lengths = [step * 10.0**power for power in range(5) for step in (1, 2, 5)]  # um
+    length = max((value for value in lengths if value / mpp <= room), default=lengths[0])
+    draw.rectangle([left, top, left + max(1, round(length / mpp)), top + 5], fill=_INK)
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} \u00b5m"
+    draw.text((left, top + 10), text, fill=_INK, font=ImageFont.load_default(13))

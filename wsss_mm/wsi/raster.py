@@ -1,0 +1,154 @@
+"""A slide as an image at the model's resolution, read from top to bottom with only some rows in memory."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import cv2
+import numpy as np
+from openslide import OpenSlideError
+
+from wsss_mm.errors import InputError
+from wsss_mm.wsi.lattice import mirrored
+
+logger = logging.getLogger(__name__)
+
+_STRIP, _BLOCK, _SMALLEST = 512, 2048, 128  # px: rows read at once, their blocks, and how far a bad block is split
+_MAX_UNREADABLE = 0.5
+
+
+class Slide(Protocol):
+    """What is needed of `wsss_mm.slides.SlideReader`."""
+
+    mpp: float
+    bounds: tuple[int, int, int, int]
+
+    def read(self, x: float, y: float, size: tuple[int, int], mpp: float) -> np.ndarray: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+class Raster:
+    """The bounds of a slide resampled to `mpp`, in strips whose place does not depend on who asks for them.
+
+    Tiles that cannot be decoded are counted in `unreadable` (px) and read as white.
+
+    Args:
+        open_slide: opens the slide; called again after a read failed, because OpenSlide then refuses its handle.
+        mpp: um/px of the raster.
+
+    Attributes:
+        size: width and height, px at `mpp`.
+        factor: level-0 px per px of the raster.
+        bounds: x, y, width, height of the slide's content, level-0 px.
+    """
+
+    def __init__(self, open_slide: Callable[[], Slide], mpp: float) -> None:
+        self._open, self._slide = open_slide, open_slide()
+        self.mpp, self.slide_mpp, self.bounds = mpp, self._slide.mpp, tuple(self._slide.bounds)
+        self.factor = mpp / self.slide_mpp
+        self.size = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
+        self._unreadable: dict[int, int] = {}  # px, by strip: one read twice counts once
+        self._strips: dict[int, np.ndarray] = {}
+
+    @property
+    def unreadable(self) -> int:
+        """Pixels that could not be decoded so far."""
+        return sum(self._unreadable.values())
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """RGB of rows start..stop-1, (rows, width, 3) uint8. Strips above `start` are forgotten."""
+        numbers = range(start // _STRIP, (stop - 1) // _STRIP + 1)
+        for number in [number for number in self._strips if number < numbers[0]]:
+            del self._strips[number]
+        for number in numbers:
+            if number not in self._strips:
+                self._strips[number] = self._read_strip(number)
+        strips = [self._strips[number] for number in numbers]
+        offset = numbers[0] * _STRIP
+        return (strips[0] if len(strips) == 1 else np.concatenate(strips))[start - offset : stop - offset]
+
+    def overview(self, max_side: int) -> np.ndarray:
+        """The whole raster as one small picture, (h, w, 3) uint8, its longer side at most `max_side` px."""
+        shrink = max(1.0, max(self.size) / max_side)
+        width, height = (max(1, round(side / shrink)) for side in self.size)
+        return self._read_block(0, 0, width, height, shrink)[0]
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
+
+    def check_readable(self, name: object) -> None:
+        """Refuse a slide of which most could not be decoded.
+
+        Raises:
+            InputError: naming the slide.
+        """
+        share = self.unreadable / (self.size[0] * self.size[1])
+        if share > _MAX_UNREADABLE:
+            raise InputError(f"{name}: {share:.0%} of the slide cannot be decoded; get a complete copy of the file")
+        if share:
+            logger.warning("%s: %.2f%% of the slide cannot be decoded and counts as background", name, 100 * share)
+
+    def _read_strip(self, number: int) -> np.ndarray:
+        top = number * _STRIP
+        width, height = self.size[0], min(_STRIP, self.size[1] - top)
+        strip, unreadable = np.empty((height, width, 3), np.uint8), 0
+        for left in range(0, width, _BLOCK):
+            block, lost = self._read_block(left, top, min(_BLOCK, width - left), height)
+            strip[:, left : left + _BLOCK] = block
+            unreadable += lost
+        self._unreadable[number] = unreadable
+        return strip
+
+    def _read_block(self, x: int, y: int, width: int, height: int, shrink: float = 1.0) -> tuple[np.ndarray, int]:
+        """Pixels of a block and how many of them could not be read; coordinates in px of the shrunken raster."""
+        scale = self.factor * shrink
+        try:
+            place = self.bounds[0] + x * scale, self.bounds[1] + y * scale
+            return self._slide.read(*place, (width, height), self.mpp * shrink), 0
+        except (InputError, OSError, OpenSlideError):
+            self._slide.close()
+            self._slide = self._open()
+        block, lost = np.full((height, width, 3), 255, np.uint8), 0
+        if max(width, height) <= _SMALLEST:
+            return block, width * height
+        for top, left, bottom, right in _quarters(width, height):
+            part, unreadable = self._read_block(x + left, y + top, right - left, bottom - top, shrink)
+            block[top:bottom, left:right] = part
+            lost += unreadable
+        return block, lost
+
+
+class Band:
+    """The rows that one row of windows looks at, and which of their pixels are background."""
+
+    def __init__(self, raster: Raster, y: int, window: int, background_grey: int) -> None:
+        width, height = raster.size
+        rows = mirrored(y, y + window, height)
+        first = int(rows.min())
+        self._window, self._width = window, width
+        self._image = raster.rows(first, int(rows.max()) + 1)[rows - first]
+        grey = cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY)
+        _, bright = cv2.threshold(grey, background_grey, 1, cv2.THRESH_BINARY)
+        self._top, self._background = y, bright.astype(bool)
+        self._tissue_before = np.concatenate([[0], np.cumsum((~self._background).any(axis=0))])
+
+    def has_tissue(self, x: int) -> bool:
+        """Whether any pixel of the slide in the window at column `x` is not background."""
+        left, right = max(x, 0), min(x + self._window, self._width)
+        return bool(self._tissue_before[right] > self._tissue_before[left])
+
+    def window(self, x: int) -> np.ndarray:
+        """RGB of the window at column `x`, (window, window, 3) uint8, mirrored beyond the slide's edges."""
+        return self._image[:, mirrored(x, x + self._window, self._width)]
+
+    def background(self, start: int, stop: int) -> np.ndarray:
+        """Background of map rows start..stop-1, (rows, width) bool."""
+        return self._background[start - self._top : stop - self._top]
+
+
+def _quarters(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    x, y = (width + 1) // 2, (height + 1) // 2
+    boxes = [(0, 0, y, x), (0, x, y, width), (y, 0, height, x), (y, x, height, width)]
+    return [box for box in boxes if box[2] > box[0] and box[3] > box[1]]

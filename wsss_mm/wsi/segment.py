@@ -1,0 +1,230 @@
+"""A slide becomes a folder: label pyramid, annotations, figures and a picture."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from wsss_mm.files import read_json, write_json
+from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
+from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.summary import class_figures, tumour_stroma_ratio
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "summary.json"
+FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", SUMMARY)
+"""What a finished folder holds; the summary is written last, so a folder that has it is complete."""
+
+_OVERLAY_SIDE = 1600
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How a slide is segmented; part of its summary.
+
+    Attributes:
+        window: side of the sliding window, px at the model's mpp.
+        overlap: of neighbouring windows, share of their side, 0 <= overlap < 1.
+        background_grey: slide pixels whose grey value exceeds it are background.
+        min_island: um2, smaller regions stay in the map but not in the GeoJSON.
+    """
+
+    window: int = 224
+    overlap: float = 0.5
+    background_grey: int = 210
+    min_island: float = 500.0
+
+
+def segment_slide(
+    slide_path: Path | str,
+    model: SlideModel | Path | str,
+    out_dir: Path | str,
+    *,
+    mpp_override: float | None = None,
+    window: int = 224,
+    overlap: float = 0.5,
+    batch_size: int = 16,
+    background_grey: int = 210,
+    min_island: float = 500.0,
+    skip_done: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Segment a slide (METHOD.md section 6) and write the result.
+
+    `out_dir` gets segmentation.tif (pyramidal label map at the model's mpp), segmentation.geojson (QuPath),
+    overlay.png and summary.json. They appear together when all is done; a slide without tissue gives a valid, empty
+    result. The map covers the slide's bounds, as QuPath shows them.
+
+    Args:
+        slide_path: any format OpenSlide opens.
+        model: the segmenter, or its folder.
+        out_dir: folder of this slide's results.
+        mpp_override: um/px at level 0, for slides that do not say or say wrong.
+        window: see `Parameters`, as are `overlap`, `background_grey` and `min_island`.
+        overlap: see `Parameters`.
+        batch_size: windows a forward pass; the result does not depend on it.
+        background_grey: see `Parameters`.
+        min_island: see `Parameters`.
+        skip_done: leave a folder as it is whose summary names the same slide, model and parameters.
+        progress: show a progress bar.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        InputError: the slide does not open, says no mpp, or is mostly unreadable; or the model does not fit.
+    """
+    from wsss_mm.slides import open_slide
+
+    slide_path, out_dir = Path(slide_path), Path(out_dir)
+    name = slide_path.name
+    model = model if isinstance(model, SlideModel) else SlideModel.from_folder(model)
+    parameters = Parameters(window, overlap, background_grey, min_island)
+    raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp)
+    try:
+        identity = _identity(slide_path, raster, model, parameters)
+        if skip_done and (done := _finished(out_dir, identity)) is not None:
+            logger.info("%s: done before, skipped", slide_path)
+            return done
+        with _workplace(out_dir) as work:
+            labels = _write_map(
+                work / "labels.raw", raster, model, parameters, batch_size=batch_size, name=name, progress=progress
+            )
+            summary = identity | _export(work, raster, model, parameters, labels=labels, name=name)
+            del labels
+            (work / "labels.raw").unlink()
+            write_json(work / SUMMARY, summary)
+            _deliver(work, out_dir)
+    finally:
+        raster.close()
+    return read_json(out_dir / SUMMARY)
+
+
+def _identity(slide_path: Path, raster: Raster, model: SlideModel, parameters: Parameters) -> dict[str, Any]:
+    """What the result depends on; no path and no time, so that equal work gives equal bytes."""
+    return {
+        "slide": {
+            "file": slide_path.name,
+            "bytes": slide_path.stat().st_size,
+            "mpp": raster.slide_mpp,
+            "bounds": list(raster.bounds),
+        },
+        "mpp": model.mpp,
+        "size": list(raster.size),
+        "model": {"weights_md5": model.weights_md5, "classes": [item.code for item in model.classes]},
+        "parameters": vars(parameters),
+    }
+
+
+def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Summary of a complete folder made of the same things."""
+    if not all((out_dir / name).is_file() for name in FILES):
+        return None
+    with tempfile.TemporaryDirectory() as folder:  # through the writer, for its rounding
+        write_json(Path(folder) / SUMMARY, identity)
+        wanted = read_json(Path(folder) / SUMMARY)
+    try:
+        summary = read_json(out_dir / SUMMARY)
+    except ValueError:
+        return None
+    return summary if {key: summary.get(key) for key in wanted} == wanted else None
+
+
+@contextmanager
+def _workplace(out_dir: Path) -> Iterator[Path]:
+    """A temporary folder inside `out_dir`; on failure nothing of it, nor an empty `out_dir`, stays behind."""
+    existed = out_dir.exists()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".partial-") as folder:
+            yield Path(folder)
+    except BaseException:
+        if not existed and not any(out_dir.iterdir()):
+            out_dir.rmdir()
+        raise
+
+
+def _deliver(work: Path, out_dir: Path) -> None:
+    (out_dir / SUMMARY).unlink(missing_ok=True)
+    for name in FILES:
+        (work / name).replace(out_dir / name)
+
+
+def _write_map(
+    path: Path,
+    raster: Raster,
+    model: SlideModel,
+    parameters: Parameters,
+    *,
+    batch_size: int,
+    name: str,
+    progress: bool,
+) -> np.ndarray:
+    """Stream the label map to a raw file and give it back as a read-only memory map.
+
+    Rows are written, not mapped: a full disk is then an error and not a crash.
+    """
+    width, height = raster.size
+    with (
+        tqdm(total=height, desc=name, unit="row", disable=None if progress else True) as bar,
+        path.open("wb") as stream,
+    ):
+        for rows in segment_rows(
+            raster,
+            model.predict,
+            len(model.classes),
+            window=parameters.window,
+            overlap=parameters.overlap,
+            batch_size=batch_size,
+            background_grey=parameters.background_grey,
+        ):
+            stream.write(rows.labels.tobytes())
+            bar.update(len(rows.labels))
+    raster.check_readable(name)
+    return np.memmap(path, np.uint8, "r", shape=(height, width))
+
+
+def _export(
+    work: Path, raster: Raster, model: SlideModel, parameters: Parameters, *, labels: np.ndarray, name: str
+) -> dict[str, Any]:
+    """Write everything but the summary, and give back its figures."""
+    from wsss_mm.slides.pyramid import write_label_pyramid
+
+    write_label_pyramid(work / "segmentation.tif", labels, model.mpp, _palette(model.classes))
+    written = write_geojson(
+        work / "segmentation.geojson",
+        labels,
+        model.classes,
+        factor=raster.factor,
+        limits=raster.bounds[2:],
+        min_area=parameters.min_island / model.mpp**2,
+    )
+    counts = sum(np.bincount(labels[row], minlength=256) for row in range(labels.shape[0]))[: len(model.classes)]
+    figures = class_figures(counts, model.classes, model.mpp, written)
+    if not counts.sum():
+        logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
+    picture = raster.overview(_OVERLAY_SIDE)
+    overview_mpp = model.mpp * raster.size[0] / picture.shape[1]
+    draw_overlay(picture, labels, model.classes, figures, Path(name).stem, mpp=overview_mpp).save(work / "overlay.png")
+    return {
+        "classes": figures,
+        "tissue_area_mm2": int(counts.sum()) * model.mpp**2 / 1e6,
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures),
+        "unreadable_share": raster.unreadable / labels.size,
+    }
+
+
+def _palette(classes: tuple[TissueClass, ...]) -> list[int]:
+    colors = [channel for item in classes for channel in item.color]
+    return colors + list(IGNORE_COLOR) * (256 - len(classes))

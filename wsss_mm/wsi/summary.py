@@ -1,0 +1,47 @@
+"""Areas and shares of the classes on a slide."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wsss_mm.patches.vocabulary import TissueClass
+from wsss_mm.wsi.geojson import Written
+
+_TUMOUR, _STROMA = ("TE", "TUM"), ("TAS", "STR")
+
+
+def class_figures(
+    counts: np.ndarray, classes: Sequence[TissueClass], mpp: float, written: Mapping[str, Written]
+) -> dict[str, dict[str, Any]]:
+    """Figures of each class.
+
+    Args:
+        counts: pixels of each class, (C,).
+        classes: in the same order.
+        mpp: um/px of the map.
+        written: what of each class is in the GeoJSON.
+
+    Returns:
+        By code: `name`, `area_mm2`, `share` of the tissue (None on a slide without any), `polygons`, and the areas
+        `polygon_area_mm2` in the GeoJSON and `dropped_area_mm2` in islands too small for it.
+    """
+    total, square_mm = int(counts.sum()), mpp**2 / 1e6
+    return {
+        item.code: {
+            "name": item.name,
+            "area_mm2": int(count) * square_mm,
+            "share": int(count) / total if total else None,
+            "polygons": written[item.code].polygons,
+            "polygon_area_mm2": written[item.code].pixels * square_mm,
+            "dropped_area_mm2": written[item.code].dropped_pixels * square_mm,
+        }
+        for item, count in zip(classes, counts, strict=True)
+    }
+
+
+def tumour_stroma_ratio(figures: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Tumour area over stroma area; None where the classes lack one of them or there is no stroma."""
+    areas = [sum(figures[code]["area_mm2"] for code in codes if code in figures) for codes in (_TUMOUR, _STROMA)]
+    known = all(any(code in figures for code in codes) for codes in (_TUMOUR, _STROMA))
+    return areas[0] / areas[1] if known and areas[1] else None
