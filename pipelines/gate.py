@@ -1,6 +1,7 @@
 """Stage `gate@<name>`: judge what a stage made, write the report, stop the line if it fails."""
 
 import argparse
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ def main(name: str, params: Params) -> None:
     for line in result.lines():
         sys.stderr.write(line + "\n")
     result.raise_if_failed(str(report_path(name)))
+    logging.getLogger(__name__).info("%s", result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A fabricated project whose artefacts are clean, for tests to break in one place at a time."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from wsss_mm.files import write_json
-from wsss_mm.patches import write_manifest
+from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.settings import Params
 
 CODES = ("TE", "NEC", "LYM", "TAS")
@@ -99,12 +100,63 @@ def make_metrics(root: Path) -> None:
     write_json(root / "reports/metrics/test.json", {"miou": 0.8, **{f"iou.{code}": 0.8 for code in CODES}})
 
 
+def write_slide(folder: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
+    """What segment_slide leaves, from a label map of upright rectangles: one polygon a run of equal columns."""
+    import tifffile
+
+    folder.mkdir(parents=True)
+    per_cm = (1e4 / mpp, 1e4 / mpp)
+    with tifffile.TiffWriter(folder / "segmentation.tif") as file:
+        file.write(labels, tile=(128, 128), compression="zlib", resolution=per_cm, resolutionunit="CENTIMETER")
+    features, classes, factor = [], {}, mpp / 0.5
+    tissue = int((labels != 255).sum())
+    for index, item in enumerate(VOCABULARIES["lung"].classes):
+        rows, columns = np.nonzero(labels == index)
+        area = len(rows) * mpp**2 / 1e6
+        if area:
+            x, y, right, bottom = (
+                float(edge * factor) for edge in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            )
+            ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
+            features.append(
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "Polygon", "coordinates": [ring]},
+                    "properties": {"classification": {"name": item.name, "color": list(item.color)}},
+                }
+            )
+        classes[item.code] = {
+            "area_mm2": area,
+            "share": len(rows) / tissue if tissue else None,
+            "dropped_area_mm2": 0.0,
+        }
+    write_json(folder / "segmentation.geojson", {"type": "FeatureCollection", "features": features})
+    height, width = labels.shape
+    (folder / "overlay.png").write_bytes(b"png")
+    summary = {
+        "slide": {"mpp": 0.5, "bounds": [0, 0, int(width * factor), int(height * factor)]},
+        "mpp": mpp,
+        "size": [width, height],
+        "model": {"weights_md5": "0" * 32},
+        "classes": classes,
+    }
+    write_json(folder / "summary.json", summary)
+
+
+def make_slides(root: Path) -> None:
+    labels = np.full((300, 200), 255, np.uint8)
+    labels[:100, :100], labels[100:250, :100], labels[:, 150:] = 0, 3, 2
+    write_slide(root / "results/slides/s1", labels)
+    write_slide(root / "results/slides/s2", np.full((64, 64), 255, np.uint8))
+
+
 @pytest.fixture
 def project(tmp_path) -> Path:
     """A project's root with every artefact a gate reads, all of them good."""
     make_patches(tmp_path)
     make_pseudo_labels(tmp_path)
     make_metrics(tmp_path)
+    make_slides(tmp_path)
     return tmp_path
 
 
@@ -119,15 +171,8 @@ def alter(project):
             frame = frame if (changed := function(frame)) is None else changed
             frame.to_parquet(path, index=False)
         else:
-            import json
-
             content = json.loads(path.read_text(encoding="utf-8"))
             content = content if (changed := function(content)) is None else changed
             path.write_text(json.dumps(content), encoding="utf-8")
 
     return change
-
-
-@pytest.fixture(scope="session")
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)

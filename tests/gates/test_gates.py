@@ -30,11 +30,11 @@ def failed(name, params, project) -> dict:
     return {outcome.name: outcome for outcome in run_gate(name, params, project, data_docs=False).failures}
 
 
-@pytest.mark.parametrize("name", [name for name in GATES if name != "slides"])
+@pytest.mark.parametrize("name", GATES)
 def test_clean_artefacts_pass(name, params, project):
     result = run_gate(name, params, project, data_docs=False)
     assert result.passed, result.lines()
-    assert len(result.checks) >= 4 - (name == "segmenter") - (name == "slides")
+    assert len(result.checks) >= 4
 
 
 class TestPatches:
@@ -202,6 +202,71 @@ class TestSegmenter:
     def test_nested_metrics_are_read(self, params, project, alter):
         alter(TEST, lambda metrics: {"ungated": metrics | {"miou": 0.4}, "gated": metrics})
         assert set(failed("segmenter", params, project)) == {"miou"}
+
+
+class TestSlides:
+    SUMMARY = "results/slides/s1/summary.json"
+    GEOJSON = "results/slides/s1/segmentation.geojson"
+
+    @pytest.mark.parametrize(
+        ("change", "checks"),
+        [
+            (lambda s: s | {"size": [200, 299]}, {"map_size"}),
+            (lambda s: s | {"mpp": 1.1}, {"map_mpp", "polygons_match_map"}),
+            (lambda s: s | {"slide": s["slide"] | {"bounds": [0, 0, 400, 640]}}, {"map_covers_slide"}),
+            (lambda s: s["classes"]["TE"].update(share=0.5), {"shares_sum_to_one", "shares_match_map"}),
+            (lambda s: s["classes"].pop("TE") and None, {"complete"}),
+            (lambda s: s | {"model": {"weights_md5": "1" * 32}}, {"one_model"}),
+        ],
+    )
+    def test_the_summary_disagrees(self, params, project, alter, change, checks):
+        alter(self.SUMMARY, change)
+        failures = failed("slides", params, project)
+        assert set(failures) == checks
+        assert checks == {"one_model"} or all(o.examples[0].startswith("s1 ") for o in failures.values())
+
+    @pytest.mark.parametrize(
+        ("change", "checks"),
+        [
+            (lambda g: g | {"features": g["features"][1:]}, {"polygons_match_map"}),
+            (lambda g: g["features"][0]["geometry"]["coordinates"][0].insert(2, [0.0, 200.1]), {"valid_polygons"}),
+            (lambda g: g["features"][0]["properties"]["classification"].update(name="Bone"), {"valid_polygons"}),
+            (lambda g: {"type": "Feature"}, {"complete"}),
+        ],
+    )
+    def test_the_polygons_disagree(self, params, project, alter, change, checks):
+        alter(self.GEOJSON, change)
+        failures = failed("slides", params, project)
+        assert checks <= set(failures) <= checks | {"polygons_match_map"}
+
+    def test_a_value_without_a_class(self, params, project):
+        import tifffile
+
+        path = project / "results/slides/s2/segmentation.tif"
+        with tifffile.TiffWriter(path) as file:
+            labels = np.full((64, 64), 9, np.uint8)
+            file.write(labels, tile=(128, 128), resolution=(10000, 10000), resolutionunit="CENTIMETER")
+        assert failed("slides", params, project)["known_values"].examples == ("s2 (stray_pixels 4096)",)
+
+    def test_a_broken_slide_is_named_and_the_others_are_judged(self, params, project, alter):
+        (project / "results/slides/s2/segmentation.tif").write_bytes(b"II*")
+        alter(self.SUMMARY, lambda summary: summary | {"size": [1, 1]})
+        failures = failed("slides", params, project)
+        assert set(failures) == {"complete", "map_size"}
+        assert failures["complete"].examples[0].startswith("s2 ")
+        assert failures["map_size"].examples == ("s1 (size_error 299)",)
+
+    def test_a_missing_file(self, params, project):
+        (project / "results/slides/s1/overlay.png").unlink()
+        assert failed("slides", params, project)["complete"].examples == ("s1 (problem overlay.png missing)",)
+
+    def test_a_cohort_of_patches_has_none(self, params, project):
+        shutil.rmtree(project / "results/slides")
+        assert "not found" in failed("slides", params, project)["readable"].problem
+        (project / "results/slides").mkdir()
+        result = run_gate("slides", params, project, data_docs=False)
+        assert result.passed
+        assert "0 slides" in str(result)
 
 
 class TestRunner:

@@ -110,6 +110,10 @@ class GateResult:
         """The checks that failed."""
         return tuple(outcome for outcome in self.checks if not outcome.passed)
 
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{table['rows']} {name}" for name, table in self.measured.items())
+        return f"gate {self.gate} {'passed' if self.passed else 'failed'}: {len(self.checks)} checks on {sizes}"
+
     def lines(self) -> list[str]:
         """One line per failed check: gate, expectation, how many rows and which, remedy."""
         return [

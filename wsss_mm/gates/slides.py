@@ -1,0 +1,188 @@
+"""Gate after `segment_slides`: do the products of each slide agree with each other?
+
+Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it. A cohort of labelled patches has no slides:
+no rows pass, and the report says that there are none.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.gates.checks import Check, Table
+from wsss_mm.gates.reading import read_object
+from wsss_mm.patches.manifest import get_vocabulary
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.settings import Params
+
+FOLDER = Path("results/slides")
+
+_MAKE = "dvc repro -f segment_slides"
+_FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json")
+_COLUMNS = (
+    "slide_id",
+    "problem",
+    "weights_md5",
+    "size_error",
+    "mpp_error",
+    "extent_error",
+    "stray_pixels",
+    "share_sum_error",
+    "share_error",
+    "invalid_polygons",
+    "area_error",
+)
+
+
+def tables(params: Params, root: Path) -> Iterator[Table]:
+    """Measure each slide's map, figures and polygons against each other."""
+    folder = root / FOLDER
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not found; make it with: {_MAKE}")
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    rows = [_measure(item, vocabulary) for item in sorted(folder.iterdir()) if item.is_dir()]
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    yield Table("slides", frame.drop(columns="weights_md5"), "slide_id", lambda gxe: _slide_checks(gxe, params))
+    models = frame["weights_md5"].dropna().value_counts().rename_axis("weights_md5").reset_index(name="slides")
+    yield Table("models", models, "weights_md5", _model_checks)
+
+
+def _measure(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
+    row = {"slide_id": folder.name, "problem": "none"}
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        return row | {"problem": f"{', '.join(missing)} missing"}
+    try:
+        return row | _compare(folder, vocabulary)
+    except InputError as error:
+        return row | {"problem": str(error)}
+    except Exception as error:  # broken files make TIFF and JSON readers raise anything
+        return row | {"problem": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _compare(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+    summary = read_object(folder / "summary.json", _MAKE)
+    figures = summary["classes"]
+    if set(figures) != set(vocabulary.codes):
+        raise InputError(f"classes are {', '.join(figures)}")
+    size, mpp, counts = _read_map(folder / "segmentation.tif")
+    mm2 = summary["mpp"] ** 2 / 1e6
+    of_class = counts[: len(vocabulary)]
+    areas = dict(zip(vocabulary.codes, of_class * mm2, strict=True))
+    polygons, invalid = _polygon_areas(folder / "segmentation.geojson", vocabulary)
+    slide_mm = summary["slide"]["mpp"] / 1e3
+    expected = {code: area - figures[code]["dropped_area_mm2"] for code, area in areas.items()}
+    found = {code: area * slide_mm**2 for code, area in polygons.items()}
+    bounds = summary["slide"]["bounds"][2:]
+    extent = [side * mpp / (wide * summary["slide"]["mpp"]) for side, wide in zip(size, bounds, strict=True)]
+    total = float(of_class.sum())
+    least = max(total * mm2 / 100, mm2)  # of rare classes one clipped pixel would be much
+    shares = {code: figures[code]["share"] or 0.0 for code in vocabulary.codes}
+    return {
+        "weights_md5": summary["model"]["weights_md5"],
+        "size_error": max(abs(side - wide) for side, wide in zip(size, summary["size"], strict=True)),
+        "mpp_error": abs(mpp / summary["mpp"] - 1),
+        "extent_error": max(abs(ratio - 1) for ratio in extent),
+        "stray_pixels": int(counts.sum() - total - counts[IGNORE]),
+        "share_sum_error": abs(sum(shares.values()) - 1) if total else 0.0,
+        "share_error": max(abs(shares[code] - areas[code] / (total * mm2 or 1.0)) for code in vocabulary.codes),
+        "invalid_polygons": invalid,
+        "area_error": max(abs(found[code] - expected[code]) / max(areas[code], least) for code in vocabulary.codes),
+    }
+
+
+def _read_map(path: Path) -> tuple[tuple[int, int], float, npt.NDArray[np.int64]]:
+    """Width and height (px), um/px and the histogram (256) of a label map, tile by tile."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        if page.dtype != np.uint8:
+            raise InputError(f"the map holds {page.dtype}, not uint8")
+        counts = np.zeros(256, np.int64)
+        for data, (_, _, top, left, _), _ in page.segments():
+            if data is None:
+                raise InputError("the map has an empty tile")
+            inside = data[0, : page.imagelength - top, : page.imagewidth - left]  # tiles at the edge are padded
+            counts += np.bincount(inside.ravel(), minlength=256)
+        if page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER:
+            raise InputError("the map's resolution is not per centimetre")
+        pixels, centimetres = page.tags["XResolution"].value
+        return (page.imagewidth, page.imagelength), 1e4 * centimetres / pixels, counts
+
+
+def _polygon_areas(path: Path, vocabulary: Vocabulary) -> tuple[dict[str, float], int]:
+    """Area of each class's polygons, level-0 px2, and how many features are no valid polygon of a known class."""
+    import shapely
+    from shapely.geometry import shape
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("type") != "FeatureCollection":
+        raise InputError("the GeoJSON is no FeatureCollection")
+    codes = {item.name: item.code for item in vocabulary.classes}
+    areas, invalid = dict.fromkeys(vocabulary.codes, 0.0), 0
+    for feature in content["features"]:
+        code = codes.get(feature["properties"]["classification"]["name"])
+        try:
+            polygon = shape(feature["geometry"])
+        except (ValueError, TypeError, KeyError, shapely.errors.ShapelyError):
+            code, polygon = None, None
+        if code is None or not polygon.is_valid or polygon.is_empty:
+            invalid += 1
+        else:
+            areas[code] += polygon.area
+    return areas, invalid
+
+
+def _slide_checks(gxe: Any, params: Params) -> list[Check]:
+    gate = params.gates.slides
+    again = f"segment the slide again: {_MAKE}"
+
+    def at_most(name: str, says: str, column: str, most: float) -> Check:
+        # Slides without measurements fail `complete`, once is enough.
+        expectation = gxe.ExpectColumnValuesToBeBetween(column=column, max_value=most)
+        return Check(name, says, expectation, again, optional=True)
+
+    return [
+        Check(
+            "complete",
+            "the slide's folder holds its files and they can be read",
+            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
+            again,
+        ),
+        at_most("map_size", "the map is as wide and high as the summary says", "size_error", 0),
+        at_most("map_mpp", "the map's um/px is the summary's", "mpp_error", 1e-3),
+        at_most(
+            "map_covers_slide",
+            f"the map is as large as the slide in um, within {gate.max_mpp_error:.0%}",
+            "extent_error",
+            gate.max_mpp_error,
+        ),
+        at_most("known_values", "the map holds classes and ignore only", "stray_pixels", 0),
+        at_most("shares_sum_to_one", "class shares add up to 1", "share_sum_error", gate.max_share_error),
+        at_most("shares_match_map", "class shares are those of the map", "share_error", gate.max_share_error),
+        at_most("valid_polygons", "the GeoJSON holds valid polygons of known classes", "invalid_polygons", 0),
+        at_most(
+            "polygons_match_map",
+            f"polygons and dropped islands have the map's area in each class, within {gate.max_area_error:.0%}",
+            "area_error",
+            gate.max_area_error,
+        ),
+    ]
+
+
+def _model_checks(gxe: Any) -> list[Check]:
+    return [
+        Check(
+            "one_model",
+            "all slides were segmented with the same model",
+            gxe.ExpectTableRowCountToBeBetween(max_value=1),
+            f"segment all slides again: {_MAKE}",
+        )
+    ]
