@@ -61,8 +61,9 @@ class ClassifierSettings(Section):
     momentum: Share
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
-    scale_jitter: tuple[Positive, Positive]
-    color_jitter: Annotated[float, Field(ge=0)]
+    scale_jitter: tuple[Positive, Positive]  # range of a random zoom
+    color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
+    elastic: Annotated[float, Field(ge=0)]  # px, random deformation
 
 
 class PseudoLabelSettings(Section):
@@ -90,6 +91,9 @@ class SegmenterSettings(Section):
     momentum: Share
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
+    scale_jitter: tuple[Positive, Positive]  # range of a random zoom
+    color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
+    elastic: Annotated[float, Field(ge=0)]  # px, random deformation
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
 

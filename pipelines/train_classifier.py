@@ -1,0 +1,32 @@
+"""Stage train_classifier: ResNet38 with progressive dropout attention, from patch labels alone."""
+
+from pathlib import Path
+
+from pipelines import run_stage
+from wsss_mm.settings import Params
+
+OUT = Path("models/classifier")
+PATCHES = Path("data/patches")
+
+
+def main(params: Params) -> None:
+    """Train, then judge the classifier on the validation split."""
+    from wsss_mm.engine import Paths, classifier_scores, train_classifier
+    from wsss_mm.evaluation import multilabel_metrics
+    from wsss_mm.files import write_json
+    from wsss_mm.patches import get_vocabulary
+    from wsss_mm.tracking import tag_weights, training_run
+
+    paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
+    sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
+    with training_run("train_classifier", sections, [PATCHES]):
+        train_classifier(params, paths)
+        truth, scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
+        codes = get_vocabulary(params.cohort.vocabulary).codes
+        metrics = {**multilabel_metrics(truth, scores, codes), "n": len(truth)}
+        write_json("reports/metrics/classifier.json", metrics)
+        tag_weights(OUT / "weights.pth")
+
+
+if __name__ == "__main__":
+    run_stage(main)

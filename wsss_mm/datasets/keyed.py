@@ -1,0 +1,75 @@
+"""Randomness keyed by (seed, draw): a sample's augmentation is a function of its place in the training, nothing else.
+
+So results depend neither on the number of workers nor on what ran before, and a resumed training continues with the
+very samples an undisturbed one would have seen.
+"""
+
+import random
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from wsss_mm.registry import DATA_SAMPLERS
+
+Draw = tuple[int, int]
+"""(index into the dataset, number of the draw since the training began)"""
+
+_ORDER, _SAMPLE = 0, 1  # independent streams under one seed
+
+
+def sample_generator(seed: int, draw: int) -> np.random.Generator:
+    """The generator of one draw."""
+    return np.random.default_rng((seed, _SAMPLE, draw))
+
+
+@contextmanager
+def legacy_seeded(generator: np.random.Generator) -> Iterator[None]:
+    """Seed `random` and `np.random` from a generator, and give them back as they were.
+
+    mmcv's and mmseg's own transforms draw from these; with this they are keyed as well.
+    """
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    seed = int(generator.integers(2**32))
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler[Draw]):
+    """An endless stream of draws: one shuffled pass over the dataset after another.
+
+    Args:
+        dataset: What to sample.
+        seed: Of the order.
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = 0) -> None:
+        self.dataset = dataset
+        self.seed = seed or 0
+        self.start = 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        size = len(self.dataset)
+        draw = self.start
+        while True:
+            order = np.random.default_rng((self.seed, _ORDER, draw // size)).permutation(size)
+            for index in order[draw % size :]:
+                yield int(index), draw
+                draw += 1
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def skip(self, num_samples: int) -> None:
+        """Start at a draw: mmengine calls this when it resumes a training."""
+        self.start = num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """The stream is endless; mmengine's loops may call this."""

@@ -1,0 +1,185 @@
+"""Patches with what they are trained on: label sets, pseudo-labels or, for validation, masks."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from mmengine.dataset import Compose
+from torch.utils.data import Dataset
+
+from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
+from wsss_mm.errors import InputError
+from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches.images import read_image, read_mask
+from wsss_mm.registry import DATASETS
+
+_log = logging.getLogger(__name__)
+
+CACHE_BYTES = 1 << 30
+"""Decoded images are kept in memory where all of a dataset's fit into this."""
+
+
+class _PatchDataset(Dataset):
+    """Records of one split, decoded, cached if small, and passed through the pipeline with the draw's generator."""
+
+    def __init__(
+        self,
+        records: list[dict[str, Any]],
+        vocabulary: Vocabulary,
+        pipeline: Sequence[dict],
+        *,
+        seed: int,
+        cache_bytes: int,
+        image_bytes: int,
+    ) -> None:
+        self.records = records
+        self.seed = seed
+        self.classes = len(vocabulary)
+        self.pipeline = Compose(pipeline)
+        self.metainfo = {"classes": vocabulary.codes, "palette": [list(color) for color in vocabulary.colors]}
+        self._cache: dict[int, dict[str, Any]] | None = {} if len(records) * image_bytes <= cache_bytes else None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: int | Draw) -> Any:
+        index, draw = (key, 0) if isinstance(key, int | np.integer) else key
+        generator = sample_generator(self.seed, draw)
+        results = {**self.decoded(int(index)), "rng": generator, "draw": draw}
+        with legacy_seeded(generator):
+            return self.pipeline(results)
+
+    def decoded(self, index: int) -> dict[str, Any]:
+        """A record with its arrays, before any transform; the arrays are shared and read-only."""
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        results = self._decode(self.records[index])
+        for value in results.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        if self._cache is not None:
+            self._cache[index] = results
+        return results
+
+    def _decode(self, record: dict[str, Any]) -> dict[str, Any]:
+        image = read_image(Path(record["img_path"]))
+        return {**record, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2], "seg_fields": []}
+
+
+@DATASETS.register_module()
+class PatchLabelDataset(_PatchDataset):
+    """Images with multi-hot label vectors. Its records hold no masks: weak training cannot see them.
+
+    Args:
+        root: Folder of the patches' manifest.
+        vocabulary: Name of the cohort's vocabulary.
+        split: train, valid or test.
+        pipeline: Transforms; each gets `img` (H, W, 3) uint8 RGB, `label` (C,) float32, `patch_id` and `rng`.
+        seed: Of the augmentation.
+        cache_bytes: Keep decoded images in memory where they fit into this.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        vocabulary: str,
+        split: str,
+        pipeline: Sequence[dict] = (),
+        *,
+        seed: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        classes = get_vocabulary(vocabulary)
+        frame = _split_of(Path(root), classes, split)
+        labels = frame[list(classes.codes)].to_numpy(dtype=np.float32)
+        records = [
+            {"patch_id": patch_id, "img_path": str(Path(root) / path), "label": label}
+            for patch_id, path, label in zip(frame["patch_id"], frame["path"], labels, strict=True)
+        ]
+        super().__init__(
+            records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 3)
+        )
+
+
+@DATASETS.register_module()
+class PseudoLabelDataset(_PatchDataset):
+    """Images with per-pixel labels: pseudo-labels, or masks where the truth is asked for by name.
+
+    Args:
+        root: Folder of the patches' manifest.
+        vocabulary: Name of the cohort's vocabulary.
+        split: train, valid or test.
+        pipeline: Transforms; each gets `img` (H, W, 3) uint8 RGB, `gt_seg_map` (H, W) uint8, `patch_id` and `rng`.
+        target: `pseudo` joins the pseudo-labels by patch_id; `masks` takes the masks, for validation and for the
+            upper bound. Patches without the one asked for are left out.
+        pseudo_labels: Folder of the pseudo-labels' manifest, for `pseudo`.
+        seed: Of the augmentation.
+        cache_bytes: Keep decoded images in memory where they fit into this.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        vocabulary: str,
+        split: str,
+        pipeline: Sequence[dict] = (),
+        *,
+        target: Literal["pseudo", "masks"] = "pseudo",
+        pseudo_labels: str | None = None,
+        seed: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        classes = get_vocabulary(vocabulary)
+        frame = _split_of(Path(root), classes, split)
+        if target == "masks":
+            labels = {
+                patch_id: Path(root) / path
+                for patch_id, path in zip(frame["patch_id"], frame["mask_path"], strict=True)
+                if path
+            }
+        elif pseudo_labels is not None:
+            labels = _pseudo_label_paths(Path(pseudo_labels))
+        else:
+            raise ValueError("target='pseudo' needs the folder pseudo_labels")
+        records = [
+            {"patch_id": patch_id, "img_path": str(Path(root) / path), "seg_map_path": str(labels[patch_id])}
+            for patch_id, path in zip(frame["patch_id"], frame["path"], strict=True)
+            if patch_id in labels
+        ]
+        if not records:
+            raise InputError(f"{root}: no {split} patch has {target}; make them, or choose another split")
+        if len(records) < len(frame):
+            _log.info("%d of %d %s patches have %s", len(records), len(frame), split, target)
+        super().__init__(
+            records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 4)
+        )
+
+    def _decode(self, record: dict[str, Any]) -> dict[str, Any]:
+        results = super()._decode(record)
+        labels = read_mask(Path(record["seg_map_path"]), self.classes)
+        if labels.shape != results["img_shape"]:
+            raise InputError(f"{record['seg_map_path']}: is not of its patch's size; make it again with dvc repro")
+        return {**results, "gt_seg_map": labels, "seg_fields": ["gt_seg_map"], "reduce_zero_label": False}
+
+
+def _split_of(root: Path, vocabulary: Vocabulary, split: str) -> pd.DataFrame:
+    frame = read_manifest(root, vocabulary)
+    frame = frame[frame["split"] == split].reset_index(drop=True)
+    if frame.empty:
+        raise InputError(f"{root}/manifest.parquet: no patch in split {split!r}; give slides that split in slides.csv")
+    return frame
+
+
+def _image_bytes(frame: pd.DataFrame, channels: int) -> int:
+    return int(frame["size"].max()) ** 2 * channels
+
+
+def _pseudo_label_paths(folder: Path) -> dict[str, Path]:
+    path = folder / "manifest.parquet"
+    if not path.is_file():
+        raise InputError(f"{path}: not found; make it with: dvc repro pseudo_labels")
+    frame = pd.read_parquet(path, columns=["patch_id", "path"])
+    return {patch_id: folder / name for patch_id, name in frame.itertuples(index=False)}

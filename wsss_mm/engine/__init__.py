@@ -1,0 +1,18 @@
+"""Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
+
+from wsss_mm.engine import examples, hooks, metrics
+from wsss_mm.engine.runner import build_runner, load_config
+from wsss_mm.engine.scoring import classifier_scores
+from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
+
+__all__ = [
+    "Paths",
+    "build_runner",
+    "classifier_scores",
+    "examples",
+    "hooks",
+    "load_config",
+    "metrics",
+    "train_classifier",
+    "train_segmenter",
+]

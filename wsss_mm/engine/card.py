@@ -1,0 +1,45 @@
+"""The model card beside the weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_PURPOSE = {
+    "classifier": "Says which tissues a patch of an H&E slide holds; its class activation maps become pseudo-labels.",
+    "segmenter": "Gives a tissue class for every pixel of an H&E slide; trained without a single drawn outline.",
+}
+_HOW = {
+    "classifier": "ResNet38 with progressive dropout attention, trained on label sets of patches.",
+    "segmenter": "PSPNet on ResNet38, trained on pseudo-labels with a noise-suppressing loss.",
+}
+
+
+def model_card(info: Mapping[str, Any]) -> str:
+    """Markdown for a model folder, from the content of its model.json."""
+    kind = info["kind"]
+    classes = "\n".join(f"| {c['code']} | {c['name']} |" for c in info["classes"])
+    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in sorted(info["valid"].items()))
+    return f"""# Tissue {kind}
+
+{_PURPOSE[kind]}
+
+**Intended use: research only.** Not a medical device; not for diagnosis or treatment. Slides from other scanners,
+stains, organs or resolutions than those it was trained on need a validation of their own.
+
+{_HOW[kind]} Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of
+{info["size"]} px at {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
+
+| class | tissue |
+|---|---|
+{classes}
+
+## Validation
+
+{"| metric | value |" if figures else "No validation patch has a mask."}
+{"|---|---|" if figures else ""}
+{figures}
+
+## Files
+
+`weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
+(`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
+""".replace("\n\n\n", "\n\n")

@@ -1,0 +1,201 @@
+"""Hooks that make a training reproducible, resumable and readable."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from tqdm import tqdm
+
+from wsss_mm.models.pretrained import load_backbone_weights
+from wsss_mm.models.store import save_weights
+from wsss_mm.registry import HOOKS
+
+
+def validates_after(runner: Any, done: int) -> bool:
+    """Whether mmengine validates once `done` iterations are done."""
+    loop = runner.train_loop
+    return runner.val_loop is not None and (done % loop.val_interval == 0 or done == runner.max_iters)
+
+
+@HOOKS.register_module()
+class KeyedRandomnessHook(Hook):
+    """Seeds torch from (seed, iteration), so that dropout after a resume is what it would have been.
+
+    Args:
+        seed: Of the training.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed."""
+        torch.manual_seed((self.seed << 32) + runner.iter)
+
+
+@HOOKS.register_module()
+class AttentionScheduleHook(Hook):
+    """Tells the progressive dropout attention the epoch, from which alone its threshold follows.
+
+    Args:
+        epoch_length: Iterations of one pass over the data.
+    """
+
+    def __init__(self, epoch_length: int) -> None:
+        self.epoch_length = epoch_length
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the epoch."""
+        runner.model.attention.epoch = runner.iter // self.epoch_length
+
+
+@HOOKS.register_module()
+class InitialWeightsHook(Hook):
+    """Loads backbone weights into a training that begins; a resumed one has its own.
+
+    Args:
+        weights: .params or .pth file with ResNet38 weights, or a classifier's weights.pth.
+    """
+
+    def __init__(self, weights: str | None = None) -> None:
+        self.weights = weights
+
+    def before_train(self, runner: Any) -> None:
+        """Load."""
+        if self.weights is not None and runner.iter == 0:
+            backbone = runner.model.backbone
+            backbone.load_state_dict(load_backbone_weights(self.weights, backbone.width), strict=False)
+
+
+@HOOKS.register_module()
+class CurvesHook(Hook):
+    """Writes step, epoch, mean loss since the last row, learning rate and validation metrics as CSV.
+
+    The file is kept up to date; a resumed training goes on behind the rows of its checkpoint.
+
+    Args:
+        epoch_length: Iterations of one pass over the data.
+        interval: Iterations a row.
+        metrics: Names of the validation metrics to add as columns.
+        name: Of the CSV file, in the runner's work_dir.
+    """
+
+    def __init__(
+        self, epoch_length: int, interval: int, metrics: tuple[str, ...] = (), name: str = "curves.csv"
+    ) -> None:
+        self.name = name
+        self.path = Path(name)
+        self.epoch_length, self.interval = epoch_length, interval
+        self.columns = ("step", "epoch", "loss", "lr", *metrics)
+        self.rows: list[dict[str, str]] = []
+        self._losses: list[float] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Take over the rows up to the checkpoint."""
+        self.path = Path(runner.work_dir) / self.name
+        self.rows, self._losses = [], []
+        if runner.iter and self.path.is_file():
+            with self.path.open(encoding="utf-8", newline="") as stream:
+                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= runner.iter]
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Collect the loss; add a row where one is due."""
+        self._losses.append(float(outputs["loss"].detach()))
+        done = runner.iter + 1
+        if done % self.interval == 0 or done == runner.max_iters or validates_after(runner, done):
+            row = {
+                "step": done,
+                "epoch": round(done / self.epoch_length, 3),
+                "loss": round(sum(self._losses) / len(self._losses), 6),
+                "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
+            }
+            self._losses = []
+            self.rows.append({key: str(value) for key, value in row.items()})
+            self._write()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Add the metrics to the row of this step."""
+        for name, value in (metrics or {}).items():
+            column = name.rpartition("/")[2]
+            if column in self.columns and self.rows:
+                self.rows[-1][column] = str(round(value, 6))
+        self._write()
+
+    def _write(self) -> None:
+        with self.path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+@HOOKS.register_module()
+class ResumableCheckpointHook(Hook):
+    """A checkpoint after every validation, written aside and renamed, and the best weights so far.
+
+    mmengine's own hook saves before the validation of the same step, which a resumed training then never sees.
+
+    Args:
+        interval: Iterations between checkpoints where there is no validation.
+        best: Validation metric whose highest value decides the best weights; None keeps none.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int, best: str | None = None) -> None:
+        self.interval, self.best = interval, best
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save where no validation does."""
+        done = runner.iter + 1
+        if runner.val_loop is None and done % self.interval == 0:
+            self._save(runner, done)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Keep the best, then save."""
+        named = {key.rpartition("/")[2]: float(value) for key, value in (metrics or {}).items()}
+        hub = runner.message_hub
+        hub.update_info("last_metrics", named)
+        if self.best in named and named[self.best] > hub.get_info("best_metrics", {}).get(self.best, float("-inf")):
+            save_weights(runner.model.state_dict(), Path(runner.work_dir) / "best.pth")
+            hub.update_info("best_metrics", named)
+        self._save(runner, runner.iter)
+
+    @staticmethod
+    def _save(runner: Any, done: int) -> None:
+        folder = Path(runner.work_dir)
+        runner.save_checkpoint(str(folder), "writing.tmp", meta={"epoch": 0, "iter": done}, by_epoch=False)
+        (folder / "writing.tmp").replace(folder / "checkpoint.pth")
+        (folder / "last_checkpoint").write_text(str(folder / "checkpoint.pth"), encoding="utf-8")
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """A progress bar over the iterations, with the loss and the last validation metric."""
+
+    def __init__(self, label: str = "training") -> None:
+        self.label = label
+        self._bar: tqdm | None = None
+        self._shown: dict[str, str] = {}
+
+    def before_train(self, runner: Any) -> None:
+        """Open the bar where the training (re)starts."""
+        self._bar = tqdm(total=runner.max_iters, initial=runner.iter, desc=self.label, unit="it", mininterval=1)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Advance."""
+        self._shown["loss"] = f"{float(outputs['loss'].detach()):.3f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Show the first metric, which is the mean."""
+        for name, value in list((metrics or {}).items())[:1]:
+            self._shown[name.rpartition("/")[2]] = f"{value:.3f}"
+
+    def after_train(self, runner: Any) -> None:
+        """Close the bar."""
+        self._bar.close()

@@ -1,0 +1,36 @@
+"""What a trained classifier says of a split."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wsss_mm.datasets import PatchLabelDataset
+from wsss_mm.engine.runner import prepare_torch
+from wsss_mm.models import load_model
+
+
+def classifier_scores(
+    model: Path | str, patches: Path | str, *, split: str, batch_size: int = 16, threads: int = 0
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Label sets and probabilities of a split's patches, (N, C) each, in the order of the manifest.
+
+    Args:
+        model: Folder of the classifier.
+        patches: Folder of the patches' manifest.
+        split: train, valid or test.
+        batch_size: Patches at a time.
+        threads: CPU threads of torch, 0 for all cores.
+    """
+    prepare_torch(threads)
+    classifier, info = load_model(model)
+    dataset = PatchLabelDataset(str(patches), info["vocabulary"], split, cache_bytes=0)
+    scores = []
+    for start in range(0, len(dataset), batch_size):
+        images = [dataset.decoded(index)["img"] for index in range(start, min(start + batch_size, len(dataset)))]
+        same_size = len({image.shape for image in images}) == 1
+        for group in [images] if same_size else [[image] for image in images]:
+            batch = torch.from_numpy(np.stack(group).transpose(0, 3, 1, 2).copy())
+            scores.append(classifier.predict(batch).numpy())
+    return np.stack([record["label"] > 0 for record in dataset.records]), np.concatenate(scores)

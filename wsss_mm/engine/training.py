@@ -1,0 +1,250 @@
+"""Training of the two networks: values from params.yaml into the configs, the Runner, the model folder."""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from wsss_mm.engine.card import model_card
+from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
+from wsss_mm.engine.workdir import fingerprint, work_folder
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
+from wsss_mm.models.resnet38 import scaled
+from wsss_mm.models.store import Kind, save_model
+from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings
+
+_ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
+_VALIDATIONS = 5  # of the classifier, over a training
+_CURVE_ROWS = 200
+_WARMUP = 0.05  # share of the iterations over which the learning rate rises
+
+Target = Literal["pseudo", "masks"]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a training reads and writes.
+
+    Attributes:
+        patches: Folder of the patches' manifest.
+        out: Folder of the model to write.
+        curves: CSV to write.
+        pseudo_labels: Folder of the pseudo-labels' manifest (segmenter).
+        classifier: Folder of the classifier (segmenter with `init: classifier`).
+        configs: Folder of the mmengine configs.
+        work: Folder for unfinished trainings.
+    """
+
+    patches: Path = Path("data/patches")
+    out: Path = Path("models/classifier")
+    curves: Path = Path("reports/plots/classifier_curves.csv")
+    pseudo_labels: Path = Path("data/pseudo_labels")
+    classifier: Path = Path("models/classifier")
+    configs: Path = Path("mmconfigs")
+    work: Path = Path("work_dirs")
+
+
+def train_classifier(params: Params, paths: Paths) -> dict[str, float]:
+    """Train the patch classifier and write its model folder and curves.
+
+    Returns:
+        Metrics of the last validation: `mean_ap`, `ap.<code>`.
+
+    Raises:
+        InputError: the patches or the weights are missing or wrong.
+    """
+    settings = params.classifier
+    if settings.weights is not None:
+        load_backbone_weights(settings.weights, settings.width)  # fail before anything is written
+    frame = read_manifest(paths.patches, get_vocabulary(params.cohort.vocabulary))
+    counts = frame["split"].value_counts()
+    epoch_length = math.ceil(int(counts.get("train", 0)) / settings.batch_size)
+    overrides = {
+        **_shared_overrides(params, settings, paths, sizes=frame.loc[frame["split"] == "valid", "size"]),
+        "model.classes": len(get_vocabulary(params.cohort.vocabulary)),
+        "model.backbone.width": settings.width,
+        "model.attention.variant": settings.attention,
+        "model.dropout": settings.dropout,
+        "custom_hooks.AttentionScheduleHook.epoch_length": epoch_length,
+        "custom_hooks.InitialWeightsHook.weights": _text(settings.weights),
+        **_schedule(settings.epochs * epoch_length, epoch_length, settings),
+        "train_cfg.val_interval": epoch_length * math.ceil(settings.epochs / _VALIDATIONS),
+        "custom_hooks.CurvesHook.metrics": ["mean_ap"],
+    }
+    return _train("classifier", params, paths, overrides, inputs=[paths.patches / "manifest.parquet", settings.weights])
+
+
+def train_segmenter(
+    params: Params, paths: Paths, *, target: Target = "pseudo", split: str = "train", stage: str = "segmenter"
+) -> dict[str, float]:
+    """Train the segmenter and write its model folder and curves.
+
+    Args:
+        params: All of params.yaml.
+        paths: Where to read and write.
+        target: `pseudo` for the weakly supervised segmenter; `masks` for the upper bound.
+        split: What to train on.
+        stage: Name of the work folder.
+
+    Returns:
+        Metrics of the weights that are kept, those with the best validation `miou`: `miou`, `iou.<code>`. Empty where
+        no validation patch has a mask.
+
+    Raises:
+        InputError: patches, pseudo-labels or weights are missing or wrong.
+    """
+    settings = params.segmenter
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    weights = _initial_weights(settings, paths)
+    if weights is not None:
+        load_backbone_weights(weights, settings.width)
+    frame = read_manifest(paths.patches, vocabulary)
+    epoch_length = math.ceil(int((frame["split"] == split).sum()) / settings.batch_size)
+    judged = frame.loc[(frame["split"] == "valid") & frame["mask_path"].notna(), "size"]
+    overrides = {
+        **_shared_overrides(params, settings, paths, sizes=judged),
+        **_head_overrides(settings, len(vocabulary)),
+        "train_dataloader.dataset.target": target,
+        "train_dataloader.dataset.split": split,
+        "train_dataloader.dataset.pseudo_labels": str(paths.pseudo_labels),
+        "train_dataloader.dataset.pipeline.RandomCrop.size": settings.crop,
+        "custom_hooks.InitialWeightsHook.weights": _text(weights),
+        **_schedule(settings.iterations, epoch_length, settings),
+        "train_cfg.val_interval": settings.val_interval,
+        "custom_hooks.ResumableCheckpointHook.best": "miou",
+        "custom_hooks.CurvesHook.metrics": ["miou", *(f"iou.{code}" for code in vocabulary.codes)],
+    }
+    inputs = [paths.patches / "manifest.parquet", weights, paths.pseudo_labels if target == "pseudo" else None]
+    return _train("segmenter", params, paths, overrides, inputs=inputs, stage=stage, validates=len(judged) > 0)
+
+
+def _initial_weights(settings: SegmenterSettings, paths: Paths) -> Path | None:
+    if settings.init == "classifier":
+        return paths.classifier / "weights.pth"
+    if settings.init == "weights" and settings.weights is None:
+        raise InputError("params.yaml: segmenter.init is weights, but segmenter.weights is null; give their path")
+    return settings.weights if settings.init == "weights" else None
+
+
+def _shared_overrides(
+    params: Params, settings: ClassifierSettings | SegmenterSettings, paths: Paths, *, sizes: Sequence[int]
+) -> dict[str, Any]:
+    overrides: dict[str, Any] = {
+        "train_dataloader.batch_size": settings.batch_size,
+        # mmseg wants patches of one size in a validation batch
+        "val_dataloader.batch_size": settings.batch_size if len(set(sizes)) == 1 else 1,
+        "train_dataloader.sampler.seed": params.seed,
+        "custom_hooks.KeyedRandomnessHook.seed": params.seed,
+        "train_dataloader.dataset.pipeline.StainJitter.strength": settings.color_jitter,
+        "train_dataloader.dataset.pipeline.RandomDeformation.scale": list(settings.scale_jitter),
+        "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
+        "optim_wrapper.optimizer.lr": settings.lr,
+        "optim_wrapper.optimizer.momentum": settings.momentum,
+        "optim_wrapper.optimizer.weight_decay": settings.weight_decay,
+    }
+    for loader in ("train_dataloader", "val_dataloader"):
+        overrides[f"{loader}.num_workers"] = params.workers
+        overrides[f"{loader}.dataset.root"] = str(paths.patches)
+        overrides[f"{loader}.dataset.vocabulary"] = params.cohort.vocabulary
+        overrides[f"{loader}.dataset.seed"] = params.seed
+    return overrides
+
+
+def _schedule(iterations: int, epoch_length: int, settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
+    warmup = max(1, round(_WARMUP * iterations))
+    return {
+        "train_cfg.max_iters": iterations,
+        "param_scheduler.LinearLR.end": warmup,
+        "param_scheduler.PolyLR.end": iterations,
+        "param_scheduler.PolyLR.power": settings.poly_power,
+        "custom_hooks.CurvesHook.epoch_length": epoch_length,
+        "custom_hooks.CurvesHook.interval": max(1, iterations // _CURVE_ROWS),
+        "custom_hooks.ResumableCheckpointHook.interval": epoch_length,
+    }
+
+
+def _head_overrides(settings: SegmenterSettings, classes: int) -> dict[str, Any]:
+    width = settings.width
+    overrides: dict[str, Any] = {"model.backbone.width": width}
+    for head, inputs, channels in (("decode_head", 4096, 512), ("auxiliary_head", 1024, 256)):
+        overrides[f"model.{head}.in_channels"] = scaled(inputs, width)
+        overrides[f"model.{head}.channels"] = scaled(channels, width)
+        overrides[f"model.{head}.num_classes"] = classes
+        overrides[f"model.{head}.loss_decode.variant"] = settings.loss
+    overrides["model.auxiliary_head.loss_decode.loss_weight"] = settings.auxiliary_weight
+    return overrides
+
+
+def _train(
+    kind: Kind,
+    params: Params,
+    paths: Paths,
+    overrides: dict[str, Any],
+    *,
+    inputs: Sequence[Path | None],
+    stage: str | None = None,
+    validates: bool = True,
+) -> dict[str, float]:
+    code = Path(__file__).parents[1]
+    sources = [*(code / room for room in _ROOMS), paths.configs, *(item for item in inputs if item is not None)]
+    key = fingerprint({"overrides": overrides, "seed": params.seed}, sources)
+    with work_folder(stage or kind, key, paths.work) as folder:
+        config = load_config(paths.configs / f"{kind}.py", overrides)
+        if not validates:
+            for part in ("val_dataloader", "val_cfg", "val_evaluator"):
+                config.pop(part)
+        text = config_text(config)
+        runner = build_runner(config, folder, seed=params.seed, threads=params.threads)
+        with quiet_libraries():
+            runner.train()
+        state, metrics = _outcome(runner, folder)
+        info = _model_info(kind, params, paths, config.model.to_dict(), metrics)
+        save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
+        paths.curves.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "curves.csv", paths.curves)
+    return metrics
+
+
+def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, float]]:
+    """The weights to keep and their validation metrics: the best where a metric decides, else the last."""
+    best = runner.message_hub.get_info("best_metrics")
+    if best:
+        return read_state_dict(folder / "best.pth"), dict(best)
+    last = runner.message_hub.get_info("last_metrics") or {}
+    return runner.model.state_dict(), dict(last)
+
+
+def _model_info(
+    kind: Kind, params: Params, paths: Paths, model: dict[str, Any], metrics: Mapping[str, float]
+) -> dict[str, Any]:
+    """model.json: what rebuilds the model without params.yaml, and what it was made from."""
+    settings = params.classifier if kind == "classifier" else params.segmenter
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    frame = read_manifest(paths.patches, vocabulary)
+    return {
+        "kind": kind,
+        "vocabulary": vocabulary.name,
+        "classes": [{"code": c.code, "name": c.name, "color": list(c.color)} for c in vocabulary.classes],
+        "mpp": float(frame["mpp"].median()),
+        "size": int(np.median(frame["size"])),
+        "width": settings.width,
+        "model": model,
+        "cohort": params.cohort.name,
+        "seed": params.seed,
+        "params": settings.model_dump(mode="json"),
+        "patches": digest(paths.patches / "manifest.parquet"),
+        "train_patches": int((frame["split"] == "train").sum()),
+        "valid": dict(metrics),
+    }
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else path.as_posix()
