@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "segment",
         help="segment whole slides",
-        description="Segment slides; each gets a folder with segmentation.tif (pyramid), segmentation.geojson (QuPath), "
+        description="Segment slides. Each gets a folder: segmentation.tif (pyramid), segmentation.geojson (QuPath), "
         "overlay.png and summary.json. A slide that fails is reported and the others are finished.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

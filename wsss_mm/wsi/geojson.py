@@ -50,7 +50,7 @@ def write_geojson(
         for value, item in enumerate(classes):
             count = pixels = 0
             for region in trace_regions(labels, value, min_area):
-                stream.write(separator + json.dumps(_feature(region, item, factor, limits)))
+                stream.write(separator + json.dumps(_feature(region, item, factor, limits), separators=(",", ":")))
                 separator, count, pixels = ",\n", count + 1, pixels + region.area
             total = int(np.count_nonzero(labels == value))
             written[item.code] = Written(count, pixels, total - pixels)

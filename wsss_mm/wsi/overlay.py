@@ -1,8 +1,11 @@
 """A slide at a glance: thumbnail with the classes laid over it, and a legend with areas."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,7 +25,7 @@ def draw_overlay(
     mpp: float,
     alpha: float = 0.45,
 ) -> Image.Image:
-    """Draw slide and map side by side with the slide alone left out where it would add nothing.
+    """Lay the classes over a picture of the slide; background shows the slide as it is.
 
     Args:
         picture: the slide, (h, w, 3) uint8.
@@ -62,7 +65,7 @@ def _draw_legend(
     figures: Mapping[str, Mapping[str, Any]],
     title: str,
 ) -> None:
-    large, normal, small = (ImageFont.load_default(size) for size in (18, 15, 13))
+    large, normal, small = (_font(size) for size in (17, 14, 12))
     while draw.textlength(title, large) > _LEGEND - 24:
         title = title.removesuffix("...")[:-1] + "..."
     draw.text((left, _MARGIN), title, fill=_INK, font=large)
@@ -81,4 +84,10 @@ def _draw_scale(draw: ImageDraw.ImageDraw, left: int, top: int, mpp: float, room
     length = max((value for value in lengths if value / mpp <= room), default=lengths[0])
     draw.rectangle([left, top, left + max(1, round(length / mpp)), top + 5], fill=_INK)
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} \u00b5m"
-    draw.text((left, top + 10), text, fill=_INK, font=ImageFont.load_default(13))
+    draw.text((left, top + 10), text, fill=_INK, font=_font(12))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu, which comes with matplotlib: Pillow's own font has no superscript two and no micro sign."""
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from openslide import OpenSlideError
 
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.lattice import mirrored
@@ -107,7 +106,7 @@ class Raster:
         try:
             place = self.bounds[0] + x * scale, self.bounds[1] + y * scale
             return self._slide.read(*place, (width, height), self.mpp * shrink), 0
-        except (InputError, OSError, OpenSlideError):
+        except InputError:
             self._slide.close()
             self._slide = self._open()
         block, lost = np.full((height, width, 3), 255, np.uint8), 0

@@ -1,0 +1,186 @@
+"""A slide file becomes a folder of results that agree with each other."""
+
+import json
+import os
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from PIL import Image
+from shapely.geometry import shape
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi import segment as segment_module
+from wsss_mm.wsi.segment import FILES
+from wsss_mm.wsi.truth import judge_slide
+
+OPTIONS = {"window": 64, "min_island": 0, "progress": False}
+
+
+@pytest.fixture
+def model(predict) -> SlideModel:
+    return SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+
+
+@pytest.fixture
+def write_slide(tmp_path):
+    def write(image, name="slide.tiff"):
+        path = tmp_path / name
+        tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def slide(write_slide, tissue):
+    """300 x 240 um at 0.5 um/px."""
+    return write_slide(np.repeat(np.repeat(tissue(240, 300), 2, axis=0), 2, axis=1))
+
+
+def test_products_agree(slide, model, tmp_path):
+    out = tmp_path / "out"
+    summary = segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+    labels = tifffile.imread(out / "segmentation.tif", key=0)
+    assert labels.shape == (240, 300)
+    assert set(np.unique(labels)) <= {0, 1, 2, IGNORE}
+    with openslide.OpenSlide(out / "segmentation.tif") as pyramid:
+        assert pyramid.dimensions == (300, 240)
+    features = json.loads((out / "segmentation.geojson").read_text())["features"]
+    for value, item in enumerate(model.classes):
+        pixels = np.count_nonzero(labels == value)
+        figures = summary["classes"][item.code]
+        assert figures["area_mm2"] == pytest.approx(pixels / 1e6, abs=1e-6)
+        assert figures["share"] == pytest.approx(pixels / (labels != IGNORE).sum(), abs=1e-6)
+        names = [feature["properties"]["classification"]["name"] for feature in features]
+        shapes = [shape(f["geometry"]) for f, name in zip(features, names, strict=True) if name == item.name]
+        assert sum(polygon.area for polygon in shapes) == pixels * 4  # level-0 px
+    ratio = summary["classes"]["TUM"]["area_mm2"] / summary["classes"]["STR"]["area_mm2"]
+    assert summary["tumour_stroma_ratio"] == pytest.approx(ratio, rel=1e-3)
+    with Image.open(out / "overlay.png") as overlay:
+        assert overlay.size[0] > 300
+
+
+def test_polygons_lie_on_their_pixels(write_slide, predict, tmp_path):
+    """A dark square in a white slide comes back where it is, in level-0 px."""
+    image = np.full((400, 500, 3), 245, np.uint8)
+    image[120:200, 260:360] = (150, 60, 60)
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    segment_slide(write_slide(image), model, tmp_path / "out", mpp_override=0.5, **OPTIONS)
+    features = json.loads((tmp_path / "out" / "segmentation.geojson").read_text())["features"]
+    bounds = np.array([shape(feature["geometry"]).bounds for feature in features])
+    assert (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)) == (260, 120, 360, 200)
+
+
+def test_same_bytes_whatever_the_batch(slide, model, tmp_path):
+    for name, batch_size in (("one", 1), ("two", 50)):
+        segment_slide(slide, model, tmp_path / name, mpp_override=0.5, batch_size=batch_size, **OPTIONS)
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_glass_gives_a_valid_empty_result(write_slide, model, tmp_path):
+    slide = write_slide(np.full((200, 200, 3), 244, np.uint8))
+    summary = segment_slide(slide, model, tmp_path / "out", mpp_override=1.0, **OPTIONS)
+    assert summary["tissue_area_mm2"] == 0
+    assert summary["tumour_stroma_ratio"] is None
+    assert all(figures["share"] is None for figures in summary["classes"].values())
+    assert json.loads((tmp_path / "out" / "segmentation.geojson").read_text())["features"] == []
+    assert (tifffile.imread(tmp_path / "out" / "segmentation.tif", key=0) == IGNORE).all()
+
+
+class TestBadInput:
+    def test_no_mpp(self, slide, model, tmp_path):
+        with pytest.raises(InputError, match=r"slide\.tiff.*mpp"):
+            segment_slide(slide, model, tmp_path / "out", **OPTIONS)
+        assert not (tmp_path / "out").exists()
+
+    def test_broken_file(self, model, tmp_path):
+        (tmp_path / "broken.svs").write_bytes(os.urandom(1000))
+        with pytest.raises(InputError, match=r"broken\.svs"):
+            segment_slide(tmp_path / "broken.svs", model, tmp_path / "out", **OPTIONS)
+        assert not (tmp_path / "out").exists()
+
+    def test_missing_slide(self, model, tmp_path):
+        with pytest.raises(InputError, match=r"none\.svs"):
+            segment_slide(tmp_path / "none.svs", model, tmp_path / "out", **OPTIONS)
+
+    def test_model_of_other_classes(self, slide, predict, tmp_path):
+        model = SlideModel(predict, VOCABULARIES["lung"].classes, 1.0, "a" * 32)
+        with pytest.raises(InputError, match="model"):
+            segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, **OPTIONS)
+        assert not (tmp_path / "out").exists()
+
+    def test_failure_keeps_the_result_there_was(self, slide, model, tmp_path, monkeypatch):
+        out = tmp_path / "out"
+        segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+        def full_disk(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(segment_module, "write_geojson", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+class TestSkipDone:
+    def test_same_work_is_not_repeated(self, slide, model, tmp_path):
+        first = segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, **OPTIONS)
+
+        def fail(images):
+            raise AssertionError("computed again")
+
+        again = SlideModel(fail, model.classes, model.mpp, model.weights_md5)
+        assert segment_slide(slide, again, tmp_path / "out", mpp_override=0.5, skip_done=True, **OPTIONS) == first
+
+    @pytest.mark.parametrize("change", ["model", "parameter", "unfinished"])
+    def test_other_work_is(self, slide, model, tmp_path, change):
+        out = tmp_path / "out"
+        segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
+        (out / "overlay.png").unlink() if change == "unfinished" else (out / "overlay.png").write_bytes(b"old")
+        other = SlideModel(model.predict, model.classes, model.mpp, "b" * 32) if change == "model" else model
+        options = OPTIONS | ({"overlap": 0.25} if change == "parameter" else {})
+        segment_slide(slide, other, out, mpp_override=0.5, skip_done=True, **options)
+        assert (out / "overlay.png").stat().st_size > 100
+
+
+def test_judged_against_truth_of_another_resolution(slide, model, tmp_path):
+    out = tmp_path / "out"
+    segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
+    labels = tifffile.imread(out / "segmentation.tif", key=0)
+    truth = np.where(labels == IGNORE, IGNORE, labels).repeat(2, axis=0).repeat(2, axis=1)
+    tifffile.imwrite(tmp_path / "truth.tif", truth, tile=(256, 256), compression="zlib")
+    codes = [item.code for item in model.classes]
+    judged = judge_slide(out / "segmentation.tif", tmp_path / "truth.tif", codes)
+    assert judged["miou"] == judged["coverage"] == 1
+
+    truth[truth == 1] = 0
+    tifffile.imwrite(tmp_path / "truth.tif", truth, tile=(256, 256), compression="zlib")
+    judged = judge_slide(out / "segmentation.tif", tmp_path / "truth.tif", codes)
+    zeros, ones = (np.count_nonzero(labels == value) for value in (0, 1))
+    assert judged["iou.TUM"] == pytest.approx(zeros / (zeros + ones))
+    assert judged["iou.STR"] is None
+
+
+@pytest.mark.real_data
+class TestRealSlides:
+    def test_aperio(self, real_data, model, tmp_path):
+        summary = segment_slide(real_data / "slides/CMU-1-Small-Region.svs", model, tmp_path / "out", progress=False)
+        assert summary["size"] == [1108, 1481]
+        assert 0.3 < summary["tissue_area_mm2"] < 1.0
+
+    def test_slide_without_mpp_asks_for_it(self, real_data, model, tmp_path):
+        with pytest.raises(InputError, match="mpp"):
+            segment_slide(real_data / "slides/tcga-cr-7395-01a-01-ts1.svs", model, tmp_path / "out")
+
+    def test_broken(self, real_data, model, tmp_path):
+        with pytest.raises(InputError, match=r"broken\.svs"):
+            segment_slide(real_data / "slides/broken.svs", model, tmp_path / "out")
