@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from wsss_mm.errors import InputError
 
@@ -44,9 +45,9 @@ def colour_predict(images):
 
 
 def make_tissue(height, width, seed=0):
-    """Noise with blobs of white glass."""
-    rng = np.random.default_rng(seed)
-    image = rng.integers(40, 200, (height, width, 3), dtype=np.uint8)
+    """Soft patches of colour with blobs of white glass."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    image = np.clip(120 + 400 * gaussian_filter(noise, (3, 3, 0)), 0, 200).astype(np.uint8)
     y, x = np.mgrid[:height, :width]
     image[(np.sin(x / 23) + np.cos(y / 31)) > 0.8] = 240
     return image

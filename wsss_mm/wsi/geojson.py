@@ -72,8 +72,10 @@ def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int
 
 def _coordinates(ring: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:
     """Closed ring in level-0 px; rounding is monotone, so what is valid on the lattice stays valid."""
-    points = np.round(ring * factor, 2)
+    points = np.empty((len(ring) + 1, 2))
+    points[:-1] = np.round(ring * factor, 2)
     if limits is not None:
-        points = np.minimum(points, limits)
-    points = np.concatenate([points, points[:1]])
-    return (points.astype(np.int64) if (points == points.astype(np.int64)).all() else points).tolist()
+        np.minimum(points[:-1], limits, out=points[:-1])
+    points[-1] = points[0]
+    whole = points.astype(np.int64)
+    return (whole if np.array_equal(whole, points) else points).tolist()

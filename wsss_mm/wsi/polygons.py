@@ -61,14 +61,17 @@ def trace_regions(labels: np.ndarray, value: int, min_area: float = 0) -> Iterat
     areas = np.bincount(region_of_run, weights=runs.stop - runs.start).astype(np.int64)
     turns = _turns(labels, value)
     region_of_turn = region_of_run[_run_of_pixel(runs, turns.pixel_row, turns.pixel_column)]
-    rings: dict[int, list[np.ndarray]] = {}
+    exteriors: dict[int, np.ndarray] = {}
+    holes: dict[int, list[np.ndarray]] = {}
     for indices in _rings(turns, keep=areas[region_of_turn] >= min_area):
-        rings.setdefault(int(region_of_turn[indices[0]]), []).extend(_simple_rings(turns, indices))
-    for region in np.flatnonzero(areas >= min_area):
-        parts = rings.pop(int(region))
-        outer = [_signed_area(ring) > 0 for ring in parts]
-        holes = [ring for ring, is_outer in zip(parts, outer, strict=True) if not is_outer]
-        yield Region(parts[outer.index(True)], int(areas[region]), holes)
+        region = int(region_of_turn[indices[0]])
+        for ring, is_exterior in _simple_rings(turns, indices):
+            if is_exterior:
+                exteriors[region] = ring
+            else:
+                holes.setdefault(region, []).append(ring)
+    for region in np.flatnonzero(areas >= min_area).tolist():
+        yield Region(exteriors.pop(region), int(areas[region]), holes.pop(region, []))
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ class _Runs:
 class _Turns:
     """Turns of the boundary, by row, then column: place, next turn along the ring, and a pixel of the region."""
 
-    x: np.ndarray
-    y: np.ndarray
+    points: np.ndarray
     following: np.ndarray
+    leaves_sideways: np.ndarray
     diagonal: np.ndarray
     pixel_row: np.ndarray
     pixel_column: np.ndarray
@@ -131,7 +134,8 @@ def _turns(labels: np.ndarray, value: int) -> _Turns:
     order = np.lexsort((down, y, x))
     vertical = np.empty(count, np.int64)
     vertical[order[0::2]], vertical[order[1::2]] = order[1::2], order[0::2]
-    return _Turns(x, y, np.where(leaves_sideways, sideways, vertical), diagonal, row, column)
+    following = np.where(leaves_sideways, sideways, vertical)
+    return _Turns(np.stack([x, y], axis=1), following, leaves_sideways, diagonal, row, column)
 
 
 def _turns_of_band(labels: np.ndarray, value: int, top: int) -> tuple[np.ndarray, ...]:
@@ -171,11 +175,16 @@ def _rings(turns: _Turns, keep: np.ndarray) -> Iterator[list[int]]:
         yield ring
 
 
-def _simple_rings(turns: _Turns, indices: list[int]) -> list[np.ndarray]:
-    """Split a ring where it meets itself: only where pixels of the region touch by their corners."""
-    points = np.stack([turns.x[indices], turns.y[indices]], axis=1)
-    if turns.diagonal[indices].sum() < 2:
-        return [points]
+def _simple_rings(turns: _Turns, indices: list[int]) -> list[tuple[np.ndarray, bool]]:
+    """Split a ring where it meets itself, only where pixels of the region touch by their corners.
+
+    Returns:
+        Rings of points and whether each is an exterior.
+    """
+    points = turns.points[indices]
+    if np.count_nonzero(turns.diagonal[indices]) < 2:
+        # The first turn is the uppermost, there the leftmost. An exterior leaves it along its upper edge.
+        return [(points, bool(turns.leaves_sideways[indices[0]]))]
     rings, path, place = [], [], {}
     for point in map(tuple, points.tolist()):
         if point in place:
@@ -186,10 +195,10 @@ def _simple_rings(turns: _Turns, indices: list[int]) -> list[np.ndarray]:
             rings.append(np.array(loop))
         place[point] = len(path)
         path.append(point)
-    return [*rings, np.array(path)]
+    return [(ring, _is_clockwise(ring)) for ring in (*rings, np.array(path))]
 
 
-def _signed_area(ring: np.ndarray) -> float:
-    """Positive where the ring goes clockwise as seen on the screen (y down): an exterior."""
-    x, y = ring[:, 0].astype(np.float64), ring[:, 1].astype(np.float64)
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+def _is_clockwise(ring: np.ndarray) -> bool:
+    """Whether the ring goes clockwise as seen on the screen (y down), as exteriors do."""
+    x, y = ring.astype(np.float64).T
+    return bool(np.dot(x, np.roll(y, -1)) > np.dot(y, np.roll(x, -1)))
