@@ -10,12 +10,14 @@ import torch
 from pipelines import run_stage
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pictures import pseudo_label_sheet
-from wsss_mm.cam.store import LabelledPatch, label_patches, read_mask, write_pseudo_labels
+from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
+from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
 from wsss_mm.files import atomic_path, write_json
 from wsss_mm.models import load_model
 from wsss_mm.patches import IGNORE, Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches.images import read_mask
 from wsss_mm.settings import Params
 
 PATCHES, OUT, MODEL = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
@@ -24,14 +26,15 @@ METRICS, PICTURE = Path("reports/metrics/pseudo_labels.json"), Path("reports/pic
 
 def main(params: Params) -> None:
     """Label the training patches, then judge labels made the same way wherever a patch has a mask."""
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    prepare_torch(params.threads)
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     manifest = read_manifest(PATCHES, vocabulary)
     train = manifest[manifest["split"] == "train"]
     if train.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no patch in split train; check the cohort's splits")
-    labeller = PseudoLabeller(_load_classifier(vocabulary), **params.pseudo_labels.model_dump())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = params.pseudo_labels.model_dump()
+    labeller = PseudoLabeller(_load_classifier(vocabulary, device), **options, device=device)
 
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary)
     metrics: dict[str, Any] = frame.drop(columns=["patch_id", "path"]).mean().to_dict()
@@ -47,7 +50,7 @@ def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> dict[str,
     size = len(vocabulary)
     confusion, covered, known = np.zeros((size, size), dtype=np.int64), 0, 0
     for patch in patches:
-        truth = read_mask(PATCHES / patch.row["mask_path"])
+        truth = read_mask(PATCHES / patch.row["mask_path"], size)
         known += int((truth != IGNORE).sum())
         truth = np.where(patch.labels == IGNORE, IGNORE, truth)
         covered += int((truth != IGNORE).sum())
@@ -55,8 +58,8 @@ def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> dict[str,
     return {"coverage": covered / known if known else None, **segmentation_metrics(confusion, vocabulary.codes)}
 
 
-def _load_classifier(vocabulary: Vocabulary) -> Any:
-    model, info = load_model(MODEL)
+def _load_classifier(vocabulary: Vocabulary, device: str) -> Any:
+    model, info = load_model(MODEL, device)
     codes = tuple(item["code"] for item in info["classes"])
     if codes != vocabulary.codes:
         raise InputError(f"{MODEL}: classes {codes} are not those of vocabulary {vocabulary.name!r}; train it again")

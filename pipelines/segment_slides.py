@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from pipelines import run_stage
+from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, write_json, write_text
 from wsss_mm.patches import get_vocabulary
@@ -26,8 +26,7 @@ TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Pa
 
 def main(params: Params) -> None:
     """Segment each slide into results/slides/<slide_id>, and list them in slides.csv there."""
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    prepare_torch(params.threads)
     table = read_slide_table(TABLE, check_files=False)
     slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
     OUT.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
-from wsss_mm.cam.store import label_patches, read_mask
+from wsss_mm.cam.store import label_patches
+from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
 _GAP, _HEADER, _SIDE = 6, 24, 168
@@ -36,7 +37,7 @@ def pseudo_label_sheet(
             for code, cam in zip(vocabulary.codes, cams, strict=True)
         ]
         mask_path = patch.row["mask_path"]
-        truth = blend(patch.image, read_mask(folder / mask_path), vocabulary) if mask_path else None
+        truth = blend(patch.image, read_mask(folder / mask_path, len(vocabulary)), vocabulary) if mask_path else None
         rows.append([patch.image, *heats, blend(patch.image, patch.labels, vocabulary), truth])
     titles = ["patch", *(f"CAM {item.name}" for item in vocabulary.classes), "pseudo-label", "truth"]
     colors = [_INK, *vocabulary.colors, _INK, _INK]

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
+from wsss_mm.patches.images import read_image, write_mask
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -94,24 +94,8 @@ def write_pseudo_labels(patches: Iterator[LabelledPatch], folder: Path | str, vo
     return frame
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Pixel truth of a patch, (H, W) uint8: 0..C-1 and `IGNORE`.
-
-    Raises:
-        InputError: the file is missing, unreadable, or has more than one channel.
-    """
-    try:
-        with Image.open(path) as image:
-            mask = np.asarray(image)
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make the patches again: dvc repro -f patches") from None
-    if mask.ndim != 2:
-        raise InputError(f"{path}: a mask has one channel, this has shape {mask.shape}; save it as a palette PNG")
-    return mask.astype(np.uint8)
-
-
 def _batches(rows: pd.DataFrame, folder: Path, batch_size: int) -> Iterator[list[tuple[pd.Series, np.ndarray]]]:
-    images = ((row, _read_image(folder / row["path"])) for _, row in rows.iterrows())
+    images = ((row, read_image(folder / row["path"])) for _, row in rows.iterrows())
     for _, same_size in groupby(images, key=lambda item: item[1].shape):
         batch = []
         for item in same_size:
@@ -123,22 +107,12 @@ def _batches(rows: pd.DataFrame, folder: Path, batch_size: int) -> Iterator[list
             yield batch
 
 
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make the patches again: dvc repro -f patches") from None
-
-
 def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> dict[str, object]:
     patch_id = str(patch.row["patch_id"])
     if Path(patch_id).name != patch_id:
         raise InputError(f"patch {patch_id!r}: an id that is a path cannot name a file; rename it in the manifest")
     path = f"labels/{patch_id}.png"
-    picture = Image.fromarray(patch.labels)
-    picture.putpalette(vocabulary.palette)  # turns the greyscale picture into a palette one, values unchanged
-    picture.save(folder / path)
+    write_mask(folder / path, patch.labels, vocabulary)
     shares = {f"share_{code}": float(np.mean(patch.labels == index)) for index, code in enumerate(vocabulary.codes)}
     coverage = float(np.mean(patch.labels != IGNORE))
     return {"patch_id": patch_id, "path": path, "coverage": coverage, **shares, "agreement": patch.agreement}
