@@ -1,0 +1,308 @@
+"""Runs say what they were made from and how they ended; weights find their run and become one version each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from wsss_mm.errors import InputError
+from wsss_mm.tracking import (
+    download_model,
+    list_versions,
+    model_run,
+    register_segmenter,
+    tag_weights,
+    training_run,
+)
+from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_state
+from wsss_mm.tracking.runs import flatten
+from wsss_mm.tracking.store import connect, project_root, tracking_uri
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+
+class Settings(BaseModel):
+    lr: float = 0.1
+    scales: tuple[float, ...] = (0.5, 1.0)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project with a git commit, the current folder, and an MLflow store of its own."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_STAGE", "DVC_EXP_NAME", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("a")
+    (tmp_path / ".gitignore").write_text("/mlflow.db\n/mlartifacts/\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with its tables, made once: that takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    patch.setenv("DVC_ROOT", str(root))
+    connect().search_experiments()
+    patch.undo()
+    return root
+
+
+@pytest.fixture
+def tracked(project, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    yield project
+    connect().end_run()
+
+
+def get_run(run):
+    return connect().MlflowClient().get_run(run.info.run_id)
+
+
+class TestStore:
+    def test_the_default_is_a_database_in_the_project(self, project, monkeypatch):
+        assert tracking_uri() == f"sqlite:///{project}/mlflow.db"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+        assert tracking_uri() == "http://127.0.0.1:5000"
+
+    def test_queued_experiments_log_to_the_project_they_were_copied_from(self, project, monkeypatch):
+        monkeypatch.setenv("DVC_ROOT", str(project / ".dvc/tmp/exps/tmpabc"))
+        assert project_root() == project
+
+
+class TestLineage:
+    def test_digests_are_those_of_dvc(self, project):
+        (project / "images/sub").mkdir(parents=True)
+        for name in ("sub/b.txt", "Z.txt", "a.txt", "sub-b.txt"):
+            (project / "images" / name).write_text(name)
+        for command in (["init", "-q"], ["add", "-q", "images"]):
+            subprocess.run([sys.executable, "-m", "dvc", *command], check=True)
+        md5 = yaml.safe_load((project / "images.dvc").read_text())["outs"][0]["md5"]
+        assert dvc_digest(Path("images")) == md5
+        assert md5.endswith(".dir")
+
+    def test_the_lock_is_believed_inside_a_stage_only(self, project, monkeypatch):
+        lock = {"schema": "2.0", "stages": {"patches": {"outs": [{"path": "data", "md5": "1" * 32 + ".dir"}]}}}
+        (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+        assert dvc_digests([Path("data")], project) == {"data": dvc_digest(Path("data"))}
+        monkeypatch.setenv("DVC_STAGE", "train_classifier")
+        expected = {"data": "1" * 32 + ".dir", "data/a.txt": dvc_digest(Path("data/a.txt"))}
+        assert dvc_digests([Path("data"), Path("data/a.txt")], project) == expected
+
+    def test_a_missing_input_is_named(self, project):
+        with pytest.raises(InputError, match="data/none"):
+            dvc_digest(Path("data/none"))
+
+    def test_git_state(self, project, tmp_path_factory):
+        clean = git_state(project)
+        assert len(clean.commit) == 40
+        assert not clean.dirty
+        (project / "untracked").touch()
+        assert git_state(project) == clean
+        (project / ".gitignore").write_text("")
+        assert git_state(project).dirty
+        assert git_state(tmp_path_factory.mktemp("no-repository")).commit is None
+
+
+def test_flatten():
+    nested = {"seed": 0, "classifier": Settings(), "a": {"b": {"c": None}}}
+    assert flatten(nested) == {"seed": 0, "classifier.lr": 0.1, "classifier.scales": [0.5, 1.0], "a.b.c": None}
+
+
+class TestTrainingRun:
+    def test_a_run_says_what_it_was_made_from(self, tracked, monkeypatch):
+        monkeypatch.setenv("DVC_STAGE", "train_classifier")
+        monkeypatch.setenv("DVC_EXP_NAME", "brave-pine")
+        params = {"seed": 3, "classifier": Settings(), **{f"p{i}": i for i in range(150)}}
+        with training_run("train_classifier", params, [Path("data")], tags={"cohort": "phantom"}) as run:
+            connect().log_metrics({"loss": 0.5}, step=1)
+        found = get_run(run)
+        assert connect().get_experiment(found.info.experiment_id).name == "classifier"
+        assert found.info.run_name == "brave-pine"
+        assert found.info.status == "FINISHED"
+        assert found.data.params["classifier.lr"] == "0.1"
+        assert len(found.data.params) == 153
+        expected = {
+            "git.commit": git_state(tracked).commit,
+            "git.dirty": "false",
+            "dvc.stage": "train_classifier",
+            "dvc.experiment": "brave-pine",
+            "dvc.md5.data": dvc_digest(Path("data")),
+            "cohort": "phantom",
+        }
+        assert expected.items() <= found.data.tags.items()
+        (dataset,) = found.inputs.dataset_inputs
+        assert (dataset.dataset.name, dataset.dataset.digest) == ("data", dvc_digest(Path("data")))
+
+    def test_by_hand_it_is_named_after_the_commit(self, tracked):
+        with training_run("segmenter", {}) as run:
+            pass
+        assert get_run(run).info.run_name == git_state(tracked).commit[:8]
+
+    @pytest.mark.parametrize(
+        ("error", "status", "tag"),
+        [(ValueError("no patches"), "FAILED", "ValueError: no patches"), (KeyboardInterrupt(), "KILLED", None)],
+    )
+    def test_a_run_that_breaks_off_says_so(self, tracked, error, status, tag):
+        with pytest.raises(type(error)), training_run("segmenter", {}) as run:
+            raise error
+        assert get_run(run).info.status == status
+        assert get_run(run).data.tags.get("error") == tag
+        assert connect().active_run() is None
+
+    def test_a_missing_input_starts_no_run(self, tracked):
+        before = len(connect().search_runs(search_all_experiments=True, output_format="list"))
+        with pytest.raises(InputError), training_run("segmenter", {}, [Path("none")]):
+            pass
+        assert len(connect().search_runs(search_all_experiments=True, output_format="list")) == before
+
+
+class TestModelRun:
+    def test_the_newest_run_of_the_weights_is_opened_again(self, tracked):
+        weights = tracked / "weights.pth"
+        weights.write_bytes(b"found again")
+        runs = []
+        for stage in ("train_classifier", "train_segmenter"):
+            with training_run(stage, {}) as run:
+                tag_weights(weights)
+                runs.append(run.info.run_id)
+        with pytest.raises(RuntimeError), model_run(weights) as run:
+            assert run.info.run_id == runs[1]
+            connect().log_metrics({"test.miou": 0.8})
+            raise RuntimeError  # a later stage fails: that does not make the training a failure
+        assert get_run(run).data.metrics == {"test.miou": 0.8}
+        assert get_run(run).info.status == "FINISHED"
+
+    def test_unknown_weights_give_a_warning(self, tracked, caplog):
+        (tracked / "weights.pth").write_bytes(b"pulled")
+        with model_run(tracked / "weights.pth") as run:
+            assert run is None
+        assert "no MLflow run" in caplog.text
+
+
+@pytest.fixture
+def folder(tracked, request):
+    """A model folder with weights of its own; what they are matters only to who loads them."""
+    folder = tracked / "models/segmenter"
+    folder.mkdir(parents=True)
+    (folder / "weights.pth").write_bytes(request.node.name.encode())
+    (folder / "model.json").write_text("{}")
+    return folder
+
+
+class TestRegistry:
+    def test_versions_and_aliases(self, folder):
+        with training_run("segmenter", {}) as run:
+            tag_weights(folder / "weights.pth")
+        first = register_segmenter(folder, "aliases", tags={"test.miou": 0.8})
+        again = register_segmenter(folder, "aliases", tags={"test.miou": 0.9})
+        (folder / "weights.pth").write_bytes(b"others")
+        second = register_segmenter(folder, "aliases")
+        assert (first.version, first.created) == ("1", True)
+        assert (again.version, again.created) == ("1", False)
+        assert (second.version, second.created) == ("2", True)
+        client = connect().MlflowClient()
+        assert client.get_model_version("aliases", "1").run_id == run.info.run_id
+        versions = list_versions("aliases").set_index("version")
+        assert versions["aliases"].to_dict() == {2: "challenger", 1: "champion"}
+        assert versions["test.miou"].to_dict() == {2: "", 1: "0.9"}
+        assert versions["weights_md5"].to_dict() == {2: second.weights_md5, 1: first.weights_md5}
+
+    def test_a_champion_stays_until_someone_says_otherwise(self, folder):
+        register_segmenter(folder, "champions")
+        (folder / "weights.pth").write_bytes(b"newer")
+        newer = register_segmenter(folder, "champions")
+        downloaded = {
+            alias: (download_model(f"models:/champions@{alias}") / "weights.pth").read_bytes()
+            for alias in ("champion", "challenger")
+        }
+        assert newer.version == "2"
+        assert downloaded == {
+            "champion": b"test_a_champion_stays_until_someone_says_otherwise",
+            "challenger": b"newer",
+        }
+
+    def test_what_is_not_there_is_named(self, tracked):
+        for call in (
+            lambda: list_versions("none"),
+            lambda: download_model("models:/none@champion"),
+            lambda: register_segmenter(tracked / "models/none", "none"),
+        ):
+            with pytest.raises(InputError, match="none"):
+                call()
+
+    @pytest.mark.slow
+    def test_the_model_runs_where_the_project_is_not(self, tracked, project_root, tmp_path_factory):
+        """Logged, registered and loaded in a fresh process, the model gives the network's own probabilities."""
+        folder = write_segmenter(tracked / "models/segmenter", project_root)
+        register_segmenter(folder, "travels")
+        images = np.random.default_rng(0).integers(0, 256, (3, 64, 48, 3), dtype=np.uint8)
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        np.save(elsewhere / "images.npy", images)
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        subprocess.run([sys.executable, "-c", LOAD], check=True, cwd=elsewhere, env=environment)
+        model, _ = load_model_of(folder)
+        expected = model.predict_probabilities(torch_images(images)).numpy()
+        probabilities, labels = np.load(elsewhere / "probabilities.npy"), np.load(elsewhere / "labels.npy")
+        assert np.allclose(probabilities, expected, atol=1e-5)
+        assert labels.dtype == np.uint8
+        assert np.array_equal(labels, expected.argmax(1))
+        assert "mlartifacts" in (elsewhere / "code.txt").read_text()  # the code that travelled, not the checkout
+
+
+LOAD = """
+import os
+from pathlib import Path
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model("models:/travels@champion")
+images = np.load("images.npy")
+np.save("probabilities.npy", model.predict(images, params={"output": "probabilities"}))
+np.save("labels.npy", model.predict(images))
+import wsss_mm
+Path("code.txt").write_text(wsss_mm.__file__)
+try:
+    model.predict(images.astype(np.float32))
+except mlflow.exceptions.MlflowException:
+    pass
+else:
+    raise SystemExit("the signature lets float images pass")
+"""
+
+
+def write_segmenter(folder: Path, project_root: Path) -> Path:
+    """An untrained segmenter, as narrow as can be."""
+    import torch
+    from mmengine.config import Config
+
+    from wsss_mm.models import build_network, save_model
+
+    model = Config.fromfile(project_root / "mmconfigs/segmenter.py").model.to_dict()
+    model["backbone"]["width"] = 1 / 32
+    for head, inputs in (("decode_head", 128), ("auxiliary_head", 32)):
+        model[head] |= {"in_channels": inputs, "channels": 8, "num_classes": 4}
+    torch.manual_seed(0)
+    info = {"kind": "segmenter", "classes": [], "mpp": 1.0, "size": 64, "width": 1 / 32, "model": model}
+    save_model(folder, state=build_network(model).state_dict(), info=info, config_text="", card="")
+    return folder
+
+
+def load_model_of(folder: Path):
+    from wsss_mm.models import load_model
+
+    return load_model(folder)
+
+
+def torch_images(images: np.ndarray):
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -1,0 +1,73 @@
+"""mmengine's visualisation backend for MLflow runs that someone else starts and ends.
+
+mmengine's own one ends the outer run and crashes with MLflow 3.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.visualization.vis_backend import BaseVisBackend
+from torch import Tensor
+
+from wsss_mm.registry import VISBACKENDS
+
+_REFUSED = re.compile(r"[^A-Za-z0-9_./ -]")
+
+
+@VISBACKENDS.register_module()
+class MLflowBackend(BaseVisBackend):
+    """Logs to the active MLflow run; without one, does nothing. Never starts or ends a run.
+
+    Args:
+        save_dir: Given by mmengine, not used.
+    """
+
+    def __init__(self, save_dir: str | None = None) -> None:
+        super().__init__(save_dir)
+
+    @property
+    def experiment(self) -> Any:
+        """The module `mlflow` while a run is active, else None."""
+        # A process that did not import MLflow has no run: it need not wait for the import.
+        mlflow = sys.modules.get("mlflow")
+        return mlflow if mlflow is not None and mlflow.active_run() is not None else None
+
+    def _init_env(self) -> None:
+        """Nothing to set up."""
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Log the resolved config as artifact config.py."""
+        if mlflow := self.experiment:
+            mlflow.log_text(config.pretty_text, "config.py")
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Log one metric."""
+        self.add_scalars({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Log metrics; what is not a number is passed over."""
+        if mlflow := self.experiment:
+            metrics = {metric_name(name): float(value) for name, value in scalar_dict.items() if _is_number(value)}
+            mlflow.log_metrics(metrics, step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Log an image (H, W, 3) uint8 RGB under its name and step."""
+        if mlflow := self.experiment:
+            mlflow.log_image(np.ascontiguousarray(image), key=metric_name(name), step=step, synchronous=True)
+
+
+def metric_name(name: str) -> str:
+    """A name MLflow takes, for a metric or an image: characters it refuses, such as ( ) + % =, become "_"."""
+    return _REFUSED.sub("_", name)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, or an array or tensor that holds exactly one."""
+    return isinstance(value, Real) or (isinstance(value, np.ndarray | Tensor) and value.shape in ((), (1,)))

@@ -1,0 +1,92 @@
+"""What a run was made from: the git commit and the DVC digest of every input."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+
+_NOT_TRACKED = ("__pycache__", ".ipynb_checkpoints")  # as in .dvcignore
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The checked-out commit, and whether tracked files differ from it; no commit outside a git repository."""
+
+    commit: str | None
+    dirty: bool
+
+    @property
+    def short(self) -> str:
+        """The first eight digits, for names."""
+        return self.commit[:8] if self.commit else "no-commit"
+
+
+def git_state(root: Path) -> GitState:
+    """State of the git repository that holds `root`."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return GitState(commit or None, bool(changes))
+
+
+def dvc_digests(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """DVC's digest of each path, as dvc.lock and the cache name it.
+
+    Inside a stage, DVC has just checked that dvc.lock describes the inputs, so it is believed; by hand, files are
+    hashed.
+
+    Args:
+        paths: Files and folders, relative to `root`.
+        root: The folder of dvc.lock.
+
+    Returns:
+        Posix path to md5, of a folder with the ending ".dir".
+
+    Raises:
+        InputError: an input does not exist.
+    """
+    locked = _locked(root) if os.environ.get("DVC_STAGE") else {}
+    names = [path.as_posix() for path in paths]
+    return {name: locked.get(name) or dvc_digest(root / name) for name in names}
+
+
+def dvc_digest(path: Path) -> str:
+    """The md5 DVC gives a file, or a folder: that of its sorted listing, ending in ".dir".
+
+    Raises:
+        InputError: it does not exist.
+    """
+    if path.is_file():
+        return digest(path, "md5")
+    if not path.is_dir():
+        raise InputError(f"{path}: not found; make it with dvc repro, or restore it with dvc checkout")
+    files = (item for item in path.rglob("*") if item.is_file() and not set(item.parts) & set(_NOT_TRACKED))
+    listing = [{"md5": digest(item, "md5"), "relpath": item.relative_to(path).as_posix()} for item in files]
+    text = json.dumps(sorted(listing, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _locked(root: Path) -> dict[str, str]:
+    """Digest of every stage's outs in dvc.lock."""
+    path = root / "dvc.lock"
+    if not path.is_file():
+        return {}
+    lock: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return result.stdout.strip()

@@ -1,0 +1,181 @@
+"""Registered models: versions with aliases `challenger` (the newest) and `champion` (the one in use)."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+from wsss_mm.tracking.runs import WEIGHTS_TAG, model_run, tag_weights, training_run
+from wsss_mm.tracking.store import connect
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models.model import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_EXAMPLE_SIZE = 64  # px; an example is stored as JSON
+# What the model needs to run; MLflow's own inference would import everything and ask the package index.
+_REQUIREMENTS = (
+    "torch",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "pydantic",
+    "pyyaml",
+    "tqdm",
+)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered model's version; `created` is False if these weights were registered before."""
+
+    name: str
+    version: str
+    weights_md5: str
+    created: bool
+
+
+def register_segmenter(folder: Path, name: str, *, tags: Mapping[str, str] | None = None) -> Registration:
+    """Make a segmenter a version of a registered model; the same weights make no second one.
+
+    The version gets the alias `challenger`, and `champion` if nothing has it yet.
+
+    Args:
+        folder: models/segmenter.
+        name: The registered model's name.
+        tags: Outcomes to show beside the version (test mIoU, gates); updated if the version exists.
+    """
+    client = connect().MlflowClient()
+    weights = folder / "weights.pth"
+    if not weights.is_file():
+        raise InputError(f"{weights}: not found; make it with dvc repro, or restore it with dvc pull")
+    md5 = digest(weights, "md5")
+    tags = {key: str(value) for key, value in (tags or {}).items()}
+    existing = _find(name, md5)
+    version = existing or _new_version(folder, name, tags | {WEIGHTS_TAG: md5})
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version.version, key, value)
+    client.set_registered_model_alias(name, CHALLENGER, version.version)
+    if CHAMPION not in client.get_registered_model(name).aliases:
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    return Registration(name, str(version.version), md5, existing is None)
+
+
+def log_segmenter_model(folder: Path, name: str = "segmenter") -> "ModelInfo":
+    """Log a model folder to the active run as an MLflow model, with signature, example, code and requirements.
+
+    Args:
+        folder: weights.pth, model.json and what lies beside them.
+        name: What the run calls the model.
+    """
+    import numpy as np
+
+    mlflow = connect()
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    images = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
+    labels = TensorSpec(np.dtype(np.uint8), (-1, -1, -1), name=None)
+    signature = ModelSignature(
+        Schema([images]), Schema([labels]), ParamSchema([ParamSpec("output", "string", default="labels")])
+    )
+    example = np.random.default_rng(0).integers(120, 240, (1, _EXAMPLE_SIZE, _EXAMPLE_SIZE, 3), dtype=np.uint8)
+    return mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"segmenter": str(folder)},
+        code_paths=[str(_PACKAGE)],
+        signature=signature,
+        input_example=(example, {"output": "labels"}),
+        pip_requirements=[f"{package}=={installed_version(package)}" for package in _REQUIREMENTS],
+    )
+
+
+def list_versions(name: str) -> "pd.DataFrame":
+    """Versions of a registered model, newest first: version, aliases, created (UTC) and its tags as columns.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    import pandas as pd
+
+    client = connect().MlflowClient()
+    versions = client.search_model_versions(f"name = '{_quoted(name)}'")
+    if not versions:
+        raise InputError(f"no registered model {name!r}; make one with: dvc repro register")
+    aliases: dict[str, list[str]] = {}
+    for alias, version in client.get_registered_model(name).aliases.items():
+        aliases.setdefault(str(version), []).append(alias)
+    rows = [
+        {
+            "version": int(version.version),
+            "aliases": " ".join(sorted(aliases.get(str(version.version), []))),
+            "created": pd.Timestamp(version.creation_timestamp, unit="ms").strftime("%Y-%m-%d %H:%M"),
+            **dict(sorted(version.tags.items())),
+        }
+        for version in versions
+    ]
+    return pd.DataFrame(rows).sort_values("version", ascending=False, ignore_index=True).fillna("")
+
+
+def download_model(uri: str) -> Path:
+    """Fetch a registered model's folder.
+
+    Args:
+        uri: For example "models:/segmenter@champion" or "models:/segmenter/3".
+
+    Returns:
+        A local folder for `wsss_mm.models.load_model`.
+
+    Raises:
+        InputError: there is no such model, or it holds no segmenter.
+    """
+    mlflow = connect()
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise InputError(f"{uri}: {' '.join(str(error).split())}; see: wsss-mm models list") from None
+    found = sorted(folder.glob("artifacts/*/model.json"))
+    if not found:
+        raise InputError(f"{uri}: holds no segmenter; see: wsss-mm models list")
+    return found[0].parent
+
+
+def _find(name: str, md5: str) -> "ModelVersion | None":
+    """The newest version of a model with these weights."""
+    filters = f"name = '{_quoted(name)}' and tags.{WEIGHTS_TAG} = '{md5}'"
+    versions = connect().MlflowClient().search_model_versions(filters)
+    return max(versions, key=lambda version: int(version.version), default=None)
+
+
+def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion":
+    mlflow = connect()
+    weights = folder / "weights.pth"
+    with model_run(weights) as run:
+        if run is not None:
+            return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
+    with training_run("segmenter", {}, tags={"note": "the run that made these weights is not in this store"}):
+        tag_weights(weights)
+        return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
+
+
+def _quoted(name: str) -> str:
+    """A name inside a quoted filter."""
+    if "'" in name:
+        raise InputError(f"{name!r} is no model name: it holds a quote")
+    return name

@@ -1,0 +1,158 @@
+"""Runs: one per training, found again by the md5 of the weights it made.
+
+No run id enters an out of the pipeline, because outs are the same for the same inputs and run ids are not.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from wsss_mm.files import digest
+from wsss_mm.tracking.lineage import dvc_digests, git_state
+from wsss_mm.tracking.store import connect, experiment_id, project_root
+
+if TYPE_CHECKING:
+    from mlflow import ActiveRun
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_TAG = "weights_md5"
+
+_PARAMS_PER_CALL = 100
+_TAG_LENGTH = 500
+
+
+@contextmanager
+def training_run(
+    stage: str,
+    params: BaseModel | Mapping[str, Any],
+    inputs: Iterable[Path] = (),
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator["ActiveRun"]:
+    """Start a run, active within the block, which says what it was made from.
+
+    It ends FINISHED, FAILED with the error as tag `error`, or KILLED by Ctrl-C.
+
+    Args:
+        stage: The pipeline stage; the experiment is called like it, without "train_".
+        params: Settings, or several sections by name; nested keys are joined by dots.
+        inputs: Files and folders DVC knows, relative to the current folder, logged as data sets and as tags
+            `dvc.md5.<path>`.
+        tags: Further tags.
+
+    Yields:
+        The active run: log to it with `mlflow.log_metrics` and the like.
+
+    Raises:
+        InputError: an input does not exist.
+    """
+    here = Path.cwd()
+    git, digests = git_state(here), dvc_digests(inputs, here)
+    mlflow = connect()
+    run = mlflow.start_run(
+        experiment_id=experiment_id(stage.removeprefix("train_")),
+        run_name=os.environ.get("DVC_EXP_NAME") or git.short,
+        tags={
+            "stage": stage,
+            "project": str(project_root()),
+            "git.commit": git.commit or "none",
+            "git.dirty": str(git.dirty).lower(),
+            "dvc.stage": os.environ.get("DVC_STAGE", "none"),
+            "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+            **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
+            **(tags or {}),
+        },
+        log_system_metrics=True,
+    )
+    status = "FAILED"
+    try:
+        _log_params(params)
+        _log_inputs(digests)
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except BaseException as error:
+        mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:_TAG_LENGTH])
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def tag_weights(weights: Path) -> str:
+    """Mark the active run as the one that made these weights, so that `model_run` finds it.
+
+    Returns:
+        The md5 of the file.
+    """
+    mlflow = connect()
+    md5 = digest(weights, "md5")
+    mlflow.set_tag(WEIGHTS_TAG, md5)
+    return md5
+
+
+@contextmanager
+def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
+    """Open the newest run that made these weights again, to add to it; its status stays as it was.
+
+    Yields:
+        The active run, or None, with a warning, if this store has none: the weights came with `dvc pull`, or the store
+        is new.
+    """
+    mlflow = connect()
+    md5 = digest(weights, "md5")
+    found = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.{WEIGHTS_TAG} = '{md5}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    if not found:
+        logger.warning("%s: no MLflow run in %s made these weights", weights, mlflow.get_tracking_uri())
+        yield None
+        return
+    mlflow.set_experiment(experiment_id=found[0].info.experiment_id)  # or MLflow refuses to open the run
+    run = mlflow.start_run(run_id=found[0].info.run_id, log_system_metrics=False)
+    try:
+        yield run
+    finally:
+        mlflow.end_run(found[0].info.status)
+
+
+def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys: {"classifier": {"lr": 0.1}} becomes {"classifier.lr": 0.1}."""
+    if isinstance(params, BaseModel):
+        params = params.model_dump(mode="json", by_alias=True)
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, BaseModel | Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _log_params(params: BaseModel | Mapping[str, Any]) -> None:
+    mlflow = connect()
+    items = list(flatten(params).items())
+    for start in range(0, len(items), _PARAMS_PER_CALL):
+        mlflow.log_params(dict(items[start : start + _PARAMS_PER_CALL]))
+
+
+def _log_inputs(digests: Mapping[str, str]) -> None:
+    """Log DVC's inputs as data sets; a digest may have 36 characters, exactly those of a folder's md5."""
+    mlflow = connect()
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    for path, md5 in digests.items():
+        source = CodeDatasetSource(tags={"dvc.path": path, "dvc.md5": md5})
+        mlflow.log_input(MetaDataset(source, name=path, digest=md5), context="training")

@@ -1,0 +1,53 @@
+"""Where MLflow keeps runs and models, and how this project connects to it."""
+
+import logging
+import os
+from pathlib import Path
+from types import ModuleType
+
+_TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
+
+
+def project_root() -> Path:
+    """The project's root: that of DVC if it runs us, else the current folder.
+
+    DVC runs queued experiments in a copy of the project under .dvc/tmp/exps, which it deletes afterwards: their runs
+    belong to the project it was copied from.
+    """
+    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    width = len(_TEMPORARY_EXPERIMENTS)
+    for index in range(len(root.parts) - width + 1):
+        if root.parts[index : index + width] == _TEMPORARY_EXPERIMENTS:
+            return Path(*root.parts[:index])
+    return root
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or mlflow.db in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def connect() -> ModuleType:
+    """Import MLflow, without telemetry, and point it at the store.
+
+    Returns:
+        The module `mlflow`.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at import
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow
+
+
+def experiment_id(name: str) -> str:
+    """Id of the experiment called `name`, made if there is none."""
+    mlflow = connect()
+    experiment = mlflow.get_experiment_by_name(name)
+    if experiment is not None:
+        return experiment.experiment_id
+    # A server knows where artifacts go; a local store would put them into whatever folder is current.
+    local = mlflow.get_tracking_uri().startswith("sqlite:")
+    location = (project_root() / "mlartifacts" / name).as_uri() if local else None
+    return mlflow.create_experiment(name, artifact_location=location)
