@@ -53,7 +53,7 @@ def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFr
     _check(path, table)
     if check_files:
         _check_files(path, table)
-    table["mpp"] = pd.to_numeric(table["mpp"].replace("", "nan"))
+    table["mpp"] = [float(text or "nan") for text in table["mpp"]]
     return table
 
 

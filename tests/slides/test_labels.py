@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import tifffile
+
+from wsss_mm.errors import InputError
+from wsss_mm.slides.labels import read_label_map, resample_labels
+
+LABELS = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 255], np.uint8), (24, 30))
+
+
+def test_scale_one_is_a_cut():
+    np.testing.assert_array_equal(resample_labels(LABELS, 3, 5, (10, 8), 1), LABELS[5:13, 3:13])
+
+
+def test_halving_takes_the_majority_and_the_lowest_in_a_tie():
+    labels = np.array([[3, 3, 0, 2, 255, 255], [3, 1, 2, 0, 255, 1]], np.uint8)
+    assert resample_labels(labels, 0, 0, (3, 1), 2).tolist() == [[3, 0, 255]]
+
+
+def test_fractions_take_what_lies_under_the_centre():
+    labels = np.arange(20, dtype=np.uint8)[None, :].repeat(20, 0)
+    assert resample_labels(labels, 1, 0, (4, 1), 2.5).tolist() == [[2, 4, 7, 9]]
+
+
+@pytest.mark.parametrize("scale", [1, 2, 2.5])
+def test_outside_is_nothing(scale):
+    out = resample_labels(LABELS, -10, -10, 40, scale)
+    assert (out[:2] == 255).all()
+    assert (out[-2:] == 255).all()
+    assert (out != 255).any()
+
+
+def test_files_that_are_no_label_map(tmp_path):
+    with pytest.raises(InputError, match="no such label map"):
+        read_label_map(tmp_path / "none.tif")
+    (tmp_path / "text.tif").write_text("text")
+    with pytest.raises(InputError, match="not readable as a TIFF"):
+        read_label_map(tmp_path / "text.tif")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="one uint8 channel"):
+        read_label_map(tmp_path / "rgb.tif")

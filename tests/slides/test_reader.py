@@ -1,0 +1,125 @@
+import numpy as np
+import openslide
+import pytest
+from PIL import Image
+
+from wsss_mm.errors import InputError
+from wsss_mm.slides import open_slide, reader
+
+
+class TestRead:
+    @pytest.mark.parametrize("mpp", [0.5, 0.7, 0.999, 1.0, 1.003, 1.7, 2.0, 3.1])
+    @pytest.mark.parametrize("corner", [(0, 0), (31, 17), (40.5, 22.5)])
+    def test_shows_what_lies_there_at_any_resolution(self, ramp, mpp, corner):
+        size = int((120 - 41) * 0.5 / mpp)
+        with open_slide(ramp) as slide:
+            region = slide.read(*corner, size, mpp)
+        assert region.shape == (size, size, 3)
+        assert region.dtype == np.uint8
+        middle = (np.arange(size) + 0.5) * mpp / 0.5 - 0.5
+        expected = 2 * np.stack(np.meshgrid(corner[0] + middle, corner[1] + middle), axis=-1)
+        drift = (region[..., :2].astype(float) - expected) / 2  # px
+        assert np.abs(drift).max() <= 0.6
+        assert abs(drift.mean()) <= 0.13  # half a grey level is a quarter of a pixel
+
+    def test_regions_that_meet_continue_each_other(self, ramp):
+        with open_slide(ramp) as slide:
+            whole = slide.read(10, 20, (40, 30), 1.3)
+            right = slide.read(10 + 25 * 1.3 / 0.5, 20, (15, 30), 1.3)
+        assert np.abs(whole[:, 25:].astype(int) - right).max() <= 1
+
+    def test_takes_the_coarsest_level_that_is_fine_enough(self, tmp_path, write_tiff):
+        write_tiff(tmp_path / "a.tif", [np.full((256 // s, 256 // s, 3), s * 10, np.uint8) for s in (1, 2, 4)], 0.25)
+        with open_slide(tmp_path / "a.tif") as slide:
+            shown = {mpp: int(slide.read(0, 0, 16, mpp)[0, 0, 0]) for mpp in (0.2, 0.25, 0.49, 0.499, 0.5, 0.8, 1, 2)}
+        assert shown == {0.2: 10, 0.25: 10, 0.49: 10, 0.499: 20, 0.5: 20, 0.8: 20, 1: 40, 2: 40}
+
+    def test_outside_the_slide_is_white(self, ramp):
+        with open_slide(ramp) as slide:
+            region = slide.read(-20, 110, (30, 20), 0.5)
+        assert (region[:, :20] == 255).all()
+        assert (region[10:] == 255).all()
+        np.testing.assert_array_equal(region[:10, 20:, 0], np.tile(np.arange(10) * 2, (10, 1)))
+
+    def test_strips_of_large_reads_join_without_a_seam(self, ramp, monkeypatch):
+        with open_slide(ramp) as slide:
+            whole = slide.read(3, 5, (50, 45), 1.1)
+            monkeypatch.setattr(reader, "_READ_AT_ONCE", 1000)
+            strips = slide.read(3, 5, (50, 45), 1.1)
+        assert np.abs(whole.astype(int) - strips).max() <= 1
+
+    def test_transparent_pixels_are_white(self):
+        rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [100, 100, 100, 128]]], np.uint8)
+        np.testing.assert_array_equal(reader._on_white(rgba), [[[10, 20, 30], [255, 255, 255], [177, 177, 177]]])
+
+    def test_thumbnail_has_the_slides_proportions(self, tmp_path, write_tiff):
+        write_tiff(tmp_path / "a.tif", [np.zeros((120, 300, 3), np.uint8)], 0.5)
+        with open_slide(tmp_path / "a.tif") as slide:
+            assert slide.thumbnail(100).shape == (40, 100, 3)
+            assert slide.bounds == (0, 0, 300, 120)
+
+
+class TestOpen:
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(InputError, match=r"none\.svs: no such slide"):
+            open_slide(tmp_path / "none.svs")
+
+    def test_not_a_slide(self, tmp_path):
+        (tmp_path / "text.svs").write_text("no slide")
+        with pytest.raises(InputError, match=r"text\.svs: not a readable slide .* fetch it again"):
+            open_slide(tmp_path / "text.svs")
+
+    def test_no_resolution_is_an_error_and_an_override_mends_it(self, tmp_path, write_tiff):
+        write_tiff(tmp_path / "a.tif", [np.zeros((64, 64, 3), np.uint8)], None)
+        with pytest.raises(
+            InputError, match="no mpp in the file; give it in column mpp of the slide table or with --mpp"
+        ):
+            open_slide(tmp_path / "a.tif")
+        assert open_slide(tmp_path / "a.tif", mpp=0.3).mpp == 0.3
+
+    def test_a_printers_resolution_is_none(self, tmp_path, write_tiff):
+        write_tiff(tmp_path / "a.tif", [np.zeros((64, 64, 3), np.uint8)], 25_400 / 72)
+        with pytest.raises(InputError, match="no mpp in the file"):
+            open_slide(tmp_path / "a.tif")
+
+    def test_the_override_wins(self, ramp):
+        with open_slide(ramp) as plain, open_slide(ramp, mpp=0.25) as other:
+            assert (plain.mpp, other.mpp) == (0.5, 0.25)
+            np.testing.assert_array_equal(plain.read(8, 8, 20, 1.0), other.read(8, 8, 20, 0.5))
+
+    @pytest.mark.parametrize("mpp", [0, -1, float("nan"), float("inf")])
+    def test_an_impossible_override(self, ramp, mpp):
+        with pytest.raises(InputError, match="is no resolution"):
+            open_slide(ramp, mpp=mpp)
+
+
+@pytest.mark.real_data
+class TestRealSlides:
+    def test_an_aperio_slide(self, real_data):
+        path = real_data / "slides/CMU-1-Small-Region.svs"
+        with open_slide(path) as slide, openslide.OpenSlide(path) as peer:
+            assert slide.size == (2220, 2967)
+            assert slide.mpp == pytest.approx(0.499)
+            ours = slide.read(301, 402, 200, 0.499)
+            np.testing.assert_array_equal(ours, np.asarray(peer.read_region((301, 402), 0, (200, 200)).convert("RGB")))
+
+    def test_area_averaging_agrees_with_pillows(self, real_data):
+        path = real_data / "slides/CMU-1-Small-Region.svs"
+        with open_slide(path) as slide, openslide.OpenSlide(path) as peer:
+            ours = slide.read(300, 400, 224, 1.0)
+            side = 224 / 0.499
+            full = peer.read_region((300, 400), 0, (450, 450)).convert("RGB")
+            theirs = full.resize((224, 224), Image.Resampling.BOX, box=(0, 0, side, side))
+        assert np.abs(ours.astype(int) - np.asarray(theirs)).mean() < 4  # Pillow counts each pixel whole or not at all
+
+    def test_a_slide_without_resolution(self, real_data):
+        path = real_data / "slides/tcga-cr-7395-01a-01-ts1.svs"
+        with pytest.raises(InputError, match="no mpp in the file"):
+            open_slide(path)
+        with open_slide(path, mpp=0.25) as slide:
+            assert slide.size == (4443, 3567)
+            assert 50 < slide.read(1000, 1000, 100, 0.5).mean() < 220
+
+    def test_a_broken_slide(self, real_data):
+        with pytest.raises(InputError, match=r"broken\.svs: not a readable slide"):
+            open_slide(real_data / "slides/broken.svs")
