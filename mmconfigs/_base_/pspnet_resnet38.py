@@ -5,7 +5,7 @@ norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(
-        type="SegDataPreProcessor",
+        type="mmseg.SegDataPreProcessor",
         mean=[123.675, 116.28, 103.53],  # images are RGB throughout: no conversion
         std=[58.395, 57.12, 57.375],
         pad_val=255,

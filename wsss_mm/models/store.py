@@ -1,6 +1,7 @@
 """Trained models as folders: weights.pth, config.py, model.json, README.md."""
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +40,9 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
         if bare not in _ALLOWED_TYPES:
             raise InputError(f"model.json: type {name!r} is not a part of a wsss_mm model; export the model again")
     if any("EncoderDecoder" in name for name in _types(config)):
-        import mmseg.models  # noqa: F401  registers the segmentation parts
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mmcv's, on compiled operators that nothing here needs
+            import mmseg.models  # noqa: F401  registers the segmentation parts
         from mmseg.registry import MODELS as registry
     else:
         registry = MODELS

@@ -1,0 +1,135 @@
+"""Model folders: rebuilt without params.yaml or config.py, nothing foreign is built or executed."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+from wsss_mm.models import build_network, load_model, save_model, save_weights
+
+NORMALISATION = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+CLASSIFIER = {
+    "type": "wsss_mm.PatchClassifier",
+    "classes": 4,
+    "backbone": {"type": "wsss_mm.ResNet38", "width": 1 / 32},
+    "attention": {"type": "wsss_mm.ProgressiveDropoutAttention"},
+    "data_preprocessor": {"type": "mmengine.ImgDataPreprocessor", **NORMALISATION},
+}
+
+
+def head(kind, index, channels, **extra):
+    return {
+        "type": kind,
+        "in_channels": channels,
+        "in_index": index,
+        "channels": 8,
+        "num_classes": 4,
+        "norm_cfg": {"type": "BN"},
+        "loss_decode": {"type": "wsss_mm.NoiseSuppressedCrossEntropyLoss"},
+        **extra,
+    }
+
+
+SEGMENTER = {
+    "type": "EncoderDecoder",
+    "data_preprocessor": {"type": "mmseg.SegDataPreProcessor", **NORMALISATION},
+    "backbone": {"type": "wsss_mm.ResNet38", "width": 1 / 32, "out_indices": [3, 5]},
+    "decode_head": head("PSPHead", 1, 128),
+    "auxiliary_head": head("FCNHead", 0, 32),
+    "test_cfg": {"mode": "whole"},
+}
+
+
+def info(kind, model):
+    return {"kind": kind, "classes": [], "mpp": 1.0, "size": 64, "model": model}
+
+
+@pytest.fixture(params=["classifier", "segmenter"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def folder(tmp_path, kind):
+    torch.manual_seed(0)
+    config = CLASSIFIER if kind == "classifier" else SEGMENTER
+    state = build_network(config).state_dict()
+    # config.py is never executed: this one would fail
+    save_model(tmp_path / kind, state=state, info=info(kind, config), config_text="raise SystemExit", card="# Card")
+    return tmp_path / kind
+
+
+def test_round_trip(folder, kind):
+    model, found = load_model(folder)
+    assert not model.training
+    assert found["kind"] == kind
+    images = torch.randint(0, 256, (2, 3, 64, 48), dtype=torch.uint8)
+    if kind == "classifier":
+        assert model.predict(images).shape == (2, 4)
+        return
+    probabilities = model.predict_probabilities(images)
+    assert probabilities.shape == (2, 4, 64, 48)
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 64, 48))
+
+
+def test_segmenter_equals_mmsegs_own_inference(tmp_path):
+    torch.manual_seed(0)
+    network = build_network(SEGMENTER).eval()
+    save_model(tmp_path, state=network.state_dict(), info=info("segmenter", SEGMENTER), config_text="", card="")
+    images = torch.randint(0, 256, (2, 3, 64, 48), dtype=torch.uint8)
+    with torch.no_grad():
+        batch = network.data_preprocessor({"inputs": list(images)})["inputs"]
+        expected = torch.stack([sample.seg_logits.data for sample in network(batch, mode="predict")]).softmax(1)
+    torch.testing.assert_close(load_model(tmp_path)[0].predict_probabilities(images), expected)
+
+
+def test_equal_tensors_give_equal_bytes(tmp_path):
+    state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
+    save_weights(state, tmp_path / "one.pth")
+    time.sleep(0.01)
+    save_weights({key: value.clone() for key, value in state.items()}, tmp_path / "deep" / "two.pth")
+    assert digest(tmp_path / "one.pth", "md5") == digest(tmp_path / "deep" / "two.pth", "md5")
+    assert torch.equal(torch.load(tmp_path / "one.pth", weights_only=True)["a"], state["a"])
+
+
+@pytest.mark.parametrize("evil", ["os.system", "subprocess.Popen", "builtins.eval", "mmengine.Config.fromfile", "Foo"])
+@pytest.mark.parametrize("place", ["model", "backbone", "norm"])
+def test_foreign_types_are_never_built(tmp_path, evil, place):
+    config = json.loads(json.dumps(SEGMENTER))
+    if place == "model":
+        config = {"type": evil}
+    elif place == "backbone":
+        config["backbone"]["type"] = evil
+    else:
+        config["decode_head"]["norm_cfg"]["type"] = evil
+    (tmp_path / "model.json").write_text(json.dumps(info("segmenter", config)))
+    with pytest.raises(InputError, match="not a part of a wsss_mm model"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["pretrained", "init_cfg"])
+def test_pretrained_files_are_never_fetched(key):
+    config = {**CLASSIFIER, "backbone": {**CLASSIFIER["backbone"], key: {"checkpoint": "http://example.com/x.pth"}}}
+    with pytest.raises(InputError, match="not a part"):
+        build_network(config)
+
+
+class TestFaultyFolders:
+    def test_missing(self, tmp_path):
+        with pytest.raises(InputError, match=r"model\.json: not found"):
+            load_model(tmp_path)
+
+    @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"kind": "other"}'])
+    def test_wrong_json(self, tmp_path, text):
+        (tmp_path / "model.json").write_text(text)
+        with pytest.raises(InputError, match=r"model\.json: [^\n]+$"):
+            load_model(tmp_path)
+
+    def test_weights_of_another_model(self, folder):
+        save_weights({"x": torch.ones(1)}, folder / "weights.pth")
+        with pytest.raises(InputError, match=r"weights\.pth: does not fit"):
+            load_model(folder)
