@@ -1,0 +1,62 @@
+"""Judging a segmenter on a split: two global confusion matrices, ungated and gated, and each patch's own mIoU."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
+from wsss_mm.evaluation.predict import PatchPrediction
+from wsss_mm.patches.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of a split.
+
+    Attributes:
+        ungated: (C, C) int64 confusion matrix, row = truth.
+        gated: the same with the classes suppressed that the classifier does not see.
+        patches: a row a patch with any truth: patch_id, miou (ungated), classes (number present in its truth).
+    """
+
+    ungated: npt.NDArray[np.int64]
+    gated: npt.NDArray[np.int64]
+    patches: pd.DataFrame
+
+
+def judge(predictions: Iterable[PatchPrediction], vocabulary: Vocabulary) -> Judgement:
+    """Count the pixels of patches that have a mask; others are passed over."""
+    size = len(vocabulary)
+    ungated, gated = np.zeros((2, size, size), dtype=np.int64)
+    rows = []
+    for patch in predictions:
+        if patch.truth is None:
+            continue
+        own = confusion_matrix(patch.truth, patch.ungated, size)
+        ungated += own
+        gated += confusion_matrix(patch.truth, patch.gated, size)
+        if own.any():
+            miou = segmentation_metrics(own, vocabulary.codes)["miou"]
+            rows.append((patch.patch_id, miou, int((own.sum(axis=1) > 0).sum())))
+    return Judgement(ungated, gated, pd.DataFrame(rows, columns=["patch_id", "miou", "classes"]))
+
+
+def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:
+    """The `count` best, median and worst patches of `Judgement.patches` by mIoU.
+
+    Equally good patches: those with more classes first, then by name, so that the choice is the same every time. A
+    patch is never named twice; with few patches the later groups are shorter.
+
+    Returns:
+        patch ids under `best`, `median`, `worst`.
+    """
+    order = patches.sort_values(["miou", "classes", "patch_id"], ascending=[False, False, True])["patch_id"].tolist()
+    middle = max(0, (len(order) - count) // 2)
+    chosen: dict[str, list[str]] = {"best": order[:count], "median": [], "worst": []}
+    for name, ids in (("median", order[middle : middle + count]), ("worst", order[len(order) - count :])):
+        taken = {patch for group in chosen.values() for patch in group}
+        chosen[name] = [patch for patch in ids if patch not in taken]
+    return chosen

@@ -1,0 +1,204 @@
+"""Cutting slides into labelled patches (METHOD.md section 1)."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches.images import store_patch
+from wsss_mm.patches.manifest import build_manifest
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.splits import held_out
+from wsss_mm.patches.truth import Truth, read_drawn_truth, read_map_truth, read_patch_labels
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.settings import PatchSettings
+from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides.roi import read_region
+from wsss_mm.slides.table import read_slide_table, resolve
+from wsss_mm.slides.tiling import grid
+from wsss_mm.slides.tissue import find_tissue
+
+logger = logging.getLogger(__name__)
+
+_MIN_REGION_SHARE = 0.5
+"""A patch belongs to a region of interest if at least this share of it lies inside."""
+
+
+def cut_slides(
+    table: Path,
+    out: Path,
+    *,
+    settings: PatchSettings,
+    vocabulary: Vocabulary,
+    seed: int,
+    labels: Path | None = None,
+) -> pd.DataFrame:
+    """Cut the slides of a table into patches: images/<split>/*.png and masks/<split>/*.png in `out`.
+
+    What is known of a slide decides what becomes of it:
+
+    - Rows in `labels`: exactly the patches they name, with their label sets.
+    - Truth, `truth/<slide_id>.tif` beside the table, as the phantom cohort has it: all patches of a non-overlapping
+      grid with enough tissue; a patch holds the classes of at least `min_class_share`.
+    - Annotations (GeoJSON), of a valid or test slide: likewise, where anything is annotated. Annotate such patches
+      whole, or their label sets lack what is not drawn. Training patches are labelled in `labels`, never from drawings.
+    - Nothing: no patches; such a slide can still be segmented.
+
+    Masks are stored wherever there is truth or annotation, for training patches too: to judge pseudo-labels, and for
+    the fully supervised upper bound. Training patches that hold no class are left out.
+
+    Args:
+        table: slides.csv.
+        out: folder to write into; made if need be.
+        settings: resolution, size and thresholds; without a valid split, `valid_share` of the training patients is held
+            out.
+        vocabulary: the classes.
+        seed: chooses what is held out.
+        labels: table of labelled patches (see `wsss_mm.patches.truth.read_patch_labels`).
+
+    Returns:
+        The manifest, checked but not written. `tissue` is the share by the slide's tissue mask.
+
+    Raises:
+        InputError: a slide is missing, cannot be opened or has no mpp, or a table, truth or annotation is wrong.
+    """
+    slides = read_slide_table(table)
+    slides = slides[slides["path"] != ""]
+    if slides.empty:
+        raise InputError(f"{table}: no row has a path; give the slides' files in column path")
+    known = None if labels is None else read_patch_labels(labels, slides["slide_id"].tolist(), vocabulary)
+    for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
+        _open(table, slide).close()
+    slides = _with_valid_split(slides, table, settings.valid_share, seed)
+    cutter = _Cutter(Path(table), Path(out), settings, vocabulary, known)
+    rows = [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
+    return build_manifest(rows, vocabulary, str(table))
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    """Cuts one slide after another."""
+
+    table: Path
+    out: Path
+    settings: PatchSettings
+    vocabulary: Vocabulary
+    labels: pd.DataFrame | None
+
+    def cut(self, slide: Any) -> list[dict[str, Any]]:
+        """Write the patches of a row of the slide table, and give their rows of the manifest."""
+        with _open(self.table, slide) as reader:
+            truth = self._truth(slide, reader)
+            if self.labels is not None and (self.labels["slide_id"] == slide.slide_id).any():
+                rows = list(self._labelled(slide, reader, truth))
+            elif truth is not None and (slide.split != "train" or self._map_path(slide).is_file()):
+                rows = list(self._gridded(slide, reader, truth))
+            else:
+                logger.warning("%s: nothing is known of its tissues; it gives no patches", slide.slide_id)
+                return []
+        logger.info("%s: %d patches", slide.slide_id, len(rows))
+        return rows
+
+    def _labelled(self, slide: Any, reader: SlideReader, truth: Truth | None) -> Iterator[dict[str, Any]]:
+        rows = self.labels[self.labels["slide_id"] == slide.slide_id]
+        corners = rows[["x", "y"]].to_numpy()
+        boxes = self._boxes(corners, reader)
+        outside = (boxes[:, :2] + boxes[:, 2:] > np.array(reader.size) + 1).any(axis=1)
+        if outside.any():
+            x, y = corners[outside][0]
+            raise InputError(
+                f"labels.csv: {slide.slide_id}: the patch at {x}, {y} leaves the slide {reader.size}; correct it"
+            )
+        tissue = find_tissue(reader).share(boxes)
+        for (x, y), share, labels in zip(corners, tissue, rows[list(self.vocabulary.codes)].to_numpy(), strict=True):
+            mask = None if truth is None else truth.mask(int(x), int(y), self.settings.size, self.settings.mpp)
+            yield self._store(slide, reader, (int(x), int(y)), labels=labels, mask=mask, tissue=float(share))
+
+    def _gridded(self, slide: Any, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
+        for (x, y), share in self._grid(slide, reader):
+            mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
+            labels = class_shares(mask, len(self.vocabulary)) >= self.settings.min_class_share
+            if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
+                yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=share)
+
+    def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
+        """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
+        region = read_region(resolve(self.table, slide.roi), reader.bounds[:2]) if slide.roi else None
+        left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
+        corners = grid(width, height, self._side(reader)) + np.array([int(left), int(top)])
+        boxes = self._boxes(corners, reader)
+        tissue = find_tissue(reader).share(boxes)
+        kept = (tissue >= self.settings.min_tissue) & (tissue > 0)
+        if region is not None:
+            kept &= region.share(boxes) >= _MIN_REGION_SHARE
+        yield from zip(map(tuple, corners[kept].tolist()), tissue[kept].tolist(), strict=True)
+
+    def _store(
+        self,
+        slide: Any,
+        reader: SlideReader,
+        corner: tuple[int, int],
+        *,
+        labels: npt.NDArray[np.bool_],
+        mask: npt.NDArray[np.uint8] | None,
+        tissue: float,
+    ) -> dict[str, Any]:
+        image = reader.read(*corner, self.settings.size, self.settings.mpp)
+        patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
+        return {
+            **store_patch(self.out, patch_id, slide.split, image=image, mask=mask, vocabulary=self.vocabulary),
+            "slide_id": slide.slide_id,
+            "patient_id": slide.patient_id,
+            "x": corner[0],
+            "y": corner[1],
+            "mpp": self.settings.mpp,
+            "tissue": round(tissue, 6),
+            **dict(zip(self.vocabulary.codes, map(bool, labels), strict=True)),
+        }
+
+    def _truth(self, slide: Any, reader: SlideReader) -> Truth | None:
+        if self._map_path(slide).is_file():
+            return read_map_truth(self._map_path(slide), reader, self.vocabulary)
+        if slide.annotation:
+            return read_drawn_truth(resolve(self.table, slide.annotation), reader, self.vocabulary)
+        return None
+
+    def _map_path(self, slide: Any) -> Path:
+        return self.table.parent / "truth" / f"{slide.slide_id}.tif"
+
+    def _side(self, reader: SlideReader) -> float:
+        return self.settings.size * self.settings.mpp / reader.mpp
+
+    def _boxes(self, corners: npt.NDArray[np.int64], reader: SlideReader) -> npt.NDArray[np.float64]:
+        return np.hstack([corners, np.full((len(corners), 2), self._side(reader))])
+
+
+def class_shares(mask: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:
+    """Share of a mask's pixels, 0..1, that each of the classes has; ignored pixels count in the whole."""
+    return np.bincount(mask.ravel(), minlength=256)[:classes] / mask.size
+
+
+def _open(table: Path, slide: Any) -> SlideReader:
+    return open_slide(resolve(table, slide.path), None if np.isnan(slide.mpp) else slide.mpp)
+
+
+def _with_valid_split(slides: pd.DataFrame, table: Path, share: float, seed: int) -> pd.DataFrame:
+    training = slides["split"] == "train"
+    if (slides["split"] == "valid").any() or not training.any():
+        return slides
+    held = held_out(slides.loc[training, "patient_id"], share, seed)
+    logger.warning("%s: no valid split; holding out %d training patients", table, len(held))
+    return slides.assign(split=slides["split"].mask(training & slides["patient_id"].isin(held), "valid"))
+
+
+def _inside(box: tuple[float, ...], bounds: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
+    left, top = max(box[0], bounds[0]), max(box[1], bounds[1])
+    right = min(box[0] + box[2], bounds[0] + bounds[2])
+    bottom = min(box[1] + box[3], bounds[1] + bounds[3])
+    return left, top, max(0.0, right - left), max(0.0, bottom - top)

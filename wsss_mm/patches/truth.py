@@ -1,0 +1,150 @@
+"""What is known of the tissues of a slide: exact truth, drawn annotations, or a table of labelled patches."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.slides import SlideReader
+from wsss_mm.slides.labels import read_label_map, resample_labels
+from wsss_mm.slides.roi import rasterise, read_annotations
+
+LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
+
+
+class Truth(Protocol):
+    """Pixel truth of a slide."""
+
+    def mask(self, x: int, y: int, size: int, mpp: float) -> npt.NDArray[np.uint8]:
+        """(size, size) uint8 at `mpp` um/px with its corner at level-0 px x, y: 0..C-1 and `IGNORE`."""
+
+
+@dataclass(frozen=True)
+class MapTruth:
+    """A label map of the whole slide, on any grid that spans it."""
+
+    labels: npt.NDArray[np.uint8]  # (H, W)
+    step: float  # level-0 px per px of the map
+    slide_mpp: float
+
+    def mask(self, x: int, y: int, size: int, mpp: float) -> npt.NDArray[np.uint8]:
+        """See `Truth.mask`."""
+        return resample_labels(self.labels, x / self.step, y / self.step, size, mpp / self.slide_mpp / self.step)
+
+
+@dataclass(frozen=True)
+class DrawnTruth:
+    """Polygons with classes; what none covers is `IGNORE`, and where they overlap the later one counts."""
+
+    areas: Sequence[tuple[object, int]]  # geometry in level-0 px, class index
+    slide_mpp: float
+
+    def mask(self, x: int, y: int, size: int, mpp: float) -> npt.NDArray[np.uint8]:
+        """See `Truth.mask`."""
+        return rasterise(self.areas, (x, y), (size, size), mpp / self.slide_mpp, fill=IGNORE)
+
+
+def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> MapTruth:
+    """Read a slide's label map.
+
+    Raises:
+        InputError: it is no label map, has values that are no class, or does not have the slide's proportions.
+    """
+    labels = read_label_map(path)
+    height, width = labels.shape
+    step = slide.size[0] / width
+    if abs(slide.size[1] / step - height) > 1:
+        raise InputError(
+            f"{path}: {width} x {height} px do not span the slide's {slide.size[0]} x {slide.size[1]}; make it again"
+        )
+    unknown = set(np.unique(labels).tolist()) - {*range(len(vocabulary)), IGNORE}
+    if unknown:
+        raise InputError(
+            f"{path}: value {min(unknown)} is no class of vocabulary {vocabulary.name!r} (0..{len(vocabulary) - 1}) "
+            f"nor {IGNORE}; change cohort.vocabulary in params.yaml or make it again"
+        )
+    return MapTruth(labels, step, slide.mpp)
+
+
+def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
+    """Read annotations drawn in QuPath; a class is given by code or name, in any case.
+
+    Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
+
+    Raises:
+        InputError: no area, or one of an unknown class.
+    """
+    areas = []
+    for annotation in read_annotations(path, slide.bounds[:2]):
+        if not annotation.name or annotation.name.endswith("*"):
+            continue
+        areas.append((annotation.geometry, _class_index(annotation.name, vocabulary, str(path))))
+    if not areas:
+        raise InputError(
+            f"{path}: no area has a class; set one of {', '.join(vocabulary.codes)} in QuPath and export again"
+        )
+    return DrawnTruth(areas, slide.mpp)
+
+
+def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
+    """Read a table of labelled patches: slide_id, x, y (level-0 px of the patch's corner), labels such as `TE;TAS`.
+
+    Args:
+        path: the CSV.
+        slide_ids: the slides there are.
+        vocabulary: classes are given by code or name, in any case, separated by semicolons.
+
+    Returns:
+        slide_id, x, y (int) and one bool column per class code, in the file's order.
+
+    Raises:
+        InputError: names the line and the remedy.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from None
+    table.columns = table.columns.str.strip()
+    missing = [column for column in LABEL_COLUMNS if column not in table]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing; labels.csv has {', '.join(LABEL_COLUMNS)}")
+    known, rows, seen = set(slide_ids), [], {}
+    for line, row in enumerate(table[list(LABEL_COLUMNS)].itertuples(index=False), start=2):
+        where = f"{path}: line {line}"
+        slide_id = row.slide_id.strip()
+        if slide_id not in known:
+            raise InputError(f"{where}: slide_id {slide_id!r} is not in slides.csv; add the slide or remove the line")
+        x, y = (_coordinate(value, name, where) for name, value in (("x", row.x), ("y", row.y)))
+        if (slide_id, x, y) in seen:
+            raise InputError(f"{where}: the patch of line {seen[slide_id, x, y]} again; keep one of them")
+        seen[slide_id, x, y] = line
+        names = [name.strip() for name in row.labels.split(";") if name.strip()]
+        if not names:
+            raise InputError(
+                f"{where}: no label; give one or more of {', '.join(vocabulary.codes)}, or remove the line"
+            )
+        present = {_class_index(name, vocabulary, where) for name in names}
+        rows.append((slide_id, x, y, *(index in present for index in range(len(vocabulary)))))
+    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes])
+
+
+def _coordinate(text: str, name: str, where: str) -> int:
+    if not re.fullmatch(r"\d{1,9}(\.0*)?", text.strip()):
+        raise InputError(f"{where}: {name} {text!r} is no position; give whole level-0 px of the patch's corner")
+    return int(float(text))
+
+
+def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:
+    for index, item in enumerate(vocabulary.classes):
+        if name.casefold() in (item.code.casefold(), item.name.casefold()):
+            return index
+    raise InputError(
+        f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)}); correct it"
+    )
