@@ -98,19 +98,7 @@ def test_forward_follows_the_formula():
             module.bias.normal_(0, 0.1)
     image = torch.randn(2, 3, 40, 48)
     x = net.conv1a(image)
-    for name in (
-        "b2",
-        "b2_1",
-        "b2_2",
-        "b3",
-        "b3_1",
-        "b3_2",
-        "b4",
-        *(f"b4_{i}" for i in range(1, 6)),
-        "b5",
-        "b5_1",
-        "b5_2",
-    ):
+    for name in (name for level in LEVELS[:4] for name in level.unit_names()):
         x = _reference_unit(getattr(net, name), x)
     b5 = torch.relu(net.b6.bn_branch2a(x))
     for unit in (net.b6, net.b7):
