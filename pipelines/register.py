@@ -14,8 +14,7 @@ MODEL, METRICS, OUT = Path("models/segmenter"), Path("reports/metrics/test.json"
 
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
-    metrics = read_json(METRICS)
-    miou = metrics.get("ungated", metrics)["miou"]
+    miou = read_json(METRICS)["ungated"]["miou"]
     reports = {name: report_path(name) for name in GATES}
     gates = {
         name: "passed" if read_json(path)["passed"] else "failed" for name, path in reports.items() if path.is_file()

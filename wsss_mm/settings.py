@@ -129,6 +129,9 @@ class ClassifierGate(Section):
     """What the classifier must show on the validation split before CAMs are made with it."""
 
     min_mean_ap: Share
+    min_ap_gain: Annotated[float, Field(ge=-1, le=1)]  # of a class's average precision over its prior, which is chance
+    min_predicted: Share  # of the patches, in which a class is predicted
+    max_predicted: Share
 
 
 class PseudoLabelsGate(Section):
@@ -137,7 +140,8 @@ class PseudoLabelsGate(Section):
     min_coverage: Share  # of the pixels, mean over patches
     min_patch_coverage: Share  # of the pixels of every patch
     min_agreement: Share  # of the scales' votes, mean over patches
-    max_class_share: Share  # of the labelled pixels of the cohort
+    min_class_share: Share  # of the labelled pixels of the cohort
+    max_class_share: Share
 
 
 class SegmenterGate(Section):

@@ -32,10 +32,10 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
         {"class": code, **{name: metric(metrics, f"{name}.{code}", path, _MAKE) for name in names}}
         for code in get_vocabulary(params.cohort.vocabulary).codes
     ]
-    classes = pd.DataFrame(rows).query("ap.notna() and 0 < prior < 1")
+    classes = pd.DataFrame(rows).query("ap.notna() and 0 < prior < 1").eval("gain = ap - prior")
     mean = pd.DataFrame({"metric": ["mean_ap"], "value": [metric(metrics, "mean_ap", path, _MAKE)]})
     yield Table("metrics", mean, "metric", lambda gxe: _metric_checks(gxe, params))
-    yield Table("classes", classes, "class", _class_checks)
+    yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
 
 
 def _metric_checks(gxe: Any, params: Params) -> list[Check]:
@@ -50,7 +50,8 @@ def _metric_checks(gxe: Any, params: Params) -> list[Check]:
     ]
 
 
-def _class_checks(gxe: Any) -> list[Check]:
+def _class_checks(gxe: Any, params: Params) -> list[Check]:
+    gate = params.gates.classifier
     return [
         Check(
             "some_class_is_judged",
@@ -60,20 +61,20 @@ def _class_checks(gxe: Any) -> list[Check]:
         ),
         Check(
             "better_than_chance",
-            "the average precision of a class is above its prior",
-            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="ap", column_B="prior", ignore_row_if="neither"),
+            f"the average precision of a class exceeds its prior by at least {gate.min_ap_gain:g}",
+            gxe.ExpectColumnValuesToBeBetween(column="gain", min_value=gate.min_ap_gain),
             _REMEDY,
         ),
         Check(
             "predicted_in_some",
-            "a class is predicted in some patch",
-            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", min_value=0, strict_min=True),
+            f"a class is predicted in at least {gate.min_predicted:.1%} of the patches",
+            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", min_value=gate.min_predicted),
             _REMEDY,
         ),
         Check(
             "not_predicted_in_all",
-            "a class is not predicted in every patch",
-            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", max_value=1, strict_max=True),
+            f"a class is predicted in at most {gate.max_predicted:.1%} of the patches",
+            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", max_value=gate.max_predicted),
             _REMEDY,
         ),
     ]

@@ -144,7 +144,7 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
 
 
 def _class_checks(gxe: Any, params: Params) -> list[Check]:
-    most = params.gates.pseudo_labels.max_class_share
+    least, most = params.gates.pseudo_labels.min_class_share, params.gates.pseudo_labels.max_class_share
     return [
         Check(
             "some_class_is_labelled",
@@ -154,8 +154,8 @@ def _class_checks(gxe: Any, params: Params) -> list[Check]:
         ),
         Check(
             "class_has_pixels",
-            "a class that patches are labelled with has pixels",
-            gxe.ExpectColumnValuesToBeBetween(column="share", min_value=0, strict_min=True),
+            f"a class that patches are labelled with has at least {least:.1%} of the labelled pixels",
+            gxe.ExpectColumnValuesToBeBetween(column="share", min_value=least),
             "the classifier does not see it: label more patches of it, or train longer",
         ),
         Check(
