@@ -77,7 +77,7 @@ def test_mirrored_patch_gives_mirrored_labels(image):
     labeller = PseudoLabeller(ColourClassifier(), flips=True)
     present = np.ones((1, 3), dtype=bool)
     plain = labeller.cams(noisy[None], 1.0)
-    mirrored = labeller.cams(noisy[None, :, ::-1], 1.0)
+    mirrored = labeller.cams(noisy[None, :, ::-1].copy(), 1.0)
     torch.testing.assert_close(plain, mirrored.flip(-1))
     assert (label_map(plain, present) == label_map(mirrored, present).flip(-1)).all()
 

@@ -95,7 +95,7 @@ class PseudoLabeller:
         Returns:
             (N, C, H, W) float in 0..1, on the device; a map that is constant becomes 0.
         """
-        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float()
+        batch = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
         height, width = batch.shape[-2:]
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         if size != (height, width):

@@ -1,0 +1,114 @@
+"""The stage labels training patches, judges where there are masks, and never looks at masks for the labels."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from pipelines import pseudo_labels
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+from wsss_mm.patches import IGNORE, VOCABULARIES, write_manifest
+from wsss_mm.patches.images import store_patch
+from wsss_mm.settings import load_params
+
+VOCABULARY = VOCABULARIES["luad_normal"]
+INFO = {"classes": [{"code": code} for code in VOCABULARY.codes]}
+
+
+class ColourClassifier:
+    head_weight = torch.eye(3)
+
+    def normalize(self, images):
+        return images / 255
+
+    def features(self, images):
+        return torch.nn.functional.avg_pool2d(images, 4)
+
+
+def _patch(seed):
+    """Two colours, one above the other, and the truth of that."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.choice(3, 2, replace=False)
+    mask = np.full((64, 64), first, np.uint8)
+    mask[rng.integers(20, 44) :] = second
+    image = (np.eye(3)[mask] * 150 + rng.integers(0, 20, (64, 64, 3))).astype(np.uint8)
+    image[:10, :20] = 250
+    mask[:10, :20] = IGNORE
+    return image, mask
+
+
+@pytest.fixture
+def params(project_root):
+    params = load_params(project_root / "params.yaml")
+    cohort = params.cohort.model_copy(update={"vocabulary": VOCABULARY.name})
+    return params.model_copy(update={"cohort": cohort, "threads": 1})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    rows = []
+    for number in range(9):
+        split = ("train", "valid", "test")[number // 3]
+        image, mask = _patch(number)
+        row = store_patch(
+            tmp_path / "data/patches",
+            f"p{number}",
+            split,
+            image=image,
+            mask=None if split == "train" else mask,
+            vocabulary=VOCABULARY,
+        )
+        flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
+        row |= {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0}
+        rows.append(row | flags)
+    write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
+    return tmp_path
+
+
+def _digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def test_labels_metrics_and_picture(project, params):
+    pseudo_labels.main(params)
+    frame = pd.read_parquet(project / "data/pseudo_labels/manifest.parquet")
+    assert frame["patch_id"].tolist() == ["p0", "p1", "p2"]
+    metrics = read_json(project / "reports/metrics/pseudo_labels.json")
+    assert "train" not in metrics  # there is no truth for them
+    assert metrics["coverage"] == pytest.approx(1 - 200 / 64**2, abs=1e-6)
+    for split in ("valid", "test"):
+        assert metrics[split]["miou"] > 0.8
+        assert metrics[split]["coverage"] == 1
+    with Image.open(project / "reports/pictures/pseudo_labels.png") as picture:
+        assert picture.width > 6 * 100
+
+
+def test_same_bytes_twice_and_whatever_the_masks_say(project, params):
+    pseudo_labels.main(params)
+    first = _digest(project / "data/pseudo_labels")
+    for path in (project / "data/patches/masks").rglob("*.png"):
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(path)
+    pseudo_labels.main(params)
+    assert _digest(project / "data/pseudo_labels") == first
+
+
+def test_model_of_another_vocabulary(project, params):
+    cohort = params.cohort.model_copy(update={"vocabulary": "lung"})
+    with pytest.raises(InputError):
+        pseudo_labels.main(params.model_copy(update={"cohort": cohort}))
+
+
+def test_missing_patch_is_named_and_nothing_is_lost(project, params):
+    pseudo_labels.main(params)
+    first = _digest(project / "data/pseudo_labels")
+    (project / "data/patches/images/train/p1.png").unlink()
+    with pytest.raises(InputError, match=r"p1\.png"):
+        pseudo_labels.main(params)
+    assert _digest(project / "data/pseudo_labels") == first

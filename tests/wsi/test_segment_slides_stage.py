@@ -1,0 +1,97 @@
+"""The stage segments the cohort's slides; bad ones are named when the good ones are done."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from pipelines import segment_slides
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.settings import Params, load_params
+from wsss_mm.wsi import SlideModel
+
+
+@pytest.fixture
+def params(project_root) -> Params:
+    params = load_params(project_root / "params.yaml")
+    cohort = params.cohort.model_copy(update={"vocabulary": "luad_normal"})
+    slides = params.slides.model_copy(update={"splits": ("test",), "window": 64})
+    return params.model_copy(update={"cohort": cohort, "slides": slides, "threads": 1})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, predict):
+    monkeypatch.chdir(tmp_path)
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_: model)
+    for name in ("slides", "truth"):
+        (tmp_path / "data/cohort" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def _cohort(project, names, **columns):
+    rows = [{"slide_id": name, "patient_id": name, "path": f"slides/{name}.tiff", "split": "test"} for name in names]
+    pd.DataFrame(rows).assign(**columns).to_csv(project / "data/cohort/slides.csv", index=False)
+
+
+def _write(project, name, image):
+    path = project / f"data/cohort/slides/{name}.tiff"
+    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+
+
+def test_results_truth_and_table(project, params, tissue):
+    _write(project, "a", tissue(200, 260))
+    truth = np.zeros((200, 260), np.uint8)
+    tifffile.imwrite(project / "data/cohort/truth/a.tif", truth)
+    _cohort(project, ["a"], mpp=1.0)
+    segment_slides.main(params)
+    summary = read_json(project / "results/slides/a/summary.json")
+    assert summary["slide"]["mpp"] == 1.0
+    assert 0 < summary["truth"]["miou"] < 1
+    table = pd.read_csv(project / "results/slides/slides.csv")
+    assert table["slide_id"].tolist() == ["a"]
+    assert table["miou"][0] == pytest.approx(summary["truth"]["miou"], abs=1e-6)
+    areas = [summary["classes"][code]["area_mm2"] for code in ("TUM", "STR", "NOR")]
+    assert table[[f"area_mm2.{code}" for code in ("TUM", "STR", "NOR")]].iloc[0].tolist() == pytest.approx(areas)
+
+
+def test_bad_slides_do_not_take_good_ones_with_them(project, params, tissue):
+    (project / "data/cohort/slides/bad.tiff").write_bytes(os.urandom(500))
+    _write(project, "good", tissue(100, 100))
+    _cohort(project, ["bad", "good", "missing"], mpp=1.0)
+    with pytest.raises(InputError, match=r"2 of 3 slides failed.*bad\.tiff"):
+        segment_slides.main(params)
+    assert (project / "results/slides/good/summary.json").is_file()
+    assert not (project / "results/slides/bad").exists()
+
+
+def test_slide_without_mpp_is_named(project, params, tissue):
+    _write(project, "a", tissue(100, 100))
+    _cohort(project, ["a"])
+    with pytest.raises(InputError, match=r"a\.tiff: no mpp"):
+        segment_slides.main(params)
+
+
+def test_cohort_of_patches_has_nothing_to_segment(project, params):
+    _cohort(project, ["a", "b"], path="")
+    segment_slides.main(params)
+    assert [path.name for path in (project / "results/slides").iterdir()] == ["NOTE.txt"]
+
+
+def test_other_splits_are_left_alone(project, params, tissue):
+    _write(project, "a", tissue(100, 100))
+    _cohort(project, ["a"], split="train", mpp=1.0)
+    segment_slides.main(params)
+    assert not (project / "results/slides/a").exists()
+
+
+def test_model_of_another_vocabulary(project, params, tissue):
+    _write(project, "a", tissue(100, 100))
+    _cohort(project, ["a"], mpp=1.0)
+    cohort = params.cohort.model_copy(update={"vocabulary": "lung"})
+    with pytest.raises(InputError, match="models/segmenter"):
+        segment_slides.main(params.model_copy(update={"cohort": cohort}))
