@@ -1,0 +1,33 @@
+"""Stage train_segmenter: PSPNet on ResNet38, trained on pseudo-labels with online noise suppression."""
+
+from pathlib import Path
+
+from pipelines import run_stage
+from wsss_mm.settings import Params
+
+OUT = Path("models/segmenter")
+PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
+
+
+def main(params: Params) -> None:
+    """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
+    from wsss_mm.engine import Paths, train_segmenter
+    from wsss_mm.files import write_json
+    from wsss_mm.tracking import tag_weights, training_run
+
+    paths = Paths(
+        patches=PATCHES,
+        out=OUT,
+        curves=Path("reports/plots/segmenter_curves.csv"),
+        pseudo_labels=PSEUDO_LABELS,
+        classifier=CLASSIFIER,
+    )
+    sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
+    with training_run("train_segmenter", sections, [PATCHES, PSEUDO_LABELS, CLASSIFIER]):
+        metrics = train_segmenter(params, paths)
+        write_json("reports/metrics/segmenter.json", metrics)
+        tag_weights(OUT / "weights.pth")
+
+
+if __name__ == "__main__":
+    run_stage(main)
