@@ -17,7 +17,7 @@ RAMP_SIDE = 120
 def phantom(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     """A phantom cohort of 2 training slides and 1 test slide of 1 mm2."""
     folder = tmp_path_factory.mktemp("phantom")
-    return folder, generate_cohort(folder, {"train": 2, "test": 1}, 2048, seed=7, progress=False)
+    return folder, generate_cohort(folder, {"train": 2, "test": 1}, 2048, seed=7, workers=1, progress=False)
 
 
 @pytest.fixture(scope="session")

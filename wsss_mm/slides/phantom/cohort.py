@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -28,6 +29,7 @@ PHANTOM_MPP = 0.5
 """um/px of the slides at level 0."""
 
 _MAGNIFICATION = 20
+_BYTES_PER_PX = 70  # of memory while a slide is rendered
 
 
 def generate_cohort(
@@ -40,7 +42,7 @@ def generate_cohort(
         slides: number of slides of each split.
         size: width and height of a slide, px at 0.5 um/px.
         seed: the same seed gives the same bytes, whatever `workers` is.
-        workers: processes, all cores by default.
+        workers: processes; by default as many as there are cores and memory for.
         progress: show a progress bar.
 
     Returns:
@@ -56,7 +58,7 @@ def generate_cohort(
         path = f"slides/{slide_id}.tiff"
         rows.append({"slide_id": slide_id, "patient_id": f"patient-{patient:02d}", "path": path, "split": split})
         jobs.append((folder / path, folder / "truth" / f"{slide_id}.tif", size, slide_seed))
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(workers or _affordable_workers(size), len(jobs))
     with tqdm(total=len(jobs), desc="phantom slides", unit="slide", disable=not progress) as bar:
         if workers == 1:
             for job in jobs:
@@ -68,6 +70,11 @@ def generate_cohort(
                 for _ in pool.map(_write_slide, jobs):
                     bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
+
+
+def _affordable_workers(size: int) -> int:
+    by_memory = psutil.virtual_memory().available // (_BYTES_PER_PX * size * size)
+    return max(1, min(os.cpu_count() or 1, by_memory))
 
 
 def _write_slide(job: tuple[Path, Path, int, np.random.SeedSequence]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wsss_mm.slides.phantom.fields import Field, smooth_field
 from wsss_mm.slides.phantom.layout import LYM, NEC, PX_PER_UM, TAS, TE
 
-_TEXTURE = 2048  # px, side of the fibre texture, which wraps around
+_TEXTURE = 2048  # px, largest side of the fibre texture, which wraps around
 _EDGE = 1.4  # px, over which neighbouring tissues blend
 
 
@@ -37,23 +37,24 @@ def make_fibres(rng: np.random.Generator, size: int) -> Fibres:
     across += 120 * um * smooth_field(rng, shape, 150 * um) + 5 * um * smooth_field(rng, shape, 16 * um)
     along = np.float32(math.cos(tilt)) * x + np.float32(math.sin(tilt)) * y
     along += 60 * um * smooth_field(rng, shape, 150 * um)
+    side = min(_TEXTURE, size)
     texture = sum(
-        weight * _straight(rng, thickness * um, length * um)
+        weight * _straight(rng, side, thickness * um, length * um)
         for weight, thickness, length in ((0.6, 0.7, 14), (0.65, 1.6, 30), (0.45, 4.5, 60))
     )
-    density = cv2.remap(texture, along % _TEXTURE, across % _TEXTURE, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    density = cv2.remap(texture, along % side, across % side, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     step = 8
     down, right = np.gradient(cv2.GaussianBlur(across[::step, ::step], (0, 0), 1.5))
     return Fibres(density, np.arctan2(-right, down).astype(np.float32) % np.float32(math.pi), step)
 
 
-def _straight(rng: np.random.Generator, thickness: float, length: float) -> Field:
+def _straight(rng: np.random.Generator, side: int, thickness: float, length: float) -> Field:
     """Horizontal fibres: white noise under a long, thin Gaussian, in units of its spread, wrapping around."""
-    frequency_x = np.fft.rfftfreq(_TEXTURE).astype(np.float32)[None, :]
-    frequency_y = np.fft.fftfreq(_TEXTURE).astype(np.float32)[:, None]
+    frequency_x = np.fft.rfftfreq(side).astype(np.float32)[None, :]
+    frequency_y = np.fft.fftfreq(side).astype(np.float32)[:, None]
     gain = np.exp(-2 * np.float32(math.pi) ** 2 * ((frequency_x * length) ** 2 + (frequency_y * thickness) ** 2))
-    noise = rng.standard_normal((_TEXTURE, _TEXTURE), dtype=np.float32)
-    field = np.fft.irfft2(np.fft.rfft2(noise) * gain, s=(_TEXTURE, _TEXTURE)).astype(np.float32)
+    noise = rng.standard_normal((side, side), dtype=np.float32)
+    field = np.fft.irfft2(np.fft.rfft2(noise) * gain, s=(side, side)).astype(np.float32)
     return field / field.std()
 
 
