@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from wsss_mm.files import atomic_path, digest, write_json
+from wsss_mm.files import atomic_folder, atomic_path, digest, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -28,3 +28,16 @@ def test_digest_is_that_of_the_bytes(tmp_path):
     content = bytes(range(256)) * 9000
     (tmp_path / "file").write_bytes(content)
     assert digest(tmp_path / "file", "md5") == hashlib.md5(content).hexdigest()
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+    with atomic_folder(target) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]

@@ -1,0 +1,98 @@
+"""A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = {
+    "cohort": {"phantom": {"size": 1344}},
+    "classifier": {"width": 0.0625, "epochs": 2},
+    "pseudo_labels": {"scales": [1.0]},
+    "segmenter": {"width": 0.0625, "iterations": 4, "val_interval": 2, "crop": 96},
+    "evaluate": {"flip": False},
+}
+"""Changes to the default params.yaml. The gates keep their checks; only what depends on quality is lowered below."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A checkout of the project with its own git and DVC repositories."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout, with the tests' own Python first on PATH."""
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        environment |= {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t"}
+        environment |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def change_params(self, changes: dict) -> None:
+        """Merge values into params.yaml."""
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        _merge(params, changes)
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def _merge(base: dict, changes: dict) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def checkout(project_root: Path, target: Path) -> Line:
+    """Copy the files git knows or does not ignore, and commit them in a new repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=project_root, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (project_root / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project_root / name, target / name)
+    (target / "dvc.lock").unlink(missing_ok=True)
+    line = Line(target)
+    line.run("git", "init", "-q")
+    return line
+
+
+@pytest.fixture(scope="session")
+def line(project_root, tmp_path_factory) -> Line:
+    line = checkout(project_root, tmp_path_factory.mktemp("line"))
+    line.change_params(SMALL)
+    line.change_params({"gates": LENIENT})
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Small line")
+    line.run("dvc", "repro")
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Run the small line")
+    return line
+
+
+LENIENT: dict = {
+    "patches": {"min_patches_per_class": 1},
+    "classifier": {"min_mean_ap": 0.0},
+    "pseudo_labels": {"min_coverage": 0.0, "max_class_share": 1.0},
+    "segmenter": {"min_miou": 0.0, "min_class_iou": 0.0},
+}
+"""A network trained for seconds knows nothing: its quality is not what these tests are about."""

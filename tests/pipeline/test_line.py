@@ -1,0 +1,90 @@
+"""The whole line under DVC: it runs, knows when nothing is to do, stops at a gate, and repeats itself exactly."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
+
+STAGES = [
+    *("cohort", "patches", "gate@patches", "train_classifier", "gate@classifier", "pseudo_labels"),
+    *("gate@pseudo_labels", "train_segmenter", "evaluate", "gate@segmenter", "segment_slides", "gate@slides"),
+    "register",
+]
+
+
+def locked(line) -> dict[str, dict[str, str]]:
+    """md5 of every out, by stage."""
+    stages = yaml.safe_load((line.root / "dvc.lock").read_text())["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
+
+
+def test_every_stage_ran_and_left_its_outs(line):
+    assert set(locked(line)) == set(STAGES)
+    for outs in locked(line).values():
+        for path in outs:
+            assert (line.root / path).exists()
+
+
+def test_the_slide_maps_are_there(line):
+    slides = pd.read_csv(line.root / "data/cohort/slides.csv")
+    tested = slides.loc[slides["split"] == "test", "slide_id"]
+    assert len(tested) == 2
+    for slide in tested:
+        produced = {path.name for path in (line.root / "results/slides" / slide).iterdir()}
+        assert {"segmentation.tif", "segmentation.geojson", "summary.json", "overlay.png"} <= produced
+
+
+def test_nothing_to_do_the_second_time(line):
+    assert "up to date" in line.run("dvc", "repro").stdout
+    assert line.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_metrics_plots_and_params_are_wired(line):
+    metrics = json.loads(line.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert 0 <= metrics["reports/metrics/test.json"]["data"]["ungated"]["miou"] <= 1
+    assert "reports/metrics/classifier.json" in metrics
+    line.run("dvc", "plots", "show", "-o", "dvc_plots")
+    page = (line.root / "dvc_plots/index.html").read_text()
+    for title in ("Loss", "IoU", "confusion"):
+        assert title in page
+    line.change_params({"segmenter": {"lr": 0.5}})
+    assert "segmenter.lr" in line.run("dvc", "params", "diff").stdout
+    line.run("git", "checkout", "-q", "params.yaml")
+
+
+def test_training_again_gives_the_same_bytes(line):
+    before = locked(line)
+    again = [*STAGES[: STAGES.index("evaluate")]]
+    line.run("rm", "-rf", "work_dirs")
+    line.run("dvc", "repro", "-f", "--single-item", *again)
+    after = locked(line)
+    for stage, out in [
+        *(("cohort", "data/cohort"), ("patches", "data/patches"), ("train_classifier", "models/classifier")),
+        *(("pseudo_labels", "data/pseudo_labels"), ("train_segmenter", "models/segmenter")),
+    ]:
+        assert after[stage][out] == before[stage][out], out
+    line.run("git", "checkout", "-q", ".")
+    line.run("dvc", "checkout", "-q")
+
+
+def test_an_unreachable_threshold_stops_the_line(line):
+    line.change_params({"gates": {"segmenter": {"min_miou": 1.0}}})
+    done = line.run("dvc", "repro", "register", check=False)
+    assert done.returncode != 0
+    assert "mIoU" in done.stdout + done.stderr
+    assert "Running stage 'gate@segmenter'" in done.stdout + done.stderr
+    assert not re.search(r"Running stage '(segment_slides|register)'", done.stdout + done.stderr)
+    line.run("git", "checkout", "-q", ".")
+    line.run("dvc", "checkout", "-q")
+
+
+def test_an_experiment_with_another_parameter_is_comparable(line):
+    line.run("dvc", "exp", "run", "-S", "pseudo_labels.eps=1e-6", "-n", "eps", "evaluate")
+    shown = json.loads(line.run("dvc", "exp", "show", "--json").stdout)
+    assert "eps" in json.dumps(shown)
+    line.run("git", "checkout", "-q", ".")
+    line.run("dvc", "checkout", "-q")
