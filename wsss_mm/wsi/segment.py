@@ -176,8 +176,9 @@ def _write_map(
     Rows are written, not mapped: a full disk is then an error and not a crash.
     """
     width, height = raster.size
+    quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
     with (
-        tqdm(total=height, desc=name, unit="row", disable=None if progress else True) as bar,
+        tqdm(total=height, desc=name, unit="row", **quiet) as bar,
         path.open("wb") as stream,
     ):
         for rows in segment_rows(
