@@ -123,6 +123,7 @@ class PatchesGate(Section):
     min_patches_per_class: Annotated[int, Field(ge=0)]  # labelled training patches of every class
     min_slides_per_split: Annotated[int, Field(ge=0)]
     max_mpp_error: Share  # of patches.mpp
+    max_thin_share: Share  # of the training patches that hold less tissue than patches.min_tissue
 
 
 class ClassifierGate(Section):

@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("mmengine")
 from wsss_mm.engine.mlflow_backend import MLflowBackend, metric_name
 from wsss_mm.registry import VISBACKENDS
 
+pytestmark = pytest.mark.xdist_group("mlflow")
 
-@pytest.fixture
-def mlflow(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory):
+    """MLflow with a store of its own: making the tables takes seconds."""
     from wsss_mm.tracking.store import connect, experiment_id
 
-    module = connect()
-    module.set_experiment(experiment_id=experiment_id("test"))
-    yield module
-    module.end_run()
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        patch.setenv("DVC_ROOT", str(root))
+        module = connect()
+        module.set_experiment(experiment_id=experiment_id("test"))
+        yield module
+        module.end_run()
 
 
 def test_it_is_registered_under_the_project_scope():

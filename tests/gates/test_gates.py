@@ -57,6 +57,12 @@ class TestPatches:
         assert failures[check].unexpected == 1
         assert "test-00" in failures[check].problem or "1 without a value" in failures[check].problem
 
+    def test_training_patches_have_the_size_of_the_params(self, params, project, alter):
+        alter(PATCHES, lambda frame: frame.assign(size=112))
+        failures = failed("patches", params, project)
+        assert set(failures) == {"size"}
+        assert failures["size"].unexpected == 12  # the other splits agree with themselves
+
     def test_an_id_given_twice(self, params, project, alter):
         alter(PATCHES, setting("patch_id", "test-01"))
         failures = failed("patches", params, project)
@@ -301,7 +307,7 @@ class TestRunner:
         result = run_gate("patches", params, project, data_docs=False)
         (line,) = result.lines()
         assert "\n" not in line
-        for part in ("gate patches", "expect_column_values_to_be_in_set", "20 of 20", "test-00", "patches.size"):
+        for part in ("gate patches", "expect_column_pair_values_to_be_equal", "12 of 20", "train-00", "patches.size"):
             assert part in line
         with pytest.raises(InputError, match="gate patches failed: 1 of"):
             result.raise_if_failed("reports/gates/patches.json")

@@ -39,7 +39,9 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
     manifest = read_table(folder / FILE_NAME, "dvc repro -f patches")
     codes = get_vocabulary(params.cohort.vocabulary).codes
     yield Table("columns", _columns(manifest, codes), "column", _column_checks, required=True)
-    yield Table("patches", _patches(manifest, codes, folder), "patch_id", lambda gxe: _patch_checks(gxe, params))
+    yield Table(
+        "patches", _patches(manifest, codes, folder, params), "patch_id", lambda gxe: _patch_checks(gxe, params)
+    )
     training = manifest[manifest["split"] == "train"]
     classes = pd.DataFrame({"class": codes, "patches": [int(training[code].sum()) for code in codes]})
     yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
@@ -66,11 +68,13 @@ def _kind(values: pd.Series) -> str:
     return "text" if values.dropna().map(lambda value: isinstance(value, str)).all() else "mixed"
 
 
-def _patches(manifest: pd.DataFrame, codes: tuple[str, ...], folder: Path) -> pd.DataFrame:
+def _patches(manifest: pd.DataFrame, codes: tuple[str, ...], folder: Path, params: Params) -> pd.DataFrame:
     """The manifest with what only the whole of it can tell of a patch."""
     masks = manifest["mask_path"].fillna("")
     training = manifest["split"] == "train"
+    most_common = manifest.groupby("split")["size"].transform(lambda sizes: sizes.mode().iloc[0])
     return manifest[["patch_id", "slide_id", "patient_id", "split", "mpp", "size"]].assign(
+        expected_size=most_common.mask(training, params.patches.size),
         tissue=manifest["tissue"].fillna(-1).where(training),  # no value outside the training split
         labels=manifest[list(codes)].sum(axis=1).where(training),
         image_splits=manifest.groupby("sha256")["split"].transform("nunique"),
@@ -120,8 +124,8 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
         ),
         Check(
             "size",
-            f"a patch is {settings.size} px wide and high",
-            gxe.ExpectColumnValuesToBeInSet(column="size", value_set=[settings.size]),
+            f"a training patch is {settings.size} px wide and high, others are as large as most of their split",
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="size", column_B="expected_size"),
             "set patches.size in params.yaml to the size of the cohort's patches, or leave the odd ones out",
         ),
         Check(
@@ -136,8 +140,10 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
         ),
         Check(
             "tissue",
-            f"at least {settings.min_tissue:.0%} of a training patch is tissue",
-            gxe.ExpectColumnValuesToBeBetween(column="tissue", min_value=settings.min_tissue, max_value=1),
+            f"training patches are at least {settings.min_tissue:.0%} tissue, but for {gate.max_thin_share:.1%} of them",
+            gxe.ExpectColumnValuesToBeBetween(
+                column="tissue", min_value=settings.min_tissue, max_value=1, mostly=1 - gate.max_thin_share
+            ),
             "lower patches.min_tissue in params.yaml, or leave these patches out",
             optional=True,
         ),

@@ -1,6 +1,7 @@
 """Registered models: versions with aliases `challenger` (the newest) and `champion` (the one in use)."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -76,12 +77,12 @@ def register_segmenter(folder: Path, name: str, *, tags: Mapping[str, str] | Non
     return Registration(name, str(version.version), md5, existing is None)
 
 
-def log_segmenter_model(folder: Path, name: str = "segmenter") -> "ModelInfo":
+def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":
     """Log a model folder to the active run as an MLflow model, with signature, example, code and requirements.
 
     Args:
         folder: weights.pth, model.json and what lies beside them.
-        name: What the run calls the model.
+        model_name: What the run calls the model.
     """
     import numpy as np
 
@@ -95,15 +96,22 @@ def log_segmenter_model(folder: Path, name: str = "segmenter") -> "ModelInfo":
         Schema([images]), Schema([labels]), ParamSchema([ParamSpec("output", "string", default="labels")])
     )
     example = np.random.default_rng(0).integers(120, 240, (1, _EXAMPLE_SIZE, _EXAMPLE_SIZE, 3), dtype=np.uint8)
-    return mlflow.pyfunc.log_model(
-        name=name,
-        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        artifacts={"segmenter": str(folder)},
-        code_paths=[str(_PACKAGE)],
-        signature=signature,
-        input_example=(example, {"output": "labels"}),
-        pip_requirements=[f"{package}=={installed_version(package)}" for package in _REQUIREMENTS],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*type hint", category=UserWarning)  # the signature is explicit
+        return mlflow.pyfunc.log_model(
+            name=model_name,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"segmenter": str(folder)},
+            code_paths=[str(_PACKAGE)],
+            signature=signature,
+            input_example=(example, {"output": "labels"}),
+            pip_requirements=[f"{name}=={_public(installed_version(name))}" for name in _REQUIREMENTS],
+        )
+
+
+def _public(version: str) -> str:
+    """The version without its build: torch 2.13.0+cpu is 2.13.0, so that each machine takes its own."""
+    return version.partition("+")[0]
 
 
 def list_versions(name: str) -> "pd.DataFrame":
@@ -134,7 +142,7 @@ def list_versions(name: str) -> "pd.DataFrame":
 
 
 def download_model(uri: str) -> Path:
-    """Fetch a registered model's folder.
+    """Fetch a registered model's folder; unlike with `mlflow.pyfunc.load_model`, nothing that comes with it is run.
 
     Args:
         uri: For example "models:/segmenter@champion" or "models:/segmenter/3".

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from wsss_mm.files import digest
 from wsss_mm.tracking.lineage import dvc_digests, git_state
-from wsss_mm.tracking.store import connect, experiment_id, project_root
+from wsss_mm.tracking.store import connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
@@ -60,7 +60,6 @@ def training_run(
         run_name=os.environ.get("DVC_EXP_NAME") or git.short,
         tags={
             "stage": stage,
-            "project": str(project_root()),
             "git.commit": git.commit or "none",
             "git.dirty": str(git.dirty).lower(),
             "dvc.stage": os.environ.get("DVC_STAGE", "none"),
