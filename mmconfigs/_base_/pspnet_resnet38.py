@@ -8,6 +8,7 @@ model = dict(
         type="mmseg.SegDataPreProcessor",
         mean=[123.675, 116.28, 103.53],  # images are RGB throughout: no conversion
         std=[58.395, 57.12, 57.375],
+        size_divisor=1,
         pad_val=255,
         seg_pad_val=255,
     ),

@@ -4,7 +4,7 @@ default_scope = "mmseg"
 log_level = "ERROR"
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 log_processor = dict(by_epoch=False)
-visualizer = dict(type="mmengine.Visualizer")
+visualizer = dict(type="mmengine.Visualizer", vis_backends=[dict(type="wsss_mm.MLflowBackend")])
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

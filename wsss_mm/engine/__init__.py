@@ -1,6 +1,6 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import examples, hooks, metrics
+from wsss_mm.engine import examples, hooks, metrics, mlflow_backend
 from wsss_mm.engine.runner import build_runner, load_config
 from wsss_mm.engine.scoring import classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
@@ -13,6 +13,7 @@ __all__ = [
     "hooks",
     "load_config",
     "metrics",
+    "mlflow_backend",
     "train_classifier",
     "train_segmenter",
 ]

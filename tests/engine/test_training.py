@@ -1,0 +1,193 @@
+"""Whole trainings of tiny networks: reproducible, resumable to the bit, exported as a folder that stands alone."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from wsss_mm.datasets import PseudoLabelDataset
+from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter
+from wsss_mm.engine.hooks import ProgressHook
+from wsss_mm.errors import InputError
+from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
+from wsss_mm.files import digest
+from wsss_mm.models import load_model
+from wsss_mm.patches import write_manifest
+
+TRAIN = {"classifier": train_classifier, "segmenter": train_segmenter}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch, project_root):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.chdir(project_root)
+
+
+@pytest.fixture(params=["classifier", "segmenter"])
+def kind(request):
+    return request.param
+
+
+def paths(cohort: Path, out: Path) -> Paths:
+    return Paths(
+        patches=cohort / "patches",
+        pseudo_labels=cohort / "pseudo_labels",
+        out=out / "model",
+        curves=out / "curves.csv",
+        classifier=out / "classifier",
+        work=out / "work",
+    )
+
+
+def outs(folder: Path) -> dict[str, str]:
+    return {path.name: digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class Crash(RuntimeError):
+    pass
+
+
+def crash_after(monkeypatch, iterations):
+    original = ProgressHook.after_train_iter
+
+    def hook(self, runner, *args, **kwargs):
+        original(self, runner, *args, **kwargs)
+        if runner.iter + 1 == iterations:
+            raise Crash
+
+    monkeypatch.setattr(ProgressHook, "after_train_iter", hook)
+
+
+def test_same_seed_same_bytes_and_resume_is_the_undisturbed_run(kind, cohort, params, tmp_path, monkeypatch):
+    one, two, resumed = (paths(cohort, tmp_path / name) for name in ("one", "two", "resumed"))
+    torch.manual_seed(1)
+    metrics = TRAIN[kind](params, one)
+    torch.manual_seed(2)  # what ran before does not matter
+    assert TRAIN[kind](params, two) == metrics
+    assert outs(one.out) == outs(two.out)
+    assert not list(one.work.rglob("*.pth"))  # a finished training leaves nothing to resume
+
+    with monkeypatch.context() as patch:
+        crash_after(patch, 11)
+        with pytest.raises(Crash):
+            TRAIN[kind](params, resumed)
+    assert list(resumed.work.rglob("checkpoint.pth"))
+    assert not resumed.out.exists()
+    starts = []
+    original = ProgressHook.before_train
+    monkeypatch.setattr(
+        ProgressHook, "before_train", lambda self, runner: (starts.append(runner.iter), original(self, runner))
+    )
+    assert TRAIN[kind](params, resumed) == metrics
+    assert starts == [8]  # it really went on from the checkpoint
+    assert outs(resumed.out) == outs(one.out)
+    assert resumed.curves.read_bytes() == one.curves.read_bytes()
+
+
+def test_exports(kind, cohort, params, tmp_path):
+    where = paths(cohort, tmp_path)
+    TRAIN[kind](params, where)
+    assert set(outs(where.out)) == {"weights.pth", "config.py", "model.json", "README.md"}
+    _, info = load_model(where.out)
+    assert info["kind"] == kind
+    assert [item["code"] for item in info["classes"]] == ["TE", "NEC", "LYM", "TAS"]
+    assert (info["mpp"], info["size"], info["width"]) == (1.0, 48, 1 / 32)
+    assert str(where.work) not in (where.out / "config.py").read_text()
+    card = (where.out / "README.md").read_text()
+    assert "research only" in card
+    assert json.loads((where.out / "model.json").read_text())["patches"] in card
+    with where.curves.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0])[:4] == ["step", "epoch", "loss", "lr"]
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps))
+    assert np.isfinite([float(row["loss"]) for row in rows]).all()
+    column = "mean_ap" if kind == "classifier" else "miou"
+    assert sum(bool(row[column]) for row in rows) >= 3
+    if kind == "classifier":
+        truth, scores = classifier_scores(where.out, where.patches, split="valid")
+        assert truth.shape == scores.shape == (6, 4)
+        assert truth.sum() == 12
+
+
+@pytest.mark.slow
+def test_it_learns(cohort, params, tmp_path):
+    """Colours tell the classes: a segmenter must find them from noisy labels, from scratch."""
+    settings = params.segmenter.model_copy(
+        update={"iterations": 120, "val_interval": 40, "lr": 0.05, "color_jitter": 0.0, "elastic": 0.0}
+    )
+    metrics = train_segmenter(params.model_copy(update={"segmenter": settings}), paths(cohort, tmp_path))
+    assert metrics["miou"] > 0.8
+
+
+def test_best_weights_are_kept(cohort, params, tmp_path):
+    """The metrics returned are the best of the curve, and the weights are those that gave them."""
+    where = paths(cohort, tmp_path)
+    metrics = train_segmenter(params, where)
+    with where.curves.open() as stream:
+        curve = [float(row["miou"]) for row in csv.DictReader(stream) if row["miou"]]
+    assert metrics["miou"] == pytest.approx(max(curve), abs=1e-6)
+    model, _ = load_model(where.out)
+    valid = PseudoLabelDataset(str(where.patches), "lung", "valid", target="masks")
+    confusion = 0
+    for item in map(valid.decoded, range(len(valid))):
+        image = torch.from_numpy(item["img"].transpose(2, 0, 1).copy())[None]
+        prediction = model.predict_probabilities(image)[0].argmax(0).numpy()
+        confusion = confusion + confusion_matrix(item["gt_seg_map"], prediction, 4)
+    expected = segmentation_metrics(confusion, ["TE", "NEC", "LYM", "TAS"])
+    for name, value in metrics.items():
+        assert value == pytest.approx(expected[name], abs=1e-6)
+
+
+def test_segmenter_starts_from_the_classifier(cohort, params, tmp_path, monkeypatch):
+    where = paths(cohort, tmp_path)
+    train_classifier(params, Paths(**{**vars(where), "out": where.classifier}))
+    settings = params.segmenter.model_copy(update={"init": "classifier"})
+    seen = {}
+
+    def look_and_stop(_, runner):
+        seen.update({key: value.clone() for key, value in runner.model.backbone.state_dict().items()})
+        raise Crash
+
+    monkeypatch.setattr(ProgressHook, "before_train", look_and_stop)
+    with pytest.raises(Crash):
+        train_segmenter(params.model_copy(update={"segmenter": settings}), where)
+    classifier = torch.load(where.classifier / "weights.pth", weights_only=True)
+    names = [key for key in seen if not key.endswith("tracked")]
+    assert len(names) > 100
+    assert all(torch.equal(seen[key], classifier[f"backbone.{key}"]) for key in names)
+
+
+def test_without_validation_masks(cohort, params, tmp_path):
+    shutil.copytree(cohort, tmp_path / "cohort")
+    frame = pd.read_parquet(cohort / "patches" / "manifest.parquet").assign(mask_path=None)
+    write_manifest(frame, tmp_path / "cohort" / "patches")
+    where = paths(tmp_path / "cohort", tmp_path)
+    assert train_segmenter(params, where) == {}
+    assert "No validation patch has a mask" in (where.out / "README.md").read_text()
+
+
+class TestBadInput:
+    def test_nothing_is_damaged(self, cohort, params, tmp_path):
+        where = paths(cohort, tmp_path)
+        where.out.mkdir(parents=True)
+        (where.out / "weights.pth").write_text("yesterday's")
+        settings = params.classifier.model_copy(update={"weights": tmp_path / "none.pth"})
+        with pytest.raises(InputError, match=r"none\.pth: not found"):
+            train_classifier(params.model_copy(update={"classifier": settings}), where)
+        assert (where.out / "weights.pth").read_text() == "yesterday's"
+
+    def test_init_weights_without_weights(self, cohort, params, tmp_path):
+        settings = params.segmenter.model_copy(update={"init": "weights"})
+        with pytest.raises(InputError, match=r"segmenter\.weights is null"):
+            train_segmenter(params.model_copy(update={"segmenter": settings}), paths(cohort, tmp_path))
+
+    def test_no_classifier_to_start_from(self, cohort, params, tmp_path):
+        settings = params.segmenter.model_copy(update={"init": "classifier"})
+        with pytest.raises(InputError, match=r"classifier/weights\.pth: not found"):
+            train_segmenter(params.model_copy(update={"segmenter": settings}), paths(cohort, tmp_path))
