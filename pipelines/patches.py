@@ -1,10 +1,9 @@
 """Patches with their label sets, and the manifest: cut from slides, or imported from a data set of patches."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from pipelines import run_stage
+from wsss_mm.files import atomic_folder
 from wsss_mm.patches import get_vocabulary, write_manifest
 from wsss_mm.patches.cutting import cut_slides
 from wsss_mm.patches.importers import import_patches
@@ -15,23 +14,15 @@ COHORT, OUT = Path("data/cohort"), Path("data/patches")
 
 
 def main(params: Params) -> None:
-    """Make data/patches; it is replaced as a whole when all of it is there."""
+    """Make data/patches whole or not at all."""
     cohort, vocabulary = params.cohort, get_vocabulary(params.cohort.vocabulary)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=OUT.parent, prefix=f".{OUT.name}."))
     common = {"settings": params.patches, "vocabulary": vocabulary, "seed": params.seed}
-    try:
-        temporary.chmod(0o755)
+    with atomic_folder(OUT) as folder:
         if cohort.name in SOURCES:
-            frame = import_patches(cohort.name, cohort.source, temporary, **common)
+            frame = import_patches(cohort.name, cohort.source, folder, **common)
         else:
-            frame = cut_slides(COHORT / "slides.csv", temporary, labels=_labels(cohort), **common)
-        write_manifest(frame, temporary)
-        if OUT.exists():
-            shutil.rmtree(OUT)
-        temporary.rename(OUT)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            frame = cut_slides(COHORT / "slides.csv", folder, labels=_labels(cohort), **common)
+        write_manifest(frame, folder)
 
 
 def _labels(cohort: CohortSettings) -> Path | None:

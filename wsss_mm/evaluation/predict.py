@@ -135,7 +135,7 @@ def predict_patches(
                 gated = gate(probabilities, classifier.predict(images), threshold)
                 maps = [part.argmax(dim=1).to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
                 for row, *arrays in zip(batch.itertuples(), pictures, *maps, strict=True):
-                    truth = _read(read_label_map, folder / row.mask_path) if row.mask_path else None
+                    truth = _read(read_label_map, folder / row.mask_path) if isinstance(row.mask_path, str) else None
                     if truth is not None and truth.shape != arrays[0].shape[:2]:
                         raise InputError(
                             f"{folder / row.mask_path}: not of its image's size; run: dvc repro -f patches"

@@ -1,0 +1,78 @@
+"""The segmenter on the test split: one global confusion matrix, ungated and gated by the classifier."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines import run_stage
+from wsss_mm.errors import InputError
+from wsss_mm.files import write_json
+from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.settings import Params
+
+PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
+METRICS, PICTURE = Path("reports/metrics/test.json"), Path("reports/pictures/test.png")
+IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_confusion.csv")
+
+
+def main(params: Params) -> None:
+    """Predict the test patches, count pixels, and show the best, median and worst patches."""
+    import torch
+
+    from wsss_mm.engine.runner import prepare_torch
+    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.predict import predict_patches
+    from wsss_mm.evaluation.report import split_metrics, typical_sheet
+    from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+
+    prepare_torch(params.threads)
+    settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
+    manifest = read_manifest(PATCHES, vocabulary)
+    rows = manifest[(manifest["split"] == "test") & manifest["mask_path"].notna()]
+    if rows.empty:
+        raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    predict = partial(
+        predict_patches,
+        _load(SEGMENTER, vocabulary, device),
+        _load(CLASSIFIER, vocabulary, device),
+        folder=PATCHES,
+        scales=settings.scales,
+        flip=settings.flip,
+        threshold=settings.gate_threshold,
+        device=device,
+    )
+    judgement = judge(predict(rows), vocabulary)
+    metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
+    write_json(METRICS, metrics)
+    write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
+    write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
+    typical_sheet(rows, judgement.patches, predict, vocabulary, PICTURE)
+    _log(metrics)
+
+
+def _load(folder: Path, vocabulary: Vocabulary, device: str) -> Any:
+    from wsss_mm.models import load_model
+
+    model, info = load_model(folder, device)
+    if tuple(item["code"] for item in info["classes"]) != vocabulary.codes:
+        raise InputError(f"{folder}: its classes are not {', '.join(vocabulary.codes)} of params.yaml; run: dvc repro")
+    return model
+
+
+def _log(metrics: dict[str, Any]) -> None:
+    """Add metrics and picture to the run that trained the segmenter, if this store has it."""
+    import mlflow
+
+    from wsss_mm.tracking import model_run
+
+    with model_run(SEGMENTER / "weights.pth") as run:
+        if run is not None:
+            for kind in ("ungated", "gated"):
+                values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
+                mlflow.log_metrics(values)
+            mlflow.log_artifact(str(PICTURE), "pictures")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,25 @@
+import numpy as np
+
+from wsss_mm.evaluation import segmentation_metrics
+from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+
+CODES = ["A", "B", "C"]
+CONFUSION = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
+
+
+def test_confusion_shares_add_up_to_one_in_each_true_class_and_absent_classes_have_no_rows():
+    table = confusion_table(CONFUSION, CODES)
+    assert table.groupby("actual")["share"].sum().to_dict() == {"A": 1.0, "B": 1.0}
+    assert table["pixels"].sum() == CONFUSION.sum()
+    assert table.set_index(["actual", "predicted"]).loc[("A", "B"), "share"] == 0.25
+
+
+def test_iou_table_leaves_absent_classes_out():
+    table = iou_table(segmentation_metrics(CONFUSION, CODES), CODES)
+    assert table["class"].tolist() == ["A", "B"]
+
+
+def test_csv_is_plain(tmp_path):
+    write_plot(confusion_table(CONFUSION, CODES), tmp_path / "plots" / "confusion.csv")
+    lines = (tmp_path / "plots" / "confusion.csv").read_text().splitlines()
+    assert lines[:2] == ["actual,predicted,pixels,share", "A,A,3,0.750000"]

@@ -1,0 +1,199 @@
+import logging
+
+import numpy as np
+import pytest
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
+from wsss_mm.patches.cutting import class_shares, cut_slides
+from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.settings import PatchSettings
+
+LUNG = get_vocabulary("lung")
+CODES = list(LUNG.codes)
+
+
+def cut(cohort, out, labels=None, **changes):
+    values = {"mpp": 1.0, "size": 128, "min_tissue": 0.5, "min_class_share": 0.1, "valid_share": 0.5} | changes
+    return cut_slides(cohort.table, out, settings=PatchSettings(**values), vocabulary=LUNG, seed=0, labels=labels)
+
+
+def write_labels(cohort, *lines):
+    cohort.labels.write_text("\n".join(["slide_id,x,y,labels", *lines]) + "\n")
+    return cohort.labels
+
+
+@pytest.fixture
+def phantom(cohort, quarters):
+    return cohort.add("a", "train", truth=quarters).add("b", "valid", truth=quarters).add("c", "test", truth=quarters)
+
+
+class TestTruth:
+    def test_grid_of_patches_with_masks_and_label_sets_from_truth(self, phantom, quarters, tmp_path):
+        frame = cut(phantom, tmp_path / "out")
+        assert frame["split"].value_counts().to_dict() == {"train": 12, "valid": 12, "test": 12}
+        for row in frame[frame["slide_id"] == "a"].itertuples():
+            mask = read_label_map(tmp_path / "out" / row.mask_path)
+            expected = quarters[row.y // 2 : row.y // 2 + 128, row.x // 2 : row.x // 2 + 128]
+            np.testing.assert_array_equal(mask, expected)
+            shares = [(expected == index).mean() for index in range(4)]
+            assert [getattr(row, code) for code in CODES] == [share >= 0.1 for share in shares]
+
+    def test_image_lies_on_its_mask(self, phantom, tmp_path):
+        frame = cut(phantom, tmp_path / "out").set_index("patch_id")
+        image = read_image(tmp_path / "out" / frame.loc["a-512-256", "path"])
+        assert image.shape == (128, 128, 3)
+        np.testing.assert_allclose(image[0, :, 1], 512 // 16 + np.arange(128) // 8, atol=1)
+        np.testing.assert_allclose(image[:, 0, 2], 256 // 16 + np.arange(128) // 8, atol=1)
+
+    @pytest.mark.parametrize("factor", [1, 2])
+    def test_truth_on_any_grid_gives_the_same_masks(self, cohort, quarters, tmp_path, factor):
+        truth = np.kron(quarters, np.ones((factor, factor), np.uint8))
+        frame = cut(
+            cohort.add("a", "train", truth=quarters).add("b", "test", truth=truth).add("c", "valid", truth=truth),
+            tmp_path / "out",
+        ).set_index("patch_id")
+        masks = [read_label_map(tmp_path / "out" / frame.loc[f"{name}-256-256", "mask_path"]) for name in "ab"]
+        np.testing.assert_array_equal(*masks)
+
+    def test_rare_class_is_not_seen_by_whoever_labels(self, phantom, tmp_path):
+        frame = cut(phantom, tmp_path / "out", min_class_share=0.4).set_index("patch_id")
+        # Rows 128..255 of the truth: half class 0, half class 2.
+        assert frame.loc["a-0-256", CODES].tolist() == [True, False, True, False]
+        assert frame.loc["a-0-512", CODES].tolist() == [False, False, True, False]
+
+    def test_training_patch_without_a_class_is_left_out_but_its_test_twin_is_scored(self, phantom, tmp_path):
+        frame = cut(phantom, tmp_path / "out", min_class_share=0.6)
+        assert "a-0-512" not in set(frame["patch_id"])
+        assert not frame.set_index("patch_id").loc["c-0-512", CODES].any()
+
+    def test_glass_is_left_out(self, cohort, quarters, tmp_path):
+        cohort.add("a", "train", truth=quarters, glass=512).add("b", "valid", truth=quarters)
+        frame = cut(cohort, tmp_path / "out")
+        assert frame.loc[frame["slide_id"] == "a", "x"].max() == 256
+        assert frame["tissue"].min() >= 0.5
+
+    def test_bytes_are_the_same_twice(self, phantom, tmp_path):
+        manifests = [write_manifest(cut(phantom, tmp_path / name), tmp_path / name) for name in "pq"]
+        assert manifests[0].read_bytes() == manifests[1].read_bytes()
+
+    def test_without_a_valid_split_whole_patients_are_held_out(self, cohort, quarters, tmp_path):
+        for name, patient in (("a", "P"), ("b", "P"), ("c", "Q")):
+            cohort.add(name, "train", truth=quarters, patient_id=patient)
+        frame = cut(cohort, tmp_path / "out")
+        assert set(frame["split"]) == {"train", "valid"}
+        assert frame.groupby("patient_id")["split"].nunique().max() == 1
+        assert frame["path"].str.contains("images/valid/").sum() == (frame["split"] == "valid").sum()
+
+    @pytest.mark.parametrize(
+        ("truth", "message"),
+        [
+            (np.full((384, 512), 7), r"a\.tif: value 7 is no class"),
+            (np.zeros((512, 512)), r"a\.tif: 512 x 512 px do not span"),
+        ],
+    )
+    def test_wrong_truth_is_named(self, cohort, tmp_path, truth, message):
+        with pytest.raises(InputError, match=message):
+            cut(cohort.add("a", "test", truth=truth), tmp_path / "out")
+
+
+class TestRegion:
+    def test_only_patches_of_the_region_from_its_corner(self, cohort, quarters, tmp_path):
+        cohort.add("a", "test", truth=quarters, roi="roi.json")
+        cohort.draw("roi.json", (None, 100, 60, 100 + 512 + 20, 60 + 256 + 20))
+        frame = cut(cohort, tmp_path / "out")
+        assert list(zip(frame["x"], frame["y"], strict=True)) == [(100, 60), (356, 60)]
+
+
+class TestAnnotation:
+    def test_drawings_give_masks_and_label_sets(self, cohort, tmp_path):
+        cohort.draw(
+            "a.geojson", ("Tumour epithelium", 0, 0, 512, 256), ("tas", 384, 0, 512, 256), ("Ignore*", 0, 0, 9, 9)
+        )
+        frame = cut(cohort.add("a", "test", annotation="a.geojson"), tmp_path / "out").set_index("patch_id")
+        assert list(frame.index) == ["a-0-0", "a-256-0"]
+        assert frame.loc["a-256-0", CODES].tolist() == [True, False, False, True]
+        mask = read_label_map(tmp_path / "out" / frame.loc["a-256-0", "mask_path"])
+        assert (mask[:, :64] == 0).all()
+        assert (mask[:, 64:] == 3).all()
+
+    def test_training_slides_are_never_labelled_from_drawings(self, cohort, tmp_path, caplog):
+        cohort.draw("a.geojson", ("TE", 0, 0, 512, 512))
+        cohort.add("a", "train", annotation="a.geojson").add("b", "test", annotation="a.geojson")
+        cohort.add("v", "valid")
+        with caplog.at_level(logging.WARNING):
+            frame = cut(cohort, tmp_path / "out")
+        assert set(frame["slide_id"]) == {"b"}
+        assert "a: nothing is known" in caplog.text
+        assert "v: nothing is known" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [("Mucin", r"a\.geojson: 'Mucin' is no class of vocabulary 'lung' \(TE, NEC"), (None, "no area has a class")],
+    )
+    def test_class_must_be_known(self, cohort, tmp_path, kind, message):
+        cohort.draw("a.geojson", (kind, 0, 0, 512, 512))
+        with pytest.raises(InputError, match=message):
+            cut(cohort.add("a", "test", annotation="a.geojson"), tmp_path / "out")
+
+
+class TestLabelTable:
+    def test_exactly_the_named_patches(self, cohort, tmp_path):
+        cohort.draw("a.geojson", ("NEC", 0, 0, 1024, 768))
+        cohort.add("a", "train", annotation="a.geojson").add("b", "train").add("c", "valid", annotation="a.geojson")
+        labels = write_labels(cohort, "a,10,20,TE;TAS", "b,256,0,  lymphocytes ", "a,512,256.0,NEC;")
+        frame = cut(cohort, tmp_path / "out", labels).set_index("patch_id")
+        train = frame[frame["split"] == "train"]
+        assert list(train.index) == ["a-10-20", "a-512-256", "b-256-0"]
+        assert train.loc["a-10-20", CODES].tolist() == [True, False, False, True]
+        assert train.loc["b-256-0", CODES].tolist() == [False, False, True, False]
+        assert train["mask_path"].notna().tolist() == [True, True, False]  # to judge pseudo-labels with
+        assert read_image(tmp_path / "out" / train.loc["a-10-20", "path"]).shape == (128, 128, 3)
+        assert (frame["split"] == "valid").sum() == 12
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("z,0,0,TE", r"labels\.csv: line 3: slide_id 'z' is not in slides\.csv"),
+            ("a,0,0,TE;MUC", r"line 3: 'MUC' is no class of vocabulary 'lung' \(TE, NEC, LYM, TAS\)"),
+            ("a,0,0,", "line 3: no label"),
+            ("a,-1,0,TE", "line 3: x '-1' is no position"),
+            ("a,0,1.5,TE", "line 3: y '1.5' is no position"),
+            ("a,512,0,NEC", "line 3: the patch of line 2 again"),
+            ("a,1000,0,TE", r"patch at 1000, 0 leaves the slide"),
+        ],
+    )
+    def test_faults_name_the_line(self, cohort, tmp_path, line, message):
+        cohort.add("a", "train").add("b", "valid")
+        with pytest.raises(InputError, match=message):
+            cut(cohort, tmp_path / "out", write_labels(cohort, "a,512,0,TE", line))
+
+    def test_missing_column(self, cohort, tmp_path):
+        cohort.add("a", "train").add("b", "valid").labels.write_text("slide_id,x,labels\na,0,TE\n")
+        with pytest.raises(InputError, match="column y is missing"):
+            cut(cohort, tmp_path / "out", cohort.labels)
+
+
+class TestSlides:
+    def test_every_slide_is_tried_before_any_is_cut(self, phantom, tmp_path):
+        (phantom.folder / "slides" / "c.tiff").write_bytes(b"no slide")
+        with pytest.raises(InputError, match=r"c\.tiff: not a readable slide"):
+            cut(phantom, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_slide_without_mpp(self, cohort, quarters, tmp_path):
+        cohort.add("a", "test", truth=quarters, mpp=None)
+        with pytest.raises(InputError, match=r"a\.tiff: no mpp"):
+            cut(cohort, tmp_path / "out")
+        cohort.rows[0]["mpp"] = 0.5
+        cohort.add("b", "test", truth=quarters)
+        assert len(cut(cohort, tmp_path / "out")) == 24
+
+    def test_nothing_known_at_all(self, cohort, tmp_path):
+        with pytest.raises(InputError, match="gives no patches at all"):
+            cut(cohort.add("a", "test"), tmp_path / "out")
+
+
+def test_ignored_pixels_count_in_the_whole():
+    mask = np.array([[0, 0, 1, IGNORE]], np.uint8)
+    assert class_shares(mask, 3).tolist() == [0.5, 0.25, 0]
