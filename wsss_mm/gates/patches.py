@@ -140,7 +140,7 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
         ),
         Check(
             "tissue",
-            f"training patches are at least {settings.min_tissue:.0%} tissue, but for {gate.max_thin_share:.1%} of them",
+            f"training patches are {settings.min_tissue:.0%} tissue or more, but for {gate.max_thin_share:.1%} of them",
             gxe.ExpectColumnValuesToBeBetween(
                 column="tissue", min_value=settings.min_tissue, max_value=1, mostly=1 - gate.max_thin_share
             ),

@@ -1,7 +1,5 @@
 """Registered models: versions with aliases `challenger` (the newest) and `champion` (the one in use)."""
 
-import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
-
-logger = logging.getLogger(__name__)
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -96,17 +92,15 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
         Schema([images]), Schema([labels]), ParamSchema([ParamSpec("output", "string", default="labels")])
     )
     example = np.random.default_rng(0).integers(120, 240, (1, _EXAMPLE_SIZE, _EXAMPLE_SIZE, 3), dtype=np.uint8)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*type hint", category=UserWarning)  # the signature is explicit
-        return mlflow.pyfunc.log_model(
-            name=model_name,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"segmenter": str(folder)},
-            code_paths=[str(_PACKAGE)],
-            signature=signature,
-            input_example=(example, {"output": "labels"}),
-            pip_requirements=[f"{name}=={_public(installed_version(name))}" for name in _REQUIREMENTS],
-        )
+    return mlflow.pyfunc.log_model(
+        name=model_name,
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"segmenter": str(folder)},
+        code_paths=[str(_PACKAGE)],
+        signature=signature,
+        input_example=(example, {"output": "labels"}),
+        pip_requirements=[f"{name}=={_public(installed_version(name))}" for name in _REQUIREMENTS],
+    )
 
 
 def _public(version: str) -> str:
