@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 
 from wsss_mm.evaluation import segmentation_metrics
@@ -23,3 +25,10 @@ def test_csv_is_plain(tmp_path):
     write_plot(confusion_table(CONFUSION, CODES), tmp_path / "plots" / "confusion.csv")
     lines = (tmp_path / "plots" / "confusion.csv").read_text().splitlines()
     assert lines[:2] == ["actual,predicted,pixels,share", "A,A,3,0.750000"]
+
+
+def test_templates_of_dvc_plots_name_the_columns_of_the_tables(project_root):
+    for name, columns in (("confusion_shares", ["share", "pixels"]), ("share_bars", ["<DVC_METRIC_X>"])):
+        template = json.loads((project_root / ".dvc" / "plots" / f"{name}.json").read_text())
+        assert sorted(template["data"]["format"]["parse"]) == sorted(columns)  # DVC hands CSV values over as text
+        assert template["data"]["values"] == "<DVC_METRIC_DATA>"

@@ -197,3 +197,23 @@ class TestSlides:
 def test_ignored_pixels_count_in_the_whole():
     mask = np.array([[0, 0, 1, IGNORE]], np.uint8)
     assert class_shares(mask, 3).tolist() == [0.5, 0.25, 0]
+
+
+@pytest.mark.real_data
+def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
+    header = "slide_id,patient_id,path,split,mpp"
+    rows = [
+        f"cmu,p1,{real_data}/slides/CMU-1-Small-Region.svs,train,",
+        f"tcga,p2,{real_data}/slides/tcga-cr-7395-01a-01-ts1.svs,valid,0.5",
+    ]
+    table, labels = tmp_path / "slides.csv", tmp_path / "labels.csv"
+    table.write_text("\n".join([header, *rows]) + "\n")
+    labels.write_text("slide_id,x,y,labels\ncmu,900,1200,TE;TAS\ntcga,1000,1000,TE\n")
+    settings = PatchSettings(mpp=1.0, size=224, min_tissue=0.25, min_class_share=0.03, valid_share=0.2)
+    frame = cut_slides(table, tmp_path / "out", settings=settings, vocabulary=LUNG, seed=0, labels=labels)
+    assert frame["patch_id"].tolist() == ["cmu-900-1200", "tcga-1000-1000"]
+    assert frame["tissue"].min() > 0.5
+    assert read_image(tmp_path / "out" / frame["path"][0]).std() > 10
+    table.write_text(table.read_text().replace("valid,0.5", "valid,"))
+    with pytest.raises(InputError, match=r"tcga-cr-7395.*no mpp"):
+        cut_slides(table, tmp_path / "out", settings=settings, vocabulary=LUNG, seed=0, labels=labels)
