@@ -146,7 +146,7 @@ def _add_nuclei(
 
     size = rng.uniform(0.95, 1.06)
     place(nuclei.GHOST, scatter(NEC, 12, 0.55), 1.0)
-    place(nuclei.DEBRIS, scatter(NEC, 5, 0.3, 0.5), 1.0)
+    place(nuclei.DEBRIS, scatter(NEC, 5, 0.55, 0.4), 1.0)
     place(nuclei.PYKNOTIC, scatter(NEC, 14, 0.3, 0.5), 1.0)
     place(nuclei.SPINDLE, scatter(TAS, 13, 0.6, 0.4), 1.0, along=True)
     place(nuclei.LYMPHOCYTE, scatter(TAS, 14, 0.07, 0.8), 1.0)

@@ -108,10 +108,10 @@ def _tumour(
 
 
 def _necrosis(rng: np.random.Generator, shape: tuple[int, int], fine: Field, medium: Field) -> tuple[Field, Field]:
-    """Granular: fine dust on clumps, no direction."""
+    """Granular: chromatin dust on clumps of eosin, no direction."""
     clumps = smooth_field(rng, shape, 6 * PX_PER_UM)
-    blue = 0.13 + 0.06 * fine + 0.04 * clumps
-    pink = 0.62 + 0.16 * fine + 0.12 * medium + 0.1 * clumps
+    blue = 0.2 + 0.08 * fine + 0.08 * medium + 0.05 * clumps
+    pink = 0.55 + 0.16 * fine + 0.18 * medium + 0.1 * clumps
     return blue, pink
 
 
