@@ -57,8 +57,9 @@ class ClassifierSettings(Section):
     dropout: Share
     epochs: Count
     batch_size: Count
+    optimizer: Literal["sgd", "adamw"]
     lr: Positive
-    momentum: Share
+    momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
@@ -87,8 +88,9 @@ class SegmenterSettings(Section):
     iterations: Count
     batch_size: Count
     crop: Annotated[int, Field(ge=32)]  # px
+    optimizer: Literal["sgd", "adamw"]
     lr: Positive
-    momentum: Share
+    momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom

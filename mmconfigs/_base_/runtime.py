@@ -16,7 +16,7 @@ default_hooks = dict(
 
 train_cfg = dict(type="IterBasedTrainLoop")
 val_cfg = dict(type="ValLoop")
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD"))
+optim_wrapper = dict(type="OptimWrapper")
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0),
     dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=0),

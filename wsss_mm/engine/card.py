@@ -8,8 +8,8 @@ _PURPOSE = {
     "segmenter": "Gives a tissue class for every pixel of an H&E slide; trained without a single drawn outline.",
 }
 _HOW = {
-    "classifier": "ResNet38 with progressive dropout attention, trained on label sets of patches.",
-    "segmenter": "PSPNet on ResNet38, trained on pseudo-labels with a noise-suppressing loss.",
+    "classifier": "ResNet38 with a linear head on pooled features, trained on label sets of patches.",
+    "segmenter": "PSPNet on ResNet38, trained on pseudo-labels made from the classifier's activation maps.",
 }
 
 
@@ -25,8 +25,9 @@ def model_card(info: Mapping[str, Any]) -> str:
 **Intended use: research only.** Not a medical device; not for diagnosis or treatment. Slides from other scanners,
 stains, organs or resolutions than those it was trained on need a validation of their own.
 
-{_HOW[kind]} Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of
-{info["size"]} px at {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
+{_HOW[kind]}
+Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
+{info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
 
 | class | tissue |
 |---|---|

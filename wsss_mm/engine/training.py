@@ -146,9 +146,7 @@ def _shared_overrides(
         "train_dataloader.dataset.pipeline.StainJitter.strength": settings.color_jitter,
         "train_dataloader.dataset.pipeline.RandomDeformation.scale": list(settings.scale_jitter),
         "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
-        "optim_wrapper.optimizer.lr": settings.lr,
-        "optim_wrapper.optimizer.momentum": settings.momentum,
-        "optim_wrapper.optimizer.weight_decay": settings.weight_decay,
+        "optim_wrapper.optimizer": _optimizer(settings),
     }
     for loader in ("train_dataloader", "val_dataloader"):
         overrides[f"{loader}.num_workers"] = params.workers
@@ -156,6 +154,13 @@ def _shared_overrides(
         overrides[f"{loader}.dataset.vocabulary"] = params.cohort.vocabulary
         overrides[f"{loader}.dataset.seed"] = params.seed
     return overrides
+
+
+def _optimizer(settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
+    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adamw":
+        return {"type": "AdamW", **common}
+    return {"type": "SGD", "momentum": settings.momentum, **common}
 
 
 def _schedule(iterations: int, epoch_length: int, settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
