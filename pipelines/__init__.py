@@ -1,11 +1,14 @@
 """One thin module per DVC stage, named after it: read params, call wsss_mm, write the outs."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
 from wsss_mm.errors import InputError
 from wsss_mm.settings import Params, load_params
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 
 
 def run_stage(stage: Callable[[Params], None]) -> None:

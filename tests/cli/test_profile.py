@@ -19,7 +19,7 @@ def test_the_committed_params_are_the_default_profile(project_root):
 
 def test_a_profile_changes_only_what_it_names(tmp_path):
     base, other = (yaml.safe_load(render_profile(name)) for name in ("phantom", "wsss4luad"))
-    assert other["patches"] == {**base["patches"], "size": 112}
+    assert other["patches"] == {**base["patches"], "size": 112, "min_tissue": 0.2}
     assert other["evaluate"] == base["evaluate"]
 
 
