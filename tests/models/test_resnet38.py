@@ -113,3 +113,15 @@ def test_forward_follows_the_formula():
 def test_unknown_level_is_refused():
     with pytest.raises(ValueError, match="out_indices"):
         ResNet38(1 / 32, out_indices=(6,))
+
+
+def test_from_scratch_it_begins_as_its_shortcuts():
+    """Units add little at first: the raw output of a level is close to that of its projection alone."""
+    torch.manual_seed(0)
+    net = ResNet38(1 / 8).train()
+    net.init_weights()
+    for name, channels in (("b3", 16), ("b7", 256)):
+        unit = getattr(net, name)
+        output, active = unit(torch.randn(2, channels, 16, 16))
+        shortcut = unit.conv_branch1(active)
+        assert 0 < (output - shortcut).std() < 0.2 * shortcut.std()
