@@ -69,7 +69,9 @@ class TestPatchClassifier:
     @pytest.fixture
     def classifier(self):
         torch.manual_seed(0)
-        model = PatchClassifier({"type": "ResNet38", "width": 1 / 32}, classes=4, data_preprocessor=_normalisation())
+        model = PatchClassifier(
+            {"type": "wsss_mm.ResNet38", "width": 1 / 32}, classes=4, data_preprocessor=_normalisation()
+        )
         return model.eval()
 
     def test_scores_are_those_of_pooled_features_times_head(self, classifier):
@@ -92,4 +94,4 @@ class TestPatchClassifier:
 
 
 def _normalisation():
-    return {"type": "ImgDataPreprocessor", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+    return {"type": "mmengine.ImgDataPreprocessor", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}

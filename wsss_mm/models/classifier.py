@@ -35,7 +35,7 @@ class PatchClassifier(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.attention = MODELS.build(attention or {"type": "ProgressiveDropoutAttention", "variant": "off"})
+        self.attention = MODELS.build(attention or {"type": "wsss_mm.ProgressiveDropoutAttention", "variant": "off"})
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(self.backbone.out_channels[-1], classes, 1, bias=False)
 
