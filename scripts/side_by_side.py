@@ -1,0 +1,46 @@
+"""The README's picture: test patches with pseudo-label, segmentation and truth. Run after `make repro`."""
+
+import argparse
+from pathlib import Path
+
+from wsss_mm.cam import PseudoLabeller
+from wsss_mm.cam.store import label_patches
+from wsss_mm.evaluation.pictures import SheetRow, contact_sheet
+from wsss_mm.evaluation.predict import predict_patches
+from wsss_mm.models import load_model
+from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.settings import load_params
+
+
+def main() -> None:
+    """Draw patches that hold at least three classes, evenly spaced over the test split."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures/side-by-side.png"), help="PNG to write")
+    parser.add_argument("--patches", type=int, default=4, help="how many")
+    arguments = parser.parse_args()
+    params = load_params()
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    folder = Path("data/patches")
+    manifest = read_manifest(folder, vocabulary)
+    rich = manifest[(manifest["split"] == "test") & (manifest[list(vocabulary.codes)].sum(axis=1) >= 3)]
+    rows = rich.iloc[:: max(1, len(rich) // arguments.patches)].head(arguments.patches)
+
+    classifier, _ = load_model("models/classifier")
+    segmenter, _ = load_model("models/segmenter")
+    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
+    labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, rows, folder, vocabulary)}
+    options = params.evaluate
+    predictions = predict_patches(segmenter, classifier, rows, folder, scales=options.scales, flip=options.flip)
+    sheet = [
+        SheetRow(
+            found.patch_id,
+            found.image,
+            {"Pseudo-label": labels[found.patch_id], "Segmentation": found.ungated, "Truth": found.truth},
+        )
+        for found in predictions
+    ]
+    contact_sheet(sheet, vocabulary, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
