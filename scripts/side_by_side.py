@@ -3,12 +3,15 @@
 import argparse
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.pictures import SheetRow, contact_sheet
 from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.models import load_model
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest
 from wsss_mm.settings import load_params
 
 
@@ -35,11 +38,20 @@ def main() -> None:
         SheetRow(
             found.patch_id,
             found.image,
-            {"Pseudo-label": labels[found.patch_id], "Segmentation": found.ungated, "Truth": found.truth},
+            {
+                "Pseudo-label": labels[found.patch_id],
+                "Segmentation": _without_glass(found.image, found.ungated, params.slides.background_grey),
+                "Truth": found.truth,
+            },
         )
         for found in predictions
     ]
     contact_sheet(sheet, vocabulary, arguments.out)
+
+
+def _without_glass(image: np.ndarray, labels: np.ndarray, grey: int) -> np.ndarray:
+    """As in the slides' maps: bright pixels are background."""
+    return np.where(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > grey, IGNORE, labels).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_folder
 from wsss_mm.patches.images import read_image, write_mask
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
@@ -74,22 +73,13 @@ def write_pseudo_labels(patches: Iterator[LabelledPatch], folder: Path | str, vo
         The manifest: patch_id, path (relative to `folder`), coverage (share of pixels with a label), share_<code>
         (share of the patch's pixels, so that they add up to the coverage) and agreement (of the scales' votes).
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        temporary.chmod(0o755)
+    with atomic_folder(folder) as temporary:
         (temporary / "labels").mkdir()
         records = [_write_label(patch, temporary, vocabulary) for patch in patches]
         columns = ["patch_id", "path", "coverage", *(f"share_{code}" for code in vocabulary.codes), "agreement"]
         frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True)
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
         pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
 
