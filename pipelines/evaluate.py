@@ -6,12 +6,14 @@ from typing import Any
 
 from pipelines import run_stage
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_json
-from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.files import read_json, write_json
+from wsss_mm.patches import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
 METRICS, PICTURE = Path("reports/metrics/test.json"), Path("reports/pictures/test.png")
+CLASSES, PSEUDO_LABELS = Path("reports/metrics/classifier.json"), Path("reports/metrics/pseudo_labels.json")
+SUMMARY = Path("reports/metrics/summary.json")
 IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_confusion.csv")
 
 
@@ -22,8 +24,9 @@ def main(params: Params) -> None:
     from wsss_mm.engine.runner import prepare_torch
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
-    from wsss_mm.evaluation.report import split_metrics, typical_sheet
+    from wsss_mm.evaluation.report import headline, split_metrics, typical_sheet
     from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+    from wsss_mm.models import load_model
 
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
@@ -34,8 +37,8 @@ def main(params: Params) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     predict = partial(
         predict_patches,
-        _load(SEGMENTER, vocabulary, device),
-        _load(CLASSIFIER, vocabulary, device),
+        load_model(SEGMENTER, device, vocabulary.codes)[0],
+        load_model(CLASSIFIER, device, vocabulary.codes)[0],
         folder=PATCHES,
         scales=settings.scales,
         flip=settings.flip,
@@ -45,19 +48,11 @@ def main(params: Params) -> None:
     judgement = judge(predict(rows), vocabulary)
     metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
     write_json(METRICS, metrics)
+    write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
     write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
     write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
     typical_sheet(rows, judgement.patches, predict, vocabulary, PICTURE)
     _log(metrics)
-
-
-def _load(folder: Path, vocabulary: Vocabulary, device: str) -> Any:
-    from wsss_mm.models import load_model
-
-    model, info = load_model(folder, device)
-    if tuple(item["code"] for item in info["classes"]) != vocabulary.codes:
-        raise InputError(f"{folder}: its classes are not {', '.join(vocabulary.codes)} of params.yaml; run: dvc repro")
-    return model
 
 
 def _log(metrics: dict[str, Any]) -> None:

@@ -34,7 +34,8 @@ def main(params: Params) -> None:
         raise InputError(f"{PATCHES}/manifest.parquet: no patch in split train; check the cohort's splits")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = params.pseudo_labels.model_dump()
-    labeller = PseudoLabeller(_load_classifier(vocabulary, device), **options, device=device)
+    classifier, _ = load_model(MODEL, device, vocabulary.codes)
+    labeller = PseudoLabeller(classifier, **options, device=device)
 
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary)
     metrics: dict[str, Any] = frame.drop(columns=["patch_id", "path"]).mean().to_dict()
@@ -56,14 +57,6 @@ def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> dict[str,
         covered += int((truth != IGNORE).sum())
         confusion += confusion_matrix(truth, patch.labels, size)
     return {"coverage": covered / known if known else None, **segmentation_metrics(confusion, vocabulary.codes)}
-
-
-def _load_classifier(vocabulary: Vocabulary, device: str) -> Any:
-    model, info = load_model(MODEL, device)
-    codes = tuple(item["code"] for item in info["classes"])
-    if codes != vocabulary.codes:
-        raise InputError(f"{MODEL}: classes {codes} are not those of vocabulary {vocabulary.name!r}; train it again")
-    return model
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What is reported of a segmenter on a split: metrics, tables for plots, and a sheet of typical patches."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,26 @@ def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabula
         "gated": segmentation_metrics(judgement.gated, vocabulary.codes) | {"threshold": threshold},
         "n_patches": len(rows),
         "n_slides": int(rows["slide_id"].nunique()),
+    }
+
+
+def headline(
+    test: dict[str, Any], pseudo_labels: dict[str, Any], classifier: dict[str, Any], codes: Sequence[str]
+) -> dict[str, float | None]:
+    """The few numbers of a whole line that are compared first; all of the test split but the classifier's (valid).
+
+    Args:
+        test: see `split_metrics`.
+        pseudo_labels: metrics by split; `test` is missing where no test patch has a mask.
+        classifier: multi-label metrics.
+        codes: class codes.
+    """
+    return {
+        "miou": test["ungated"]["miou"],
+        "miou_gated": test["gated"]["miou"],
+        "miou_pseudo_labels": pseudo_labels.get("test", {}).get("miou"),
+        "classifier_mean_ap": classifier["mean_ap"],
+        **{f"iou.{code}": test["ungated"][f"iou.{code}"] for code in codes},
     }
 
 

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +81,9 @@ def save_model(
     write_json(folder / "model.json", info)  # last: a folder that has it is complete
 
 
-def load_model(folder: Path | str, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
+def load_model(
+    folder: Path | str, device: str | torch.device = "cpu", codes: Sequence[str] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Rebuild a trained network in eval mode.
 
     `model.json` alone says how: config.py is there to be read and is never executed, and the weights are loaded as
@@ -90,16 +92,20 @@ def load_model(folder: Path | str, device: str | torch.device = "cpu") -> tuple[
     Args:
         folder: models/classifier, models/segmenter, or a copy.
         device: Where to put it.
+        codes: The classes it must have, in order; any if None.
 
     Returns:
         A `PatchClassifier` or a `Segmenter`, and the content of model.json: `kind`, `classes` (code, name, color),
         `mpp` (um/px), `size` (px), `width`, `model` (the network's config).
 
     Raises:
-        InputError: the folder lacks a file or holds something else.
+        InputError: the folder lacks a file or holds something else, or a model of other classes.
     """
     folder = Path(folder)
     info = _read_info(folder)
+    found = [item["code"] for item in info["classes"]]
+    if codes is not None and found != list(codes):
+        raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
     network = build_network(info["model"])
     state = read_state_dict(folder / "weights.pth")
     try:
