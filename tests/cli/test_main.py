@@ -29,3 +29,9 @@ def test_the_command_line_imports_nothing_heavy():
     code = f"import sys, wsss_mm.cli.main; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("argv", [["--quiet", "doctor"], ["doctor", "--quiet"]])
+def test_quiet_goes_before_or_after_the_command(argv):
+    assert build_parser().parse_args(argv).quiet
+    assert not build_parser().parse_args(["doctor"]).quiet

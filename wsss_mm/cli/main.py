@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from wsss_mm import __version__
 from wsss_mm.cli import doctor, models, profile, segment, weights
@@ -19,12 +20,18 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="The line itself is run by `make repro` or `dvc repro`.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+    _add_common(parser, default=False)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (segment, profile, models, weights, doctor):
         command.add_parser(subparsers)
+    for subparser in subparsers.choices.values():  # accepted before and after the command
+        _add_common(subparser, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, default: Any) -> None:
+    parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
+    parser.add_argument("--quiet", action="store_true", default=default, help="no progress bars, warnings only")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
