@@ -41,7 +41,7 @@ def render_profile(name: str, source: Path | None = None) -> str:
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    yaml.width = 120
+    yaml.width = 4096  # no line is broken
     yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(_NULL, "null"))
     content = yaml.load((_PROFILES / f"{_BASE}.yaml").read_text(encoding="utf-8"))
     if name != _BASE:
