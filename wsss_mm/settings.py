@@ -133,6 +133,7 @@ class ClassifierGate(Section):
 
     min_mean_ap: Share
     min_ap_gain: Annotated[float, Field(ge=-1, le=1)]  # of a class's average precision over its prior, which is chance
+    min_judged_classes: Annotated[int, Field(ge=0)]  # classes that some validation patches hold and others do not
     min_predicted: Share  # of the patches, in which a class is predicted
     max_predicted: Share
 

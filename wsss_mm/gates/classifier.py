@@ -55,8 +55,8 @@ def _class_checks(gxe: Any, params: Params) -> list[Check]:
     return [
         Check(
             "some_class_is_judged",
-            "the validation split has patches with and without some class",
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
+            f"the validation split has patches with and without a class, for at least {gate.min_judged_classes} classes",
+            gxe.ExpectTableRowCountToBeBetween(min_value=gate.min_judged_classes),
             "move slides into the validation split until its patches differ in their labels",
         ),
         Check(
