@@ -55,7 +55,7 @@ def _class_checks(gxe: Any, params: Params) -> list[Check]:
     return [
         Check(
             "some_class_is_judged",
-            f"the validation split has patches with and without a class, for at least {gate.min_judged_classes} classes",
+            f"validation patches differ in at least {gate.min_judged_classes} of the classes",
             gxe.ExpectTableRowCountToBeBetween(min_value=gate.min_judged_classes),
             "move slides into the validation split until its patches differ in their labels",
         ),
