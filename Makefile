@@ -22,7 +22,7 @@ repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
 	@dvc repro
 
 test: $(STAMP)  ## run the tests, in parallel
-	@python -m pytest -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)  ## ruff check and format check
 	@ruff check . && ruff format --check .
