@@ -17,7 +17,13 @@ CODES = ("TE", "NEC", "LYM", "TAS")
 
 GATES = {
     "patches": {"min_patches_per_class": 3, "min_slides_per_split": 1, "max_mpp_error": 0.02, "max_thin_share": 0.05},
-    "classifier": {"min_mean_ap": 0.7, "min_ap_gain": 0.05, "min_predicted": 0.005, "max_predicted": 0.995},
+    "classifier": {
+        "min_mean_ap": 0.7,
+        "min_ap_gain": 0.05,
+        "min_judged_classes": 1,
+        "min_predicted": 0.005,
+        "max_predicted": 0.995,
+    },
     "pseudo_labels": {
         "min_coverage": 0.3,
         "min_patch_coverage": 0.02,
