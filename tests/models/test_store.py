@@ -129,6 +129,10 @@ class TestFaultyFolders:
         with pytest.raises(InputError, match=r"model\.json: [^\n]+$"):
             load_model(tmp_path)
 
+    def test_other_classes_than_wanted(self, folder):
+        with pytest.raises(InputError, match=r"has classes .*, not TE, NEC; train it again"):
+            load_model(folder, codes=("TE", "NEC"))
+
     def test_weights_of_another_model(self, folder):
         save_weights({"x": torch.ones(1)}, folder / "weights.pth")
         with pytest.raises(InputError, match=r"weights\.pth: does not fit"):

@@ -1,0 +1,36 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from wsss_mm.evaluation.judge import Judgement
+from wsss_mm.evaluation.report import headline, split_metrics
+from wsss_mm.patches import VOCABULARIES
+
+LUNG = VOCABULARIES["lung"]
+
+
+@pytest.fixture
+def metrics():
+    ungated = np.diag([8, 8, 8, 8])
+    ungated[0, 1] = 8
+    rows = pd.DataFrame({"slide_id": ["a", "a", "b"]})
+    judgement = Judgement(ungated, np.diag([4, 4, 4, 4]), pd.DataFrame())
+    return split_metrics(judgement, rows, LUNG, threshold=0.1)
+
+
+def test_split_metrics_count_slides_and_keep_both_matrices_apart(metrics):
+    assert (metrics["n_patches"], metrics["n_slides"]) == (3, 2)
+    assert metrics["ungated"]["iou.TE"] == pytest.approx(0.5)
+    assert metrics["gated"]["miou"] == 1.0
+
+
+def test_the_headline_is_the_test_splits(metrics):
+    pseudo = {"coverage": 0.9, "train": {"miou": 0.1}, "test": {"miou": 0.6}}
+    numbers = headline(metrics, pseudo, {"mean_ap": 0.8}, LUNG.codes)
+    assert numbers["miou"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
+    assert (numbers["miou_gated"], numbers["miou_pseudo_labels"], numbers["classifier_mean_ap"]) == (1.0, 0.6, 0.8)
+    assert numbers["iou.NEC"] == pytest.approx(0.5)
+
+
+def test_pseudo_labels_that_could_not_be_judged_have_no_number(metrics):
+    assert headline(metrics, {"coverage": 0.9}, {"mean_ap": None}, LUNG.codes)["miou_pseudo_labels"] is None
