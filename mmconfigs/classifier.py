@@ -26,6 +26,7 @@ custom_hooks = [
     dict(type="wsss_mm.InitialWeightsHook"),
     dict(type="wsss_mm.AttentionScheduleHook"),
     dict(type="wsss_mm.CurvesHook"),
+    dict(type="wsss_mm.CamExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook"),
     dict(type="wsss_mm.ProgressHook", label="classifier"),
 ]

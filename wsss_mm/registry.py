@@ -11,6 +11,6 @@ MODELS = _root.Registry("model", parent=_root.MODELS, scope=_SCOPE, locations=["
 DATASETS = _root.Registry("dataset", parent=_root.DATASETS, scope=_SCOPE, locations=["wsss_mm.datasets"])
 DATA_SAMPLERS = _root.Registry("data sampler", parent=_root.DATA_SAMPLERS, scope=_SCOPE, locations=["wsss_mm.datasets"])
 TRANSFORMS = _root.Registry("transform", parent=_root.TRANSFORMS, scope=_SCOPE, locations=["wsss_mm.datasets"])
-HOOKS = _root.Registry("hook", parent=_root.HOOKS, scope=_SCOPE, locations=["wsss_mm.engine"])
+HOOKS = _root.Registry("hook", parent=_root.HOOKS, scope=_SCOPE, locations=["wsss_mm.engine", "wsss_mm.cam"])
 METRICS = _root.Registry("metric", parent=_root.METRICS, scope=_SCOPE, locations=["wsss_mm.engine"])
 VISBACKENDS = _root.Registry("vis_backend", parent=_root.VISBACKENDS, scope=_SCOPE, locations=["wsss_mm.engine"])

@@ -37,6 +37,7 @@ class _PatchDataset(Dataset):
     ) -> None:
         self.records = records
         self.seed = seed
+        self.vocabulary = vocabulary
         self.classes = len(vocabulary)
         self.pipeline = Compose(pipeline)
         self.metainfo = {"classes": vocabulary.codes, "palette": [list(color) for color in vocabulary.colors]}
