@@ -57,7 +57,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, content: Any) -> None:
     """Write JSON atomically; sorted keys, six decimals, NaN as null: equal content gives equal bytes."""
-    write_text(path, json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
@@ -74,13 +74,14 @@ def digest(path: Path | str, algorithm: str = "sha256") -> str:
     return hasher.hexdigest()
 
 
-def _rounded(content: Any) -> Any:
+def rounded(content: Any) -> Any:
+    """What `read_json` gives back of what `write_json` wrote: lists, plain numbers, six decimals, None for NaN."""
     if isinstance(content, dict):
-        return {str(key): _rounded(value) for key, value in content.items()}
+        return {str(key): rounded(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_rounded(value) for value in content]
+        return [rounded(value) for value in content]
     if isinstance(content, float):
         return None if math.isnan(content) else round(content, 6)
     if hasattr(content, "item"):
-        return _rounded(content.item())
+        return rounded(content.item())
     return content

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.slides.tiling import cover, cover_area, grid
+from wsss_mm.slides.tiling import cover, grid
 
 windows = st.integers(1, 400).flatmap(lambda window: st.tuples(st.just(window), st.integers(1, window)))
 
@@ -50,8 +50,9 @@ class TestCover:
         else:
             assert starts[-1] + window == length
 
-    def test_area(self):
-        assert cover_area(10, 7, 6, 3).tolist() == [[0, 0], [3, 0], [4, 0], [0, 1], [3, 1], [4, 1]]
+    def test_the_last_window_is_shifted_inside(self):
+        assert cover(10, 6, 3).tolist() == [0, 3, 4]
+        assert cover(7, 6, 3).tolist() == [0, 1]
 
     @pytest.mark.parametrize("step", [0, -1, 11])
     def test_steps_that_leave_gaps_are_refused(self, step):

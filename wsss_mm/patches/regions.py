@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.slides.tiling import cover
 
 TILE = 224
 """Size of evaluation tiles, px."""
@@ -33,9 +34,7 @@ def tile_starts(length: int, size: int) -> list[tuple[int, int]]:
     Returns:
         (start, first pixel no earlier tile covers), both px from the axis' origin.
     """
-    if length <= size:
-        return [(0, 0)]
-    return [(min(covered, length - size), covered) for covered in range(0, length, size)]
+    return [(start, index * size) for index, start in enumerate(cover(length, size, size).tolist())]
 
 
 def cut_region(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], size: int = TILE) -> Iterator[RegionTile]:

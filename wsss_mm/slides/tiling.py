@@ -31,11 +31,6 @@ def cover(length: int, window: int, step: int) -> NDArray[np.int64]:
     return np.minimum(np.arange(count, dtype=np.int64) * step, length - window)
 
 
-def cover_area(width: int, height: int, window: int, step: int) -> NDArray[np.int64]:
-    """Corners of the windows that cover a rectangle: (n, 2) x, y, row by row; see `cover`."""
-    return _cross(cover(width, window, step), cover(height, window, step))
-
-
 def _regular(length: float, side: float) -> NDArray[np.int64]:
     if side < 1:
         raise ValueError(f"a patch of {side} level-0 px is none")

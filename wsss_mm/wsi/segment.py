@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from wsss_mm.files import read_json, write_json
+from wsss_mm.files import read_json, rounded, write_json
 from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
@@ -131,9 +131,7 @@ def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Summary of a complete folder made of the same things."""
     if not all((out_dir / name).is_file() for name in FILES):
         return None
-    with tempfile.TemporaryDirectory() as folder:  # through the writer, for its rounding
-        write_json(Path(folder) / SUMMARY, identity)
-        wanted = read_json(Path(folder) / SUMMARY)
+    wanted = rounded(identity)
     try:
         summary = read_json(out_dir / SUMMARY)
     except ValueError:
