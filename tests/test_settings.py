@@ -25,7 +25,74 @@ def test_a_wrong_value_is_named(content, tmp_path, section, key, value):
     content[section][key] = value
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=rf"params\.yaml: {section}\.{key}: ") as caught:
+    lines = path.read_text().splitlines()
+    line = next(
+        number
+        for number, text in enumerate(lines, 1)
+        if text.startswith(f"  {key}:") and f"{section}:" in [t for t in lines[:number] if not t.startswith(" ")][-1]
+    )
+    with pytest.raises(InputError, match=rf"params\.yaml: line {line}: {section}\.{key}: ") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
+def edited(content, tmp_path, **changes):
+    for place, value in changes.items():
+        section, _, key = place.partition("__")
+        content[section][key] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"classifier__epoch": 3}, "classifier.epoch: not a parameter; did you mean epochs?"),
+        ({"register__modelname": "x"}, "register.modelname: not a parameter; did you mean model_name?"),
+        ({"segmenter__loss": "ons"}, "ons is not one of onss, onss_margin, ce; did you mean onss?"),
+        ({"classifier__lr": float("inf")}, "classifier.lr: Input should be a finite number"),
+        ({"classifier__epochs": True}, "classifier.epochs: Input should be a valid integer, but it is True"),
+        ({"segmenter__init": "weights"}, "segmenter: init is weights, but weights is null"),
+        ({"segmenter__width": 0.25}, "segmenter.width 0.25 is not classifier.width 0.125"),
+        ({"classifier__weights": "a.params"}, "weights are of the full network, but width is 0.125"),
+        ({"classifier__scale_jitter": [1.2, 0.8]}, "scale_jitter [1.2, 0.8] is no range"),
+        ({"cohort__phantom": "big"}, "cohort.phantom: Input should be a valid dictionary"),
+    ],
+)
+def test_what_is_wrong_comes_with_a_suggestion(content, tmp_path, changes, says):
+    with pytest.raises(InputError) as caught:
+        load_params(edited(content, tmp_path, **changes))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_looked_for_in_its_section(project_root, tmp_path):
+    text = (project_root / "params.yaml").read_text().replace("  epochs:", "  # epochs:", 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    line = text.splitlines().index("classifier:") + 1
+    with pytest.raises(InputError, match=rf"line {line}: classifier\.epochs: is missing"):
+        load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "holds no sections"),
+        ("- 1", "holds no sections"),
+        ("seed: 1\nseed: 2", "seed is given twice"),
+        ("seed: !!python/object/apply:os.system [id]", "not valid YAML"),
+        ("seed: 2026-13-45", "not valid YAML"),
+        ("a: &a [*a]", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
+        ("seed: \x00", "not valid YAML"),
+    ],
+)
+def test_what_is_no_params_file_is_refused_in_one_line(tmp_path, text, says):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
 

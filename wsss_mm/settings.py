@@ -4,22 +4,24 @@ params.yaml holds the values and dvc.yaml names the section each stage depends o
 ranges and meaning. No default is repeated here, so that params.yaml stays the one place to look.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsss_mm.errors import InputError
+from wsss_mm.yaml_places import Document, parse, suggestion
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PhantomSettings(Section):
@@ -66,6 +68,11 @@ class ClassifierSettings(Section):
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
 
+    @model_validator(mode="after")
+    def _fits(self) -> "ClassifierSettings":
+        _check_training(self)
+        return self
+
 
 class PseudoLabelSettings(Section):
     """Grad-CAM++, background and voting (METHOD.md section 3)."""
@@ -98,6 +105,23 @@ class SegmenterSettings(Section):
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SegmenterSettings":
+        if self.init == "weights" and self.weights is None:
+            raise ValueError("init is weights, but weights is null; give their path")
+        _check_training(self)
+        return self
+
+
+def _check_training(settings: ClassifierSettings | SegmenterSettings) -> None:
+    low, high = settings.scale_jitter
+    if low > high:
+        raise ValueError(f"scale_jitter [{low}, {high}] is no range; give the smaller number first")
+    if settings.weights is not None and settings.width != 1:
+        raise ValueError(
+            f"weights are of the full network, but width is {settings.width}; set width: 1 or weights: null"
+        )
 
 
 class EvaluateSettings(Section):
@@ -137,6 +161,11 @@ class ClassifierGate(Section):
     min_predicted: Share  # of the patches, in which a class is predicted
     max_predicted: Share
 
+    @model_validator(mode="after")
+    def _fits(self) -> "ClassifierGate":
+        _check_range(self, "min_predicted", "max_predicted")
+        return self
+
 
 class PseudoLabelsGate(Section):
     """What the pseudo-labels must show before a segmenter is trained on them."""
@@ -146,6 +175,16 @@ class PseudoLabelsGate(Section):
     min_agreement: Share  # of the scales' votes, mean over patches
     min_class_share: Share  # of the labelled pixels of the cohort
     max_class_share: Share
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PseudoLabelsGate":
+        _check_range(self, "min_class_share", "max_class_share")
+        return self
+
+
+def _check_range(settings: Section, low: str, high: str) -> None:
+    if getattr(settings, low) > getattr(settings, high):
+        raise ValueError(f"{low} is above {high}: nothing could pass")
 
 
 class SegmenterGate(Section):
@@ -195,24 +234,68 @@ class Params(Section):
     gates: GateSettings
     register_: RegisterSettings = Field(alias="register")
 
+    @model_validator(mode="after")
+    def _fits(self) -> "Params":
+        if self.segmenter.init == "classifier" and self.segmenter.width != self.classifier.width:
+            raise ValueError(
+                f"segmenter.width {self.segmenter.width} is not classifier.width {self.classifier.width}, but "
+                "segmenter.init is classifier; make them equal, or set init: none"
+            )
+        return self
+
 
 def load_params(path: Path | str = "params.yaml") -> Params:
-    """Read and check params.yaml.
+    """Read and check params.yaml as a whole.
 
     Raises:
-        InputError: the file is missing, is no YAML, or a value is wrong; the message names each key.
+        InputError: the file is missing, is no YAML, or values are wrong; the message gives the line of each and, for
+            a misspelt key or choice, the one that is near.
     """
     import yaml
 
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run from the project's root, or restore it with git checkout") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document.content, dict):
+        raise InputError(f"{path}: holds no sections; write it anew with `wsss-mm profile phantom`")
     try:
-        return Params.model_validate(content)
+        return Params.model_validate(document.content)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        wrong = "; ".join(_explained(item, document) for item in error.errors())
         raise InputError(f"{path}: {wrong}") from None
+
+
+def _explained(item: Any, document: Document) -> str:
+    """One of pydantic's errors: `line 12: classifier.epoch: not a parameter; did you mean epochs?`."""
+    place = tuple(item["loc"])
+    name = ".".join(map(str, place))
+    says = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        says = "not a parameter" + suggestion(str(place[-1]), _known_keys(place[:-1]))
+    elif item["type"] == "missing":
+        says = "is missing"
+    elif item["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
+        says = f"{_short(item['input'])} is not one of {', '.join(choices)}" + suggestion(str(item["input"]), choices)
+    elif item["type"] != "value_error":
+        says = f"{says}, but it is {_short(item['input'])}"
+    return f"line {document.line(place)}: " + (f"{name}: {says}" if name else says)
+
+
+def _known_keys(place: tuple[str | int, ...]) -> list[str]:
+    """Keys of the section at a place."""
+    section: Any = Params
+    for part in place:
+        fields = getattr(section, "model_fields", {})
+        found = [field for key, field in fields.items() if part in (key, field.alias)]
+        section = found[0].annotation if found else None
+    return [field.alias or key for key, field in getattr(section, "model_fields", {}).items()]
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return " ".join(text.split())[:40] or "empty"

@@ -1,0 +1,68 @@
+"""A YAML document with the line of each key, so that what is wrong in it can be pointed at."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+Place = tuple[str | int, ...]
+"""Keys and indices from the document's root."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain values of a YAML document, and where each stands (1-based lines)."""
+
+    content: Any
+    lines: dict[Place, int]
+
+    def line(self, place: Sequence[str | int]) -> int:
+        """Line of a key, or of the nearest section around it where the key is not written."""
+        place = tuple(place)
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def parse(text: str) -> Document:
+    """Read YAML as `yaml.safe_load` does, but refuse a key that is given twice, and keep the lines.
+
+    Raises:
+        yaml.YAMLError: no valid YAML, an unknown tag, a repeated key, or an alias that contains itself.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        lines: dict[Place, int] = {}
+        if root is not None:
+            _collect(root, (), lines)
+        return Document(None if root is None else loader.construct_document(root), lines)
+    except (ValueError, OverflowError, RecursionError) as error:  # a date such as 2026-13-45, a thousand brackets
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
+    finally:
+        loader.dispose()
+
+
+def _collect(node: yaml.Node, place: Place, lines: dict[Place, int]) -> None:
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name in seen:
+                raise yaml.MarkedYAMLError(None, None, f"{name} is given twice", key.start_mark)
+            seen.add(name)
+            if name is not None:
+                lines[(*place, name)] = key.start_mark.line + 1
+                _collect(value, (*place, name), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _collect(value, (*place, index), lines)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
