@@ -141,6 +141,7 @@ class SlideSettings(Section):
     batch_size: Count
     background_grey: Annotated[int, Field(ge=0, le=255)]
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
+    probabilities: bool  # write those of the classes too
 
 
 class PatchesGate(Section):

@@ -1,3 +1,5 @@
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import openslide
 import pytest
@@ -5,9 +7,9 @@ import tifffile
 
 from wsss_mm.files import digest
 from wsss_mm.patches import get_vocabulary
-from wsss_mm.slides import open_slide
+from wsss_mm.slides import open_slide, pyramid
 from wsss_mm.slides.labels import read_label_map
-from wsss_mm.slides.pyramid import write_label_pyramid
+from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 
 PALETTE = get_vocabulary("lung").palette
 COLOURS = np.array(PALETTE, np.uint8).reshape(256, 3)
@@ -43,10 +45,11 @@ def test_tifffile_reads_the_labels_of_every_level(written, labels):
     np.testing.assert_array_equal(read_label_map(written), labels)
     with tifffile.TiffFile(written) as tiff:
         assert len(tiff.pages) == len(tiff.series[0].levels) == 4
-        for page in tiff.pages:
-            assert page.is_tiled
-            assert page.photometric.name == "PALETTE"
-            assert set(np.unique(page.asarray())) <= {0, 1, 2, 3, 255}
+        for number, level in enumerate(tiff.series[0].levels):
+            assert level.keyframe.is_tiled
+            assert level.keyframe.photometric.name == "PALETTE"
+            step = 2**number
+            np.testing.assert_array_equal(level.asarray(), labels[step // 2 :: step, step // 2 :: step])
 
 
 def test_same_map_same_bytes(tmp_path, labels):
@@ -62,7 +65,7 @@ def test_a_memory_mapped_map(tmp_path, labels):
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (256, 256), (257, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (3, 700), (256, 256), (257, 5)])
 def test_odd_shapes(tmp_path, shape):
     labels = np.random.default_rng(1).integers(0, 4, shape, np.uint8)
     write_label_pyramid(tmp_path / "a.tif", labels, 1.0, PALETTE)
@@ -82,3 +85,81 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, labels, monkeypatch):
         write_label_pyramid(path, labels, 1.0, PALETTE)
     assert [item.name for item in tmp_path.iterdir()] == ["a.tif"]
     assert path.read_bytes() == b"before"
+
+
+OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
+
+
+def _pixels(path):
+    with tifffile.TiffFile(path) as tiff:
+        return ET.fromstring(tiff.ome_metadata).find(f"{OME}Image/{OME}Pixels")
+
+
+class TestBioFormats:
+    """What Bio-Formats, with which QuPath opens such a file, looks at (checked with Bio-Formats 7.3.1)."""
+
+    @pytest.mark.parametrize("big", [False, True])
+    def test_levels_hang_below_the_plane_and_in_the_chain(self, tmp_path, labels, monkeypatch, big):
+        if big:
+            monkeypatch.setattr(pyramid, "_BIG", 0)
+        path = tmp_path / "a.tif"
+        write_label_pyramid(path, labels, 0.5, PALETTE)
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.is_bigtiff == big
+            first = tiff.pages[0]
+            assert [page.offset for page in tiff.pages] == [first.offset, *first.subifds]
+        assert openslide.OpenSlide(path).level_count == 4
+
+    def test_metadata(self, written):
+        pixels = _pixels(written)
+        assert (pixels.get("SizeX"), pixels.get("SizeY"), pixels.get("SizeC")) == ("1180", "1100", "1")
+        assert float(pixels.get("PhysicalSizeX")) == float(pixels.get("PhysicalSizeY")) == 1.0
+
+
+class TestProbabilities:
+    CHANNELS = (("Tumour & \u00e9pith\u00e9lium", (205, 51, 51)), ("Stroma", (255, 165, 0)))
+
+    @pytest.fixture
+    def maps(self):
+        return np.random.default_rng(0).integers(0, 256, (2, 700, 610), np.uint8)
+
+    @pytest.fixture
+    def path(self, tmp_path, maps):
+        write_probability_pyramid(tmp_path / "p.ome.tif", maps, 0.5, self.CHANNELS)
+        return tmp_path / "p.ome.tif"
+
+    def test_values_of_every_level(self, path, maps):
+        with tifffile.TiffFile(path) as tiff:
+            (series,) = tiff.series
+            assert len(series.levels) == 3
+            for number, level in enumerate(series.levels):
+                step = 2**number
+                np.testing.assert_array_equal(level.asarray(), maps[:, step // 2 :: step, step // 2 :: step])
+
+    def test_levels_are_the_label_maps(self, path, maps, tmp_path):
+        write_label_pyramid(tmp_path / "labels.tif", maps[0], 0.5, PALETTE)
+        with tifffile.TiffFile(path) as one, tifffile.TiffFile(tmp_path / "labels.tif") as other:
+            shapes = [level.shape for level in other.series[0].levels]
+            assert [level.shape[1:] for level in one.series[0].levels] == shapes
+
+    def test_channels_have_names_and_colours(self, path):
+        channels = _pixels(path).findall(f"{OME}Channel")
+        assert [channel.get("Name") for channel in channels] == [name for name, _ in self.CHANNELS]
+        colors = [int(channel.get("Color")).to_bytes(4, "big", signed=True) for channel in channels]
+        assert [tuple(color) for color in colors] == [(*color, 255) for _, color in self.CHANNELS]
+
+
+class TestMemory:
+    def test_only_a_row_of_tiles_is_read_at_a_time(self, tmp_path, labels):
+        class Counting:
+            shape, most = labels.shape, 0
+
+            def __getitem__(self, rows):
+                taken = labels[rows]
+                self.most = max(self.most, len(taken))
+                return taken
+
+        counting = Counting()
+        write_label_pyramid(tmp_path / "a.tif", counting, 1.0, PALETTE)
+        assert counting.most == 256
+        np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)

@@ -14,7 +14,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import segment as segment_module
-from wsss_mm.wsi.segment import FILES
+from wsss_mm.wsi.segment import FILES, PROBABILITIES
 from wsss_mm.wsi.truth import judge_slide
 
 OPTIONS = {"window": 64, "min_island": 0, "progress": False}
@@ -83,6 +83,25 @@ def test_same_bytes_whatever_the_batch(slide, model, tmp_path):
         segment_slide(slide, model, tmp_path / name, mpp_override=0.5, batch_size=batch_size, **OPTIONS)
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_probabilities_have_the_maps_pyramid_and_agree_with_it(slide, model, tmp_path):
+    out = tmp_path / "out"
+    segment_slide(slide, model, out, mpp_override=0.5, probabilities=True, **OPTIONS)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, PROBABILITIES))
+    labels = tifffile.imread(out / "segmentation.tif", key=0)
+    with tifffile.TiffFile(out / PROBABILITIES) as tiff, tifffile.TiffFile(out / "segmentation.tif") as segmentation:
+        levels, expected = tiff.series[0].levels, segmentation.series[0].levels
+        assert [level.shape for level in levels] == [(3, *level.shape) for level in expected]
+        probabilities = tiff.asarray().astype(int)
+    tissue = labels != IGNORE
+    assert np.abs(probabilities.sum(axis=0)[tissue] - 255).max() <= 1  # of rounding
+    assert not probabilities[:, ~tissue].any()
+    best = np.take_along_axis(probabilities, np.where(tissue, labels, 0)[None].astype(int), axis=0)[0]
+    assert (best[tissue] == probabilities.max(axis=0)[tissue]).all()
+
+    segment_slide(slide, model, out, mpp_override=0.5, skip_done=True, **OPTIONS)
+    assert not (out / PROBABILITIES).exists()  # would belong to another run
 
 
 def test_glass_gives_a_valid_empty_result(write_slide, model, tmp_path):

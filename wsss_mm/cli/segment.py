@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="windows a forward pass")
     parser.add_argument("--background-grey", type=int, default=210, help="brighter slide pixels are background")
     parser.add_argument("--min-island", type=float, default=500.0, help="um2, smaller regions stay out of the GeoJSON")
+    parser.add_argument("--probabilities", action="store_true", help="write those of the classes too, uint8 channels")
     parser.add_argument("--force", action="store_true", help="segment again what is done already")
     parser.set_defaults(handler=_segment)
 
@@ -57,6 +58,7 @@ def _segment(arguments: argparse.Namespace) -> int:
                     batch_size=arguments.batch_size,
                     background_grey=arguments.background_grey,
                     min_island=arguments.min_island,
+                    probabilities=arguments.probabilities,
                     skip_done=not arguments.force,
                 )
             except (InputError, OSError) as error:

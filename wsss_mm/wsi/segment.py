@@ -2,8 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.overlay import draw_overlay
 from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.summary import class_figures, tumour_stroma_ratio
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,11 @@ logger = logging.getLogger(__name__)
 SUMMARY = "summary.json"
 FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", SUMMARY)
 """What a finished folder holds; the summary is written last, so a folder that has it is complete."""
+PROBABILITIES = "probabilities.ome.tif"
+"""What it holds besides if `Parameters.probabilities`."""
 
 _OVERLAY_SIDE = 1600
+_BAND = 256
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,14 @@ class Parameters:
         overlap: of neighbouring windows, share of their side, 0 <= overlap < 1.
         background_grey: slide pixels whose grey value exceeds it are background.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
+        probabilities: whether the probabilities of the classes are written too.
     """
 
     window: int = 224
     overlap: float = 0.5
     background_grey: int = 210
     min_island: float = 500.0
+    probabilities: bool = False
 
 
 def segment_slide(
@@ -57,6 +63,7 @@ def segment_slide(
     batch_size: int = 16,
     background_grey: int = 210,
     min_island: float = 500.0,
+    probabilities: bool = False,
     skip_done: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -71,11 +78,12 @@ def segment_slide(
         model: the segmenter, or its folder.
         out_dir: folder of this slide's results.
         mpp_override: um/px at level 0, for slides that do not say or say wrong.
-        window: see `Parameters`, as are `overlap`, `background_grey` and `min_island`.
+        window: see `Parameters`, as are `overlap`, `background_grey`, `min_island` and `probabilities`.
         overlap: see `Parameters`.
         batch_size: windows a forward pass; the result does not depend on it.
         background_grey: see `Parameters`.
         min_island: see `Parameters`.
+        probabilities: see `Parameters`; probabilities.ome.tif then holds a channel for each class, uint8.
         skip_done: leave a folder as it is whose summary names the same slide, model and parameters.
         progress: show a progress bar.
 
@@ -90,7 +98,7 @@ def segment_slide(
     slide_path, out_dir = Path(slide_path), Path(out_dir)
     name = slide_path.name
     model = model if isinstance(model, SlideModel) else SlideModel.from_folder(model)
-    parameters = Parameters(window, overlap, background_grey, min_island)
+    parameters = Parameters(window, overlap, background_grey, min_island, probabilities)
     raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp)
     try:
         identity = _identity(slide_path, raster, model, parameters)
@@ -98,14 +106,17 @@ def segment_slide(
             logger.info("%s: done before, skipped", slide_path)
             return done
         with _workplace(out_dir) as work:
-            labels = _write_map(
-                work / "labels.raw", raster, model, parameters, batch_size=batch_size, name=name, progress=progress
-            )
-            summary = identity | _export(work, raster, model, parameters, labels=labels, name=name)
-            del labels
-            (work / "labels.raw").unlink()
-            write_json(work / SUMMARY, summary)
-            _deliver(work, out_dir)
+            with ExitStack() as stack:
+                labels, *of_classes = (
+                    stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
+                    for item in ("labels", *(range(len(model.classes)) if probabilities else ()))
+                )
+                _write_map(
+                    labels, of_classes, raster, model, parameters, batch_size=batch_size, name=name, progress=progress
+                )
+                figures = _export(work, raster, model, parameters, labels=labels, of_classes=of_classes, name=name)
+            write_json(work / SUMMARY, identity | figures)
+            _deliver(work, out_dir, parameters)
     finally:
         raster.close()
     return read_json(out_dir / SUMMARY)
@@ -129,7 +140,8 @@ def _identity(slide_path: Path, raster: Raster, model: SlideModel, parameters: P
 
 def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Summary of a complete folder made of the same things."""
-    if not all((out_dir / name).is_file() for name in FILES):
+    files = _files(identity["parameters"]["probabilities"])
+    if not all((out_dir / name).is_file() for name in files):
         return None
     wanted = rounded(identity)
     try:
@@ -153,14 +165,20 @@ def _workplace(out_dir: Path) -> Iterator[Path]:
         raise
 
 
-def _deliver(work: Path, out_dir: Path) -> None:
-    (out_dir / SUMMARY).unlink(missing_ok=True)
-    for name in FILES:
+def _deliver(work: Path, out_dir: Path, parameters: Parameters) -> None:
+    for name in (SUMMARY, PROBABILITIES):
+        (out_dir / name).unlink(missing_ok=True)
+    for name in _files(parameters.probabilities):
         (work / name).replace(out_dir / name)
 
 
+def _files(probabilities: bool) -> tuple[str, ...]:
+    return (PROBABILITIES, *FILES) if probabilities else FILES
+
+
 def _write_map(
-    path: Path,
+    labels: RawMap,
+    of_classes: Sequence[RawMap],
     raster: Raster,
     model: SlideModel,
     parameters: Parameters,
@@ -168,17 +186,10 @@ def _write_map(
     batch_size: int,
     name: str,
     progress: bool,
-) -> np.ndarray:
-    """Stream the label map to a raw file and give it back as a read-only memory map.
-
-    Rows are written, not mapped: a full disk is then an error and not a crash.
-    """
-    width, height = raster.size
+) -> None:
+    """Stream the label map, and the classes' probabilities if there are maps for them, to their files."""
     quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
-    with (
-        tqdm(total=height, desc=name, unit="row", **quiet) as bar,
-        path.open("wb") as stream,
-    ):
+    with tqdm(total=raster.size[1], desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
             raster,
             model.predict,
@@ -188,19 +199,30 @@ def _write_map(
             batch_size=batch_size,
             background_grey=parameters.background_grey,
         ):
-            stream.write(rows.labels.tobytes())
+            labels.write(rows.start, rows.labels)
+            if of_classes:
+                write_probabilities(of_classes, rows)
             bar.update(len(rows.labels))
     raster.check_readable(name)
-    return np.memmap(path, np.uint8, "r", shape=(height, width))
 
 
 def _export(
-    work: Path, raster: Raster, model: SlideModel, parameters: Parameters, *, labels: np.ndarray, name: str
+    work: Path,
+    raster: Raster,
+    model: SlideModel,
+    parameters: Parameters,
+    *,
+    labels: RawMap,
+    of_classes: Sequence[RawMap],
+    name: str,
 ) -> dict[str, Any]:
     """Write everything but the summary, and give back its figures."""
-    from wsss_mm.slides.pyramid import write_label_pyramid
+    from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 
     write_label_pyramid(work / "segmentation.tif", labels, model.mpp, _palette(model.classes))
+    if of_classes:
+        channels = [(item.name, item.color) for item in model.classes]
+        write_probability_pyramid(work / PROBABILITIES, of_classes, model.mpp, channels)
     written = write_geojson(
         work / "segmentation.geojson",
         labels,
@@ -209,7 +231,9 @@ def _export(
         limits=raster.bounds[2:],
         min_area=parameters.min_island / model.mpp**2,
     )
-    counts = sum(np.bincount(labels[row], minlength=256) for row in range(labels.shape[0]))[: len(model.classes)]
+    counts = sum(
+        np.bincount(labels[top : top + _BAND].ravel(), minlength=256) for top in range(0, labels.shape[0], _BAND)
+    )[: len(model.classes)]
     figures = class_figures(counts, model.classes, model.mpp, written)
     if not counts.sum():
         logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
