@@ -18,6 +18,7 @@ from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.segment import SUMMARY
 from wsss_mm.wsi.truth import judge_slide
+from wsss_mm.wsi.viewer import write_overview
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Pa
 
 
 def main(params: Params) -> None:
-    """Segment each slide into results/slides/<slide_id>, and list them in slides.csv there."""
+    """Segment each slide into results/slides/<slide_id>, and list them in slides.csv and index.html there."""
     prepare_torch(params.threads)
     table = read_slide_table(TABLE, check_files=False)
     slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
@@ -46,6 +47,7 @@ def main(params: Params) -> None:
             errors.append(str(error))
     with atomic_path(OUT / "slides.csv") as path:
         pd.DataFrame(records).to_csv(path, index=False, lineterminator="\n", float_format="%.6f")
+    write_overview(OUT)
     if errors:
         raise InputError(f"{len(errors)} of {len(slides)} slides failed, the first: {errors[0]}")
 

@@ -29,6 +29,7 @@ def test_one_bad_slide(slide, tmp_path, caplog):
     code = main(["--quiet", "segment", str(bad), str(slide), "--out", str(out), "--mpp", "1.0", "--window", "64"])
     assert code == 1
     assert (out / "good" / "summary.json").is_file()
+    assert "good" in (out / "index.html").read_text()
     assert not (out / "bad").exists()
     assert "bad.svs" in caplog.text
     assert "1 of 2 slides failed" in caplog.text

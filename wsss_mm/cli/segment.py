@@ -20,7 +20,8 @@ def add_parser(subparsers: Any) -> None:
         "segment",
         help="segment whole slides",
         description="Segment slides. Each gets a folder: segmentation.tif (pyramid), segmentation.geojson (QuPath), "
-        "overlay.png and summary.json. A slide that fails is reported and the others are finished.",
+        "overlay.png and summary.json; index.html shows them all. A slide that fails is reported, the others are "
+        "finished.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
@@ -41,6 +42,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from wsss_mm.wsi import segment_slide
+    from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
     model = _load_model(arguments.model)
@@ -68,6 +70,7 @@ def _segment(arguments: argparse.Namespace) -> int:
                 failed += 1
             else:
                 logger.info("%s: %.2f mm2 of tissue", arguments.out / slide.stem, summary["tissue_area_mm2"])
+    write_overview(arguments.out)
     if failed:
         logger.error("%d of %d slides failed", failed, len(arguments.slides))
     return 1 if failed else 0

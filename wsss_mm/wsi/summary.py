@@ -23,13 +23,14 @@ def class_figures(
         written: what of each class is in the GeoJSON.
 
     Returns:
-        By code: `name`, `area_mm2`, `share` of the tissue (None on a slide without any), `polygons`, and the areas
-        `polygon_area_mm2` in the GeoJSON and `dropped_area_mm2` in islands too small for it.
+        By code: `name`, `color` (RGB), `area_mm2`, `share` of the tissue (None on a slide without any), `polygons`,
+        and the areas `polygon_area_mm2` in the GeoJSON and `dropped_area_mm2` in islands too small for it.
     """
     total, square_mm = int(counts.sum()), mpp**2 / 1e6
     return {
         item.code: {
             "name": item.name,
+            "color": list(item.color),
             "area_mm2": int(count) * square_mm,
             "share": int(count) / total if total else None,
             "polygons": written[item.code].polygons,

@@ -1,0 +1,31 @@
+"""`wsss-mm view`: errors are one line, and it serves what it finds."""
+
+import pytest
+
+from wsss_mm.cli.main import main
+from wsss_mm.wsi.viewer import openseadragon
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(openseadragon, "archive_path", lambda: tmp_path / "a.tgz")
+    (tmp_path / "a.tgz").write_bytes(b"there")
+    monkeypatch.setattr(openseadragon, "read_archive", lambda _: {})
+
+
+def test_no_results(tmp_path, capsys, installed):
+    assert main(["view", str(tmp_path)]) == 2
+    assert "no results" in capsys.readouterr().err
+
+
+def test_without_npm_it_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(openseadragon, "archive_path", lambda: tmp_path / "none.tgz")
+    monkeypatch.setattr(openseadragon.shutil, "which", lambda _: None)
+    assert main(["view", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "install npm" in error
+    assert error.count("\n") <= 2
+
+
+def test_setup_only_fetches(tmp_path, installed):
+    assert main(["view", str(tmp_path / "none"), "--setup"]) == 0

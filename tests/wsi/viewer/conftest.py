@@ -1,0 +1,59 @@
+"""A run of two small slides, and an archive that stands for OpenSeadragon's."""
+
+import base64
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import tifffile
+
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.viewer import openseadragon, write_overview
+
+NAMES = ("first", "se<co>nd & 'third'")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Folders of slides (0.5 um/px) and of their results; one name is awkward."""
+    folder = tmp_path_factory.mktemp("run")
+    scans, results = folder / "scans", folder / "results"
+    scans.mkdir()
+    tall, wide = np.mgrid[:360, :500]
+    image = np.stack([100 + wide // 5, 60 + tall // 4, 90 + 0 * wide], axis=-1).astype(np.uint8)
+    image[:40] = 245
+
+    def predict(images):
+        red = images[..., 0] / 255.0
+        return np.stack([red, 1 - red, 0 * red], axis=1).astype(np.float32)
+
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    for name in NAMES:
+        slide = scans / f"{name}.tiff"
+        tifffile.imwrite(slide, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+        segment_slide(slide, model, results / name, mpp_override=0.5, window=64, progress=False)
+    write_overview(results)
+    return scans, results
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A stand-in whose checksum is expected."""
+    path = tmp_path / f"openseadragon-{openseadragon.VERSION}.tgz"
+    files = {
+        "package/build/openseadragon/openseadragon.min.js": b"var OpenSeadragon;",
+        "package/build/openseadragon/images/home_rest.png": b"png",
+        "package/build/openseadragon/openseadragon.js": b"long",
+        "package/../../outside.png": b"bad",
+    }
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    expected = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+    monkeypatch.setattr(openseadragon, "INTEGRITY", expected)
+    return path

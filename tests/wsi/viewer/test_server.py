@@ -1,0 +1,132 @@
+"""Pages and tiles of a run; nothing outside it can be asked for."""
+
+import io
+import socket
+import threading
+import urllib.request
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.wsi.viewer import make_app, serve
+from wsss_mm.wsi.viewer.results import find_slides, read_results
+
+SCRIPT = {"openseadragon.min.js": b"var OpenSeadragon;", "images/home_rest.png": b"png"}
+
+
+@pytest.fixture
+def client(run):
+    scans, folder = run
+    results = read_results(folder)
+    return make_app(results, find_slides(results, [scans]), SCRIPT).test_client()
+
+
+def _picture(response):
+    assert response.status_code == 200
+    return np.asarray(Image.open(io.BytesIO(response.data)))
+
+
+def test_the_overview_links_every_slide_and_escapes_names(client):
+    page = client.get("/").text
+    assert "se&lt;co&gt;nd &amp; &#39;third&#39;" in page
+    assert "<co>" not in page
+    for link in ("slides/first/", "slides/se%3Cco%3End%20%26%20%27third%27/"):
+        assert f'href="{link}"' in page
+        assert client.get(f"/{link}").status_code == 200
+
+
+def test_the_page_of_a_slide(client):
+    page = client.get("/slides/first/").text
+    for item in VOCABULARIES["luad_normal"].classes:
+        assert item.name in page
+        assert f"rgb({', '.join(map(str, item.color))})" in page
+    assert 'src="../../openseadragon/openseadragon.min.js"' in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_a_single_result_is_shown_at_once(run):
+    app = make_app(read_results(run[1] / "first"), {}, SCRIPT)
+    assert app.test_client().get("/").location.endswith("slides/first/")
+
+
+def test_tiles_of_the_map_are_its_colours_on_nothing(client, run):
+    labels = tifffile.imread(run[1] / "first" / "segmentation.tif", key=0)
+    level = int(np.ceil(np.log2(max(labels.shape))))
+    tile = _picture(client.get(f"/slides/first/map_files/{level}/0_0.png"))
+    colors = np.zeros((256, 4), np.uint8)
+    colors[:3] = [(*item.color, 255) for item in VOCABULARIES["luad_normal"].classes]
+    expected = labels[: tile.shape[0], : tile.shape[1]]
+    assert (expected == IGNORE).any()
+    visible = tile[..., 3] > 0
+    np.testing.assert_array_equal(visible, expected != IGNORE)
+    np.testing.assert_array_equal(tile[visible], colors[expected[visible]])
+
+
+def test_tiles_of_the_slide_are_its_pixels(client, run):
+    image = tifffile.imread(run[0] / "first.tiff")
+    tile = _picture(client.get("/slides/first/slide_files/9/0_0.jpeg")).astype(int)
+    assert np.abs(tile - image[: tile.shape[0], : tile.shape[1]]).mean() < 3  # of JPEG
+    assert b'Width="500" Height="360"' in client.get("/slides/first/slide.dzi").data
+
+
+def test_without_its_slide_the_map_is_shown_alone(run):
+    client = make_app(read_results(run[1]), {}, SCRIPT).test_client()
+    page = client.get("/slides/first/").text
+    assert "was not found" in page
+    assert 'id="opacity"' not in page
+    assert client.get("/slides/first/slide.dzi").status_code == 404
+    assert client.get("/slides/first/map.dzi").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/slides/none/",
+        "/slides/none/overlay.png",
+        "/slides/../",
+        "/slides/..%2f..%2fetc/",
+        "/slides/first/../../../etc/passwd",
+        "/slides/first/summary.json",
+        "/slides/first/overlay.dzi",
+        "/slides/first/map_files/99/0_0.png",
+        "/slides/first/map_files/9/70_0.png",
+        "/slides/first/map_files/-1/0_0.png",
+        "/openseadragon/none.js",
+        "/openseadragon/../server.py",
+        "/static/../server.py",
+    ],
+)
+def test_anything_else_is_not_found(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_another_host_name_is_refused(client):
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/", headers={"Host": "localhost:5010"}).status_code == 200
+
+
+def test_pages_may_load_nothing_from_outside(client):
+    policy = client.get("/slides/first/").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+
+
+def test_served_on_loopback_only(run, client):
+    started, port = threading.Event(), []
+
+    def announce(number):
+        port.append(number)
+        started.set()
+
+    threading.Thread(target=serve, args=(client.application, 0, announce), daemon=True).start()
+    assert started.wait(20)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port[0]}/slides/first/") as answer:
+        assert answer.status == 200
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port[0]))  # free, so the server does not listen everywhere
+    with pytest.raises(InputError, match="--port"):
+        serve(client.application, port[0], announce)

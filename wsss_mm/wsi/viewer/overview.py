@@ -1,0 +1,47 @@
+"""index.html of a run: what was found on each slide, for any browser and without a server."""
+
+import shlex
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import write_text
+from wsss_mm.wsi.viewer.results import Result, read_results
+
+OVERVIEW = "index.html"
+
+
+def write_overview(folder: Path) -> None:
+    """Write index.html beside the folders of the slides; equal results give equal bytes.
+
+    A folder without any results gets none.
+    """
+    try:
+        results = read_results(folder)
+    except InputError:
+        return
+    write_text(folder / OVERVIEW, render_overview(results, command=f"wsss-mm view {shlex.quote(folder.as_posix())}"))
+
+
+def render_overview(results: list[Result], command: str | None = None) -> str:
+    """The page.
+
+    Args:
+        results: of the run.
+        command: starts the viewer; None on the page that the viewer itself serves.
+    """
+    return make_environment().get_template("overview.html").render(results=results, command=command)
+
+
+def make_environment() -> Environment:
+    """Templates of the pages; everything that is filled in is escaped."""
+    environment = Environment(
+        loader=PackageLoader("wsss_mm.wsi.viewer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {
+        "mm2": lambda area: f"{area:.3f}",
+        "percent": lambda share: "\u2013" if share is None else f"{100 * share:.1f} %",
+        "ratio": lambda value: "\u2013" if value is None else f"{value:.2f}",
+    }
+    return environment

@@ -1,0 +1,168 @@
+"""What a folder of results holds, read with suspicion: it may come from anywhere."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+from wsss_mm.wsi.segment import FILES, SUMMARY
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """A line of the table: areas in mm2, `share` of the tissue or None on a slide without any."""
+
+    code: str
+    name: str
+    color: tuple[int, int, int]
+    area_mm2: float
+    share: float | None
+    polygons: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A segmented slide.
+
+    Attributes:
+        name: of its folder, unique in a run.
+        folder: holds `wsss_mm.wsi.segment.FILES`.
+        slide_file: name of the slide's file, without a folder.
+        slide_bytes: its size, to tell it from another of that name.
+        slide_mpp: um per level-0 px.
+        bounds: x, y, width and height of the slide's content, level-0 px.
+        size: width and height of the map, px.
+        mpp: um per px of the map.
+        tissue_mm2: area that is not background.
+        tumour_stroma_ratio: None where the classes or the stroma are missing.
+        model: what names the model.
+        parameters: of the segmentation.
+        classes: in the order of the map's values.
+    """
+
+    name: str
+    folder: Path
+    slide_file: str
+    slide_bytes: int
+    slide_mpp: float
+    bounds: tuple[int, int, int, int]
+    size: tuple[int, int]
+    mpp: float
+    tissue_mm2: float
+    tumour_stroma_ratio: float | None
+    model: str
+    parameters: dict[str, str]
+    classes: tuple[ClassFigures, ...]
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Results of a run, by name: `folder` holds one folder per slide, or is the folder of one slide.
+
+    Results that cannot be read are reported and left out.
+
+    Raises:
+        InputError: there is none that can be read.
+    """
+    folders = [folder] if (folder / SUMMARY).is_file() else sorted(item.parent for item in folder.glob(f"*/{SUMMARY}"))
+    results = []
+    for item in folders:
+        try:
+            results.append(read_result(item))
+        except InputError as error:
+            logger.warning("%s", error)
+    if not results:
+        raise InputError(f"{folder}: holds no results of `wsss-mm segment`; give the folder named with --out")
+    return results
+
+
+def read_result(folder: Path) -> Result:
+    """Results of a slide.
+
+    Raises:
+        InputError: a file is missing or the summary is no summary.
+    """
+    path = folder / SUMMARY
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder}: lacks {', '.join(missing)}; segment the slide again")
+    try:
+        return _parse(folder, read_json(path))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: not a summary of this version ({error!r}); segment the slide again") from None
+
+
+def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, Path]:
+    """Slide files of results, by the results' names; slides that are not found are left out.
+
+    Args:
+        results: of a run.
+        places: slide files, and folders that hold slides.
+
+    Raises:
+        InputError: a place does not exist.
+    """
+    files: dict[str, list[Path]] = {}
+    for place in places:
+        if not place.exists():
+            raise InputError(f"{place}: no such slide or folder; correct --slide")
+        for path in place.rglob("*") if place.is_dir() else [place]:
+            files.setdefault(path.name, []).append(path)
+    found = {}
+    for result in results:
+        for path in files.get(result.slide_file, ()):
+            if path.is_file() and path.stat().st_size == result.slide_bytes:
+                found.setdefault(result.name, path)
+    return found
+
+
+def _parse(folder: Path, summary: dict[str, Any]) -> Result:
+    slide, figures = summary["slide"], summary["classes"]
+    ratio = summary["tumour_stroma_ratio"]
+    return Result(
+        name=folder.resolve().name,
+        folder=folder,
+        slide_file=str(slide["file"]),
+        slide_bytes=int(slide["bytes"]),
+        slide_mpp=_positive(slide["mpp"]),
+        bounds=_whole(slide["bounds"], 4),
+        size=_whole(summary["size"], 2),
+        mpp=_positive(summary["mpp"]),
+        tissue_mm2=float(summary["tissue_area_mm2"]),
+        tumour_stroma_ratio=None if ratio is None else float(ratio),
+        model=str(summary["model"].get("version") or summary["model"]["weights_md5"]),
+        parameters={str(key): _text(value) for key, value in summary["parameters"].items()},
+        classes=tuple(_class_figures(code, figures[code]) for code in summary["model"]["classes"]),
+    )
+
+
+def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:
+    color = _whole(values["color"], 3)
+    if not all(0 <= channel <= 255 for channel in color):
+        raise ValueError(f"colour {color}")
+    share = values["share"]
+    area, share = float(values["area_mm2"]), None if share is None else float(share)
+    return ClassFigures(code, str(values["name"]), color, area, share, int(values["polygons"]))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _whole(values: Sequence[Any], count: int) -> tuple[int, ...]:
+    if len(values) != count:
+        raise ValueError(f"{len(values)} numbers instead of {count}")
+    return tuple(int(value) for value in values)
+
+
+def _positive(value: Any) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"resolution {value}")
+    return float(value)
