@@ -23,6 +23,7 @@ val_evaluator = dict(type="wsss_mm.MultiLabelAP")
 
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook"),
+    dict(type="wsss_mm.DivergenceHook"),
     dict(type="wsss_mm.InitialWeightsHook"),
     dict(type="wsss_mm.AttentionScheduleHook"),
     dict(type="wsss_mm.CurvesHook"),

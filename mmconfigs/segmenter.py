@@ -26,6 +26,7 @@ val_evaluator = dict(type="wsss_mm.TissueIoU")
 
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook"),
+    dict(type="wsss_mm.DivergenceHook"),
     dict(type="wsss_mm.InitialWeightsHook"),
     dict(type="wsss_mm.CurvesHook"),
     dict(type="wsss_mm.ExamplesHook"),

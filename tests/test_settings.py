@@ -19,6 +19,7 @@ def content(project_root):
         ("segmenter", "loss", "dice"),
         ("cohort", "name", "unknown"),
         ("slides", "overlap", 1.0),
+        ("segmenter", "precision", "fp8"),
     ],
 )
 def test_a_wrong_value_is_named(content, tmp_path, section, key, value):
@@ -95,6 +96,14 @@ def test_what_is_no_params_file_is_refused_in_one_line(tmp_path, text, says):
     with pytest.raises(InputError, match=says) as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_batch_is_worked_off_in_equal_pieces(content, tmp_path):
+    content["segmenter"] |= {"batch_size": 10, "accumulate": 4}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"segmenter: .*batch_size 10 must be a multiple of accumulate 4"):
+        load_params(path)
 
 
 def test_no_file_and_no_yaml_are_input_errors(tmp_path):

@@ -12,5 +12,9 @@ DATASETS = _root.Registry("dataset", parent=_root.DATASETS, scope=_SCOPE, locati
 DATA_SAMPLERS = _root.Registry("data sampler", parent=_root.DATA_SAMPLERS, scope=_SCOPE, locations=["wsss_mm.datasets"])
 TRANSFORMS = _root.Registry("transform", parent=_root.TRANSFORMS, scope=_SCOPE, locations=["wsss_mm.datasets"])
 HOOKS = _root.Registry("hook", parent=_root.HOOKS, scope=_SCOPE, locations=["wsss_mm.engine", "wsss_mm.cam"])
+LOOPS = _root.Registry("loop", parent=_root.LOOPS, scope=_SCOPE, locations=["wsss_mm.engine"])
 METRICS = _root.Registry("metric", parent=_root.METRICS, scope=_SCOPE, locations=["wsss_mm.engine"])
+OPTIM_WRAPPERS = _root.Registry(
+    "optimizer wrapper", parent=_root.OPTIM_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
+)
 VISBACKENDS = _root.Registry("vis_backend", parent=_root.VISBACKENDS, scope=_SCOPE, locations=["wsss_mm.engine"])

@@ -16,6 +16,7 @@ from wsss_mm.yaml_places import Document, parse, suggestion
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, strict=True)]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
 
 class Section(BaseModel):
@@ -50,7 +51,21 @@ class PatchSettings(Section):
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
 
 
-class ClassifierSettings(Section):
+class TrainingSettings(Section):
+    """What both trainings have."""
+
+    batch_size: Count
+    accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
+    precision: Precision  # of convolutions; auto: bf16 where the hardware has it, else fp16 on a GPU, fp32 on a CPU
+
+    @model_validator(mode="after")
+    def _pieces_are_equal(self) -> "TrainingSettings":
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        return self
+
+
+class ClassifierSettings(TrainingSettings):
     """Training of the multi-label patch classifier (METHOD.md section 2)."""
 
     width: Positive
@@ -58,7 +73,6 @@ class ClassifierSettings(Section):
     attention: Literal["off", "published"]
     dropout: Share
     epochs: Count
-    batch_size: Count
     optimizer: Literal["sgd", "adamw"]
     lr: Positive
     momentum: Share  # of SGD
@@ -85,7 +99,7 @@ class PseudoLabelSettings(Section):
     flips: bool  # average the CAMs of a patch and its mirror images
 
 
-class SegmenterSettings(Section):
+class SegmenterSettings(TrainingSettings):
     """Training of the PSPNet (METHOD.md section 4)."""
 
     width: Positive
@@ -93,7 +107,6 @@ class SegmenterSettings(Section):
     weights: Path | None
     loss: Literal["onss", "onss_margin", "ce"]
     iterations: Count
-    batch_size: Count
     crop: Annotated[int, Field(ge=32)]  # px
     optimizer: Literal["sgd", "adamw"]
     lr: Positive

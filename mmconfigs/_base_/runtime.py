@@ -14,9 +14,9 @@ default_hooks = dict(
     checkpoint=None,  # wsss_mm.ResumableCheckpointHook saves after the validation
 )
 
-train_cfg = dict(type="IterBasedTrainLoop")
+train_cfg = dict(type="wsss_mm.PiecewiseTrainLoop")
 val_cfg = dict(type="ValLoop")
-optim_wrapper = dict(type="OptimWrapper")
+optim_wrapper = dict()
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0),
     dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=0),

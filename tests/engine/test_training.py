@@ -13,6 +13,7 @@ import torch
 from wsss_mm.datasets import PseudoLabelDataset
 from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter
 from wsss_mm.engine.hooks import ProgressHook
+from wsss_mm.engine.loop import PiecewiseTrainLoop
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
 from wsss_mm.files import digest
@@ -48,6 +49,10 @@ def outs(folder: Path) -> dict[str, str]:
     return {path.name: digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def changed(params, kind, **update):
+    return params.model_copy(update={kind: getattr(params, kind).model_copy(update=update)})
+
+
 class Crash(RuntimeError):
     pass
 
@@ -63,7 +68,9 @@ def crash_after(monkeypatch, iterations):
     monkeypatch.setattr(ProgressHook, "after_train_iter", hook)
 
 
-def test_same_seed_same_bytes_and_resume_is_the_undisturbed_run(kind, cohort, params, tmp_path, monkeypatch):
+@pytest.mark.parametrize("update", [{}, {"precision": "bf16", "accumulate": 2}], ids=["fp32", "bf16 in pieces"])
+def test_same_seed_same_bytes_and_resume_is_the_undisturbed_run(kind, update, cohort, params, tmp_path, monkeypatch):
+    params = changed(params, kind, **update)
     one, two, resumed = (paths(cohort, tmp_path / name) for name in ("one", "two", "resumed"))
     torch.manual_seed(1)
     metrics = TRAIN[kind](params, one)
@@ -171,6 +178,35 @@ def test_without_validation_masks(cohort, params, tmp_path):
     where = paths(tmp_path / "cohort", tmp_path)
     assert train_segmenter(params, where) == {}
     assert "No validation patch has a mask" in (where.out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("way", ["lr", "weights"])
+def test_divergence_stops_with_the_cause(kind, way, cohort, params, tmp_path, monkeypatch):
+    """One line that says where and why; the checkpoint from before is kept, nothing is exported."""
+    where = paths(cohort, tmp_path)
+    if way == "lr":
+        params = changed(params, kind, optimizer="sgd", lr=1e12)
+        cause = r"is (nan|inf|-inf) at iteration \d+ of \d+ \(loss [\d.e+]+ before, lr \d"
+    else:
+        original = PiecewiseTrainLoop.run_iter
+
+        def poisoned(self, batch):
+            if self.iter == 9:
+                torch.nn.init.constant_(self.runner.model.backbone.conv1a.weight, float("nan"))
+            original(self, batch)
+
+        monkeypatch.setattr(PiecewiseTrainLoop, "run_iter", poisoned)
+        cause = "is nan at iteration 10 of "
+    term = {"classifier": "loss", "segmenter": r"decode\.loss_noise_suppressed and aux\.loss_noise_suppressed"}[kind]
+    with pytest.raises(InputError, match=rf"^params\.yaml: {kind} diverged: {term} {cause}") as caught:
+        TRAIN[kind](params, where)
+    message = str(caught.value)
+    assert message.endswith(f"lower {kind}.lr, or set {kind}.precision: fp32")
+    assert "\n" not in message
+    assert not where.out.exists()
+    if way == "weights":
+        checkpoint = torch.load(next(where.work.rglob("checkpoint.pth")), weights_only=False)
+        assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
 class TestBadInput:

@@ -1,6 +1,6 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import examples, hooks, metrics, mlflow_backend
+from wsss_mm.engine import examples, hooks, loop, metrics, mlflow_backend, precision
 from wsss_mm.engine.runner import build_runner, load_config
 from wsss_mm.engine.scoring import classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
@@ -12,8 +12,10 @@ __all__ = [
     "examples",
     "hooks",
     "load_config",
+    "loop",
     "metrics",
     "mlflow_backend",
+    "precision",
     "train_classifier",
     "train_segmenter",
 ]

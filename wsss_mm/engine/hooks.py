@@ -1,6 +1,7 @@
 """Hooks that make a training reproducible, resumable and readable."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
+from wsss_mm.errors import InputError
 from wsss_mm.models.pretrained import load_backbone_weights
 from wsss_mm.models.store import save_weights
 from wsss_mm.registry import HOOKS
@@ -35,6 +37,44 @@ class KeyedRandomnessHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed."""
         torch.manual_seed((self.seed << 32) + runner.iter)
+
+
+@HOOKS.register_module()
+class DivergenceHook(Hook):
+    """Stops a training whose loss is no number any more, before its weights are judged or saved.
+
+    Args:
+        section: Of params.yaml, for the error.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, section: str) -> None:
+        self.section = section
+        self._last = math.nan
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look at the loss.
+
+        Raises:
+            InputError: it is NaN or infinite; the message says where, which term, and what to change.
+        """
+        loss = float(outputs["loss"])
+        if math.isfinite(loss):
+            self._last = loss
+            return
+        terms = [
+            name
+            for name, value in outputs.items()
+            if "loss" in name and name != "loss" and not math.isfinite(float(value))
+        ]
+        lr = runner.optim_wrapper.get_lr()["lr"][0]
+        before = f"{self._last:.4g} before" if math.isfinite(self._last) else "the first one"
+        raise InputError(
+            f"params.yaml: {self.section} diverged: {' and '.join(terms) or 'loss'} is {loss} at iteration "
+            f"{runner.iter + 1} of {runner.max_iters} (loss {before}, lr {lr:.3g}); lower {self.section}.lr, or set "
+            f"{self.section}.precision: fp32"
+        )
 
 
 @HOOKS.register_module()

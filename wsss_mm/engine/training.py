@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from wsss_mm.engine.card import model_card
+from wsss_mm.engine.precision import optim_wrapper
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError
@@ -137,6 +138,7 @@ def _initial_weights(settings: SegmenterSettings, paths: Paths) -> Path | None:
 def _shared_overrides(
     params: Params, settings: ClassifierSettings | SegmenterSettings, paths: Paths, *, sizes: Sequence[int]
 ) -> dict[str, Any]:
+    section = "classifier" if isinstance(settings, ClassifierSettings) else "segmenter"
     overrides: dict[str, Any] = {
         "train_dataloader.batch_size": settings.batch_size,
         # mmseg wants patches of one size in a validation batch
@@ -146,7 +148,8 @@ def _shared_overrides(
         "train_dataloader.dataset.pipeline.StainJitter.strength": settings.color_jitter,
         "train_dataloader.dataset.pipeline.RandomDeformation.scale": list(settings.scale_jitter),
         "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
-        "optim_wrapper.optimizer": _optimizer(settings),
+        **_optimization(settings, section),
+        "custom_hooks.DivergenceHook.section": section,
     }
     for loader in ("train_dataloader", "val_dataloader"):
         overrides[f"{loader}.num_workers"] = params.workers
@@ -156,11 +159,18 @@ def _shared_overrides(
     return overrides
 
 
-def _optimizer(settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+def _optimization(settings: ClassifierSettings | SegmenterSettings, section: str) -> dict[str, Any]:
+    optimizer: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
-        return {"type": "AdamW", **common}
-    return {"type": "SGD", "momentum": settings.momentum, **common}
+        optimizer["type"] = "AdamW"
+    else:
+        optimizer |= {"type": "SGD", "momentum": settings.momentum}
+    wrapper = {**optim_wrapper(settings.precision, section), "accumulative_counts": settings.accumulate}
+    return {
+        **{f"optim_wrapper.{key}": value for key, value in wrapper.items()},
+        "optim_wrapper.optimizer": optimizer,
+        "train_cfg.pieces": settings.accumulate,
+    }
 
 
 def _schedule(iterations: int, epoch_length: int, settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,8 +59,9 @@ class ProgressiveDropoutAttention(nn.Module):
 
 
 def attention_map(features: Tensor, head_weight: Tensor, gamma: float) -> Tensor:
-    """A of (N, 1, h, w): the mean over classes of the class maps without their peaks."""
+    """A of (N, 1, h, w): the mean over classes of the class maps without their peaks; at least in float32."""
     kernel = head_weight.reshape(*head_weight.shape[:2], 1, 1)
     maps = functional.relu(functional.conv2d(features, kernel))
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # mixed precision must not blur the threshold
     kept = maps <= gamma * maps.amax(dim=(2, 3), keepdim=True)
     return (maps * kept).mean(dim=1, keepdim=True)

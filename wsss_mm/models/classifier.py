@@ -60,7 +60,9 @@ class PatchClassifier(BaseModel):
     def logits(self, images: Tensor) -> Tensor:
         """(N, C) logits of normalised images."""
         features = self.dropout(self.attention(self.features(images), self.head.weight))
-        return self.head(functional.adaptive_avg_pool2d(features, 1)).flatten(1)
+        with torch.autocast(images.device.type, enabled=False):  # a mean over hundreds of pixels wants float32
+            pooled = functional.adaptive_avg_pool2d(features.to(self.head.weight.dtype), 1)
+            return self.head(pooled).flatten(1)
 
     def forward(
         self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None, mode: str = "tensor"

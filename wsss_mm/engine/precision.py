@@ -1,0 +1,64 @@
+"""Mixed precision: what `precision` of params.yaml means on this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from wsss_mm.errors import InputError
+from wsss_mm.registry import OPTIM_WRAPPERS
+from wsss_mm.settings import Precision
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Convolutions and matrix products in bfloat16, on a CPU or a GPU.
+
+    Weights, optimizer state, batch statistics and losses stay in float32. bfloat16 has float32's range, so the loss
+    needs no scaling. mmengine's AmpOptimWrapper scales it, and refuses CPUs.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """What the forward pass runs in."""
+        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
+            yield
+
+
+_WRAPPERS: dict[str, dict[str, Any]] = {
+    "fp32": {"type": "OptimWrapper"},
+    "bf16": {"type": "wsss_mm.BFloat16OptimWrapper"},
+    "fp16": {"type": "AmpOptimWrapper", "dtype": "float16"},
+}
+
+
+def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
+    """The optimizer wrapper's config in mmengine for a precision, with `auto` decided for this machine.
+
+    Args:
+        precision: `auto` takes bf16 where the hardware multiplies it natively, else fp16 on a GPU, fp32 on a CPU.
+        section: Of params.yaml, for errors.
+
+    Raises:
+        InputError: this machine cannot train in that precision.
+    """
+    gpu = get_device() != "cpu"
+    if precision == "auto":
+        if gpu:
+            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        else:
+            precision = "bf16" if _cpu_multiplies_bfloat16() else "fp32"
+    if precision == "fp16" and not gpu:
+        raise InputError(f"params.yaml: {section}.precision: fp16 needs a GPU; on a CPU, set bf16 or fp32")
+    if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
+        raise InputError(f"params.yaml: {section}.precision: this GPU has no bf16; set fp16 or fp32")
+    return dict(_WRAPPERS[precision])
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU has AMX or AVX512-BF16; others emulate bfloat16, more slowly than they compute float32."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
