@@ -112,3 +112,10 @@ def test_no_file_and_no_yaml_are_input_errors(tmp_path):
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(InputError, match="not valid YAML"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_cam_at_another_layer_is_an_error(content, tmp_path):
+    content["pseudo_labels"] |= {"method": "cam", "layer": "b5_2"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"pseudo_labels: .*method cam exists at layer bn7 alone"):
+        load_params(tmp_path / "params.yaml")

@@ -89,14 +89,25 @@ class ClassifierSettings(TrainingSettings):
 
 
 class PseudoLabelSettings(Section):
-    """Grad-CAM++, background and voting (METHOD.md section 3)."""
+    """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
+    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"]
+    layer: Annotated[str, Field(pattern=r"^(b[2-7](_[1-5])?|bn7)$")]  # unit of ResNet38
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
+    gating: Literal["labels", "predicted", "off"]  # which classes may appear
+    gate_threshold: Share  # of predicted
+    voting: Literal["majority", "mean", "single"]  # how scales become one label
     background: bool  # white pixels become ignore
     background_grey: Annotated[int, Field(ge=0, le=255)]
     background_min_area: Annotated[int, Field(ge=0)]  # px
     flips: bool  # average the CAMs of a patch and its mirror images
+
+    @model_validator(mode="after")
+    def _cam_needs_the_last_layer(self) -> "PseudoLabelSettings":
+        if self.method == "cam" and self.layer != "bn7":
+            raise ValueError(f"method cam exists at layer bn7 alone, not at {self.layer}")
+        return self
 
 
 class SegmenterSettings(TrainingSettings):

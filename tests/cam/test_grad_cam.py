@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from wsss_mm.cam import grad_cam_plus_plus, grad_cam_plus_plus_autograd
+from wsss_mm.cam import cam, grad_cam, grad_cam_autograd, grad_cam_plus_plus, grad_cam_plus_plus_autograd
 
 
 def _linear_head(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -91,3 +91,17 @@ def test_autograd_keeps_the_graph_and_gradients_clean(case):
     assert not grad_cam_plus_plus_autograd(leaf, logits).requires_grad
     assert leaf.grad is None
     logits.sum().backward()
+
+
+def test_grad_cam_equals_its_closed_form(case):
+    features, weight = case
+    leaf = features.clone().requires_grad_()
+    closed = grad_cam(features, weight)
+    torch.testing.assert_close(grad_cam_autograd(leaf, _linear_head(leaf, weight)), closed, rtol=1e-5, atol=1e-7)
+    assert closed.min() == 0
+
+
+def test_cam_averages_to_the_logits(case):
+    """Zhou et al. 2016: the class map is the class score before it is pooled."""
+    features, weight = case
+    torch.testing.assert_close(cam(features, weight[..., None, None]).mean(dim=(2, 3)), _linear_head(features, weight))

@@ -75,7 +75,7 @@ def test_mirrored_patch_gives_mirrored_labels(image):
     rng = np.random.default_rng(0)
     noisy = np.clip(image + rng.integers(0, 60, image.shape), 0, 190).astype(np.uint8)
     labeller = PseudoLabeller(ColourClassifier(), flips=True)
-    present = np.ones((1, 3), dtype=bool)
+    present = torch.ones(1, 3, dtype=torch.bool)
     plain = labeller.cams(noisy[None], 1.0)
     mirrored = labeller.cams(noisy[None, :, ::-1].copy(), 1.0)
     torch.testing.assert_close(plain, mirrored.flip(-1))
@@ -107,7 +107,47 @@ def test_min_max_is_joint_over_classes():
 
 def test_present_class_without_evidence_wins_over_absent():
     cams = torch.zeros(1, 3, 2, 2)
-    assert (label_map(cams, np.array([[False, False, True]])) == 2).all()
+    assert (label_map(cams, torch.tensor([[False, False, True]])) == 2).all()
+
+
+class TestOptions:
+    def test_gating_by_what_the_classifier_sees(self, image):
+        """Scores are sigmoids of mean colours: only red and green are seen, whatever the label set says."""
+        image[:, 32:] = (40, 160, 0)
+        threshold = float(torch.sigmoid(torch.tensor(0.1)))
+        options = {"gating": "predicted", "gate_threshold": threshold, "background": False}
+        assert set(np.unique(_labels(image, [False, False, True], **options).labels)) == {0, 1}
+
+    def test_the_likeliest_class_is_always_seen(self, image):
+        image[:, :40] = (160, 0, 0)
+        labels = _labels(image, [False, False, True], gating="predicted", gate_threshold=1.0).labels
+        assert (labels == 0).all()
+
+    def test_gating_off_lets_every_class_appear(self, image):
+        assert set(np.unique(_labels(image, [True, False, False], gating="off").labels)) == {0, 1, 2}
+
+    def test_single_is_the_scale_nearest_to_one(self, image):
+        noisy = np.random.default_rng(1).integers(0, 190, image.shape).astype(np.uint8)
+        single = _labels(noisy, [True] * 3, voting="single")
+        alone = _labels(noisy, [True] * 3, scales=(1.0,))
+        np.testing.assert_array_equal(single.labels, alone.labels)
+        assert single.agreement[0] == 1
+
+    def test_mean_is_the_argmax_of_the_mean_of_the_scaled_cams(self, image):
+        noisy = np.random.default_rng(1).integers(0, 190, image.shape).astype(np.uint8)
+        labeller = PseudoLabeller(ColourClassifier(), voting="mean", background=False)
+        result = labeller(noisy[None], np.ones((1, 3), bool))
+        cams = torch.stack([labeller.cams(noisy[None], scale) for scale in labeller.scales])
+        np.testing.assert_array_equal(result.labels, cams.mean(dim=0).argmax(dim=1))
+        votes = (cams.argmax(dim=2) == torch.from_numpy(result.labels).long()).float().mean()
+        assert result.agreement[0] == pytest.approx(float(votes))
+        assert 1 / 3 < result.agreement[0] < 1
+
+    def test_methods_at_the_last_layer(self, image):
+        """With an identity head all three methods order classes alike: each CAM is the colour channel."""
+        labels = [_labels(image, [True] * 3, method=name).labels for name in ("grad_cam_plus_plus", "grad_cam", "cam")]
+        np.testing.assert_array_equal(labels[0], labels[1])
+        np.testing.assert_array_equal(labels[1], labels[2])
 
 
 @pytest.fixture

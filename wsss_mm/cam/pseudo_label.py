@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -10,15 +10,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsss_mm.cam.background import background_mask
-from wsss_mm.cam.grad_cam import grad_cam_plus_plus
+from wsss_mm.cam.grad_cam import cam, grad_cam, grad_cam_autograd, grad_cam_plus_plus, grad_cam_plus_plus_autograd
+from wsss_mm.cam.layers import LAST, activations_and_logits
 from wsss_mm.cam.voting import vote_with_agreement
+from wsss_mm.errors import InputError
 from wsss_mm.patches.vocabulary import IGNORE
 
 _MIRRORS = ((), (-1,), (-2,), (-2, -1))
 
 
 class Classifier(Protocol):
-    """What the CAMs need of a classifier: `wsss_mm.models.PatchClassifier` has it."""
+    """What CAMs at bn7 need of a classifier; at other layers it must be a `wsss_mm.models.PatchClassifier`."""
 
     head_weight: Tensor
     """(C, K) or (C, K, 1, 1), the linear head after global average pooling."""
@@ -47,8 +49,15 @@ class PseudoLabeller:
 
     Attributes:
         model: the classifier, in evaluation mode, on `device`.
+        method: which class activation maps, see `wsss_mm.cam.grad_cam`.
+        layer: unit of the backbone they are taken at; bn7, under the pooling, has a closed form.
         scales: sizes at which the patch is shown to the classifier, as factors.
         eps: of Grad-CAM++, see `wsss_mm.cam.grad_cam_plus_plus`.
+        gating: which classes may appear: those of the label set (`labels`), those the classifier sees in the patch at
+            the scale nearest to 1 (`predicted`), or all (`off`).
+        gate_threshold: probability from which on a class counts as seen; the likeliest class always does.
+        voting: how scales become one label: a majority per pixel (`majority`), the mean of their CAMs before the argmax
+            (`mean`), or the scale nearest to 1 alone (`single`).
         background: whether white pixels become `IGNORE` (lung; in breast white is fat and belongs to a tissue).
         background_grey: grey value above which a pixel is white.
         background_min_area: px, smaller white components stay tissue.
@@ -57,8 +66,13 @@ class PseudoLabeller:
     """
 
     model: Classifier
+    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"] = "grad_cam_plus_plus"
+    layer: str = LAST
     scales: Sequence[float] = (0.75, 1.0, 1.25)
     eps: float = 0.0
+    gating: Literal["labels", "predicted", "off"] = "labels"
+    gate_threshold: float = 0.1
+    voting: Literal["majority", "mean", "single"] = "majority"
     background: bool = True
     background_grey: int = 200
     background_min_area: int = 50
@@ -70,13 +84,22 @@ class PseudoLabeller:
 
         Args:
             images: RGB, (N, H, W, 3) uint8.
-            label_sets: (N, C) bool, the classes each patch holds; a patch without any becomes all `IGNORE`.
+            label_sets: (N, C) bool, the classes each patch holds; without any, a patch gated by its labels becomes all
+                `IGNORE`.
         """
         # The scale nearest to 1 comes first, because the first map decides ties.
         scales = sorted(self.scales, key=lambda scale: (abs(scale - 1), scale))
-        labels, votes = vote_with_agreement(
-            torch.stack([label_map(self.cams(images, scale), label_sets) for scale in scales])
-        )
+        if self.voting == "single":
+            scales = scales[:1]
+        evidence = [self._evidence(images, scale) for scale in scales]
+        cams = torch.stack([maps for maps, _ in evidence])
+        present = self._present(label_sets, evidence[0][1])
+        maps = torch.stack([label_map(maps, present) for maps in cams])
+        if self.voting == "mean":
+            labels = label_map(cams.mean(dim=0), present)
+            votes = (maps == labels).sum(dim=0)
+        else:
+            labels, votes = vote_with_agreement(maps)
         result = labels.cpu().numpy().astype(np.uint8)
         if self.background:
             # White beats every CAM at every scale and does not depend on the scale: it would win each vote.
@@ -84,7 +107,6 @@ class PseudoLabeller:
                 result[index][background_mask(image, self.background_grey, self.background_min_area)] = IGNORE
         return PseudoLabels(result, _agreement(votes.cpu().numpy() / len(scales), result != IGNORE))
 
-    @torch.inference_mode()
     def cams(self, images: np.ndarray, scale: float = 1.0) -> Tensor:
         """Class activation maps at one scale, resized to the patch, one joint min-max over classes and pixels.
 
@@ -95,6 +117,11 @@ class PseudoLabeller:
         Returns:
             (N, C, H, W) float in 0..1, on the device; a map that is constant becomes 0.
         """
+        return self._evidence(images, scale)[0]
+
+    @torch.no_grad()
+    def _evidence(self, images: np.ndarray, scale: float) -> tuple[Tensor, Tensor]:
+        """`cams`, and the logits (N, C) at that scale."""
         batch = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
         height, width = batch.shape[-2:]
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -102,14 +129,37 @@ class PseudoLabeller:
             batch = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
         batch = self.model.normalize(batch)
         mirrors = _MIRRORS if self.flips else _MIRRORS[:1]
-        maps = sum(self._mirrored_cams(batch, mirror) for mirror in mirrors) / len(mirrors)
+        found = [self._mirrored_maps(batch, mirror) for mirror in mirrors]
+        maps, logits = (sum(parts) / len(mirrors) for parts in zip(*found, strict=True))
         maps = functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
-        return min_max(maps)
+        return min_max(maps), logits
 
-    def _mirrored_cams(self, batch: Tensor, mirror: tuple[int, ...]) -> Tensor:
-        features = self.model.features(batch.flip(mirror) if mirror else batch)
-        maps = grad_cam_plus_plus(features, self.model.head_weight, self.eps)
-        return maps.flip(mirror) if mirror else maps
+    def _mirrored_maps(self, batch: Tensor, mirror: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        maps, logits = self._maps(batch.flip(mirror) if mirror else batch)
+        return maps.flip(mirror) if mirror else maps, logits
+
+    def _maps(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Class activation maps (N, C, h, w) and logits (N, C) of normalised images."""
+        if self.layer != LAST:
+            features, logits = activations_and_logits(self.model, batch, self.layer)
+            if self.method == "grad_cam_plus_plus":
+                return grad_cam_plus_plus_autograd(features, logits, self.eps), logits.detach()
+            if self.method == "grad_cam":
+                return grad_cam_autograd(features, logits), logits.detach()
+            raise InputError(f"params.yaml: pseudo_labels.layer is {self.layer}, but method cam exists at {LAST} alone")
+        features, head = self.model.features(batch), self.model.head_weight.flatten(1)
+        logits = features.mean(dim=(-2, -1)) @ head.T
+        if self.method == "grad_cam_plus_plus":
+            return grad_cam_plus_plus(features, head, self.eps), logits
+        return grad_cam(features, head) if self.method == "grad_cam" else cam(features, head), logits
+
+    def _present(self, label_sets: np.ndarray, logits: Tensor) -> Tensor:
+        """(N, C) bool: the classes that may appear."""
+        if self.gating == "labels":
+            return torch.as_tensor(np.asarray(label_sets, dtype=bool), device=logits.device)
+        if self.gating == "off":
+            return torch.ones_like(logits, dtype=torch.bool)
+        return (logits.sigmoid() >= self.gate_threshold) | (logits == logits.amax(dim=1, keepdim=True))
 
 
 def min_max(maps: Tensor) -> Tensor:
@@ -119,17 +169,16 @@ def min_max(maps: Tensor) -> Tensor:
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1.0), 0.0)
 
 
-def label_map(cams: Tensor, label_sets: np.ndarray) -> Tensor:
+def label_map(cams: Tensor, present: Tensor) -> Tensor:
     """The strongest class present at each pixel.
 
     Args:
         cams: (N, C, H, W) in 0..1, see `min_max`.
-        label_sets: (N, C) bool.
+        present: (N, C) bool, the classes that may appear.
 
     Returns:
-        (N, H, W) int64, 0..C-1, or `IGNORE` throughout where the label set is empty.
+        (N, H, W) int64, 0..C-1, or `IGNORE` throughout where no class is present.
     """
-    present = torch.as_tensor(np.asarray(label_sets, dtype=bool), device=cams.device)
     # Absent classes go below 0, not to 0: a present class whose CAM is 0 must still win over an absent one.
     winners = cams.masked_fill(~present[:, :, None, None], -1).argmax(dim=1)
     return torch.where(present.any(dim=1)[:, None, None], winners, IGNORE)

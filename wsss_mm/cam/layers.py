@@ -1,0 +1,49 @@
+"""A layer's activations as the start of the graph that leads to the logits, for CAMs by autograd."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss_mm.errors import InputError
+
+LAST = "bn7"
+"""The layer under the pooling, where CAMs have a closed form."""
+
+
+def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """Run a classifier, recording gradients only from the named unit of its backbone on.
+
+    Args:
+        model: a `PatchClassifier` in evaluation mode.
+        images: normalised, (N, 3, H, W).
+        layer: a unit of ResNet38, such as b4_5 or b5_2.
+
+    Returns:
+        The unit's output (N, K, h, w), a leaf of the graph, and the logits (N, C).
+
+    Raises:
+        InputError: the backbone has no such unit.
+    """
+    units = dict(model.backbone.named_children())
+    if layer not in units:
+        raise InputError(
+            f"params.yaml: pseudo_labels.layer: no unit {layer!r}; choose from {', '.join(unit_names(model))}"
+        )
+    leaves: list[Tensor] = []
+
+    def start_graph(module: nn.Module, inputs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        raw, activated = output
+        leaves.append(raw.detach().requires_grad_())
+        return leaves[0], activated
+
+    # Detached parameters: nothing before the unit is recorded, and no gradient of a weight is ever computed.
+    frozen = {name: value.detach() for name, value in model.state_dict().items()}
+    with torch.enable_grad(), units[layer].register_forward_hook(start_graph):
+        logits = torch.func.functional_call(model, frozen, (images,))
+    return leaves[0], logits
+
+
+def unit_names(model: nn.Module) -> list[str]:
+    """Layers that CAMs can be taken at: the units of the backbone, and `LAST`."""
+    return [name for name, _ in model.backbone.named_children() if name.startswith("b") and name != LAST] + [LAST]
