@@ -1,0 +1,92 @@
+"""Ablation, one element of the method at a time, as DVC experiments on the cohort of params.yaml.
+
+Run in a clone with a clean work tree. Each variant and seed becomes a DVC experiment, and MLflow runs of the same name
+(`dvc exp show`, `make ui`), with a row of JSON in --out; experiments that are there are skipped, and stages they share,
+such as the classifier, come out of DVC's run cache. `python -m studies.tables` makes the table. params.yaml is put back
+as it was; the work tree keeps the outs of the last experiment, and `dvc checkout` puts them back too.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from studies.rows import add_row, read_rows
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path, read_json
+
+PARAMS = Path("params.yaml")
+SUMMARY, VALID = Path("reports/metrics/summary.json"), Path("reports/metrics/segmenter.json")
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "reference": (),
+    "cam": ("pseudo_labels.method=cam",),
+    "grad-cam": ("pseudo_labels.method=grad_cam",),
+    "one-scale": ("pseudo_labels.scales=[1.0]",),
+    "pda-off": ("classifier.attention=off",),
+    "ce": ("segmenter.loss=ce",),
+    "onss-margin": ("segmenter.loss=onss_margin",),
+}
+"""What each variant changes in the reference, which is the published setting of these elements."""
+
+REFERENCE = (
+    "pseudo_labels.method=grad_cam_plus_plus",
+    "pseudo_labels.scales=[0.75,1.0,1.25]",
+    "classifier.attention=published",
+    "segmenter.loss=onss",
+)
+
+
+def main() -> None:
+    """Run every experiment that has no row yet."""
+    arguments = _parser().parse_args()
+    if _output("git", "status", "--porcelain", "--untracked-files=no", "params.yaml", "dvc.yaml"):
+        sys.stderr.write("error: params.yaml or dvc.yaml has changes; commit them, or git checkout them, first\n")
+        sys.exit(2)
+    original = PARAMS.read_bytes()
+    cohort = yaml.safe_load(original)["cohort"]["name"]
+    done = {(row["cohort"], row["variant"], row["seed"]) for row in read_rows(arguments.out)}
+    try:
+        for seed in arguments.seeds:
+            for variant in arguments.variants:
+                if (cohort, variant, seed) not in done:
+                    PARAMS.write_bytes(original)
+                    metrics = _experiment(f"{cohort}-{variant}-{seed}", variant, seed, arguments.set)
+                    row = {"cohort": cohort, "variant": variant, "seed": seed, "settings": arguments.set}
+                    add_row(arguments.out, row | metrics)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    finally:
+        with atomic_path(PARAMS) as path:
+            path.write_bytes(original)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("reports/studies/ablation.jsonl"), help="rows of results")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training")
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of all experiments")
+    return parser
+
+
+def _experiment(name: str, variant: str, seed: int, shared: list[str]) -> dict[str, Any]:
+    """Run one experiment up to `evaluate`; give its headline numbers."""
+    values = [*REFERENCE, *VARIANTS[variant], *shared, f"seed={seed}"]
+    overrides = [part for value in values for part in ("-S", value)]
+    result = subprocess.run(["dvc", "exp", "run", "--force", "-n", name, *overrides, "evaluate"], check=False)
+    if result.returncode:
+        raise InputError(f"experiment {name} failed; see above, mend it and run this again: what is done is skipped")
+    return {**read_json(SUMMARY), "valid_miou": read_json(VALID).get("miou")}
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

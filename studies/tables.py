@@ -1,0 +1,81 @@
+"""Markdown tables of the studies' rows, mean and spread over the seeds, for docs/results.md."""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from studies.rows import read_rows
+
+_LOSSES = ("ce", "onss", "onss_margin")
+
+
+def main() -> None:
+    """Print the table of every study there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("reports/studies"), help="of ablation.jsonl, noise.jsonl")
+    folder = parser.parse_args().folder
+    if noise := read_rows(folder / "noise.jsonl"):
+        sys.stdout.write(noise_table(noise) + "\n\n")
+    if ablation := read_rows(folder / "ablation.jsonl"):
+        for cohort in dict.fromkeys(row["cohort"] for row in ablation):
+            sys.stdout.write(f"{cohort}\n\n{ablation_table([r for r in ablation if r['cohort'] == cohort])}\n\n")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds; the number of seeds where it is not three."""
+    if not values:
+        return "-"
+    text = f"{mean(values):.3f}"
+    if len(values) > 1:
+        text += f" ± {stdev(values):.3f}"
+    return text if len(values) == 3 else f"{text} (n={len(values)})"
+
+
+def noise_table(rows: Iterable[dict[str, Any]]) -> str:
+    """Test mIoU by kind and level of noise, one column a loss."""
+    found: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found[row["kind"], row["level"]][row["loss"]].append(row["miou"])
+    body = [
+        [kind, f"{level:.0%}", *(spread(cells[loss]) for loss in _LOSSES)]
+        for (kind, level), cells in sorted(found.items(), key=lambda item: (item[0][0] != "none", item[0]))
+    ]
+    return _markdown(["noise", "wrong pixels", *_LOSSES], body)
+
+
+def ablation_table(rows: Iterable[dict[str, Any]]) -> str:
+    """Pseudo-label and test mIoU by variant, and the difference to the reference of the same seed."""
+    found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        found[row["variant"]][row["seed"]] = row
+    reference = found.get("reference", {})
+    body = []
+    for variant, seeds in found.items():
+        gains = [row["miou"] - reference[seed]["miou"] for seed, row in seeds.items() if seed in reference]
+        body.append(
+            [
+                variant,
+                spread([row["miou_pseudo_labels"] for row in seeds.values()]),
+                spread([row["miou"] for row in seeds.values()]),
+                "" if variant == "reference" else _signed(gains),
+            ]
+        )
+    return _markdown(["variant", "pseudo-labels", "segmenter", "difference"], body)
+
+
+def _signed(gains: Sequence[float]) -> str:
+    text = spread(gains)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
