@@ -16,10 +16,12 @@ _LOSSES = ("ce", "onss", "onss_margin")
 def main() -> None:
     """Print the table of every study there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("reports/studies"), help="of ablation.jsonl, noise.jsonl")
+    parser.add_argument("--folder", type=Path, default=Path("reports/studies"), help="of the .jsonl files")
     folder = parser.parse_args().folder
     if noise := read_rows(folder / "noise.jsonl"):
         sys.stdout.write(noise_table(noise) + "\n\n")
+    if folds := read_rows(folder / "folds.jsonl"):
+        sys.stdout.write(folds_table(folds) + "\n\n")
     if ablation := read_rows(folder / "ablation.jsonl"):
         for cohort in dict.fromkeys(row["cohort"] for row in ablation):
             sys.stdout.write(f"{cohort}\n\n{ablation_table([r for r in ablation if r['cohort'] == cohort])}\n\n")
@@ -65,6 +67,16 @@ def ablation_table(rows: Iterable[dict[str, Any]]) -> str:
             ]
         )
     return _markdown(["variant", "pseudo-labels", "segmenter", "difference"], body)
+
+
+def folds_table(rows: Sequence[dict[str, Any]]) -> str:
+    """mIoU of the weak segmenter and of full supervision over the same slides, a row a cohort."""
+    body = []
+    for cohort in dict.fromkeys(row["cohort"] for row in rows):
+        own = [row for row in rows if row["cohort"] == cohort]
+        cells = [spread([row[name]["miou"] for row in own]) for name in ("weak", "full")]
+        body.append([cohort, str(own[0]["slides"]), *cells])
+    return _markdown(["cohort", "slides", "weak labels", "true masks, folds"], body)
 
 
 def _signed(gains: Sequence[float]) -> str:
