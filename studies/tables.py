@@ -70,7 +70,7 @@ def ablation_table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def folds_table(rows: Sequence[dict[str, Any]]) -> str:
-    """mIoU of the weak segmenter and of full supervision over the same slides, a row a cohort."""
+    """Weak segmenter and full supervision over the same slides, mIoU, a row a cohort."""
     body = []
     for cohort in dict.fromkeys(row["cohort"] for row in rows):
         own = [row for row in rows if row["cohort"] == cohort]
