@@ -1,8 +1,10 @@
 """Runs say what they were made from and how they ended; weights find their run and become one version each."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,32 @@ class TestTrainingRun:
         assert get_run(run).info.status == status
         assert get_run(run).data.tags.get("error") == tag
         assert connect().active_run() is None
+
+    def test_the_environment_and_uncommitted_changes_are_kept(self, tracked):
+        (tracked / "data/a.txt").write_text("b")
+        (tracked / "dvc.lock").write_text("written by the line")
+        subprocess.run(["git", "add", "-N", "dvc.lock"], check=True)
+        with training_run("segmenter", {}) as run:
+            pass
+        text = {
+            name: connect().artifacts.load_text(f"{run.info.artifact_uri}/{name}")
+            for name in ("git.diff", "environment.txt")
+        }
+        assert "dvc.lock" not in text["git.diff"]
+        assert f"mlflow=={connect().__version__}" in text["environment.txt"].splitlines()
+        (tracked / "data/a.txt").write_text("a")
+        subprocess.run(["git", "apply"], input=text["git.diff"], text=True, check=True)
+        assert (tracked / "data/a.txt").read_text() == "b"
+
+    def test_sigterm_is_a_failure_that_says_so(self, tracked):
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as exit_, training_run("segmenter", {}) as run:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        assert exit_.value.code == 143
+        assert get_run(run).info.status == "FAILED"
+        assert "SIGTERM" in get_run(run).data.tags["error"]
+        assert signal.getsignal(signal.SIGTERM) is before
 
     def test_a_missing_input_starts_no_run(self, tracked):
         before = len(connect().search_runs(search_all_experiments=True, output_format="list"))

@@ -32,9 +32,15 @@ class GitState:
 
 def git_state(root: Path) -> GitState:
     """State of the git repository that holds `root`."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = _git(root, "rev-parse", "HEAD").strip()
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     return GitState(commit or None, bool(changes))
+
+
+def git_diff(root: Path) -> str:
+    """What tracked files have that the commit has not, for `git apply`; without what the line itself writes."""
+    written = [f":(exclude){name}" for name in ("dvc.lock", "reports")]
+    return _git(root, "diff", "--binary", "HEAD", "--", ".", *written)
 
 
 def dvc_digests(paths: Iterable[Path], root: Path) -> dict[str, str]:
@@ -89,4 +95,4 @@ def _git(root: Path, *arguments: str) -> str:
         result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return result.stdout.strip()
+    return result.stdout

@@ -5,15 +5,18 @@ No run id enters an out of the pipeline, because outs are the same for the same 
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel
 
 from wsss_mm.files import digest
-from wsss_mm.tracking.lineage import dvc_digests, git_state
+from wsss_mm.tracking.lineage import dvc_digests, git_diff, git_state
 from wsss_mm.tracking.store import connect, experiment_id
 
 if TYPE_CHECKING:
@@ -22,9 +25,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WEIGHTS_TAG = "weights_md5"
+ENVIRONMENT, DIFF = "environment.txt", "git.diff"
+"""Artifacts of every run: the installed versions, and what differs from its commit, if anything does."""
 
 _PARAMS_PER_CALL = 100
 _TAG_LENGTH = 500
+_TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(SystemExit):
+    """The process was asked to end, by SIGTERM."""
+
+    def __str__(self) -> str:
+        return "the process got SIGTERM (a scheduler, a shutdown, or kill)"
 
 
 @contextmanager
@@ -37,7 +50,7 @@ def training_run(
 ) -> Iterator["ActiveRun"]:
     """Start a run, active within the block, which says what it was made from.
 
-    It ends FINISHED, FAILED with the error as tag `error`, or KILLED by Ctrl-C.
+    It ends FINISHED, FAILED with the error as tag `error` (also on SIGTERM), or KILLED by Ctrl-C.
 
     Args:
         stage: The pipeline stage; the experiment is called like it, without "train_".
@@ -64,6 +77,7 @@ def training_run(
             "git.dirty": str(git.dirty).lower(),
             "dvc.stage": os.environ.get("DVC_STAGE", "none"),
             "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
             **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
             **(tags or {}),
         },
@@ -73,7 +87,9 @@ def training_run(
     try:
         _log_params(params)
         _log_inputs(digests)
-        yield run
+        _log_surroundings(here)
+        with _terminable():
+            yield run
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -137,6 +153,32 @@ def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what is open is closed; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise Terminated(_TERMINATED)
+
+
+def _log_surroundings(root: Path) -> None:
+    """Log the installed versions, and the changes to tracked files that the commit lacks."""
+    mlflow = connect()
+    versions = {f"{item.metadata['Name']}=={item.version}" for item in metadata.distributions()}
+    mlflow.log_text("\n".join(sorted(versions, key=str.lower)) + "\n", ENVIRONMENT)
+    if diff := git_diff(root):
+        mlflow.log_text(diff, DIFF)
 
 
 def _log_params(params: BaseModel | Mapping[str, Any]) -> None:
