@@ -1,30 +1,46 @@
-"""Stage `register`: the segmenter becomes a version of the registered model, with what the gates said of it."""
+"""Stage `register`: the segmenter becomes a version of the registered model, with the evidence for it and a card."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines import run_stage
 from wsss_mm.files import read_json, write_json
-from wsss_mm.gates import GATES, report_path
 from wsss_mm.settings import Params
-from wsss_mm.tracking import register_segmenter
+from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
+from wsss_mm.tracking.store import connect
 
-MODEL, METRICS, OUT = Path("models/segmenter"), Path("reports/metrics/test.json"), Path("reports/registered.json")
+MODEL, CLASSIFIER, OUT = Path("models/segmenter"), Path("models/classifier"), Path("reports/registered.json")
 
 
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
-    miou = read_json(METRICS)["ungated"]["miou"]
-    reports = {name: report_path(name) for name in GATES}
-    gates = {
-        name: "passed" if read_json(path)["passed"] else "failed" for name, path in reports.items() if path.is_file()
+    name, evidence = params.register_.model_name, read_evidence(Path())
+    miou, interval = evidence.miou, evidence.interval()
+    gates = {f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()}
+    tags = {
+        "test.miou": "undefined" if miou is None else f"{miou:.4f}",
+        "test.interval": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "none",
+        "data.patches": evidence.digests.get("data/patches", "unknown"),
+        **gates,
     }
-    tags = {"test.miou": f"{miou:.4f}", **{f"gate.{name}": outcome for name, outcome in gates.items()}}
-    done = register_segmenter(MODEL, params.register_.model_name, tags=tags)
+    done = register_segmenter(MODEL, name, tags=tags)
+    classifier = find_run(CLASSIFIER / "weights.pth") if CLASSIFIER.is_dir() else None
+    runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
+    client = connect().MlflowClient()
+    for run_id in filter(None, runs.values()):
+        for gate, outcome in gates.items():
+            client.set_tag(run_id, gate, outcome)
+    commit = client.get_run(done.run_id).data.tags.get("git.commit", "unknown")
+    evidence = replace(evidence, lineage={"commit": commit, "runs": runs})
+    keep_evidence(Path(), done.run_id, evidence.lineage)
+    card = version_card(read_json(MODEL / "model.json"), evidence)
+    client.update_model_version(name, done.version, description=card)
     logging.getLogger(__name__).info(
         "%s version %s%s", done.name, done.version, "" if done.created else ", registered before"
     )
-    write_json(OUT, {"model": done.name, "weights_md5": done.weights_md5, "test": {"miou": miou}, "gates": gates})
+    test = {"miou": miou}
+    write_json(OUT, {"model": done.name, "weights_md5": done.weights_md5, "test": test, "gates": evidence.gates})
 
 
 if __name__ == "__main__":

@@ -33,40 +33,6 @@ class Settings(BaseModel):
     scales: tuple[float, ...] = (0.5, 1.0)
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty project with a git commit, the current folder, and an MLflow store of its own."""
-    for name in ("MLFLOW_TRACKING_URI", "DVC_STAGE", "DVC_EXP_NAME", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/a.txt").write_text("a")
-    (tmp_path / ".gitignore").write_text("/mlflow.db\n/mlartifacts/\n")
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *command], check=True)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store with its tables, made once: that takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
-    patch.setenv("DVC_ROOT", str(root))
-    connect().search_experiments()
-    patch.undo()
-    return root
-
-
-@pytest.fixture
-def tracked(project, store, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
-    yield project
-    connect().end_run()
-
-
 def get_run(run):
     return connect().MlflowClient().get_run(run.info.run_id)
 

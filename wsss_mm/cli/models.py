@@ -1,23 +1,95 @@
-"""`wsss-mm models`: what the registry holds."""
+"""`wsss-mm models`: what the registry holds, and who is champion."""
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
+
+_SHOWN = ("version", "aliases", "created", "test.miou", "test.interval", "data.patches", "weights_md5")
+_DIGEST = 8  # leading digits that tell digests apart
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command and its actions."""
-    parser = subparsers.add_parser("models", help="list registered models")
+    parser = subparsers.add_parser("models", help="list, promote, roll back and delete registered models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list", help="versions with aliases and metrics", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    listing = _action(actions, "list", _list, "versions with aliases, metrics and digests")
+    listing.add_argument("--all", action="store_true", help="all tags, digests in full")
+    promote = _action(actions, "promote", _promote, "make a version the champion, if it beats the one there is")
+    promote.add_argument("version", nargs="?", default="challenger", help="number or alias")
+    promote.add_argument("--force", metavar="REASON", help="promote whatever speaks against it, and keep the reason")
+    rollback = _action(actions, "rollback", _rollback, "give `champion` back to the version before")
+    rollback.add_argument("--reason", required=True, help="kept as a tag")
+    delete = _action(actions, "delete", _delete, "delete a version; a champion is rolled back first")
+    delete.add_argument("version", help="number or alias")
+    delete.add_argument("--reason", required=True, help="kept as a tag of the run")
+    card = _action(actions, "card", _card, "what a version is for, how good it is, what it was made from")
+    card.add_argument(
+        "what", nargs="?", default="champion", help="number, alias, or a slide's results (results/slides/S1)"
     )
-    listing.add_argument("--name", default="segmenter", help="registered model")
-    listing.set_defaults(handler=_list)
+
+
+def _action(actions: Any, name: str, handler: Any, text: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--name", default="segmenter", help="registered model")
+    parser.set_defaults(handler=handler)
+    return parser
 
 
 def _list(arguments: argparse.Namespace) -> None:
     from wsss_mm.tracking import list_versions
 
     versions = list_versions(arguments.name)
+    if not arguments.all:
+        gates = [column for column in versions if column.startswith("gate.")]
+        shown = versions[[column for column in _SHOWN if column in versions]].copy()
+        for column in ("data.patches", "weights_md5"):
+            if column in shown:
+                shown[column] = shown[column].str[:_DIGEST]
+        failed = (versions[gates] == "failed").sum(axis=1)
+        shown["gates"] = [f"{count} failed" if count else "passed" for count in failed] if gates else ""
+        versions = shown
     sys.stdout.write(versions.to_string(index=False) + "\n")
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from wsss_mm.tracking import promote
+
+    done = promote(arguments.name, arguments.version, reason=arguments.force)
+    sys.stdout.write(f"{done.name}: champion is version {done.version}, before it {done.previous or 'none'}\n")
+    for objection in done.objections:
+        sys.stdout.write(f"  in spite of: {objection}\n")
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    from wsss_mm.tracking import rollback
+
+    done = rollback(arguments.name, arguments.reason)
+    sys.stdout.write(f"{done.name}: champion is version {done.version} again, no longer {done.previous}\n")
+
+
+def _delete(arguments: argparse.Namespace) -> None:
+    from wsss_mm.tracking import delete
+
+    moved = delete(arguments.name, arguments.version, arguments.reason)
+    champion = f"; champion is version {moved.version} again" if moved else ""
+    sys.stdout.write(f"{arguments.name}: version {arguments.version} is deleted{champion}\n")
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from wsss_mm.errors import InputError
+    from wsss_mm.files import read_json
+    from wsss_mm.tracking.registry import find_version, version_of_weights
+
+    summary = Path(arguments.what) / "summary.json"
+    if summary.is_file():
+        md5 = read_json(summary).get("model", {}).get("weights_md5", "of no name")
+        version = version_of_weights(arguments.name, md5)
+    else:
+        version = find_version(arguments.name, arguments.what)
+    if not version.description:
+        raise InputError(f"{arguments.name} version {version.version} has no card; make it: dvc repro -f register")
+    aliases = f", {', '.join(version.aliases)}" if version.aliases else ""
+    sys.stdout.write(f"{arguments.name} version {version.version}{aliases}\n\n{version.description}")

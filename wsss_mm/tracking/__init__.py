@@ -1,5 +1,8 @@
 """Tracking: MLflow runs with their lineage, and the model registry. Importing this does not import MLflow."""
 
+from wsss_mm.tracking.card import version_card
+from wsss_mm.tracking.evidence import keep_evidence, read_evidence
+from wsss_mm.tracking.promotion import delete, promote, rollback
 from wsss_mm.tracking.registry import (
     Registration,
     download_model,
@@ -7,15 +10,22 @@ from wsss_mm.tracking.registry import (
     log_segmenter_model,
     register_segmenter,
 )
-from wsss_mm.tracking.runs import model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import find_run, model_run, tag_weights, training_run
 
 __all__ = [
     "Registration",
+    "delete",
     "download_model",
+    "find_run",
+    "keep_evidence",
     "list_versions",
     "log_segmenter_model",
     "model_run",
+    "promote",
+    "read_evidence",
     "register_segmenter",
+    "rollback",
     "tag_weights",
     "training_run",
+    "version_card",
 ]

@@ -39,10 +39,11 @@ _REQUIREMENTS = (
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered model's version; `created` is False if these weights were registered before."""
+    """A registered model's version and its run; `created` is False if these weights were registered before."""
 
     name: str
     version: str
+    run_id: str
     weights_md5: str
     created: bool
 
@@ -70,7 +71,7 @@ def register_segmenter(folder: Path, name: str, *, tags: Mapping[str, str] | Non
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     if CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version.version)
-    return Registration(name, str(version.version), md5, existing is None)
+    return Registration(name, str(version.version), version.run_id, md5, existing is None)
 
 
 def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":
@@ -117,7 +118,7 @@ def list_versions(name: str) -> "pd.DataFrame":
     import pandas as pd
 
     client = connect().MlflowClient()
-    versions = client.search_model_versions(f"name = '{_quoted(name)}'")
+    versions = client.search_model_versions(f"name = '{quoted(name)}'")
     if not versions:
         raise InputError(f"no registered model {name!r}; make one with: dvc repro register")
     aliases: dict[str, list[str]] = {}
@@ -133,6 +134,46 @@ def list_versions(name: str) -> "pd.DataFrame":
         for version in versions
     ]
     return pd.DataFrame(rows).sort_values("version", ascending=False, ignore_index=True).fillna("")
+
+
+def find_version(name: str, version: str) -> "ModelVersion":
+    """A version by number or alias.
+
+    Raises:
+        InputError: there is none.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        if version.isdecimal():
+            return client.get_model_version(name, version)
+        return client.get_model_version_by_alias(name, version)
+    except mlflow.exceptions.MlflowException:
+        raise InputError(f"{name}: no version or alias {version!r}; see: wsss-mm models list --name {name}") from None
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Name and version or alias of "models:/NAME/VERSION" or "models:/NAME@ALIAS".
+
+    Raises:
+        InputError: it is something else.
+    """
+    name, _, version = uri.removeprefix("models:/").replace("@", "/", 1).partition("/")
+    if not uri.startswith("models:/") or not name or not version or "/" in version:
+        raise InputError(f"{uri!r}: names no model; write models:/segmenter/3 or models:/segmenter@champion")
+    return name, version
+
+
+def version_of_weights(name: str, md5: str) -> "ModelVersion":
+    """The newest version with these weights.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = _find(name, md5)
+    if found is None:
+        raise InputError(f"{name}: no version has weights {md5}; see: wsss-mm models list --name {name}")
+    return found
 
 
 def download_model(uri: str) -> Path:
@@ -160,7 +201,7 @@ def download_model(uri: str) -> Path:
 
 def _find(name: str, md5: str) -> "ModelVersion | None":
     """The newest version of a model with these weights."""
-    filters = f"name = '{_quoted(name)}' and tags.{WEIGHTS_TAG} = '{md5}'"
+    filters = f"name = '{quoted(name)}' and tags.{WEIGHTS_TAG} = '{md5}'"
     versions = connect().MlflowClient().search_model_versions(filters)
     return max(versions, key=lambda version: int(version.version), default=None)
 
@@ -176,7 +217,7 @@ def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion
         return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """A name inside a quoted filter."""
     if "'" in name:
         raise InputError(f"{name!r} is no model name: it holds a quote")

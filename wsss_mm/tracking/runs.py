@@ -21,6 +21,7 @@ from wsss_mm.tracking.store import connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun
+    from mlflow.entities import Run
 
 logger = logging.getLogger(__name__)
 
@@ -113,14 +114,8 @@ def tag_weights(weights: Path) -> str:
     return md5
 
 
-@contextmanager
-def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
-    """Open the newest run that made these weights again, to add to it; its status stays as it was.
-
-    Yields:
-        The active run, or None, with a warning, if this store has none: the weights came with `dvc pull`, or the store
-        is new.
-    """
+def find_run(weights: Path) -> "Run | None":
+    """The newest run that made these weights; None, with a warning, if this store has none."""
     mlflow = connect()
     md5 = digest(weights, "md5")
     found = mlflow.search_runs(
@@ -132,14 +127,28 @@ def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
     )
     if not found:
         logger.warning("%s: no MLflow run in %s made these weights", weights, mlflow.get_tracking_uri())
+    return found[0] if found else None
+
+
+@contextmanager
+def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
+    """Open the newest run that made these weights again, to add to it; its status stays as it was.
+
+    Yields:
+        The active run, or None, with a warning, if this store has none: the weights came with `dvc pull`, or the store
+        is new.
+    """
+    found = find_run(weights)
+    if found is None:
         yield None
         return
-    mlflow.set_experiment(experiment_id=found[0].info.experiment_id)  # or MLflow refuses to open the run
-    run = mlflow.start_run(run_id=found[0].info.run_id, log_system_metrics=False)
+    mlflow = connect()
+    mlflow.set_experiment(experiment_id=found.info.experiment_id)  # or MLflow refuses to open the run
+    run = mlflow.start_run(run_id=found.info.run_id, log_system_metrics=False)
     try:
         yield run
     finally:
-        mlflow.end_run(found[0].info.status)
+        mlflow.end_run(found.info.status)
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

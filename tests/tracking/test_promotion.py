@@ -1,0 +1,176 @@
+"""The champion moves only on evidence or with a reason, and every move can be taken back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wsss_mm.cli.main import main
+from wsss_mm.errors import InputError
+from wsss_mm.files import write_json, write_text
+from wsss_mm.gates import GATES
+from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, promotion, rollback, training_run
+from wsss_mm.tracking.card import version_card
+from wsss_mm.tracking.evidence import Evidence, run_evidence
+from wsss_mm.tracking.promotion import objections
+from wsss_mm.tracking.store import connect
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+PASSED = dict.fromkeys(GATES, "passed")
+GOOD = Evidence(
+    Path(),
+    {"ungated": {"miou": 0.80}, "ungated_interval": {"miou": [0.75, 0.85]}},
+    PASSED,
+    {},
+    {"data/patches": "a" * 32},
+)
+
+
+def with_miou(miou: float) -> Evidence:
+    return replace(GOOD, test={**GOOD.test, "ungated": {"miou": miou}})
+
+
+class TestObjections:
+    def test_the_first_needs_its_gates_alone(self):
+        assert objections(replace(GOOD, digests={}), None) == []
+
+    @pytest.mark.parametrize(("miou", "beats"), [(0.84, False), (0.85, False), (0.8501, True)])
+    def test_the_champions_interval_must_be_left_below(self, miou, beats):
+        assert (objections(with_miou(miou), GOOD) == []) is beats
+
+    @pytest.mark.parametrize("gate", GATES)
+    def test_every_gate_counts(self, gate):
+        better = with_miou(0.9)
+        assert objections(replace(better, gates={**PASSED, gate: "failed"}), GOOD) == [f"gate {gate} failed"]
+        without = {name: "passed" for name in GATES if name != gate}
+        assert objections(replace(better, gates=without), GOOD) == [f"gate {gate} has no report"]
+
+    @pytest.mark.parametrize("digests", [{}, {"data/patches": "b" * 32}])
+    def test_other_data_are_no_comparison(self, digests):
+        (objection,) = objections(replace(with_miou(0.9), digests=digests), GOOD)
+        assert "aaaaaaaa" in objection
+
+    def test_without_an_interval_nothing_is_known(self):
+        champion = replace(GOOD, test={"ungated": {"miou": 0.1}})
+        assert objections(with_miou(0.9), champion) == ["the champion's test mIoU has no interval"]
+        assert objections(replace(GOOD, test={}), GOOD) == ["it has no test mIoU"]
+
+
+def write_reports(root: Path, miou: float, gates: dict[str, str] = PASSED) -> None:
+    for gate, outcome in gates.items():
+        write_json(root / f"reports/gates/{gate}.json", {"passed": outcome == "passed"})
+    test = {"ungated": {"miou": miou}, "ungated_interval": {"miou": [miou - 0.05, miou + 0.05]}}
+    write_json(root / "reports/metrics/test.json", test)
+    outs = "- path: data/patches\n      md5: " + "a" * 32
+    write_text(root / "dvc.lock", f"stages:\n  patches:\n    outs:\n    {outs}\n")
+
+
+@pytest.fixture
+def versions(tracked, request):
+    """Makes versions, each of a run with its evidence; no model files, which nobody here opens."""
+    name, client = request.node.name.replace("[", "-").strip("]"), connect().MlflowClient()
+    client.create_registered_model(name)
+
+    def make(miou: float, gates: dict[str, str] = PASSED) -> str:
+        write_reports(tracked, miou, gates)
+        with training_run("segmenter", {}) as run:
+            pass
+        keep_evidence(tracked, run.info.run_id, {"commit": "c", "runs": {"train_segmenter": run.info.run_id}})
+        version = client.create_model_version(name, run.info.artifact_uri, run.info.run_id)
+        client.set_registered_model_alias(name, "challenger", version.version)
+        return str(version.version)
+
+    return name, make
+
+
+def aliases(name: str) -> dict[str, str]:
+    return {key: str(value) for key, value in connect().MlflowClient().get_registered_model(name).aliases.items()}
+
+
+class TestPromotion:
+    def test_it_moves_back_and_forth(self, versions):
+        name, make = versions
+        make(0.5)
+        assert promote(name).previous is None
+        make(0.52)
+        with pytest.raises(InputError, match=r"0\.5200 is not above the champion's interval 0\.4500 to 0\.5500"):
+            promote(name)
+        make(0.7)
+        assert (promote(name).version, aliases(name)["champion"]) == ("3", "3")
+        assert rollback(name, "stripes").version == aliases(name)["champion"] == "1"
+        tags = connect().MlflowClient().get_model_version(name, "1").tags
+        assert tags["promotion.forced"] == "rollback: stripes"
+        with pytest.raises(InputError, match="replaced no version"):
+            rollback(name, "again")
+
+    def test_a_reason_overrides_and_stays(self, versions, capsys):
+        name, make = versions
+        make(0.5)
+        promote(name)
+        make(0.4, {**PASSED, "slides": "failed"})
+        assert main(["models", "promote", "--name", name]) == 2
+        assert "gate slides failed; its test mIoU 0.4000" in capsys.readouterr().err
+        assert aliases(name)["champion"] == "1"
+        assert main(["models", "promote", "--name", name, "--force", "the scanner of ward 3"]) == 0
+        tags = connect().MlflowClient().get_model_version(name, "2").tags
+        assert tags["promotion.forced"] == "the scanner of ward 3"
+        assert "gate slides failed" in tags["promotion.objections"]
+
+    def test_deleting_a_champion_gives_the_alias_back(self, versions):
+        name, make = versions
+        for miou in (0.3, 0.5, 0.7):
+            make(miou)
+            promote(name)
+        delete(name, "2", "broken")
+        assert delete(name, "champion", "worse on real slides").version == "1"
+        assert aliases(name)["champion"] == "1"
+        assert delete(name, "1", "last") is None
+        with pytest.raises(InputError, match="no registered model"):
+            list_versions(name)
+
+    def test_who_comes_second_in_a_race_is_refused(self, versions, monkeypatch):
+        name, make = versions
+        make(0.3)
+        promote(name)
+        make(0.5)
+        make(0.7)
+
+        def race(*arguments):
+            monkeypatch.setattr(promotion, "objections", objections)
+            promote(name, "3")
+            return objections(*arguments)
+
+        monkeypatch.setattr(promotion, "objections", race)
+        with pytest.raises(InputError, match="version 3 became champion meanwhile"):
+            promote(name, "2")
+        assert aliases(name)["champion"] == "3"
+
+    def test_what_is_not_there_is_named(self, tracked):
+        for call in (lambda: promote("nobody"), lambda: rollback("nobody", "x"), lambda: delete("nobody", "1", "x")):
+            with pytest.raises(InputError, match="nobody"):
+                call()
+
+
+def test_evidence_comes_back_as_it_was(tracked, tmp_path_factory):
+    write_reports(tracked, 0.6)
+    with training_run("segmenter", {}) as run:
+        pass
+    keep_evidence(tracked, run.info.run_id, {"commit": "c0ffee", "runs": {}})
+    back = run_evidence(run.info.run_id, tmp_path_factory.mktemp("back"))
+    assert (back.miou, back.interval()) == (0.6, (0.55, 0.65))
+    assert (back.gates, back.lineage["commit"], back.digests) == (PASSED, "c0ffee", {"data/patches": "a" * 32})
+
+
+def test_the_card_says_where_it_fails(tmp_path):
+    confusion = "actual,predicted,pixels,share\nTE,TE,1,0.1\nTE,NEC,2,0.2\nTE,LYM,7,0.7\nLYM,LYM,1,1.0\n"
+    write_text(tmp_path / "reports/plots/test_confusion.csv", confusion)
+    codes = [("TE", "Tumour"), ("LYM", "Lymphocytes")]
+    info = {"classes": [{"code": code, "name": name} for code, name in codes], "mpp": 1.0, "size": 224}
+    info |= {"cohort": "phantom", "train_patches": 9}
+    evidence = replace(GOOD, folder=tmp_path, test={"ungated": {"miou": 0.5, "iou.TE": 0.1}})
+    card = version_card(info, evidence)
+    assert "research only" in card
+    assert "| TE, Tumour | 0.100 |  | 70% of its pixels taken for LYM |" in card
+    assert "| LYM, Lymphocytes | undefined |  |  |" in card
+    assert f"| patches | `data/patches` | `{'a' * 32}` |" in card

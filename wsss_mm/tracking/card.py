@@ -1,0 +1,112 @@
+"""The card of a registered version: what it is for, how good it is and where it fails, what it was made from."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wsss_mm.tracking.evidence import Evidence
+
+CONFUSION = "reports/plots/test_confusion.csv"
+
+_CHAIN = (
+    ("results/slides", "slide maps", "segment_slides"),
+    ("models/segmenter", "segmenter", "train_segmenter"),
+    ("data/pseudo_labels", "pseudo-labels", "pseudo_labels"),
+    ("models/classifier", "classifier", "train_classifier"),
+    ("data/patches", "patches", "patches"),
+    ("data/cohort", "slides of the cohort", "cohort"),
+)
+
+
+def version_card(info: Mapping[str, Any], evidence: Evidence) -> str:
+    """Markdown, below the 5000 characters that MLflow shows as a version's description.
+
+    Args:
+        info: model.json of the segmenter.
+        evidence: Of the line that made it.
+    """
+    classes = info["classes"]
+    return f"""# Tissue segmenter
+
+Gives a tissue class for every pixel of an H&E slide at {info["mpp"]:g} um/px; trained without a drawn outline.
+
+**Intended use: research only.** Not a medical device; not for diagnosis or treatment. Slides from other scanners,
+stains, organs or resolutions than those it was trained on need a validation of their own.
+
+## Data
+
+Cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px;
+tested on {evidence.test.get("n_patches", "no")} patches of {evidence.test.get("n_slides", "no")} slides.
+No patient is in two splits.
+
+## How good, and where it fails
+
+| | test IoU | 95 % interval | what fails |
+|---|---|---|---|
+{_metric_rows(classes, evidence)}
+
+Gates: {_gates(evidence)}.
+`evidence/reports/pictures/test.png` of the run shows the best, median and worst test patches.
+
+## From a slide map back to the patches
+
+{lineage_table(evidence)}
+
+Git commit `{evidence.lineage.get("commit", "unknown")}`.
+Licence: Apache-2.0, as the code, unless the licence of the data says otherwise.
+"""
+
+
+def failures(evidence: Evidence) -> dict[str, tuple[str, float]]:
+    """By class: the class its test pixels are most often mistaken for, and the share of them."""
+    path = evidence.folder / CONFUSION
+    if not path.is_file():
+        return {}
+    worst: dict[str, tuple[str, float]] = {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            actual, predicted, share = row["actual"], row["predicted"], float(row["share"])
+            if actual != predicted and share > worst.get(actual, ("", 0.0))[1]:
+                worst[actual] = (predicted, share)
+    return worst
+
+
+def lineage_rows(evidence: Evidence) -> list[tuple[str, str, str, str]]:
+    """From the slide maps back: what, path, DVC's md5, MLflow run."""
+    runs = evidence.lineage.get("runs", {})
+    return [
+        (what, path, evidence.digests.get(path, "unknown"), runs.get(stage) or "")
+        for path, what, stage in _CHAIN
+        if path in evidence.digests or stage.startswith("train")
+    ]
+
+
+def lineage_table(evidence: Evidence) -> str:
+    """`lineage_rows` as Markdown."""
+    rows = [f"| {what} | `{path}` | `{md5}` | {run} |" for what, path, md5, run in lineage_rows(evidence)]
+    return "\n".join(["| what | path | md5 in DVC | MLflow run |", "|---|---|---|---|", *rows])
+
+
+def _metric_rows(classes: Sequence[Mapping[str, Any]], evidence: Evidence) -> str:
+    confused, ungated = failures(evidence), evidence.test.get("ungated", {})
+    rows = [("all (mIoU)", "miou", "")]
+    for item in classes:
+        code = item["code"]
+        wrong = f"{confused[code][1]:.0%} of its pixels taken for {confused[code][0]}" if code in confused else ""
+        rows.append((f"{code}, {item['name']}", f"iou.{code}", wrong))
+    return "\n".join(
+        f"| {label} | {_number(ungated.get(key))} | {_interval(evidence.interval(key))} | {wrong} |"
+        for label, key, wrong in rows
+    )
+
+
+def _gates(evidence: Evidence) -> str:
+    return ", ".join(f"{name} {outcome}" for name, outcome in evidence.gates.items()) or "none has a report"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"

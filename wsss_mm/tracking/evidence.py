@@ -1,0 +1,117 @@
+"""What speaks for a model: the line's reports, kept with the run that made it, and read back to judge or show it."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json, write_json
+from wsss_mm.gates import GATES, report_path
+from wsss_mm.tracking.store import connect
+
+EVIDENCE = "evidence"
+"""Artifact folder of the run: reports, dvc.lock, params.yaml, lineage.json."""
+
+METRICS = "reports/metrics/test.json"
+_KEPT = ("dvc.lock", "params.yaml", "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
+_LINEAGE = "lineage.json"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Reports of a line.
+
+    Attributes:
+        folder: A copy of the reports, as in the project; empty where none were kept.
+        test: reports/metrics/test.json.
+        gates: Outcome by gate, "passed" or "failed"; gates without a report are missing.
+        lineage: `commit`, and under `runs` the MLflow run id of each training stage this store has.
+        digests: DVC's md5 of every out of the line, by path.
+    """
+
+    folder: Path
+    test: Mapping[str, Any] = field(default_factory=dict)
+    gates: Mapping[str, str] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def miou(self) -> float | None:
+        """Ungated test mIoU, what models are compared by."""
+        return self.test.get("ungated", {}).get("miou")
+
+    def interval(self, metric: str = "miou") -> tuple[float, float] | None:
+        """Bootstrap interval of an ungated test metric, (low, high), None where none was made."""
+        found = self.test.get("ungated_interval", {}).get(metric)
+        return (float(found[0]), float(found[1])) if found and None not in found else None
+
+
+def read_evidence(root: Path) -> Evidence:
+    """Read the reports in a project, or in a copy of them.
+
+    Raises:
+        InputError: a report is not valid.
+    """
+    reports = {name: root / report_path(name) for name in GATES}
+    try:
+        gates = {
+            name: "passed" if read_json(path)["passed"] is True else "failed"
+            for name, path in reports.items()
+            if path.is_file()
+        }
+        test = read_json(root / METRICS) if (root / METRICS).is_file() else {}
+        lineage = read_json(root / _LINEAGE) if (root / _LINEAGE).is_file() else {}
+        digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
+    return Evidence(root, test, gates, lineage, digests)
+
+
+def locked_outs(lock: str) -> dict[str, str]:
+    """md5 of every out in the text of a dvc.lock."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    outs = (out for stage in stages.values() for out in stage.get("outs", []))
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:
+    """Keep the line's reports with a run.
+
+    Args:
+        root: The project.
+        run_id: The MLflow run that made the model.
+        lineage: See `Evidence.lineage`.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = [path for pattern in _KEPT for path in sorted(root.glob(pattern))]
+        found += [root / report_path(gate) for gate in GATES if (root / report_path(gate)).is_file()]
+        for path in found:
+            target = folder / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        write_json(folder / _LINEAGE, lineage)
+        connect().MlflowClient().log_artifacts(run_id, str(folder), EVIDENCE)
+
+
+def run_evidence(run_id: str, target: Path) -> Evidence:
+    """Fetch what `keep_evidence` kept.
+
+    Args:
+        run_id: The MLflow run.
+        target: Folder to download into.
+
+    Raises:
+        InputError: a report is not valid.
+    """
+    mlflow = connect()
+    try:
+        folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=str(target))
+    except (mlflow.exceptions.MlflowException, OSError):
+        return Evidence(target)  # an older run, or one that no line stands behind
+    return read_evidence(Path(folder))

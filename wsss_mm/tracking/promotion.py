@@ -1,0 +1,187 @@
+"""Who is champion: moved only by evidence, or by a person with a reason; every move can be taken back."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_mm.errors import InputError
+from wsss_mm.gates import GATES
+from wsss_mm.tracking.evidence import Evidence, run_evidence
+from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, find_version, quoted
+from wsss_mm.tracking.store import connect
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+PATCHES = "data/patches"
+
+_REASON, _WHEN, _OVER, _REFUSED = "promotion.forced", "promotion.time", "promotion.over", "promotion.objections"
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The champion after a move, the one before, if any, and what spoke against it."""
+
+    name: str
+    version: str
+    previous: str | None
+    objections: tuple[str, ...] = ()
+
+
+def objections(challenger: Evidence, champion: Evidence | None) -> list[str]:
+    """What speaks against a promotion; nothing, if every gate passed and the champion is beaten.
+
+    The champion is beaten if, on the same data, the challenger's test mIoU lies above the upper end of the champion's
+    bootstrap interval.
+
+    Args:
+        challenger: Of the version to promote.
+        champion: Of the version it would replace, None if there is none.
+    """
+    found = []
+    for gate in GATES:
+        outcome = challenger.gates.get(gate)
+        if outcome != "passed":
+            found.append(f"gate {gate} {outcome or 'has no report'}")
+    if challenger.miou is None:
+        found.append("it has no test mIoU")
+    if champion is None or challenger.miou is None:
+        return found
+    own, theirs = challenger.digests.get(PATCHES), champion.digests.get(PATCHES)
+    if own is None or own != theirs:
+        found.append(f"it was tested on {PATCHES} {_short(own)}, the champion on {_short(theirs)}")
+    interval = champion.interval()
+    if champion.miou is None or interval is None:
+        found.append("the champion's test mIoU has no interval")
+    elif challenger.miou <= interval[1]:
+        found.append(
+            f"its test mIoU {challenger.miou:.4f} is not above the champion's interval "
+            f"{interval[0]:.4f} to {interval[1]:.4f}"
+        )
+    return found
+
+
+def promote(name: str, version: str | None = None, *, reason: str | None = None) -> Promotion:
+    """Make a version the champion.
+
+    The alias is read again just before it is set: who comes second in a race is refused, and may look again.
+
+    Args:
+        name: The registered model.
+        version: A number or alias, the challenger if None.
+        reason: Promote even if something speaks against it, and keep this reason as a tag.
+
+    Raises:
+        InputError: there is no such version, something speaks against it and no reason is given, or the champion
+            changed meanwhile.
+    """
+    candidate = find_version(name, version or CHALLENGER)
+    champion = current_champion(name)
+    if champion is not None and champion.version == candidate.version:
+        raise InputError(f"{name} version {candidate.version} is the champion already")
+    with tempfile.TemporaryDirectory() as folder:
+        own = run_evidence(candidate.run_id, Path(folder) / "challenger")
+        theirs = run_evidence(champion.run_id, Path(folder) / "champion") if champion else None
+        against = objections(own, theirs)
+    if against and reason is None:
+        raise InputError(
+            f"{name} version {candidate.version} is not promoted: {'; '.join(against)}; mend it, or: wsss-mm models "
+            f"promote {candidate.version} --force REASON"
+        )
+    forced = reason if against else None
+    _move(name, candidate, champion, reason=forced, against=against)
+    return Promotion(name, str(candidate.version), str(champion.version) if champion else None, tuple(against))
+
+
+def rollback(name: str, reason: str) -> Promotion:
+    """Give the alias back to the version that had it before the champion.
+
+    Raises:
+        InputError: there is no champion, or none before it that still exists.
+    """
+    champion = current_champion(name)
+    if champion is None:
+        raise InputError(f"{name} has no champion; see: wsss-mm models list")
+    before = _before(name, champion)
+    if before is None:
+        raise InputError(f"{name} version {champion.version} replaced no version that still exists; promote another")
+    _move(name, before, champion, reason=f"rollback: {reason}", against=[], keep_over=True)
+    return Promotion(name, str(before.version), str(champion.version))
+
+
+def delete(name: str, version: str, reason: str) -> Promotion | None:
+    """Delete a version; a champion's alias first goes back to the version before it, or to none.
+
+    Its run, and so its history, stay.
+
+    Returns:
+        The new champion, None if the version was not the champion or none was before it.
+
+    Raises:
+        InputError: there is no such version.
+    """
+    client, doomed, champion = connect().MlflowClient(), find_version(name, version), current_champion(name)
+    moved = None
+    if champion is not None and champion.version == doomed.version:
+        if _before(name, champion) is not None:
+            moved = rollback(name, reason)
+        else:
+            client.delete_registered_model_alias(name, CHAMPION)
+    client.set_tag(doomed.run_id, f"deleted.{name}.{doomed.version}", reason)
+    client.delete_model_version(name, doomed.version)
+    return moved
+
+
+def current_champion(name: str) -> "ModelVersion | None":
+    """The version with the alias `champion`."""
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        version = client.get_registered_model(name).aliases.get(CHAMPION)
+    except mlflow.exceptions.MlflowException:
+        raise InputError(f"no registered model {name!r}; make one with: dvc repro register") from None
+    return None if version is None else client.get_model_version(name, str(version))
+
+
+def _before(name: str, champion: "ModelVersion") -> "ModelVersion | None":
+    """The champion before this one, passing over versions that were deleted."""
+    existing = {
+        str(item.version) for item in connect().MlflowClient().search_model_versions(f"name = '{quoted(name)}'")
+    }
+    over = champion.tags.get(_OVER, _NONE).split()
+    found = next((version for version in over if version in existing and version != str(champion.version)), None)
+    return None if found is None else connect().MlflowClient().get_model_version(name, found)
+
+
+def _move(
+    name: str,
+    candidate: "ModelVersion",
+    champion: "ModelVersion | None",
+    *,
+    reason: str | None,
+    against: list[str],
+    keep_over: bool = False,
+) -> None:
+    """Set the alias and say why in tags; MLflow has no compare-and-set, so the champion is looked at just before."""
+    client = connect().MlflowClient()
+    over = [] if champion is None else [str(champion.version), *champion.tags.get(_OVER, "").split()]
+    tags = {_WHEN: datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    if not keep_over:
+        tags[_OVER] = " ".join(dict.fromkeys(item for item in over if item not in (_NONE, str(candidate.version))))
+    if reason:
+        tags[_REASON] = reason
+    if against:
+        tags[_REFUSED] = "; ".join(against)
+    now = current_champion(name)
+    if (now and now.version) != (champion and champion.version):
+        raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
+    client.set_registered_model_alias(name, CHAMPION, candidate.version)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, candidate.version, key, value)
+
+
+def _short(md5: str | None) -> str:
+    return md5[:8] if md5 else "unknown data"
