@@ -126,6 +126,79 @@ def test_gradient_is_that_of_constant_weights(batch, variant):
     torch.testing.assert_close(logits.grad, expected)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_class_weights(batch, variant):
+    """Against the reference, and `ce` against torch's own weighted mean."""
+    factors = np.array([0.5, 2, 0, 1, 3])
+    logits, target = batch
+    weights, _ = reference(logits, target, variant)
+    losses = functional.cross_entropy(*map(torch.from_numpy, batch), reduction="none", ignore_index=255).numpy()
+    labels = np.where(target == 255, 0, target)
+    expected = (weights * losses * factors[labels]).sum() / factors[labels][target != 255].sum()
+    tensors = torch.from_numpy(logits), torch.from_numpy(target)
+    loss = NoiseSuppressedCrossEntropyLoss(variant, class_weight=factors.tolist())(*tensors)
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-6)
+    if variant == "ce":
+        peer = functional.cross_entropy(*tensors, weight=torch.from_numpy(factors), ignore_index=255)
+        torch.testing.assert_close(loss, peer)
+
+
+def test_weights_fall_as_losses_rise(batch):
+    """Within an image, the order of the weights is opposite to that of the losses."""
+    logits, target = map(torch.from_numpy, batch)
+    losses = functional.cross_entropy(logits, target, reduction="none", ignore_index=255)
+    weights = noise_suppression_weights(logits, target)
+    for n in (0, 3):
+        valid = target[n] != 255
+        order = losses[n][valid].argsort()
+        assert (weights[n][valid][order].diff() <= 0).all()
+        assert weights[n][valid].std() > 0.1
+
+
+def test_which_label_means_ignore_does_not_matter(batch):
+    """Pixels that are cut off weigh as pixels that are ignored: not at all."""
+    logits, target = map(torch.from_numpy, batch)
+    ignored = target.clone()
+    ignored[:, 5:] = 255
+    for variant in VARIANTS:
+        whole = noise_suppression_weights(logits, ignored, variant=variant)
+        cut = noise_suppression_weights(logits[:, :, :5], target[:, :5], variant=variant)
+        torch.testing.assert_close(whole[:, :5], cut)
+        assert (whole[:, 5:] == 0).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_ignored_image_among_others_has_no_gradient(batch, variant):
+    logits, target = torch.from_numpy(batch[0]).requires_grad_(), torch.from_numpy(batch[1])
+    NoiseSuppressedCrossEntropyLoss(variant)(logits, target).backward()
+    assert (logits.grad[2] == 0).all()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_torch_compile_gives_the_same(batch, variant):
+    """One graph, no break; loss and gradient are those of the plain loss."""
+    found = []
+    loss = NoiseSuppressedCrossEntropyLoss(variant, class_weight=[1, 2, 3, 4, 5])
+    torch._dynamo.reset()
+    for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
+        logits = torch.from_numpy(batch[0]).float().requires_grad_()
+        value = function(logits, torch.from_numpy(batch[1]))
+        value.backward()
+        found.append((value.detach(), logits.grad))
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_half_precision_logits_are_judged_in_float32(batch, dtype, variant):
+    """The loss of rounded logits is that of the reference on the very same rounded logits."""
+    logits, target = torch.from_numpy(batch[0]).to(dtype), torch.from_numpy(batch[1])
+    _, expected = reference(logits.double().numpy(), batch[1], variant)
+    found = NoiseSuppressedCrossEntropyLoss(variant)(logits, target)
+    np.testing.assert_allclose(found.item(), expected, rtol=1e-5)
+
+
 def test_mmseg_signature(batch):
     logits, target = map(torch.from_numpy, batch)
     loss = NoiseSuppressedCrossEntropyLoss(loss_weight=0.4)

@@ -4,6 +4,7 @@ The patent US 11,935,279 B1 and Pan et al., Eng. Appl. of AI 156 (2025) 111100; 
 OEEM, MICCAI 2022.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -83,16 +84,24 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
     Args:
         variant: `onss` (the patent), `onss_margin` (as the authors released it) or `ce` (plain cross-entropy).
         loss_weight: Multiplies the loss.
+        class_weight: C factors of the pixels, by their label; the mean is weighted by them, as in torch and mmseg. They
+            do not enter the suppression weights, which judge how well a label fits and not how much it matters.
         loss_name: Key in mmseg's dict of losses; one that begins with `loss_` takes part in the backward pass.
     """
 
     def __init__(
-        self, variant: LossVariant = "onss", loss_weight: float = 1.0, loss_name: str = "loss_noise_suppressed"
+        self,
+        variant: LossVariant = "onss",
+        loss_weight: float = 1.0,
+        class_weight: Sequence[float] | None = None,
+        loss_name: str = "loss_noise_suppressed",
     ) -> None:
         super().__init__()
         _check_variant(variant)
         self.variant = variant
         self.loss_weight = loss_weight
+        factors = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer("class_weight", factors, persistent=False)
         self._loss_name = loss_name
 
     @property
@@ -117,7 +126,7 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
             target: Labels, 0..C-1 or `ignore_index`.
             weight: Optional (N, H, W) weights of a pixel sampler, multiplied onto the suppression weights.
             ignore_index: Value of pixels without a label.
-            avg_factor: Divides the sum instead of the number of valid pixels.
+            avg_factor: Divides the sum instead of the number of valid pixels, or of the sum of their class weights.
             reduction_override: `none`, `mean` (default) or `sum`.
 
         Returns:
@@ -127,11 +136,16 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         losses = _cross_entropy(logits, target, ignore_index)
         weights = _weights(losses.detach(), logits.detach(), target, ignore_index, self.variant)
         weighted = losses * weights
+        count = target != ignore_index
+        if self.class_weight is not None:
+            factors = self.class_weight.to(pred.device)[target.where(count, 0).long()]
+            weighted, count = weighted * factors, count * factors
         if weight is not None:
             weighted = weighted * weight
         if reduction_override == "none":
             return self.loss_weight * weighted
         total = weighted.sum()
         if reduction_override != "sum":
-            total = total / (avg_factor or (target != ignore_index).sum().clamp_min(1))
+            divisor = count.sum()  # 0 where nothing counts, and then the total is 0 as well
+            total = total / (avg_factor or divisor.where(divisor > 0, 1))
         return self.loss_weight * total
