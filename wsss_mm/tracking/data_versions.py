@@ -1,0 +1,217 @@
+"""Versions of the patches: each one that git ever had in dvc.lock, and what changed between two of them."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "manifest.parquet"
+_FIELDS = "%H%x09%cs%x09%s"
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """A folder as of a commit.
+
+    Attributes:
+        md5: DVC's digest of the folder.
+        size: Bytes.
+        files: Their number.
+        commit: The first commit that has it.
+        date: Of that commit, YYYY-MM-DD.
+        tags: Git's tags of commits that have it, gto's among them: `patches@v1.2.0`.
+        subject: The commit's first line.
+    """
+
+    md5: str
+    size: int
+    files: int
+    commit: str
+    date: str
+    tags: tuple[str, ...]
+    subject: str
+
+
+@dataclass(frozen=True)
+class DataChange:
+    """What became of the patches, by patch id; `relabelled` gives the label sets before and after."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    relabelled: dict[str, tuple[str, str]]
+    moved: dict[str, tuple[str, str]]
+    """Patches that changed their split: before, after."""
+    redrawn: tuple[str, ...]
+    """Patches whose image or mask has other bytes."""
+
+    def __str__(self) -> str:
+        counts = {
+            "added": len(self.added),
+            "removed": len(self.removed),
+            "relabelled": len(self.relabelled),
+            "in another split": len(self.moved),
+            "redrawn": len(self.redrawn),
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "the same patches"
+
+
+def data_versions(root: Path, path: str = "data/patches") -> list[DataVersion]:
+    """Versions of an out of the line, newest first, from the history of dvc.lock on this branch.
+
+    Raises:
+        InputError: this is no git repository, or no commit has the folder.
+    """
+    found: dict[str, DataVersion] = {}
+    for commit, date, subject in _history(root):
+        entry = _locked(root, commit, path)
+        if entry is not None:  # an older commit with the same data takes the place: the first one names them
+            size, files = int(entry.get("size", 0)), int(entry.get("nfiles", 1))
+            found[entry["md5"]] = DataVersion(entry["md5"], size, files, commit, date, (), subject)
+    for tag in _git(root, "tag", "--list").split():
+        entry = _locked(root, tag, path)
+        if entry is not None and entry["md5"] in found:
+            version = found[entry["md5"]]
+            found[entry["md5"]] = replace(version, tags=(*version.tags, tag))
+    if not found:
+        raise InputError(f"{root / 'dvc.lock'}: no commit has {path}; run the line and: git add dvc.lock && git commit")
+    return list(found.values())
+
+
+def find_data_version(versions: list[DataVersion], name: str) -> DataVersion:
+    """The version called by a tag, or by the beginning of its md5 or commit.
+
+    Raises:
+        InputError: none or several are.
+    """
+    found = [
+        item for item in versions if name in item.tags or item.md5.startswith(name) or item.commit.startswith(name)
+    ]
+    if len(found) != 1:
+        raise InputError(f"{name!r} names {len(found)} versions of the data; see: wsss-mm data log")
+    return found[0]
+
+
+def read_version(version: DataVersion, cache: Path) -> tuple["pd.DataFrame", dict[str, str]]:
+    """Manifest and files of a version, from DVC's cache.
+
+    Args:
+        version: Which.
+        cache: DVC's cache, `.dvc/cache`.
+
+    Returns:
+        The manifest, indexed by patch_id, and the md5 of each file by path.
+
+    Raises:
+        InputError: the cache lacks it, or holds something else.
+    """
+    import pandas as pd
+
+    try:
+        listing = json.loads(_cached(version.md5, cache).read_text(encoding="utf-8"))
+        files = {entry["relpath"]: entry["md5"] for entry in listing}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{version.md5} in {cache}: no listing ({error}); mend it: dvc fetch --force") from None
+    if MANIFEST not in files:
+        raise InputError(f"{version.md5}: has no {MANIFEST}; give the folder of patches with --path")
+    path = _cached(files[MANIFEST], cache)
+    if digest(path, "md5") != files[MANIFEST]:
+        raise InputError(f"{path}: corrupted; delete it, then: dvc fetch --all-commits")
+    try:
+        return pd.read_parquet(path).set_index("patch_id"), files
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: no manifest ({' '.join(str(error).split())}); make it again: dvc repro") from None
+
+
+def label_counts(manifest: "pd.DataFrame") -> dict[str, int]:
+    """Patches that hold each class."""
+    return {str(code): int(manifest[code].sum()) for code in manifest.columns if manifest[code].dtype == bool}
+
+
+def compare(before: tuple["pd.DataFrame", dict[str, str]], after: tuple["pd.DataFrame", dict[str, str]]) -> DataChange:
+    """What changed between two versions, each as from `read_version`."""
+    (old, old_files), (new, new_files) = before, after
+    both = old.index.intersection(new.index).sort_values()
+    old_labels, new_labels = _label_sets(old), _label_sets(new)
+    labels = {patch: (old_labels[patch], new_labels[patch]) for patch in both}
+    splits = {patch: (str(old.at[patch, "split"]), str(new.at[patch, "split"])) for patch in both}
+
+    def files(frame: "pd.DataFrame", digests: dict[str, str], patch: str) -> list[str | None]:
+        return [digests.get(frame.at[patch, column]) for column in ("path", "mask_path")]
+
+    return DataChange(
+        tuple(new.index.difference(old.index).sort_values()),
+        tuple(old.index.difference(new.index).sort_values()),
+        {patch: pair for patch, pair in labels.items() if pair[0] != pair[1]},
+        {patch: pair for patch, pair in splits.items() if pair[0] != pair[1]},
+        tuple(patch for patch in both if files(old, old_files, patch) != files(new, new_files, patch)),
+    )
+
+
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps the files of this project.
+
+    Raises:
+        InputError: this is no DVC project.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            return Path(repo.cache.local.path).parent.parent
+    except DvcException as error:
+        raise InputError(f"{root}: {error}; run from the project's root") from None
+
+
+def _label_sets(frame: "pd.DataFrame") -> dict[str, str]:
+    """By patch, the label set, "TE;LYM"."""
+    codes = list(label_counts(frame))
+    rows = frame[codes].to_numpy(dtype=bool)
+    return {
+        patch: ";".join(code for code, there in zip(codes, row, strict=True) if there)
+        for patch, row in zip(frame.index, rows, strict=True)
+    }
+
+
+def _cached(md5: str, cache: Path) -> Path:
+    name = md5.removesuffix(".dir")
+    if not (len(name) == 32 and name.isalnum()):
+        raise InputError(f"dvc.lock: {md5!r} is no md5; restore dvc.lock from git")
+    path = cache / "files/md5" / name[:2] / md5[2:]
+    if not path.is_file():
+        raise InputError(f"{md5} is not in {cache}; get it: dvc fetch --all-commits")
+    return path
+
+
+def _history(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Commit, date and subject of the commits that changed dvc.lock, newest first."""
+    for line in _git(root, "log", f"--format={_FIELDS}", "--", "dvc.lock").splitlines():
+        commit, date, subject = line.split("\t", 2)
+        yield commit, date, subject
+
+
+def _locked(root: Path, revision: str, path: str) -> dict[str, Any] | None:
+    """The entry of an out in a revision's dvc.lock, None if it has none or a broken one."""
+    try:
+        stages = (yaml.safe_load(_git(root, "show", f"{revision}:./dvc.lock")) or {}).get("stages", {})
+        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    except (InputError, yaml.YAMLError, AttributeError):
+        return None
+    return next((out for out in outs if out.get("path") == path and "md5" in out), None)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"{root}: git {arguments[0]}: {done.stderr.strip()}; run from the project's root")
+    return done.stdout
