@@ -8,6 +8,7 @@ from scipy import ndimage
 from shapely.geometry import shape
 
 from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.wsi import geojson
 from wsss_mm.wsi.geojson import write_geojson
 
 CLASSES = VOCABULARIES["luad_normal"].classes
@@ -63,6 +64,13 @@ def test_small_islands_are_dropped_and_counted(labels, tmp_path):
     for value, item in enumerate(CLASSES):
         assert written[item.code].pixels + written[item.code].dropped_pixels == np.count_nonzero(labels == value)
     assert sum(item.dropped_pixels for item in written.values()) > 0
+
+
+def test_pieces_of_outlines_do_not_show(labels, tmp_path, monkeypatch):
+    write_geojson(tmp_path / "a.geojson", labels, CLASSES, factor=0.7)
+    monkeypatch.setattr(geojson, "_POINTS_AT_ONCE", 3)
+    write_geojson(tmp_path / "b.geojson", labels, CLASSES, factor=0.7)
+    assert _read(tmp_path / "a.geojson") == _read(tmp_path / "b.geojson")
 
 
 def test_coordinates_stay_on_the_slide(tmp_path):

@@ -79,11 +79,22 @@ def test_bands_do_not_show(monkeypatch):
     labels = (ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(97, 61)), 2) > 0).astype(np.uint8)
     whole = list(trace_regions(labels, 1))
     for band in (1, 16, 97):
-        monkeypatch.setattr(polygons, "_BAND", band)
+        monkeypatch.setattr(polygons, "_BAND_PIXELS", band * 61)
         for one, other in zip(whole, trace_regions(labels, 1), strict=True):
             np.testing.assert_array_equal(one.exterior, other.exterior)
             assert len(one.holes) == len(other.holes)
     _check(labels)
+
+
+@pytest.mark.parametrize("turns", [1, 7, 100])
+def test_groups_do_not_show(monkeypatch, tmp_path, turns):
+    labels = (ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(97, 61)), 2) > 0).astype(np.uint8)
+    whole = list(trace_regions(labels, 1))
+    monkeypatch.setattr(polygons, "_TURNS_AT_ONCE", turns)
+    for one, other in zip(whole, trace_regions(labels, 1, scratch=tmp_path), strict=True):
+        np.testing.assert_array_equal(one.exterior, other.exterior)
+        assert len(one.holes) == len(other.holes)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("least", [0, 5, 6])

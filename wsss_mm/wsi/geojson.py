@@ -1,16 +1,19 @@
 """Regions of a label map as GeoJSON annotations that QuPath opens."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wsss_mm.patches.vocabulary import TissueClass
+from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.wsi.polygons import Region, trace_regions
 
-_BAND = 1024
+_BAND = 256
+_POINTS_AT_ONCE = 1 << 16
+_COMPACT = (",", ":")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Written:
 
 def write_geojson(
     path: Path,
-    labels: np.ndarray,
+    labels: RowMap,
     classes: Sequence[TissueClass],
     *,
     factor: float = 1.0,
@@ -35,7 +38,7 @@ def write_geojson(
 
     Args:
         path: of the file.
-        labels: label map (H, W), also a memory map.
+        labels: label map (H, W); rows of it are held, and the outlines of some regions, however many there are.
         classes: in the order of label values.
         factor: level-0 px per px of the map; coordinates are level-0 px from the map's origin, which is the slide's
             bounds origin, as QuPath counts.
@@ -51,8 +54,9 @@ def write_geojson(
         separator = "\n"
         for value, item in enumerate(classes):
             count = pixels = 0
-            for region in trace_regions(labels, value, min_area):
-                stream.write(separator + json.dumps(_feature(region, item, factor, limits), separators=(",", ":")))
+            for region in trace_regions(labels, value, min_area, path.parent):
+                stream.write(separator)
+                stream.writelines(_feature(region, item, factor, limits))
                 separator, count, pixels = ",\n", count + 1, pixels + region.area
             total = sum(
                 np.count_nonzero(labels[top : top + _BAND] == value) for top in range(0, labels.shape[0], _BAND)
@@ -62,24 +66,28 @@ def write_geojson(
     return written
 
 
-def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> dict[str, object]:
-    rings = [_coordinates(ring, factor, limits) for ring in (region.exterior, *region.holes)]
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": rings},
-        "properties": {
-            "objectType": "annotation",
-            "classification": {"name": item.name, "color": list(item.color)},
-        },
+def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
+    """The feature's JSON in pieces: an outline may have millions of points."""
+    properties = {
+        "objectType": "annotation",
+        "classification": {"name": item.name, "color": list(item.color)},
     }
+    yield '{"type":"Feature","geometry":{"type":"Polygon","coordinates":['
+    for index, ring in enumerate((region.exterior, *region.holes)):
+        yield ",[" if index else "["
+        first = ""
+        for start in range(0, len(ring), _POINTS_AT_ONCE):
+            text = json.dumps(_coordinates(ring[start : start + _POINTS_AT_ONCE], factor, limits), separators=_COMPACT)
+            first = first or text[1 : text.index("]") + 1]
+            yield text[1:-1] + ","
+        yield first + "]"
+    yield f']}},"properties":{json.dumps(properties, separators=_COMPACT)}}}'
 
 
-def _coordinates(ring: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:
-    """Closed ring in level-0 px; rounding is monotone, so what is valid on the lattice stays valid."""
-    points = np.empty((len(ring) + 1, 2))
-    points[:-1] = np.round(ring * factor, 2)
+def _coordinates(points: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:
+    """Points in level-0 px; rounding is monotone, so what is valid on the lattice stays valid."""
+    scaled = np.round(points * factor, 2)
     if limits is not None:
-        np.minimum(points[:-1], limits, out=points[:-1])
-    points[-1] = points[0]
-    whole = points.astype(np.int64)
-    return (whole if np.array_equal(whole, points) else points).tolist()
+        scaled = np.minimum(scaled, limits)
+    whole = scaled.astype(np.int64)
+    return (whole if np.array_equal(whole, scaled) else scaled).tolist()

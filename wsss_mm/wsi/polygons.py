@@ -2,17 +2,30 @@
 
 A region is a 4-connected component. Its boundary turns at lattice points where one, three or two diagonal of the four
 pixels around belong to it; between turns it runs straight, so consecutive turns of a lattice row, and of a lattice
-column, are joined in pairs. All of that is arithmetic on sorted arrays; memory grows with the boundaries, not the map.
+column, are joined in pairs. All of that is arithmetic on sorted arrays.
+
+The map is passed over twice, in bands: first to find which runs of pixels form a region, then to find the turns, which
+wait in a scratch file until whole regions are taken out of it, some at a time. Memory holds four bytes a run, and the
+turns of the regions at hand, however many there are.
 """
 
+import tempfile
+from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-_BAND = 1024
+from wsss_mm.slides.pyramid import RowMap
+
+_BAND_PIXELS = 1 << 22
+_TURNS_AT_ONCE = 1 << 19  # of the regions at hand, unless one alone has more
 
 # Which of the pixels a (upper left), b (upper right), c (lower left), d (lower right) around a lattice point are set,
 # as a + 2b + 4c + 8d, to the turns there. A turn: whether its vertical edge goes down, whether its horizontal edge is
@@ -42,36 +55,37 @@ class Region:
     holes: list[np.ndarray] = field(default_factory=list)
 
 
-def trace_regions(labels: np.ndarray, value: int, min_area: float = 0) -> Iterator[Region]:
+def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path | None = None) -> Iterator[Region]:
     """Outline the regions of one class.
 
     Args:
-        labels: label map (H, W), also a memory map.
+        labels: label map (H, W).
         value: the class.
         min_area: px, smaller regions are left out.
+        scratch: folder for temporary files, some 13 bytes a turn; the system's if None.
 
     Yields:
         Regions, by their first pixel from top to bottom. Exteriors and holes are simple rings that at most touch in
         points, so each region is a valid polygon, and its area is exactly its number of pixels.
     """
-    runs = _runs(labels, value)
-    if not len(runs.row):
-        return
-    region_of_run = _connect(runs)
-    areas = np.bincount(region_of_run, weights=runs.stop - runs.start).astype(np.int64)
-    turns = _turns(labels, value)
-    region_of_turn = region_of_run[_run_of_pixel(runs, turns.pixel_row, turns.pixel_column)]
-    exteriors: dict[int, np.ndarray] = {}
-    holes: dict[int, list[np.ndarray]] = {}
-    for indices in _rings(turns, keep=areas[region_of_turn] >= min_area):
-        region = int(region_of_turn[indices[0]])
-        for ring, is_exterior in _simple_rings(turns, indices):
-            if is_exterior:
-                exteriors[region] = ring
-            else:
-                holes.setdefault(region, []).append(ring)
-    for region in np.flatnonzero(areas >= min_area).tolist():
-        yield Region(exteriors.pop(region), int(areas[region]), holes.pop(region, []))
+    region_of_run, areas = _find_regions(labels, value)
+    with ExitStack() as stack:
+        waiting = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+        counts = np.zeros(len(areas), np.int64)
+        for records in _turns(labels, value, region_of_run):
+            kept = records[areas[records["region"]] >= min_area]
+            counts += np.bincount(kept["region"], minlength=len(areas))
+            waiting.write(kept.tobytes())
+        group_of_region = _groups(counts)
+        del region_of_run
+        files = [
+            stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+            for _ in range(int(group_of_region[-1]) + 1 if len(areas) else 0)
+        ]
+        _sort_into(files, waiting, group_of_region)
+        for file in files:
+            for region, exterior, holes in _outline(_read(file)):
+                yield Region(exterior, int(areas[region]), holes)
 
 
 @dataclass(frozen=True)
@@ -86,116 +100,207 @@ class _Runs:
     def key(self, column: np.ndarray, row: np.ndarray | None = None) -> np.ndarray:
         return (self.row if row is None else row) * (self.width + 1) + column
 
+    def where(self, chosen: np.ndarray) -> "_Runs":
+        return _Runs(self.row[chosen], self.start[chosen], self.stop[chosen], self.width)
 
-@dataclass(frozen=True)
-class _Turns:
-    """Turns of the boundary, by row, then column: place, next turn along the ring, and a pixel of the region."""
-
-    points: np.ndarray
-    following: np.ndarray
-    leaves_sideways: np.ndarray
-    diagonal: np.ndarray
-    pixel_row: np.ndarray
-    pixel_column: np.ndarray
+    def followed_by(self, other: "_Runs") -> "_Runs":
+        pairs = ((self.row, other.row), (self.start, other.start), (self.stop, other.stop))
+        return _Runs(*(np.concatenate(pair) for pair in pairs), self.width)
 
 
-def _runs(labels: np.ndarray, value: int) -> _Runs:
-    parts = []
-    for top in range(0, labels.shape[0], _BAND):
-        mask = np.pad(labels[top : top + _BAND] == value, ((0, 0), (1, 1))).astype(np.int8)
-        change = np.diff(mask, axis=1)
-        row, start = np.nonzero(change == 1)
-        parts.append((row + top, start, np.nonzero(change == -1)[1]))
-    return _Runs(*(np.concatenate(column) for column in zip(*parts, strict=True)), labels.shape[1])
+_RECORD = np.dtype([("region", np.int32), ("x", np.int32), ("y", np.int32), ("kind", np.uint8)])
+"""A turn of a boundary; `kind` is the sum of the flags below."""
+_DOWN, _SIDEWAYS, _DIAGONAL = 1, 2, 4
 
 
-def _connect(runs: _Runs) -> np.ndarray:
-    """Number of the region each run belongs to; runs of adjacent rows that share a column are connected."""
-    below = runs.row + 1
-    first = np.searchsorted(runs.key(runs.stop), runs.key(runs.start, below), side="right")
-    last = np.searchsorted(runs.key(runs.start), runs.key(runs.stop, below), side="left")
+def _bands(labels: RowMap) -> Iterator[tuple[int, np.ndarray]]:
+    """First row and rows of each band."""
+    rows = max(1, _BAND_PIXELS // labels.shape[1])
+    for top in range(0, labels.shape[0], rows):
+        yield top, labels[top : top + rows]
+
+
+def _find_regions(labels: RowMap, value: int) -> tuple[np.ndarray, np.ndarray]:
+    """Region of each run, int32, and the area of each region, px."""
+    of_bands, areas, seams, count = [], [], [], 0
+    above = None
+    for top, band in _bands(labels):
+        runs = _runs(band == value, top)
+        parts = connected_components(_touching(runs, runs), directed=False)[1].astype(np.int32) + count
+        number = int(parts.max(initial=count - 1)) + 1 - count
+        areas.append(np.bincount(parts - count, weights=runs.stop - runs.start, minlength=number))
+        if above is not None:
+            edges = _touching(above[0], runs)
+            seams.append((above[1][edges.row], parts[edges.col]))
+        last = runs.row == top + len(band) - 1
+        above = runs.where(last), parts[last]
+        of_bands.append(parts)
+        count += number
+    upper, lower = (np.concatenate(side) for side in zip(*seams, strict=True)) if seams else (np.zeros(0, int),) * 2
+    graph = coo_array((np.ones(len(upper), np.int8), (upper, lower)), shape=(count, count))
+    region_of_part = connected_components(graph, directed=False)[1].astype(np.int32)
+    of_regions = np.bincount(region_of_part, weights=np.concatenate(areas)).astype(np.int64)
+    return np.concatenate([region_of_part[parts] for parts in of_bands]), of_regions
+
+
+def _runs(mask: np.ndarray, top: int) -> _Runs:
+    change = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, start = np.nonzero(change == 1)
+    return _Runs(row + top, start, np.nonzero(change == -1)[1], mask.shape[1])
+
+
+def _touching(upper: _Runs, lower: _Runs) -> coo_array:
+    """Which runs lie in adjacent rows, one of `upper` above one of `lower`, and share a column."""
+    below = upper.row + 1
+    first = np.searchsorted(lower.key(lower.stop), upper.key(upper.start, below), side="right")
+    last = np.searchsorted(lower.key(lower.start), upper.key(upper.stop, below), side="left")
     counts = np.maximum(last - first, 0)
-    upper = np.repeat(np.arange(len(counts)), counts)
-    lower = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    edges = coo_array((np.ones(len(upper), np.int8), (upper, lower)), shape=(len(counts),) * 2)
-    return connected_components(edges, directed=False)[1]
+    rows = np.repeat(np.arange(len(counts)), counts)
+    columns = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+    return coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(counts), len(lower.row)))
 
 
-def _run_of_pixel(runs: _Runs, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    return np.searchsorted(runs.key(runs.start), runs.key(column, row), side="right") - 1
+def _turns(labels: RowMap, value: int, region_of_run: np.ndarray) -> Iterator[np.ndarray]:
+    """Turns by row, then column, as records."""
+    height, width = labels.shape
+    before = np.zeros((1, width), bool)  # the last row of the band above
+    seen = 0
+    runs, regions = _runs(before, -1), np.zeros(0, np.int32)
+    for top, band in _bands(labels):
+        mask = band == value
+        new = _runs(mask, top)
+        last = runs.row == top - 1
+        runs = runs.where(last).followed_by(new)
+        regions = np.concatenate([regions[last], region_of_run[seen : seen + len(new.row)]])
+        seen += len(new.row)
+        below = np.zeros((int(top + len(band) == height), width), bool)
+        yield _turns_between(np.concatenate([before, mask, below]), top, runs, regions)
+        before = mask[-1:]
 
 
-def _turns(labels: np.ndarray, value: int) -> _Turns:
-    found = [_turns_of_band(labels, value, top) for top in range(0, labels.shape[0] + 1, _BAND)]
-    y, x, down, leaves_sideways, diagonal, row, column = (np.concatenate(part) for part in zip(*found, strict=True))
-    count = len(y)
-    # Turns come by row and column: each row's 1st and 2nd, 3rd and 4th, ... are the ends of a horizontal edge.
-    sideways = np.arange(count) ^ 1
-    order = np.lexsort((down, y, x))
-    vertical = np.empty(count, np.int64)
-    vertical[order[0::2]], vertical[order[1::2]] = order[1::2], order[0::2]
-    following = np.where(leaves_sideways, sideways, vertical)
-    return _Turns(np.stack([x, y], axis=1), following, leaves_sideways, diagonal, row, column)
-
-
-def _turns_of_band(labels: np.ndarray, value: int, top: int) -> tuple[np.ndarray, ...]:
-    """Turns at the lattice rows top..top + _BAND - 1, sorted by row, column and direction."""
-    height = labels.shape[0]
-    bottom = min(top + _BAND, height + 1)
-    mask = labels[max(top - 1, 0) : min(bottom, height)] == value
-    padded = np.pad(mask, ((top == 0, bottom == height + 1), (1, 1))).astype(np.uint8)
+def _turns_between(mask: np.ndarray, top: int, runs: _Runs, regions: np.ndarray) -> np.ndarray:
+    """Turns at the lattice rows between the rows of a mask, of which the first is row `top` - 1 of the map."""
+    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.uint8)
     above, below = padded[:-1], padded[1:]
     code = above[:, :-1] + 2 * above[:, 1:] + 4 * below[:, :-1] + 8 * below[:, 1:]
-    turns = np.zeros(16, np.int64)
-    turns[list(_TURNS)] = [len(kinds) for kinds in _TURNS.values()]
-    row, x = np.nonzero(turns[code])
-    kind = code[row, x]
-    repeats = turns[kind]
+    number = np.zeros(16, np.int64)
+    number[list(_TURNS)] = [len(kinds) for kinds in _TURNS.values()]
+    row, x = np.nonzero(number[code])
+    point = code[row, x]
+    repeats = number[point]
     second = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    y, x, kind = (np.repeat(values, repeats) for values in (row + top, x, kind))
-    table = np.zeros((16, 2, 4), np.int64)
-    for number, kinds in _TURNS.items():
-        for place, (down, leaves_sideways, pixel) in enumerate(kinds):
-            table[number, place] = down, leaves_sideways, *_PIXEL[pixel]
-    down, leaves_sideways, up, left = table[kind, second].T
-    return y, x, down, leaves_sideways.astype(bool), repeats.repeat(repeats) == 2, y + up, x + left
+    y, x, point = (np.repeat(values, repeats) for values in (row + top, x, point))
+    table = np.zeros((16, 2, 3), np.int64)
+    for around, kinds in _TURNS.items():
+        for place, (down, sideways, pixel) in enumerate(kinds):
+            kind = _DOWN * down + _SIDEWAYS * sideways + _DIAGONAL * (len(kinds) == 2)
+            table[around, place] = kind, *_PIXEL[pixel]
+    kind, up, left = table[point, second].T
+    records = np.empty(len(y), _RECORD)
+    run = np.searchsorted(runs.key(runs.start), runs.key(x + left, y + up), side="right") - 1
+    records["region"], records["x"], records["y"], records["kind"] = regions[run], x, y, kind
+    return records
 
 
-def _rings(turns: _Turns, keep: np.ndarray) -> Iterator[list[int]]:
-    """Follow the turns around each boundary."""
-    following, waiting = turns.following.tolist(), bytearray(keep.astype(np.uint8))
-    for start in np.flatnonzero(keep).tolist():
-        if not waiting[start]:
+def _groups(counts: np.ndarray) -> np.ndarray:
+    """Number of the group of each region, ascending; groups have about `_TURNS_AT_ONCE` turns, or are 256."""
+    size = max(_TURNS_AT_ONCE, int(counts.sum()) // 256)
+    return np.unique((np.cumsum(counts) - counts) // size, return_inverse=True)[1]
+
+
+def _sort_into(files: list[BinaryIO], waiting: BinaryIO, group_of_region: np.ndarray) -> None:
+    """Copy turns to the files of their groups, in their order."""
+    waiting.seek(0)
+    while content := waiting.read(_TURNS_AT_ONCE * _RECORD.itemsize):
+        records = np.frombuffer(content, _RECORD)
+        groups = group_of_region[records["region"]]
+        order = np.argsort(groups, kind="stable")
+        present, first = np.unique(groups[order], return_index=True)
+        for group, part in zip(present.tolist(), np.split(records[order], first[1:]), strict=True):
+            files[group].write(part.tobytes())
+
+
+def _read(file: BinaryIO) -> np.ndarray:
+    file.seek(0)
+    return np.frombuffer(file.read(), _RECORD)
+
+
+def _outline(records: np.ndarray) -> Iterator[tuple[int, np.ndarray, list[np.ndarray]]]:
+    """Region, exterior and holes of each region of which all turns are given, by row, then column."""
+    turns = records[np.argsort(records["region"], kind="stable")]
+    following = _following(turns)
+    starts = np.flatnonzero(np.diff(turns["region"], prepend=-1)).tolist()
+    waiting = bytearray(b"\x01" * len(turns))
+    for start, stop in pairwise([*starts, len(turns)]):
+        exterior, holes = None, []
+        for indices in _rings(following, waiting, start, stop):
+            for ring, is_exterior in _simple_rings(turns, indices):
+                if is_exterior:
+                    exterior = ring
+                else:
+                    holes.append(ring)
+        yield int(turns["region"][start]), exterior, holes
+
+
+def _following(turns: np.ndarray) -> np.ndarray:
+    """The next turn along the ring; `turns` are sorted by region, row and column.
+
+    In each row the 1st and 2nd, the 3rd and 4th, ... are the ends of a horizontal edge, and likewise in each column.
+    """
+    count = len(turns)
+    sideways = np.arange(count, dtype=np.int32) ^ 1
+    order = np.lexsort((turns["kind"] & _DOWN, turns["y"], turns["x"], turns["region"])).astype(np.int32)
+    vertical = np.empty(count, np.int32)
+    vertical[order[0::2]], vertical[order[1::2]] = order[1::2], order[0::2]
+    return np.where(turns["kind"] & _SIDEWAYS, sideways, vertical)
+
+
+def _rings(following: np.ndarray, waiting: bytearray, start: int, stop: int) -> Iterator[np.ndarray]:
+    """Follow the turns start..stop-1, which are those of a region, around each of its boundaries."""
+    after = memoryview(following)
+    for first in range(start, stop):
+        if not waiting[first]:
             continue
-        ring, turn = [], start
+        ring, turn = array("i"), first
         while waiting[turn]:
             waiting[turn] = 0
             ring.append(turn)
-            turn = following[turn]
-        yield ring
+            turn = after[turn]
+        yield np.frombuffer(ring, np.int32)
 
 
-def _simple_rings(turns: _Turns, indices: list[int]) -> list[tuple[np.ndarray, bool]]:
+def _simple_rings(turns: np.ndarray, indices: np.ndarray) -> list[tuple[np.ndarray, bool]]:
     """Split a ring where it meets itself, only where pixels of the region touch by their corners.
 
     Returns:
         Rings of points and whether each is an exterior.
     """
-    points = turns.points[indices]
-    if np.count_nonzero(turns.diagonal[indices]) < 2:
+    here = turns[indices]
+    points = np.stack([here["x"], here["y"]], axis=1)
+    if np.count_nonzero(here["kind"] & _DIAGONAL) < 2:
         # The first turn is the uppermost, there the leftmost. An exterior leaves it along its upper edge.
-        return [(points, bool(turns.leaves_sideways[indices[0]]))]
+        return [(points, bool(here["kind"][0] & _SIDEWAYS))]
+    cuts = _meetings(points, here["kind"])
+    return [(ring, _is_clockwise(ring)) for ring in cuts]
+
+
+def _meetings(points: np.ndarray, kind: np.ndarray) -> list[np.ndarray]:
+    """The simple rings of a closed path that passes some of its diagonal points twice."""
     rings, path, place = [], [], {}
-    for point in map(tuple, points.tolist()):
-        if point in place:
-            loop = path[place[point] :]
-            for passed in loop:
-                del place[passed]
-            del path[len(path) - len(loop) :]
-            rings.append(np.array(loop))
-        place[point] = len(path)
-        path.append(point)
-    return [(ring, _is_clockwise(ring)) for ring in (*rings, np.array(path))]
+    diagonal = (kind & _DIAGONAL).astype(bool).tolist()
+    for index, twice in enumerate(diagonal):
+        if twice:
+            point = (int(points[index, 0]), int(points[index, 1]))
+            if point in place:
+                loop = path[place[point] :]
+                for passed in loop:
+                    if diagonal[passed]:
+                        place.pop((int(points[passed, 0]), int(points[passed, 1])), None)
+                del path[len(path) - len(loop) :]
+                rings.append(points[loop])
+            place[point] = len(path)
+        path.append(index)
+    return [*rings, points[path]]
 
 
 def _is_clockwise(ring: np.ndarray) -> bool:
