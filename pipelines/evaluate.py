@@ -4,10 +4,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipelines import run_stage
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, write_json
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
 from wsss_mm.settings import Params
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
@@ -21,7 +24,9 @@ def main(params: Params) -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
     import torch
 
+    from wsss_mm.cam import PseudoLabeller
     from wsss_mm.engine.runner import prepare_torch
+    from wsss_mm.evaluation.bootstrap import bootstrap
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import headline, split_metrics, typical_sheet
@@ -35,10 +40,11 @@ def main(params: Params) -> None:
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    classifier, _ = load_model(CLASSIFIER, device, vocabulary.codes)
     predict = partial(
         predict_patches,
         load_model(SEGMENTER, device, vocabulary.codes)[0],
-        load_model(CLASSIFIER, device, vocabulary.codes)[0],
+        classifier,
         folder=PATCHES,
         scales=settings.scales,
         flip=settings.flip,
@@ -47,18 +53,28 @@ def main(params: Params) -> None:
     )
     judgement = judge(predict(rows), vocabulary)
     metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
+    metrics["bootstrap"] = bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed)
     write_json(METRICS, metrics)
     write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
     write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
     write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
-    typical_sheet(rows, judgement.patches, predict, vocabulary, PICTURE)
-    _log(metrics)
+    typical_sheet(
+        rows,
+        judgement.patches,
+        predict=predict,
+        labeller=PseudoLabeller(classifier, **params.pseudo_labels.model_dump(), device=device),
+        folder=PATCHES,
+        vocabulary=vocabulary,
+        path=PICTURE,
+    )
+    _log(metrics, judgement.ungated, vocabulary)
 
 
-def _log(metrics: dict[str, Any]) -> None:
-    """Add metrics and picture to the run that trained the segmenter, if this store has it."""
+def _log(metrics: dict[str, Any], confusion: npt.NDArray[np.int64], vocabulary: Vocabulary) -> None:
+    """Add metrics, figures and picture to the run that trained the segmenter, if this store has it."""
     import mlflow
 
+    from wsss_mm.evaluation.figures import confusion_figure, iou_figure
     from wsss_mm.tracking import model_run
 
     with model_run(SEGMENTER / "weights.pth") as run:
@@ -66,6 +82,9 @@ def _log(metrics: dict[str, Any]) -> None:
             for kind in ("ungated", "gated"):
                 values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
                 mlflow.log_metrics(values)
+            intervals = metrics["bootstrap"]["ungated"]
+            mlflow.log_figure(confusion_figure(confusion, vocabulary), "figures/test_confusion.png")
+            mlflow.log_figure(iou_figure(metrics["ungated"], intervals, vocabulary), "figures/test_iou.png")
             mlflow.log_artifact(str(PICTURE), "pictures")
 
 

@@ -154,6 +154,7 @@ class EvaluateSettings(Section):
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     flip: bool
     gate_threshold: Share  # classes the classifier rates below are suppressed in the gated figures
+    bootstrap: Count  # resamples behind the confidence intervals
 
 
 class SlideSettings(Section):

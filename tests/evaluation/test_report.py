@@ -14,7 +14,7 @@ def metrics():
     ungated = np.diag([8, 8, 8, 8])
     ungated[0, 1] = 8
     rows = pd.DataFrame({"slide_id": ["a", "a", "b"]})
-    judgement = Judgement(ungated, np.diag([4, 4, 4, 4]), pd.DataFrame())
+    judgement = Judgement(ungated[None], np.diag([4, 4, 4, 4])[None], pd.DataFrame())
     return split_metrics(judgement, rows, LUNG, threshold=0.1)
 
 

@@ -53,23 +53,31 @@ def segmentation_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict
         `miou`, `mdice` (means over the classes present), `fw_iou` (IoU weighted by the share of true pixels),
         `pixel_accuracy`, and per class `iou.<code>`, `dice.<code>`; all in 0..1, None where undefined.
     """
-    confusion = np.asarray(confusion, dtype=np.float64)
+    confusion = np.asarray(confusion)
     if confusion.shape != (len(codes), len(codes)):
         raise ValueError(f"confusion matrix of shape {confusion.shape} for {len(codes)} classes")
-    hits, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    present = true > 0
-    union = np.where(present, true + predicted - hits, 1)
-    iou = np.where(present, hits / union, np.nan)
-    dice = np.where(present, 2 * hits / np.where(present, true + predicted, 1), np.nan)
-    total = true.sum()
-    some = bool(present.any())
-    metrics: dict[str, float | None] = {
-        "miou": float(iou[present].mean()) if some else None,
-        "mdice": float(dice[present].mean()) if some else None,
-        "fw_iou": float((true[present] * iou[present]).sum() / total) if some else None,
-        "pixel_accuracy": float(hits.sum() / total) if some else None,
+    found = confusion_metrics(confusion, codes)
+    return {name: None if np.isnan(value) else float(value) for name, value in found.items()}
+
+
+def confusion_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """The metrics of `segmentation_metrics` for any number of confusion matrices (..., C, C): arrays, NaN for None."""
+    confusion = np.asarray(confusion, dtype=np.float64)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    present, total = true > 0, true.sum(axis=-1)
+    iou = _ratio(hits, np.where(present, true + predicted - hits, 0))
+    dice = _ratio(2 * hits, np.where(present, true + predicted, 0))
+    metrics = {
+        "miou": _ratio(np.nansum(iou, axis=-1), present.sum(axis=-1)),
+        "mdice": _ratio(np.nansum(dice, axis=-1), present.sum(axis=-1)),
+        "fw_iou": _ratio(np.nansum(true * iou, axis=-1), total),
+        "pixel_accuracy": _ratio(hits.sum(axis=-1), total),
     }
     for index, code in enumerate(codes):
-        metrics[f"iou.{code}"] = float(iou[index]) if present[index] else None
-        metrics[f"dice.{code}"] = float(dice[index]) if present[index] else None
+        metrics[f"iou.{code}"], metrics[f"dice.{code}"] = iou[..., index], dice[..., index]
     return metrics
+
+
+def _ratio(numerator: npt.NDArray, denominator: npt.NDArray) -> npt.NDArray[np.float64]:
+    return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), np.nan)

@@ -14,34 +14,45 @@ from wsss_mm.patches.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Judgement:
-    """What came of a split.
+    """What came of a split, patch by patch: P patches that have any truth.
 
     Attributes:
-        ungated: (C, C) int64 confusion matrix, row = truth.
-        gated: the same with the classes suppressed that the classifier does not see.
-        patches: a row a patch with any truth: patch_id, miou (ungated), classes (number present in its truth).
+        patch_ungated: (P, C, C) int64 confusion matrices, row = truth.
+        patch_gated: the same with the classes suppressed that the classifier does not see.
+        patches: a row a patch: patch_id, slide_id, miou (ungated), classes (number present in its truth).
     """
 
-    ungated: npt.NDArray[np.int64]
-    gated: npt.NDArray[np.int64]
+    patch_ungated: npt.NDArray[np.int64]
+    patch_gated: npt.NDArray[np.int64]
     patches: pd.DataFrame
+
+    @property
+    def ungated(self) -> npt.NDArray[np.int64]:
+        """(C, C) of the whole split."""
+        return self.patch_ungated.sum(axis=0)
+
+    @property
+    def gated(self) -> npt.NDArray[np.int64]:
+        """(C, C) of the whole split."""
+        return self.patch_gated.sum(axis=0)
 
 
 def judge(predictions: Iterable[PatchPrediction], vocabulary: Vocabulary) -> Judgement:
     """Count the pixels of patches that have a mask; others are passed over."""
     size = len(vocabulary)
-    ungated, gated = np.zeros((2, size, size), dtype=np.int64)
-    rows = []
+    ungated, gated, rows = [], [], []
     for patch in predictions:
         if patch.truth is None:
             continue
         own = confusion_matrix(patch.truth, patch.ungated, size)
-        ungated += own
-        gated += confusion_matrix(patch.truth, patch.gated, size)
         if own.any():
+            ungated.append(own)
+            gated.append(confusion_matrix(patch.truth, patch.gated, size))
             miou = segmentation_metrics(own, vocabulary.codes)["miou"]
-            rows.append((patch.patch_id, miou, int((own.sum(axis=1) > 0).sum())))
-    return Judgement(ungated, gated, pd.DataFrame(rows, columns=["patch_id", "miou", "classes"]))
+            rows.append((patch.patch_id, patch.slide_id, miou, int((own.sum(axis=1) > 0).sum())))
+    empty = np.zeros((0, size, size), dtype=np.int64)
+    frame = pd.DataFrame(rows, columns=["patch_id", "slide_id", "miou", "classes"])
+    return Judgement(np.stack(ungated), np.stack(gated), frame) if rows else Judgement(empty, empty, frame)
 
 
 def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from wsss_mm.cam import PseudoLabeller
+from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement, typical_patches
 from wsss_mm.evaluation.pictures import SheetRow, contact_sheet
@@ -46,28 +48,35 @@ def headline(
 def typical_sheet(
     rows: pd.DataFrame,
     patches: pd.DataFrame,
+    *,
     predict: Callable[[pd.DataFrame], Iterable[PatchPrediction]],
+    labeller: PseudoLabeller,
+    folder: Path,
     vocabulary: Vocabulary,
     path: Path,
 ) -> None:
-    """Draw the best, median and worst patches.
+    """Draw the best, median and worst patches: image, pseudo-label, prediction, truth.
 
     Args:
         rows: manifest rows of the split.
         patches: `Judgement.patches`.
         predict: predicts manifest rows; it is asked again for the few that are shown, so that a split's images need not
             be kept.
+        labeller: makes their pseudo-labels, from the label sets in the manifest.
+        folder: where the manifest's paths start.
         vocabulary: the classes.
         path: of the PNG.
     """
     miou = patches.set_index("patch_id")["miou"]
     kinds = {patch: kind for kind, ids in typical_patches(patches).items() for patch in ids}
-    found = {patch.patch_id: patch for patch in predict(rows[rows["patch_id"].isin(kinds)])}
+    shown = rows[rows["patch_id"].isin(kinds)]
+    found = {patch.patch_id: patch for patch in predict(shown)}
+    labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, shown, folder, vocabulary)}
     sheet = [
         SheetRow(
             f"{kind} · mIoU {miou[name]:.2f} · {name}",
             found[name].image,
-            {"Prediction": found[name].ungated, "Gated": found[name].gated, "Truth": found[name].truth},
+            {"Pseudo-label": labels[name], "Prediction": found[name].ungated, "Truth": found[name].truth},
         )
         for name, kind in kinds.items()
     ]

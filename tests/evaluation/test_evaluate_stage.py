@@ -1,0 +1,87 @@
+"""The stage writes metrics with intervals, tables and the sheet, and adds figures to the segmenter's run."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from pipelines import evaluate
+from wsss_mm import models
+from wsss_mm.files import read_json, write_json
+from wsss_mm.patches import VOCABULARIES, write_manifest
+from wsss_mm.patches.images import store_patch
+from wsss_mm.settings import load_params
+from wsss_mm.tracking import runs
+
+VOCABULARY = VOCABULARIES["luad_normal"]
+
+
+class Colours:
+    """Classifier and segmenter of three colours."""
+
+    head_weight = torch.eye(3)
+
+    def normalize(self, images):
+        return images / 255
+
+    def features(self, images):
+        return torch.nn.functional.avg_pool2d(images, 4)
+
+    def predict(self, images):
+        return (images.float().mean(dim=(2, 3)) > 20).float()
+
+    def predict_probabilities(self, images):
+        return images.float().softmax(dim=1)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "load_model", lambda *_: (Colours(), {}))
+    rng, rows = np.random.default_rng(0), []
+    for number in range(8):
+        mask = np.full((64, 64), number % 3, np.uint8)
+        mask[rng.integers(20, 44) :] = (number + 1) % 3
+        image = (np.eye(3)[mask] * 150 + rng.integers(0, 20, (64, 64, 3))).astype(np.uint8)
+        mask[: 2 * number] = 2  # the later, the more of the truth differs from the colours
+        row = store_patch(
+            tmp_path / "data/patches", f"p{number}", "test", image=image, mask=mask, vocabulary=VOCABULARY
+        )
+        flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
+        slide = f"s{number // 3}"
+        rows.append(row | flags | {"slide_id": slide, "patient_id": slide, "x": 0, "y": 0, "mpp": 1.0})
+    write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
+    write_json(evaluate.PSEUDO_LABELS, {})
+    write_json(evaluate.CLASSES, {"mean_ap": 0.9})
+    evaluate.SEGMENTER.mkdir(parents=True)
+    (evaluate.SEGMENTER / "weights.pth").write_bytes(b"weights")
+    return tmp_path
+
+
+@pytest.fixture
+def params(project_root):
+    params = load_params(project_root / "params.yaml")
+    cohort = params.cohort.model_copy(update={"vocabulary": VOCABULARY.name})
+    return params.model_copy(update={"cohort": cohort, "threads": 1})
+
+
+def test_reports_and_run(project, params, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    runs.connect()
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("segmenter", f"file://{project}/artifacts"))
+    with mlflow.start_run(tags={runs.WEIGHTS_TAG: runs.digest(evaluate.SEGMENTER / "weights.pth", "md5")}) as run:
+        pass
+    evaluate.main(params)
+    metrics = read_json(evaluate.METRICS)
+    assert (metrics["bootstrap"]["unit"], metrics["bootstrap"]["units"]) == ("slide", 3)
+    low, high = metrics["bootstrap"]["ungated"]["miou"]
+    assert low < metrics["ungated"]["miou"] < high
+    with Image.open(evaluate.PICTURE) as picture:
+        assert picture.height > 6 * 224
+    logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
+    assert logged == {"figures/test_confusion.png", "figures/test_iou.png"}
+    first = {path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION)}
+    evaluate.main(params)
+    assert all(path.read_bytes() == content for path, content in first.items())

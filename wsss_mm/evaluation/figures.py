@@ -1,0 +1,73 @@
+"""Figures of a run: the confusion matrix and the IoU of each class, in the colours of the classes."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from wsss_mm.patches.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def confusion_figure(confusion: npt.NDArray[np.int64], vocabulary: Vocabulary) -> "Figure":
+    """Shares of the pixels of each true class by predicted class; classes without truth are left blank.
+
+    Args:
+        confusion: (C, C), row = truth.
+        vocabulary: the classes.
+    """
+    from matplotlib.figure import Figure
+
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = np.where(totals > 0, confusion / np.maximum(totals, 1), np.nan)
+    figure = Figure(figsize=(1.6 + len(vocabulary), 1.2 + len(vocabulary)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    places = range(len(vocabulary))
+    axes.set_xticks(places, vocabulary.codes)
+    axes.set_yticks(places, vocabulary.codes)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for label, color in zip(labels, vocabulary.colors, strict=True):
+            label.set(color=_rgb(color), fontweight="bold")
+    axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix, shares of the actual class")
+    return figure
+
+
+def iou_figure(
+    metrics: Mapping[str, float | None], intervals: Mapping[str, list[float] | None], vocabulary: Vocabulary
+) -> "Figure":
+    """A bar a class with its confidence interval, where there is one.
+
+    Args:
+        metrics: see `segmentation_metrics`.
+        intervals: `[low, high]` by metric.
+        vocabulary: the classes; those without truth have no bar.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1.2 + 0.5 * len(vocabulary)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, item in enumerate(vocabulary.classes):
+        iou = metrics[f"iou.{item.code}"]
+        if iou is None:
+            axes.text(0.01, row, "no pixel of truth", va="center", color="grey")
+            continue
+        low, high = intervals.get(f"iou.{item.code}") or (iou, iou)
+        axes.barh(row, iou, color=_rgb(item.color))
+        axes.plot([low, high], [row, row], color="black", marker="|")
+        axes.text(max(iou, high) + 0.01, row, f"{iou:.3f}", va="center")
+    axes.set_yticks(range(len(vocabulary)), [item.name for item in vocabulary.classes])
+    axes.invert_yaxis()
+    miou = metrics["miou"]
+    axes.set(xlim=(0, 1.1), xlabel="IoU", title="IoU of each class" + (f", mean {miou:.3f}" if miou else ""))
+    return figure
+
+
+def _rgb(color: tuple[int, int, int]) -> tuple[float, ...]:
+    return tuple(channel / 255 for channel in color)
