@@ -40,10 +40,10 @@ def main(params: Params) -> None:
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifier, _ = load_model(CLASSIFIER, device, vocabulary.codes)
+    segmenter, classifier = (load_model(path, device, vocabulary.codes)[0] for path in (SEGMENTER, CLASSIFIER))
     predict = partial(
         predict_patches,
-        load_model(SEGMENTER, device, vocabulary.codes)[0],
+        segmenter,
         classifier,
         folder=PATCHES,
         scales=settings.scales,
@@ -74,7 +74,7 @@ def _log(metrics: dict[str, Any], confusion: npt.NDArray[np.int64], vocabulary: 
     """Add metrics, figures and picture to the run that trained the segmenter, if this store has it."""
     import mlflow
 
-    from wsss_mm.evaluation.figures import confusion_figure, iou_figure
+    from wsss_mm.evaluation.figures import report_figures
     from wsss_mm.tracking import model_run
 
     with model_run(SEGMENTER / "weights.pth") as run:
@@ -82,9 +82,8 @@ def _log(metrics: dict[str, Any], confusion: npt.NDArray[np.int64], vocabulary: 
             for kind in ("ungated", "gated"):
                 values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
                 mlflow.log_metrics(values)
-            intervals = metrics["bootstrap"]["ungated"]
-            mlflow.log_figure(confusion_figure(confusion, vocabulary), "figures/test_confusion.png")
-            mlflow.log_figure(iou_figure(metrics["ungated"], intervals, vocabulary), "figures/test_iou.png")
+            for name, figure in report_figures(metrics, confusion, vocabulary).items():
+                mlflow.log_figure(figure, f"figures/{name}")
             mlflow.log_artifact(str(PICTURE), "pictures")
 
 

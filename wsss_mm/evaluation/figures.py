@@ -1,7 +1,7 @@
 """Figures of a run: the confusion matrix and the IoU of each class, in the colours of the classes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,16 @@ from wsss_mm.patches.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def report_figures(
+    metrics: Mapping[str, Any], confusion: npt.NDArray[np.int64], vocabulary: Vocabulary
+) -> dict[str, "Figure"]:
+    """The figures of a split by file name, from `split_metrics` with its `bootstrap` and the ungated confusion."""
+    return {
+        "test_confusion.png": confusion_figure(confusion, vocabulary),
+        "test_iou.png": iou_figure(metrics["ungated"], metrics["bootstrap"]["ungated"], vocabulary),
+    }
 
 
 def confusion_figure(confusion: npt.NDArray[np.int64], vocabulary: Vocabulary) -> "Figure":
@@ -35,7 +45,7 @@ def confusion_figure(confusion: npt.NDArray[np.int64], vocabulary: Vocabulary) -
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label, color in zip(labels, vocabulary.colors, strict=True):
             label.set(color=_rgb(color), fontweight="bold")
-    axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix, shares of the actual class")
+    axes.set(xlabel="predicted", ylabel="actual", title="Shares of the actual class")
     return figure
 
 
