@@ -26,6 +26,7 @@ custom_hooks = [
     dict(type="wsss_mm.DivergenceHook"),
     dict(type="wsss_mm.InitialWeightsHook"),
     dict(type="wsss_mm.AttentionScheduleHook"),
+    dict(type="wsss_mm.WeightAveragingHook"),
     dict(type="wsss_mm.CurvesHook"),
     dict(type="wsss_mm.CamExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook"),

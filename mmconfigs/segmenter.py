@@ -28,6 +28,7 @@ custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook"),
     dict(type="wsss_mm.DivergenceHook"),
     dict(type="wsss_mm.InitialWeightsHook"),
+    dict(type="wsss_mm.WeightAveragingHook"),
     dict(type="wsss_mm.CurvesHook"),
     dict(type="wsss_mm.ExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook"),

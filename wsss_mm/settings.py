@@ -78,6 +78,7 @@ class ClassifierSettings(TrainingSettings):
     momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
+    averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
@@ -124,6 +125,7 @@ class SegmenterSettings(TrainingSettings):
     momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
     poly_power: Positive
+    averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation

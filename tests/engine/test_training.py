@@ -68,7 +68,11 @@ def crash_after(monkeypatch, iterations):
     monkeypatch.setattr(ProgressHook, "after_train_iter", hook)
 
 
-@pytest.mark.parametrize("update", [{}, {"precision": "bf16", "accumulate": 2}], ids=["fp32", "bf16 in pieces"])
+@pytest.mark.parametrize(
+    "update",
+    [{}, {"precision": "bf16", "accumulate": 2, "averaging": 0.9}],
+    ids=["fp32", "bf16 in pieces, averaged"],
+)
 def test_same_seed_same_bytes_and_resume_is_the_undisturbed_run(kind, update, cohort, params, tmp_path, monkeypatch):
     params = changed(params, kind, **update)
     one, two, resumed = (paths(cohort, tmp_path / name) for name in ("one", "two", "resumed"))

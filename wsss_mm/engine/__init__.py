@@ -1,12 +1,13 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import examples, hooks, loop, metrics, mlflow_backend, precision
+from wsss_mm.engine import averaging, examples, hooks, loop, metrics, mlflow_backend, precision
 from wsss_mm.engine.runner import build_runner, load_config
 from wsss_mm.engine.scoring import classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
 
 __all__ = [
     "Paths",
+    "averaging",
     "build_runner",
     "classifier_scores",
     "examples",

@@ -150,6 +150,7 @@ def _shared_overrides(
         "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
         **_optimization(settings, section),
         "custom_hooks.DivergenceHook.section": section,
+        "custom_hooks.WeightAveragingHook.decay": settings.averaging,
     }
     for loader in ("train_dataloader", "val_dataloader"):
         overrides[f"{loader}.num_workers"] = params.workers
