@@ -145,7 +145,7 @@ class TestBadInput:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(segment_module, "write_geojson", full_disk)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(InputError, match="the disk is full"):
             segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

@@ -68,6 +68,11 @@ class SlideReader:
         width, height = (max(1, round(side * max_side / longest)) for side in self.size)
         return self.read(0, 0, (width, height), self.mpp * longest / max_side)
 
+    @property
+    def coarsest_mpp(self) -> float:
+        """um/px of the last level."""
+        return self.mpp * max(self._slide.level_downsamples)
+
     def close(self) -> None:
         """Close the file."""
         self._slide.close()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,36 @@ class Region:
         cut = (share == 0) & shapely.intersects(self.geometry, boxes)
         share[cut] = shapely.area(shapely.intersection(self.geometry, boxes[cut])) / shapely.area(boxes[cut])
         return share
+
+    def mask(self, corner: tuple[float, float], size: tuple[int, int], scale: float) -> NDArray[np.bool_]:
+        """Draw the region: a pixel is inside if its centre is. Even-odd along each row, so holes and islands are kept.
+
+        Args:
+            corner: x, y of the mask's top-left corner, level-0 px.
+            size: width and height of the mask, px.
+            scale: level-0 px per px of the mask.
+
+        Returns:
+            (H, W) bool.
+        """
+        width, height = size
+        edges = (self._edges - [corner[0], corner[1]] * 2) / scale - 0.5  # px of the mask, centres at whole numbers
+        edges = edges[(edges[:, 1] != edges[:, 3]) & (edges[:, [1, 3]].max(axis=1) > 0)]
+        first, last = (np.clip(np.ceil(side), 0, height).astype(np.int64) for side in np.sort(edges[:, [1, 3]]).T)
+        spans = np.maximum(last - first, 0)
+        edge = np.repeat(np.arange(len(edges)), spans)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(spans) - spans, spans) + first[edge]
+        x0, y0, x1, y1 = edges[edge].T
+        column = np.clip(np.ceil(x0 + (row - y0) * (x1 - x0) / (y1 - y0)), 0, width).astype(np.int64)
+        crossings = np.zeros((height, width + 1), np.uint8)
+        np.add.at(crossings, (row, column), 1)
+        return (np.cumsum(crossings[:, :width], axis=1, dtype=np.uint8) & 1).astype(bool)
+
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        """Sides of all rings, (n, 4): x0, y0, x1, y1 in level-0 px."""
+        points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(self.geometry)), return_index=True)
+        return np.hstack([points[:-1], points[1:]])[ring[:-1] == ring[1:]]
 
 
 def read_annotations(path: Path | str, origin: tuple[float, float] = (0, 0)) -> list[Annotation]:

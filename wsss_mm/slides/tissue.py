@@ -12,6 +12,7 @@ _MIN_CHROMA, _MAX_CHROMA = 8.0, 24.0  # Otsu's threshold is held between: a slid
 _MIN_ISLAND = 2e3  # um2, smaller specks are dust
 _MAX_HOLE = 2e3  # um2, smaller holes are filled
 _CELL = 5.0  # um, sigma of the smoothing, about a nucleus
+_MARGIN = 64.0  # um around tissue that are looked at, too
 _MAX_SIDE = 8192  # px of the thumbnail
 
 
@@ -52,6 +53,25 @@ def find_tissue(slide: SlideReader, mpp: float = 8.0) -> TissueMask:
     image = slide.thumbnail(side)
     scale = (slide.size[0] / image.shape[1], slide.size[1] / image.shape[0])
     return TissueMask(tissue_mask(image, slide.mpp * scale[0]), scale)
+
+
+def find_work(slide: SlideReader, background_grey: int, mpp: float = 8.0) -> TissueMask | None:
+    """Where a slide may hold tissue: coloured or darker than `background_grey` on a thumbnail, and some way around.
+
+    Errs on the side of work: what it leaves out is glass with nothing but specks smaller than a thumbnail's pixel.
+
+    Returns:
+        The mask; None where the slide has no small level, so that a thumbnail would cost as much as the whole slide.
+    """
+    if slide.coarsest_mpp < mpp / 4:
+        return None
+    found = find_tissue(slide, mpp)
+    image = slide.thumbnail(max(found.mask.shape))
+    found_mpp = slide.mpp * found.scale[0]
+    radius = max(1, round(_MARGIN / found_mpp))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    work = found.mask | (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= background_grey)
+    return TissueMask(cv2.dilate(work.astype(np.uint8), disc).astype(bool), found.scale)
 
 
 def _without_small(mask: NDArray[np.bool_], area: float) -> NDArray[np.bool_]:

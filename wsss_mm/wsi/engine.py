@@ -1,10 +1,11 @@
 """Sliding-window segmentation as a stream: rows of the slide in, finished rows of the label map out.
 
 METHOD.md section 6: windows overlap, their class probabilities are averaged, argmax gives the class, and what is white
-on the slide itself is background. Only a band of window-height rows is ever in memory.
+on the slide itself is background. Only a band of window-height rows is ever in memory. Reading, the network and the
+averaging run side by side, each a few batches ahead of the next.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.prefetch import prefetch
 from wsss_mm.wsi.raster import Band, Raster
-from wsss_mm.wsi.stitch import RowStitcher
+from wsss_mm.wsi.stitch import RowStitcher, Weighting, window_profile
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """RGB windows (N, H, W, 3) uint8 to class probabilities (N, C, H, W) float32."""
@@ -25,12 +27,28 @@ _HELD_ROWS = 4
 class Rows:
     """Finished rows of the map, from row `start`: `labels` (rows, width) uint8, 0..C-1 and `IGNORE` for background.
 
-    `probabilities` (C, rows, width) float32 are the averages, 0 where no window was needed.
+    `probabilities` (C, rows, width) float32 are the averages; in background they mean nothing. `carry` (C, r, width)
+    float32 is what windows have already added to the rows below: enough to go on from here, see `Resumption`.
+    `probabilities` and `carry` are valid until the next rows are asked for: keep a copy.
     """
 
     start: int
     labels: np.ndarray
     probabilities: np.ndarray
+    carry: np.ndarray | None = None
+
+    @property
+    def stop(self) -> int:
+        """The row after the last."""
+        return self.start + len(self.labels)
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a stream was cut: `row` is the first that was not given out, `carry` the one of the last `Rows`."""
+
+    row: int
+    carry: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,9 @@ class _RowEnd:
     background: np.ndarray
 
 
+_Event = _Window | _RowEnd
+
+
 def segment_rows(
     raster: Raster,
     predict: Predict,
@@ -56,8 +77,12 @@ def segment_rows(
     *,
     window: int = 224,
     overlap: float = 0.5,
+    weighting: Weighting = "uniform",
     batch_size: int = 16,
+    full_batches: bool = False,
     background_grey: int = 210,
+    ahead: int = 2,
+    resume: Resumption | None = None,
 ) -> Iterator[Rows]:
     """Segment a raster from top to bottom.
 
@@ -69,8 +94,12 @@ def segment_rows(
         classes: C.
         window: side of the window, px.
         overlap: of neighbouring windows, as a share of their side, 0 <= overlap < 1.
+        weighting: how the pixels of a window count in the average.
         batch_size: windows a forward pass; the result does not depend on it.
+        full_batches: fill up smaller batches with black, for networks whose rounding depends on the size of the batch.
         background_grey: slide pixels whose grey value exceeds it are background.
+        ahead: batches that are read, and that are predicted, in advance, each in a thread; 0 does all in this thread.
+        resume: where an earlier stream of the same raster and parameters was cut.
 
     Yields:
         Consecutive rows; together they are the map of `raster.size`.
@@ -78,25 +107,34 @@ def segment_rows(
     Raises:
         InputError: the overlap is out of range, or the network does not give `classes` probabilities.
     """
-    stitcher = RowStitcher(raster.size[0], window, classes)
     stride = window_stride(window, overlap)
-    for held in _batches(_events(raster, window, stride, background_grey), batch_size):
-        probabilities = _predict(predict, [event.image for event in held if isinstance(event, _Window)], classes)
+    columns, lines = (window_starts(side, window, stride) for side in raster.size)
+    stitcher = RowStitcher(raster.size, columns, lines, classes, window_profile(window, weighting))
+    if resume is not None:
+        stitcher.restore(resume.row, resume.carry)
+    bands = list(zip(lines, [*lines[1:], raster.size[1]], strict=True))  # a row of windows; which map rows it ends
+    if resume is not None:
+        bands = [(y, stop) for y, stop in bands if stop > resume.row]
+    events = _events(raster, window, columns, bands, background_grey)
+    read = prefetch(_batches(events, batch_size), ahead)
+    fill = batch_size if full_batches else 0
+    for held, probabilities in prefetch(_predicted(read, predict, classes, fill), min(ahead, 1)):
+        place = iter(probabilities)
         for event in held:
             if isinstance(event, _Window):
-                stitcher.add(event.x, event.y, next(probabilities))
+                stitcher.add(event.x, event.y, next(place))
                 continue
-            averages, covered = stitcher.take(event.stop)
-            labels = averages.argmax(axis=0).astype(np.uint8)
-            labels[event.background | ~covered] = IGNORE
-            yield Rows(event.start, labels, averages)
+            averages = stitcher.take(event.stop)
+            labels = _likeliest(averages)
+            labels[event.background] = IGNORE
+            yield Rows(event.start, labels, averages, stitcher.carry)
 
 
-def _events(raster: Raster, window: int, stride: int, background_grey: int) -> Iterator[_Window | _RowEnd]:
+def _events(
+    raster: Raster, window: int, columns: list[int], bands: list[tuple[int, int]], background_grey: int
+) -> Iterator[_Event]:
     """Windows in raster order, and between them the rows that have become final."""
-    width, height = raster.size
-    columns, lines = window_starts(width, window, stride), window_starts(height, window, stride)
-    for y, following in zip(lines, [*lines[1:], height], strict=True):
+    for y, following in bands:
         band = Band(raster, y, window, background_grey)
         for x in columns:
             if band.has_tissue(x):
@@ -106,7 +144,7 @@ def _events(raster: Raster, window: int, stride: int, background_grey: int) -> I
             yield _RowEnd(start, following, band.background(start, following))
 
 
-def _batches(events: Iterator[_Window | _RowEnd], size: int) -> Iterator[list[_Window | _RowEnd]]:
+def _batches(events: Iterator[_Event], size: int) -> Generator[list[_Event], None, None]:
     """Events in order, as many as hold `size` windows; a few rows at most wait for a batch to fill."""
     held, windows, rows = [], 0, 0
     for event in events:
@@ -120,10 +158,30 @@ def _batches(events: Iterator[_Window | _RowEnd], size: int) -> Iterator[list[_W
         yield held
 
 
-def _predict(predict: Predict, images: list[np.ndarray], classes: int) -> Iterator[np.ndarray]:
-    if not images:
-        return iter(())
-    probabilities = predict(np.stack(images))
-    if probabilities.shape[1] != classes:
-        raise InputError(f"model: gives {probabilities.shape[1]} probabilities for {classes} classes; check model.json")
-    return iter(probabilities)
+def _predicted(
+    batches: Iterator[list[_Event]], predict: Predict, classes: int, fill: int
+) -> Generator[tuple[list[_Event], np.ndarray], None, None]:
+    """Events and the probabilities of the windows among them, (N, C, window, window)."""
+    for held in batches:
+        images = [event.image for event in held if isinstance(event, _Window)]
+        if not images:
+            yield held, np.empty(0)
+            continue
+        missing = [np.zeros_like(images[0])] * (fill - len(images))
+        probabilities = predict(np.stack(images + missing))
+        if probabilities.shape[1] != classes:
+            raise InputError(
+                f"model: gives {probabilities.shape[1]} probabilities for {classes} classes; check model.json"
+            )
+        yield held, probabilities
+
+
+def _likeliest(probabilities: np.ndarray) -> np.ndarray:
+    """Argmax over the first axis as (rows, width) uint8, the lowest in a tie; row by row, which stays in the cache."""
+    labels = np.zeros(probabilities.shape[1:], np.uint8)
+    for row, row_labels in enumerate(labels):
+        best = probabilities[0, row].copy()
+        for value in range(1, len(probabilities)):
+            row_labels[probabilities[value, row] > best] = value
+            np.maximum(best, probabilities[value, row], out=best)
+    return labels

@@ -3,12 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.patches.vocabulary import TissueClass
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_CPU_BATCH = 16
+_MAX_BATCH = 256
+_MEMORY_SHARE = 0.6  # of the free memory of a GPU
 
 
 @dataclass(frozen=True)
@@ -20,23 +30,30 @@ class SlideModel:
         classes: in the order of the probabilities.
         mpp: um/px the model was trained at.
         weights_md5: of the weights, to tell models apart.
+        precision: of the network's arithmetic.
+        full_batches: rounding depends on the size of a batch, so batches should be filled up.
+        largest_batch: windows that fit into memory at once, for a window of so many px.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     classes: tuple[TissueClass, ...]
     mpp: float
     weights_md5: str
+    precision: str = "fp32"
+    full_batches: bool = False
+    largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
 
     @classmethod
-    def from_folder(cls, folder: Path | str, device: str | None = None) -> "SlideModel":
+    def from_folder(cls, folder: Path | str, device: str | None = None, precision: Precision = "auto") -> "SlideModel":
         """Load a segmenter from its folder (models/segmenter or a copy).
 
         Args:
             folder: holds weights.pth and model.json.
             device: of torch; a GPU if there is one by default.
+            precision: of the network; `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on a CPU.
 
         Raises:
-            InputError: the folder holds no segmenter.
+            InputError: the folder holds no segmenter, or the device lacks the precision.
         """
         import torch
 
@@ -47,10 +64,66 @@ class SlideModel:
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
 
-        @torch.inference_mode()
+        precision = _precision(precision, device)
+        on_gpu = torch.device(device).type == "cuda"
+        if on_gpu:  # on a CPU channels_last can crash and gains nothing
+            network = network.to(memory_format=torch.channels_last)
+        forward = _forward(network, device, precision)
+
         def predict(images: np.ndarray) -> np.ndarray:
-            batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)
-            return network.predict_probabilities(batch).float().cpu().numpy()
+            # On a CPU the last bits depend on the size of a batch, and one window after the other is as fast.
+            groups = [images] if on_gpu else np.split(images, len(images))
+            return np.concatenate([forward(group) for group in groups])
 
         classes = tuple(TissueClass(item["code"], item["name"], tuple(item["color"])) for item in info["classes"])
-        return cls(predict, classes, float(info["mpp"]), digest(Path(folder) / "weights.pth", "md5"))
+        return cls(
+            predict,
+            classes,
+            float(info["mpp"]),
+            digest(Path(folder) / "weights.pth", "md5"),
+            precision,
+            on_gpu,
+            lambda window: _largest_batch(forward, device, window) if on_gpu else _CPU_BATCH,
+        )
+
+
+def _precision(wanted: Precision, device: str) -> str:
+    import torch
+
+    if torch.device(device).type == "cpu":
+        if wanted == "fp16":
+            raise InputError("precision fp16: a CPU has none; take fp32 or bf16")
+        return "fp32" if wanted == "auto" else wanted
+    if wanted == "auto":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return wanted
+
+
+def _forward(network: "torch.nn.Module", device: str, precision: str) -> Callable[[np.ndarray], np.ndarray]:
+    import torch
+
+    kind = torch.device(device).type
+    reduced = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    @torch.inference_mode()
+    def forward(images: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)  # is channels_last
+        if kind == "cpu":
+            batch = batch.contiguous()
+        with torch.autocast(kind, reduced, enabled=reduced is not None):
+            probabilities = network.predict_probabilities(batch)
+        return probabilities.float().cpu().numpy()
+
+    return forward
+
+
+def _largest_batch(forward: Callable[[np.ndarray], np.ndarray], device: str, window: int) -> int:
+    """The power of two of windows that fits into the free memory of a GPU, by what two windows take."""
+    import torch
+
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    forward(np.zeros((2, window, window, 3), np.uint8))
+    each = max(1, (torch.cuda.max_memory_allocated(device) - before) // 2)
+    fitting = int(_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] / each)
+    return min(_MAX_BATCH, 1 << max(0, fitting.bit_length() - 1))

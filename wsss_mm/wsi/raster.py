@@ -2,6 +2,9 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock, get_ident
 from typing import Protocol
 
 import cv2
@@ -9,10 +12,12 @@ import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.lattice import mirrored
+from wsss_mm.wsi.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 
 _STRIP, _BLOCK, _SMALLEST = 512, 2048, 128  # px: rows read at once, their blocks, and how far a bad block is split
+_STRIP_BYTES = 1 << 27  # strips of very wide slides have half the rows
 _MAX_UNREADABLE = 0.5
 
 
@@ -33,38 +38,54 @@ class Raster:
     Tiles that cannot be decoded are counted in `unreadable` (px) and read as white.
 
     Args:
-        open_slide: opens the slide; called again after a read failed, because OpenSlide then refuses its handle.
+        open_slide: opens the slide; called for each reading thread, and again after a read failed, because OpenSlide
+            then refuses its handle.
         mpp: um/px of the raster.
+        readers: threads that read, one strip ahead of who asks; 0 reads when asked. Decoding runs outside Python's
+            lock, so threads are enough.
 
     Attributes:
         size: width and height, px at `mpp`.
         factor: level-0 px per px of the raster.
         bounds: x, y, width, height of the slide's content, level-0 px.
+        wanted: which pixels are to be segmented, all if None: blocks that lie further than `reach` px from any are not
+            read and come as white.
+        reach: side of the largest window that looks at the raster, px.
+        lost: pixels that could not be decoded, by strip: one read twice counts once.
     """
 
-    def __init__(self, open_slide: Callable[[], Slide], mpp: float) -> None:
-        self._open, self._slide = open_slide, open_slide()
-        self.mpp, self.slide_mpp, self.bounds = mpp, self._slide.mpp, tuple(self._slide.bounds)
+    def __init__(self, open_slide: Callable[[], Slide], mpp: float, readers: int = 0) -> None:
+        self._open, self._lock, slide = open_slide, Lock(), open_slide()
+        self._slides = {get_ident(): slide}
+        self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
         self.factor = mpp / self.slide_mpp
-        self.size = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
-        self._unreadable: dict[int, int] = {}  # px, by strip: one read twice counts once
+        self.size: tuple[int, int] = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
+        self.wanted: Wanted | None = None
+        self.reach = 0
+        self.lost: dict[int, int] = {}
+        self._height = _STRIP if 3 * _STRIP * self.size[0] <= _STRIP_BYTES else _STRIP // 2
+        self._pool = ThreadPoolExecutor(readers, "slide-reader") if readers else None
+        self._begun: dict[int, list[tuple[int, Callable[[], tuple[np.ndarray, int]]]]] = {}
         self._strips: dict[int, np.ndarray] = {}
 
     @property
     def unreadable(self) -> int:
         """Pixels that could not be decoded so far."""
-        return sum(self._unreadable.values())
+        return sum(self.lost.values())
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """RGB of rows start..stop-1, (rows, width, 3) uint8. Strips above `start` are forgotten."""
-        numbers = range(start // _STRIP, (stop - 1) // _STRIP + 1)
+        numbers = range(start // self._height, (stop - 1) // self._height + 1)
         for number in [number for number in self._strips if number < numbers[0]]:
             del self._strips[number]
         for number in numbers:
             if number not in self._strips:
                 self._strips[number] = self._read_strip(number)
+        following = numbers[-1] + 1
+        if self._pool and following not in self._begun and following * self._height < self.size[1]:
+            self._begun[following] = self._begin(following)
         strips = [self._strips[number] for number in numbers]
-        offset = numbers[0] * _STRIP
+        offset = numbers[0] * self._height
         return (strips[0] if len(strips) == 1 else np.concatenate(strips))[start - offset : stop - offset]
 
     def overview(self, max_side: int) -> np.ndarray:
@@ -75,7 +96,10 @@ class Raster:
 
     def close(self) -> None:
         """Close the slide."""
-        self._slide.close()
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        for slide in self._slides.values():
+            slide.close()
 
     def check_readable(self, name: object) -> None:
         """Refuse a slide of which most could not be decoded.
@@ -89,15 +113,29 @@ class Raster:
         if share:
             logger.warning("%s: %.2f%% of the slide cannot be decoded and counts as background", name, 100 * share)
 
-    def _read_strip(self, number: int) -> np.ndarray:
-        top = number * _STRIP
-        width, height = self.size[0], min(_STRIP, self.size[1] - top)
-        strip, unreadable = np.empty((height, width, 3), np.uint8), 0
+    def _begin(self, number: int) -> list[tuple[int, Callable[[], tuple[np.ndarray, int]]]]:
+        """For each block of a strip that is needed its column and what gives its pixels."""
+        top = number * self._height
+        width, height = self.size[0], min(self._height, self.size[1] - top)
+        needed = None if self.wanted is None else self.wanted.columns(top - self.reach, top + height + self.reach)
+        blocks = []
         for left in range(0, width, _BLOCK):
-            block, lost = self._read_block(left, top, min(_BLOCK, width - left), height)
+            if needed is not None and not needed[max(left - self.reach, 0) : left + _BLOCK + self.reach].any():
+                continue
+            block = left, top, min(_BLOCK, width - left), height
+            ready = self._pool.submit(self._read_block, *block).result if self._pool else None
+            blocks.append((left, ready or partial(self._read_block, *block)))
+        return blocks
+
+    def _read_strip(self, number: int) -> np.ndarray:
+        blocks = self._begun.pop(number, None)
+        height = min(self._height, self.size[1] - number * self._height)
+        strip, unreadable = np.full((height, self.size[0], 3), 255, np.uint8), 0
+        for left, ready in self._begin(number) if blocks is None else blocks:
+            block, lost = ready()
             strip[:, left : left + _BLOCK] = block
             unreadable += lost
-        self._unreadable[number] = unreadable
+        self.lost[number] = unreadable
         return strip
 
     def _read_block(self, x: int, y: int, width: int, height: int, shrink: float = 1.0) -> tuple[np.ndarray, int]:
@@ -105,10 +143,9 @@ class Raster:
         scale = self.factor * shrink
         try:
             place = self.bounds[0] + x * scale, self.bounds[1] + y * scale
-            return self._slide.read(*place, (width, height), self.mpp * shrink), 0
+            return self._slide().read(*place, (width, height), self.mpp * shrink), 0
         except InputError:
-            self._slide.close()
-            self._slide = self._open()
+            self._slide(again=True)
         block, lost = np.full((height, width, 3), 255, np.uint8), 0
         if max(width, height) <= _SMALLEST:
             return block, width * height
@@ -117,6 +154,20 @@ class Raster:
             block[top:bottom, left:right] = part
             lost += unreadable
         return block, lost
+
+    def _slide(self, again: bool = False) -> Slide:
+        """This thread's own handle, opened anew if asked."""
+        me = get_ident()
+        with self._lock:
+            slide = self._slides.get(me)
+        if slide is not None and not again:
+            return slide
+        if slide is not None:
+            slide.close()
+        slide = self._open()
+        with self._lock:
+            self._slides[me] = slide
+        return slide
 
 
 class Band:
@@ -131,6 +182,9 @@ class Band:
         grey = cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY)
         _, bright = cv2.threshold(grey, background_grey, 1, cv2.THRESH_BINARY)
         self._top, self._background = y, bright.astype(bool)
+        if raster.wanted is not None:
+            stop = int(rows.max()) + 1
+            self._background |= ~raster.wanted.rows(first, stop)[rows - first]
         self._tissue_before = np.concatenate([[0], np.cumsum((~self._background).any(axis=0))])
 
     def has_tissue(self, x: int) -> bool:
@@ -140,11 +194,13 @@ class Band:
 
     def window(self, x: int) -> np.ndarray:
         """RGB of the window at column `x`, (window, window, 3) uint8, mirrored beyond the slide's edges."""
+        if x >= 0 and x + self._window <= self._width:
+            return self._image[:, x : x + self._window].copy()  # a view would keep the whole band
         return self._image[:, mirrored(x, x + self._window, self._width)]
 
     def background(self, start: int, stop: int) -> np.ndarray:
         """Background of map rows start..stop-1, (rows, width) bool."""
-        return self._background[start - self._top : stop - self._top]
+        return self._background[start - self._top : stop - self._top].copy()
 
 
 def _quarters(width: int, height: int) -> list[tuple[int, int, int, int]]:

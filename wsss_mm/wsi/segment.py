@@ -1,25 +1,29 @@
 """A slide becomes a folder: label pyramid, annotations, figures and a picture."""
 
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from wsss_mm.files import read_json, rounded, write_json
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest, read_json, rounded, write_json
 from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.overlay import draw_overlay
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
+from wsss_mm.wsi.stitch import Weighting
 from wsss_mm.wsi.summary import class_figures, tumour_stroma_ratio
+from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +44,18 @@ class Parameters:
     Attributes:
         window: side of the sliding window, px at the model's mpp.
         overlap: of neighbouring windows, share of their side, 0 <= overlap < 1.
+        weighting: how the pixels of a window count in the average: all alike, or the middle most.
         background_grey: slide pixels whose grey value exceeds it are background.
+        tissue_mask: look for tissue on a thumbnail first, and pass over what is glass there.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
         probabilities: whether the probabilities of the classes are written too.
     """
 
     window: int = 224
     overlap: float = 0.5
+    weighting: Weighting = "uniform"
     background_grey: int = 210
+    tissue_mask: bool = True
     min_island: float = 500.0
     probabilities: bool = False
 
@@ -60,10 +68,14 @@ def segment_slide(
     mpp_override: float | None = None,
     window: int = 224,
     overlap: float = 0.5,
-    batch_size: int = 16,
+    weighting: Weighting = "uniform",
+    batch_size: int | Literal["auto"] = "auto",
+    readers: int = 2,
     background_grey: int = 210,
+    tissue_mask: bool = True,
     min_island: float = 500.0,
     probabilities: bool = False,
+    roi: Path | str | None = None,
     skip_done: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -73,17 +85,26 @@ def segment_slide(
     overlay.png and summary.json. They appear together when all is done; a slide without tissue gives a valid, empty
     result. The map covers the slide's bounds, as QuPath shows them.
 
+    A call that was killed is taken up by the next with the same slide, model and parameters, at the row where it was:
+    what is half done lies in a hidden folder of `out_dir`. A call that fails leaves nothing behind.
+
     Args:
         slide_path: any format OpenSlide opens.
         model: the segmenter, or its folder.
         out_dir: folder of this slide's results.
         mpp_override: um/px at level 0, for slides that do not say or say wrong.
-        window: see `Parameters`, as are `overlap`, `background_grey`, `min_island` and `probabilities`.
+        window: see `Parameters`, as are `overlap`, `weighting`, `background_grey`, `tissue_mask`, `min_island` and
+            `probabilities`.
         overlap: see `Parameters`.
-        batch_size: windows a forward pass; the result does not depend on it.
+        weighting: see `Parameters`.
+        batch_size: windows a forward pass, or as many as fit into memory. On a CPU the result does not depend on it,
+            on a GPU only within the network's rounding.
+        readers: threads that read the slide ahead of the network; with 0 nothing runs ahead.
         background_grey: see `Parameters`.
+        tissue_mask: see `Parameters`.
         min_island: see `Parameters`.
         probabilities: see `Parameters`; probabilities.ome.tif then holds a channel for each class, uint8.
+        roi: QuPath GeoJSON; what lies outside its polygons is not computed and is ignored in the map.
         skip_done: leave a folder as it is whose summary names the same slide, model and parameters.
         progress: show a progress bar.
 
@@ -91,28 +112,40 @@ def segment_slide(
         The content of summary.json.
 
     Raises:
-        InputError: the slide does not open, says no mpp, or is mostly unreadable; or the model does not fit.
+        InputError: the slide does not open, says no mpp, or is mostly unreadable; the model does not fit; the disk is
+            full; or another process is at work on the same folder.
     """
     from wsss_mm.slides import open_slide
 
     slide_path, out_dir = Path(slide_path), Path(out_dir)
     name = slide_path.name
     model = model if isinstance(model, SlideModel) else SlideModel.from_folder(model)
-    parameters = Parameters(window, overlap, background_grey, min_island, probabilities)
-    raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp)
+    parameters = Parameters(window, overlap, weighting, background_grey, tissue_mask, min_island, probabilities)
+    raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp, readers)
     try:
-        identity = _identity(slide_path, raster, model, parameters)
+        identity = _identity(slide_path, raster, model, parameters, roi)
         if skip_done and (done := _finished(out_dir, identity)) is not None:
             logger.info("%s: done before, skipped", slide_path)
             return done
-        with _workplace(out_dir) as work:
+        raster.reach = window
+        raster.wanted = _wanted(slide_path, raster, parameters, mpp_override, roi)
+        with workplace(out_dir) as work:
             with ExitStack() as stack:
                 labels, *of_classes = (
                     stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
                     for item in ("labels", *(range(len(model.classes)) if probabilities else ()))
                 )
                 _write_map(
-                    labels, of_classes, raster, model, parameters, batch_size=batch_size, name=name, progress=progress
+                    labels,
+                    of_classes,
+                    raster,
+                    model,
+                    parameters,
+                    journal=Journal(work, identity),
+                    batch_size=model.largest_batch(window) if batch_size == "auto" else batch_size,
+                    ahead=2 if readers else 0,
+                    name=name,
+                    progress=progress,
                 )
                 figures = _export(work, raster, model, parameters, labels=labels, of_classes=of_classes, name=name)
             write_json(work / SUMMARY, identity | figures)
@@ -122,7 +155,30 @@ def segment_slide(
     return read_json(out_dir / SUMMARY)
 
 
-def _identity(slide_path: Path, raster: Raster, model: SlideModel, parameters: Parameters) -> dict[str, Any]:
+def _wanted(
+    slide_path: Path, raster: Raster, parameters: Parameters, mpp_override: float | None, roi: Path | str | None
+) -> Wanted | None:
+    """Where the slide is to be segmented, None for everywhere."""
+    from wsss_mm.slides import open_slide
+    from wsss_mm.slides.roi import read_region
+    from wsss_mm.slides.tissue import find_work
+
+    tissue, origin = None, raster.bounds[:2]
+    if parameters.tissue_mask:
+        with open_slide(slide_path, mpp_override) as slide:
+            try:
+                tissue = find_work(slide, parameters.background_grey)
+            except InputError as error:  # the pixels themselves will tell
+                logger.warning("%s; looking at every window instead", error)
+    region = None if roi is None else read_region(roi, origin)
+    if tissue is None and region is None:
+        return None
+    return Wanted(raster.size, origin, raster.factor, tissue, region)
+
+
+def _identity(
+    slide_path: Path, raster: Raster, model: SlideModel, parameters: Parameters, roi: Path | str | None
+) -> dict[str, Any]:
     """What the result depends on; no path and no time, so that equal work gives equal bytes."""
     return {
         "slide": {
@@ -133,8 +189,13 @@ def _identity(slide_path: Path, raster: Raster, model: SlideModel, parameters: P
         },
         "mpp": model.mpp,
         "size": list(raster.size),
-        "model": {"weights_md5": model.weights_md5, "classes": [item.code for item in model.classes]},
+        "model": {
+            "weights_md5": model.weights_md5,
+            "classes": [item.code for item in model.classes],
+            "precision": model.precision,
+        },
         "parameters": vars(parameters),
+        "roi": None if roi is None else {"file": Path(roi).name, "sha256": _digest(Path(roi))},
     }
 
 
@@ -151,18 +212,11 @@ def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return summary if {key: summary.get(key) for key in wanted} == wanted else None
 
 
-@contextmanager
-def _workplace(out_dir: Path) -> Iterator[Path]:
-    """A temporary folder inside `out_dir`; on failure nothing of it, nor an empty `out_dir`, stays behind."""
-    existed = out_dir.exists()
-    out_dir.mkdir(parents=True, exist_ok=True)
+def _digest(path: Path) -> str:
     try:
-        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".partial-") as folder:
-            yield Path(folder)
-    except BaseException:
-        if not existed and not any(out_dir.iterdir()):
-            out_dir.rmdir()
-        raise
+        return digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a GeoJSON file that QuPath exported") from None
 
 
 def _deliver(work: Path, out_dir: Path, parameters: Parameters) -> None:
@@ -183,25 +237,40 @@ def _write_map(
     model: SlideModel,
     parameters: Parameters,
     *,
+    journal: Journal,
     batch_size: int,
+    ahead: int,
     name: str,
     progress: bool,
 ) -> None:
-    """Stream the label map, and the classes' probabilities if there are maps for them, to their files."""
+    """Stream the label map, and the classes' probabilities if there are maps for them, to their files.
+
+    Goes on where an earlier process was killed.
+    """
+    resume = None
+    if (noted := journal.read()) is not None:
+        resume, raster.lost = noted
+        logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
     quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
-    with tqdm(total=raster.size[1], desc=name, unit="row", **quiet) as bar:
+    done = resume.row if resume else 0
+    with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
             raster,
             model.predict,
             len(model.classes),
             window=parameters.window,
             overlap=parameters.overlap,
+            weighting=parameters.weighting,
             batch_size=batch_size,
+            full_batches=model.full_batches,
             background_grey=parameters.background_grey,
+            ahead=ahead,
+            resume=resume,
         ):
             labels.write(rows.start, rows.labels)
             if of_classes:
                 write_probabilities(of_classes, rows)
+            journal.write(rows, raster.lost)
             bar.update(len(rows.labels))
     raster.check_readable(name)
 

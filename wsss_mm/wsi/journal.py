@@ -1,0 +1,60 @@
+"""What is finished of a slide, so that a process that was killed can go on where it was."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_mm.files import read_json, rounded, write_json
+from wsss_mm.wsi.engine import Resumption, Rows
+
+_STATE = "state.json"
+
+
+class Journal:
+    """Notes beside the half-finished map, replaced as a whole after each band: a kill leaves the old or the new ones.
+
+    They hold the number of finished rows and what windows have added to the rows below (see `Rows.carry`), with a
+    checksum. They count only for the same slide, model and parameters.
+
+    Args:
+        folder: of the half-finished map.
+        key: what the result depends on, JSON.
+    """
+
+    def __init__(self, folder: Path, key: dict[str, Any]) -> None:
+        self._folder, self._key = folder, rounded(key)
+
+    def read(self) -> tuple[Resumption, dict[int, int]] | None:
+        """Where to go on and the unreadable pixels by strip, as noted last; None if there is nothing to build on."""
+        try:
+            state = read_json(self._folder / _STATE)
+            if state["key"] != self._key:
+                return None
+            content = (self._folder / state["carry"]).read_bytes()
+            if zlib.crc32(content) != state["crc"]:
+                return None
+            carry = np.frombuffer(content, np.float32).reshape(state["shape"])
+            return Resumption(state["row"], carry), {int(key): value for key, value in state["unreadable"].items()}
+        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+
+    def write(self, rows: Rows, unreadable: dict[int, int]) -> None:
+        """Note that all up to `rows` is on disk.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        name, crc = f"carry-{rows.stop}.raw", 0
+        with (self._folder / name).open("wb") as stream:
+            for plane in rows.carry:
+                data = np.ascontiguousarray(plane).data.cast("B") if plane.size else b""
+                crc = zlib.crc32(data, crc)
+                stream.write(data)
+        state = {"row": rows.stop, "carry": name, "crc": crc, "shape": rows.carry.shape, "unreadable": unreadable}
+        write_json(self._folder / _STATE, state | {"key": self._key})
+        for old in self._folder.glob("carry-*.raw"):
+            if old.name != name:
+                old.unlink()

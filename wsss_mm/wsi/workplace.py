@@ -1,0 +1,52 @@
+"""Where a slide's results grow until they are complete."""
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wsss_mm.errors import InputError
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def workplace(out_dir: Path) -> Iterator[Path]:
+    """A hidden folder inside `out_dir`, for one process at a time.
+
+    It outlives a kill and an interruption, for the next call to go on; after an error nothing of it, nor an `out_dir`
+    that was not there before, stays behind.
+
+    Raises:
+        InputError: another process is at work there, or the disk is full.
+    """
+    made = not out_dir.exists()
+    work = out_dir / _PARTIAL
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with _locked(work):
+            try:
+                yield work
+            except Exception:
+                shutil.rmtree(work)
+                raise
+            shutil.rmtree(work)
+    except Exception as error:
+        if made and out_dir.is_dir() and not any(out_dir.iterdir()):
+            out_dir.rmdir()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"{out_dir}: the disk is full; free some space and segment the slide again") from error
+        raise
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """The system lets go of the lock when the process ends, however it ends."""
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{work.parent}: another process is at work there; wait for it") from None
+        yield
