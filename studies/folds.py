@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
-from wsss_mm.patches.manifest import write_manifest
 from wsss_mm.settings import Params, load_params
 
 PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
@@ -72,12 +72,10 @@ def train_and_judge(params: Params, rows: pd.DataFrame, held: set[str], vocabula
 
     params = with_values(params, [f"segmenter.val_interval={params.segmenter.iterations}"])  # no checkpoint is chosen
     with tempfile.TemporaryDirectory() as scratch:
-        folder, out = Path(scratch) / "patches", Path(scratch) / "segmenter"
-        folder.mkdir()
-        for name in ("images", "masks"):
-            (folder / name).symlink_to((PATCHES / name).resolve())
+        out = Path(scratch) / "segmenter"
         outside = rows["slide_id"].isin(held)
-        write_manifest(rows.assign(split=np.where(outside, "valid", "train")), folder)
+        split = rows.assign(split=np.where(outside, "valid", "train"))
+        folder = link_patches(split, PATCHES, Path(scratch) / "patches")
         paths = Paths(patches=folder, out=out, curves=out / "curves.csv", classifier=CLASSIFIER)
         train_segmenter(params, paths, target="masks", stage="folds")
         return judge_model(out, rows[outside], vocabulary, params)

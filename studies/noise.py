@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from studies.corruption import corrupt
+from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest
 from wsss_mm.patches.images import read_image, read_mask
@@ -84,7 +84,7 @@ def write_spoiled(params: Params, folder: Path, *, kind: str, level: float, seed
 
 
 def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> dict[str, Any]:
-    """Train on the spoiled masks; give the test metrics of the last weights, which no clean mask has chosen."""
+    """Train on the spoiled masks, without a validation; give the test metrics of the last weights."""
     from wsss_mm.engine import Paths, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics
     from wsss_mm.evaluation.judge import judge
@@ -92,13 +92,14 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     from wsss_mm.models import load_model
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
-    values = [f"seed={seed}", f"segmenter.loss={loss}", f"segmenter.val_interval={params.segmenter.iterations}"]
-    out = scratch / "segmenter"
-    paths = Paths(patches=PATCHES, out=out, curves=out / "curves.csv", pseudo_labels=scratch / "labels")
-    train_segmenter(with_values(params, values), paths, stage="noise_study")
+    frame = read_manifest(PATCHES, vocabulary)
+    patches, out = scratch / "patches", scratch / "segmenter"
+    if not patches.exists():
+        link_patches(frame[frame["split"] == "train"], PATCHES, patches)
+    paths = Paths(patches=patches, out=out, curves=out / "curves.csv", pseudo_labels=scratch / "labels")
+    train_segmenter(with_values(params, [f"seed={seed}", f"segmenter.loss={loss}"]), paths, stage="noise_study")
     segmenter, _ = load_model(out)
     classifier, _ = load_model(paths.classifier)
-    frame: pd.DataFrame = read_manifest(PATCHES, vocabulary)
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
     found = judge(predict_patches(segmenter, classifier, rows, PATCHES, flip=False), vocabulary)
     return segmentation_metrics(found.ungated, vocabulary.codes)
