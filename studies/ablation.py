@@ -77,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
 def _experiment(name: str, variant: str, seed: int, shared: list[str]) -> dict[str, Any]:
     """Run one experiment up to `evaluate`; give its headline numbers."""
     values = [*REFERENCE, *VARIANTS[variant], *shared, f"seed={seed}"]
+    if name in _output("dvc", "exp", "list", "--name-only").split():
+        subprocess.run(["dvc", "exp", "remove", name], check=True)  # it was stopped before its row was written
     overrides = [part for value in values for part in ("-S", value)]
-    result = subprocess.run(["dvc", "exp", "run", "--force", "-n", name, *overrides, "evaluate"], check=False)
+    result = subprocess.run(["dvc", "exp", "run", "-n", name, *overrides, "evaluate"], check=False)
     if result.returncode:
         raise InputError(f"experiment {name} failed; see above, mend it and run this again: what is done is skipped")
     return {**read_json(SUMMARY), "valid_miou": read_json(VALID).get("miou")}
