@@ -1,0 +1,177 @@
+"""Cohorts larger than one machine: slides as tasks of a Ray cluster.
+
+The slides and the result folders lie on storage that all nodes mount at the same place; the model travels with the
+tasks. A folder of results is delivered whole by `segment_slide`, so a task that is repeated because its node died
+either finds the work done or does it again, and leaves the same bytes.
+"""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.segment import segment_slide
+
+logger = logging.getLogger(__name__)
+
+_MODEL_FILES = ("model.json", "weights.pth")
+_PATIENCE = 10  # s
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a slide takes of a node.
+
+    Attributes:
+        cpus: cores reserved, and threads of the network where there is no GPU.
+        gpus: GPUs reserved, below 1 where slides share one; with 0 the network runs on the cores.
+        retries: how often a slide is started again whose node or process died.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a slide: its summary, or why there is none, in one line."""
+
+    slide: Path
+    summary: dict[str, Any] | None
+    error: str | None = None
+
+
+def segment_on_cluster(
+    folders: Mapping[Path, Path],
+    model: Path | str,
+    address: str,
+    demand: Demand = Demand(),
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Outcome]:
+    """Segment slides on a Ray cluster, one task a slide.
+
+    Args:
+        folders: for each slide the folder of its results; the nodes see both under the same absolute path.
+        model: folder of the segmenter on this machine; each worker process loads it once.
+        address: of the cluster: HOST:PORT, or `auto` for the one this machine belongs to.
+        demand: what a slide takes.
+        options: keyword arguments of `segment_slide`.
+
+    Yields:
+        An outcome for each slide, in the order in which they end. A slide that fails takes none with it.
+
+    Raises:
+        InputError: no Ray, no cluster, no node that is large enough, or no model.
+    """
+    SlideModel.from_folder(model, "cpu")  # a model that does not load would fail on every node
+    with _connection(address) as ray:
+        _check_capacity(ray, demand)
+        files = ray.put({name: (Path(model) / name).read_bytes() for name in _MODEL_FILES})
+        task = ray.remote(_segment).options(
+            num_cpus=demand.cpus,
+            num_gpus=demand.gpus,
+            max_retries=demand.retries,
+            scheduling_strategy="SPREAD",
+        )
+        settings = dict(options or {}) | {"progress": False}
+        running = {}
+        for slide, folder in folders.items():
+            # in a list the model stays a reference, which a worker follows once
+            running[task.remote(slide.absolute(), folder.absolute(), [files], demand, settings)] = slide
+        while running:
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            yield _outcome(ray, running.pop(done), done)
+
+
+def _outcome(ray: ModuleType, slide: Path, done: Any) -> Outcome:
+    try:
+        summary, error = ray.get(done)
+    except ray.exceptions.RayTaskError as defect:
+        logger.error("%s", defect)
+        return Outcome(slide, None, f"{slide}: {type(defect.cause).__name__}: {_first_line(defect.cause)}")
+    except ray.exceptions.RayError as failure:
+        return Outcome(slide, None, f"{slide}: its node or process died too often ({_first_line(failure)}); try again")
+    return Outcome(slide, summary, error)
+
+
+def _segment(
+    slide: Path, folder: Path, files: list[Any], demand: Demand, options: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The task: a summary, or the line that says why there is none; wrong input is not worth a retry."""
+    import ray
+
+    try:
+        model = _worker_model(files[0], demand)
+        return segment_slide(slide, model, folder, **options), None
+    except (InputError, OSError) as error:
+        return None, f"{error} (on node {ray.util.get_node_ip_address()})"
+
+
+@lru_cache(maxsize=1)
+def _worker_model(files: Any, demand: Demand) -> SlideModel:
+    """The model of this worker process, which lives on for the next slide."""
+    import ray
+    import torch
+
+    if not demand.gpus:
+        torch.set_num_threads(demand.cpus)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in ray.get(files).items():
+            (Path(folder) / name).write_bytes(content)
+        return SlideModel.from_folder(folder, "cuda" if demand.gpus else "cpu")
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[ModuleType]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--ray: Ray is not installed; install it with: pip install -e '.[ray]'") from None
+    try:
+        _knock(address)
+        ray.init(address=address, logging_level=logging.WARNING)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"--ray {address}: no cluster there ({_first_line(error)}); start one with `ray start --head`"
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens; Ray itself would try for minutes and then end the process."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+
+
+def _check_capacity(ray: ModuleType, demand: Demand) -> None:
+    """Refuse what no node can ever run: Ray would wait for a larger one."""
+    if demand.gpus > 1 and demand.gpus != int(demand.gpus):
+        raise InputError(f"--ray-gpus {demand.gpus:g}: above 1 only whole GPUs can be reserved")
+    for node in ray.nodes():
+        has = node["Resources"]
+        if node["Alive"] and has.get("CPU", 0) >= demand.cpus and has.get("GPU", 0) >= demand.gpus:
+            return
+    raise InputError(
+        f"no node of the cluster has {demand.cpus} cores and {demand.gpus:g} GPUs, as each slide takes; "
+        "lower --ray-cpus or --ray-gpus"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".")
