@@ -77,8 +77,10 @@ class ClassifierSettings(TrainingSettings):
     lr: Positive
     momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the training in which the learning rate rises
     poly_power: Positive
     averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
+    rotate: bool  # quarter turns beside the flips
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
@@ -124,8 +126,10 @@ class SegmenterSettings(TrainingSettings):
     lr: Positive
     momentum: Share  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the training in which the learning rate rises
     poly_power: Positive
     averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
+    rotate: bool  # quarter turns beside the flips
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation

@@ -25,3 +25,77 @@ def test_a_profile_changes_only_what_it_names(tmp_path):
 
 def test_source_replaces_the_profiles_own(tmp_path):
     assert yaml.safe_load(render_profile("bcss_wsss", tmp_path))["cohort"]["source"] == tmp_path.as_posix()
+
+
+class TestPublishedSetting:
+    """Every hyper-parameter of the method, number by number."""
+
+    METHOD = {  # noqa: RUF012
+        "patches": {"size": 224},
+        "classifier": {
+            "width": 1.0,
+            "attention": "published",
+            "dropout": 0.5,
+            "epochs": 20,
+            "batch_size": 16,
+            "accumulate": 1,
+            "optimizer": "sgd",
+            "lr": 0.01,
+            "warmup": 0,
+            "poly_power": 0.9,
+            "rotate": False,
+            "scale_jitter": (1, 1),
+            "color_jitter": 0,
+            "elastic": 0,
+        },
+        "pseudo_labels": {
+            "method": "grad_cam_plus_plus",
+            "layer": "bn7",
+            "scales": (0.75, 1, 1.25),
+            "eps": 0,
+            "gating": "labels",
+            "voting": "majority",
+            "background_grey": 200,
+            "background_min_area": 50,
+            "flips": False,
+        },
+        "segmenter": {
+            "width": 1.0,
+            "init": "weights",
+            "loss": "onss",
+            "iterations": 10000,
+            "batch_size": 16,
+            "accumulate": 1,
+            "optimizer": "sgd",
+            "lr": 0.005,
+            "momentum": 0.9,
+            "weight_decay": 0.0005,
+            "warmup": 0,
+            "poly_power": 0.9,
+            "rotate": False,
+            "auxiliary_weight": 0.4,
+        },
+        "evaluate": {"scales": (0.75, 1, 1.25), "flip": True},
+        "slides": {"window": 224, "overlap": 0.5, "background_grey": 210},
+    }
+
+    @pytest.mark.parametrize(
+        ("name", "cohort", "vocabulary", "mpp", "background"),
+        [("luad", "luad_histoseg", "lung", 1.0, True), ("bcss", "bcss_wsss", "breast", 0.25, False)],
+    )
+    def test_is_the_methods(self, tmp_path, name, cohort, vocabulary, mpp, background):
+        path = tmp_path / "params.yaml"
+        path.write_text(render_profile(name))
+        params = load_params(path)
+        for section, values in self.METHOD.items():
+            found = getattr(params, section).model_dump()
+            assert {key: found[key] for key in values} == values
+        assert (params.cohort.name, params.cohort.vocabulary) == (cohort, vocabulary)
+        assert (params.patches.mpp, params.pseudo_labels.background) == (mpp, background)
+        for settings in (params.classifier, params.segmenter):
+            assert settings.weights.name == "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+        # deformation, crop and photometric distortion of the segmenter are on; the paper gives no numbers
+        segmenter = params.segmenter
+        assert segmenter.crop < params.patches.size
+        assert segmenter.elastic > 0
+        assert segmenter.color_jitter > 0

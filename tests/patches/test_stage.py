@@ -1,6 +1,11 @@
+import logging
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines import patches, run_stage
+from wsss_mm.cli.profile import render_profile
 from wsss_mm.patches import get_vocabulary, read_manifest
 from wsss_mm.settings import load_params
 
@@ -36,3 +41,46 @@ def test_failed_stage_says_why_and_damages_nothing(stage, tmp_path, capsys):
     assert "c.tiff" in last
     assert (tmp_path / "data/patches/manifest.parquet").read_bytes() == before
     assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["img-folders", "bare-images"])
+@pytest.mark.parametrize("profile", ["luad", "bcss"])
+def test_published_layouts_go_through(profile, bare, tmp_path, monkeypatch, caplog):
+    """Small copies of LUAD-HistoSeg and BCSS-WSSS in the ways copies differ, under the published profiles."""
+    names = {
+        "luad": lambda n: f"10{n}-0-{n}",
+        "bcss": lambda n: f"TCGA-A{n}-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500+{n}",
+    }[profile]
+    labels = {"luad": ["-[1 0 0 1]", "[0 1 0 0]"], "bcss": ["[1001]", "-[0100]"]}[profile]
+    train, valid = ("train", "val") if bare else ("training", "valid")
+    source = tmp_path / "source"
+
+    def save(path, array):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array.astype(np.uint8)).save(path)
+
+    image, mask = np.full((224, 224, 3), 120), np.full((224, 224), 2)
+    mask[:100], mask[100:110] = 1, 4
+    for n, label in enumerate(labels):
+        folder = source / train if bare else source / train / "img"
+        save(folder / f"{names(n)}{label}.png", image)
+    for n, split in ((3, valid), (4, "test")):
+        folder = source / split if bare else source / split / "img"
+        save(folder / f"{names(n)}{'[1 1 1 1]' if n == 4 else ''}.png", image)  # a name that lies about its mask
+        save(source / split / "mask" / f"{names(n)}.png", mask)
+    save((source / "test" if bare else source / "test" / "img") / f"{names(5)}.png", image)
+    save(source / "test" / "mask" / f"{names(6)}.png", mask)
+
+    (tmp_path / "params.yaml").write_text(render_profile(profile, source))
+    monkeypatch.chdir(tmp_path)
+    params = load_params(tmp_path / "params.yaml")
+    with caplog.at_level(logging.WARNING):
+        patches.main(params)
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    frame = read_manifest("data/patches", vocabulary).set_index("split")
+    assert frame.index.value_counts().to_dict() == {"train": 2, "valid": 1, "test": 1}
+    codes = list(vocabulary.codes)
+    assert sorted(map(tuple, frame.loc[["train"], codes].to_numpy().astype(int))) == [(0, 1, 0, 0), (1, 0, 0, 1)]
+    assert frame.loc[["valid", "test"], codes].to_numpy().astype(int).tolist() == [[0, 1, 1, 0]] * 2  # from the masks
+    assert f"{names(5)}.png has no mask and is left out" in caplog.text
+    assert f"{names(6)}.png has no image and is left out" in caplog.text

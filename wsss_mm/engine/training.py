@@ -25,7 +25,6 @@ from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings
 _ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
 _VALIDATIONS = 5  # of the classifier, over a training
 _CURVE_ROWS = 200
-_WARMUP = 0.05  # share of the iterations over which the learning rate rises
 
 Target = Literal["pseudo", "masks"]
 
@@ -145,6 +144,7 @@ def _shared_overrides(
         "val_dataloader.batch_size": settings.batch_size if len(set(sizes)) == 1 else 1,
         "train_dataloader.sampler.seed": params.seed,
         "custom_hooks.KeyedRandomnessHook.seed": params.seed,
+        "train_dataloader.dataset.pipeline.FlipAndRotate.rotate": settings.rotate,
         "train_dataloader.dataset.pipeline.StainJitter.strength": settings.color_jitter,
         "train_dataloader.dataset.pipeline.RandomDeformation.scale": list(settings.scale_jitter),
         "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
@@ -175,10 +175,11 @@ def _optimization(settings: ClassifierSettings | SegmenterSettings, section: str
 
 
 def _schedule(iterations: int, epoch_length: int, settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
-    warmup = max(1, round(_WARMUP * iterations))
+    warmup = max(1, round(settings.warmup * iterations))
     return {
         "train_cfg.max_iters": iterations,
         "param_scheduler.LinearLR.end": warmup,
+        **({} if settings.warmup else {"param_scheduler.LinearLR.start_factor": 1.0}),
         "param_scheduler.PolyLR.end": iterations,
         "param_scheduler.PolyLR.power": settings.poly_power,
         "custom_hooks.CurvesHook.epoch_length": epoch_length,
