@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test lint format ui upper-bound lock
+.PHONY: help setup repro test lint format ui bench upper-bound lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ format: $(STAMP)  ## let ruff mend what it can
 
 ui: $(STAMP)  ## MLflow UI on loopback: http://127.0.0.1:5000
 	@mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host $(HOST) --port $(PORT)
+
+bench: $(STAMP)  ## run the benchmarks, one after another
+	@set -e; for file in benchmarks/*.py; do echo "$$file"; python -m benchmarks.$$(basename $$file .py); done
 
 upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 	@python -m pipelines.upper_bound
