@@ -5,7 +5,7 @@ import pytest
 
 from wsss_mm.cli.main import build_parser, main
 
-COMMANDS = ["segment", "profile", "data", "models", "weights", "doctor"]
+COMMANDS = ["segment", "profile", "data", "models", "report", "reproduce", "weights", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

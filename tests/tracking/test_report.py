@@ -1,0 +1,86 @@
+"""The page of a run: escaped, alone, and with what there is to say."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsss_mm.cli.main import main
+from wsss_mm.files import write_json, write_text
+from wsss_mm.tracking import keep_evidence, training_run
+from wsss_mm.tracking.report import find_run_of, render_report
+from wsss_mm.tracking.store import connect
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+EVIL = "<script>alert(1)</script>"
+
+
+def page_of(run) -> str:
+    return render_report(connect().MlflowClient().get_run(run.info.run_id), EVIL)
+
+
+def test_a_failed_run_says_why_and_everything_is_escaped(tracked):
+    with pytest.raises(ValueError), training_run("train_segmenter", {"vocabulary": "lung", "note": EVIL}) as run:
+        connect().log_image(np.zeros((8, 8, 3), np.uint8), key=f"examples/valid/{EVIL[1:7]}", step=3)
+        raise ValueError(f"no patch in {EVIL}")
+    page = page_of(run)
+    assert "<script" not in page
+    assert "<strong>FAILED.</strong> ValueError: no patch in &lt;script&gt;" in page
+    assert "valid/script, step 3" in page
+
+
+@pytest.fixture
+def judged(tracked):
+    """A run with reports of a line."""
+    Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).save(tracked / "picture.png")
+    (tracked / "reports/pictures").mkdir(parents=True)
+    (tracked / "picture.png").rename(tracked / "reports/pictures/test.png")
+    test = {"ungated": {"miou": 0.55, "iou.TE": 0.7, "iou.LYM": None}, "n_patches": 32, "n_slides": 2}
+    write_json(tracked / "reports/metrics/test.json", test | {"ungated_interval": {"miou": [0.5, 0.6]}})
+    write_json(tracked / "reports/gates/slides.json", {"passed": False, "checks": [{"passed": False, "says": EVIL}]})
+    confusion = f"actual,predicted,pixels,share\nTE,TE,3,0.75\nTE,{EVIL},1,0.25\n"
+    write_text(tracked / "reports/plots/test_confusion.csv", confusion)
+    outs = f"  patches:\n    outs:\n    - path: data/patches\n      md5: {'a' * 32}\n"
+    write_text(tracked / "dvc.lock", f"stages:\n{outs}")
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        for step, loss in enumerate((2.0, float("nan"), 1.0)):
+            connect().log_metric("loss", loss, step=step)
+    keep_evidence(tracked, run.info.run_id, {"runs": {"train_segmenter": run.info.run_id}})
+    return run
+
+
+def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
+    page = page_of(judged)
+    assert "0.550</span> mIoU on the test split, 95 % interval 0.500 to 0.600" in page
+    assert "width: 70.0%; background: #cd3333" in page  # the colour of TE in the vocabulary
+    assert "25 % of its pixels taken for &lt;script&gt;" in page
+    assert "no truth" in page
+    assert "a" * 32 in page
+    assert "failed: &lt;script&gt;" in page
+    assert 'points="0.0,0.0 560.0,80.0"' in page  # half the loss is half the height; NaN is left out
+    assert "<script" not in page
+    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
+    assert sources
+    assert all(source.startswith("data:image/webp;") for source in sources)
+    assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
+
+
+def test_a_run_is_found_by_the_name_of_its_experiment(tracked, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "found-by-name")
+    runs = []
+    for stage in ("train_segmenter", "train_classifier"):
+        with training_run(stage, {}) as run:
+            runs.append(run.info.run_id)
+    assert find_run_of("found-by-name")[0].info.run_id == runs[0]
+    assert find_run_of(runs[1])[0].info.run_id == runs[1]
+
+
+@pytest.mark.parametrize("what", ["nobody", "0" * 32, "models:/nobody/1", "models:/nobody", "it's"])
+def test_what_is_not_there_is_named(tracked, what, capsys):
+    assert main(["report", what]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert what.removeprefix("models:/")[:6] in error
+    assert not (tracked / "report.html").exists()

@@ -1,0 +1,104 @@
+"""A model is made again from its commit, its uncommitted changes and its parameters; what differs is named."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wsss_mm.cli.main import main
+from wsss_mm.tracking import keep_evidence, training_run
+from wsss_mm.tracking.store import connect
+
+pytestmark = pytest.mark.xdist_group("mlflow")
+
+DVC_YAML = """stages:
+  patches:
+    cmd: python make.py
+    params: [seed]
+    deps: [make.py, source]
+    outs: [data/patches]
+  register:
+    cmd: echo again >> ../registered; echo x > registered
+    deps: [data/patches]
+    outs: [registered]
+"""
+MAKE = """import pathlib, yaml
+seed = yaml.safe_load(open("params.yaml"))["seed"]
+folder = pathlib.Path("data/patches")
+folder.mkdir(parents=True)
+(folder / "manifest").write_text(f"{seed} {open('source/slides').read()} committed")
+(folder / "other").write_text("other")
+"""
+
+
+@pytest.fixture
+def model(tracked, monkeypatch, tmp_path_factory, request) -> str:
+    """A line that ran with a changed parameter, an uncommitted change and a source that git ignores."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "t")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "t@t")
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    (tracked / ".gitignore").write_text("/mlflow.db\n/mlartifacts/\n/source/\n/data/patches\n/registered\n")
+    (tracked / "source").mkdir()
+    (tracked / "source/slides").write_text("slides")
+    (tracked / "dvc.yaml").write_text(DVC_YAML)
+    (tracked / "make.py").write_text(MAKE)
+    (tracked / "params.yaml").write_text("seed: 0\ncohort: {source: source}\n")
+    run(sys.executable, "-m", "dvc", "init", "-q")
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "line")
+    (tracked / "make.py").write_text(MAKE.replace("committed", "changed"))
+    (tracked / "params.yaml").write_text("seed: 7\ncohort: {source: source}\n")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    run(sys.executable, "-m", "dvc", "repro", "-q")
+    assert (tracked / "data/patches/manifest").read_text() == "7 slides changed"
+    with training_run("segmenter", {}) as active:
+        pass
+    tags = connect().MlflowClient().get_run(active.info.run_id).data.tags
+    keep_evidence(tracked, active.info.run_id, {"commit": tags["git.commit"], "runs": {}})
+    client, name = connect().MlflowClient(), request.node.name
+    client.create_registered_model(name)
+    client.create_model_version(name, active.info.artifact_uri, active.info.run_id)
+    run("git", "checkout", "-q", "make.py", "params.yaml")
+    return f"models:/{name}/1"
+
+
+def test_the_same_bytes_come_out(model, tracked, capsys):
+    before = (tracked.parent / "registered").read_text()
+    assert main(["reproduce", model]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("same")
+    assert "none of 1 outs differ" in out
+    assert (tracked.parent / "registered").read_text() == before  # register was not run again
+    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout == (
+        "?? dvc.lock\n"
+    )
+
+
+def test_what_differs_is_named(model, tracked, capsys):
+    (tracked / "source/slides").write_text("other slides")
+    assert main(["reproduce", model, "--keep", str(tracked / "kept")]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("differs")
+    assert out.splitlines()[0].endswith("data/patches  (manifest)")
+    assert (tracked / "kept/data/patches/manifest").read_text() == "7 other slides changed"
+    assert main(["reproduce", model, "--keep", str(tracked / "kept")]) == 2
+
+
+def test_what_cannot_be_made_again_is_said(tracked, capsys):
+    with training_run("segmenter", {}) as active:
+        pass
+    client = connect().MlflowClient()
+    client.create_registered_model("bare")
+    client.create_model_version("bare", active.info.artifact_uri, active.info.run_id)
+    assert main(["reproduce", "models:/bare/1"]) == 2
+    assert "nothing says what it was made of" in capsys.readouterr().err
+    (tracked / "dvc.lock").write_text("stages:\n  a:\n    outs:\n    - {path: x, md5: y}\n")
+    (tracked / "params.yaml").write_text("seed: 0\n")
+    keep_evidence(tracked, active.info.run_id, {"commit": "0" * 40, "runs": {}})
+    assert main(["reproduce", "models:/bare/1"]) == 2
+    assert "git fetch" in capsys.readouterr().err

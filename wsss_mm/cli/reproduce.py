@@ -1,0 +1,41 @@
+"""`wsss-mm reproduce`: make a registered model again and compare every byte."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "reproduce",
+        help="make a registered model again and compare",
+        description="Clone the commit of a registered model into a scratch folder, run the line with its params.yaml, "
+        "and compare the md5 of every out: identical on the same kind of CPU with the same installed versions. Exit "
+        "code 1 when something differs. The project, its MLflow store and its registry stay as they are.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="models:/segmenter/3 or models:/segmenter@champion")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="clone into this new folder and keep it")
+    parser.set_defaults(handler=_reproduce)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from wsss_mm.tracking.reproduce import reproduce
+
+    keep: Path | None = arguments.keep
+    if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise InputError(f"--keep {keep}: exists; give a new folder")
+    with tempfile.TemporaryDirectory(prefix="wsss-mm-reproduce-") as scratch:
+        outs = reproduce(arguments.model, Path.cwd(), keep or Path(scratch) / "clone")
+    for out in outs:
+        verdict = "same" if out.same else "differs" if out.now else "missing"
+        files = f"  ({', '.join(out.files)})" if out.files else ""
+        sys.stdout.write(f"{verdict:8} {out.then[:8]} {(out.now or '')[:8]:8} {out.path}{files}\n")
+    differ = sum(not out.same for out in outs)
+    sys.stdout.write(f"{arguments.model}: {differ or 'none'} of {len(outs)} outs differ\n")
+    return 1 if differ else 0

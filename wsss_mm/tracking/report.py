@@ -1,0 +1,247 @@
+"""One page of HTML on a run, with nothing beside it: what, on what data, how good, where it fails, pictures first."""
+
+import base64
+import csv
+import io
+import math
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+from wsss_mm.gates import GATES, report_path
+from wsss_mm.patches.vocabulary import VOCABULARIES
+from wsss_mm.tracking.card import CONFUSION, failures, lineage_rows
+from wsss_mm.tracking.evidence import Evidence, run_evidence
+from wsss_mm.tracking.registry import find_version, parse_uri
+from wsss_mm.tracking.store import connect
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_TEMPLATE = "report.html"
+_EXAMPLE = re.compile(r"images/(?P<name>[^+]+)\+step\+(?P<step>\d+)\+timestamp\+[^+]+\+[^+]+\.png$")
+_EXAMPLES = 6
+_QUALITY = 88  # of WebP
+_POINTS = 300  # of a curve
+_WIDTH, _HEIGHT = 560.0, 160.0  # px of a curve's plane
+_GREY = "#888888"
+_CURVES = {
+    "loss": "Loss",
+    "valid/miou": "mIoU on the validation split",
+    "valid/mean_ap": "Mean AP on the validation split",
+}
+_SHEETS = {
+    "test": "Best, median and worst patches of the test split",
+    "pseudo_labels": "Pseudo-labels the segmenter was trained on",
+}
+
+
+def find_run_of(what: str) -> tuple["Run", str]:
+    """A run and what to call it.
+
+    Args:
+        what: "models:/NAME/VERSION", a run id, or the name of a run, which is that of its DVC experiment: the newest
+            segmenter run of that name, else the newest run.
+
+    Raises:
+        InputError: there is none.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    if what.startswith("models:/"):
+        version = find_version(*parse_uri(what))
+        aliases = f", {' and '.join(version.aliases)}" if version.aliases else ""
+        return client.get_run(version.run_id), f"{version.name} version {version.version}{aliases}"
+    if re.fullmatch("[0-9a-f]{32}", what):
+        try:
+            run = client.get_run(what)
+        except mlflow.exceptions.MlflowException:
+            raise InputError(f"{what}: no such run in {mlflow.get_tracking_uri()}; look with: make ui") from None
+        return run, run.info.run_name
+    if "'" in what:
+        raise InputError(f"{what!r} is no run's name: it holds a quote")
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"attributes.run_name = '{what}'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    if not runs:
+        raise InputError(f"{what}: no run of that name in {mlflow.get_tracking_uri()}; look with: make ui")
+    segmenters = [run for run in runs if run.data.tags.get("stage") == "train_segmenter"]
+    return (segmenters or runs)[0], what
+
+
+def render_report(run: "Run", title: str) -> str:
+    """The page of a run; everything that comes from the store is escaped, and the page loads nothing."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    with tempfile.TemporaryDirectory() as folder:
+        evidence = run_evidence(run.info.run_id, Path(folder) / "evidence")
+        context = _facts(run, title) | _judged(run, evidence) | _pictures(run, evidence, Path(folder) / "examples")
+    environment = Environment(
+        loader=PackageLoader("wsss_mm.tracking", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_TEMPLATE).render(context)
+
+
+def _facts(run: "Run", title: str) -> dict[str, Any]:
+    tags = run.data.tags
+    started = datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc)
+    minutes = (run.info.end_time - run.info.start_time) / 60000 if run.info.end_time else None
+    facts = {
+        "Stage": tags.get("stage", "unknown"),
+        "DVC experiment": tags.get("dvc.experiment", "none"),
+        "Started": started.strftime("%Y-%m-%d %H:%M UTC"),
+        "Duration": f"{minutes:.1f} min" if minutes is not None else "still running",
+        "Git commit": tags.get("git.commit", "none")
+        + (", with changes: git.diff" if tags.get("git.dirty") == "true" else ""),
+        "Run": run.info.run_id,
+    }
+    inputs = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs} if run.inputs else {}
+    return {
+        "title": title,
+        "status": run.info.status,
+        "error": tags.get("error", ""),
+        "facts": facts,
+        "inputs": inputs,
+        "params": dict(sorted(run.data.params.items())),
+        "metrics": {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")},
+        "curves": [curve for name, text in _CURVES.items() if (curve := _curve(run, name, text))],
+    }
+
+
+def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
+    vocabulary = VOCABULARIES.get(run.data.params.get("vocabulary", ""))
+    colors = {c.code: "#{:02x}{:02x}{:02x}".format(*c.color) for c in vocabulary.classes} if vocabulary else {}
+    names = {c.code: c.name for c in vocabulary.classes} if vocabulary else {}
+    confused, (scored, scores) = failures(evidence), _scores(run, evidence)
+    classes = [
+        {
+            "code": code,
+            "name": names.get(code, ""),
+            "color": colors.get(code, _GREY),
+            "score": scores.get(code),
+            "interval": evidence.interval(f"iou.{code}"),
+            "confused": confused.get(code),
+        }
+        for code in (names or scores)
+    ]
+    return {
+        "classes": classes if scores else [],
+        "scored": scored,
+        "test": evidence.test,
+        "miou": evidence.miou,
+        "interval": evidence.interval(),
+        "confusion": _confusion(evidence),
+        "gates": _gates(evidence),
+        "lineage": lineage_rows(evidence) if evidence.digests else [],
+    }
+
+
+def _scores(run: "Run", evidence: Evidence) -> tuple[str, dict[str, float | None]]:
+    """What classes are judged by, and each one's score: of the test split, or else of the validation split."""
+    metrics = run.data.metrics
+    for text, prefix, values in (
+        ("Test IoU", "iou.", evidence.test.get("ungated", {})),
+        ("Validation IoU", "valid/iou.", metrics),
+        ("Validation AP", "valid/ap.", metrics),
+    ):
+        found = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+        if found:
+            return text, found
+    return "", {}
+
+
+def _confusion(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Share of the pixels of each true class, by predicted class."""
+    path = evidence.folder / CONFUSION
+    table: dict[str, dict[str, float]] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                table.setdefault(row["actual"], {})[row["predicted"]] = float(row["share"])
+    return table
+
+
+def _gates(evidence: Evidence) -> list[dict[str, Any]]:
+    found = []
+    for name in GATES:
+        path = evidence.folder / report_path(name)
+        if path.is_file():
+            checks = read_json(path).get("checks", [])
+            failed = [check.get("says", "") for check in checks if not check.get("passed")]
+            found.append({"name": name, "outcome": evidence.gates[name], "checks": len(checks), "failed": failed})
+    return found
+
+
+def _pictures(run: "Run", evidence: Evidence, folder: Path) -> dict[str, Any]:
+    sheets = [
+        {"title": text, "source": _embedded(path)}
+        for name, text in _SHEETS.items()
+        if (path := evidence.folder / f"reports/pictures/{name}.png").is_file()
+    ]
+    return {"sheets": sheets, "examples": _examples(run, folder)}
+
+
+def _examples(run: "Run", folder: Path) -> list[dict[str, str]]:
+    """The last pictures of example patches that were logged while training, validation patches first."""
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    last: dict[str, tuple[int, str]] = {}
+    for item in client.list_artifacts(run.info.run_id, "images"):
+        match = _EXAMPLE.fullmatch(item.path)
+        if match:
+            name, step = match["name"].replace("~", "/"), int(match["step"])
+            last[name] = max(last.get(name, (-1, "")), (step, item.path))
+    chosen = sorted(last, key=lambda name: ("valid" not in name, name))[:_EXAMPLES]
+    folder.mkdir()
+    return [
+        {
+            "title": f"{name.removeprefix('examples/')}, step {last[name][0]}",
+            "source": _embedded(Path(client.download_artifacts(run.info.run_id, last[name][1], str(folder)))),
+        }
+        for name in chosen
+    ]
+
+
+def _embedded(path: Path) -> str:
+    """A picture as a data URI, encoded anew: a tenth of a PNG's size, and nothing but pixels."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, "WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _curve(run: "Run", name: str, text: str) -> dict[str, Any] | None:
+    """A metric's history as the points of a polyline, in a plane of `_WIDTH` x `_HEIGHT`; None without two values."""
+    if name not in run.data.metrics:
+        return None
+    history = connect().MlflowClient().get_metric_history(run.info.run_id, name)
+    points = sorted((item.step, item.value) for item in history if math.isfinite(item.value))
+    if len({step for step, _ in points}) < 2:
+        return None
+    points = points[:: max(1, len(points) // _POINTS)]
+    return {"title": text, **_plane(points)}
+
+
+def _plane(points: Sequence[tuple[int, float]]) -> Mapping[str, Any]:
+    steps, values = zip(*points, strict=True)
+    left, right, low, high = steps[0], steps[-1], min(0.0, *values), max(values)
+    high = high if high > low else low + 1
+    line = " ".join(
+        f"{(step - left) / (right - left) * _WIDTH:.1f},{_HEIGHT - (value - low) / (high - low) * _HEIGHT:.1f}"
+        for step, value in points
+    )
+    return {"points": line, "low": low, "high": high, "first": left, "last": right, "width": _WIDTH, "height": _HEIGHT}
