@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 PASSED = dict.fromkeys(GATES, "passed")
 GOOD = Evidence(
     Path(),
-    {"ungated": {"miou": 0.80}, "ungated_interval": {"miou": [0.75, 0.85]}},
+    {"ungated": {"miou": 0.80}, "bootstrap": {"ungated": {"miou": [0.75, 0.85]}}},
     PASSED,
     {},
     {"data/patches": "a" * 32},
@@ -60,7 +60,7 @@ class TestObjections:
 def write_reports(root: Path, miou: float, gates: dict[str, str] = PASSED) -> None:
     for gate, outcome in gates.items():
         write_json(root / f"reports/gates/{gate}.json", {"passed": outcome == "passed"})
-    test = {"ungated": {"miou": miou}, "ungated_interval": {"miou": [miou - 0.05, miou + 0.05]}}
+    test = {"ungated": {"miou": miou}, "bootstrap": {"ungated": {"miou": [miou - 0.05, miou + 0.05]}}}
     write_json(root / "reports/metrics/test.json", test)
     outs = "- path: data/patches\n      md5: " + "a" * 32
     write_text(root / "dvc.lock", f"stages:\n  patches:\n    outs:\n    {outs}\n")

@@ -38,7 +38,7 @@ def judged(tracked):
     (tracked / "reports/pictures").mkdir(parents=True)
     (tracked / "picture.png").rename(tracked / "reports/pictures/test.png")
     test = {"ungated": {"miou": 0.55, "iou.TE": 0.7, "iou.LYM": None}, "n_patches": 32, "n_slides": 2}
-    write_json(tracked / "reports/metrics/test.json", test | {"ungated_interval": {"miou": [0.5, 0.6]}})
+    write_json(tracked / "reports/metrics/test.json", test | {"bootstrap": {"ungated": {"miou": [0.5, 0.6]}}})
     write_json(tracked / "reports/gates/slides.json", {"passed": False, "checks": [{"passed": False, "says": EVIL}]})
     confusion = f"actual,predicted,pixels,share\nTE,TE,3,0.75\nTE,{EVIL},1,0.25\n"
     write_text(tracked / "reports/plots/test_confusion.csv", confusion)

@@ -47,7 +47,7 @@ class Evidence:
 
     def interval(self, metric: str = "miou") -> tuple[float, float] | None:
         """Bootstrap interval of an ungated test metric, (low, high), None where none was made."""
-        found = self.test.get("ungated_interval", {}).get(metric)
+        found = self.test.get("bootstrap", {}).get("ungated", {}).get(metric)
         return (float(found[0]), float(found[1])) if found and None not in found else None
 
 
