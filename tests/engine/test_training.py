@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mmengine.config import Config
 
 from wsss_mm.datasets import PseudoLabelDataset
 from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter
@@ -124,6 +125,21 @@ def test_exports(kind, cohort, params, tmp_path):
         truth, scores = classifier_scores(where.out, where.patches, split="valid")
         assert truth.shape == scores.shape == (6, 4)
         assert truth.sum() == 12
+
+
+def test_augmentation_is_by_parameter(kind, cohort, params, tmp_path):
+    values = {"scale_jitter": (0.9, 1.1), "elastic": 1.5, "color_jitter": 0.15}
+    short = {"epochs": 1} if kind == "classifier" else {"iterations": 2, "crop": 32}
+    where = paths(cohort, tmp_path)
+    TRAIN[kind](changed(params, kind, **values, **short), where)
+    steps = {item["type"]: item for item in Config.fromfile(where.out / "config.py").train_dataloader.dataset.pipeline}
+    assert (
+        steps["wsss_mm.RandomDeformation"] | {"scale": [0.9, 1.1], "elastic": 1.5} == steps["wsss_mm.RandomDeformation"]
+    )
+    assert steps["wsss_mm.StainJitter"]["strength"] == 0.15
+    assert steps["wsss_mm.FlipAndRotate"]["horizontal"] == steps["wsss_mm.FlipAndRotate"]["vertical"] == 0.5
+    if kind == "segmenter":
+        assert steps["wsss_mm.RandomCrop"]["size"] == 32
 
 
 @pytest.mark.slow
