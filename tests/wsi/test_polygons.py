@@ -1,5 +1,7 @@
 """Outlines are valid, and cover exactly the pixels of their regions."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from shapely.geometry import Polygon
 
 from wsss_mm.wsi import polygons
 from wsss_mm.wsi.polygons import trace_regions
+from wsss_mm.wsi.rawmap import RawMap
 
 
 def _shape(region):
@@ -107,3 +110,21 @@ def test_small_regions_are_dropped(least):
 
 def test_absent_class():
     assert list(trace_regions(np.zeros((4, 4), np.uint8), 3)) == []
+
+
+def test_memory_does_not_follow_the_number_of_regions(monkeypatch, tmp_path):
+    monkeypatch.setattr(polygons, "_BAND_PIXELS", 1 << 14)
+    monkeypatch.setattr(polygons, "_TURNS_AT_ONCE", 1 << 11)
+    block = (ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), 2) > 0.01).astype(np.uint8)
+    block[-1] = 0
+    peaks, numbers = [], []
+    for height in (4, 16):
+        with RawMap(tmp_path / f"{height}.raw", (256 * height, 256)) as labels:
+            for index in range(height):
+                labels.write(256 * index, block)
+            tracemalloc.start()
+            numbers.append(sum(1 for _ in trace_regions(labels, 1, scratch=tmp_path)))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert numbers[1] == 4 * numbers[0] > 100
+    assert peaks[1] < 1.5 * peaks[0]
