@@ -1,7 +1,9 @@
 """Segment the cohort's slides of the chosen splits; a bad slide is named in the end, when the others are done."""
 
-import logging
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,18 @@ from tqdm import tqdm
 from pipelines import run_stage
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, write_json, write_text
+from wsss_mm.files import write_json, write_text
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
-from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi import SlideModel
+from wsss_mm.wsi.cohort import Job, segment_all, write_table
 from wsss_mm.wsi.segment import SUMMARY
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 
-logger = logging.getLogger(__name__)
-
 TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Path("results/slides")
+WORK = Path("work_dirs/segment_slides")  # DVC empties OUT before a run: what is done of a failed one stays here
 
 
 def main(params: Params) -> None:
@@ -35,42 +37,51 @@ def main(params: Params) -> None:
         splits = ", ".join(params.slides.splits)
         write_text(OUT / "NOTE.txt", f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
         return
-    model, codes = SlideModel.from_folder(MODEL), get_vocabulary(params.cohort.vocabulary).codes
+    model = SlideModel.from_folder(MODEL, precision=params.slides.precision)
+    codes = get_vocabulary(params.cohort.vocabulary).codes
     if tuple(item.code for item in model.classes) != codes:
         raise InputError(f"{MODEL}: its classes are not {', '.join(codes)} of params.yaml; train it again: dvc repro")
-    records, errors = [], []
-    for slide in tqdm(list(slides.itertuples(index=False)), desc="slides", unit="slide"):
-        try:
-            records.append(_record(slide, _segment(slide, model, params)))
-        except InputError as error:
-            logger.error("%s: %s", slide.slide_id, error)
-            errors.append(str(error))
-    with atomic_path(OUT / "slides.csv") as path:
-        pd.DataFrame(records).to_csv(path, index=False, lineterminator="\n", float_format="%.6f")
+    splits = dict(zip(slides["slide_id"], slides["split"], strict=True))
+    jobs = [_job(slide) for slide in slides.itertuples(index=False)]
+    options = params.slides.model_dump(exclude={"splits", "precision"}) | {"skip_done": True}
+    results = []
+    for result in tqdm(segment_all(jobs, model, options), "slides", len(jobs), unit="slide"):
+        notes = {"split": splits[result.slide_id]}
+        if result.summary is not None:
+            notes |= _publish(result.slide_id, dict(result.summary), codes)
+        results.append(replace(result, notes=notes))
+    write_table(OUT / "slides.csv", results)
     write_overview(OUT)
+    errors = [result.error for result in results if result.error]
     if errors:
-        raise InputError(f"{len(errors)} of {len(slides)} slides failed, the first: {errors[0]}")
+        raise InputError(f"{len(errors)} of {len(jobs)} slides failed, the first: {errors[0]}")
+    shutil.rmtree(WORK)
 
 
-def _segment(slide: Any, model: SlideModel, params: Params) -> dict[str, Any]:
-    folder = OUT / slide.slide_id
+def _job(slide: Any) -> Job:
+    roi = resolve(TABLE, slide.roi) if slide.roi else None
     mpp = None if pd.isna(slide.mpp) else float(slide.mpp)
-    options = params.slides.model_dump(exclude={"splits"})
-    summary = segment_slide(resolve(TABLE, slide.path), model, folder, mpp_override=mpp, **options)
-    truth = TABLE.parent / "truth" / f"{slide.slide_id}.tif"
-    if truth.is_file():
-        codes = [item.code for item in model.classes]
-        summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
-        write_json(folder / SUMMARY, summary)
-    return summary
+    return Job(slide.slide_id, resolve(TABLE, slide.path), WORK / slide.slide_id, mpp, roi)
 
 
-def _record(slide: Any, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the cohort's table."""
-    areas = {f"area_mm2.{code}": figures["area_mm2"] for code, figures in summary["classes"].items()}
-    whole = {key: summary[key] for key in ("tissue_area_mm2", "tumour_stroma_ratio")}
-    judged = {"miou": summary["truth"]["miou"]} if "truth" in summary else {}
-    return {"slide_id": slide.slide_id, "split": slide.split, **whole, **areas, **judged}
+def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str]) -> dict[str, Any]:
+    """Put a finished slide among the results, judged where there is truth; gives further columns of the table."""
+    folder, truth = OUT / slide_id, TABLE.parent / "truth" / f"{slide_id}.tif"
+    shutil.copytree(WORK / slide_id, folder, copy_function=_link, dirs_exist_ok=True)
+    if not truth.is_file():
+        return {}
+    summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
+    write_json(folder / SUMMARY, summary)
+    return {"miou": summary["truth"]["miou"]}
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under a second name, where the file system can."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def slide(tmp_path, tissue):
 @pytest.fixture(autouse=True)
 def model(monkeypatch, predict):
     loaded = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
-    monkeypatch.setattr(SlideModel, "from_folder", lambda *_: loaded)
+    monkeypatch.setattr(SlideModel, "from_folder", lambda *_, **__: loaded)
 
 
 def test_one_bad_slide(slide, tmp_path, caplog):

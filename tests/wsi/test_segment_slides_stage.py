@@ -27,7 +27,7 @@ def params(project_root) -> Params:
 def project(tmp_path, monkeypatch, predict):
     monkeypatch.chdir(tmp_path)
     model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
-    monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_: model)
+    monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_, **__: model)
     for name in ("slides", "truth"):
         (tmp_path / "data/cohort" / name).mkdir(parents=True)
     return tmp_path

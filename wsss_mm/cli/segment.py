@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
-    from wsss_mm.wsi.cluster import Outcome
+    from wsss_mm.wsi.cohort import Result
 
 logger = logging.getLogger(__name__)
 
-_LEAST = {"window": 32, "batch_size": 1, "min_island": 0, "ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0}
+_LEAST = {
+    **{"window": 32, "batch_size": 1, "readers": 0, "min_island": 0},
+    **{"ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0},
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,8 +26,8 @@ def add_parser(subparsers: Any) -> None:
         "segment",
         help="segment whole slides",
         description="Segment slides. Each gets a folder: segmentation.tif (pyramid), segmentation.geojson (QuPath), "
-        "overlay.png and summary.json; index.html shows them all. A slide that fails is reported, the others are "
-        "finished.",
+        "overlay.png and summary.json; index.html shows them all and slides.csv lists them. A slide that fails is "
+        "reported, the others are finished. What was interrupted goes on where it was.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
@@ -33,7 +36,25 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say")
     parser.add_argument("--window", type=int, default=224, help="side of the sliding window, px")
     parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows, share of their side")
-    parser.add_argument("--batch-size", type=int, default=16, help="windows a forward pass")
+    parser.add_argument(
+        "--roi", type=Path, metavar="GEOJSON", help="polygons of QuPath: only what is inside (one slide)"
+    )
+    parser.add_argument(
+        "--weighting", choices=("uniform", "gaussian"), default="uniform", help="of a window's pixels in the average"
+    )
+    parser.add_argument(
+        "--batch-size", type=_batch_size, default="auto", help="windows a forward pass; auto: what fits into memory"
+    )
+    parser.add_argument("--readers", type=int, default=2, help="threads that read ahead of the network")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto is fp32 on a CPU"
+    )
+    parser.add_argument(
+        "--tissue-mask",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="pass over what is glass on a thumbnail",
+    )
     parser.add_argument("--background-grey", type=int, default=210, help="brighter slide pixels are background")
     parser.add_argument("--min-island", type=float, default=500.0, help="um2, smaller regions stay out of the GeoJSON")
     parser.add_argument("--probabilities", action="store_true", help="write those of the classes too, uint8 channels")
@@ -46,62 +67,63 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=_segment)
 
 
+_OPTIONS = (
+    *("window", "overlap", "weighting", "batch_size", "readers", "background_grey", "tissue_mask", "min_island"),
+    "probabilities",
+)
+
+
 def _segment(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from wsss_mm.wsi.cohort import TABLE, write_table
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
-    options = {
-        "mpp_override": arguments.mpp,
-        "window": arguments.window,
-        "overlap": arguments.overlap,
-        "batch_size": arguments.batch_size,
-        "background_grey": arguments.background_grey,
-        "min_island": arguments.min_island,
-        "probabilities": arguments.probabilities,
-        "skip_done": not arguments.force,
-    }
-    failed = 0
+    options = {name: getattr(arguments, name) for name in _OPTIONS} | {"skip_done": not arguments.force}
+    results = []
     with logging_redirect_tqdm():
-        for outcome in (_on_cluster if arguments.ray else _here)(arguments, options):
-            if outcome.summary is None:
-                logger.error("%s", outcome.error)
-                failed += 1
-            else:
-                folder = arguments.out / outcome.slide.stem
-                logger.info("%s: %.2f mm2 of tissue", folder, outcome.summary["tissue_area_mm2"])
+        for result in (_on_cluster if arguments.ray else _here)(arguments, options):
+            results.append(result)
+            write_table(arguments.out / TABLE, results)
     write_overview(arguments.out)
+    failed = sum(bool(result.error) for result in results)
     if failed:
-        logger.error("%d of %d slides failed", failed, len(arguments.slides))
+        logger.error("%d of %d slides failed", failed, len(results))
     return 1 if failed else 0
 
 
-def _here(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Outcome"]:
+def _here(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Result"]:
     """One slide after the other on this machine."""
-    from wsss_mm.wsi import SlideModel, segment_slide
-    from wsss_mm.wsi.cluster import Outcome
+    from wsss_mm.wsi import SlideModel
+    from wsss_mm.wsi.cohort import Job, segment_all
 
-    model = SlideModel.from_folder(_model_folder(arguments.model))
-    for slide in arguments.slides:
-        try:
-            yield Outcome(slide, segment_slide(slide, model, arguments.out / slide.stem, **options))
-        except (InputError, OSError) as error:
-            if arguments.debug:
-                raise
-            yield Outcome(slide, None, str(error))
+    model = SlideModel.from_folder(_model_folder(arguments.model), precision=arguments.precision)
+    jobs = [
+        Job(slide.stem, slide, arguments.out / slide.stem, arguments.mpp, arguments.roi) for slide in arguments.slides
+    ]
+    return segment_all(jobs, model, options)
 
 
-def _on_cluster(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Outcome"]:
+def _on_cluster(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 
     from wsss_mm.wsi.cluster import Demand, segment_on_cluster
+    from wsss_mm.wsi.cohort import Result
 
-    demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries)
+    demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
     folders = {slide: arguments.out / slide.stem for slide in arguments.slides}
+    options = options | {"mpp_override": arguments.mpp, "roi": arguments.roi and arguments.roi.absolute()}
     outcomes = segment_on_cluster(folders, _model_folder(arguments.model), arguments.ray, demand, options)
-    yield from tqdm(outcomes, total=len(folders), unit="slide")
+    for outcome in tqdm(outcomes, total=len(folders), unit="slide"):
+        if outcome.error:
+            logger.error("%s", outcome.error)
+        yield Result(outcome.slide.stem, outcome.summary, outcome.error or "")
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -110,10 +132,12 @@ def _check(arguments: argparse.Namespace) -> None:
         if count > 1:
             raise InputError(f"{name}: {count} slides of this name would share a folder; give them in separate runs")
     for option, least in _LEAST.items():
-        if getattr(arguments, option) < least:
+        if getattr(arguments, option) != "auto" and getattr(arguments, option) < least:
             raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")
     if not 0 <= arguments.overlap < 1:
         raise InputError(f"--overlap {arguments.overlap}: must be at least 0 and below 1")
+    if arguments.roi is not None and len(arguments.slides) > 1:
+        raise InputError(f"--roi {arguments.roi}: polygons belong to one slide, but {len(arguments.slides)} are given")
     if arguments.mpp is not None and not arguments.mpp > 0:
         raise InputError(f"--mpp {arguments.mpp}: must be above 0")
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Window = tuple[float, float, float, float]
 """Left, top, width and height in px of the source; fractions count."""
@@ -30,9 +31,13 @@ def resample(image: NDArray[np.uint8], window: Window, size: tuple[int, int]) ->
         x, y, w, h = map(int, window)
         crop = image[y : y + h, x : x + w]
         return crop.copy() if (w, h) == size else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-    rows = _average(image.astype(np.float32), np.linspace(top, top + height, size[1] + 1))
-    columns = _average(rows.swapaxes(0, 1), np.linspace(left, left + width, size[0] + 1))
-    return np.clip(np.rint(columns.swapaxes(0, 1)), 0, 255).astype(np.uint8)
+    rows = _weights(np.linspace(top, top + height, size[1] + 1), len(image))
+    columns = _weights(np.linspace(left, left + width, size[0] + 1), image.shape[1])
+    channels = image.shape[2]
+    shrunk = (rows @ image.reshape(len(image), -1).astype(np.float32)).reshape(size[1], -1, channels)
+    means = columns @ np.ascontiguousarray(shrunk.swapaxes(0, 1)).reshape(image.shape[1], -1)
+    means = means.reshape(size[0], size[1], channels).swapaxes(0, 1)
+    return np.clip(np.rint(means), 0, 255).astype(np.uint8, order="C")
 
 
 def _interpolate(image: NDArray[np.uint8], window: Window, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -48,13 +53,14 @@ def _interpolate(image: NDArray[np.uint8], window: Window, size: tuple[int, int]
     )
 
 
-def _average(values: NDArray[np.float32], edges: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Means of the first axis between consecutive `edges`: differences of the interpolated running sum."""
-    sums = np.zeros((len(values) + 1, *values.shape[1:]), np.float64)
-    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
-    edges = np.clip(edges, 0, len(values))
-    below = np.minimum(edges.astype(np.intp), len(values) - 1)
-    part = (edges - below).reshape(-1, *[1] * (values.ndim - 1))
-    at_edges = sums[below] + part * values[below]
-    lengths = np.diff(edges).reshape(-1, *[1] * (values.ndim - 1))
-    return (np.diff(at_edges, axis=0) / lengths).astype(np.float32)
+def _weights(edges: NDArray[np.float64], length: int) -> csr_array:
+    """What each of `length` pixels gives to the means between consecutive `edges`: (outputs, length), rows sum to 1."""
+    edges = np.clip(edges, 0, length)
+    first = np.minimum(np.floor(edges[:-1]).astype(np.int64), length - 1)
+    counts = np.maximum(np.ceil(edges[1:]).astype(np.int64), first + 1) - first
+    output = np.repeat(np.arange(len(first)), counts)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    pixel = np.arange(starts[-1]) - starts[output] + first[output]
+    inside = np.minimum(edges[output + 1], pixel + 1) - np.maximum(edges[output], pixel)
+    share = inside / (edges[output + 1] - edges[output])
+    return csr_array((share.astype(np.float32), pixel, starts), shape=(len(first), length))

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.model import Precision, SlideModel
 from wsss_mm.wsi.segment import segment_slide
 
 logger = logging.getLogger(__name__)
@@ -35,11 +35,13 @@ class Demand:
         cpus: cores reserved, and threads of the network where there is no GPU.
         gpus: GPUs reserved, below 1 where slides share one; with 0 the network runs on the cores.
         retries: how often a slide is started again whose node or process died.
+        precision: of the network's arithmetic, see `SlideModel.from_folder`.
     """
 
     cpus: int = 1
     gpus: float = 0.0
     retries: int = 3
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _worker_model(files: Any, demand: Demand) -> SlideModel:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in ray.get(files).items():
             (Path(folder) / name).write_bytes(content)
-        return SlideModel.from_folder(folder, "cuda" if demand.gpus else "cpu")
+        return SlideModel.from_folder(folder, "cuda" if demand.gpus else "cpu", demand.precision)
 
 
 @contextmanager

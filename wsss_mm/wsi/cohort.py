@@ -1,0 +1,94 @@
+"""Many slides, one after the other: a bad one takes no good one with it, and a table says what became of each."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path
+from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.segment import segment_slide
+
+logger = logging.getLogger(__name__)
+
+TABLE = "slides.csv"
+"""The table of a cohort's results, beside the folders of its slides."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A slide to segment.
+
+    Attributes:
+        slide_id: what the table calls it.
+        path: the slide.
+        folder: of its results.
+        mpp: um/px at level 0, where the slide does not say.
+        roi: QuPath GeoJSON with the region of interest.
+    """
+
+    slide_id: str
+    path: Path
+    folder: Path
+    mpp: float | None = None
+    roi: Path | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a slide: its summary, or in one line why there is none; `notes` are further columns."""
+
+    slide_id: str
+    summary: Mapping[str, Any] | None = None
+    error: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, Any]) -> Iterator[Result]:
+    """Segment slides in turn.
+
+    Args:
+        jobs: the slides.
+        model: the segmenter.
+        options: keyword arguments of `segment_slide`.
+
+    Yields:
+        A result for each job, in order. Errors are logged; one that is a defect and no wrong input with its traceback.
+    """
+    for job in jobs:
+        try:
+            summary = segment_slide(job.path, model, job.folder, mpp_override=job.mpp, roi=job.roi, **options)
+        except (InputError, OSError) as error:
+            logger.error("%s: %s", job.slide_id, error)
+            yield Result(job.slide_id, error=" ".join(str(error).split()))
+        except Exception as error:
+            logger.exception("%s: failed", job.slide_id)
+            yield Result(job.slide_id, error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        else:
+            logger.info("%s: %.2f mm2 of tissue", job.slide_id, summary["tissue_area_mm2"])
+            yield Result(job.slide_id, summary)
+
+
+def write_table(path: Path, results: Sequence[Result]) -> None:
+    """Write a CSV of one row a slide, atomically.
+
+    Columns are slide_id, status (done, failed), the results' notes, tissue_area_mm2, tumour_stroma_ratio,
+    unreadable_share, area_mm2.CODE and share.CODE for each class, and error. Figures of failed slides are empty.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame([_row(result) for result in results])
+    table = table[[*table.columns.drop("error"), "error"]]
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+
+
+def _row(result: Result) -> dict[str, Any]:
+    row = {"slide_id": result.slide_id, "status": "failed" if result.error else "done", **result.notes}
+    if result.summary is not None:
+        row |= {key: result.summary[key] for key in ("tissue_area_mm2", "tumour_stroma_ratio", "unreadable_share")}
+        for figure in ("area_mm2", "share"):
+            row |= {f"{figure}.{code}": figures[figure] for code, figures in result.summary["classes"].items()}
+    return row | {"error": result.error}
