@@ -27,7 +27,7 @@ def main(params: Params) -> None:
     from wsss_mm.cam import PseudoLabeller
     from wsss_mm.engine.runner import prepare_torch
     from wsss_mm.evaluation.bootstrap import bootstrap
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import failed_patches, judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import headline, split_metrics, typical_sheet
     from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
@@ -54,6 +54,7 @@ def main(params: Params) -> None:
     judgement = judge(predict(rows), vocabulary)
     metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
     metrics["bootstrap"] = bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed)
+    metrics["failed_patches"] = failed_patches(judgement, vocabulary.codes)
     write_json(METRICS, metrics)
     write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
     write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)

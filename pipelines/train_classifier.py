@@ -11,8 +11,11 @@ PATCHES = Path("data/patches")
 
 def main(params: Params) -> None:
     """Train, then judge the classifier on the validation split."""
+    import mlflow
+
     from wsss_mm.engine import Paths, classifier_scores, train_classifier
     from wsss_mm.evaluation import multilabel_metrics
+    from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.files import write_json
     from wsss_mm.patches import get_vocabulary
     from wsss_mm.tracking import tag_weights, training_run
@@ -22,9 +25,10 @@ def main(params: Params) -> None:
     with training_run("train_classifier", sections, [PATCHES]):
         train_classifier(params, paths)
         truth, scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
-        codes = get_vocabulary(params.cohort.vocabulary).codes
-        metrics = {**multilabel_metrics(truth, scores, codes), "n": len(truth)}
+        vocabulary = get_vocabulary(params.cohort.vocabulary)
+        metrics = {**multilabel_metrics(truth, scores, vocabulary.codes), "n": len(truth)}
         write_json("reports/metrics/classifier.json", metrics)
+        mlflow.log_figure(precision_recall_figure(truth, scores, vocabulary), "figures/valid_precision_recall.png")
         tag_weights(OUT / "weights.pth")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wsss_mm.evaluation.judge import Judgement
+from wsss_mm.evaluation.judge import Judgement, failed_patches
 from wsss_mm.evaluation.report import headline, split_metrics
 from wsss_mm.patches import VOCABULARIES
 
@@ -34,3 +34,15 @@ def test_the_headline_is_the_test_splits(metrics):
 
 def test_pseudo_labels_that_could_not_be_judged_have_no_number(metrics):
     assert headline(metrics, {"coverage": 0.9}, {"mean_ap": None}, LUNG.codes)["miou_pseudo_labels"] is None
+
+
+def test_failed_patches_are_those_with_the_lowest_iou_of_the_class():
+    """b misses TE, a gets half of it; in c it is a sliver, which says nothing; d is as bad as b and has more of it."""
+    names = ["a", "b", "c", "d"]
+    matrices = np.zeros((4, 4, 4), dtype=np.int64)
+    matrices[0, 0, :2] = 5
+    matrices[1, 0, 1] = 10
+    matrices[2, 0, 1], matrices[2, 3, 3] = 1, 99
+    matrices[3, 0, 1] = 20
+    judgement = Judgement(matrices, matrices, pd.DataFrame({"patch_id": names}))
+    assert failed_patches(judgement, LUNG.codes) == {"TE": ["d", "b", "a"], "NEC": [], "LYM": [], "TAS": ["c"]}

@@ -264,12 +264,23 @@ np.save("probabilities.npy", model.predict(images, params={"output": "probabilit
 np.save("labels.npy", model.predict(images))
 import wsss_mm
 Path("code.txt").write_text(wsss_mm.__file__)
-try:
-    model.predict(images.astype(np.float32))
-except mlflow.exceptions.MlflowException:
-    pass
-else:
-    raise SystemExit("the signature lets float images pass")
+refused = (
+    (images.astype(np.float32), {}),
+    (images[..., :2], {}),
+    (images[0], {}),
+    (images[:, :16], {}),
+    (images, {"output": "colours"}),
+)
+for wrong, params in refused:
+    try:
+        model.predict(wrong, params=params)
+    except mlflow.exceptions.MlflowException as error:
+        assert error.get_http_status_code() == 400, error
+    else:
+        raise SystemExit(f"{wrong.shape} {wrong.dtype} {params} passes")
+assert model.predict(images[:0]).shape == (0, 64, 48)
+assert model.predict(images[:0], params={"output": "probabilities"}).shape == (0, 4, 64, 48)
+assert model.predict(np.repeat(images, 6, 0)).shape == (18, 64, 48)  # more than one batch
 """
 
 

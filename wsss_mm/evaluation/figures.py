@@ -79,5 +79,32 @@ def iou_figure(
     return figure
 
 
+def precision_recall_figure(
+    truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating], vocabulary: Vocabulary
+) -> "Figure":
+    """Precision over recall of each class, with its average precision; classes that no patch has are left out.
+
+    Args:
+        truth: (N, C) label sets.
+        scores: (N, C) probabilities, 0..1.
+        vocabulary: the classes.
+    """
+    from matplotlib.figure import Figure
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for index, item in enumerate(vocabulary.classes):
+        labels, values = np.asarray(truth)[:, index].astype(bool), scores[:, index]
+        if labels.any():
+            precision, recall, _ = precision_recall_curve(labels, values)
+            name = f"{item.name}, AP {average_precision_score(labels, values):.3f}"
+            axes.step(recall, precision, where="post", color=_rgb(item.color), label=name)
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.05), xlabel="recall", ylabel="precision", title="Patch labels, each class")
+    if axes.lines:
+        axes.legend(loc="lower left")
+    return figure
+
+
 def _rgb(color: tuple[int, int, int]) -> tuple[float, ...]:
     return tuple(channel / 255 for channel in color)

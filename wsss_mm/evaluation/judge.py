@@ -1,6 +1,6 @@
 """Judging a segmenter on a split: two global confusion matrices, ungated and gated, and each patch's own mIoU."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +71,28 @@ def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str
         taken = {patch for group in chosen.values() for patch in group}
         chosen[name] = [patch for patch in ids if patch not in taken]
     return chosen
+
+
+def failed_patches(
+    judgement: Judgement, codes: Sequence[str], count: int = 3, least: float = 0.1
+) -> dict[str, list[str]]:
+    """By class, the patches in which it is segmented worst.
+
+    Args:
+        judgement: what came of the split.
+        codes: class codes.
+        count: patches a class.
+        least: share of a patch's true pixels that the class must have, so that slivers do not count.
+
+    Returns:
+        patch ids, the lowest IoU (ungated) first; among equals the patch with more of the class, then by name.
+    """
+    matrices, names = judgement.patch_ungated.astype(np.float64), judgement.patches["patch_id"].tolist()
+    found = {}
+    for index, code in enumerate(codes):
+        true, hits = matrices[:, index].sum(axis=1), matrices[:, index, index]
+        union = true + matrices[:, :, index].sum(axis=1) - hits
+        there = np.flatnonzero(true >= least * matrices.sum(axis=(1, 2)))
+        order = sorted(there, key=lambda i: (hits[i] / union[i], -true[i], names[i]))
+        found[code] = [names[i] for i in order[:count]]
+    return found

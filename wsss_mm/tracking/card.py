@@ -8,6 +8,8 @@ from wsss_mm.tracking.evidence import Evidence
 
 CONFUSION = "reports/plots/test_confusion.csv"
 
+_EXAMPLES = 2  # patches of a class: the card must fit into a description
+
 _CHAIN = (
     ("results/slides", "slide maps", "segment_slides"),
     ("models/segmenter", "segmenter", "train_segmenter"),
@@ -92,7 +94,10 @@ def _metric_rows(classes: Sequence[Mapping[str, Any]], evidence: Evidence) -> st
     rows = [("all (mIoU)", "miou", "")]
     for item in classes:
         code = item["code"]
-        wrong = f"{confused[code][1]:.0%} of its pixels taken for {confused[code][0]}" if code in confused else ""
+        parts = [f"{confused[code][1]:.0%} of its pixels taken for {confused[code][0]}"] if code in confused else []
+        if examples := evidence.test.get("failed_patches", {}).get(code, [])[:_EXAMPLES]:
+            parts.append(f"worst in {', '.join(examples)}")
+        wrong = "; ".join(parts)
         rows.append((f"{code}, {item['name']}", f"iou.{code}", wrong))
     return "\n".join(
         f"| {label} | {_number(ungated.get(key))} | {_interval(evidence.interval(key))} | {wrong} |"

@@ -1,7 +1,9 @@
 """The segmenter as an MLflow model: MLflow runs this file when the model is logged and when it is loaded.
 
-Input (N, H, W, 3) uint8 RGB at the model's mpp. Output, by the parameter `output`: "labels", (N, H, W) uint8 class
-indices, or "probabilities", (N, C, H, W) float32 that sum to 1 over the classes.
+Input (N, H, W, 3) uint8 RGB at the model's mpp, of 32 px or more; N may be 0. Output, by the parameter `output`:
+"labels", (N, H, W) uint8 class indices, or "probabilities", (N, C, H, W) float32 that sum to 1 over the classes.
+
+What is wrong with an input is an MLflow error of the kind INVALID_PARAMETER_VALUE, which a server answers with 400.
 """
 
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 ARTIFACT = "segmenter"
 _BATCH = 16
 _OUTPUTS = ("labels", "probabilities")
+_LEAST = 32  # px: four features of ResNet38
 
 
 class SegmenterModel(mlflow.pyfunc.PythonModel):
@@ -31,14 +34,25 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
 
         output = (params or {}).get("output", _OUTPUTS[0])
         if output not in _OUTPUTS:
-            raise ValueError(f"output is {output!r}: choose from {', '.join(_OUTPUTS)}")
+            raise _refused(f"output is {output!r}: choose from {', '.join(_OUTPUTS)}")
         images = np.ascontiguousarray(model_input)
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise _refused(f"images are {images.shape} {images.dtype}: give (N, height, width, 3) uint8, RGB")
+        if min(images.shape[1:3]) < _LEAST:
+            raise _refused(f"images are {images.shape[2]} x {images.shape[1]} px: give at least {_LEAST} x {_LEAST}")
+        if not len(images):
+            shape = images.shape[:3] if output == "labels" else (0, self._model.classes, *images.shape[1:3])
+            return np.zeros(shape, np.uint8 if output == "labels" else np.float32)
         results = []
         for start in range(0, len(images), _BATCH):
             batch = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2)
             probabilities = self._model.predict_probabilities(batch)
             results.append(probabilities if output == "probabilities" else probabilities.argmax(1).to(torch.uint8))
         return torch.cat(results).cpu().numpy()
+
+
+def _refused(message: str) -> mlflow.exceptions.MlflowException:
+    return mlflow.exceptions.MlflowException.invalid_parameter_value(message)
 
 
 mlflow.models.set_model(SegmenterModel())

@@ -133,6 +133,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
             "score": scores.get(code),
             "interval": evidence.interval(f"iou.{code}"),
             "confused": confused.get(code),
+            "worst": evidence.test.get("failed_patches", {}).get(code, []),
         }
         for code in (names or scores)
     ]
