@@ -170,12 +170,14 @@ class TestModelRun:
             with training_run(stage, {}) as run:
                 tag_weights(weights)
                 runs.append(run.info.run_id)
+        ended = get_run(run).info.end_time
+        time.sleep(0.01)
         with pytest.raises(RuntimeError), model_run(weights) as run:
             assert run.info.run_id == runs[1]
             connect().log_metrics({"test.miou": 0.8})
             raise RuntimeError  # a later stage fails: that does not make the training a failure
         assert get_run(run).data.metrics == {"test.miou": 0.8}
-        assert get_run(run).info.status == "FINISHED"
+        assert (get_run(run).info.status, get_run(run).info.end_time) == ("FINISHED", ended)
 
     def test_unknown_weights_give_a_warning(self, tracked, caplog):
         (tracked / "weights.pth").write_bytes(b"pulled")

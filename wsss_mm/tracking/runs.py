@@ -149,6 +149,8 @@ def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
         yield run
     finally:
         mlflow.end_run(found.info.status)
+        if found.info.end_time is not None:  # or the training would seem to have lasted until now
+            mlflow.MlflowClient().set_terminated(found.info.run_id, found.info.status, found.info.end_time)
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
