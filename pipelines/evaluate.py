@@ -11,6 +11,7 @@ from pipelines import run_stage
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, write_json
 from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.settings import Params
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
@@ -36,7 +37,7 @@ def main(params: Params) -> None:
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
     manifest = read_manifest(PATCHES, vocabulary)
-    rows = manifest[(manifest["split"] == "test") & manifest["mask_path"].notna()]
+    rows = judged_rows(manifest, "test")
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -55,6 +56,7 @@ def main(params: Params) -> None:
     metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
     metrics["bootstrap"] = bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed)
     metrics["failed_patches"] = failed_patches(judgement, vocabulary.codes)
+    metrics["test_split"] = judged_digest(manifest, "test", PATCHES)
     write_json(METRICS, metrics)
     write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
     write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)

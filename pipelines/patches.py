@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipelines import run_stage
 from wsss_mm.files import atomic_folder
+from wsss_mm.gates.quarantine import quarantined, without_quarantined
 from wsss_mm.patches import get_vocabulary, write_manifest
 from wsss_mm.patches.cutting import cut_slides
 from wsss_mm.patches.importers import import_patches
@@ -21,8 +22,12 @@ def main(params: Params) -> None:
         if cohort.name in SOURCES:
             frame = import_patches(cohort.name, cohort.source, folder, **common)
         else:
-            frame = cut_slides(COHORT / "slides.csv", folder, labels=_labels(cohort), **common)
-        write_manifest(frame, folder)
+            aside = quarantined("slide")  # not even opened
+            frame = cut_slides(COHORT / "slides.csv", folder, labels=_labels(cohort), without=aside, **common)
+        kept, aside = without_quarantined(frame)
+        write_manifest(kept, folder)
+        if len(aside):
+            write_manifest(aside, folder / "quarantined")
 
 
 def _labels(cohort: CohortSettings) -> Path | None:

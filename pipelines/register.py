@@ -21,6 +21,7 @@ def main(params: Params) -> None:
     tags = {
         "test.miou": "undefined" if miou is None else f"{miou:.4f}",
         "test.interval": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "none",
+        "test.split": evidence.test.get("test_split", "unknown"),
         "data.patches": evidence.digests.get("data/patches", "unknown"),
         **gates,
     }

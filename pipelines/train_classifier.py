@@ -17,16 +17,20 @@ def main(params: Params) -> None:
     from wsss_mm.evaluation import multilabel_metrics
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.files import write_json
+    from wsss_mm.gates import gate_tags
     from wsss_mm.patches import get_vocabulary
     from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
-    with training_run("train_classifier", sections, [PATCHES]):
+    with training_run("train_classifier", sections, [PATCHES], tags=gate_tags(Path(), ("cohort", "patches"))):
         train_classifier(params, paths)
         truth, scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         metrics = {**multilabel_metrics(truth, scores, vocabulary.codes), "n": len(truth)}
+        known = classifier_scores(OUT, PATCHES, split="train", limit=len(truth), threads=params.threads)
+        known_ap = multilabel_metrics(*known, vocabulary.codes)["mean_ap"]
+        metrics["train"] = {"mean_ap": known_ap, "n": len(known[0])}
         write_json("reports/metrics/classifier.json", metrics)
         mlflow.log_figure(precision_recall_figure(truth, scores, vocabulary), "figures/valid_precision_recall.png")
         tag_weights(OUT / "weights.pth")

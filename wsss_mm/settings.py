@@ -179,23 +179,57 @@ class SlideSettings(Section):
     probabilities: bool  # write those of the classes too
 
 
-class PatchesGate(Section):
+Range = tuple[float, float]
+
+
+class Gate(Section):
+    """What every gate has."""
+
+    warnings: tuple[str, ...]  # checks that are reported and do not stop the line; all others are critical
+
+
+class CohortGate(Gate):
+    """What each slide must show before it is cut into patches."""
+
+    min_slides_per_split: Annotated[int, Field(ge=0)]  # of train and test; valid may be held out of train
+    mpp: tuple[Positive, Positive]  # um/px at level 0
+    min_tissue_area: Annotated[float, Field(ge=0)]  # mm2
+    min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp
+    haematoxylin: Range  # mean optical density of the tissue
+    eosin: Range
+
+
+class PatchesGate(Gate):
     """What the manifest must show before a classifier is trained on it."""
 
     min_patches_per_class: Annotated[int, Field(ge=0)]  # labelled training patches of every class
+    min_slides_per_class: Annotated[int, Field(ge=0)]  # in training
+    min_patients_per_class: Annotated[int, Field(ge=0)]  # in training
+    min_judging_patches: Annotated[int, Field(ge=0)]  # of every class, in valid and in test
+    min_patches_per_split: Annotated[int, Field(ge=0)]
     min_slides_per_split: Annotated[int, Field(ge=0)]
+    min_patients_per_split: Annotated[int, Field(ge=0)]
     max_mpp_error: Share  # of patches.mpp
     max_thin_share: Share  # of the training patches that hold less tissue than patches.min_tissue
+    max_odd_share: Share  # of the patches that may leave the ranges below
+    min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian
+    brightness: Range  # mean grey value of the tissue, 0..255
+    haematoxylin: Range  # mean optical density of the tissue
+    eosin: Range
+    max_drift: Annotated[float, Field(ge=0)]  # of valid and test from train: difference of means over spread
 
 
-class ClassifierGate(Section):
+class ClassifierGate(Gate):
     """What the classifier must show on the validation split before CAMs are made with it."""
 
     min_mean_ap: Share
+    min_class_ap: Share
     min_ap_gain: Annotated[float, Field(ge=-1, le=1)]  # of a class's average precision over its prior, which is chance
     min_judged_classes: Annotated[int, Field(ge=0)]  # classes that some validation patches hold and others do not
     min_predicted: Share  # of the patches, in which a class is predicted
     max_predicted: Share
+    max_calibration_error: Share  # expected difference of probability and frequency, mean over classes
+    max_train_gap: Share  # of mean average precision, training over validation patches
 
     @model_validator(mode="after")
     def _fits(self) -> "ClassifierGate":
@@ -203,7 +237,7 @@ class ClassifierGate(Section):
         return self
 
 
-class PseudoLabelsGate(Section):
+class PseudoLabelsGate(Gate):
     """What the pseudo-labels must show before a segmenter is trained on them."""
 
     min_coverage: Share  # of the pixels, mean over patches
@@ -211,6 +245,8 @@ class PseudoLabelsGate(Section):
     min_agreement: Share  # of the scales' votes, mean over patches
     min_class_share: Share  # of the labelled pixels of the cohort
     max_class_share: Share
+    max_unseen_share: Share  # of the patches in which a labelled class has no pixel
+    share_ratio: Range  # of a class's share of pixels to its share of labels
 
     @model_validator(mode="after")
     def _fits(self) -> "PseudoLabelsGate":
@@ -223,24 +259,29 @@ def _check_range(settings: Section, low: str, high: str) -> None:
         raise ValueError(f"{low} is above {high}: nothing could pass")
 
 
-class SegmenterGate(Section):
+class SegmenterGate(Gate):
     """What the segmenter must show on the test split before slides are segmented with it."""
 
     min_miou: Share
     min_class_iou: Share
+    min_predicted_ratio: Share  # of a class's predicted pixels to its true ones
+    max_pseudo_label_drop: Share  # of mean IoU below that of the test patches' pseudo-labels, which know the label sets
+    max_champion_drop: Share  # of mean IoU below the champion's, on the same test split
 
 
-class SlidesGate(Section):
+class SlidesGate(Gate):
     """How far the products of a segmented slide may disagree with each other."""
 
     max_share_error: Share  # of shares from the label map, and of their sum from 1
     max_area_error: Share  # of polygon areas from areas in the label map, relative
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
+    max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide
 
 
 class GateSettings(Section):
     """Thresholds of the gates (see `wsss_mm.gates`)."""
 
+    cohort: CohortGate
     patches: PatchesGate
     classifier: ClassifierGate
     pseudo_labels: PseudoLabelsGate

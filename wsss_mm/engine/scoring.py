@@ -12,7 +12,13 @@ from wsss_mm.models import load_model
 
 
 def classifier_scores(
-    model: Path | str, patches: Path | str, *, split: str, batch_size: int = 16, threads: int = 0
+    model: Path | str,
+    patches: Path | str,
+    *,
+    split: str,
+    limit: int | None = None,
+    batch_size: int = 16,
+    threads: int = 0,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Label sets and probabilities of a split's patches, (N, C) each, in the order of the manifest.
 
@@ -20,17 +26,20 @@ def classifier_scores(
         model: Folder of the classifier.
         patches: Folder of the patches' manifest.
         split: train, valid or test.
+        limit: So many patches, evenly taken, instead of all.
         batch_size: Patches at a time.
         threads: CPU threads of torch, 0 for all cores.
     """
     prepare_torch(threads)
     classifier, info = load_model(model)
     dataset = PatchLabelDataset(str(patches), info["vocabulary"], split, cache_bytes=0)
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    chosen = [index * len(dataset) // count for index in range(count)]
     scores = []
-    for start in range(0, len(dataset), batch_size):
-        images = [dataset.decoded(index)["img"] for index in range(start, min(start + batch_size, len(dataset)))]
+    for start in range(0, count, batch_size):
+        images = [dataset.decoded(index)["img"] for index in chosen[start : start + batch_size]]
         same_size = len({image.shape for image in images}) == 1
         for group in [images] if same_size else [[image] for image in images]:
             batch = torch.from_numpy(np.stack(group).transpose(0, 3, 1, 2).copy())
             scores.append(classifier.predict(batch).numpy())
-    return np.stack([record["label"] > 0 for record in dataset.records]), np.concatenate(scores)
+    return np.stack([dataset.records[index]["label"] > 0 for index in chosen]), np.concatenate(scores)

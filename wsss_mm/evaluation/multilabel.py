@@ -21,7 +21,8 @@ def multilabel_metrics(
         Per class `ap.<code>` (average precision), `auc.<code>` (area under the ROC curve), `f1.<code>`, and their means
         over the classes where they are defined, `mean_ap`, `mean_auc`, `mean_f1`; in 0..1. None where undefined: AP and
         F1 of a class no patch has, AUC of a class that no patch or every patch has. Also per class `prior.<code>` and
-        `predicted_positive.<code>`: the shares of patches that have it and that are predicted to have it.
+        `predicted_positive.<code>`: the shares of patches that have it and that are predicted to have it, and
+        `calibration_error.<code>` with its mean over all classes, `calibration_error`.
 
     Raises:
         ValueError: shapes differ, or a score is not finite.
@@ -43,7 +44,29 @@ def multilabel_metrics(
         metrics[f"f1.{code}"] = float(f1_score(labels, predicted[:, index], zero_division=0)) if some else None
         metrics[f"prior.{code}"] = float(labels.mean())
         metrics[f"predicted_positive.{code}"] = float(predicted[:, index].mean())
+        metrics[f"calibration_error.{code}"] = calibration_error(labels, values)
+    metrics["calibration_error"] = float(np.mean([metrics[f"calibration_error.{code}"] for code in codes]))
     for name in ("ap", "auc", "f1"):
         defined = [value for code in codes if (value := metrics[f"{name}.{code}"]) is not None]
         metrics[f"mean_{name}"] = float(np.mean(defined)) if defined else None
     return metrics
+
+
+def calibration_error(labels: npt.ArrayLike, scores: npt.ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error of one class (Guo et al., ICML 2017), 0..1.
+
+    Args:
+        labels: (N,) bool or 0/1.
+        scores: (N,) probabilities, 0..1.
+        bins: of equal width.
+
+    Returns:
+        The mean, over patches, of the distance between the mean score and the frequency of the class in the patch's bin
+        of scores; 0 without patches.
+    """
+    labels, scores = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if not len(scores):
+        return 0.0
+    which = np.minimum((scores * bins).astype(int), bins - 1)
+    surplus = np.bincount(which, weights=scores - labels, minlength=bins)
+    return float(np.abs(surplus).sum() / len(scores))

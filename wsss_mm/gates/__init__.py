@@ -1,18 +1,22 @@
 """Gates: after a stage, Great Expectations judges tables measured from what it made; a failed gate stops the line.
 
 One module per gate, each with `tables(params, root)`, which measures lazily and yields tables with their checks.
-`reports/gates/<gate>.json` is deterministic and an out of the pipeline; the Data Docs beside it are for people.
+`reports/gates/<gate>.json` is deterministic and an out of the pipeline; the page `index.html` and the Data Docs beside
+it are for people.
 """
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from wsss_mm.files import read_json
 from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
 from wsss_mm.settings import Params
 
-__all__ = ["GATES", "Check", "GateResult", "Outcome", "Table", "report_path", "run_gate"]
+__all__ = ["GATES", "Check", "GateResult", "Outcome", "Table", "gate_tags", "metrics_path", "report_path", "run_gate"]
 
-GATES = ("patches", "classifier", "pseudo_labels", "segmenter", "slides")
+GATES = ("cohort", "patches", "classifier", "pseudo_labels", "segmenter", "slides")
 
 _REPORTS = Path("reports/gates")
 
@@ -22,7 +26,22 @@ def report_path(name: str) -> Path:
     return _REPORTS / f"{name}.json"
 
 
-def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True) -> GateResult:
+def metrics_path(name: str) -> Path:
+    """Where the numbers of a gate for `dvc metrics show` belong, relative to the project's root."""
+    return Path("reports/metrics/gates") / f"{name}.json"
+
+
+def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:
+    """MLflow tags of the gates that have a report: `gate.<name>` is passed or failed."""
+    reports = {name: root / report_path(name) for name in names}
+    return {
+        f"gate.{name}": "passed" if read_json(path)["passed"] else "failed"
+        for name, path in reports.items()
+        if path.is_file()
+    }
+
+
+def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True, **known: Any) -> GateResult:
     """Measure a stage's outs and check them.
 
     Args:
@@ -30,6 +49,7 @@ def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True) -
         params: All of params.yaml.
         root: The project's root.
         data_docs: Whether Great Expectations' HTML goes to reports/gates/data_docs/<name>, which takes a second.
+        **known: What a gate cannot read from files: the `champion` of gate segmenter.
 
     Returns:
         The outcome of each check. Files that are missing or cannot be read are a failed check, not an error.
@@ -39,4 +59,5 @@ def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True) -
     if name not in GATES:
         raise ValueError(f"no gate {name!r}: choose from {', '.join(GATES)}")
     module = importlib.import_module(f"wsss_mm.gates.{name}")
-    return validate(name, module.tables(params, root), root / _REPORTS / "data_docs" / name if data_docs else None)
+    docs = root / _REPORTS / "data_docs" / name if data_docs else None
+    return validate(name, module.tables(params, root, **known), docs, getattr(params.gates, name).warnings)

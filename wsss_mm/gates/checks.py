@@ -5,7 +5,7 @@ Nothing here imports Great Expectations, so a gate that cannot read its artefact
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from wsss_mm.errors import InputError
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 """How many offending rows a report names."""
+
+LISTED = 1000
+"""How many offending rows a report lists by name, for the page and for `wsss-mm quarantine`."""
+
+Severity = Literal["critical", "warning"]
+Status = Literal["passed", "warned", "failed"]
 
 _SHORT = 20
 """Tables of up to so many rows are in the report as they are."""
@@ -50,6 +56,7 @@ class Table:
         index: The column that names a row to people.
         checks: Called with `great_expectations.expectations`, returns the checks.
         required: Later tables are measured from what this one vouches for: if it fails, the gate ends here.
+        digests: What the measurements were taken of, for later gates to compare.
     """
 
     name: str
@@ -57,6 +64,7 @@ class Table:
     index: str
     checks: Callable[[Any], list[Check]]
     required: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """What the report says of it."""
@@ -67,7 +75,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check came out. `unexpected` counts rows, `examples` names the first of them with their values."""
+    """How a check came out.
+
+    `unexpected` counts rows, `examples` names the first of them with their values, `offending` up to `LISTED` of them
+    as the column `index` of the table names them. A check that tolerates a share of bad rows names them though it
+    passes.
+    """
 
     name: str
     table: str
@@ -75,7 +88,10 @@ class Outcome:
     says: str
     passed: bool
     rows: int
+    severity: Severity = "critical"
+    index: str | None = None
     unexpected: int = 0
+    offending: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     observed: float | str | None = None
     remedy: str | None = None
@@ -93,40 +109,61 @@ class Outcome:
 class GateResult:
     """Outcome of a gate: deterministic, and written as it is to reports/gates/<gate>.json.
 
-    `measured` holds, per table, the number of rows and, of short tables, the rows.
+    `measured` holds, per table, the number of rows and, of short tables, the rows; `digests` says what exactly was
+    judged, where later gates compare it.
     """
 
     gate: str
     checks: tuple[Outcome, ...]
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(outcome.passed for outcome in self.checks)
+        """Whether no critical check failed."""
+        return not any(outcome.severity == "critical" for outcome in self.failures)
+
+    @property
+    def status(self) -> Status:
+        """In a word."""
+        if not self.passed:
+            return "failed"
+        return "warned" if self.failures else "passed"
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
-        """The checks that failed."""
-        return tuple(outcome for outcome in self.checks if not outcome.passed)
+        """The checks that failed, critical ones first."""
+        failed = [outcome for outcome in self.checks if not outcome.passed]
+        return tuple(sorted(failed, key=lambda outcome: outcome.severity))
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{table['rows']} {name}" for name, table in self.measured.items())
-        return f"gate {self.gate} {'passed' if self.passed else 'failed'}: {len(self.checks)} checks on {sizes}"
+        return f"gate {self.gate} {self.status}: {len(self.checks)} checks on {sizes}"
 
     def lines(self) -> list[str]:
         """One line per failed check: gate, expectation, how many rows and which, remedy."""
         return [
-            f"gate {self.gate}: {outcome.name} ({outcome.expectation}), expected that {outcome.says}:"
-            f" {outcome.problem}; {outcome.remedy}"
+            f"{'warning: ' if outcome.severity == 'warning' else ''}gate {self.gate}: {outcome.name}"
+            f" ({outcome.expectation}), expected that {outcome.says}: {outcome.problem}; {outcome.remedy}"
             for outcome in self.failures
         ]
+
+    def metrics(self) -> dict[str, int]:
+        """For `dvc metrics show` and MLflow: number of checks, and of failed ones by severity."""
+        severities = [outcome.severity for outcome in self.failures]
+        return {
+            "checks": len(self.checks),
+            "critical": severities.count("critical"),
+            "warnings": severities.count("warning"),
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Content of the report."""
         return {
             "gate": self.gate,
             "passed": self.passed,
+            "status": self.status,
+            "digests": dict(self.digests),
             "measured": dict(self.measured),
             "checks": [
                 {key: value for key, value in asdict(outcome).items() if value not in (None, ())}
@@ -138,11 +175,11 @@ class GateResult:
         """Stop the line.
 
         Raises:
-            InputError: a check failed; names the report.
+            InputError: a critical check failed; names the report.
         """
         if not self.passed:
-            first = self.failures[0]
+            critical = [outcome for outcome in self.failures if outcome.severity == "critical"]
             raise InputError(
-                f"gate {self.gate} failed: {len(self.failures)} of {len(self.checks)} checks"
-                f" ({', '.join(outcome.name for outcome in self.failures)}); see {report}; {first.remedy}"
+                f"gate {self.gate} failed: {len(critical)} of {len(self.checks)} checks"
+                f" ({', '.join(outcome.name for outcome in critical)}); see {report}; {critical[0].remedy}"
             )

@@ -1,9 +1,10 @@
-"""Gate after `train_classifier`: has it learnt every class?
+"""Gate after `train_classifier`: has it learnt every class, from the patches that were let through?
 
-Reads reports/metrics/classifier.json, metrics on the validation split. Keys used: `mean_ap`, and per class `ap.<code>`,
-`prior.<code>` (share of patches that have the class) and `predicted_positive.<code>` (share of patches where its
-probability is at least 0.5). None means undefined, for a class no patch has, and is passed over; a class every patch
-has tells nothing either.
+Reads reports/metrics/classifier.json, metrics on the validation split. Keys used: `mean_ap`, `calibration_error`,
+`train.mean_ap`, and per class `ap.<code>`, `prior.<code>` (share of patches that have the class) and
+`predicted_positive.<code>` (share of patches where its probability is at least 0.5). None means undefined, for a class
+no patch has, and is passed over; a class every patch has tells nothing either. models/classifier/model.json says which
+manifest it was trained on, reports/gates/patches.json which one passed.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from wsss_mm.gates.checks import Check, Table
-from wsss_mm.gates.reading import metric, read_metrics
+from wsss_mm.gates.reading import gated_digest, metric, read_metrics, read_object
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.settings import Params
 
 METRICS = Path("reports/metrics/classifier.json")
+MODEL = Path("models/classifier/model.json")
 
 _MAKE = "dvc repro -f train_classifier"
 _REMEDY = "train longer (classifier.epochs), lower classifier.lr, or label more patches of it"
@@ -33,20 +35,55 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
         for code in get_vocabulary(params.cohort.vocabulary).codes
     ]
     classes = pd.DataFrame(rows).query("ap.notna() and 0 < prior < 1").eval("gain = ap - prior")
-    mean = pd.DataFrame({"metric": ["mean_ap"], "value": [metric(metrics, "mean_ap", path, _MAKE)]})
-    yield Table("metrics", mean, "metric", lambda gxe: _metric_checks(gxe, params))
+    values = {name: metric(metrics, name, path, _MAKE) for name in ("mean_ap", "calibration_error", "train.mean_ap")}
+    measured = {
+        "mean_ap": values["mean_ap"],
+        "calibration_error": values["calibration_error"],
+        "train_gap": values["train.mean_ap"] - values["mean_ap"],
+    }
+    trained_on = str(read_object(root / MODEL, _MAKE).get("patches", "not said"))
+    inputs = pd.DataFrame(
+        [{"input": "patches", "used": trained_on, "gated": gated_digest(root, "manifest")}], dtype=object
+    )
+    yield Table("inputs", inputs, "input", _input_checks)
+    yield Table("metrics", pd.DataFrame([{"split": "valid", **measured}]), "split", lambda g: _metric_checks(g, params))
     yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
 
 
+def _input_checks(gxe: Any) -> list[Check]:
+    return [
+        Check(
+            "trained_on_gated_patches",
+            "the classifier was trained on the manifest that gate patches let through",
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="used", column_B="gated"),
+            f"train it again: {_MAKE}",
+        )
+    ]
+
+
 def _metric_checks(gxe: Any, params: Params) -> list[Check]:
-    least = params.gates.classifier.min_mean_ap
+    gate = params.gates.classifier
     return [
         Check(
             "mean_ap",
-            f"mean average precision on the validation split is at least {least:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="value", min_value=least, max_value=1),
+            f"mean average precision on the validation split is at least {gate.min_mean_ap:g}",
+            gxe.ExpectColumnValuesToBeBetween(column="mean_ap", min_value=gate.min_mean_ap, max_value=1),
             "train longer (classifier.epochs), lower classifier.lr, or label more patches",
-        )
+        ),
+        Check(
+            "calibration",
+            f"probabilities differ from frequencies by at most {gate.max_calibration_error:g}, on average",
+            gxe.ExpectColumnValuesToBeBetween(
+                column="calibration_error", min_value=0, max_value=gate.max_calibration_error
+            ),
+            "train for fewer epochs, raise classifier.dropout, or label more patches",
+        ),
+        Check(
+            "train_gap",
+            f"mean average precision on training patches is at most {gate.max_train_gap:g} above the validation's",
+            gxe.ExpectColumnValuesToBeBetween(column="train_gap", max_value=gate.max_train_gap),
+            "it learnt patches by heart: label slides of more patients, raise classifier.dropout or color_jitter",
+        ),
     ]
 
 
@@ -58,6 +95,12 @@ def _class_checks(gxe: Any, params: Params) -> list[Check]:
             f"validation patches differ in at least {gate.min_judged_classes} of the classes",
             gxe.ExpectTableRowCountToBeBetween(min_value=gate.min_judged_classes),
             "move slides into the validation split until its patches differ in their labels",
+        ),
+        Check(
+            "class_ap",
+            f"the average precision of a class is at least {gate.min_class_ap:g}",
+            gxe.ExpectColumnValuesToBeBetween(column="ap", min_value=gate.min_class_ap, max_value=1),
+            _REMEDY,
         ),
         Check(
             "better_than_chance",

@@ -2,19 +2,24 @@
 
 Reads data/pseudo_labels/manifest.parquet (patch_id, path, coverage, share_<code> as shares of the patch's pixels, so
 that they add up to the coverage, agreement) beside data/patches/manifest.parquet, whose label sets say which classes
-may appear.
+may appear, and measures each label file: its manifest is believed only where the file bears it out.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Check, Table
 from wsss_mm.gates.reading import is_file_inside, read_table
+from wsss_mm.patches.images import read_label_map
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
 
 FOLDER = Path("data/pseudo_labels")
@@ -55,11 +60,17 @@ def _patches(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], fol
     present = training.set_index("patch_id")[codes]
     shares = labels[[f"share_{code}" for code in codes]].to_numpy()
     allowed = present.reindex(labels["patch_id"]).fillna(False).to_numpy(dtype=bool)
+    rows = list(zip(labels["path"], allowed, strict=True))
+    files = pd.DataFrame(map_files(lambda row: _measure(folder, *row), rows, "measure pseudo-labels"))
+    sizes = training.set_index("patch_id")["size"].reindex(labels["patch_id"])
     measured = labels[["patch_id", "coverage", "agreement"]].assign(
         labels=labels.groupby("patch_id")["patch_id"].transform("size"),
         foreign=(shares * ~allowed).sum(axis=1),
         unaccounted=abs(shares.sum(axis=1) - labels["coverage"]),
-        file=[is_file_inside(folder, path) for path in labels["path"]],
+        **files,
+        stated=[None if pd.isna(size) else f"{size:.0f} x {size:.0f}" for size in sizes],
+        coverage_error=(files["covered"].astype(float) - labels["coverage"]).abs(),
+        unseen=(allowed & (shares == 0)).sum(axis=1),
         training=labels["patch_id"].isin(present.index),
     )
     without = present.index.difference(labels["patch_id"])
@@ -73,19 +84,51 @@ def _patches(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], fol
             "foreign": 0.0,
             "unaccounted": 0.0,
             "file": True,
+            "problem": "none",
+            "unseen": 0,
             "training": True,
         }
     )
     return pd.concat([measured, absent], ignore_index=True) if len(absent) else measured
 
 
+def _measure(folder: Path, relative: object, allowed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """What a label file shows; None where it cannot be told, which fails another check."""
+    measured: dict[str, Any] = {
+        "file": is_file_inside(folder, relative),
+        "problem": "none",
+        "pixels": None,
+        "strangers": None,
+        "covered": None,
+    }
+    if measured["file"]:
+        try:
+            values = read_label_map(folder / str(relative))
+        except InputError as error:
+            return measured | {"problem": str(error)}
+        measured["pixels"] = f"{values.shape[1]} x {values.shape[0]}"
+        fine = np.isin(values, [*np.flatnonzero(allowed), IGNORE])
+        measured["strangers"] = int((~fine).sum())
+        measured["covered"] = float((values != IGNORE).mean())
+    return measured
+
+
 def _classes(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
-    """One row a class that some training patch is labelled with; shares are of the labelled pixels of the cohort."""
+    """One row a class that some training patch is labelled with; shares are of the labelled pixels of the cohort.
+
+    `ratio` compares them with the label sets, as if the classes of a patch had equal parts of it.
+    """
     sizes = training.set_index("patch_id")["size"].reindex(labels["patch_id"]).fillna(0).to_numpy(dtype=float)
     pixels = {code: float((labels[f"share_{code}"].to_numpy() * sizes**2).sum()) for code in codes}
     total = sum(pixels.values()) or 1.0
-    rows = [{"class": code, "share": pixels[code] / total} for code in codes if training[code].any()]
-    return pd.DataFrame(rows, columns=["class", "share"])
+    present = training[codes].to_numpy(dtype=float)
+    votes = (present / np.maximum(present.sum(axis=1, keepdims=True), 1)).mean(axis=0) if len(present) else [0.0]
+    rows = [
+        {"class": code, "share": pixels[code] / total, "ratio": pixels[code] / total / vote}
+        for code, vote in zip(codes, votes, strict=False)
+        if vote > 0
+    ]
+    return pd.DataFrame(rows, columns=["class", "share", "ratio"])
 
 
 def _patch_checks(gxe: Any, params: Params) -> list[Check]:
@@ -109,6 +152,41 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
             "the pseudo-label is a file in data/pseudo_labels",
             gxe.ExpectColumnValuesToBeInSet(column="file", value_set=[True]),
             f"make them again: {_MAKE}",
+        ),
+        Check(
+            "files_readable",
+            "the pseudo-label can be decoded and holds class indices",
+            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
+            f"make them again: {_MAKE}",
+        ),
+        Check(
+            "size_of_the_patch",
+            "the pseudo-label has the pixels of its patch",
+            gxe.ExpectColumnPairValuesToBeEqual(
+                column_A="pixels", column_B="stated", ignore_row_if="either_value_is_missing"
+            ),
+            f"make them again: {_MAKE}",
+            optional=True,
+        ),
+        Check(
+            "pixels_of_the_label_set",
+            "the file holds classes of its patch's label set and ignore only",
+            gxe.ExpectColumnValuesToBeInSet(column="strangers", value_set=[0]),
+            f"make them again for the labels of today: {_MAKE}",
+            optional=True,
+        ),
+        Check(
+            "coverage_of_the_file",
+            "the manifest's coverage is that of the file",
+            between(column="coverage_error", max_value=1e-6),
+            f"make them again: {_MAKE}",
+            optional=True,
+        ),
+        Check(
+            "labelled_classes_seen",
+            f"every class a patch is labelled with has a pixel, but in {gate.max_unseen_share:.0%} of the patches",
+            between(column="unseen", max_value=0, mostly=1 - gate.max_unseen_share),
+            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there",
         ),
         Check(
             "label_set_only",
@@ -144,6 +222,7 @@ def _patch_checks(gxe: Any, params: Params) -> list[Check]:
 
 
 def _class_checks(gxe: Any, params: Params) -> list[Check]:
+    low, high = params.gates.pseudo_labels.share_ratio
     least, most = params.gates.pseudo_labels.min_class_share, params.gates.pseudo_labels.max_class_share
     return [
         Check(
@@ -157,6 +236,12 @@ def _class_checks(gxe: Any, params: Params) -> list[Check]:
             f"a class that patches are labelled with has at least {least:.1%} of the labelled pixels",
             gxe.ExpectColumnValuesToBeBetween(column="share", min_value=least),
             "the classifier does not see it: label more patches of it, or train longer",
+        ),
+        Check(
+            "shares_follow_labels",
+            f"a class has {low:g} to {high:g} times the pixels its labels let expect",
+            gxe.ExpectColumnValuesToBeBetween(column="ratio", min_value=low, max_value=high),
+            "the classifier takes one class for another: label more patches of it, or train longer",
         ),
         Check(
             "no_class_takes_all",

@@ -64,6 +64,19 @@ def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
     return math.nan if value is None else float(value)
 
 
+def gated_digest(root: Path, name: str) -> str:
+    """What gate `patches` said it judged: the digest called `name` in its report.
+
+    Raises:
+        InputError: there is no report, or it names no such digest.
+    """
+    path = root / "reports/gates/patches.json"
+    digests = read_object(path, "dvc repro -f gate@patches").get("digests")
+    if not isinstance(digests, dict) or name not in digests:
+        raise InputError(f"{path}: digest {name} is missing; make it again: dvc repro -f gate@patches")
+    return str(digests[name])
+
+
 def is_file_inside(folder: Path, relative: object) -> bool:
     """Whether `relative` names a file in `folder` and leads nowhere else."""
     if not isinstance(relative, str) or not relative:

@@ -4,48 +4,59 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates.checks import EXAMPLES, Check, GateResult, Outcome, Table
+from wsss_mm.gates.checks import EXAMPLES, LISTED, Check, GateResult, Outcome, Severity, Table
 
 _SITE = "data_docs"
 
 
-def validate(gate: str, tables: Iterable[Table], data_docs: Path | None = None) -> GateResult:
+def validate(
+    gate: str, tables: Iterable[Table], data_docs: Path | None = None, tolerated: Collection[str] = ()
+) -> GateResult:
     """Check tables in turn, until one fails that later ones rest on.
 
     Args:
         gate: The gate's name.
         tables: Measured lazily: an `InputError` raised while measuring becomes the gate's failed check `readable`.
         data_docs: Folder for Great Expectations' HTML, written anew; none is made if None.
+        tolerated: Checks that do not stop the line.
 
     Returns:
         The outcome of every check that was reached.
+
+    Raises:
+        InputError: `tolerated` names a check that the gate does not have.
     """
     outcomes: list[Outcome] = []
     measured: dict[str, dict[str, Any]] = {}
+    digests: dict[str, str] = {}
     validator: _Validator | None = None
     try:
         for table in tables:
-            validator = validator or _Validator(data_docs)
+            validator = validator or _Validator(data_docs, tolerated)
             measured[table.name] = table.summary()
+            digests |= table.digests
             results = validator.run(gate, table)
             outcomes.extend(results)
             if table.required and not all(outcome.passed for outcome in results):
                 break
+        else:
+            _check_names(gate, tolerated, outcomes)
     except InputError as error:
         outcomes.append(_unreadable(error))
-    return GateResult(gate, tuple(outcomes), measured)
+    return GateResult(gate, tuple(outcomes), measured, digests)
 
 
 class _Validator:
     """An ephemeral Great Expectations context with one pandas data source and, if asked for, a Data Docs site."""
 
-    def __init__(self, data_docs: Path | None) -> None:
+    def __init__(self, data_docs: Path | None, tolerated: Collection[str]) -> None:
+        self._tolerated = tolerated
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         _quiet_log()
         import great_expectations as gx
@@ -78,6 +89,7 @@ class _Validator:
         """Validate one table; outcomes are in the order of its checks."""
         import great_expectations as gx
         import great_expectations.expectations as gxe
+        from great_expectations.expectations.metadata_types import FailureSeverity
 
         name = f"{gate}-{table.name}"
         checks = table.checks(gxe)
@@ -85,6 +97,7 @@ class _Validator:
         for check in checks:
             check.expectation.notes = f"{check.name}: {check.says}. If not: {check.remedy}."
             check.expectation.meta = {"check": check.name}
+            check.expectation.severity = FailureSeverity(self._severity(check))
             suite.add_expectation(check.expectation)
         batch = self._source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("whole")
         definition = self._context.validation_definitions.add(
@@ -96,7 +109,7 @@ class _Validator:
                 validation_definitions=[definition],
                 actions=self._actions,
                 result_format={
-                    "result_format": "SUMMARY",
+                    "result_format": "COMPLETE",
                     "partial_unexpected_count": EXAMPLES,
                     "unexpected_index_column_names": [table.index],
                 },
@@ -105,19 +118,25 @@ class _Validator:
         with _quiet_numpy():
             (validation,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
         results = {result.expectation_config.meta["check"]: result for result in validation.results}
-        return [_outcome(check, table, results[check.name]) for check in checks]
+        return [_outcome(check, table, results[check.name], self._severity(check)) for check in checks]
+
+    def _severity(self, check: Check) -> Severity:
+        return "warning" if check.name in self._tolerated else "critical"
 
 
-def _outcome(check: Check, table: Table, validation: Any) -> Outcome:
+def _outcome(check: Check, table: Table, validation: Any, severity: Severity) -> Outcome:
     """One check's outcome out of Great Expectations' result."""
     result = validation.result or {}
     unexpected = int(result.get("unexpected_count") or 0)
-    examples = _examples(result, table.index)
+    found = result.get("unexpected_index_list") or []
+    examples = _examples(found[:EXAMPLES], table.index)
     observed = result.get("observed_value")
     if not result and not validation.success:
         observed = _reason(validation.exception_info)
     missing = 0 if check.optional else int(result.get("missing_count") or 0)
+    offending = [str(row[table.index]) for row in found]
     if missing:
+        offending += _without_value(check, table)
         examples = (*examples, f"{missing} without a value")
     passed = bool(validation.success) and not missing
     return Outcome(
@@ -127,20 +146,38 @@ def _outcome(check: Check, table: Table, validation: Any) -> Outcome:
         says=check.says,
         passed=passed,
         rows=len(table.frame),
+        severity=severity,
+        index=table.index,
         unexpected=unexpected + missing,
+        offending=tuple(offending[:LISTED]),
         examples=examples,
         observed=_plain(observed),
         remedy=None if passed else check.remedy,
     )
 
 
-def _examples(result: dict[str, Any], index: str) -> tuple[str, ...]:
-    """The first offending rows, as "p12 (size 112)"."""
+def _examples(rows: list[dict[str, Any]], index: str) -> tuple[str, ...]:
+    """Offending rows, as "p12 (size 112)"."""
     named = []
-    for row in result.get("partial_unexpected_index_list") or []:
+    for row in rows:
         values = [f"{column} {_text(value)}" for column, value in row.items() if column != index]
         named.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
     return tuple(named)
+
+
+def _without_value(check: Check, table: Table) -> list[str]:
+    """Rows that lack what the check looks at."""
+    expectation = check.expectation
+    columns = [getattr(expectation, name, None) for name in ("column", "column_A", "column_B")]
+    empty = table.frame[[column for column in columns if column]].isna().any(axis=1)
+    return table.frame.loc[empty, table.index].astype(str).tolist()
+
+
+def _check_names(gate: str, tolerated: Collection[str], outcomes: list[Outcome]) -> None:
+    names = [outcome.name for outcome in outcomes]
+    unknown = sorted(set(tolerated) - set(names))
+    if unknown:
+        raise InputError(f"params.yaml: gates.{gate}.warnings: no check {unknown[0]!r}; choose from {', '.join(names)}")
 
 
 def _text(value: Any) -> str:

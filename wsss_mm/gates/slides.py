@@ -1,7 +1,7 @@
 """Gate after `segment_slides`: do the products of each slide agree with each other?
 
-Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it. A cohort of labelled patches has no slides:
-no rows pass, and the report says that there are none.
+Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it, and the slides themselves. A cohort of
+labelled patches has no slides: no rows pass, and the report says that there are none.
 """
 
 import json
@@ -15,12 +15,18 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Check, Table
+from wsss_mm.gates.quarantine import PATH as QUARANTINE
+from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.gates.reading import read_object
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.table import read_slide_table, resolve
+from wsss_mm.slides.tissue import find_tissue
 
 FOLDER = Path("results/slides")
+COHORT = Path("data/cohort/slides.csv")
 
 _MAKE = "dvc repro -f segment_slides"
 _FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json")
@@ -29,6 +35,8 @@ _COLUMNS = (
     "problem",
     "weights_md5",
     "size_error",
+    "slide_error",
+    "tissue_error",
     "mpp_error",
     "extent_error",
     "stray_pixels",
@@ -45,21 +53,37 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
     if not folder.is_dir():
         raise InputError(f"{folder}: not found; make it with: {_MAKE}")
     vocabulary = get_vocabulary(params.cohort.vocabulary)
-    rows = [_measure(item, vocabulary) for item in sorted(folder.iterdir()) if item.is_dir()]
+    slides = _wanted(root, params)
+    found = {item.name for item in folder.iterdir() if item.is_dir()}
+    rows = [
+        _measure(folder / name, vocabulary, root / COHORT, slides.get(name)) for name in sorted(found | set(slides))
+    ]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     yield Table("slides", frame.drop(columns="weights_md5"), "slide_id", lambda gxe: _slide_checks(gxe, params))
     models = frame["weights_md5"].dropna().value_counts().rename_axis("weights_md5").reset_index(name="slides")
     yield Table("models", models, "weights_md5", _model_checks)
 
 
-def _measure(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
+def _wanted(root: Path, params: Params) -> dict[str, Any]:
+    """The slides that ought to be segmented: those with a file, of the chosen splits, not quarantined."""
+    table = read_slide_table(root / COHORT, check_files=False)
+    table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
+    aside = quarantined("slide", root / QUARANTINE)
+    return {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
+
+
+def _measure(folder: Path, vocabulary: Vocabulary, table: Path, slide: Any) -> dict[str, Any]:
     """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
     row = {"slide_id": folder.name, "problem": "none"}
+    if slide is None:
+        return row | {"problem": "not among the slides to segment"}
+    if not folder.is_dir():
+        return row | {"problem": "not segmented"}
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         return row | {"problem": f"{', '.join(missing)} missing"}
     try:
-        return row | _compare(folder, vocabulary)
+        return row | _compare(folder, vocabulary) | _against_slide(folder, table, slide)
     except InputError as error:
         return row | {"problem": str(error)}
     except Exception as error:  # broken files make TIFF and JSON readers raise anything
@@ -95,6 +119,19 @@ def _compare(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
         "invalid_polygons": invalid,
         "area_error": max(abs(found[code] - expected[code]) / max(areas[code], least) for code in vocabulary.codes),
     }
+
+
+def _against_slide(folder: Path, table: Path, slide: Any) -> dict[str, Any]:
+    """The map against the slide: its size and mpp, and where there is tissue."""
+    summary = read_object(folder / "summary.json", _MAKE)
+    with open_slide(resolve(table, slide.path), None if pd.isna(slide.mpp) else slide.mpp) as reader:
+        stated = [*summary["slide"]["bounds"], summary["slide"]["mpp"]]
+        # JSON keeps six decimals
+        errors = [abs(said - true) for said, true in zip(stated, [*reader.bounds, reader.mpp], strict=True)]
+        area = reader.bounds[2] * reader.bounds[3] * reader.mpp**2 / 1e6
+        tissue = float(find_tissue(reader).share([reader.bounds])[0])
+    mapped = sum(figures["area_mm2"] for figures in summary["classes"].values()) / area
+    return {"slide_error": float(f"{max(errors):.5f}"), "tissue_error": abs(mapped - tissue)}
 
 
 def _read_map(path: Path) -> tuple[tuple[int, int], float, npt.NDArray[np.int64]]:
@@ -152,9 +189,16 @@ def _slide_checks(gxe: Any, params: Params) -> list[Check]:
     return [
         Check(
             "complete",
-            "the slide's folder holds its files and they can be read",
+            "each slide of slides.splits, and no other, has its files, and they can be read",
             gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
             again,
+        ),
+        at_most("slide_as_stated", "bounds and um/px in the summary are those of the slide", "slide_error", 0),
+        at_most(
+            "tissue_area",
+            f"the map's tissue differs from the slide's tissue mask by at most {gate.max_tissue_error:.0%} of its area",
+            "tissue_error",
+            gate.max_tissue_error,
         ),
         at_most("map_size", "the map is as wide and high as the summary says", "size_error", 0),
         at_most("map_mpp", "the map's um/px is the summary's", "mpp_error", 1e-3),

@@ -1,7 +1,7 @@
 """Cutting slides into labelled patches (METHOD.md section 1)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def cut_slides(
     vocabulary: Vocabulary,
     seed: int,
     labels: Path | None = None,
+    without: Collection[str] = (),
 ) -> pd.DataFrame:
     """Cut the slides of a table into patches: images/<split>/*.png and masks/<split>/*.png in `out`.
 
@@ -61,6 +62,7 @@ def cut_slides(
         vocabulary: the classes.
         seed: chooses what is held out.
         labels: table of labelled patches (see `wsss_mm.patches.truth.read_patch_labels`).
+        without: slides to leave out, by slide_id; they are not opened.
 
     Returns:
         The manifest, checked but not written. `tissue` is the share by the slide's tissue mask.
@@ -73,6 +75,7 @@ def cut_slides(
     if slides.empty:
         raise InputError(f"{table}: no row has a path; give the slides' files in column path")
     known = None if labels is None else read_patch_labels(labels, slides["slide_id"].tolist(), vocabulary)
+    slides = slides[~slides["slide_id"].isin(list(without))]
     for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
         _open(table, slide).close()
     slides = _with_valid_split(slides, table, settings.valid_share, seed)

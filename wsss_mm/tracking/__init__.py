@@ -5,20 +5,23 @@ from wsss_mm.tracking.evidence import keep_evidence, read_evidence
 from wsss_mm.tracking.promotion import delete, promote, rollback
 from wsss_mm.tracking.registry import (
     Registration,
+    champion_figures,
     download_model,
     list_versions,
     log_segmenter_model,
     register_segmenter,
 )
-from wsss_mm.tracking.runs import find_run, model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import find_run, log_gate, model_run, tag_weights, training_run
 
 __all__ = [
     "Registration",
+    "champion_figures",
     "delete",
     "download_model",
     "find_run",
     "keep_evidence",
     "list_versions",
+    "log_gate",
     "log_segmenter_model",
     "model_run",
     "promote",

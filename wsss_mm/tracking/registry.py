@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
@@ -174,6 +174,29 @@ def version_of_weights(name: str, md5: str) -> "ModelVersion":
     if found is None:
         raise InputError(f"{name}: no version has weights {md5}; see: wsss-mm models list --name {name}")
     return found
+
+
+def champion_figures(name: str, besides: Path) -> dict[str, Any] | None:
+    """What the champion of a registered model was judged with: `miou` and the digest `test_split`.
+
+    Args:
+        name: The registered model.
+        besides: Weights that are to be compared with it.
+
+    Returns:
+        None if there is no champion, if it has these very weights, or if it was registered without these figures.
+    """
+    mlflow = connect()
+    try:
+        champion = mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    tags = champion.tags
+    if tags.get(WEIGHTS_TAG) == digest(besides, "md5") or not {"test.miou", "test.split"} <= set(tags):
+        return None
+    return {"miou": float(tags["test.miou"]), "test_split": tags["test.split"]}
 
 
 def download_model(uri: str) -> Path:

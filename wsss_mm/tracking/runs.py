@@ -130,6 +130,14 @@ def find_run(weights: Path) -> "Run | None":
     return found[0] if found else None
 
 
+def log_gate(name: str, passed: bool, metrics: Mapping[str, int], failed: Iterable[str]) -> None:
+    """Put a gate's outcome on the active run: tag `gate.<name>`, the checks that failed or warned, and metrics."""
+    mlflow = connect()
+    outcome = "passed" if passed else "failed"
+    mlflow.set_tags({f"gate.{name}": outcome, f"gate.{name}.failed": ", ".join(failed)[:_TAG_LENGTH] or "none"})
+    mlflow.log_metrics({f"gate.{name}.{key}": value for key, value in metrics.items()})
+
+
 @contextmanager
 def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
     """Open the newest run that made these weights again, to add to it; its status stays as it was.

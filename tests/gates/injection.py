@@ -1,0 +1,79 @@
+"""Injecting a fault into a copy of the clean project, and asking the gates in their order."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.gates.harm import Fault
+from wsss_mm.files import digest
+from wsss_mm.gates import GATES, GateResult, Outcome, run_gate
+from wsss_mm.settings import Params
+
+READS = {
+    "cohort": ("data/cohort/",),
+    "patches": ("data/patches/",),
+    "classifier": ("reports/metrics/classifier.json", "models/classifier/", "reports/gates/patches.json"),
+    "pseudo_labels": ("data/pseudo_labels/", "data/patches/manifest.parquet"),
+    "segmenter": (
+        "reports/metrics/test.json",
+        "reports/metrics/pseudo_labels.json",
+        "reports/plots/test_confusion.csv",
+        "reports/gates/patches.json",
+    ),
+    "slides": ("results/slides/", "data/cohort/"),
+}
+"""What each gate looks at. A gate that reads nothing of what changed passes, as it does on the clean project."""
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in `folder`, as the pipeline does in the project's root: messages name relative paths."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> GateResult | None:
+    """Inject a fault into a copy of `clean` at `work`; the result of the first gate that finds something."""
+    shutil.copytree(clean, work)
+    before = _contents(work)
+    fault.inject(work)
+    after = _contents(work)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed, f"{fault.says}: nothing changed"
+    with inside(work):
+        for gate in GATES:
+            if any(name.startswith(READS[gate]) for name in changed):
+                known = {"champion": _champion(fault, work)} if gate == "segmenter" else {}
+                result = run_gate(gate, params, Path(), data_docs=False, **known)
+                if result.failures:
+                    return result
+    return None
+
+
+def message(outcome: Outcome) -> str:
+    """What the person reads, without its remedy."""
+    return outcome.problem
+
+
+def _champion(fault: Fault, work: Path) -> dict | None:
+    if fault.champion is None:
+        return None
+    import json
+
+    test = json.loads((work / "reports/metrics/test.json").read_text(encoding="utf-8"))
+    return fault.champion | {"test_split": test["test_split"]}
+
+
+def _contents(root: Path) -> dict[str, str]:
+    """Digest of each file; folders end in a slash."""
+    found = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        found[name if path.is_file() else f"{name}/"] = digest(path) if path.is_file() else ""
+    return found

@@ -1,0 +1,35 @@
+"""Proof of the gates: each fault is caught by its check, at the first gate that can know; clean runs raise nothing."""
+
+import pytest
+
+from tests.gates.faults import FAULTS
+from tests.gates.injection import first_failure, inside
+from wsss_mm.gates import GATES, run_gate
+
+pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
+
+
+def test_there_are_enough_and_each_is_told_apart():
+    assert len(FAULTS) >= 60
+    assert len({fault.says for fault in FAULTS}) == len(FAULTS)
+    assert {fault.gate for fault in FAULTS} == set(GATES)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_clean_project_raises_nothing(gate, params, clean_project):
+    with inside(clean_project):
+        result = run_gate(gate, params, clean_project, data_docs=False)
+    assert not result.failures, result.lines()
+    assert all(outcome.unexpected == 0 for outcome in result.checks)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault.gate}: {fault.says}" for fault in FAULTS])
+def test_the_named_check_catches_it_first(fault, params, clean_project, tmp_path, caught):
+    result = first_failure(fault, clean_project, tmp_path / "project", params)
+    assert result is not None, "no gate noticed"
+    assert result.gate == fault.gate, result.lines()
+    failed = {outcome.name: outcome for outcome in result.failures}
+    assert fault.check in failed, result.lines()
+    if "*" not in fault.also:
+        assert set(failed) == {fault.check, *fault.also}, result.lines()
+    caught[fault.says] = failed[fault.check]

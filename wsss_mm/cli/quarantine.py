@@ -1,0 +1,121 @@
+"""`wsss-mm quarantine`: set patches and slides aside, in a reviewed list."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+
+_LIST = Path("data/quarantine.csv")  # as wsss_mm.gates.quarantine.PATH, which takes a second to import
+_KIND_OF_INDEX = {"patch_id": "patch", "slide_id": "slide"}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command and its actions."""
+    parser = subparsers.add_parser(
+        "quarantine",
+        help="set patches and slides aside, in a reviewed list",
+        description="Set patches and slides aside. The list is in git, the patches stage leaves out what it names, and"
+        " nothing is deleted: run `dvc repro` after a change, `git commit` to keep it.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+    listing = actions.add_parser("list", help="what is set aside, and why", formatter_class=defaults)
+    adding = actions.add_parser(
+        "add",
+        help="set rows aside: those a gate found, or some by name",
+        description="Set aside what a gate found (--from, narrowed with --check), or patches and slides by name.",
+        formatter_class=defaults,
+    )
+    adding.add_argument("--from", dest="report", type=Path, help="a gate's report, reports/gates/<gate>.json")
+    adding.add_argument("--check", action="append", default=[], help="of the report, this check only; repeatable")
+    adding.add_argument("--patch", action="append", default=[], metavar="ID", help="a patch_id; repeatable")
+    adding.add_argument("--slide", action="append", default=[], metavar="ID", help="a slide_id; repeatable")
+    adding.add_argument("--reason", help="why; by default what the check found")
+    adding.add_argument("--reviewer", help="who looked at them; by default git's user.name")
+    adding.add_argument("--date", default=date.today().isoformat(), help="when, YYYY-MM-DD")
+    removing = actions.add_parser("remove", help="take rows back", formatter_class=defaults)
+    removing.add_argument("ids", nargs="+", metavar="ID", help="patch_id or slide_id")
+    for action, handler in ((listing, _list), (adding, _add), (removing, _remove)):
+        action.add_argument("--list", dest="path", type=Path, default=_LIST, help="the list")
+        action.set_defaults(handler=handler)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    import pandas as pd
+
+    from wsss_mm.gates.quarantine import read_quarantine
+
+    entries = read_quarantine(arguments.path)
+    text = pd.DataFrame([asdict(entry) for entry in entries]).to_string(index=False) if entries else "nothing set aside"
+    sys.stdout.write(text + "\n")
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from wsss_mm.gates.quarantine import Entry, add_entries
+
+    if arguments.report is None and not (arguments.patch or arguments.slide):
+        raise InputError("nothing to set aside: give --from reports/gates/<gate>.json, --patch ID or --slide ID")
+    if arguments.check and arguments.report is None:
+        raise InputError("--check narrows a report: give --from reports/gates/<gate>.json too")
+    named = [("patch", name) for name in arguments.patch] + [("slide", name) for name in arguments.slide]
+    found = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
+    if arguments.report is not None:
+        found += _offending(arguments.report, arguments.check, arguments.reason)
+    who = arguments.reviewer or _git_user()
+    new = [Entry(kind, name, gate, check, why, who, arguments.date) for kind, name, gate, check, why in found]
+    added = add_entries(new, arguments.path)
+    for entry in added:
+        sys.stdout.write(f"{entry.kind} {entry.id}: {entry.reason}\n")
+    sys.stdout.write(
+        f"{len(added)} set aside in {arguments.path}; review it (git diff), then dvc repro, and git commit it\n"
+    )
+
+
+def _offending(report: Path, checks: list[str], reason: str | None) -> Iterator[tuple[str, str, str, str, str]]:
+    """Kind, id, gate, check and reason of the rows a gate found; a row belongs to the first check it failed."""
+    if not report.is_file():
+        raise InputError(f"{report}: not found; a gate writes it: dvc repro")
+    content = read_json(report)
+    by_name = {check["name"]: check for check in content["checks"]}
+    unknown = [name for name in checks if name not in by_name]
+    if unknown:
+        raise InputError(f"{report}: no check {unknown[0]!r}; choose from {', '.join(by_name)}")
+    chosen = [by_name[name] for name in checks] if checks else [c for c in by_name.values() if not c["passed"]]
+    chosen = [check for check in chosen if check.get("index") in _KIND_OF_INDEX and check.get("unexpected")]
+    if not chosen:
+        raise InputError(f"{report}: names no patch or slide that failed; see reports/gates/index.html")
+    seen = set()
+    for check in chosen:
+        if len(check["offending"]) < check["unexpected"]:
+            raise InputError(
+                f"{report}: {check['name']} fails in {check['unexpected']} of {check['rows']} rows, which is no matter"
+                f" of a few bad ones; {check.get('remedy', 'mend the cohort')}"
+            )
+        for name in check["offending"]:
+            if name not in seen:
+                seen.add(name)
+                kind = _KIND_OF_INDEX[check["index"]]
+                yield kind, name, content["gate"], check["name"], reason or f"not so: {check['says']}"
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    from wsss_mm.gates.quarantine import remove_entries
+
+    for entry in remove_entries(arguments.ids, arguments.path):
+        sys.stdout.write(f"{entry.kind} {entry.id} is back after dvc repro\n")
+
+
+def _git_user() -> str:
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,68 @@
+"""Images become numbers: focus, brightness and stain, which Great Expectations can judge as columns.
+
+Focus is the variance of the Laplacian of the grey image (Pech-Pacheco et al., ICPR 2000). Stain is the mean optical
+density of the tissue, split into haematoxylin, eosin and a rest by colour deconvolution (Ruifrok and Johnston, Anal.
+Quant. Cytol. Histol. 2001). Deconvolution is linear, so the mean density is split once, not every pixel.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from wsss_mm.patches.images import GLASS_GREY
+
+STATISTICS = ("focus", "brightness", "haematoxylin", "eosin")
+"""Keys of `image_statistics`."""
+
+_HAEMATOXYLIN, _EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)  # optical densities in R, G, B
+_DENSITY = (-np.log10((np.arange(256) + 1) / 256)).astype(np.float32)  # of a pixel's value
+_NO_TISSUE = 1e-3  # share of the pixels
+
+
+def image_statistics(image: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Focus, brightness and stain of the tissue of an image; NaN where it has none.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        `focus`: variance of the Laplacian, grey values squared. `brightness`: mean grey value, 0..255.
+        `haematoxylin`, `eosin`: mean optical density of each stain; in grey or inverted images eosin is below zero.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    tissue = grey <= GLASS_GREY
+    if tissue.mean() < _NO_TISSUE:
+        return dict.fromkeys(STATISTICS, float("nan"))
+    laplacian = cv2.Laplacian(grey, cv2.CV_32F)[tissue]
+    density = cv2.LUT(image, _DENSITY)[tissue].mean(axis=0, dtype=np.float64)
+    haematoxylin, eosin, _ = density @ _unmixing()
+    return {
+        "focus": float(laplacian.var(dtype=np.float64)),
+        "brightness": float(grey[tissue].mean()),
+        "haematoxylin": float(haematoxylin),
+        "eosin": float(eosin),
+    }
+
+
+def _unmixing() -> npt.NDArray[np.float64]:
+    """Matrix (3, 3) that turns densities in R, G, B into haematoxylin, eosin and what is left."""
+    stains = np.array([_HAEMATOXYLIN, _EOSIN], dtype=np.float64)
+    stains = np.vstack([stains, np.cross(*stains)])
+    return np.linalg.inv(stains / np.linalg.norm(stains, axis=1, keepdims=True))
+
+
+def drift(values: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """How far a sample lies from a reference sample.
+
+    Returns:
+        The standardised difference of the means (by the pooled standard deviation), at least 0, and the
+        Kolmogorov-Smirnov statistic, 0..1, the largest distance of the cumulative distributions; NaN for empty samples.
+    """
+    values, reference = (np.sort(sample[np.isfinite(sample)]) for sample in (values, reference))
+    if not len(values) or not len(reference):
+        return float("nan"), float("nan")
+    spread = np.sqrt((values.var() + reference.var()) / 2)
+    difference = abs(values.mean() - reference.mean())
+    both = np.concatenate([values, reference])
+    steps = [np.searchsorted(sample, both, side="right") / len(sample) for sample in (values, reference)]
+    return float(difference / spread) if spread else float(difference > 0), float(np.abs(steps[0] - steps[1]).max())

@@ -1,0 +1,209 @@
+"""One page for a person with a minute: status of each gate, what failed, in how many rows, pictures, what to do.
+
+Made of the gates' reports alone, and of the pictures their offending rows name: the same reports give the same bytes.
+Self-contained: pictures are embedded, and names from the data are escaped.
+"""
+
+import base64
+import io
+import logging
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import read_json, write_text
+from wsss_mm.gates import GATES, report_path
+from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.patches.images import read_image
+
+logger = logging.getLogger(__name__)
+
+PAGE = Path("reports/gates/index.html")
+
+_PICTURES, _SIDE = 6, 120  # how many of a check are shown, and their longer side in px
+_WORDS = {"passed": "passed", "warned": "passed with warnings", "failed": "failed", "absent": "has not run"}
+_SIGNS = {"passed": "✓", "warned": "!", "failed": "✗", "absent": "-"}
+
+Picture = Callable[[str], "Image.Image | None"]
+
+_STYLE = """
+:root{--ok:#1a7f4b;--warn:#a86500;--bad:#c0272d;--none:#7a7f87;--line:#e1e4e8;--ink:#1f2328;--soft:#57606a}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:var(--ink);
+max-width:1080px;margin:32px auto;padding:0 20px;background:#fff}
+h1{font-size:26px;margin:0}h2{font-size:19px;margin:36px 0 10px}p{margin:4px 0}
+.soft{color:var(--soft)}.passed{--c:var(--ok)}.warned{--c:var(--warn)}.failed{--c:var(--bad)}.absent{--c:var(--none)}
+.gates{display:grid;grid-template-columns:repeat(6,1fr);gap:10px;margin:22px 0}
+.gates a{display:block;border:1px solid var(--line);border-top:4px solid var(--c);border-radius:6px;padding:10px 12px;
+color:inherit;text-decoration:none}
+.gates b{display:block}.gates .word{color:var(--c);font-weight:600}.gates small{color:var(--soft)}
+.check{border:1px solid var(--line);border-left:4px solid var(--c);border-radius:6px;padding:12px 16px;margin:12px 0}
+.check h3{font-size:16px;margin:0 0 4px}.tag{font-size:12px;font-weight:600;color:#fff;background:var(--c);
+border-radius:10px;padding:2px 8px;margin-left:8px;vertical-align:1px}
+.do{margin-top:8px}.do b{color:var(--c)}
+.rows{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px;color:var(--soft);overflow-wrap:anywhere}
+.pictures{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}
+figure{margin:0;width:120px}figure img{max-width:120px;max-height:120px;border:1px solid var(--line);display:block}
+figcaption{font-size:11px;color:var(--soft);overflow-wrap:anywhere;line-height:1.3;margin-top:2px}
+details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
+table{border-collapse:collapse;margin-top:6px;font-size:13px;width:100%}
+td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}td:first-child{color:var(--c);width:1.5em}
+@media(max-width:820px){.gates{grid-template-columns:repeat(2,1fr)}}
+"""
+
+
+def write_page(root: Path) -> Path:
+    """Write reports/gates/index.html from the reports that are there."""
+    path = root / PAGE
+    write_text(path, render_page(root))
+    return path
+
+
+def render_page(root: Path) -> str:
+    """HTML of the page."""
+    reports = {name: _report(root / report_path(name)) for name in GATES}
+    states = {name: report["status"] if report else "absent" for name, report in reports.items()}
+    pictures = _pictures(root)
+    cards = "".join(_card(name, states[name], reports[name]) for name in GATES)
+    sections = "".join(_section(name, report, pictures) for name, report in reports.items() if report)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><title>Gates</title>'
+        f"<style>{_STYLE}</style></head><body>\n<h1>Gates</h1>\n<p>{_summary(states)}</p>\n"
+        f'<nav class="gates">{cards}</nav>\n{sections}</body></html>\n'
+    )
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _summary(states: dict[str, str]) -> str:
+    failed = [name for name, state in states.items() if state == "failed"]
+    if failed:
+        todo = "Do what its failed checks say, then run <code>dvc repro</code>."
+        return f"<b>The line stopped at gate {failed[0]}.</b> {todo}"
+    if "absent" in states.values():
+        return "Nothing stops the line. Some gates have not run yet."
+    if "warned" in states.values():
+        return "Nothing stops the line, but there are warnings: look at them before you trust the results."
+    return "Every check of every gate passed."
+
+
+def _card(name: str, state: str, report: dict[str, Any] | None) -> str:
+    bad = [check for check in report["checks"] if not check["passed"]] if report else []
+    count = f"{len(bad)} of {len(report['checks'])} checks failed" if bad else ""
+    count = count or (f"{len(report['checks'])} checks" if report else "&nbsp;")
+    return (
+        f'<a class="{state}" href="#{name}"><b>{escape(name)}</b>'
+        f'<span class="word">{_SIGNS[state]} {_WORDS[state]}</span><br><small>{count}</small></a>'
+    )
+
+
+def _section(name: str, report: dict[str, Any], pictures: dict[str, Picture]) -> str:
+    failed = [check for check in report["checks"] if not check["passed"]]
+    failed.sort(key=lambda check: check["severity"])
+    sizes = ", ".join(f"{table['rows']} {what}" for what, table in report["measured"].items())
+    shown = "".join(_failure(check, pictures) for check in failed)
+    docs = f"data_docs/{name}/index.html"
+    return (
+        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report["status"]]}; looked at {escape(sizes)};'
+        f' <a href="{docs}">Data Docs</a></p>{shown}{_all_checks(report["checks"])}\n'
+    )
+
+
+def _failure(check: dict[str, Any], pictures: dict[str, Picture]) -> str:
+    state = "failed" if check["severity"] == "critical" else "warned"
+    rows = ""
+    if check.get("unexpected"):
+        more = "" if check["unexpected"] <= len(check.get("examples", ())) else ", ..."
+        rows = (
+            f"<p><b>{check['unexpected']} of {check['rows']}</b> {escape(check['table'])}:"
+            f' <span class="rows">{escape(", ".join(check.get("examples", ())))}{more}</span></p>'
+        )
+    elif check.get("observed") is not None:
+        rows = f'<p>Found: <span class="rows">{escape(str(check["observed"]))}</span></p>'
+    return (
+        f'<div class="check {state}"><h3>{escape(check["name"])}<span class="tag">{check["severity"]}</span></h3>'
+        f"<p>Expected: {escape(check['says'])}.</p>{rows}{_gallery(check, pictures)}"
+        f'<p class="do"><b>What to do:</b> {escape(check.get("remedy", ""))}.</p></div>'
+    )
+
+
+def _gallery(check: dict[str, Any], pictures: dict[str, Picture]) -> str:
+    find = pictures.get(check.get("index", ""))
+    figures = [] if find is None else list(_figures(check.get("offending", ()), find))
+    return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
+
+
+def _figures(names: list[str], find: Picture) -> Iterator[str]:
+    for name in names[:_PICTURES]:
+        image = find(name)
+        if image is not None:
+            image.thumbnail((_SIDE, _SIDE))
+            buffer = io.BytesIO()
+            image.save(buffer, format="PNG")
+            data = base64.b64encode(buffer.getvalue()).decode()
+            title = escape(name, quote=True)
+            yield (
+                f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
+                f"<figcaption>{title}</figcaption></figure>"
+            )
+
+
+def _all_checks(checks: list[dict[str, Any]]) -> str:
+    rows = "".join(_row(check) for check in checks)
+    return f"<details><summary>All {len(checks)} checks</summary><table>{rows}</table></details>"
+
+
+def _row(check: dict[str, Any]) -> str:
+    state = "passed" if check["passed"] else "failed" if check["severity"] == "critical" else "warned"
+    tolerated = f"{check['unexpected']} tolerated" if check["passed"] and check.get("unexpected") else ""
+    return (
+        f'<tr class="{state}"><td>{_SIGNS[state]}</td><td>{escape(check["name"])}</td><td>{escape(check["says"])}</td>'
+        f"<td>{tolerated}</td></tr>"
+    )
+
+
+def _pictures(root: Path) -> dict[str, Picture]:
+    """How to find the picture of a row, by the column that names it."""
+    folder = root / "data/patches"
+    paths: dict[str, str] = {}
+    try:
+        manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patch_id", "path"])
+        paths = dict(zip(manifest["patch_id"], manifest["path"], strict=True))
+    except (OSError, ValueError, KeyError):  # no manifest, or a broken one, which is what a gate says
+        logger.debug("no manifest to take pictures from")
+
+    def patch(name: str) -> Image.Image | None:
+        path = paths.get(name)
+        return _read(folder / str(path)) if is_file_inside(folder, path) else None
+
+    return {"patch_id": patch, "slide_id": lambda name: _slide(root, name)}
+
+
+def _read(path: Path) -> Image.Image | None:
+    try:
+        return Image.fromarray(read_image(path))
+    except InputError:
+        return None
+
+
+def _slide(root: Path, name: str) -> Image.Image | None:
+    """A slide's overview, if the table of slides names a file that opens."""
+    from wsss_mm.slides import open_slide
+    from wsss_mm.slides.table import resolve
+
+    table = root / "data/cohort/slides.csv"
+    try:
+        slides = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        path = slides.loc[slides["slide_id"] == name, "path"].iloc[0]
+        with open_slide(resolve(table, path), 1.0) as reader:  # um/px plays no part in an overview
+            return Image.fromarray(reader.thumbnail(_SIDE))
+    except (InputError, OSError, ValueError, KeyError, IndexError):
+        return None

@@ -1,0 +1,33 @@
+"""What exactly a split is: a digest that changes with any of its images or masks, and with nothing else."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from wsss_mm.files import digest
+
+
+def judged_rows(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of a split that can be judged, those with a mask."""
+    return manifest[(manifest["split"] == split) & manifest["mask_path"].notna()]
+
+
+def judged_digest(manifest: pd.DataFrame, split: str, folder: Path) -> str:
+    """Digest of the patches of a split that have a mask.
+
+    Args:
+        manifest: all patches.
+        split: train, valid or test.
+        folder: where the manifest's paths start.
+
+    Returns:
+        sha256 in hex over each patch's id and the digests of its files, in the order of the ids; a file that is missing
+        counts as such.
+    """
+    hasher = hashlib.sha256()
+    for row in judged_rows(manifest, split).sort_values("patch_id").itertuples():
+        files = (folder / name for name in (row.path, row.mask_path))
+        parts = [row.patch_id, *(digest(file) if file.is_file() else "missing" for file in files)]
+        hasher.update(("\t".join(parts) + "\n").encode())
+    return hasher.hexdigest()
