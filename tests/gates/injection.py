@@ -1,8 +1,9 @@
 """Injecting a fault into a copy of the clean project, and asking the gates in their order."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.gates.harm import Fault
 from wsss_mm.files import digest
 from wsss_mm.gates import GATES, GateResult, Outcome, run_gate
 from wsss_mm.settings import Params
+
+BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of faults -->"
 
 READS = {
     "cohort": ("data/cohort/",),
@@ -56,16 +59,26 @@ def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> Gate
     return None
 
 
-def message(outcome: Outcome) -> str:
-    """What the person reads, without its remedy."""
-    return outcome.problem
+def with_table(page: str, faults: Iterable[Fault], caught: Mapping[str, Outcome]) -> str:
+    """The page with its table of faults made anew, between the two marks."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    rows = ["| fault | gate | check | severity | message |", "|---|---|---|---|---|"]
+    for fault in faults:
+        found = caught[fault.says]
+        check = f"`{fault.check}`" + ("" if found.expectation == "none" else f"<br>{found.expectation}")
+        cells = (fault.says, fault.gate, check, found.severity, _cell(found.problem))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([head + BEGIN, "", *rows, "", END + tail])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def _champion(fault: Fault, work: Path) -> dict | None:
     if fault.champion is None:
         return None
-    import json
-
     test = json.loads((work / "reports/metrics/test.json").read_text(encoding="utf-8"))
     return fault.champion | {"test_split": test["test_split"]}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.gates.faults import FAULTS
-from tests.gates.injection import first_failure, inside
+from tests.gates.injection import first_failure, inside, with_table
 from wsss_mm.gates import GATES, run_gate
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
@@ -33,3 +33,10 @@ def test_the_named_check_catches_it_first(fault, params, clean_project, tmp_path
     if "*" not in fault.also:
         assert set(failed) == {fault.check, *fault.also}, result.lines()
     caught[fault.says] = failed[fault.check]
+
+
+def test_the_table_in_the_docs_is_current(project_root, caught):
+    if len(caught) < len(FAULTS):
+        pytest.skip("needs the tests above, all of them")
+    page = (project_root / "docs/gates.md").read_text(encoding="utf-8")
+    assert page == with_table(page, FAULTS, caught), "run: python scripts/gates_table.py"

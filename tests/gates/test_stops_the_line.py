@@ -16,6 +16,7 @@ from wsss_mm.gates import GATES
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("great_expectations")]
 
 CHECKS = {
+    "cohort": "data/cohort",
     "patches": "data/patches",
     "classifier": "reports/metrics/classifier.json",
     "pseudo_labels": "data/pseudo_labels",
@@ -35,6 +36,7 @@ def rewrite_table(path: Path, **columns) -> None:
 
 
 FAULTS = {
+    "cohort": ("opens", lambda root: (root / "data/cohort/slides/slide-test.tiff").write_bytes(b"broken")),
     "patches": ("size", lambda root: rewrite_table(root / "data/patches/manifest.parquet", size=100)),
     "classifier": (
         "mean_ap",
@@ -48,7 +50,7 @@ FAULTS = {
         "miou",
         lambda root: rewrite(root / CHECKS["segmenter"], lambda metrics: metrics["ungated"].update(miou=0.1)),
     ),
-    "slides": ("complete", lambda root: (root / "results/slides/s1/overlay.png").unlink()),
+    "slides": ("complete", lambda root: (root / "results/slides/slide-test/overlay.png").unlink()),
 }
 
 
