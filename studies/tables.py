@@ -20,6 +20,8 @@ def main() -> None:
     folder = parser.parse_args().folder
     if noise := read_rows(folder / "noise.jsonl"):
         sys.stdout.write(noise_table(noise) + "\n\n")
+    if search := read_rows(folder / "search.jsonl"):
+        sys.stdout.write(search_table(search) + "\n\n")
     if folds := read_rows(folder / "folds.jsonl"):
         sys.stdout.write(folds_table(folds) + "\n\n")
     if ablation := read_rows(folder / "ablation.jsonl"):
@@ -77,6 +79,23 @@ def folds_table(rows: Sequence[dict[str, Any]]) -> str:
         cells = [spread([row[name]["miou"] for row in own]) for name in ("weak", "full")]
         body.append([cohort, str(own[0]["slides"]), *cells])
     return _markdown(["cohort", "slides", "weak labels", "true masks, folds"], body)
+
+
+def search_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Classifier and segmenter on the validation split, and minutes of training, best variant first."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["cohort"], row["variant"]].append(row)
+    body = [
+        [
+            *names,
+            spread([row["mean_ap"] for row in own]),
+            spread([row["miou"] for row in own]),
+            f"{max(sum(row['seconds']) for row in own) / 60:.0f}",
+        ]
+        for names, own in sorted(found.items(), key=lambda item: -mean(row["miou"] for row in item[1]))
+    ]
+    return _markdown(["cohort", "variant", "classifier, mean AP", "segmenter, mIoU", "minutes"], body)
 
 
 def _signed(gains: Sequence[float]) -> str:

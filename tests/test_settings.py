@@ -119,3 +119,10 @@ def test_cam_at_another_layer_is_an_error(content, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=r"pseudo_labels: .*method cam exists at layer bn7 alone"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_off_needs_no_quotes_as_dvc_writes_none(content, tmp_path):
+    path = edited(content, tmp_path, classifier__attention="OFF?", pseudo_labels__gating="OFF?")
+    path.write_text(path.read_text().replace("OFF?", "off"))  # plain, which YAML 1.1 reads as false
+    params = load_params(path)
+    assert (params.classifier.attention, params.pseudo_labels.gating) == ("off", "off")

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wsss_mm.errors import InputError
 from wsss_mm.yaml_places import Document, parse, suggestion
@@ -16,6 +16,7 @@ from wsss_mm.yaml_places import Document, parse, suggestion
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, strict=True)]
+BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
 
@@ -70,7 +71,7 @@ class ClassifierSettings(TrainingSettings):
 
     width: Positive
     weights: Path | None  # ImageNet weights, width 1 only
-    attention: Literal["off", "published"]
+    attention: Annotated[Literal["off", "published"], BareOff]
     dropout: Share
     epochs: Count
     optimizer: Literal["sgd", "adamw"]
@@ -98,7 +99,7 @@ class PseudoLabelSettings(Section):
     layer: Annotated[str, Field(pattern=r"^(b[2-7](_[1-5])?|bn7)$")]  # unit of ResNet38
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
-    gating: Literal["labels", "predicted", "off"]  # which classes may appear
+    gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
     gate_threshold: Share  # of predicted
     voting: Literal["majority", "mean", "single"]  # how scales become one label
     background: bool  # white pixels become ignore

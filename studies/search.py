@@ -1,0 +1,96 @@
+"""Search for a cohort's profile: variants of params.yaml, judged on the validation split. The test split is not opened.
+
+Run after `dvc repro gate@patches`. Variants come from a YAML file of names and values:
+
+    longer: &longer [classifier.epochs=24, segmenter.iterations=600]
+    longer, averaged: [*longer, segmenter.averaging=0.98]
+
+Later values win over earlier ones, and a list within a list is its values. A row of JSON a variant and seed is added to
+--out; those that are there are skipped. Classifiers and pseudo-labels that variants share are made once, in --work.
+"""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from studies.rows import add_row, read_rows, with_values
+from wsss_mm.engine.workdir import fingerprint
+from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.settings import Params, load_params
+
+PATCHES = Path("data/patches")
+
+
+def main() -> None:
+    """Run every variant and seed that has no row yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", type=Path, help="YAML: name to a list of KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("reports/studies/search.jsonl"), help="(default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("work_dirs/search"), help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training (default: 0)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    base = load_params()
+    done = {(row["cohort"], row["variant"], row["seed"]) for row in read_rows(arguments.out)}
+    for seed in arguments.seeds:
+        for name, values in read_variants(arguments.variants).items():
+            if (base.cohort.name, name, seed) not in done:
+                metrics = run_variant(with_values(base, [*values, f"seed={seed}"]), arguments.work)
+                row = {"cohort": base.cohort.name, "variant": name, "seed": seed, "settings": values}
+                add_row(arguments.out, row | metrics)
+
+
+def read_variants(path: Path) -> dict[str, list[str]]:
+    """Names to values; lists within lists are flattened, so that a variant can build on another."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        str(name): [value for item in items for value in (item if isinstance(item, list) else [item])]
+        for name, items in content.items()
+    }
+
+
+def run_variant(params: Params, work: Path) -> dict[str, Any]:
+    """The line from classifier to segmenter; its metrics on the validation split and the seconds each part took."""
+    from wsss_mm.cam import PseudoLabeller
+    from wsss_mm.cam.store import label_patches, write_pseudo_labels
+    from wsss_mm.engine import Paths, train_classifier, train_segmenter
+    from wsss_mm.files import read_json
+    from wsss_mm.models import load_model
+
+    start = time.monotonic()
+    key = fingerprint({"seed": params.seed, "classifier": params.classifier.model_dump(mode="json")}, [])
+    classifier = work / f"classifier-{key}"
+    if not (classifier / "model.json").exists():
+        train_classifier(params, Paths(patches=PATCHES, out=classifier, curves=work / f"classifier-{key}.csv"))
+    trained = time.monotonic()
+
+    labels = work / f"labels-{fingerprint({'classifier': key, **params.pseudo_labels.model_dump(mode='json')}, [])}"
+    if not labels.exists():
+        vocabulary = get_vocabulary(params.cohort.vocabulary)
+        rows = read_manifest(PATCHES, vocabulary)
+        torch.set_num_threads(params.threads or torch.get_num_threads())
+        labeller = PseudoLabeller(load_model(classifier)[0], **params.pseudo_labels.model_dump())
+        write_pseudo_labels(
+            label_patches(labeller, rows[rows["split"] == "train"], PATCHES, vocabulary), labels, vocabulary
+        )
+    labelled = time.monotonic()
+
+    paths = Paths(
+        patches=PATCHES,
+        out=work / "segmenter",
+        curves=work / "segmenter.csv",
+        pseudo_labels=labels,
+        classifier=classifier,
+    )
+    metrics = train_segmenter(params, paths)
+    seconds = [trained - start, labelled - trained, time.monotonic() - labelled]
+    return {**read_json(classifier / "model.json")["valid"], **metrics, "seconds": [round(part) for part in seconds]}
+
+
+if __name__ == "__main__":
+    main()

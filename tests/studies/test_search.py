@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from studies.rows import with_values
+from studies.search import read_variants
+from studies.tables import search_table
+from wsss_mm.settings import load_params
+
+FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_variant_is_a_setting_of_the_line(path):
+    for values in read_variants(path).values():
+        with_values(load_params(), values)
+
+
+def test_a_variant_builds_on_another_and_later_values_win(tmp_path):
+    path = tmp_path / "variants.yaml"
+    path.write_text("base: &base [seed=1, segmenter.loss=ce]\nmore: [*base, seed=2]\n")
+    values = read_variants(path)["more"]
+    assert values == ["seed=1", "segmenter.loss=ce", "seed=2"]
+    assert with_values(load_params(), values).seed == 2
+
+
+def test_table_has_the_best_variant_first():
+    rows = [
+        {"cohort": "a", "variant": name, "seed": seed, "mean_ap": 0.9, "miou": miou, "seconds": [60, 30, 90]}
+        for name, miou in (("worse", 0.4), ("better", 0.5))
+        for seed in range(3)
+    ]
+    assert search_table(rows).splitlines()[2] == "| a | better | 0.900 ± 0.000 | 0.500 ± 0.000 | 3 |"
