@@ -257,6 +257,7 @@ class TestRegistry:
 
 
 LOAD = """
+import json
 import os
 from pathlib import Path
 import mlflow, numpy as np
@@ -283,6 +284,22 @@ for wrong, params in refused:
 assert model.predict(images[:0]).shape == (0, 64, 48)
 assert model.predict(images[:0], params={"output": "probabilities"}).shape == (0, 4, 64, 48)
 assert model.predict(np.repeat(images, 6, 0)).shape == (18, 64, 48)  # more than one batch
+
+
+def answer(body):  # of the function behind POST /invocations
+    from mlflow.pyfunc.scoring_server import invocations
+
+    try:
+        return invocations(json.dumps(body), "application/json", model, model.metadata.get_input_schema()).status
+    except mlflow.exceptions.MlflowException as error:
+        return error.get_http_status_code()
+
+
+inputs = images.tolist()
+assert answer({"inputs": inputs, "params": {"output": "probabilities"}}) == 200
+wrong = ({"inputs": "x"}, {"inputs": [[1, 2]]}, {}, {"inputs": [[[[300, 0, 0]]]]})
+assert [answer(body) for body in wrong] == [400] * 4
+assert answer({"inputs": inputs, "params": {"output": "x"}}) == 400
 """
 
 
