@@ -10,9 +10,11 @@ import tifffile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.wsi import cluster as cluster_module
 from wsss_mm.wsi import segment_slide
 from wsss_mm.wsi.cluster import Demand, segment_on_cluster
 from wsss_mm.wsi.segment import FILES, SUMMARY
+from wsss_mm.wsi.workplace import BusyError
 
 SLIDES = 6
 OPTIONS = {"mpp_override": 1.0, "window": 64, "overlap": 0.75, "min_island": 0, "skip_done": True}
@@ -76,6 +78,22 @@ def test_without_ray(tmp_path, monkeypatch, capsys, slides, model):
 def test_no_cluster(address, model):
     with pytest.raises(InputError, match=rf"--ray {address}: no cluster there"):
         next(segment_on_cluster({}, model, address))
+
+
+def test_a_folder_still_held_is_waited_for(monkeypatch, tmp_path):
+    """The process of a node that is being given up lets go of it a little later."""
+    answers = [BusyError("at work"), BusyError("at work"), {"tissue_area_mm2": 1.0}]
+
+    def segment(*_, **__):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(cluster_module, "segment_slide", segment)
+    monkeypatch.setattr(cluster_module, "_worker_model", lambda *_: None)
+    monkeypatch.setattr(cluster_module, "_LOCK_PAUSE", 0)
+    assert cluster_module._segment(tmp_path, tmp_path, [None], Demand(), {}) == ({"tissue_area_mm2": 1.0}, None)
 
 
 @pytest.mark.slow

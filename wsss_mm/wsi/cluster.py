@@ -9,8 +9,9 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +21,13 @@ from typing import Any
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.model import Precision, SlideModel
 from wsss_mm.wsi.segment import segment_slide
+from wsss_mm.wsi.workplace import BusyError
 
 logger = logging.getLogger(__name__)
 
 _MODEL_FILES = ("model.json", "weights.pth")
 _PATIENCE = 10  # s
+_LOCK_TRIES, _LOCK_PAUSE = 24, 5  # s; NFS forgets the locks of a dead client after a minute and a half
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ def _segment(
 
     try:
         model = _worker_model(files[0], demand)
+        for _ in range(_LOCK_TRIES):  # a node that is being given up may still hold the folder
+            with suppress(BusyError):
+                return segment_slide(slide, model, folder, **options), None
+            time.sleep(_LOCK_PAUSE)
         return segment_slide(slide, model, folder, **options), None
     except (InputError, OSError) as error:
         return None, f"{error} (on node {ray.util.get_node_ip_address()})"

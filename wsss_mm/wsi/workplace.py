@@ -12,6 +12,10 @@ from wsss_mm.errors import InputError
 _PARTIAL = ".partial"
 
 
+class BusyError(InputError):
+    """Another process is at work on the same folder."""
+
+
 @contextmanager
 def workplace(out_dir: Path) -> Iterator[Path]:
     """A hidden folder inside `out_dir`, for one process at a time.
@@ -20,7 +24,8 @@ def workplace(out_dir: Path) -> Iterator[Path]:
     that was not there before, stays behind.
 
     Raises:
-        InputError: another process is at work there, or the disk is full.
+        BusyError: another process is at work there.
+        InputError: the disk is full.
     """
     made = not out_dir.exists()
     work = out_dir / _PARTIAL
@@ -48,5 +53,5 @@ def _locked(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{work.parent}: another process is at work there; wait for it") from None
+            raise BusyError(f"{work.parent}: another process is at work there; wait for it") from None
         yield
