@@ -106,11 +106,13 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def _stages(root: Path) -> list[str]:
-    """All stages in the order in which DVC would run them."""
-    listed = subprocess.run(
-        ["dvc", "repro", "--dry"], cwd=root, env=_environment(root), capture_output=True, text=True, check=True
-    )
-    return [line.split("'")[1] for line in listed.stdout.splitlines() if line.startswith("Running stage '")]
+    """All stages, each after those it depends on."""
+    import networkx
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        graph = repo.index.graph  # edges point from a stage to what it needs
+        return [stage.addressing for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=str)]
 
 
 def _start(root: Path, stage: str) -> subprocess.Popen[bytes]:
