@@ -112,7 +112,7 @@ def _stages(root: Path) -> list[str]:
 
     with Repo(str(root)) as repo:
         graph = repo.index.graph  # edges point from a stage to what it needs
-        return [stage.addressing for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=str)]
+        return [stage.name for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=str)]
 
 
 def _start(root: Path, stage: str) -> subprocess.Popen[bytes]:
