@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test lint format ui bench upper-bound lock
+.PHONY: help setup repro test lint format ui bench upper-bound torture lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bench: $(STAMP)  ## run the benchmarks, one after another
 
 upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 	@python -m pipelines.upper_bound
+
+torture: $(STAMP)  ## kill every stage at random moments and compare md5s (25 minutes)
+	@python scripts/torture.py
 
 lock: $(STAMP)  ## resolve requirements.in into requirements.lock for all supported Pythons
 	@bash scripts/lock.sh

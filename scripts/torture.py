@@ -115,11 +115,11 @@ def _stages(root: Path) -> list[str]:
         return [stage.name for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=str)]
 
 
-def _start(root: Path, stage: str) -> subprocess.Popen[bytes]:
+def _start(root: Path, stage: str, *options: str) -> subprocess.Popen[bytes]:
     log = (root / "torture.log").open("ab")
     with log:
         return subprocess.Popen(
-            ["dvc", "repro", "--single-item", stage],
+            ["dvc", "repro", "--single-item", *options, stage],
             cwd=root,
             env=_environment(root),
             stdin=subprocess.DEVNULL,
@@ -131,7 +131,7 @@ def _start(root: Path, stage: str) -> subprocess.Popen[bytes]:
 
 def _kill_once(root: Path, stage: str, after: float) -> bool:
     """Whether the stage was still at work after so many seconds, and is dead now."""
-    process = _start(root, stage)
+    process = _start(root, stage, "--force")  # even if an earlier attempt came to its end
     try:
         process.wait(timeout=after)
     except subprocess.TimeoutExpired:

@@ -10,15 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-SMALL = {
-    "cohort": {"phantom": {"size": 1344}},
-    "classifier": {"width": 0.0625, "epochs": 2},
-    "pseudo_labels": {"scales": [1.0]},
-    "segmenter": {"width": 0.0625, "iterations": 4, "val_interval": 2, "crop": 96},
-    "evaluate": {"flip": False},
-}
-"""Changes to the default params.yaml. The gates keep their checks; only what depends on quality is lowered below."""
-
 
 @dataclass(frozen=True)
 class Line:
@@ -79,34 +70,10 @@ def checkout(project_root: Path, target: Path) -> Line:
 @pytest.fixture(scope="session")
 def line(project_root, tmp_path_factory) -> Line:
     line = checkout(project_root, tmp_path_factory.mktemp("line"))
-    line.change_params(SMALL)
-    line.change_params({"gates": LENIENT})
+    line.run(sys.executable, "-m", "wsss_mm.cli.main", "profile", "tiny")
     line.run("git", "add", "-A")
     line.run("git", "commit", "-qm", "Small line")
     line.run("dvc", "repro")
     line.run("git", "add", "-A")
     line.run("git", "commit", "-qm", "Run the small line")
     return line
-
-
-LENIENT: dict = {
-    "patches": {"min_patches_per_class": 1, "min_judging_patches": 0, "min_patches_per_split": 1},
-    "classifier": {
-        "min_mean_ap": 0.0,
-        "min_class_ap": 0.0,
-        "min_ap_gain": -1.0,
-        "min_judged_classes": 0,
-        "min_predicted": 0.0,
-        "max_predicted": 1.0,
-    },
-    "pseudo_labels": {
-        "min_coverage": 0.0,
-        "min_patch_coverage": 0.0,
-        "min_agreement": 0.0,
-        "min_class_share": 0.0,
-        "max_class_share": 1.0,
-        "share_ratio": [0.0, 100.0],
-    },
-    "segmenter": {"min_miou": 0.0, "min_class_iou": 0.0, "min_predicted_ratio": 0.0, "max_pseudo_label_drop": 1.0},
-}
-"""A network trained for seconds knows nothing: its quality is not what these tests are about."""
