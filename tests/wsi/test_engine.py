@@ -28,7 +28,7 @@ def segment(array_slide, predict):
     return run
 
 
-def _naive(predict, image, window, overlap, grey=210):
+def _naive(predict, image, window, overlap, grey=210, profile=None):
     """The whole image mirrored on every side, every window, one canvas."""
     height, width = image.shape[:2]
     stride = window_stride(window, overlap)
@@ -37,8 +37,9 @@ def _naive(predict, image, window, overlap, grey=210):
     for y in window_starts(height, window, stride):
         for x in window_starts(width, window, stride):
             here = slice(y + window, y + 2 * window), slice(x + window, x + 2 * window)
-            sums[(slice(None), *here)] += predict(canvas[here][None])[0]
-            counts[here] += 1
+            weights = np.ones((window, window)) if profile is None else np.outer(profile, profile)
+            sums[(slice(None), *here)] += predict(canvas[here][None])[0] * weights
+            counts[here] += weights
     inside = slice(window, window + height), slice(window, window + width)
     probabilities = sums[(slice(None), *inside)] / counts[inside]
     labels = probabilities.argmax(axis=0)
@@ -69,6 +70,50 @@ def test_batch_size_and_strips_do_not_matter(segment, tissue, monkeypatch):
         np.testing.assert_array_equal(labels, other_labels)
         tissue_only = labels != IGNORE
         np.testing.assert_array_equal(probabilities[:, tissue_only], other[:, tissue_only])
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.75), (32, 0.0)])
+def test_gaussian_windows_equal_full_canvas(segment, predict, tissue, window, overlap):
+    image = tissue(130, 101)
+    _, probabilities = segment(image, window=window, overlap=overlap, weighting="gaussian")
+    distance = (np.arange(window) + 0.5 - window / 2) / (window / 8)
+    expected_labels, expected = _naive(predict, image, window, overlap, profile=np.exp(-(distance**2) / 2))
+    inside = expected_labels != IGNORE
+    np.testing.assert_allclose(probabilities[:, inside], expected[:, inside], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"readers": 0, "ahead": 0}, {"readers": 3, "ahead": 5}, {"readers": 1, "ahead": 1}]
+)
+def test_threads_do_not_matter(array_slide, predict, tissue, monkeypatch, options):
+    monkeypatch.setattr(raster_module, "_STRIP", 48)
+    monkeypatch.setattr(raster_module, "_BLOCK", 40)
+    image, maps = tissue(200, 170), []
+    for readers, ahead in ((0, 0), (options["readers"], options["ahead"])):
+        raster = Raster(lambda: array_slide(image), 1.0, readers)
+        maps.append(
+            [
+                (rows.labels.copy(), rows.probabilities.copy())
+                for rows in segment_rows(raster, predict, 3, window=32, ahead=ahead)
+            ]
+        )
+        raster.close()
+    for one, other in zip(*maps, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_batches_are_filled_up_on_request(array_slide, predict, tissue):
+    sizes = []
+
+    def counting(images):
+        sizes.append(len(images))
+        return predict(images)
+
+    raster = Raster(lambda: array_slide(tissue(90, 90)), 1.0)
+    rows = segment_rows(raster, counting, 3, window=32, batch_size=7, full_batches=True)
+    assert sum(len(item.labels) for item in rows) == 90
+    assert set(sizes) == {7}
 
 
 def test_windows_without_tissue_are_not_computed(array_slide, predict):

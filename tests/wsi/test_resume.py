@@ -1,0 +1,122 @@
+"""A killed process is taken up where it was: same bytes, no finished band computed again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from wsss_mm.errors import InputError
+from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.segment import FILES
+from wsss_mm.wsi.workplace import workplace
+
+WINDOW, OVERLAP = 64, 0.75
+
+_SCRIPT = """
+import os, sys, time
+sys.path.insert(0, {tests!r})
+from conftest import colour_predict
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.wsi import SlideModel, segment_slide
+
+slide, out, log, pause = sys.argv[1:]
+def predict(images):
+    time.sleep(float(pause))
+    with open(log, "ab") as stream:
+        stream.write(b"." * len(images))
+    return colour_predict(images)
+model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+segment_slide(slide, model, out, mpp_override=1.0, window={window}, overlap={overlap}, batch_size=4, min_island=0,
+              progress=False, probabilities=True)
+"""
+
+
+@pytest.fixture
+def slide(tmp_path):
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.repeat(rng.integers(20, 200, (40, 30, 3), np.uint8), 8, axis=0), 8, axis=1)
+    tifffile.imwrite(tmp_path / "s.tiff", image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+    return tmp_path / "s.tiff"
+
+
+def _start(slide, out, log, pause=0.0):
+    script = _SCRIPT.format(tests=str(Path(__file__).parent), window=WINDOW, overlap=OVERLAP)
+    return subprocess.Popen([sys.executable, "-c", script, slide, out, log, str(pause)], env=os.environ)
+
+
+def test_killed_and_taken_up(slide, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert _start(slide, whole, tmp_path / "log0").wait() == 0
+
+    process = _start(slide, cut, tmp_path / "log1", pause=0.02)
+    state = cut / ".partial" / "state.json"
+    deadline = time.monotonic() + 60
+    while not (state.is_file() and json.loads(state.read_text())["row"] >= 96):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = json.loads(state.read_text())["row"]
+    assert 96 <= finished < 320
+    assert [path.name for path in cut.iterdir()] == [".partial"]  # nothing looks finished
+
+    assert _start(slide, cut, tmp_path / "log2").wait() == 0
+    for name in (*FILES, "probabilities.ome.tif"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    assert not (cut / ".partial").exists()
+
+    stride = window_stride(WINDOW, OVERLAP)
+    lines, columns = window_starts(320, WINDOW, stride), window_starts(240, WINDOW, stride)
+    left = sum(stop > finished for stop in [*lines[1:], 320])
+    assert (tmp_path / "log0").stat().st_size == len(lines) * len(columns)
+    assert (tmp_path / "log2").stat().st_size == left * len(columns)
+
+
+@pytest.mark.parametrize("damage", ["other key", "carry cut", "state cut"])
+def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
+    out = tmp_path / "out"
+    process = _start(slide, out, tmp_path / "log1", pause=0.02)
+    state = out / ".partial" / "state.json"
+    while not state.is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    if damage == "other key":
+        state.write_text(state.read_text().replace('"a' + "a" * 31, '"b' + "a" * 31))
+    elif damage == "state cut":
+        state.write_bytes(state.read_bytes()[:-20])
+    else:
+        carry = out / ".partial" / json.loads(state.read_text())["carry"]
+        carry.write_bytes(carry.read_bytes()[:-1] + b"x")
+    assert _start(slide, out, tmp_path / "log2").wait() == 0
+    stride = window_stride(WINDOW, OVERLAP)
+    windows = len(window_starts(320, WINDOW, stride)) * len(window_starts(240, WINDOW, stride))
+    assert (tmp_path / "log2").stat().st_size == windows
+
+
+def test_one_process_at_a_time(tmp_path):
+    with (
+        workplace(tmp_path / "out"),
+        pytest.raises(InputError, match="another process is at work"),
+        workplace(tmp_path / "out"),
+    ):
+        pass
+
+
+def test_an_error_leaves_nothing_and_an_interruption_leaves_the_work(tmp_path):
+    with pytest.raises(ValueError, match="defect"), workplace(tmp_path / "error"):
+        raise ValueError("defect")
+    assert not (tmp_path / "error").exists()
+    with pytest.raises(KeyboardInterrupt), workplace(tmp_path / "stopped") as work:
+        (work / "labels.raw").write_bytes(b"rows")
+        raise KeyboardInterrupt
+    assert (tmp_path / "stopped" / ".partial" / "labels.raw").read_bytes() == b"rows"
