@@ -13,7 +13,7 @@ from wsss_mm.slides.resample import resample
 
 _PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
-_READ_AT_ONCE = 1 << 25  # px of a level held in memory
+_READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
 
 
 class SlideReader:

@@ -1,0 +1,97 @@
+"""End-to-end time of a slide over the time the same network needs for the same windows in memory; target at most 1.10.
+
+Both are measured in turn in one process, `--rounds` times; the table gives medians. The network is a ResNet38 PSPNet
+with random weights (its speed does not depend on them), the slide is one of the phantom cohort.
+
+    python -m benchmarks.slides_speed
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the pipeline; read when torch is imported
+
+import numpy as np
+import torch
+
+from wsss_mm.engine.runner import load_config
+from wsss_mm.files import digest
+from wsss_mm.models import build_network, save_model
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.slides.phantom import generate_cohort
+from wsss_mm.wsi import SlideModel, segment_slide
+
+logger = logging.getLogger("benchmarks.slides_speed")
+
+_CONFIG = Path(__file__).resolve().parent.parent / "mmconfigs" / "segmenter.py"
+CLASSES = VOCABULARIES["lung"].classes
+
+
+def random_model(folder: Path, width: float) -> SlideModel:
+    """A segmenter of a width with random weights, from its folder."""
+    torch.manual_seed(0)
+    scaled = {"decode_head.in_channels": 4096, "decode_head.channels": 512}
+    scaled |= {"auxiliary_head.in_channels": 1024, "auxiliary_head.channels": 256}
+    values = {f"model.{key}": round(channels * width) for key, channels in scaled.items()}
+    heads = {f"model.{head}.num_classes": len(CLASSES) for head in ("decode_head", "auxiliary_head")}
+    structure = load_config(
+        "mmconfigs/segmenter.py", {"model.backbone.width": width, **values, **heads}
+    ).model.to_dict()
+    classes = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in CLASSES]
+    info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 224, "width": width, "model": structure}
+    save_model(folder, state=build_network(structure).state_dict(), info=info, config_text="", card="")
+    return SlideModel.from_folder(folder)
+
+
+def main() -> None:
+    """Measure and print a row of the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=4096, help="of the slide, px at 0.5 um/px")
+    parser.add_argument("--width", type=float, default=0.125, help="of the network")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=16)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(os.cpu_count() or 1)
+    options = {"batch_size": arguments.batch_size, "readers": arguments.readers, "progress": False}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        model = random_model(folder / "model", arguments.width)
+        generate_cohort(folder / "cohort", {"test": 1}, arguments.size, seed=0, workers=1, progress=False)
+        slide = next((folder / "cohort" / "slides").iterdir())
+        batches: list[np.ndarray] = []
+
+        def keeping(images: np.ndarray) -> np.ndarray:
+            batches.append(images)
+            return model.predict(images)
+
+        segment_slide(slide, replace(model, predict=keeping), folder / "warm-up", **options)
+        windows = sum(map(len, batches))
+        whole, network = [], []
+        for number in range(arguments.rounds):
+            start = time.perf_counter()
+            segment_slide(slide, model, folder / f"out-{number}", **options)
+            middle = time.perf_counter()
+            for batch in batches:
+                model.predict(batch)
+            whole.append(middle - start)
+            network.append(time.perf_counter() - middle)
+            logger.info("end to end %.2f s, network %.2f s", whole[-1], network[-1])
+        maps = {digest(folder / f"out-{number}" / "segmentation.tif") for number in range(arguments.rounds)}
+    ratio = statistics.median(one / other for one, other in zip(whole, network, strict=True))
+    middle_whole, middle_network = statistics.median(whole), statistics.median(network)
+    logger.info("| windows | end to end, s | network alone, s | ratio | target |\n|---|---|---|---|---|")
+    logger.info("| %d | %.2f | %.2f | **%.3f** | 1.10 |", windows, middle_whole, middle_network, ratio)
+    if len(maps) != 1:
+        raise SystemExit("the rounds gave different maps")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""A network of this project gives the same bytes whatever the batch, and the precision that was asked for."""
+
+import numpy as np
+import pytest
+
+from benchmarks.slides_speed import random_model
+from wsss_mm.errors import InputError
+from wsss_mm.wsi import SlideModel
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    random_model(folder, 1 / 32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
+
+
+def test_the_batch_does_not_matter_to_the_last_bit(folder, images):
+    model = SlideModel.from_folder(folder, "cpu")
+    whole = model.predict(images)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-5)
+    for size in (1, 2, 3):
+        parts = [model.predict(images[start : start + size]) for start in range(0, 7, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_precision(folder, images):
+    exact, reduced = (SlideModel.from_folder(folder, "cpu", precision) for precision in ("auto", "bf16"))
+    assert (exact.precision, reduced.precision) == ("fp32", "bf16")
+    difference = np.abs(exact.predict(images) - reduced.predict(images)).max()
+    assert 0 < difference < 0.05
+    with pytest.raises(InputError, match="fp16: a CPU has none"):
+        SlideModel.from_folder(folder, "cpu", "fp16")
