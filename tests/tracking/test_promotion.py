@@ -51,6 +51,13 @@ class TestObjections:
         (objection,) = objections(replace(with_miou(0.9), digests=digests), GOOD)
         assert "aaaaaaaa" in objection
 
+    def test_more_training_patches_are_no_other_test(self):
+        champion = replace(GOOD, test={**GOOD.test, "test_split": "c" * 32})
+        better = with_miou(0.9)
+        more = replace(better, digests={"data/patches": "b" * 32}, test={**better.test, "test_split": "c" * 32})
+        assert objections(more, champion) == []
+        assert len(objections(replace(more, test={**more.test, "test_split": "d" * 32}), champion)) == 1
+
     def test_without_an_interval_nothing_is_known(self):
         champion = replace(GOOD, test={"ungated": {"miou": 0.1}})
         assert objections(with_miou(0.9), champion) == ["the champion's test mIoU has no interval"]

@@ -45,6 +45,11 @@ class Evidence:
         """Ungated test mIoU, what models are compared by."""
         return self.test.get("ungated", {}).get("miou")
 
+    @property
+    def tested_on(self) -> str | None:
+        """Digest of the data the test metrics come from: of the test split's files, in older reports of all patches."""
+        return self.test.get("test_split") or self.digests.get("data/patches")
+
     def interval(self, metric: str = "miou") -> tuple[float, float] | None:
         """Bootstrap interval of an ungated test metric, (low, high), None where none was made."""
         found = self.test.get("bootstrap", {}).get("ungated", {}).get(metric)

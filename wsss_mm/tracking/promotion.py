@@ -15,8 +15,6 @@ from wsss_mm.tracking.store import connect
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-PATCHES = "data/patches"
-
 _REASON, _WHEN, _OVER, _REFUSED = "promotion.forced", "promotion.time", "promotion.over", "promotion.objections"
 _NONE = "none"
 
@@ -50,9 +48,9 @@ def objections(challenger: Evidence, champion: Evidence | None) -> list[str]:
         found.append("it has no test mIoU")
     if champion is None or challenger.miou is None:
         return found
-    own, theirs = challenger.digests.get(PATCHES), champion.digests.get(PATCHES)
+    own, theirs = challenger.tested_on, champion.tested_on
     if own is None or own != theirs:
-        found.append(f"it was tested on {PATCHES} {_short(own)}, the champion on {_short(theirs)}")
+        found.append(f"it was tested on data {_short(own)}, the champion on data {_short(theirs)}")
     interval = champion.interval()
     if champion.miou is None or interval is None:
         found.append("the champion's test mIoU has no interval")
@@ -184,4 +182,4 @@ def _move(
 
 
 def _short(md5: str | None) -> str:
-    return md5[:8] if md5 else "unknown data"
+    return md5[:8] if md5 else "unknown"

@@ -22,18 +22,23 @@ from wsss_mm.tracking.store import connect
 logger = logging.getLogger(__name__)
 
 _NOT_REPEATED = "register"  # it would make a version of the copy
+_OF_ITS_DAY = "gate@segmenter"  # it compares with the champion there was then
 _FILES_NAMED = 5
 _STDERR = 2
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """An out made again: DVC's md5 then and now (None if it was not made), and files that differ in a folder."""
+    """An out made again: DVC's md5 then and now (None if it was not made), and files that differ in a folder.
+
+    `of_its_day` marks what may differ, because it tells of the registry as it was then.
+    """
 
     path: str
     then: str
     now: str | None
     files: tuple[str, ...] = ()
+    of_its_day: bool = False
 
     @property
     def same(self) -> bool:
@@ -75,9 +80,11 @@ def reproduce(uri: str, project: Path, scratch: Path) -> list[Repeated]:
     stages = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
     _dvc(scratch, "repro", "--force", "--no-run-cache", *stages)
     now = locked_outs((scratch / "dvc.lock").read_text(encoding="utf-8"))
+    then = locked_outs(lock, without=_NOT_REPEATED)
+    lasting = locked_outs(lock, without=_OF_ITS_DAY)
     return [
-        Repeated(path, md5, now.get(path), _differing(md5, now.get(path), cache))
-        for path, md5 in locked_outs(lock, without=_NOT_REPEATED).items()
+        Repeated(path, md5, now.get(path), _differing(md5, now.get(path), cache), path not in lasting)
+        for path, md5 in then.items()
     ]
 
 
