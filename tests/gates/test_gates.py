@@ -188,6 +188,11 @@ class TestPage:
         assert first == second
         assert (reported / PAGE).is_file()
 
+    def test_a_report_that_is_broken_or_of_an_older_version_is_as_none(self, reported):
+        for gate, text in (("cohort", "{"), ("classifier", '{"passed": true}')):
+            (reported / report_path(gate)).write_text(text, encoding="utf-8")
+        assert render_page(reported).count("has not run") == 5  # these two, and the three that did not
+
     def test_tags_for_the_run(self, reported):
         edit(reported / "reports/gates/classifier.json", lambda report: report | {"passed": True})
         outcomes = {"gate.cohort": "passed", "gate.patches": "failed", "gate.classifier": "passed"}

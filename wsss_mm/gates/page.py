@@ -80,7 +80,12 @@ def render_page(root: Path) -> str:
 
 
 def _report(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
+    """A gate's report; None if it has none, or none that can be read: it may be older than this page, or broken."""
+    try:
+        report = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) and {"status", "checks", "measured"} <= set(report) else None
 
 
 def _summary(states: dict[str, str]) -> str:
