@@ -40,9 +40,7 @@ def random_model(folder: Path, width: float) -> SlideModel:
     scaled |= {"auxiliary_head.in_channels": 1024, "auxiliary_head.channels": 256}
     values = {f"model.{key}": round(channels * width) for key, channels in scaled.items()}
     heads = {f"model.{head}.num_classes": len(CLASSES) for head in ("decode_head", "auxiliary_head")}
-    structure = load_config(
-        "mmconfigs/segmenter.py", {"model.backbone.width": width, **values, **heads}
-    ).model.to_dict()
+    structure = load_config(_CONFIG, {"model.backbone.width": width, **values, **heads}).model.to_dict()
     classes = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in CLASSES]
     info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 224, "width": width, "model": structure}
     save_model(folder, state=build_network(structure).state_dict(), info=info, config_text="", card="")

@@ -1,6 +1,5 @@
 """Segment the cohort's slides of the chosen splits; a bad slide is named in the end, when the others are done."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from wsss_mm.patches import get_vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.wsi import SlideModel
-from wsss_mm.wsi.cohort import Job, segment_all, write_table
+from wsss_mm.wsi.cohort import Job, segment_all, share_folder, write_table
 from wsss_mm.wsi.segment import SUMMARY
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
@@ -69,21 +68,12 @@ def _job(slide: Any) -> Job:
 def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str]) -> dict[str, Any]:
     """Put a finished slide among the results, judged where there is truth; gives further columns of the table."""
     folder, truth = OUT / slide_id, TABLE.parent / "truth" / f"{slide_id}.tif"
-    shutil.copytree(WORK / slide_id, folder, copy_function=_link, dirs_exist_ok=True)
+    share_folder(WORK / slide_id, folder)
     if not truth.is_file():
         return {}
     summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
     write_json(folder / SUMMARY, summary)
     return {"miou": summary["truth"]["miou"]}
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under a second name, where the file system can."""
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":

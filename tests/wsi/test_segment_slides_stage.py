@@ -1,6 +1,8 @@
 """The stage segments the cohort's slides; bad ones are named when the good ones are done."""
 
+import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -67,6 +69,38 @@ def test_bad_slides_do_not_take_good_ones_with_them(project, params, tissue):
         segment_slides.main(params)
     assert (project / "results/slides/good/summary.json").is_file()
     assert not (project / "results/slides/bad").exists()
+
+
+def test_what_was_done_of_a_failed_run_is_not_done_again(project, params, tissue, monkeypatch):
+    _write(project, "good", tissue(100, 100))
+    _cohort(project, ["good", "late"], mpp=1.0)
+    with pytest.raises(InputError, match="1 of 2 slides failed"):
+        segment_slides.main(params)
+    shutil.rmtree(project / "results")  # as DVC does before a run
+    seen, predict = [], segment_slides.SlideModel.from_folder().predict
+
+    def counting(images):
+        seen.append(len(images))
+        return predict(images)
+
+    model = SlideModel(counting, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_, **__: model)
+    _write(project, "late", tissue(64, 64))
+    segment_slides.main(params)
+    assert 0 < sum(seen) <= 3 * 3  # of the late slide alone; the good one has more
+    assert {path.name for path in (project / "results/slides").iterdir()} >= {"good", "late", "slides.csv"}
+    assert not (project / "work_dirs/segment_slides").exists()
+
+
+def test_region_of_interest_of_the_table(project, params):
+    _write(project, "a", np.full((100, 120, 3), 90, np.uint8))
+    ring = [[20, 10], [70, 10], [70, 60], [20, 60], [20, 10]]
+    (project / "data/cohort/a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    _cohort(project, ["a"], mpp=1.0, roi="a.geojson")
+    segment_slides.main(params)
+    labels = tifffile.imread(project / "results/slides/a/segmentation.tif", key=0)
+    assert (labels[10:60, 20:70] != 255).all()
+    assert (labels != 255).sum() == 50 * 50
 
 
 def test_slide_without_mpp_is_named(project, params, tissue):

@@ -1,6 +1,8 @@
 """Many slides, one after the other: a bad one takes no good one with it, and a table says what became of each."""
 
 import logging
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +85,19 @@ def write_table(path: Path, results: Sequence[Result]) -> None:
     table = table[[*table.columns.drop("error"), "error"]]
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+
+
+def share_folder(source: Path, target: Path) -> None:
+    """Give the files of a folder a second name in another, or copy them where the file system cannot."""
+    shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _row(result: Result) -> dict[str, Any]:
