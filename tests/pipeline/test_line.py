@@ -10,7 +10,7 @@ import yaml
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 
 STAGES = [
-    *("cohort", "patches", "gate@patches", "train_classifier", "gate@classifier", "pseudo_labels"),
+    *("cohort", "gate@cohort", "patches", "gate@patches", "train_classifier", "gate@classifier", "pseudo_labels"),
     *("gate@pseudo_labels", "train_segmenter", "evaluate", "gate@segmenter", "segment_slides", "gate@slides"),
     "register",
 ]
