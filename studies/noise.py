@@ -24,7 +24,7 @@ from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.settings import Params, load_params
 
 PATCHES = Path("data/patches")
-SMALL = ("segmenter.iterations=150", "segmenter.batch_size=8", "segmenter.crop=112", "segmenter.precision=bf16")
+SMALL = ("segmenter.iterations=200", "segmenter.crop=112", "segmenter.precision=bf16")
 
 
 def main() -> None:
