@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from wsss_mm.datasets import PseudoLabelDataset
-from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter
+from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter, training
 from wsss_mm.engine.hooks import ProgressHook
 from wsss_mm.engine.loop import PiecewiseTrainLoop
 from wsss_mm.errors import InputError
@@ -142,6 +142,31 @@ def test_augmentation_is_by_parameter(kind, cohort, params, tmp_path):
         assert steps["wsss_mm.RandomCrop"]["size"] == 32
 
 
+@pytest.mark.parametrize(("rotate", "warmup"), [(True, 0.25), (False, 0.0)])
+def test_rotation_and_warmup_are_by_parameter(kind, rotate, warmup, cohort, params, tmp_path, monkeypatch):
+    """The configuration a training starts with has the values of params.yaml, whatever the config files say."""
+    seen = []
+
+    def look_and_stop(config, *_, **__):
+        seen.append(config)
+        raise Crash
+
+    monkeypatch.setattr(training, "build_runner", look_and_stop)
+    with pytest.raises(Crash):
+        TRAIN[kind](changed(params, kind, rotate=rotate, warmup=warmup), paths(cohort, tmp_path))
+    (config,) = seen
+    (flips,) = (item for item in config.train_dataloader.dataset.pipeline if item["type"].endswith("FlipAndRotate"))
+    assert flips["rotate"] is rotate
+    (rise,) = (item for item in config.param_scheduler if item["type"] == "LinearLR")
+    assert rise["by_epoch"] is False
+    if warmup:
+        iterations = {"classifier": 6 * 4, "segmenter": 12}[kind]  # of params, on 16 patches in batches of 4
+        assert (rise["begin"], rise["end"]) == (0, warmup * iterations)
+        assert rise["start_factor"] < 0.5
+    else:
+        assert rise["start_factor"] == 1
+
+
 @pytest.mark.slow
 def test_it_learns(cohort, params, tmp_path):
     """Colours tell the classes: a segmenter must find them from noisy labels, from scratch, in a few iterations."""
@@ -238,11 +263,6 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"none\.pth: not found"):
             train_classifier(params.model_copy(update={"classifier": settings}), where)
         assert (where.out / "weights.pth").read_text() == "yesterday's"
-
-    def test_init_weights_without_weights(self, cohort, params, tmp_path):
-        settings = params.segmenter.model_copy(update={"init": "weights"})
-        with pytest.raises(InputError, match=r"segmenter\.weights is null"):
-            train_segmenter(params.model_copy(update={"segmenter": settings}), paths(cohort, tmp_path))
 
     def test_no_classifier_to_start_from(self, cohort, params, tmp_path):
         settings = params.segmenter.model_copy(update={"init": "classifier"})

@@ -14,7 +14,6 @@ from wsss_mm.engine.card import model_card
 from wsss_mm.engine.precision import optim_wrapper
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
-from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
@@ -129,8 +128,6 @@ def train_segmenter(
 def _initial_weights(settings: SegmenterSettings, paths: Paths) -> Path | None:
     if settings.init == "classifier":
         return paths.classifier / "weights.pth"
-    if settings.init == "weights" and settings.weights is None:
-        raise InputError("params.yaml: segmenter.init is weights, but segmenter.weights is null; give their path")
     return settings.weights if settings.init == "weights" else None
 
 
