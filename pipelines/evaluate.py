@@ -2,15 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from pipelines import run_stage
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, write_json
-from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches import get_vocabulary, read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.settings import Params
 
@@ -33,6 +29,7 @@ def main(params: Params) -> None:
     from wsss_mm.evaluation.report import headline, split_metrics, typical_sheet
     from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
     from wsss_mm.models import load_model
+    from wsss_mm.tracking import log_evaluation
 
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
@@ -70,24 +67,7 @@ def main(params: Params) -> None:
         vocabulary=vocabulary,
         path=PICTURE,
     )
-    _log(metrics, judgement.ungated, vocabulary)
-
-
-def _log(metrics: dict[str, Any], confusion: npt.NDArray[np.int64], vocabulary: Vocabulary) -> None:
-    """Add metrics, figures and picture to the run that trained the segmenter, if this store has it."""
-    import mlflow
-
-    from wsss_mm.evaluation.figures import report_figures
-    from wsss_mm.tracking import model_run
-
-    with model_run(SEGMENTER / "weights.pth") as run:
-        if run is not None:
-            for kind in ("ungated", "gated"):
-                values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
-                mlflow.log_metrics(values)
-            for name, figure in report_figures(metrics, confusion, vocabulary).items():
-                mlflow.log_figure(figure, f"figures/{name}")
-            mlflow.log_artifact(str(PICTURE), "pictures")
+    log_evaluation(SEGMENTER / "weights.pth", metrics, judgement.ungated, vocabulary, PICTURE)
 
 
 if __name__ == "__main__":

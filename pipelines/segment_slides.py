@@ -53,8 +53,7 @@ def main(params: Params) -> None:
         results.append(replace(result, notes=notes))
     write_table(OUT / "slides.csv", results)
     write_overview(OUT)
-    errors = [result.error for result in results if result.error]
-    if errors:
+    if errors := [result.error for result in results if result.error]:
         raise InputError(f"{len(errors)} of {len(jobs)} slides failed, the first: {errors[0]}")
     shutil.rmtree(WORK)
 

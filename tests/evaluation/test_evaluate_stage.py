@@ -82,6 +82,12 @@ def test_reports_and_run(project, params, monkeypatch):
         assert picture.height > 6 * 224
     logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
     assert logged == {"figures/test_confusion.png", "figures/test_iou.png"}
+    assert [item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "pictures")] == [
+        "pictures/test.png"
+    ]
+    values = mlflow.get_run(run.info.run_id).data.metrics
+    assert values["test.ungated.miou"] == pytest.approx(metrics["ungated"]["miou"], abs=1e-6)
+    assert values["test.gated.miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
     first = {path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION)}
     evaluate.main(params)
     assert all(path.read_bytes() == content for path, content in first.items())

@@ -11,7 +11,7 @@ from wsss_mm.tracking.registry import (
     log_segmenter_model,
     register_segmenter,
 )
-from wsss_mm.tracking.runs import find_run, log_gate, model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import find_run, log_evaluation, log_gate, model_run, tag_weights, training_run
 
 __all__ = [
     "Registration",
@@ -21,6 +21,7 @@ __all__ = [
     "find_run",
     "keep_evidence",
     "list_versions",
+    "log_evaluation",
     "log_gate",
     "log_segmenter_model",
     "model_run",

@@ -20,8 +20,12 @@ from wsss_mm.tracking.lineage import dvc_digests, git_diff, git_state
 from wsss_mm.tracking.store import connect, experiment_id
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from mlflow import ActiveRun
     from mlflow.entities import Run
+
+    from wsss_mm.patches.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +163,37 @@ def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
         mlflow.end_run(found.info.status)
         if found.info.end_time is not None:  # or the training would seem to have lasted until now
             mlflow.MlflowClient().set_terminated(found.info.run_id, found.info.status, found.info.end_time)
+
+
+def log_evaluation(
+    weights: Path,
+    metrics: Mapping[str, Any],
+    confusion: "npt.NDArray[np.int64]",
+    vocabulary: "Vocabulary",
+    picture: Path,
+) -> None:
+    """Add how good a segmenter is to the run that trained it, if this store has it.
+
+    Args:
+        weights: Those of the segmenter.
+        metrics: `wsss_mm.evaluation.report.split_metrics` of the test split, with `bootstrap`; logged as
+            `test.ungated.<name>` and `test.gated.<name>` where they are defined, and drawn as `figures/`.
+        confusion: The ungated confusion matrix (C, C), row = truth.
+        vocabulary: The C classes.
+        picture: The sheet of test patches, kept in `pictures/`.
+    """
+    with model_run(weights) as run:
+        if run is None:
+            return
+        from wsss_mm.evaluation.figures import report_figures
+
+        mlflow = connect()
+        for kind in ("ungated", "gated"):
+            values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
+            mlflow.log_metrics(values)
+        for name, figure in report_figures(metrics, confusion, vocabulary).items():
+            mlflow.log_figure(figure, f"figures/{name}")
+        mlflow.log_artifact(str(picture), "pictures")
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
