@@ -19,7 +19,7 @@ val_dataloader = dict(
     sampler=dict(type="mmengine.DefaultSampler", shuffle=False),
     dataset=dict(type="wsss_mm.PatchLabelDataset", split="valid", pipeline=[dict(type="wsss_mm.PackPatch")]),
 )
-val_evaluator = dict(type="wsss_mm.MultiLabelAP")
+val_evaluator = dict(type="wsss_mm.MultiLabelAP", collect_device="gpu")  # by messages, not by files
 
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook"),

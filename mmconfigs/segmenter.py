@@ -22,7 +22,7 @@ val_dataloader = dict(
     sampler=dict(type="mmengine.DefaultSampler", shuffle=False),
     dataset=dict(type="wsss_mm.PseudoLabelDataset", split="valid", target="masks", pipeline=[pack]),
 )
-val_evaluator = dict(type="wsss_mm.TissueIoU")
+val_evaluator = dict(type="wsss_mm.TissueIoU", collect_device="gpu")  # by messages, not by files
 
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook"),

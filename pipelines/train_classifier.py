@@ -13,7 +13,7 @@ def main(params: Params) -> None:
     """Train, then judge the classifier on the validation split."""
     import mlflow
 
-    from wsss_mm.engine import Paths, classifier_scores, train_classifier
+    from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation import multilabel_metrics
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.files import write_json
@@ -22,6 +22,9 @@ def main(params: Params) -> None:
     from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
+    if join_processes() > 0:
+        train_classifier(params, paths)  # the first process writes and tracks
+        return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     with training_run("train_classifier", sections, [PATCHES], tags=gate_tags(Path(), ("cohort", "patches"))):
         train_classifier(params, paths)

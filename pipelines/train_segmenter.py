@@ -11,7 +11,7 @@ PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_lab
 
 def main(params: Params) -> None:
     """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
-    from wsss_mm.engine import Paths, train_segmenter
+    from wsss_mm.engine import Paths, join_processes, train_segmenter
     from wsss_mm.files import write_json
     from wsss_mm.tracking import tag_weights, training_run
 
@@ -22,6 +22,9 @@ def main(params: Params) -> None:
         pseudo_labels=PSEUDO_LABELS,
         classifier=CLASSIFIER,
     )
+    if join_processes() > 0:
+        train_segmenter(params, paths)  # the first process writes and tracks
+        return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
     with training_run("train_segmenter", sections, [PATCHES, PSEUDO_LABELS, CLASSIFIER]):
         metrics = train_segmenter(params, paths)

@@ -14,6 +14,9 @@ TRANSFORMS = _root.Registry("transform", parent=_root.TRANSFORMS, scope=_SCOPE, 
 HOOKS = _root.Registry("hook", parent=_root.HOOKS, scope=_SCOPE, locations=["wsss_mm.engine", "wsss_mm.cam"])
 LOOPS = _root.Registry("loop", parent=_root.LOOPS, scope=_SCOPE, locations=["wsss_mm.engine"])
 METRICS = _root.Registry("metric", parent=_root.METRICS, scope=_SCOPE, locations=["wsss_mm.engine"])
+MODEL_WRAPPERS = _root.Registry(
+    "model wrapper", parent=_root.MODEL_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
+)
 OPTIM_WRAPPERS = _root.Registry(
     "optimizer wrapper", parent=_root.OPTIM_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
 )

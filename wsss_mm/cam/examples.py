@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from wsss_mm.cam.pictures import blend, contact_sheet, heat
 from wsss_mm.cam.pseudo_label import PseudoLabeller
+from wsss_mm.engine.hooks import network
 from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.registry import HOOKS
 
@@ -28,10 +30,11 @@ class CamExamplesHook(Hook):
     def __init__(self, count: int = 4) -> None:
         self.count = count
 
+    @master_only
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Draw and log."""
-        runner.model.eval()
-        labeller = PseudoLabeller(runner.model, scales=(1.0,), background=False, device=runner.model.head_weight.device)
+        model = network(runner).eval()
+        labeller = PseudoLabeller(model, scales=(1.0,), background=False, device=model.head_weight.device)
         datasets = {"valid": runner.val_dataloader.dataset, "train": runner.train_dataloader.dataset}
         for split, dataset in datasets.items():
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):

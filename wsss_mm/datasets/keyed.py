@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 
 import numpy as np
+from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
 from wsss_mm.registry import DATA_SAMPLERS
@@ -45,6 +46,8 @@ def legacy_seeded(generator: np.random.Generator) -> Iterator[None]:
 class SeededSampler(Sampler[Draw]):
     """An endless stream of draws: one shuffled pass over the dataset after another.
 
+    Of several processes each takes every n-th draw, so that together they make the batches one process would.
+
     Args:
         dataset: What to sample.
         seed: Of the order.
@@ -53,23 +56,24 @@ class SeededSampler(Sampler[Draw]):
     def __init__(self, dataset: Sized, seed: int | None = 0) -> None:
         self.dataset = dataset
         self.seed = seed or 0
-        self.start = 0
+        rank, self.step = get_dist_info()
+        self.first = self.start = rank
 
     def __iter__(self) -> Iterator[Draw]:
         size = len(self.dataset)
         draw = self.start
         while True:
             order = np.random.default_rng((self.seed, _ORDER, draw // size)).permutation(size)
-            for index in order[draw % size :]:
+            for index in order[draw % size :: self.step]:
                 yield int(index), draw
-                draw += 1
+                draw += self.step
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def skip(self, num_samples: int) -> None:
-        """Start at a draw: mmengine calls this when it resumes a training."""
-        self.start = num_samples
+        """Leave out as many of this process's draws: mmengine calls this when it resumes a training."""
+        self.start = self.first + num_samples * self.step
 
     def set_epoch(self, epoch: int) -> None:
         """The stream is endless; mmengine's loops may call this."""

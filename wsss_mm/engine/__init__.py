@@ -1,6 +1,7 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import averaging, examples, hooks, loop, metrics, mlflow_backend, precision
+from wsss_mm.engine import averaging, examples, hooks, loop, metrics, mlflow_backend, precision, processes
+from wsss_mm.engine.processes import join_processes
 from wsss_mm.engine.runner import build_runner, load_config
 from wsss_mm.engine.scoring import classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
@@ -12,11 +13,13 @@ __all__ = [
     "classifier_scores",
     "examples",
     "hooks",
+    "join_processes",
     "load_config",
     "loop",
     "metrics",
     "mlflow_backend",
     "precision",
+    "processes",
     "train_classifier",
     "train_segmenter",
 ]

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from wsss_mm.engine.hooks import network
 from wsss_mm.patches import IGNORE
 from wsss_mm.registry import HOOKS
 
@@ -37,6 +39,7 @@ class ExamplesHook(Hook):
     def __init__(self, count: int = 4) -> None:
         self.count = count
 
+    @master_only
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Draw and log."""
         datasets = {"valid": runner.val_dataloader.dataset, "train": runner.train_dataloader.dataset}
@@ -44,7 +47,7 @@ class ExamplesHook(Hook):
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):
                 record = dataset.decoded(int(index))
                 name = f"examples/{split}/{Path(record['patch_id']).name}"
-                runner.visualizer.add_image(name, self._picture(runner.model, record, dataset), step=runner.iter)
+                runner.visualizer.add_image(name, self._picture(network(runner), record, dataset), step=runner.iter)
 
     @staticmethod
     @torch.no_grad()

@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.models.pretrained import load_backbone_weights
 from wsss_mm.models.store import save_weights
 from wsss_mm.registry import HOOKS
+
+
+def network(runner: Any) -> Any:
+    """The runner's model, without what spreads it over processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def validates_after(runner: Any, done: int) -> bool:
@@ -23,7 +30,7 @@ def validates_after(runner: Any, done: int) -> bool:
 
 @HOOKS.register_module()
 class KeyedRandomnessHook(Hook):
-    """Seeds torch from (seed, iteration), so that dropout after a resume is what it would have been.
+    """Seeds torch from (seed, process, iteration), so that dropout after a resume is what it would have been.
 
     Args:
         seed: Of the training.
@@ -36,7 +43,7 @@ class KeyedRandomnessHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed."""
-        torch.manual_seed((self.seed << 32) + runner.iter)
+        torch.manual_seed((self.seed << 32) + (get_rank() << 24) + runner.iter)
 
 
 @HOOKS.register_module()
@@ -90,7 +97,7 @@ class AttentionScheduleHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Set the epoch."""
-        runner.model.attention.epoch = runner.iter // self.epoch_length
+        network(runner).attention.epoch = runner.iter // self.epoch_length
 
 
 @HOOKS.register_module()
@@ -107,7 +114,7 @@ class InitialWeightsHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Load."""
         if self.weights is not None and runner.iter == 0:
-            backbone = runner.model.backbone
+            backbone = network(runner).backbone
             backbone.load_state_dict(load_backbone_weights(self.weights, backbone.width), strict=False)
 
 
@@ -166,6 +173,8 @@ class CurvesHook(Hook):
         self._write()
 
     def _write(self) -> None:
+        if not is_main_process():
+            return
         with self.path.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
             writer.writeheader()
@@ -200,12 +209,15 @@ class ResumableCheckpointHook(Hook):
         hub = runner.message_hub
         hub.update_info("last_metrics", named)
         if self.best in named and named[self.best] > hub.get_info("best_metrics", {}).get(self.best, float("-inf")):
-            save_weights(runner.model.state_dict(), Path(runner.work_dir) / "best.pth")
+            if is_main_process():
+                save_weights(network(runner).state_dict(), Path(runner.work_dir) / "best.pth")
             hub.update_info("best_metrics", named)
         self._save(runner, runner.iter)
 
     @staticmethod
     def _save(runner: Any, done: int) -> None:
+        if not is_main_process():
+            return
         folder = Path(runner.work_dir)
         runner.save_checkpoint(str(folder), "writing.tmp", meta={"epoch": 0, "iter": done}, by_epoch=False)
         (folder / "writing.tmp").replace(folder / "checkpoint.pth")
@@ -223,7 +235,14 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Open the bar where the training (re)starts."""
-        self._bar = tqdm(total=runner.max_iters, initial=runner.iter, desc=self.label, unit="it", mininterval=1)
+        self._bar = tqdm(
+            total=runner.max_iters,
+            initial=runner.iter,
+            desc=self.label,
+            unit="it",
+            mininterval=1,
+            disable=None if is_main_process() else True,
+        )
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance."""

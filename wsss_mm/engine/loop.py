@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.runner import IterBasedTrainLoop
 
 from wsss_mm.registry import LOOPS
@@ -34,14 +35,18 @@ class PiecewiseTrainLoop(IterBasedTrainLoop):
         return super().run()
 
     def run_iter(self, data_batch: dict[str, Sequence]) -> None:
-        """One mini-batch: its pieces' losses, their mean for the hooks, one update."""
+        """One mini-batch: its pieces' losses, their mean over pieces and processes for the hooks, one update."""
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
         outputs = [
             runner.model.train_step(piece, optim_wrapper=runner.optim_wrapper)
             for piece in _split(data_batch, self.pieces)
         ]
-        mean = {name: torch.stack([output[name].detach() for output in outputs]).mean(0) for name in outputs[0]}
+        names = list(outputs[0])
+        values = torch.stack([torch.stack([output[name].detach().float() for name in names]) for output in outputs])
+        values = values.mean(0)
+        all_reduce(values, "mean")
+        mean = dict(zip(names, values, strict=True))
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=mean)
         self._iter += 1
 

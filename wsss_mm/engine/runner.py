@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
-_RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from")
+_RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
 
 
 def load_config(path: Path | str, overrides: Mapping[str, Any]) -> Config:
@@ -56,7 +57,8 @@ def config_text(config: Config) -> str:
 
 def prepare_torch(threads: int = 0) -> None:
     """Deterministic algorithms and a number of CPU threads, 0 for all cores."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share the cores
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // here))
     # On a GPU a few backward passes have no deterministic form: those warn instead of stopping the training.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
@@ -75,6 +77,8 @@ def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads
     config.work_dir = str(work_dir)
     config.resume = (Path(work_dir) / "last_checkpoint").is_file()
     config.randomness = {"seed": seed}
+    if is_distributed():
+        config.launcher, config.model_wrapper_cfg = "pytorch", {"type": "wsss_mm.SharedDataParallel"}
     # The name keys mmengine's global message hub; two trainings in one process must not share it.
     config.experiment_name = f"wsss_mm-{uuid.uuid4().hex[:8]}"
     with quiet_libraries():

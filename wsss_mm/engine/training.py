@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from mmengine.dist import is_main_process
 
 from wsss_mm.engine.card import model_card
+from wsss_mm.engine.hooks import network
 from wsss_mm.engine.precision import optim_wrapper
+from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.files import digest
@@ -136,7 +139,7 @@ def _shared_overrides(
 ) -> dict[str, Any]:
     section = "classifier" if isinstance(settings, ClassifierSettings) else "segmenter"
     overrides: dict[str, Any] = {
-        "train_dataloader.batch_size": settings.batch_size,
+        "train_dataloader.batch_size": batch_per_process(settings.batch_size, settings.accumulate, section),
         # mmseg wants patches of one size in a validation batch
         "val_dataloader.batch_size": settings.batch_size if len(set(sizes)) == 1 else 1,
         "train_dataloader.sampler.seed": params.seed,
@@ -220,6 +223,8 @@ def _train(
         with quiet_libraries():
             runner.train()
         state, metrics = _outcome(runner, folder)
+        if not is_main_process():
+            return metrics
         info = _model_info(kind, params, paths, config.model.to_dict(), metrics)
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         paths.curves.parent.mkdir(parents=True, exist_ok=True)
@@ -230,10 +235,10 @@ def _train(
 def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, float]]:
     """The weights to keep and their validation metrics: the best where a metric decides, else the last."""
     best = runner.message_hub.get_info("best_metrics")
-    if best:
+    if best and is_main_process():
         return read_state_dict(folder / "best.pth"), dict(best)
-    last = runner.message_hub.get_info("last_metrics") or {}
-    return runner.model.state_dict(), dict(last)
+    last = best or runner.message_hub.get_info("last_metrics") or {}
+    return network(runner).state_dict(), dict(last)
 
 
 def _model_info(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import barrier, is_main_process
+
 from wsss_mm.files import digest
 
 _log = logging.getLogger(__name__)
@@ -41,4 +43,6 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
         _log.info("resuming the unfinished training in %s", folder)
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
-    shutil.rmtree(folder)
+    barrier()  # the other processes are done with it, too
+    if is_main_process():
+        shutil.rmtree(folder)

@@ -1,0 +1,137 @@
+"""Several processes are one: the same batches, statistics, curves and artefacts."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from wsss_mm.datasets import SeededSampler
+from wsss_mm.engine import processes
+from wsss_mm.engine.processes import batch_per_process
+from wsss_mm.errors import InputError
+from wsss_mm.models import load_model
+
+LAUNCH = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+NORMS = """
+import sys, torch
+from torch import nn
+from wsss_mm.engine.processes import join_processes, share_batch_statistics
+rank = join_processes()
+torch.manual_seed(0)
+x = torch.randn(8, 3, 5, 4, dtype=torch.float64).float() * 3 + 7
+target = torch.randn(8, 2, 5, 4)
+def net():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2, eps=1.001e-5), nn.ReLU(inplace=True)).train()
+whole, shared = net(), share_batch_statistics(net())
+((whole(x) - target) ** 2).mean().backward()
+mine = slice(rank, None, 2)
+((shared(x[mine]) - target[mine]) ** 2).mean().backward()
+for a, b in zip(whole.parameters(), shared.parameters()):
+    torch.distributed.all_reduce(b.grad)
+    torch.testing.assert_close(b.grad / 2, a.grad, rtol=1e-4, atol=1e-6)
+for (name, a), (same, b) in zip(whole.state_dict().items(), shared.state_dict().items()):
+    assert name == same
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+torch.testing.assert_close(shared.eval()(x), whole.eval()(x))
+torch.distributed.destroy_process_group()
+"""
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from torch import nn
+nn.Dropout2d.forward = lambda self, x: x  # the masks of two processes are not those of one
+from wsss_mm.engine import Paths, join_processes, train_classifier, train_segmenter
+from wsss_mm.settings import Params
+rank = join_processes()
+content = json.loads(Path(sys.argv[1]).read_text())
+paths = Paths(**{name: Path(value) for name, value in content["paths"].items()})
+train = {"classifier": train_classifier, "segmenter": train_segmenter}[content["kind"]]
+metrics = train(Params.model_validate(content["params"]), paths)
+Path(sys.argv[1]).with_name(f"metrics-{rank}.json").write_text(json.dumps(metrics))
+"""
+
+
+def launch(command, code, tmp_path, *arguments):
+    (tmp_path / "script.py").write_text(code)
+    environment = {**os.environ, "TQDM_DISABLE": "1", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    command = [*command, str(tmp_path / "script.py"), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("done", [0, 5])
+def test_draws_of_all_processes_are_those_of_one(monkeypatch, count, done):
+    batch = 4
+    alone = SeededSampler(range(10), seed=3)
+    alone.skip(done * batch * count)
+    shares = []
+    for rank in range(count):
+        monkeypatch.setattr("wsss_mm.datasets.keyed.get_dist_info", lambda rank=rank: (rank, count))
+        sampler = SeededSampler(range(10), seed=3)
+        sampler.skip(done * batch)
+        shares.append(list(itertools.islice(sampler, 5 * batch)))
+    expected = list(itertools.islice(alone, 5 * batch * count))
+    for start in range(0, 5 * batch, batch):
+        together = {draw for share in shares for draw in share[start : start + batch]}
+        assert together == set(expected[start * count : (start + batch) * count])
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
+    monkeypatch.setattr(processes, "get_world_size", lambda: 4)
+    assert batch_per_process(16, 2, "segmenter") == 4
+    with pytest.raises(InputError, match=r"segmenter\.batch_size 12 must be a multiple of 4 processes times accum"):
+        batch_per_process(12, 2, "segmenter")
+
+
+@pytest.mark.slow
+def test_batch_statistics_and_gradients_are_those_of_the_whole_batch(tmp_path):
+    launch(LAUNCH, NORMS, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classifier", "segmenter"])
+def test_two_processes_train_as_one(kind, cohort, params, tmp_path, project_root):
+    """The loss curve and the validation metrics agree; each artefact is written once and complete."""
+    settings = getattr(params, kind).model_copy(update={"optimizer": "sgd", "lr": 0.01})
+    content = params.model_copy(update={kind: settings}).model_dump(mode="json", by_alias=True)
+    curves, metrics = {}, {}
+    for name, command in (("one", [sys.executable, "-W", "ignore"]), ("two", LAUNCH)):
+        folder = tmp_path / name
+        folder.mkdir()
+        places = {"patches": cohort / "patches", "pseudo_labels": cohort / "pseudo_labels", "out": folder / "model"}
+        places |= {"curves": folder / "curves.csv", "work": folder / "work", "configs": project_root / "mmconfigs"}
+        job = {"kind": kind, "params": content, "paths": {key: str(value) for key, value in places.items()}}
+        (folder / "job.json").write_text(json.dumps(job))
+        launch(command, TRAIN, folder, folder / "job.json")
+        with (folder / "curves.csv").open() as stream:
+            curves[name] = [
+                {key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(stream)
+            ]
+        metrics[name] = [json.loads(path.read_text()) for path in sorted(folder.glob("metrics-*.json"))]
+        assert not list((folder / "work").rglob("*.pth"))
+        assert len(list((folder / "model").iterdir())) == 4
+        load_model(folder / "model")
+    one, two = (
+        np.array([[float(row[key]) for key in ("step", "lr", "loss")] for row in curves[name]])
+        for name in ("one", "two")
+    )
+    np.testing.assert_array_equal(one[:, :2], two[:, :2])
+    np.testing.assert_allclose(two[:, 2], one[:, 2], rtol=0.02)
+    assert len(metrics["two"]) == 2
+    assert metrics["two"][0] == metrics["two"][1]  # all processes know the metrics of the whole split
+    assert metrics["two"][0] == pytest.approx(metrics["one"][0], abs=0.05)
+    texts = [(tmp_path / name / "model" / "config.py").read_text() for name in ("one", "two")]
+    assert "launcher" not in texts[1]
+    weights = [torch.load(tmp_path / name / "model" / "weights.pth", weights_only=True) for name in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
