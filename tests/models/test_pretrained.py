@@ -145,6 +145,38 @@ def test_other_networks_are_refused(narrow, change):
         resnet38_state_dict(arrays)
 
 
+def test_every_name_that_does_not_fit_is_reported(narrow):
+    arrays = as_mxnet(narrow)
+    for name in ("bn7_gamma", "res2a_branch1_weight", "bn5b1_branch2a_beta", "res6a_branch2b2_weight"):
+        del arrays[name]
+    arrays |= {name: np.zeros(3, "f4") for name in ("fc6_weight", "res4b9_branch2a_weight")}
+    arrays["conv1a_weight"] = np.zeros((7, 3, 3, 3), "f4")
+    with pytest.raises(InputError) as caught:
+        resnet38_state_dict(arrays, width=1 / 64)
+    message = str(caught.value)
+    for part in (
+        "4 missing: b2.conv_branch1.weight, b5_1.bn_branch2a.bias, b6.conv_branch2b2.weight, bn7.weight",
+        "2 unexpected: fc6_weight, res4b9_branch2a_weight",
+        "1 of another shape: conv1a.weight (7, 3, 3, 3) for (1, 3, 3, 3)",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_big_files_are_mapped(tmp_path):
+    """100 MB of zeros, a sparse file: nothing of it is copied before it is used."""
+    path, count = tmp_path / "big.params", 25_000_000
+    head = struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqiii", 0xF993FAC9, 0, 1, count, 1, 0, 0)
+    with path.open("wb") as stream:
+        stream.write(head)
+        stream.seek(4 * count, 1)
+        stream.write(struct.pack("<QQ", 1, 1) + b"a")
+    tracemalloc.start()
+    assert read_mxnet_params(path)["a"].shape == (count,)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
 class TestLoadBackboneWeights:
     def test_plain_and_wrapped(self, tmp_path, narrow):
         expected = narrow.state_dict()

@@ -43,10 +43,15 @@ def _inspect(arguments: argparse.Namespace) -> None:
 def _convert(arguments: argparse.Namespace) -> None:
     import torch
 
+    from wsss_mm.errors import InputError
     from wsss_mm.files import atomic_path
     from wsss_mm.models.pretrained import read_mxnet_params, resnet38_state_dict
 
-    state = resnet38_state_dict(read_mxnet_params(arguments.file))
+    arrays = read_mxnet_params(arguments.file)
+    try:
+        state = resnet38_state_dict(arrays, width=1.0)
+    except InputError as error:
+        raise InputError(f"{arguments.file}: {error}") from None
     _check_md5(arguments.file)
     with atomic_path(arguments.out) as temporary:
         torch.save(state, temporary)

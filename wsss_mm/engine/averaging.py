@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from wsss_mm.engine.hooks import network
 from wsss_mm.registry import HOOKS
 
 _KEY = "averaged_weights"
@@ -39,7 +40,7 @@ class WeightAveragingHook(Hook):
         """Add the weights to the average."""
         if not self.decay:
             return
-        state = runner.model.state_dict()
+        state = network(runner).state_dict()
         if not self.average:
             self.average = {key: value.clone() for key, value in state.items()}
         self.count += 1
@@ -53,8 +54,8 @@ class WeightAveragingHook(Hook):
     def before_val_epoch(self, runner: Any) -> None:
         """Put the average in."""
         if self.average:
-            self._current = {key: value.clone() for key, value in runner.model.state_dict().items()}
-            runner.model.load_state_dict(self.average)
+            self._current = {key: value.clone() for key, value in network(runner).state_dict().items()}
+            network(runner).load_state_dict(self.average)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Save both."""
@@ -66,10 +67,10 @@ class WeightAveragingHook(Hook):
     def after_val(self, runner: Any) -> None:
         """Put the model's own weights back; by now the best have been kept and a checkpoint saved."""
         if self._current:
-            runner.model.load_state_dict(self._current)
+            network(runner).load_state_dict(self._current)
             self._current = {}
 
     def after_train(self, runner: Any) -> None:
         """Leave the average."""
         if self.average:
-            runner.model.load_state_dict(self.average)
+            network(runner).load_state_dict(self.average)

@@ -241,7 +241,7 @@ class ProgressHook(Hook):
             desc=self.label,
             unit="it",
             mininterval=1,
-            disable=None if is_main_process() else True,
+            **({} if is_main_process() else {"disable": True}),
         )
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

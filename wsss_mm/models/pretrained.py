@@ -2,6 +2,7 @@
 
 import logging
 import math
+import mmap
 import pickle
 import re
 import struct
@@ -40,7 +41,9 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.data = memoryview(path.read_bytes())
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)  # a file of 400 MB is mapped, not read: a page is loaded when it is used
+            self.data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
         self.position = 0
 
     def error(self, reason: str) -> InputError:
@@ -127,29 +130,38 @@ def _read_name(reader: _Reader) -> str:
     return name.removeprefix("arg:").removeprefix("aux:")
 
 
-def resnet38_state_dict(params: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def resnet38_state_dict(params: Mapping[str, np.ndarray], width: float | None = None) -> dict[str, Tensor]:
     """ResNet38's state dict from the arrays of the MXNet file; the ImageNet head (`linear1000_*`) is dropped.
 
+    Args:
+        params: See `read_mxnet_params`.
+        width: Of the network whose shapes the arrays must have; None compares no shapes.
+
     Raises:
-        InputError: an array belongs to no part of ResNet38, or one is missing.
+        InputError: an array belongs to no part of ResNet38, is missing or has another shape; all are named.
     """
-    state: dict[str, Tensor] = {}
+    arrays: dict[str, np.ndarray] = {}
+    unexpected = []
+    shapes = {
+        key: tuple(value.shape) for key, value in meta_state_dict(width or 1.0).items() if not key.endswith("_tracked")
+    }
     for name, array in params.items():
-        if name.startswith("linear1000_"):
-            continue
         key = _torch_name(name)
-        if key is None:
-            raise InputError(f"array {name!r} is no part of ResNet38 A1; use ilsvrc-cls_rna-a1_cls1000_ep-0001.params")
-        state[key] = torch.from_numpy(np.array(array, dtype=np.float32))
-    wanted = [key for key in meta_state_dict() if not key.endswith("num_batches_tracked")]
-    missing = [key for key in wanted if key not in state]
-    unknown = [key for key in state if key not in set(wanted)]
-    if missing or unknown:
-        raise InputError(
-            f"the weights are not ResNet38 A1's: {_some(missing)} missing, {_some(unknown)} unknown; "
-            "use ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
-        )
-    return {key: state[key] for key in wanted}
+        if key in shapes:
+            arrays[key] = array
+        elif not name.startswith("linear1000_"):
+            unexpected.append(name if name.isprintable() else ascii(name))
+    missing = [key for key in shapes if key not in arrays]
+    wrong = [
+        f"{key} {array.shape} for {shapes[key]}"
+        for key, array in arrays.items()
+        if width is not None and array.shape != shapes[key]
+    ]
+    if missing or unexpected or wrong:
+        found = {"missing": missing, "unexpected": unexpected, "of another shape": wrong}
+        listed = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in found.items() if names)
+        raise InputError(f"not the weights of ResNet38 A1, use ilsvrc-cls_rna-a1_cls1000_ep-0001.params ({listed})")
+    return {key: torch.from_numpy(np.array(arrays[key], dtype=np.float32)) for key in shapes}
 
 
 def _torch_name(name: str) -> str | None:
@@ -179,7 +191,11 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
     """
     path = Path(path)
     if path.suffix == ".params":
-        state = resnet38_state_dict(read_mxnet_params(path))
+        arrays = read_mxnet_params(path)
+        try:
+            state = resnet38_state_dict(arrays)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
     else:
         state = _backbone_part(read_state_dict(path))
     shapes = {key: value.shape for key, value in meta_state_dict(width).items() if not key.endswith("_tracked")}
@@ -193,7 +209,8 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
         key = wrong[0]
         raise InputError(
             f"{path}: weights of another width ({key} is {tuple(state[key].shape)}, width {width} needs "
-            f"{tuple(shapes[key])}); set the width they were made for (ImageNet weights: 1), or weights: null"
+            f"{tuple(shapes[key])}; {len(wrong)} arrays differ); a narrow network has no ImageNet weights: "
+            "set the width they were made for (ImageNet weights: 1), or weights: null"
         )
     _log.info("%s: %d arrays of ResNet38 weights", path, len(shapes))
     return {key: state[key].float() for key in shapes}
