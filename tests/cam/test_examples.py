@@ -9,7 +9,7 @@ from wsss_mm.models import PatchClassifier
 from wsss_mm.patches import VOCABULARIES
 
 LUNG = VOCABULARIES["lung"]
-NORMALISATION = {"type": "ImgDataPreprocessor", "mean": [120.0] * 3, "std": [60.0] * 3}
+NORMALISATION = {"type": "mmengine.ImgDataPreprocessor", "mean": [120.0] * 3, "std": [60.0] * 3}
 
 
 class Patches:
@@ -29,7 +29,7 @@ class Patches:
 @pytest.fixture
 def runner():
     torch.manual_seed(0)
-    model = PatchClassifier({"type": "ResNet38", "width": 1 / 32}, 4, data_preprocessor=NORMALISATION)
+    model = PatchClassifier({"type": "wsss_mm.ResNet38", "width": 1 / 32}, 4, data_preprocessor=NORMALISATION)
     logged = []
     loader = SimpleNamespace(dataset=Patches())
     visualizer = SimpleNamespace(add_image=lambda name, image, step: logged.append((name, image, step)))
