@@ -8,10 +8,11 @@ import numpy as np
 
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
-from wsss_mm.evaluation.pictures import SheetRow, contact_sheet
 from wsss_mm.evaluation.predict import predict_patches
+from wsss_mm.files import atomic_path
 from wsss_mm.models import load_model
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest
+from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.settings import load_params
 
 
@@ -34,19 +35,13 @@ def main() -> None:
     labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, rows, folder, vocabulary)}
     options = params.evaluate
     predictions = predict_patches(segmenter, classifier, rows, folder, scales=options.scales, flip=options.flip)
-    sheet = [
-        SheetRow(
-            found.patch_id,
-            found.image,
-            {
-                "Pseudo-label": labels[found.patch_id],
-                "Segmentation": _without_glass(found.image, found.ungated, params.slides.background_grey),
-                "Truth": found.truth,
-            },
-        )
-        for found in predictions
-    ]
-    contact_sheet(sheet, vocabulary, arguments.out)
+    sheet = []
+    for found in predictions:
+        segmentation = _without_glass(found.image, found.ungated, params.slides.background_grey)
+        maps = (labels[found.patch_id], segmentation, found.truth)
+        sheet.append(SheetRow(overlays(found.image, maps, vocabulary), found.patch_id))
+    with atomic_path(arguments.out) as path:
+        contact_sheet(sheet, ["Image", "Pseudo-label", "Segmentation", "Truth"], legend=vocabulary).save(path)
 
 
 def _without_glass(image: np.ndarray, labels: np.ndarray, grey: int) -> np.ndarray:

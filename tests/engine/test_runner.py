@@ -1,9 +1,7 @@
-import numpy as np
 import pytest
 import torch
 
 from wsss_mm.engine import load_config
-from wsss_mm.engine.examples import overlay
 from wsss_mm.engine.hooks import KeyedRandomnessHook
 from wsss_mm.engine.runner import config_text
 
@@ -51,12 +49,3 @@ def test_dropout_is_keyed_by_iteration():
     first = draw(7)
     assert draw(8) != first
     assert draw(7) == first
-
-
-def test_overlay_shows_classes_and_leaves_ignored_pixels_pale():
-    image = np.full((2, 2, 3), 100, np.uint8)
-    labels = np.array([[0, 1], [255, 0]], np.uint8)
-    picture = overlay(image, labels, [[200, 0, 0], [0, 200, 0]])
-    assert picture[0, 0].tolist() == [150, 50, 50]
-    assert picture[0, 1].tolist() == [50, 150, 50]
-    assert (picture[1, 0] > 200).all()

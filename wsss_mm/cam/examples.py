@@ -8,13 +8,12 @@ import numpy.typing as npt
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from wsss_mm.cam.pictures import blend, contact_sheet, heat
+from wsss_mm.cam.pictures import heat
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.engine.hooks import network
 from wsss_mm.patches.vocabulary import Vocabulary
+from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlay
 from wsss_mm.registry import HOOKS
-
-_INK = (40, 40, 40)
 
 
 @HOOKS.register_module()
@@ -49,5 +48,6 @@ def _picture(labeller: PseudoLabeller, record: dict[str, Any], vocabulary: Vocab
     labels = labeller(image[None], held[None]).labels[0]
     shown = [(item, cam) for item, cam, present in zip(vocabulary.classes, cams, held, strict=True) if present]
     titles = ["patch", *(item.name for item, _ in shown), "pseudo-label"]
-    panels = [image, *(heat(image, cam) for _, cam in shown), blend(image, labels, vocabulary)]
-    return np.asarray(contact_sheet([panels], titles, [_INK, *(item.color for item, _ in shown), _INK]))
+    panels = [image, *(heat(image, cam) for _, cam in shown), overlay(image, labels, vocabulary)]
+    colors = [INK, *(item.color for item, _ in shown), INK]
+    return np.asarray(contact_sheet([SheetRow(panels)], titles, colors=colors, side=168))

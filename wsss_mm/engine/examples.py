@@ -10,23 +10,13 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from wsss_mm.engine.hooks import network
-from wsss_mm.patches import IGNORE
+from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.registry import HOOKS
-
-_OPACITY = 0.5
-
-
-def overlay(image: npt.NDArray[np.uint8], labels: npt.NDArray, palette: list[list[int]]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) image with its classes in colour; ignored pixels show the image, paler."""
-    colors = np.full((256, 3), 255, np.float32)
-    colors[: len(palette)] = palette
-    opacity = np.where(labels == IGNORE, 0.7, _OPACITY)[..., None]
-    return (image * (1 - opacity) + colors[labels] * opacity).astype(np.uint8)
 
 
 @HOOKS.register_module()
 class ExamplesHook(Hook):
-    """Logs `examples/<patch_id>` at every validation: image | label | prediction.
+    """Logs `examples/<split>/<patch_id>` at every validation: patch | label | prediction, and the legend.
 
     The label is the truth for validation patches and the pseudo-label for training patches.
 
@@ -58,7 +48,5 @@ class ExamplesHook(Hook):
         sample = dataset.pipeline.transforms[-1]({**record})["data_samples"]
         batch = model.data_preprocessor({"inputs": [inputs], "data_samples": [sample]})
         prediction = model(**batch, mode="predict")[0].pred_sem_seg.data[0].cpu().numpy()
-        palette = dataset.metainfo["palette"]
-        panels = (image, overlay(image, labels, palette), overlay(image, prediction, palette))
-        gap = np.full((image.shape[0], 4, 3), 255, np.uint8)
-        return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+        row = SheetRow(overlays(image, (labels, prediction), dataset.vocabulary))
+        return np.asarray(contact_sheet([row], ["patch", "label", "prediction"], legend=dataset.vocabulary))

@@ -10,9 +10,10 @@ from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement, typical_patches
-from wsss_mm.evaluation.pictures import SheetRow, contact_sheet
 from wsss_mm.evaluation.predict import PatchPrediction
+from wsss_mm.files import atomic_path
 from wsss_mm.patches.vocabulary import Vocabulary
+from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 
 
 def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, threshold: float) -> dict[str, Any]:
@@ -74,10 +75,10 @@ def typical_sheet(
     labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, shown, folder, vocabulary)}
     sheet = [
         SheetRow(
+            overlays(found[name].image, (labels[name], found[name].ungated, found[name].truth), vocabulary),
             f"{kind} · mIoU {miou[name]:.2f} · {name}",
-            found[name].image,
-            {"Pseudo-label": labels[name], "Prediction": found[name].ungated, "Truth": found[name].truth},
         )
         for name, kind in kinds.items()
     ]
-    contact_sheet(sheet, vocabulary, path)
+    with atomic_path(path) as temporary:
+        contact_sheet(sheet, ["Image", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)
