@@ -55,25 +55,11 @@ class PatchSettings(Section):
 class TrainingSettings(Section):
     """What both trainings have."""
 
+    width: Positive
+    weights: Path | None  # ImageNet weights, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
     precision: Precision  # of convolutions; auto: bf16 where the hardware has it, else fp16 on a GPU, fp32 on a CPU
-
-    @model_validator(mode="after")
-    def _pieces_are_equal(self) -> "TrainingSettings":
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
-        return self
-
-
-class ClassifierSettings(TrainingSettings):
-    """Training of the multi-label patch classifier (METHOD.md section 2)."""
-
-    width: Positive
-    weights: Path | None  # ImageNet weights, width 1 only
-    attention: Annotated[Literal["off", "published"], BareOff]
-    dropout: Share
-    epochs: Count
     optimizer: Literal["sgd", "adamw"]
     lr: Positive
     momentum: Share  # of SGD
@@ -87,9 +73,33 @@ class ClassifierSettings(TrainingSettings):
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
 
     @model_validator(mode="after")
-    def _fits(self) -> "ClassifierSettings":
-        _check_training(self)
+    def _pieces_are_equal(self) -> "TrainingSettings":
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         return self
+
+    @model_validator(mode="after")
+    def _zoom_is_a_range(self) -> "TrainingSettings":
+        low, high = self.scale_jitter
+        if low > high:
+            raise ValueError(f"scale_jitter [{low}, {high}] is no range; give the smaller number first")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_the_width(self) -> "TrainingSettings":
+        if self.weights is not None and self.width != 1:
+            raise ValueError(
+                f"weights are of the full network, but width is {self.width}; set width: 1 or weights: null"
+            )
+        return self
+
+
+class ClassifierSettings(TrainingSettings):
+    """Training of the multi-label patch classifier (METHOD.md section 2)."""
+
+    attention: Annotated[Literal["off", "published"], BareOff]
+    dropout: Share
+    epochs: Count
 
 
 class PseudoLabelSettings(Section):
@@ -117,42 +127,18 @@ class PseudoLabelSettings(Section):
 class SegmenterSettings(TrainingSettings):
     """Training of the PSPNet (METHOD.md section 4)."""
 
-    width: Positive
     init: Literal["classifier", "weights", "none"]  # what the backbone starts from
-    weights: Path | None
     loss: Literal["onss", "onss_margin", "ce"]
     iterations: Count
     crop: Annotated[int, Field(ge=32)]  # px
-    optimizer: Literal["sgd", "adamw"]
-    lr: Positive
-    momentum: Share  # of SGD
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the training in which the learning rate rises
-    poly_power: Positive
-    averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
-    rotate: bool  # quarter turns beside the flips
-    scale_jitter: tuple[Positive, Positive]  # range of a random zoom
-    color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
-    elastic: Annotated[float, Field(ge=0)]  # px, random deformation
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
 
     @model_validator(mode="after")
-    def _fits(self) -> "SegmenterSettings":
+    def _weights_are_there(self) -> "SegmenterSettings":
         if self.init == "weights" and self.weights is None:
             raise ValueError("init is weights, but weights is null; give their path")
-        _check_training(self)
         return self
-
-
-def _check_training(settings: ClassifierSettings | SegmenterSettings) -> None:
-    low, high = settings.scale_jitter
-    if low > high:
-        raise ValueError(f"scale_jitter [{low}, {high}] is no range; give the smaller number first")
-    if settings.weights is not None and settings.width != 1:
-        raise ValueError(
-            f"weights are of the full network, but width is {settings.width}; set width: 1 or weights: null"
-        )
 
 
 class EvaluateSettings(Section):

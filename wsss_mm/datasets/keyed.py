@@ -74,6 +74,3 @@ class SeededSampler(Sampler[Draw]):
     def skip(self, num_samples: int) -> None:
         """Leave out as many of this process's draws: mmengine calls this when it resumes a training."""
         self.start = self.first + num_samples * self.step
-
-    def set_epoch(self, epoch: int) -> None:
-        """The stream is endless; mmengine's loops may call this."""

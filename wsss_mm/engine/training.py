@@ -22,7 +22,7 @@ from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.patches import get_vocabulary, read_manifest
-from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings
+from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings, TrainingSettings
 
 _ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
 _VALIDATIONS = 5  # of the classifier, over a training
@@ -160,7 +160,7 @@ def _shared_overrides(
     return overrides
 
 
-def _optimization(settings: ClassifierSettings | SegmenterSettings, section: str) -> dict[str, Any]:
+def _optimization(settings: TrainingSettings, section: str) -> dict[str, Any]:
     optimizer: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         optimizer["type"] = "AdamW"
@@ -174,7 +174,7 @@ def _optimization(settings: ClassifierSettings | SegmenterSettings, section: str
     }
 
 
-def _schedule(iterations: int, epoch_length: int, settings: ClassifierSettings | SegmenterSettings) -> dict[str, Any]:
+def _schedule(iterations: int, epoch_length: int, settings: TrainingSettings) -> dict[str, Any]:
     warmup = max(1, round(settings.warmup * iterations))
     return {
         "train_cfg.max_iters": iterations,

@@ -19,9 +19,6 @@ from wsss_mm.models.resnet38 import meta_state_dict
 
 _log = logging.getLogger(__name__)
 
-MXNET_MD5 = "ff21f45d6bf03284100dcbec571edfad"
-"""md5 of ilsvrc-cls_rna-a1_cls1000_ep-0001.params, as published."""
-
 _LIST_MAGIC = 0x112
 _V2_MAGIC = 0xF993FAC9
 _V1_MAGIC = 0xF993FAC8
