@@ -18,6 +18,19 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("wsss-mm ")]
 
 
+def inline(page: Path) -> list[list[str]]:
+    """Arguments of each `wsss-mm ...` within the page's sentences."""
+    return [shlex.split(text) for text in re.findall(r"`wsss-mm ([^`|]+)`", page.read_text(encoding="utf-8"))]
+
+
+def test_the_parser_takes_those_of_the_readme(project_root):
+    readme = project_root / "README.md"
+    found = commands(readme) + inline(readme)
+    assert ["doctor"] in found
+    for arguments in found:
+        build_parser().parse_args(arguments)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_parser_takes_them(page, project_root):
     for arguments in commands(project_root / "docs" / page):
