@@ -59,7 +59,7 @@ class TrainingSettings(Section):
     weights: Path | None  # ImageNet weights, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
-    precision: Precision  # of convolutions; auto: bf16 where the hardware has it, else fp16 on a GPU, fp32 on a CPU
+    precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
     optimizer: Literal["sgd", "adamw"]
     lr: Positive
     momentum: Share  # of SGD

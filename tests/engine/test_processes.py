@@ -103,7 +103,7 @@ def test_batch_statistics_and_gradients_are_those_of_the_whole_batch(tmp_path):
 @pytest.mark.parametrize("kind", ["classifier", "segmenter"])
 def test_two_processes_train_as_one(kind, cohort, params, tmp_path, project_root):
     """The loss curve and the validation metrics agree; each artefact is written once and complete."""
-    settings = getattr(params, kind).model_copy(update={"optimizer": "sgd", "lr": 0.01})
+    settings = getattr(params, kind).model_copy(update={"optimizer": "sgd", "lr": 0.01, "averaging": 0.9})
     content = params.model_copy(update={kind: settings}).model_dump(mode="json", by_alias=True)
     curves, metrics = {}, {}
     for name, command in (("one", [sys.executable, "-W", "ignore"]), ("two", LAUNCH)):

@@ -40,7 +40,8 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
     """The optimizer wrapper's config in mmengine for a precision, with `auto` decided for this machine.
 
     Args:
-        precision: `auto` takes bf16 where the hardware multiplies it natively, else fp16 on a GPU, fp32 on a CPU.
+        precision: `auto` takes bf16 on a GPU that multiplies it natively and fp16 on another. On a CPU it takes fp32:
+            whether bf16 is faster there depends on processor and threads (`benchmarks/precision.py`).
         section: Of params.yaml, for errors.
 
     Raises:
@@ -48,10 +49,7 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
     """
     gpu = get_device() != "cpu"
     if precision == "auto":
-        if gpu:
-            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        else:
-            precision = "bf16" if _cpu_multiplies_bfloat16() else "fp32"
+        precision = _best_of_gpu() if gpu else "fp32"
     if precision == "fp16" and not gpu:
         raise InputError(f"params.yaml: {section}.precision: fp16 needs a GPU; on a CPU, set bf16 or fp32")
     if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
@@ -59,6 +57,5 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
     return dict(_WRAPPERS[precision])
 
 
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU has AMX or AVX512-BF16; others emulate bfloat16, more slowly than they compute float32."""
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+def _best_of_gpu() -> Precision:
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
