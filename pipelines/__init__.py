@@ -4,8 +4,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import explained
 from wsss_mm.settings import Params, load_params
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
@@ -17,7 +19,8 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     """Run a stage on params.yaml; an input error becomes one line on stderr and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        stage(load_params())
+        with explained(Path.cwd()):  # the writes that no one else explained
+            stage(load_params())
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -1,9 +1,12 @@
+import errno
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, digest, write_json
 
 
@@ -41,3 +44,33 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     with atomic_folder(target) as temporary:
         (temporary / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission"),
+    ],
+)
+def test_a_write_that_cannot_be_done_names_the_file_and_the_remedy(number, words, tmp_path, monkeypatch):
+    target = tmp_path / "out.json"
+    target.write_text("old")
+
+    def full(self, text, **_):
+        with self.open("w") as stream:
+            stream.write(text[:1])
+        raise OSError(number, "as the system says it")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=rf"out\.json: .*{words}"):
+        write_json(target, {"a": 1})
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_an_input_that_may_not_be_read_is_not_called_unwritable(tmp_path):
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "no", str(tmp_path.parent / "elsewhere" / "slide.svs"))

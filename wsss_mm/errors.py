@@ -1,4 +1,6 @@
-"""The one error a user can mend."""
+"""The one error a user can mend, and the exit of a process that was asked to end."""
+
+import signal
 
 
 class InputError(Exception):
@@ -7,3 +9,13 @@ class InputError(Exception):
     The message is one line that names the file or row and the remedy. The command line and the pipeline stages
     print it to stderr and exit with code 2; any other exception is a defect and keeps its traceback.
     """
+
+
+class Terminated(SystemExit):
+    """The process was asked to end, by SIGTERM; it exits with code 143, as a shell says of such a process."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return "the process got SIGTERM (a scheduler, a shutdown, or kill)"

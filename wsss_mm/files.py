@@ -1,5 +1,6 @@
 """Writes that are all or nothing, digests, and JSON that is the same for the same content."""
 
+import errno
 import hashlib
 import json
 import math
@@ -11,7 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wsss_mm.errors import InputError
+
 _CHUNK = 1 << 20
+_REMEDIES = {
+    errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same again",
+    errno.EROFS: "the file system is read-only; choose a place that can be written to",
+    errno.EACCES: "no permission to write; change the owner or the mode of its folder",
+}
+
+
+@contextmanager
+def explained(path: Path | str) -> Iterator[None]:
+    """A write of `path` that fails for want of space or permission becomes an `InputError` that says so."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno)
+        about = Path(error.filename) if isinstance(error.filename, str) else Path(path)
+        if remedy is None or (error.errno == errno.EACCES and Path(path).parent not in (about, *about.parents)):
+            raise
+        raise InputError(f"{path}: {remedy}") from error
 
 
 @contextmanager
@@ -19,34 +41,39 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` on success, delete it on failure.
 
     The temporary name keeps the suffix of `path`, so that writers which look at it work as usual.
+
+    Raises:
+        InputError: no space, or no permission to write.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place on success; on failure `path` stays as it was."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

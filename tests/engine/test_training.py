@@ -88,7 +88,7 @@ def test_same_seed_same_bytes_and_resume_is_the_undisturbed_run(kind, update, co
         crash_after(patch, 11)
         with pytest.raises(Crash):
             TRAIN[kind](params, resumed)
-    assert list(resumed.work.rglob("checkpoint.pth"))
+    assert list(resumed.work.rglob("checkpoint-*.pth"))
     assert not resumed.out.exists()
     starts = []
     original = ProgressHook.before_train
@@ -250,7 +250,7 @@ def test_divergence_stops_with_the_cause(kind, way, cohort, params, tmp_path, mo
     assert "\n" not in message
     assert not where.out.exists()
     if way == "weights":
-        checkpoint = torch.load(next(where.work.rglob("checkpoint.pth")), weights_only=False)
+        checkpoint = torch.load(max(where.work.rglob("checkpoint-*.pth")), weights_only=False)
         assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 

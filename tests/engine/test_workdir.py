@@ -1,6 +1,11 @@
+import logging
+import os
+import time
+
 import pytest
 
 from wsss_mm.engine.workdir import fingerprint, work_folder
+from wsss_mm.errors import InputError
 
 
 class TestFingerprint:
@@ -31,3 +36,31 @@ def test_kept_after_a_crash_removed_after_success(tmp_path):
     with work_folder("train", "key", tmp_path) as again:
         assert (again / "checkpoint.pth").read_text() == "half"
     assert not again.exists()
+
+
+def abandon(root, key, days):
+    with pytest.raises(RuntimeError), work_folder("train", key, root):
+        raise RuntimeError
+    then = time.time() - days * 24 * 60 * 60
+    for path in (root / "train" / key / "lock", root / "train" / key):
+        os.utime(path, (then, then))
+
+
+def test_abandoned_folders_go_after_14_days_or_when_more_than_3(tmp_path, caplog):
+    for key, days in (("old", 15), ("a", 1), ("b", 2), ("c", 3)):
+        abandon(tmp_path, key, days)
+    abandon(tmp_path, "d", 4)
+    caplog.set_level(logging.INFO)
+    with work_folder("train", "new", tmp_path):
+        assert {path.name for path in (tmp_path / "train").iterdir()} == {"new", "a", "b", "c"}
+    assert "train/d: abandoned 4 days ago by other params or inputs; removed" in caplog.text
+
+
+def test_a_training_at_work_is_not_pruned_and_not_joined(tmp_path):
+    with work_folder("train", "busy", tmp_path) as busy:
+        os.utime(busy / "lock", (0, 0))
+        os.utime(busy, (0, 0))
+        with work_folder("train", "other", tmp_path):
+            assert busy.is_dir()
+        with pytest.raises(InputError, match="another process"), work_folder("train", "busy", tmp_path):
+            pass

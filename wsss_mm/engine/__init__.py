@@ -1,6 +1,6 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import averaging, examples, hooks, loop, metrics, mlflow_backend, precision, processes
+from wsss_mm.engine import averaging, checkpoints, examples, hooks, loop, metrics, mlflow_backend, precision, processes
 from wsss_mm.engine.processes import join_processes
 from wsss_mm.engine.runner import build_runner, load_config
 from wsss_mm.engine.scoring import classifier_scores
@@ -10,6 +10,7 @@ __all__ = [
     "Paths",
     "averaging",
     "build_runner",
+    "checkpoints",
     "classifier_scores",
     "examples",
     "hooks",

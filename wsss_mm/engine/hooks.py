@@ -1,6 +1,7 @@
 """Hooks that make a training reproducible, resumable and readable."""
 
 import csv
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import write_text
 from wsss_mm.models.pretrained import load_backbone_weights
-from wsss_mm.models.store import save_weights
 from wsss_mm.registry import HOOKS
 
 
@@ -141,13 +142,18 @@ class CurvesHook(Hook):
         self.rows: list[dict[str, str]] = []
         self._losses: list[float] = []
 
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Rows and losses are part of the checkpoint: a resumed training's file is that of the undisturbed one."""
+        checkpoint["curves"] = {"rows": self.rows, "losses": self._losses}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Take over the rows of the checkpoint."""
+        self.rows, self._losses = checkpoint["curves"]["rows"], checkpoint["curves"]["losses"]
+
     def before_train(self, runner: Any) -> None:
-        """Take over the rows up to the checkpoint."""
+        """The file is what the checkpoint says, whatever an interrupted training left in it."""
         self.path = Path(runner.work_dir) / self.name
-        self.rows, self._losses = [], []
-        if runner.iter and self.path.is_file():
-            with self.path.open(encoding="utf-8", newline="") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= runner.iter]
+        self._write()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Collect the loss; add a row where one is due."""
@@ -175,53 +181,11 @@ class CurvesHook(Hook):
     def _write(self) -> None:
         if not is_main_process():
             return
-        with self.path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-
-@HOOKS.register_module()
-class ResumableCheckpointHook(Hook):
-    """A checkpoint after every validation, written aside and renamed, and the best weights so far.
-
-    mmengine's own hook saves before the validation of the same step, which a resumed training then never sees.
-
-    Args:
-        interval: Iterations between checkpoints where there is no validation.
-        best: Validation metric whose highest value decides the best weights; None keeps none.
-    """
-
-    priority = "VERY_LOW"
-
-    def __init__(self, interval: int, best: str | None = None) -> None:
-        self.interval, self.best = interval, best
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Save where no validation does."""
-        done = runner.iter + 1
-        if runner.val_loop is None and done % self.interval == 0:
-            self._save(runner, done)
-
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Keep the best, then save."""
-        named = {key.rpartition("/")[2]: float(value) for key, value in (metrics or {}).items()}
-        hub = runner.message_hub
-        hub.update_info("last_metrics", named)
-        if self.best in named and named[self.best] > hub.get_info("best_metrics", {}).get(self.best, float("-inf")):
-            if is_main_process():
-                save_weights(network(runner).state_dict(), Path(runner.work_dir) / "best.pth")
-            hub.update_info("best_metrics", named)
-        self._save(runner, runner.iter)
-
-    @staticmethod
-    def _save(runner: Any, done: int) -> None:
-        if not is_main_process():
-            return
-        folder = Path(runner.work_dir)
-        runner.save_checkpoint(str(folder), "writing.tmp", meta={"epoch": 0, "iter": done}, by_epoch=False)
-        (folder / "writing.tmp").replace(folder / "checkpoint.pth")
-        (folder / "last_checkpoint").write_text(str(folder / "checkpoint.pth"), encoding="utf-8")
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, stream.getvalue())
 
 
 @HOOKS.register_module()

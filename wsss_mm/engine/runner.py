@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_distributed
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
+
+from wsss_mm.engine.checkpoints import sound_checkpoint
 
 _RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
 
@@ -65,7 +67,7 @@ def prepare_torch(threads: int = 0) -> None:
 
 
 def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads: int = 0) -> Runner:
-    """A Runner that resumes from `work_dir` if there is a checkpoint.
+    """A Runner that resumes from the newest sound checkpoint in `work_dir`, if there is one.
 
     Args:
         config: See `load_config`.
@@ -75,7 +77,11 @@ def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads
     """
     prepare_torch(threads)
     config.work_dir = str(work_dir)
-    config.resume = (Path(work_dir) / "last_checkpoint").is_file()
+    found = [sound_checkpoint(Path(work_dir)) if is_main_process() else None]
+    broadcast_object_list(found)  # all processes go on from the same one
+    (checkpoint,) = found
+    config.resume = checkpoint is not None
+    config.load_from = None if checkpoint is None else str(checkpoint)
     config.randomness = {"seed": seed}
     if is_distributed():
         config.launcher, config.model_wrapper_cfg = "pytorch", {"type": "wsss_mm.SharedDataParallel"}

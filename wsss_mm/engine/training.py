@@ -12,11 +12,13 @@ import torch
 from mmengine.dist import is_main_process
 
 from wsss_mm.engine.card import model_card
+from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.hooks import network
 from wsss_mm.engine.precision import optim_wrapper
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
+from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
@@ -212,7 +214,8 @@ def _train(
 ) -> dict[str, float]:
     code = Path(__file__).parents[1]
     sources = [*(code / room for room in _ROOMS), paths.configs, *(item for item in inputs if item is not None)]
-    key = fingerprint({"overrides": overrides, "seed": params.seed}, sources)
+    meaning = {key: value for key, value in overrides.items() if not key.endswith(".num_workers")}
+    key = fingerprint({"overrides": meaning, "seed": params.seed}, sources)
     with work_folder(stage or kind, key, paths.work) as folder:
         config = load_config(paths.configs / f"{kind}.py", overrides)
         if not validates:
@@ -220,8 +223,7 @@ def _train(
                 config.pop(part)
         text = config_text(config)
         runner = build_runner(config, folder, seed=params.seed, threads=params.threads)
-        with quiet_libraries():
-            runner.train()
+        _run(runner, kind)
         state, metrics = _outcome(runner, folder)
         if not is_main_process():
             return metrics
@@ -232,11 +234,34 @@ def _train(
     return metrics
 
 
+def _run(runner: Any, kind: Kind) -> None:
+    """Train; SIGTERM ends it behind a checkpoint.
+
+    Raises:
+        Terminated: the process got SIGTERM.
+        InputError: a data-loader worker was killed, which is what a system does that has no memory left.
+    """
+    (saving,) = (hook for hook in runner.hooks if isinstance(hook, ResumableCheckpointHook))
+    try:
+        with quiet_libraries(), saving.ending_on_sigterm():
+            runner.train()
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        if saving.asked_to_end:  # the workers were asked to end too, and were faster
+            raise Terminated from error
+        loader = runner.cfg.train_dataloader
+        raise InputError(
+            f"params.yaml: a data-loader worker was killed, probably for want of memory; lower workers (now "
+            f"{loader.num_workers}) or {kind}.batch_size (now {loader.batch_size})"
+        ) from error
+
+
 def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, float]]:
     """The weights to keep and their validation metrics: the best where a metric decides, else the last."""
     best = runner.message_hub.get_info("best_metrics")
     if best and is_main_process():
-        return read_state_dict(folder / "best.pth"), dict(best)
+        return read_state_dict(folder / runner.message_hub.get_info("best_file")), dict(best)
     last = best or runner.message_hub.get_info("last_metrics") or {}
     return network(runner).state_dict(), dict(last)
 

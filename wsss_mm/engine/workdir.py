@@ -1,19 +1,26 @@
 """Where an unfinished training lives: work_dirs/<stage>/<fingerprint of params and inputs>."""
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mmengine.dist import barrier, is_main_process
 
-from wsss_mm.files import digest
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest, explained
 
 _log = logging.getLogger(__name__)
+
+_KEPT, _KEPT_DAYS = 3, 14
+_DAY = 24 * 60 * 60
 
 
 def fingerprint(params: Mapping[str, Any], inputs: Iterable[Path | str]) -> str:
@@ -36,13 +43,47 @@ def fingerprint(params: Mapping[str, Any], inputs: Iterable[Path | str]) -> str:
 def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterator[Path]:
     """A folder for a training's checkpoints: kept if the training breaks off, so that the same one resumes.
 
-    It is removed when the training has ended well, so that a forced repetition trains anew.
+    It is removed when the training has ended well, so that a forced repetition trains anew. Folders that other params
+    or inputs of this stage left behind are pruned: those unused for 14 days, and all but the 3 used last.
+
+    Raises:
+        InputError: another process is training in it.
     """
     folder = Path(root) / stage / key
-    if (folder / "last_checkpoint").is_file():
+    if any(folder.glob("checkpoint-*.pth")):
         _log.info("resuming the unfinished training in %s", folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    barrier()  # the other processes are done with it, too
-    if is_main_process():
-        shutil.rmtree(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        if is_main_process():
+            if not _locked(lock):
+                raise InputError(f"{folder}: another process runs this training; wait for it to end")
+            os.utime(folder)
+            _prune(folder)
+        yield folder
+        barrier()  # the other processes are done with it, too
+        if is_main_process():
+            shutil.rmtree(folder)
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether this process has the lock now; it ends with the process."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prune(current: Path) -> None:
+    """Remove the abandoned trainings beside this one; one that is at work has its lock and stays."""
+    others = [item for item in current.parent.iterdir() if item != current and (item / "lock").is_file()]
+    used = {item: max(path.stat().st_mtime for path in (item, *item.iterdir())) for item in others}
+    for place, item in enumerate(sorted(others, key=used.__getitem__, reverse=True)):
+        days = (time.time() - used[item]) / _DAY
+        if place < _KEPT and days <= _KEPT_DAYS:
+            continue
+        with (item / "lock").open("a") as lock:
+            if _locked(lock):
+                _log.info("%s: abandoned %.0f days ago by other params or inputs; removed", item, days)
+                shutil.rmtree(item)

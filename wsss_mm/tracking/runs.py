@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel
 
+from wsss_mm.errors import Terminated
 from wsss_mm.files import digest
 from wsss_mm.tracking.lineage import dvc_digests, git_diff, git_state
 from wsss_mm.tracking.store import connect, experiment_id
@@ -35,14 +36,6 @@ ENVIRONMENT, DIFF = "environment.txt", "git.diff"
 
 _PARAMS_PER_CALL = 100
 _TAG_LENGTH = 500
-_TERMINATED = 128 + signal.SIGTERM
-
-
-class Terminated(SystemExit):
-    """The process was asked to end, by SIGTERM."""
-
-    def __str__(self) -> str:
-        return "the process got SIGTERM (a scheduler, a shutdown, or kill)"
 
 
 @contextmanager
@@ -223,7 +216,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _terminate(*_: Any) -> NoReturn:
-    raise Terminated(_TERMINATED)
+    raise Terminated
 
 
 def _log_surroundings(root: Path) -> None:
