@@ -13,13 +13,13 @@ from wsss_mm.cam import (
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 
-NORMALISATION = {"type": "ImgDataPreprocessor", "mean": [120.0] * 3, "std": [60.0] * 3}
+NORMALISATION = {"type": "mmengine.ImgDataPreprocessor", "mean": [120.0] * 3, "std": [60.0] * 3}
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    model = PatchClassifier({"type": "ResNet38", "width": 1 / 16}, 4, data_preprocessor=NORMALISATION)
+    model = PatchClassifier({"type": "wsss_mm.ResNet38", "width": 1 / 16}, 4, data_preprocessor=NORMALISATION)
     torch.nn.init.normal_(model.head.weight)
     return model.eval()
 

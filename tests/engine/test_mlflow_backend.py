@@ -26,7 +26,7 @@ def mlflow(tmp_path_factory):
 
 
 def test_it_is_registered_under_the_project_scope():
-    assert isinstance(VISBACKENDS.build({"type": "MLflowBackend", "save_dir": None}), MLflowBackend)
+    assert isinstance(VISBACKENDS.build({"type": "wsss_mm.MLflowBackend", "save_dir": None}), MLflowBackend)
 
 
 @pytest.mark.parametrize(
