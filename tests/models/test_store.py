@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
@@ -60,6 +61,12 @@ def folder(tmp_path, kind):
     # config.py is never executed: this one would fail
     save_model(tmp_path / kind, state=state, info=info(kind, config), config_text="raise SystemExit", card="# Card")
     return tmp_path / kind
+
+
+@pytest.mark.parametrize("scope", ["mmengine", "mmseg"])
+def test_the_scope_of_an_earlier_runner_does_not_matter(folder, scope):
+    with DefaultScope.overwrite_default_scope(scope):
+        load_model(folder)
 
 
 def test_round_trip(folder, kind):

@@ -34,6 +34,7 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
         InputError: the config names a type that is no part of this project's networks.
     """
     from mmengine import ConfigDict
+    from mmengine.registry import DefaultScope
 
     for name in _types(config):
         bare = next((name.removeprefix(scope) for scope in _SCOPES if name.startswith(scope)), name)
@@ -46,7 +47,8 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
         from mmseg.registry import MODELS as registry
     else:
         registry = MODELS
-    return registry.build(ConfigDict(config))
+    with DefaultScope.overwrite_default_scope(registry.scope):  # whatever scope a Runner of this process has set
+        return registry.build(ConfigDict(config))
 
 
 def _types(config: Any) -> Iterable[str]:
