@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsss_mm import __version__
-from wsss_mm.cli import data, doctor, models, profile, quarantine, report, reproduce, segment, view, weights
+from wsss_mm.cli import (
+    data,
+    doctor,
+    migrate_store,
+    models,
+    profile,
+    quarantine,
+    report,
+    reproduce,
+    segment,
+    view,
+    weights,
+)
 from wsss_mm.errors import InputError
 
 
@@ -22,7 +34,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_common(parser, default=False)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (segment, view, profile, data, quarantine, models, report, reproduce, weights, doctor):
+    for command in (
+        segment,
+        view,
+        profile,
+        data,
+        quarantine,
+        models,
+        migrate_store,
+        report,
+        reproduce,
+        weights,
+        doctor,
+    ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():  # accepted before and after the command
         _add_common(subparser, default=argparse.SUPPRESS)
