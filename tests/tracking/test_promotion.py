@@ -1,6 +1,7 @@
 """The champion moves only on evidence or with a reason, and every move can be taken back."""
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, prom
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.promotion import objections
+from wsss_mm.tracking.registry import find_version
 from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -152,6 +154,34 @@ class TestPromotion:
         with pytest.raises(InputError, match="version 3 became champion meanwhile"):
             promote(name, "2")
         assert aliases(name)["champion"] == "3"
+
+    def test_of_two_at_the_same_moment_one_is_refused(self, versions, monkeypatch):
+        name, make = versions
+        for miou in (0.3, 0.5, 0.7):
+            make(miou)
+        first, client = find_version(name, "1"), connect().MlflowClient
+        for champion in (None, first):  # the second time round, there is one
+            candidate, seen = find_version(name, "2"), client().get_run(first.run_id)
+            with promotion._claim(name, candidate, champion), pytest.raises(InputError, match="at this moment"):
+                promote(name, "3", reason="mine")
+            assert client().get_run(first.run_id).data.tags
+            with monkeypatch.context() as blind:  # it looked before the first one's claim was there
+                blind.setattr(client, "get_run", lambda *_, seen=seen: seen)
+                with pytest.raises(InputError, match="at this moment"):
+                    promote(name, "3", reason="mine")
+            if champion is None:
+                promote(name, "1", reason="the first")
+        assert promote(name, "3", reason="mine").version == aliases(name)["champion"] == "3"
+
+    def test_a_move_that_was_broken_off_holds_nobody_up_for_long(self, versions, monkeypatch):
+        name, make = versions
+        make(0.3)
+        client, run_id = connect().MlflowClient(), find_version(name, "1").run_id
+        client.log_param(run_id, f"promotion.{name}.none.1", f"{datetime.now(timezone.utc).isoformat()} version 1 x")
+        with pytest.raises(InputError, match="at this moment"):
+            promote(name)
+        monkeypatch.setattr(promotion, "_BROKEN_OFF", 0)
+        assert promote(name).version == "1"
 
     def test_what_is_not_there_is_named(self, tracked):
         for call in (lambda: promote("nobody"), lambda: rollback("nobody", "x"), lambda: delete("nobody", "1", "x")):

@@ -1,10 +1,13 @@
 """Who is champion: moved only by evidence, or by a person with a reason; every move can be taken back."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from wsss_mm.errors import InputError
 from wsss_mm.gates import GATES
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _REASON, _WHEN, _OVER, _REFUSED = "promotion.forced", "promotion.time", "promotion.over", "promotion.objections"
 _NONE = "none"
+_BROKEN_OFF = 60  # s: a move takes far less
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def objections(challenger: Evidence, champion: Evidence | None) -> list[str]:
 def promote(name: str, version: str | None = None, *, reason: str | None = None) -> Promotion:
     """Make a version the champion.
 
-    The alias is read again just before it is set: who comes second in a race is refused, and may look again.
+    Of several who promote at once, one gets the champion; the others are refused, and may look again.
 
     Args:
         name: The registered model.
@@ -146,12 +150,14 @@ def current_champion(name: str) -> "ModelVersion | None":
 
 def _before(name: str, champion: "ModelVersion") -> "ModelVersion | None":
     """The champion before this one, passing over versions that were deleted."""
-    existing = {
-        str(item.version) for item in connect().MlflowClient().search_model_versions(f"name = '{quoted(name)}'")
-    }
+    existing = {str(item.version) for item in _versions(name)}
     over = champion.tags.get(_OVER, _NONE).split()
     found = next((version for version in over if version in existing and version != str(champion.version)), None)
     return None if found is None else connect().MlflowClient().get_model_version(name, found)
+
+
+def _versions(name: str) -> "list[ModelVersion]":
+    return list(connect().MlflowClient().search_model_versions(f"name = '{quoted(name)}'"))
 
 
 def _move(
@@ -163,7 +169,7 @@ def _move(
     against: list[str],
     keep_over: bool = False,
 ) -> None:
-    """Set the alias and say why in tags; MLflow has no compare-and-set, so the champion is looked at just before."""
+    """Set the alias, unless the champion is no longer the one compared with, and say why in tags."""
     client = connect().MlflowClient()
     over = [] if champion is None else [str(champion.version), *champion.tags.get(_OVER, "").split()]
     tags = {_WHEN: datetime.now(timezone.utc).isoformat(timespec="seconds")}
@@ -173,12 +179,54 @@ def _move(
         tags[_REASON] = reason
     if against:
         tags[_REFUSED] = "; ".join(against)
-    now = current_champion(name)
-    if (now and now.version) != (champion and champion.version):
-        raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
-    client.set_registered_model_alias(name, CHAMPION, candidate.version)
+    with _claim(name, candidate, champion):
+        now = current_champion(name)
+        if (now and now.version) != (champion and champion.version):
+            raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
+        client.set_registered_model_alias(name, CHAMPION, candidate.version)
     for key, value in tags.items():
         client.set_model_version_tag(name, candidate.version, key, value)
+
+
+@contextmanager
+def _claim(name: str, candidate: "ModelVersion", champion: "ModelVersion | None") -> Iterator[None]:
+    """Have the right to move the alias, which one process at a time gets.
+
+    MLflow sets an alias without looking at what it was, but a parameter of a run is never changed: of two processes
+    that log it with different values, one is refused. The n-th move away from a champion is such a parameter, of the
+    champion's run (without one, of the oldest version's), and what came of it is a tag. A move without outcome is under
+    way, or was broken off if it is old.
+
+    Raises:
+        InputError: someone else moves the alias at this moment.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    place = champion or min(_versions(name), key=lambda version: int(version.version))
+    run = client.get_run(place.run_id)
+    key = f"promotion.{name}.{champion.version if champion else _NONE}"
+    earlier = sorted(
+        (item for item in run.data.params if item.startswith(f"{key}.")), key=lambda item: (len(item), item)
+    )
+    mine = f"{key}.{len(earlier) + 1}"
+    busy = f"{name}: someone else moves the champion at this moment; look again: wsss-mm models list"
+    now = datetime.now(timezone.utc)
+    if earlier and earlier[-1] not in run.data.tags:
+        began = datetime.fromisoformat(run.data.params[earlier[-1]].split()[0])
+        if (now - began).total_seconds() < _BROKEN_OFF:
+            raise InputError(busy)
+    try:
+        client.log_param(place.run_id, mine, f"{now.isoformat()} version {candidate.version} {uuid4().hex}")
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        raise InputError(busy) from None
+    outcome = "given up"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        client.set_tag(place.run_id, mine, outcome)
 
 
 def _short(md5: str | None) -> str:
