@@ -74,3 +74,15 @@ def test_a_write_that_cannot_be_done_names_the_file_and_the_remedy(number, words
 def test_an_input_that_may_not_be_read_is_not_called_unwritable(tmp_path):
     with pytest.raises(PermissionError), atomic_path(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "no", str(tmp_path.parent / "elsewhere" / "slide.svs"))
+
+
+def test_what_killed_processes_left_of_a_folder_is_removed_and_what_is_at_work_stays(tmp_path):
+    left = tmp_path / ".out.killed"
+    left.mkdir()
+    (left / "half").touch()
+    with atomic_folder(tmp_path / "out") as first:
+        assert not left.exists()
+        with atomic_folder(tmp_path / "out"):
+            assert first.is_dir()
+        (first / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]

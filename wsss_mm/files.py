@@ -1,6 +1,7 @@
 """Writes that are all or nothing, digests, and JSON that is the same for the same content."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -8,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from wsss_mm.errors import InputError
 _CHUNK = 1 << 20
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
+    errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise the limit, or choose another",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same again",
     errno.EROFS: "the file system is read-only; choose a place that can be written to",
     errno.EACCES: "no permission to write; change the owner or the mode of its folder",
@@ -61,19 +63,44 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its place on success; on failure `path` stays as it was."""
+    """Yield a temporary folder beside `path` that takes its place on success; on failure `path` stays as it was.
+
+    Temporary folders that killed processes left for `path` are removed.
+
+    Raises:
+        InputError: no space, or no permission to write.
+    """
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*"):
+            with suppress(OSError), _locked_folder(left):
+                shutil.rmtree(left)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
-            temporary.chmod(0o755)
-            yield temporary
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
+            with _locked_folder(temporary):
+                temporary.chmod(0o755)
+                yield temporary
+                if path.exists():
+                    shutil.rmtree(path)
+                temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[None]:
+    """Hold a folder, as long as the process lives.
+
+    Raises:
+        OSError: another process holds it, or it is no folder.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path | str, text: str) -> None:

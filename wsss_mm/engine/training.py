@@ -19,7 +19,7 @@ from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
-from wsss_mm.files import digest
+from wsss_mm.files import atomic_path, digest
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
 from wsss_mm.models.store import Kind, save_model
@@ -229,8 +229,8 @@ def _train(
             return metrics
         info = _model_info(kind, params, paths, config.model.to_dict(), metrics)
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
-        paths.curves.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "curves.csv", paths.curves)
+        with atomic_path(paths.curves) as temporary:
+            shutil.copyfile(folder / "curves.csv", temporary)
     return metrics
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
@@ -143,8 +144,8 @@ def store_patch(
 def _write_png(path: Path, image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getvalue())
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 

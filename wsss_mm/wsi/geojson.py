@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wsss_mm.files import atomic_path
 from wsss_mm.patches.vocabulary import TissueClass
 from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.wsi.polygons import Region, trace_regions
@@ -47,9 +48,12 @@ def write_geojson(
 
     Returns:
         For each class code what was written.
+
+    Raises:
+        InputError: no space, or no permission to write.
     """
     written = {}
-    with path.open("w", encoding="utf-8") as stream:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for value, item in enumerate(classes):

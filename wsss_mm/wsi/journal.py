@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.files import read_json, rounded, write_json
+from wsss_mm.files import atomic_path, read_json, rounded, write_json
 from wsss_mm.wsi.engine import Resumption, Rows
 
 _STATE = "state.json"
@@ -45,10 +45,10 @@ class Journal:
         """Note that all up to `rows` is on disk.
 
         Raises:
-            OSError: the disk is full.
+            InputError: no space, or no permission to write.
         """
         name, crc = f"carry-{rows.stop}.raw", 0
-        with (self._folder / name).open("wb") as stream:
+        with atomic_path(self._folder / name) as temporary, temporary.open("wb") as stream:
             for plane in rows.carry:
                 data = np.ascontiguousarray(plane).data.cast("B") if plane.size else b""
                 crc = zlib.crc32(data, crc)
