@@ -8,13 +8,16 @@ from pipelines import run_stage
 from wsss_mm.files import read_json, write_json
 from wsss_mm.settings import Params
 from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
-from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.runs import refuse_unsent
+from wsss_mm.tracking.store import be_patient, connect
 
 MODEL, CLASSIFIER, OUT = Path("models/segmenter"), Path("models/classifier"), Path("reports/registered.json")
 
 
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
+    be_patient()
+    refuse_unsent(MODEL / "weights.pth", CLASSIFIER / "weights.pth")
     name, evidence = params.register_.model_name, read_evidence(Path())
     miou, interval = evidence.miou, evidence.interval()
     gates = {f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()}

@@ -18,6 +18,7 @@ def main(params: Params) -> None:
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.files import write_json
     from wsss_mm.gates import gate_tags
+    from wsss_mm.outage import send
     from wsss_mm.patches import get_vocabulary
     from wsss_mm.tracking import tag_weights, training_run
 
@@ -35,7 +36,8 @@ def main(params: Params) -> None:
         known_ap = multilabel_metrics(*known, vocabulary.codes)["mean_ap"]
         metrics["train"] = {"mean_ap": known_ap, "n": len(known[0])}
         write_json("reports/metrics/classifier.json", metrics)
-        mlflow.log_figure(precision_recall_figure(truth, scores, vocabulary), "figures/valid_precision_recall.png")
+        figure = precision_recall_figure(truth, scores, vocabulary)
+        send(mlflow.log_figure, figure, "figures/valid_precision_recall.png")
         tag_weights(OUT / "weights.pth")
 
 

@@ -18,7 +18,7 @@ from wsss_mm.errors import InputError
 _CHUNK = 1 << 20
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
-    errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise the limit, or choose another",
+    errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise it, or choose another place",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same again",
     errno.EROFS: "the file system is read-only; choose a place that can be written to",
     errno.EACCES: "no permission to write; change the owner or the mode of its folder",

@@ -18,10 +18,12 @@ from wsss_mm.cli import (
     report,
     reproduce,
     segment,
+    sync,
     view,
     weights,
 )
 from wsss_mm.errors import InputError
+from wsss_mm.outage import is_outage, needed
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         migrate_store,
         report,
         reproduce,
+        sync,
         weights,
         doctor,
     ):
@@ -74,7 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         if arguments.debug:
             raise
-        sys.stderr.write(f"wsss-mm: error: {error}\n")
+        sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else error}\n")
+        return 2
+    except Exception as error:
+        if arguments.debug or not is_outage(error):
+            raise
+        sys.stderr.write(f"wsss-mm: error: {needed(error)}\n")
         return 2
 
 

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import Tensor
 
+from wsss_mm.outage import send
 from wsss_mm.registry import VISBACKENDS
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_./ -]")
@@ -43,7 +44,7 @@ class MLflowBackend(BaseVisBackend):
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the resolved config as artifact config.py."""
         if mlflow := self.experiment:
-            mlflow.log_text(config.pretty_text, "config.py")
+            send(mlflow.log_text, config.pretty_text, "config.py")
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Log one metric."""
@@ -55,12 +56,13 @@ class MLflowBackend(BaseVisBackend):
         """Log metrics; what is not a number is passed over."""
         if mlflow := self.experiment:
             metrics = {metric_name(name): float(value) for name, value in scalar_dict.items() if _is_number(value)}
-            mlflow.log_metrics(metrics, step=step)
+            send(mlflow.log_metrics, metrics, step=step)
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Log an image (H, W, 3) uint8 RGB under its name and step."""
         if mlflow := self.experiment:
-            mlflow.log_image(np.ascontiguousarray(image), key=metric_name(name), step=step, synchronous=True)
+            image = np.ascontiguousarray(image)
+            send(mlflow.log_image, image, key=metric_name(name), step=step, synchronous=True)
 
 
 def metric_name(name: str) -> str:

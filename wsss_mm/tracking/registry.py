@@ -235,10 +235,11 @@ def _find(name: str, md5: str) -> "ModelVersion | None":
 def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion":
     mlflow = connect()
     weights = folder / "weights.pth"
-    with model_run(weights) as run:
+    with model_run(weights, offline=False) as run:
         if run is not None:
             return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
-    with training_run("segmenter", {}, tags={"note": "the run that made these weights is not in this store"}):
+    note = {"note": "the run that made these weights is not in this store"}
+    with training_run("segmenter", {}, tags=note, offline=False):
         tag_weights(weights)
         return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
 

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BaseModel
 
-from wsss_mm.errors import Terminated
+from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest
+from wsss_mm.outage import is_outage, send
 from wsss_mm.tracking.lineage import dvc_digests, git_diff, git_state
-from wsss_mm.tracking.store import connect, experiment_id
+from wsss_mm.tracking.open_runs import close_abandoned, mark
+from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
+from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from mlflow import ActiveRun
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunInfo
 
     from wsss_mm.patches.vocabulary import Vocabulary
 
@@ -45,10 +48,13 @@ def training_run(
     inputs: Iterable[Path] = (),
     *,
     tags: Mapping[str, str] | None = None,
+    offline: bool = True,
 ) -> Iterator["ActiveRun"]:
     """Start a run, active within the block, which says what it was made from.
 
-    It ends FINISHED, FAILED with the error as tag `error` (also on SIGTERM), or KILLED by Ctrl-C.
+    It ends FINISHED, FAILED with the error as tag `error` (also on SIGTERM), or KILLED by Ctrl-C. Runs that a killed
+    process left open are closed first. What an MLflow server does not take is kept for `wsss-mm sync`: log with
+    `wsss_mm.outage.send`.
 
     Args:
         stage: The pipeline stage; the experiment is called like it, without "train_".
@@ -56,6 +62,7 @@ def training_run(
         inputs: Files and folders DVC knows, relative to the current folder, logged as data sets and as tags
             `dvc.md5.<path>`.
         tags: Further tags.
+        offline: Whether the block may go on without the server.
 
     Yields:
         The active run: log to it with `mlflow.log_metrics` and the like.
@@ -66,37 +73,68 @@ def training_run(
     here = Path.cwd()
     git, digests = git_state(here), dvc_digests(inputs, here)
     mlflow = connect()
-    run = mlflow.start_run(
-        experiment_id=experiment_id(stage.removeprefix("train_")),
-        run_name=os.environ.get("DVC_EXP_NAME") or git.short,
-        tags={
-            "stage": stage,
-            "git.commit": git.commit or "none",
-            "git.dirty": str(git.dirty).lower(),
-            "dvc.stage": os.environ.get("DVC_STAGE", "none"),
-            "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
-            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
-            **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
-            **(tags or {}),
-        },
-        log_system_metrics=True,
-    )
-    status = "FAILED"
+    experiment = stage.removeprefix("train_")
+    about = {
+        "stage": stage,
+        "git.commit": git.commit or "none",
+        "git.dirty": str(git.dirty).lower(),
+        "dvc.stage": os.environ.get("DVC_STAGE", "none"),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
+        **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
+        **(tags or {}),
+    }
+
+    def start() -> "ActiveRun":
+        name = os.environ.get("DVC_EXP_NAME") or git.short
+        return mlflow.start_run(
+            experiment_id=experiment_id(experiment), run_name=name, tags=about, log_system_metrics=True
+        )
+
+    with surviving(experiment, offline=offline):
+        send(close_abandoned)
+        run = send(start)
+        open_run = mark(run.info.run_id)
+        status = "FAILED"
+        try:
+            send(_log_params, params)
+            send(_log_inputs, digests)
+            send(_log_surroundings, here)
+            with _terminable():
+                yield run
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except BaseException as error:
+            send(mlflow.set_tag, "error", f"{type(error).__name__}: {error}"[:_TAG_LENGTH])
+            raise
+        finally:
+            _end_run(status)
+            open_run.remove()
+
+
+def _end_run(status: str, end_time: int | None = None) -> None:
+    """Close the active run, now or as of `end_time` (ms).
+
+    MLflow forgets which run is active before it tells the store, so the store is told first.
+    """
+    mlflow = connect()
+
+    def terminate() -> str | None:
+        active = mlflow.active_run()
+        if active is not None:
+            mlflow.MlflowClient().set_terminated(active.info.run_id, status, end_time)
+        return active and active.info.run_id
+
+    run_id = send(terminate)
     try:
-        _log_params(params)
-        _log_inputs(digests)
-        _log_surroundings(here)
-        with _terminable():
-            yield run
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    except BaseException as error:
-        mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:_TAG_LENGTH])
-        raise
-    finally:
         mlflow.end_run(status)
+        if run_id is not None and end_time is not None:  # or a training would seem to have lasted until now
+            mlflow.MlflowClient().set_terminated(run_id, status, end_time)
+    except Exception as error:
+        if not is_outage(error):
+            raise
 
 
 def tag_weights(weights: Path) -> str:
@@ -105,25 +143,41 @@ def tag_weights(weights: Path) -> str:
     Returns:
         The md5 of the file.
     """
-    mlflow = connect()
     md5 = digest(weights, "md5")
-    mlflow.set_tag(WEIGHTS_TAG, md5)
+    send(connect().set_tag, WEIGHTS_TAG, md5)
     return md5
 
 
 def find_run(weights: Path) -> "Run | None":
     """The newest run that made these weights; None, with a warning, if this store has none."""
-    mlflow = connect()
-    md5 = digest(weights, "md5")
-    found = mlflow.search_runs(
-        search_all_experiments=True,
+    found = _newest_run(digest(weights, "md5"))
+    if found is None:
+        logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+    return found
+
+
+def refuse_unsent(*weights: Path) -> None:
+    """For what needs the runs on the server.
+
+    Raises:
+        InputError: a run that made these weights is unsent.
+    """
+    if not anything_unsent() or tracking_uri() == unsent_uri():
+        return
+    for path in weights:
+        if path.is_file() and _newest_run(digest(path, "md5"), unsent_uri()) is not None:
+            raise InputError(f"{path}: the run that made it is not on the MLflow server yet; first: wsss-mm sync")
+
+
+def _newest_run(md5: str, store: str | None = None) -> "Run | None":
+    """The newest run that made these weights in a store, the current one by default."""
+    client = connect().MlflowClient(tracking_uri=store)
+    found = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()],
         filter_string=f"tags.{WEIGHTS_TAG} = '{md5}'",
         order_by=["attributes.start_time DESC"],
         max_results=1,
-        output_format="list",
     )
-    if not found:
-        logger.warning("%s: no MLflow run in %s made these weights", weights, mlflow.get_tracking_uri())
     return found[0] if found else None
 
 
@@ -131,31 +185,59 @@ def log_gate(name: str, passed: bool, metrics: Mapping[str, int], failed: Iterab
     """Put a gate's outcome on the active run: tag `gate.<name>`, the checks that failed or warned, and metrics."""
     mlflow = connect()
     outcome = "passed" if passed else "failed"
-    mlflow.set_tags({f"gate.{name}": outcome, f"gate.{name}.failed": ", ".join(failed)[:_TAG_LENGTH] or "none"})
-    mlflow.log_metrics({f"gate.{name}.{key}": value for key, value in metrics.items()})
+    checks = ", ".join(failed)[:_TAG_LENGTH] or "none"
+    send(mlflow.set_tags, {f"gate.{name}": outcome, f"gate.{name}.failed": checks})
+    send(mlflow.log_metrics, {f"gate.{name}.{key}": value for key, value in metrics.items()})
 
 
 @contextmanager
-def model_run(weights: Path) -> Iterator["ActiveRun | None"]:
+def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | None"]:
     """Open the newest run that made these weights again, to add to it; its status stays as it was.
+
+    If it is among the unsent ones, it is opened there; if the server is lost, what is added is kept there.
+
+    Args:
+        weights: Of the model.
+        offline: Whether the block may go on without the server.
 
     Yields:
         The active run, or None, with a warning, if this store has none: the weights came with `dvc pull`, or the store
         is new.
     """
-    found = find_run(weights)
-    if found is None:
-        yield None
-        return
+    md5 = digest(weights, "md5")
+    with surviving(weights.parent.name, offline=offline, adds=True) as refuge:
+        found = send(_reopen, md5, refuge)
+        if found is None:
+            logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+            yield None
+            return
+        uri, open_run = tracking_uri(), mark(found.run_id, status=found.status, end_time=found.end_time, error="")
+        try:
+            yield connect().active_run()
+        finally:
+            _end_run(found.status, found.end_time)
+            if uri == tracking_uri():  # else the server still has it open, and the mark closes it there
+                open_run.remove()
+
+
+def _reopen(md5: str, refuge: Refuge) -> "RunInfo | None":
+    """Make the newest run of these weights the active one; says how it was before.
+
+    If the server is lost, the run may be there: what is added to it then begins a run of its own, which is sent to it.
+    """
     mlflow = connect()
-    mlflow.set_experiment(experiment_id=found.info.experiment_id)  # or MLflow refuses to open the run
-    run = mlflow.start_run(run_id=found.info.run_id, log_system_metrics=False)
-    try:
-        yield run
-    finally:
-        mlflow.end_run(found.info.status)
-        if found.info.end_time is not None:  # or the training would seem to have lasted until now
-            mlflow.MlflowClient().set_terminated(found.info.run_id, found.info.status, found.info.end_time)
+    found = _newest_run(md5)
+    elsewhere = found is None and refuge.server and not refuge.entered and anything_unsent()
+    if elsewhere and _newest_run(md5, unsent_uri()) is not None:
+        refuge.enter()
+        found = _newest_run(md5)  # unless a sync has sent it meanwhile
+    if found is not None:
+        mlflow.set_experiment(experiment_id=found.info.experiment_id)  # or MLflow refuses to open the run
+        mlflow.start_run(run_id=found.info.run_id, log_system_metrics=False)
+        return found.info
+    if refuge.entered:
+        return refuge.start_run({WEIGHTS_TAG: md5})
+    return None
 
 
 def log_evaluation(
@@ -183,10 +265,10 @@ def log_evaluation(
         mlflow = connect()
         for kind in ("ungated", "gated"):
             values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
-            mlflow.log_metrics(values)
+            send(mlflow.log_metrics, values)
         for name, figure in report_figures(metrics, confusion, vocabulary).items():
-            mlflow.log_figure(figure, f"figures/{name}")
-        mlflow.log_artifact(str(picture), "pictures")
+            send(mlflow.log_figure, figure, f"figures/{name}")
+        send(mlflow.log_artifact, str(picture), "pictures")
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

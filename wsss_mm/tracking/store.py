@@ -5,6 +5,12 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+# Read by MLflow at each request. Its own settings wait for a lost server for minutes, at every call.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 
 
@@ -28,17 +34,24 @@ def tracking_uri() -> str:
 
 
 def connect() -> ModuleType:
-    """Import MLflow, without telemetry, and point it at the store.
+    """Import MLflow, without telemetry, and point it at the store; a lost server is noticed within seconds.
 
     Returns:
         The module `mlflow`.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at import
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow
+
+
+def be_patient() -> None:
+    """For commands that upload models and cannot do without the server: let it take two minutes for a request."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
 
 
 def experiment_id(name: str) -> str:

@@ -1,0 +1,85 @@
+"""What a lost MLflow server means: which errors are one, and calls that go elsewhere when it happens.
+
+The rooms that log do not know who opened the run. They log through `send`; whoever opened the run says with
+`falling_back` where a call goes that the server does not take.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Fallback = Callable[[Exception], bool]
+"""Told of an error, it says whether the call is worth repeating: it goes elsewhere from now on."""
+
+_TRANSPORT = {"requests", "urllib3", "botocore", "azure", "google"}  # packages whose errors are those of a connection
+_REFUSALS = {401, 403, 429}  # HTTP: the request is good, and the server will not take it now
+_SERVER_ERROR = 500
+_SHOWN = 160
+
+_fallbacks: list[Fallback] = []
+
+
+def send(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call; if the server is lost and a fallback stands ready, call once more, which then goes there."""
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        if not _fallbacks or not _fallbacks[-1](error):
+            raise
+    return call(*args, **kwargs)
+
+
+@contextmanager
+def falling_back(fallback: Fallback) -> Iterator[None]:
+    """Within the block, `send` asks this fallback."""
+    _fallbacks.append(fallback)
+    try:
+        yield
+    finally:
+        _fallbacks.remove(fallback)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether this error says that the MLflow server is down, out of order, or does not let us in.
+
+    What the server understood and rejected (an unknown run, a bad name) is none; neither is any error of a store that
+    is a local file.
+    """
+    if not server_uri():
+        return False
+    exceptions = sys.modules.get("mlflow.exceptions")
+    if exceptions is not None and isinstance(error, exceptions.MlflowException):
+        status = error.get_http_status_code()
+        return status >= _SERVER_ERROR or status in _REFUSALS
+    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, ConnectionError | TimeoutError) or bool(modules & _TRANSPORT)
+
+
+def server_uri() -> str:
+    """MLFLOW_TRACKING_URI if it is that of a server, else an empty string."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri if uri.startswith(("http://", "https://")) else ""
+
+
+def shown(uri: str) -> str:
+    """A URI for people to read, without a password."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def reason(error: BaseException) -> str:
+    """The beginning of an error on one line, without the server's password."""
+    return " ".join(str(error).split()).replace(server_uri(), shown(server_uri()))[:_SHOWN]
+
+
+def needed(error: BaseException) -> str:
+    """One line for work that cannot go on without the server."""
+    return (
+        f"{shown(server_uri())}: the MLflow server does not answer, and this needs it ({reason(error)}); start it, or "
+        "correct MLFLOW_TRACKING_URI, then: wsss-mm sync, and the same command again"
+    )

@@ -1,0 +1,99 @@
+"""Runs that a process has open: a locked file each, so that a run whose process was killed is found and closed.
+
+    work_dirs/open_runs/<run id>.json     the store, and how the run ends if its process does not end it itself
+
+The lock ends with the process, whatever ends that, on the machine it ran on.
+"""
+
+import fcntl
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from wsss_mm.tracking.store import connect, project_root, tracking_uri
+
+logger = logging.getLogger(__name__)
+
+REASON = "its process ended without closing it (SIGKILL, no memory left, or the machine went down)"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is written into a run that was left open.
+
+    Attributes:
+        uri: The store the run is in.
+        status: MLflow's.
+        end_time: ms; None for now.
+        error: Tag `error`; none if empty.
+    """
+
+    uri: str
+    status: str = "KILLED"
+    end_time: int | None = None
+    error: str = REASON
+
+
+class Mark:
+    """The file of a run that is open; held until `remove` or the end of the process."""
+
+    def __init__(self, run_id: str, ending: Ending) -> None:
+        self._path = _folder() / f"{run_id}.json"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._path.with_suffix(f".{os.getpid()}")
+        self._stream = written.open("w", encoding="utf-8")
+        fcntl.flock(self._stream, fcntl.LOCK_EX)  # before the file has its name: it is never seen without
+        json.dump(asdict(ending), self._stream)
+        self._stream.flush()
+        written.replace(self._path)
+
+    def remove(self) -> None:
+        """The run is closed."""
+        self._path.unlink(missing_ok=True)
+        self._stream.close()
+
+
+def mark(run_id: str, *, status: str = "KILLED", end_time: int | None = None, error: str = REASON) -> Mark:
+    """Say that this process has a run of the current store open, and how it ends if it is left so."""
+    return Mark(run_id, Ending(tracking_uri(), status, end_time, error))
+
+
+def close_abandoned() -> list[str]:
+    """Close the runs of the current store whose process is gone; gives their ids."""
+    mlflow = connect()
+    client, closed = mlflow.MlflowClient(), []
+    for path in sorted(_folder().glob("*.json")):
+        with path.open("a+", encoding="utf-8") as stream:
+            if not _locked(stream):
+                continue
+            stream.seek(0)
+            ending = Ending(**json.load(stream))
+            if ending.uri != tracking_uri():
+                continue
+            try:
+                client.set_terminated(path.stem, ending.status, ending.end_time)
+                if ending.error:
+                    client.set_tag(path.stem, "error", ending.error)
+                    logger.warning("run %s is %s now: %s", path.stem, ending.status, ending.error)
+                closed.append(path.stem)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else someone deleted the run
+                    raise
+            path.unlink()
+    return closed
+
+
+def _folder() -> Path:
+    return project_root() / "work_dirs/open_runs"
+
+
+def _locked(stream: IO[str]) -> bool:
+    """Whether this process has the lock now."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

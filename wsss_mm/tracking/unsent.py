@@ -1,0 +1,153 @@
+"""What an MLflow server did not take: runs in a store of their own, work_dirs/unsent, until `wsss-mm sync` sends them.
+
+work_dirs/unsent/mlflow.db          runs; tag `unsent.run_id` names the run on the server that one continues
+work_dirs/unsent/artifacts/<id>/    their files
+work_dirs/unsent/lock               held by who logs there; who has it alone may remove the folder
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_mm.errors import InputError
+from wsss_mm.outage import falling_back, is_outage, reason, server_uri, shown
+from wsss_mm.tracking.open_runs import mark
+from wsss_mm.tracking.store import connect, project_root
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+
+logger = logging.getLogger(__name__)
+
+CONTINUES, ADDS, SERVER = "unsent.run_id", "unsent.adds", "unsent.server"
+"""Tags of unsent runs: the run on the server they continue; that they only add to a finished one; which server."""
+
+
+def unsent_folder() -> Path:
+    """Where unsent runs are."""
+    return project_root() / "work_dirs/unsent"
+
+
+def unsent_uri() -> str:
+    """MLflow's name of the store of unsent runs."""
+    return f"sqlite:///{unsent_folder() / 'mlflow.db'}"
+
+
+def anything_unsent() -> bool:
+    """Whether there is such a store."""
+    return (unsent_folder() / "mlflow.db").is_file()
+
+
+class Refuge:
+    """Takes a block's logging over when the server is lost; see `surviving`."""
+
+    def __init__(self, experiment: str, server: str, *, adds: bool) -> None:
+        self.experiment, self.server, self.adds = experiment, server, adds
+        self.entered = False
+        self._stack = ExitStack()
+
+    def fall_back(self, error: Exception) -> bool:
+        """If the server is lost, log to the local store from now on."""
+        if self.entered or not is_outage(error):
+            return False
+        logger.warning(
+            "%s: the MLflow server does not answer; from here on this is logged to %s (%s)",
+            shown(self.server),
+            unsent_folder(),
+            reason(error),
+        )
+        self.enter()
+        return True
+
+    def enter(self) -> None:
+        """Make the local store the current one; an active run goes on in a run there."""
+        mlflow = connect()
+        active = mlflow.active_run()
+        self._stack.enter_context(_store_lock())
+        self.entered = True
+        self._stack.callback(mlflow.set_tracking_uri, self.server)
+        mlflow.set_tracking_uri(unsent_uri())
+        with _store_lock("making"):  # two processes would both make the tables
+            experiment = mlflow.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                mlflow.create_experiment(self.experiment, (unsent_folder() / "artifacts").as_uri())
+        if active is None:
+            return
+        with suppress(mlflow.exceptions.MlflowException):  # no such run in this store; it is no longer active, though
+            mlflow.end_run()
+        self.start_run({CONTINUES: active.info.run_id})
+
+    def start_run(self, tags: dict[str, str]) -> "RunInfo":
+        """Start a run in the local store."""
+        mlflow = connect()
+        experiment = mlflow.get_experiment_by_name(self.experiment)
+        tags = {SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})}
+        run = mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags, log_system_metrics=not self.adds)
+        ending = {"status": "FINISHED", "error": ""} if self.adds else {}
+        self._stack.callback(mark(run.info.run_id, **ending).remove)
+        return run.info
+
+    def leave(self) -> None:
+        """Back to the server."""
+        self._stack.close()
+        if self.server and anything_unsent():
+            logger.warning(
+                "%s holds what the MLflow server %s lacks; when it answers again: wsss-mm sync",
+                unsent_folder(),
+                shown(self.server),
+            )
+
+
+@contextmanager
+def surviving(experiment: str, *, offline: bool = True, adds: bool = False) -> Iterator[Refuge]:
+    """Within the block, what `send` cannot deliver to an MLflow server goes to work_dirs/unsent, to the block's end.
+
+    A store that is a file of this machine is no server: its errors are raised.
+
+    Args:
+        experiment: Of the runs that begin there.
+        offline: False raises the errors of a server, too.
+        adds: Whether the block only adds to a run that has ended.
+    """
+    refuge = Refuge(experiment, server_uri() if offline else "", adds=adds)
+    if not refuge.server:
+        yield refuge
+        return
+    try:
+        with falling_back(refuge.fall_back):
+            yield refuge
+    finally:
+        refuge.leave()
+
+
+@contextmanager
+def _store_lock(name: str = "lock") -> Iterator[None]:
+    """Hold the store: `lock` together with others, any other name alone."""
+    path = unsent_folder() / name
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH if name == "lock" else fcntl.LOCK_EX)
+            if path.exists():  # else a sync has removed the folder meanwhile
+                yield
+                return
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the store alone; who wants to log there waits.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    with (unsent_folder() / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{unsent_folder()}: a training logs there, or another sync is at work; sync again when it has ended"
+            ) from None
+        yield
