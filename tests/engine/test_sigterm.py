@@ -16,7 +16,7 @@ from tests.engine.test_training import paths
 from wsss_mm.engine import train_classifier
 
 _ROWS = 12
-_SECONDS = 300
+_SECONDS = 600
 
 
 @pytest.fixture

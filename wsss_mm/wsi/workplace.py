@@ -41,7 +41,8 @@ def workplace(out_dir: Path) -> Iterator[Path]:
     except Exception as error:
         if made and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cause = error.__cause__ if isinstance(error, InputError) else error  # of a hidden file, which says little
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{out_dir}: the disk is full; free some space and segment the slide again") from error
         raise
 
