@@ -11,6 +11,7 @@ class ArraySlide:
     """A slide of 1 um/px that is an array; `broken` (x, y, width, height) cannot be read."""
 
     mpp = 1.0
+    steps = (1.0,)
 
     def __init__(self, image, broken=None, origin=(0, 0)):
         self.image, self.broken, self.origin = image, broken, origin

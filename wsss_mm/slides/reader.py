@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from types import TracebackType
 
+import cv2
 import numpy as np
 import openslide
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class SlideReader:
         size: width and height, level-0 px.
         bounds: x, y, width and height of the scanned part, level-0 px; the whole slide where the scanner names none.
             QuPath counts from its top-left corner.
+        steps: level-0 px per px of each level.
     """
 
     def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float) -> None:
@@ -32,6 +34,7 @@ class SlideReader:
         self.mpp = mpp
         self.size: tuple[int, int] = slide.dimensions
         self.bounds = _bounds(slide)
+        self.steps: tuple[float, ...] = slide.level_downsamples
         self._slide = slide
 
     def read(self, x: float, y: float, size: int | tuple[int, int], mpp: float) -> NDArray[np.uint8]:
@@ -52,7 +55,7 @@ class SlideReader:
         width, height = (size, size) if isinstance(size, int) else size
         scale = mpp / self.mpp  # level-0 px per px of the region
         level = self._level_for(scale)
-        per_pixel = scale / self._slide.level_downsamples[level]
+        per_pixel = scale / self.steps[level]
         rows = max(1, int(_READ_AT_ONCE / (width * per_pixel * per_pixel)))
         if rows >= height:
             return self._read_rows(x, y, (width, height), scale, level)
@@ -71,7 +74,7 @@ class SlideReader:
     @property
     def coarsest_mpp(self) -> float:
         """um/px of the last level."""
-        return self.mpp * max(self._slide.level_downsamples)
+        return self.mpp * max(self.steps)
 
     def close(self) -> None:
         """Close the file."""
@@ -86,11 +89,11 @@ class SlideReader:
         self.close()
 
     def _level_for(self, scale: float) -> int:
-        fine = [i for i, step in enumerate(self._slide.level_downsamples) if step <= scale * _LEVEL_TOLERANCE]
+        fine = [i for i, step in enumerate(self.steps) if step <= scale * _LEVEL_TOLERANCE]
         return max(fine, default=0)
 
     def _read_rows(self, x: float, y: float, size: tuple[int, int], scale: float, level: int) -> NDArray[np.uint8]:
-        step = self._slide.level_downsamples[level]
+        step = self.steps[level]
         left, top = x / step, y / step
         width, height = (side * scale / step for side in size)
         first_x, first_y = _floor(left), _floor(top)
@@ -163,9 +166,9 @@ def _bounds(slide: openslide.OpenSlide) -> tuple[int, int, int, int]:
 
 
 def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if rgba[..., 3].min() == 255:
+        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
     alpha = rgba[..., 3:]
-    if (alpha == 255).all():
-        return np.ascontiguousarray(rgba[..., :3])
     opaque = alpha.astype(np.uint16)
     return ((rgba[..., :3] * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -71,21 +72,46 @@ def write_geojson(
 
 
 def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
-    """The feature's JSON in pieces: an outline may have millions of points."""
+    """The feature's JSON in pieces: an outline may have millions of points, and a region thousands of holes."""
     properties = {
         "objectType": "annotation",
         "classification": {"name": item.name, "color": list(item.color)},
     }
     yield '{"type":"Feature","geometry":{"type":"Polygon","coordinates":['
-    for index, ring in enumerate((region.exterior, *region.holes)):
-        yield ",[" if index else "["
-        first = ""
-        for start in range(0, len(ring), _POINTS_AT_ONCE):
-            text = json.dumps(_coordinates(ring[start : start + _POINTS_AT_ONCE], factor, limits), separators=_COMPACT)
-            first = first or text[1 : text.index("]") + 1]
-            yield text[1:-1] + ","
-        yield first + "]"
+    separator = ""
+    for rings in _at_once((region.exterior, *region.holes)):
+        yield separator
+        separator = ","
+        if len(rings) == 1:
+            yield from _long_ring(rings[0], factor, limits)
+            continue
+        points = _coordinates(np.concatenate(rings), factor, limits)
+        stops = np.cumsum([len(ring) for ring in rings]).tolist()
+        closed = [[*points[start:stop], points[start]] for start, stop in pairwise([0, *stops])]
+        yield json.dumps(closed, separators=_COMPACT)[1:-1]
     yield f']}},"properties":{json.dumps(properties, separators=_COMPACT)}}}'
+
+
+def _at_once(rings: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Rings in order, so many at a time that they have about `_POINTS_AT_ONCE` points."""
+    held, points = [], 0
+    for ring in rings:
+        if held and points + len(ring) > _POINTS_AT_ONCE:
+            yield held
+            held, points = [], 0
+        held.append(ring)
+        points += len(ring)
+    yield held
+
+
+def _long_ring(ring: np.ndarray, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
+    yield "["
+    first = ""
+    for start in range(0, len(ring), _POINTS_AT_ONCE):
+        text = json.dumps(_coordinates(ring[start : start + _POINTS_AT_ONCE], factor, limits), separators=_COMPACT)
+        first = first or text[1 : text.index("]") + 1]
+        yield text[1:-1] + ","
+    yield first + "]"
 
 
 def _coordinates(points: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:

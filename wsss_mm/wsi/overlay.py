@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -38,12 +39,13 @@ def draw_overlay(
     """
     height, width = picture.shape[:2]
     small = _nearest(labels, height, width)
-    colors = np.full((256, 3), 255, np.float32)
+    colors = np.full((256, 3), 255, np.uint8)
     colors[: len(classes)] = [item.color for item in classes]
-    mixed = np.where((small == IGNORE)[..., None], picture, (1 - alpha) * picture + alpha * colors[small])
+    mixed = cv2.addWeighted(picture, 1 - alpha, colors[small], alpha, 0)
+    np.copyto(mixed, picture, where=(small == IGNORE)[..., None])
     legend = _MARGIN * 4 + _LINE * (len(classes) + 2)
     sheet = Image.new("RGB", (width + 2 * _MARGIN + _LEGEND, max(height + 2 * _MARGIN, legend)), _PAPER)
-    sheet.paste(Image.fromarray(np.round(mixed).astype(np.uint8)), (_MARGIN, _MARGIN))
+    sheet.paste(Image.fromarray(mixed), (_MARGIN, _MARGIN))
     draw = ImageDraw.Draw(sheet)
     draw.rectangle([_MARGIN - 1, _MARGIN - 1, _MARGIN + width, _MARGIN + height], outline=_FRAME)
     left = width + 2 * _MARGIN + 8

@@ -144,9 +144,10 @@ def _find_regions(labels: RowMap, value: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _runs(mask: np.ndarray, top: int) -> _Runs:
-    change = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    row, start = np.nonzero(change == 1)
-    return _Runs(row + top, start, np.nonzero(change == -1)[1], mask.shape[1])
+    padded = np.pad(mask, ((0, 0), (1, 1)))
+    ends = np.flatnonzero(padded[:, 1:] != padded[:, :-1])  # of each run its start and its stop, in raster order
+    row, start = np.divmod(ends[0::2], mask.shape[1] + 1)
+    return _Runs(row + top, start, ends[1::2] % (mask.shape[1] + 1), mask.shape[1])
 
 
 def _touching(upper: _Runs, lower: _Runs) -> coo_array:
@@ -180,13 +181,16 @@ def _turns(labels: RowMap, value: int, region_of_run: np.ndarray) -> Iterator[np
 
 def _turns_between(mask: np.ndarray, top: int, runs: _Runs, regions: np.ndarray) -> np.ndarray:
     """Turns at the lattice rows between the rows of a mask, of which the first is row `top` - 1 of the map."""
-    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.uint8)
-    above, below = padded[:-1], padded[1:]
-    code = above[:, :-1] + 2 * above[:, 1:] + 4 * below[:, :-1] + 8 * below[:, 1:]
+    padded = np.pad(mask, ((0, 0), (1, 1)))
+    a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    differs = a ^ b
+    places = np.flatnonzero((differs ^ c ^ d) | (differs & (a ^ c)))  # one, three, or two diagonal
+    row, x = np.divmod(places, mask.shape[1] + 1)
+    point = sum(
+        weight * padded[row + below, x + right] for weight, below, right in ((1, 0, 0), (2, 0, 1), (4, 1, 0), (8, 1, 1))
+    )
     number = np.zeros(16, np.int64)
     number[list(_TURNS)] = [len(kinds) for kinds in _TURNS.values()]
-    row, x = np.nonzero(number[code])
-    point = code[row, x]
     repeats = number[point]
     second = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     y, x, point = (np.repeat(values, repeats) for values in (row + top, x, point))
@@ -227,19 +231,30 @@ def _read(file: BinaryIO) -> np.ndarray:
 
 def _outline(records: np.ndarray) -> Iterator[tuple[int, np.ndarray, list[np.ndarray]]]:
     """Region, exterior and holes of each region of which all turns are given, by row, then column."""
+    if not len(records):
+        return
     turns = records[np.argsort(records["region"], kind="stable")]
-    following = _following(turns)
-    starts = np.flatnonzero(np.diff(turns["region"], prepend=-1)).tolist()
-    waiting = bytearray(b"\x01" * len(turns))
-    for start, stop in pairwise([*starts, len(turns)]):
+    order, starts = _rings(_following(turns))
+    turns = turns[order]
+    points = np.stack([turns["x"], turns["y"]], axis=1)
+    diagonal = (turns["kind"] & _DIAGONAL).astype(bool)
+    meets = np.add.reduceat(diagonal, starts, dtype=np.int64) >= 2
+    # The first turn of a ring is the uppermost, there the leftmost. An exterior leaves it along its upper edge.
+    outside = (turns["kind"][starts] & _SIDEWAYS).astype(bool)
+    rings = list(pairwise([*starts.tolist(), len(turns)]))
+    regions = turns["region"][starts]
+    firsts = np.flatnonzero(np.diff(regions, prepend=-1)).tolist()
+    for first, last in pairwise([*firsts, len(rings)]):
         exterior, holes = None, []
-        for indices in _rings(following, waiting, start, stop):
-            for ring, is_exterior in _simple_rings(turns, indices):
+        for ring in range(first, last):
+            here = slice(*rings[ring])
+            parts = _simple_rings(points[here], diagonal[here]) if meets[ring] else [(points[here], outside[ring])]
+            for part, is_exterior in parts:
                 if is_exterior:
-                    exterior = ring
+                    exterior = part
                 else:
-                    holes.append(ring)
-        yield int(turns["region"][start]), exterior, holes
+                    holes.append(part)
+        yield int(regions[first]), exterior, holes
 
 
 def _following(turns: np.ndarray) -> np.ndarray:
@@ -247,63 +262,58 @@ def _following(turns: np.ndarray) -> np.ndarray:
 
     In each row the 1st and 2nd, the 3rd and 4th, ... are the ends of a horizontal edge, and likewise in each column.
     """
-    count = len(turns)
-    sideways = np.arange(count, dtype=np.int32) ^ 1
-    order = np.lexsort((turns["kind"] & _DOWN, turns["y"], turns["x"], turns["region"])).astype(np.int32)
-    vertical = np.empty(count, np.int32)
+    sideways = np.arange(len(turns), dtype=np.int32) ^ 1
+    place = turns["region"].astype(np.int64)  # in place, for there may be many: region, column, row, direction
+    place -= place[0]
+    for values in (turns["x"], turns["y"], turns["kind"] & _DOWN):
+        place *= int(values.max()) + 1
+        place += values
+    order = np.argsort(place).astype(np.int32)
+    vertical = np.empty(len(turns), np.int32)
     vertical[order[0::2]], vertical[order[1::2]] = order[1::2], order[0::2]
     return np.where(turns["kind"] & _SIDEWAYS, sideways, vertical)
 
 
-def _rings(following: np.ndarray, waiting: bytearray, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Follow the turns start..stop-1, which are those of a region, around each of its boundaries."""
-    after = memoryview(following)
-    for first in range(start, stop):
+def _rings(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All turns in the order in which they are passed, ring by ring from its first turn, and where rings start."""
+    after, waiting = memoryview(following), bytearray(b"\x01" * len(following))
+    order, starts = array("i"), []
+    for first in range(len(following)):
         if not waiting[first]:
             continue
-        ring, turn = array("i"), first
+        starts.append(len(order))
+        turn = first
         while waiting[turn]:
             waiting[turn] = 0
-            ring.append(turn)
+            order.append(turn)
             turn = after[turn]
-        yield np.frombuffer(ring, np.int32)
+    return np.frombuffer(order, np.int32), np.array(starts)
 
 
-def _simple_rings(turns: np.ndarray, indices: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+def _simple_rings(points: np.ndarray, diagonal: np.ndarray) -> list[tuple[np.ndarray, bool]]:
     """Split a ring where it meets itself, only where pixels of the region touch by their corners.
 
     Returns:
         Rings of points and whether each is an exterior.
     """
-    here = turns[indices]
-    points = np.stack([here["x"], here["y"]], axis=1)
-    if np.count_nonzero(here["kind"] & _DIAGONAL) < 2:
-        # The first turn is the uppermost, there the leftmost. An exterior leaves it along its upper edge.
-        return [(points, bool(here["kind"][0] & _SIDEWAYS))]
-    cuts = _meetings(points, here["kind"])
-    return [(ring, _is_clockwise(ring)) for ring in cuts]
-
-
-def _meetings(points: np.ndarray, kind: np.ndarray) -> list[np.ndarray]:
-    """The simple rings of a closed path that passes some of its diagonal points twice."""
     rings, path, place = [], [], {}
-    diagonal = (kind & _DIAGONAL).astype(bool).tolist()
-    for index, twice in enumerate(diagonal):
-        if twice:
-            point = (int(points[index, 0]), int(points[index, 1]))
+    twice = diagonal.tolist()
+    for index in range(len(points)):
+        if twice[index]:
+            point = tuple(points[index].tolist())
             if point in place:
                 loop = path[place[point] :]
                 for passed in loop:
-                    if diagonal[passed]:
-                        place.pop((int(points[passed, 0]), int(points[passed, 1])), None)
+                    if twice[passed]:
+                        place.pop(tuple(points[passed].tolist()), None)
                 del path[len(path) - len(loop) :]
                 rings.append(points[loop])
             place[point] = len(path)
         path.append(index)
-    return [*rings, points[path]]
+    return [(ring, _is_clockwise(ring)) for ring in (*rings, points[path])]
 
 
 def _is_clockwise(ring: np.ndarray) -> bool:
-    """Whether the ring goes clockwise as seen on the screen (y down), as exteriors do."""
-    x, y = ring.astype(np.float64).T
-    return bool(np.dot(x, np.roll(y, -1)) > np.dot(y, np.roll(x, -1)))
+    """Whether the ring goes clockwise as seen on the screen (y down), as exteriors do: by its area, x to the right."""
+    x, y = ring.astype(np.int64).T
+    return bool(np.dot(np.diff(x), y[:-1]) + (x[0] - x[-1]) * y[-1] < 0)

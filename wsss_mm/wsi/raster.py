@@ -26,6 +26,7 @@ class Slide(Protocol):
 
     mpp: float
     bounds: tuple[int, int, int, int]
+    steps: tuple[float, ...]
 
     def read(self, x: float, y: float, size: tuple[int, int], mpp: float) -> np.ndarray: ...  # noqa: D102
 
@@ -58,6 +59,7 @@ class Raster:
         self._open, self._lock, slide = open_slide, Lock(), open_slide()
         self._slides = {get_ident(): slide}
         self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
+        self._steps = slide.steps
         self.factor = mpp / self.slide_mpp
         self.size: tuple[int, int] = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
         self.wanted: Wanted | None = None
@@ -89,8 +91,15 @@ class Raster:
         return (strips[0] if len(strips) == 1 else np.concatenate(strips))[start - offset : stop - offset]
 
     def overview(self, max_side: int) -> np.ndarray:
-        """The whole raster as one small picture, (h, w, 3) uint8, its longer side at most `max_side` px."""
+        """The whole raster as one small picture, (h, w, 3) uint8, its longer side at most `max_side` px.
+
+        Where a level of the slide has half of that or more, the picture is that level: all of a finer one need not be
+        read.
+        """
         shrink = max(1.0, max(self.size) / max_side)
+        if shrink > 1:
+            levels = (step / self.factor for step in self._steps)
+            shrink = min((level for level in levels if shrink <= level <= 2 * shrink), default=shrink)
         width, height = (max(1, round(side / shrink)) for side in self.size)
         return self._read_block(0, 0, width, height, shrink)[0]
 

@@ -1,5 +1,6 @@
 """Maps on disk between segmentation and export: rows are written as they come and read as they are needed."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ class RawMap:
     """A (height, width) uint8 array in a file without header, read by rows like an array: `map[10:20]`, `map[::4]`.
 
     Rows are read and written, not memory-mapped: a full disk is an error and not a crash, and the pages of the file
-    do not count as the process's memory.
+    do not count as the process's memory. Threads may read at the same time.
 
     Args:
         path: of the file; made if it does not exist, otherwise opened as it is.
@@ -65,8 +66,7 @@ class RawMap:
 
     def _read(self, start: int, count: int) -> np.ndarray:
         width = self.shape[1]
-        self._file.seek(start * width)
-        found = self._file.read(count * width)
+        found = os.pread(self._file.fileno(), count * width, start * width)
         if len(found) != count * width:
             raise OSError(f"{self.path}: ends before row {start + count}; segment the slide again")
         return np.frombuffer(found, np.uint8).reshape(count, width)
