@@ -1,10 +1,14 @@
 """A network of this project gives the same bytes whatever the batch, and the precision that was asked for."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.slides_speed import random_model
 from wsss_mm.errors import InputError
+from wsss_mm.models import load_model
 from wsss_mm.wsi import SlideModel
 
 
@@ -28,6 +32,33 @@ def test_the_batch_does_not_matter_to_the_last_bit(folder, images):
     for size in (1, 2, 3):
         parts = [model.predict(images[start : start + size]) for start in range(0, 7, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_equals_the_network_itself(folder, images):
+    network, _ = load_model(folder)
+    with torch.inference_mode():
+        expected = network.predict_probabilities(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    predict = SlideModel.from_folder(folder, "cpu").predict
+    np.testing.assert_allclose(predict(images), expected, atol=1e-5)
+    np.testing.assert_allclose(predict(images[:2, :32, :48]).sum(axis=1), 1, atol=1e-5)  # another size
+
+
+def test_cores_do_not_matter_to_the_last_bit(folder, images):
+    """Nor does what else is asked at the same time; and torch's threads elsewhere stay as they are."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = SlideModel.from_folder(folder, "cpu").predict(images)
+        torch.set_num_threads(3)
+        predict = SlideModel.from_folder(folder, "cpu").predict
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(predict, [images] * 4))
+            assert list(pool.map(lambda _: torch.get_num_threads(), range(2))) == [3, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for found in together:
+        np.testing.assert_array_equal(found, alone)
 
 
 def test_precision(folder, images):

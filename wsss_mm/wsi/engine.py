@@ -7,13 +7,14 @@ averaging run side by side, each a few batches ahead of the next.
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.prefetch import prefetch
+from wsss_mm.wsi.prefetch import prefetch, worked
 from wsss_mm.wsi.raster import Band, Raster
 from wsss_mm.wsi.stitch import RowStitcher, Weighting, window_profile
 
@@ -82,6 +83,7 @@ def segment_rows(
     full_batches: bool = False,
     background_grey: int = 210,
     ahead: int = 2,
+    at_once: int = 1,
     resume: Resumption | None = None,
 ) -> Iterator[Rows]:
     """Segment a raster from top to bottom.
@@ -98,7 +100,8 @@ def segment_rows(
         batch_size: windows a forward pass; the result does not depend on it.
         full_batches: fill up smaller batches with black, for networks whose rounding depends on the size of the batch.
         background_grey: slide pixels whose grey value exceeds it are background.
-        ahead: batches that are read, and that are predicted, in advance, each in a thread; 0 does all in this thread.
+        ahead: batches that are read in advance, in a thread; 0 does all in this thread.
+        at_once: batches that `predict` is given at the same time, each in a thread.
         resume: where an earlier stream of the same raster and parameters was cut.
 
     Yields:
@@ -118,7 +121,7 @@ def segment_rows(
     events = _events(raster, window, columns, bands, background_grey)
     read = prefetch(_batches(events, batch_size), ahead)
     fill = batch_size if full_batches else 0
-    for held, probabilities in prefetch(_predicted(read, predict, classes, fill), min(ahead, 1)):
+    for held, probabilities in worked(read, partial(_predicted, predict, classes, fill), at_once if ahead else 0):
         place = iter(probabilities)
         for event in held:
             if isinstance(event, _Window):
@@ -158,22 +161,16 @@ def _batches(events: Iterator[_Event], size: int) -> Generator[list[_Event], Non
         yield held
 
 
-def _predicted(
-    batches: Iterator[list[_Event]], predict: Predict, classes: int, fill: int
-) -> Generator[tuple[list[_Event], np.ndarray], None, None]:
-    """Events and the probabilities of the windows among them, (N, C, window, window)."""
-    for held in batches:
-        images = [event.image for event in held if isinstance(event, _Window)]
-        if not images:
-            yield held, np.empty(0)
-            continue
-        missing = [np.zeros_like(images[0])] * (fill - len(images))
-        probabilities = predict(np.stack(images + missing))
-        if probabilities.shape[1] != classes:
-            raise InputError(
-                f"model: gives {probabilities.shape[1]} probabilities for {classes} classes; check model.json"
-            )
-        yield held, probabilities
+def _predicted(predict: Predict, classes: int, fill: int, held: list[_Event]) -> np.ndarray:
+    """Probabilities of the windows among events, (N, C, window, window)."""
+    images = [event.image for event in held if isinstance(event, _Window)]
+    if not images:
+        return np.empty(0)
+    missing = [np.zeros_like(images[0])] * (fill - len(images))
+    probabilities = predict(np.stack(images + missing))
+    if probabilities.shape[1] != classes:
+        raise InputError(f"model: gives {probabilities.shape[1]} probabilities for {classes} classes; check model.json")
+    return probabilities
 
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:

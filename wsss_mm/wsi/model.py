@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _CPU_BATCH = 16
+_CPU_AT_ONCE = 2  # so that no core waits for the last window of a batch
 _MAX_BATCH = 256
 _MEMORY_SHARE = 0.6  # of the free memory of a GPU
 
@@ -32,6 +34,7 @@ class SlideModel:
         weights_md5: of the weights, to tell models apart.
         precision: of the network's arithmetic.
         full_batches: rounding depends on the size of a batch, so batches should be filled up.
+        at_once: batches that `predict` may be given at the same time.
         largest_batch: windows that fit into memory at once, for a window of so many px.
     """
 
@@ -41,6 +44,7 @@ class SlideModel:
     weights_md5: str
     precision: str = "fp32"
     full_batches: bool = False
+    at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
 
     @classmethod
@@ -49,7 +53,7 @@ class SlideModel:
 
         Args:
             folder: holds weights.pth and model.json.
-            device: of torch; a GPU if there is one by default.
+            device: of torch; a GPU if there is one by default. On a CPU as many cores are used as torch uses threads.
             precision: of the network; `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on a CPU.
 
         Raises:
@@ -63,28 +67,21 @@ class SlideModel:
         network, info = load_model(Path(folder), device)
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
-
         precision = _precision(precision, device)
-        on_gpu = torch.device(device).type == "cuda"
-        if on_gpu:  # on a CPU channels_last can crash and gains nothing
-            network = network.to(memory_format=torch.channels_last)
-        forward = _forward(network, device, precision)
+        given = {
+            "classes": tuple(TissueClass(item["code"], item["name"], tuple(item["color"])) for item in info["classes"]),
+            "mpp": float(info["mpp"]),
+            "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
+            "precision": precision,
+        }
+        if torch.device(device).type == "cpu":
+            from wsss_mm.wsi.cores import predict_by_window
 
-        def predict(images: np.ndarray) -> np.ndarray:
-            # On a CPU the last bits depend on the size of a batch, and one window after the other is as fast.
-            groups = [images] if on_gpu else np.split(images, len(images))
-            return np.concatenate([forward(group) for group in groups])
-
-        classes = tuple(TissueClass(item["code"], item["name"], tuple(item["color"])) for item in info["classes"])
-        return cls(
-            predict,
-            classes,
-            float(info["mpp"]),
-            digest(Path(folder) / "weights.pth", "md5"),
-            precision,
-            on_gpu,
-            lambda window: _largest_batch(forward, device, window) if on_gpu else _CPU_BATCH,
-        )
+            cores = torch.get_num_threads()
+            predict = predict_by_window(network, cores, _reduced(precision))
+            return cls(predict, at_once=_CPU_AT_ONCE, largest_batch=lambda _: max(_CPU_BATCH, cores), **given)
+        forward = _forward(network.to(memory_format=torch.channels_last), device, precision)
+        return cls(forward, full_batches=True, largest_batch=partial(_largest_batch, forward, device), **given)
 
 
 def _precision(wanted: Precision, device: str) -> str:
@@ -102,19 +99,22 @@ def _precision(wanted: Precision, device: str) -> str:
 def _forward(network: "torch.nn.Module", device: str, precision: str) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
-    kind = torch.device(device).type
-    reduced = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    reduced = _reduced(precision)
 
     @torch.inference_mode()
     def forward(images: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)  # is channels_last
-        if kind == "cpu":
-            batch = batch.contiguous()
-        with torch.autocast(kind, reduced, enabled=reduced is not None):
+        with torch.autocast("cuda", reduced, enabled=reduced is not None):
             probabilities = network.predict_probabilities(batch)
         return probabilities.float().cpu().numpy()
 
     return forward
+
+
+def _reduced(precision: str) -> "torch.dtype | None":
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def _largest_batch(forward: Callable[[np.ndarray], np.ndarray], device: str, window: int) -> int:

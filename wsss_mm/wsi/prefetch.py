@@ -1,6 +1,8 @@
 """Work that is done in advance by a thread, so that reading, the network and writing do not wait for each other."""
 
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
@@ -8,6 +10,7 @@ from threading import Event, Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _PATIENCE = 0.1  # s between looks at whether anybody still wants the items
 
@@ -47,6 +50,35 @@ def prefetch(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
             while True:
                 waiting.get_nowait()
         worker.join()
+
+
+def worked(items: Iterator[Item], work: Callable[[Item], Result], workers: int) -> Iterator[tuple[Item, Result]]:
+    """Items with what `work` makes of them, in order, several at a time.
+
+    Each of the threads is at most one item ahead of who takes them, and one item waits for whichever is free first.
+
+    Args:
+        items: runs in this thread.
+        work: runs in `workers` threads; its error is raised where its item would have come.
+        workers: items worked on at the same time; 0 does the work in this thread.
+    """
+    if workers < 1:
+        for item in items:
+            yield item, work(item)
+        return
+    pool = ThreadPoolExecutor(workers, "worker")
+    begun: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            begun.append((item, pool.submit(work, item)))
+            if len(begun) > workers:
+                first, made = begun.popleft()
+                yield first, made.result()
+        while begun:
+            first, made = begun.popleft()
+            yield first, made.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _fill(items: Generator[Item, None, None], waiting: "Queue[Item | _End]", unwanted: Event) -> None:
