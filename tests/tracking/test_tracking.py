@@ -18,6 +18,7 @@ from wsss_mm.tracking import (
     list_versions,
     model_run,
     register_segmenter,
+    resolve_uri,
     tag_weights,
     training_run,
 )
@@ -227,11 +228,18 @@ class TestRegistry:
             "champion": b"test_a_champion_stays_until_someone_says_otherwise",
             "challenger": b"newer",
         }
+        assert resolve_uri("models:/champions@challenger") == {
+            "name": "champions",
+            "version": "2",
+            "alias": "challenger",
+        }
+        assert resolve_uri("models:/champions/1") == {"name": "champions", "version": "1"}
 
     def test_what_is_not_there_is_named(self, tracked):
         for call in (
             lambda: list_versions("none"),
             lambda: download_model("models:/none@champion"),
+            lambda: resolve_uri("models:/none@champion"),
             lambda: register_segmenter(tracked / "models/none", "none"),
         ):
             with pytest.raises(InputError, match="none"):

@@ -158,7 +158,9 @@ class TestSkipDone:
             raise AssertionError("computed again")
 
         again = SlideModel(fail, model.classes, model.mpp, model.weights_md5)
-        assert segment_slide(slide, again, tmp_path / "out", mpp_override=0.5, skip_done=True, **OPTIONS) == first
+        for registered in ({}, {"name": "segmenter", "version": "3"}):
+            options = OPTIONS | {"skip_done": True, "registered": registered}
+            assert segment_slide(slide, again, tmp_path / "out", mpp_override=0.5, **options) == first
 
     @pytest.mark.parametrize("change", ["model", "parameter", "unfinished"])
     def test_other_work_is(self, slide, model, tmp_path, change):

@@ -1,13 +1,15 @@
 """`wsss-mm segment`: good slides are finished, bad ones reported, and the exit code says so."""
 
+import json
 import os
 
 import pytest
 import tifffile
 
+from wsss_mm import tracking
 from wsss_mm.cli.main import main
 from wsss_mm.patches import VOCABULARIES
-from wsss_mm.wsi import SlideModel
+from wsss_mm.wsi import SlideModel, cluster
 
 
 @pytest.fixture
@@ -67,3 +69,27 @@ def test_wrong_options(slide, tmp_path, capsys, options, word):
 def test_slides_of_one_name_would_share_a_folder(slide, tmp_path, capsys):
     assert main(["segment", str(slide), str(tmp_path / "other" / "good.svs"), "--out", str(tmp_path / "out")]) == 2
     assert "good" in capsys.readouterr().err
+
+
+def test_a_registered_model_is_named_in_the_summary(slide, tmp_path, monkeypatch):
+    registered = {"name": "segmenter", "version": "3", "alias": "champion"}
+    fetched = []
+    monkeypatch.setattr(tracking, "resolve_uri", lambda _: registered)
+    monkeypatch.setattr(tracking, "download_model", lambda uri: fetched.append(uri) or tmp_path)
+    command = ["--quiet", "segment", str(slide), "--out", str(tmp_path / "out"), "--mpp", "1.0", "--window", "64"]
+    assert main([*command, "--model", "models:/segmenter@champion"]) == 0
+    model = json.loads((tmp_path / "out" / "good" / "summary.json").read_text())["model"]
+    assert model.items() >= (registered | {"weights_md5": "a" * 32}).items()
+    assert fetched == ["models:/segmenter/3"], "the alias may have moved in between"
+
+
+def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = []
+    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *arguments: given.append(arguments) or iter(()))
+    command = ["--quiet", "segment", str(slide), "--ray", "auto", "--mpp", "0.5", "--roi", "drawn.geojson"]
+    assert main([*command, "--window", "64", "--probabilities", "--ray-cpus", "3"]) == 0
+    ((folders, model, address, demand, options),) = given
+    assert (list(folders), str(model), address, demand.cpus) == ([slide], "models/segmenter", "auto", 3)
+    wanted = {"mpp_override": 0.5, "roi": tmp_path / "drawn.geojson", "window": 64, "probabilities": True}
+    assert options.items() >= (wanted | {"skip_done": True, "registered": {}}).items()

@@ -80,10 +80,12 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
+    folder, registered = _model(arguments.model)
     options = {name: getattr(arguments, name) for name in _OPTIONS} | {"skip_done": not arguments.force}
+    options["registered"] = registered
     results = []
     with logging_redirect_tqdm():
-        for result in (_on_cluster if arguments.ray else _here)(arguments, options):
+        for result in (_on_cluster if arguments.ray else _here)(arguments, folder, options):
             results.append(result)
             write_table(arguments.out / TABLE, results)
     write_overview(arguments.out)
@@ -93,19 +95,19 @@ def _segment(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _here(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Result"]:
+def _here(arguments: argparse.Namespace, folder: Path, options: dict[str, Any]) -> Iterator["Result"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
     from wsss_mm.wsi.cohort import Job, segment_all
 
-    model = SlideModel.from_folder(_model_folder(arguments.model), precision=arguments.precision)
+    model = SlideModel.from_folder(folder, precision=arguments.precision)
     jobs = [
         Job(slide.stem, slide, arguments.out / slide.stem, arguments.mpp, arguments.roi) for slide in arguments.slides
     ]
     return segment_all(jobs, model, options)
 
 
-def _on_cluster(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator["Result"]:
+def _on_cluster(arguments: argparse.Namespace, folder: Path, options: dict[str, Any]) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 
@@ -115,7 +117,7 @@ def _on_cluster(arguments: argparse.Namespace, options: dict[str, Any]) -> Itera
     demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
     folders = {slide: arguments.out / slide.stem for slide in arguments.slides}
     options = options | {"mpp_override": arguments.mpp, "roi": arguments.roi and arguments.roi.absolute()}
-    outcomes = segment_on_cluster(folders, _model_folder(arguments.model), arguments.ray, demand, options)
+    outcomes = segment_on_cluster(folders, folder, arguments.ray, demand, options)
     for outcome in tqdm(outcomes, total=len(folders), unit="slide"):
         if outcome.error:
             logger.error("%s", outcome.error)
@@ -142,9 +144,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--mpp {arguments.mpp}: must be above 0")
 
 
-def _model_folder(name: str) -> Path:
-    if name.startswith("models:/"):
-        from wsss_mm.tracking import download_model
+def _model(name: str) -> tuple[Path, dict[str, str]]:
+    """Folder of a model, and what the registry calls it if it comes from there."""
+    if not name.startswith("models:/"):
+        return Path(name), {}
+    from wsss_mm.tracking import download_model, resolve_uri
 
-        return download_model(name)
-    return Path(name)
+    registered = resolve_uri(name)
+    return download_model("models:/{name}/{version}".format(**registered)), registered

@@ -10,6 +10,7 @@ from wsss_mm.tracking.registry import (
     list_versions,
     log_segmenter_model,
     register_segmenter,
+    resolve_uri,
 )
 from wsss_mm.tracking.runs import find_run, log_evaluation, log_gate, model_run, tag_weights, training_run
 
@@ -28,6 +29,7 @@ __all__ = [
     "promote",
     "read_evidence",
     "register_segmenter",
+    "resolve_uri",
     "rollback",
     "tag_weights",
     "training_run",

@@ -164,6 +164,17 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return name, version
 
 
+def resolve_uri(uri: str) -> dict[str, str]:
+    """`name` and `version` of the model behind "models:/NAME/VERSION" or "models:/NAME@ALIAS", and the `alias` if any.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    name, version = parse_uri(uri)
+    found = {"name": name, "version": str(find_version(name, version).version)}
+    return found if version.isdecimal() else found | {"alias": version}
+
+
 def version_of_weights(name: str, md5: str) -> "ModelVersion":
     """The newest version with these weights.
 

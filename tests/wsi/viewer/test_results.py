@@ -19,6 +19,16 @@ def test_a_run_and_a_single_slide(run):
     assert sum(item.area_mm2 for item in result.classes) == pytest.approx(result.tissue_mm2, abs=1e-5)
 
 
+def test_a_model_is_called_as_in_the_registry(run, tmp_path):
+    shutil.copytree(run[1] / "first", tmp_path / "first")
+    path = tmp_path / "first" / "summary.json"
+    summary = json.loads(path.read_text())
+    assert read_results(tmp_path)[0].model == summary["model"]["weights_md5"]
+    summary["model"] |= {"name": "segmenter", "version": "3", "alias": "champion"}
+    path.write_text(json.dumps(summary))
+    assert read_results(tmp_path)[0].model == "segmenter version 3"
+
+
 @pytest.mark.parametrize(
     "change",
     [

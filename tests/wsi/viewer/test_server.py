@@ -83,6 +83,16 @@ def test_without_its_slide_the_map_is_shown_alone(run):
     assert client.get("/slides/first/map.dzi").status_code == 200
 
 
+def test_a_slide_that_does_not_open_any_more_is_not_found(run, tmp_path, caplog):
+    bad = tmp_path / "first.tiff"
+    bad.write_bytes(b"no slide")
+    client = make_app(read_results(run[1]), {"first": bad}, SCRIPT).test_client()
+    for path in ("slide.dzi", "slide_files/9/0_0.jpeg"):
+        assert client.get(f"/slides/first/{path}").status_code == 404
+    assert "first: slide does not open" in caplog.text
+    assert client.get("/slides/first/map.dzi").status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -135,10 +135,16 @@ def _parse(folder: Path, summary: dict[str, Any]) -> Result:
         mpp=_positive(summary["mpp"]),
         tissue_mm2=float(summary["tissue_area_mm2"]),
         tumour_stroma_ratio=None if ratio is None else float(ratio),
-        model=str(summary["model"].get("version") or summary["model"]["weights_md5"]),
+        model=_model_name(summary["model"]),
         parameters={str(key): _text(value) for key, value in summary["parameters"].items()},
         classes=tuple(_class_figures(code, figures[code]) for code in summary["model"]["classes"]),
     )
+
+
+def _model_name(model: dict[str, Any]) -> str:
+    """As the registry calls it, or else by its weights."""
+    version = model.get("version")
+    return f"{model['name']} version {version}" if version else str(model["weights_md5"])
 
 
 def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:

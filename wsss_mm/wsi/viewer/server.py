@@ -21,7 +21,7 @@ from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
+    from flask import Flask
     from openslide.deepzoom import DeepZoomGenerator
 
 logger = logging.getLogger(__name__)
@@ -43,78 +43,118 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
         slides: slide files by the results' names; results without are shown as maps alone.
         script: OpenSeadragon's files, see `wsss_mm.wsi.viewer.openseadragon.read_archive`.
     """
-    from flask import Flask, Response, abort, redirect, send_file
+    from flask import Flask, Response, abort
 
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = [HOST, "localhost"]  # no page of another site reaches this one by a name of its own
-    by_name = {result.name: result for result in results}
-    templates = make_environment()
-    tiles = lru_cache(maxsize=_OPEN)(lambda kind, name: _open_tiles(by_name[name], slides.get(name), kind))
-
-    def result_of(name: str) -> Result:
-        return by_name[name] if name in by_name else abort(404)
-
-    def tiles_of(name: str, kind: str) -> "DeepZoomGenerator":
-        result_of(name)
-        if kind not in ("slide", "map") or (kind == "slide" and name not in slides):
-            abort(404)
-        return tiles(kind, name)
-
-    @app.get("/")
-    def overview() -> "str | Response":
-        if len(results) == 1:
-            return redirect(f"slides/{quote(results[0].name)}/")
-        return render_overview(results)
-
-    @app.get("/slides/<name>/")
-    def slide(name: str) -> str:
-        result = result_of(name)
-        width = result.bounds[2]
-        view = {
-            "slide": name in slides,
-            "widthUm": width * result.slide_mpp,
-            "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
-        }
-        return templates.get_template("slide.html").render(result=result, view=view, others=list(by_name))
-
-    @app.get("/slides/<name>/overlay.png")
-    def overlay(name: str) -> "Response":
-        return send_file((result_of(name).folder / "overlay.png").resolve())
-
-    @app.get("/slides/<name>/<kind>.dzi")
-    def description(name: str, kind: str) -> "Response":
-        found = tiles_of(name, kind)
-        return Response(found.get_dzi("jpeg" if kind == "slide" else "png"), mimetype="application/xml")
-
-    @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.jpeg")
-    @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.png")
-    def tile(name: str, kind: str, level: int, column: int, row: int) -> "Response":
-        from openslide import OpenSlideError
-
-        try:
-            picture = tiles_of(name, kind).get_tile(level, (column, row))
-        except ValueError:
-            abort(404)
-        except OpenSlideError as error:  # OpenSlide refuses its handle from now on
-            logger.warning("%s: tile cannot be decoded (%s)", name, error)
-            tiles.cache_clear()
-            abort(404)
-        if kind == "slide":
-            return Response(_jpeg(picture), mimetype="image/jpeg")
-        return Response(_png(picture), mimetype="image/png")
+    shown = _Shown({result.name: result for result in results}, slides)
+    _add_pages(app, shown)
+    _add_tiles(app, shown)
 
     @app.get("/openseadragon/<path:name>")
-    def openseadragon(name: str) -> "Response":
+    def openseadragon(name: str) -> Response:
         kind = "text/javascript" if name.endswith(".js") else "image/png"
         return Response(script[name], mimetype=kind) if name in script else abort(404)
 
     @app.after_request
-    def harden(response: "Response") -> "Response":
+    def harden(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     return app
+
+
+class _Shown:
+    """What can be asked for: results and slides by name, some of them held open."""
+
+    def __init__(self, results: Mapping[str, Result], slides: Mapping[str, Path]) -> None:
+        self.results, self.slides = results, slides
+        self._open = lru_cache(maxsize=_OPEN)(self._open_tiles)
+
+    def result(self, name: str) -> Result:
+        """A result; 404 if there is none."""
+        from flask import abort
+
+        return self.results[name] if name in self.results else abort(404)
+
+    def tiles(self, name: str, kind: str) -> "DeepZoomGenerator":
+        """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
+        from flask import abort
+        from openslide import OpenSlideError
+
+        self.result(name)
+        if kind not in ("slide", "map") or (kind == "slide" and name not in self.slides):
+            abort(404)
+        try:
+            return self._open(name, kind)
+        except (OpenSlideError, OSError) as error:
+            logger.warning("%s: %s does not open (%s)", name, kind, error)
+            abort(404)
+
+    def forget_tiles(self) -> None:
+        """Open files anew when they are asked for next."""
+        self._open.cache_clear()
+
+    def _open_tiles(self, name: str, kind: str) -> "DeepZoomGenerator":
+        import openslide
+        from openslide.deepzoom import DeepZoomGenerator
+
+        path = self.slides[name] if kind == "slide" else self.results[name].folder / "segmentation.tif"
+        return DeepZoomGenerator(openslide.OpenSlide(path), _TILE, _OVERLAP, limit_bounds=True)
+
+
+def _add_pages(app: "Flask", shown: _Shown) -> None:
+    from flask import Response, redirect, send_file
+
+    templates = make_environment()
+
+    @app.get("/")
+    def overview() -> str | Response:
+        if len(shown.results) == 1:
+            return redirect(f"slides/{quote(next(iter(shown.results)))}/")
+        return render_overview(list(shown.results.values()))
+
+    @app.get("/slides/<name>/")
+    def slide(name: str) -> str:
+        result = shown.result(name)
+        width = result.bounds[2]
+        view = {
+            "slide": name in shown.slides,
+            "widthUm": width * result.slide_mpp,
+            "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
+        }
+        return templates.get_template("slide.html").render(result=result, view=view, others=list(shown.results))
+
+    @app.get("/slides/<name>/overlay.png")
+    def overlay(name: str) -> Response:
+        return send_file((shown.result(name).folder / "overlay.png").resolve())
+
+
+def _add_tiles(app: "Flask", shown: _Shown) -> None:
+    from flask import Response, abort
+
+    @app.get("/slides/<name>/<kind>.dzi")
+    def description(name: str, kind: str) -> Response:
+        found = shown.tiles(name, kind)
+        return Response(found.get_dzi("jpeg" if kind == "slide" else "png"), mimetype="application/xml")
+
+    @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.jpeg")
+    @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.png")
+    def tile(name: str, kind: str, level: int, column: int, row: int) -> Response:
+        from openslide import OpenSlideError
+
+        try:
+            picture = shown.tiles(name, kind).get_tile(level, (column, row))
+        except ValueError:
+            abort(404)
+        except OpenSlideError as error:  # OpenSlide refuses its handle from now on
+            logger.warning("%s: tile cannot be decoded (%s)", name, error)
+            shown.forget_tiles()
+            abort(404)
+        if kind == "slide":
+            return Response(_jpeg(picture), mimetype="image/jpeg")
+        return Response(_png(picture), mimetype="image/png")
 
 
 def serve(app: "Flask", port: int, started: Callable[[int], None]) -> None:
@@ -143,14 +183,6 @@ def serve(app: "Flask", port: int, started: Callable[[int], None]) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             server.shutdown()
-
-
-def _open_tiles(result: Result, slide: Path | None, kind: str) -> "DeepZoomGenerator":
-    import openslide
-    from openslide.deepzoom import DeepZoomGenerator
-
-    source = openslide.OpenSlide(slide if kind == "slide" else result.folder / "segmentation.tif")
-    return DeepZoomGenerator(source, _TILE, _OVERLAP, limit_bounds=True)
 
 
 def _jpeg(picture: Image.Image) -> bytes:
