@@ -22,7 +22,7 @@ from wsss_mm.wsi.overlay import draw_overlay
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.stitch import Weighting
-from wsss_mm.wsi.summary import class_figures, tumour_stroma_ratio
+from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.wanted import Wanted
 from wsss_mm.wsi.workplace import workplace
 
@@ -309,23 +309,34 @@ def _export(
         if of_classes:
             channels = [(item.name, item.color) for item in model.classes]
             write_probability_pyramid(work / PROBABILITIES, of_classes, model.mpp, channels)
-        picture = raster.overview(_OVERLAY_SIDE)
-    written = outlines.result()
-    counts = sum(
-        np.bincount(labels[top : top + _BAND].ravel(), minlength=256) for top in range(0, labels.shape[0], _BAND)
-    )[: len(model.classes)]
-    figures = class_figures(counts, model.classes, model.mpp, written)
-    if not counts.sum():
-        logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
-    overview_mpp = model.mpp * raster.size[0] / picture.shape[1]
-    overlay = draw_overlay(picture, labels, model.classes, figures, Path(name).stem, mpp=overview_mpp)
-    overlay.save(work / "overlay.png", compress_level=1)  # a tenth larger, and several times as fast
+        counts = _count(labels)[: len(model.classes)]
+        if not counts.sum():
+            logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
+        figures = class_figures(counts, model.classes, model.mpp)
+        _draw(work / "overlay.png", raster, model, labels, figures, title=Path(name).stem)
+    for code, written in outlines.result().items():
+        figures[code] |= polygon_figures(written, model.mpp)
     return {
         "classes": figures,
         "tissue_area_mm2": int(counts.sum()) * model.mpp**2 / 1e6,
         "tumour_stroma_ratio": tumour_stroma_ratio(figures),
         "unreadable_share": raster.unreadable / labels.size,
     }
+
+
+def _count(labels: RawMap) -> np.ndarray:
+    """Pixels of each value, (256,)."""
+    bands = (labels[top : top + _BAND] for top in range(0, labels.shape[0], _BAND))
+    return sum(np.bincount(band.ravel(), minlength=256) for band in bands)
+
+
+def _draw(
+    path: Path, raster: Raster, model: SlideModel, labels: RawMap, figures: dict[str, dict[str, Any]], *, title: str
+) -> None:
+    picture = raster.overview(_OVERLAY_SIDE)
+    mpp = model.mpp * raster.size[0] / picture.shape[1]
+    overlay = draw_overlay(picture, labels, model.classes, figures, title, mpp=mpp)
+    overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
 
 
 def _palette(classes: tuple[TissueClass, ...]) -> list[int]:

@@ -11,20 +11,16 @@ from wsss_mm.wsi.geojson import Written
 _TUMOUR, _STROMA = ("TE", "TUM"), ("TAS", "STR")
 
 
-def class_figures(
-    counts: np.ndarray, classes: Sequence[TissueClass], mpp: float, written: Mapping[str, Written]
-) -> dict[str, dict[str, Any]]:
+def class_figures(counts: np.ndarray, classes: Sequence[TissueClass], mpp: float) -> dict[str, dict[str, Any]]:
     """Figures of each class.
 
     Args:
         counts: pixels of each class, (C,).
         classes: in the same order.
         mpp: um/px of the map.
-        written: what of each class is in the GeoJSON.
 
     Returns:
-        By code: `name`, `color` (RGB), `area_mm2`, `share` of the tissue (None on a slide without any), `polygons`,
-        and the areas `polygon_area_mm2` in the GeoJSON and `dropped_area_mm2` in islands too small for it.
+        By code: `name`, `color` (RGB), `area_mm2` and `share` of the tissue (None on a slide without any).
     """
     total, square_mm = int(counts.sum()), mpp**2 / 1e6
     return {
@@ -33,11 +29,18 @@ def class_figures(
             "color": list(item.color),
             "area_mm2": int(count) * square_mm,
             "share": int(count) / total if total else None,
-            "polygons": written[item.code].polygons,
-            "polygon_area_mm2": written[item.code].pixels * square_mm,
-            "dropped_area_mm2": written[item.code].dropped_pixels * square_mm,
         }
         for item, count in zip(classes, counts, strict=True)
+    }
+
+
+def polygon_figures(written: Written, mpp: float) -> dict[str, Any]:
+    """Further figures of a class: `polygons` in the GeoJSON, and the areas in it and in islands too small for it."""
+    square_mm = mpp**2 / 1e6
+    return {
+        "polygons": written.polygons,
+        "polygon_area_mm2": written.pixels * square_mm,
+        "dropped_area_mm2": written.dropped_pixels * square_mm,
     }
 
 
