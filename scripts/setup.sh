@@ -35,6 +35,7 @@ pip install "$(grep '^torch==' requirements.lock)"
 pip install --no-deps -r requirements.lock
 pip install --no-deps --no-build-isolation -e .
 
-# The JavaScript of `wsss-mm view`, pinned and checked. Everything else works without it.
+# The JavaScript of `wsss-mm view` and of DVC's plots, pinned and checked. Everything else works without it.
 .venv/bin/wsss-mm --quiet view --setup || echo "setup: goes on without the slide viewer" >&2
+.venv/bin/python scripts/plots_page.py || echo "setup: goes on; the page of dvc plots needs internet then" >&2
 touch .venv/.installed

@@ -1,10 +1,13 @@
 """Fixtures every room uses."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.line import Line, checkout
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
@@ -24,3 +27,16 @@ def real_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"no research data at {folder} (set WSSS_MM_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def line(project_root, tmp_path_factory) -> Line:
+    """A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training."""
+    line = checkout(project_root, tmp_path_factory.mktemp("line"))
+    line.run(sys.executable, "-m", "wsss_mm.cli.main", "profile", "tiny")
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Small line")
+    line.run("dvc", "repro")
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Run the small line")
+    return line

@@ -1,9 +1,11 @@
 import json
 
 import numpy as np
+import yaml
 
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+from wsss_mm.patches import VOCABULARIES
 
 CODES = ["A", "B", "C"]
 CONFUSION = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
@@ -32,3 +34,20 @@ def test_templates_of_dvc_plots_name_the_columns_of_the_tables(project_root):
         template = json.loads((project_root / ".dvc" / "plots" / f"{name}.json").read_text())
         assert sorted(template["data"]["format"]["parse"]) == sorted(columns)  # DVC hands CSV values over as text
         assert template["data"]["values"] == "<DVC_METRIC_DATA>"
+
+
+def test_bars_of_dvc_plots_have_the_colours_of_the_classes(project_root):
+    template = json.loads((project_root / ".dvc" / "plots" / "share_bars.json").read_text())
+    scale = template["layer"][0]["encoding"]["color"]["scale"]
+    colours = dict(zip(scale["domain"], scale["range"], strict=True))
+    classes = [item for vocabulary in VOCABULARIES.values() for item in vocabulary.classes]
+    assert {item.code: "#{:02x}{:02x}{:02x}".format(*item.color) for item in classes} == colours
+
+
+def test_every_template_the_line_names_is_there(project_root):
+    line = yaml.safe_load((project_root / "dvc.yaml").read_text())
+    named = {value["template"] for plot in line["plots"] for value in plot.values()}
+    assert {f"{name}.json" for name in named} == {path.name for path in (project_root / ".dvc/plots").iterdir()}
+    outs = [out for stage in line["stages"].values() for out in stage.get("outs", []) if isinstance(out, dict)]
+    files = {path for out in outs for path in out}
+    assert {path for plot in line["plots"] for value in plot.values() for path in value["y"]} <= files

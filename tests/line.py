@@ -1,4 +1,4 @@
-"""A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training."""
+"""A checkout of the project for tests that run commands in it."""
 
 import os
 import shutil
@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
 
@@ -18,10 +17,11 @@ class Line:
     root: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout, with the tests' own Python first on PATH."""
+        """Run a command in the checkout, with its code and the tests' own Python."""
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         environment |= {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t"}
         environment |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+        environment["PYTHONPATH"] = str(self.root)  # `wsss-mm` and DVC's stages import this checkout, not the project
         environment.pop("MLFLOW_TRACKING_URI", None)
         done = subprocess.run(
             command,
@@ -64,16 +64,4 @@ def checkout(project_root: Path, target: Path) -> Line:
     (target / "dvc.lock").unlink(missing_ok=True)
     line = Line(target)
     line.run("git", "init", "-q")
-    return line
-
-
-@pytest.fixture(scope="session")
-def line(project_root, tmp_path_factory) -> Line:
-    line = checkout(project_root, tmp_path_factory.mktemp("line"))
-    line.run(sys.executable, "-m", "wsss_mm.cli.main", "profile", "tiny")
-    line.run("git", "add", "-A")
-    line.run("git", "commit", "-qm", "Small line")
-    line.run("dvc", "repro")
-    line.run("git", "add", "-A")
-    line.run("git", "commit", "-qm", "Run the small line")
     return line
