@@ -1,9 +1,10 @@
 """Ablation, one element of the method at a time, as DVC experiments on the cohort of params.yaml.
 
 Run in a clone with a clean work tree. Each variant and seed becomes a DVC experiment, and MLflow runs of the same name
-(`dvc exp show`, `make ui`), with a row of JSON in --out; experiments that are there are skipped, and stages they share,
-such as the classifier, come out of DVC's run cache. `python -m studies.tables` makes the table. params.yaml is put back
-as it was; the work tree keeps the outs of the last experiment, and `dvc checkout` puts them back too.
+(`dvc exp show`, `make ui`), with a row of JSON in --out; experiments that are there are skipped, and what an experiment
+shares with the one before it, such as the classifier, is not made again. `python -m studies.tables` makes the table.
+params.yaml is put back as it was; the work tree keeps the outs of the last experiment, and `dvc checkout` puts them
+back too.
 """
 
 import argparse
@@ -26,11 +27,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "cam": ("pseudo_labels.method=cam",),
     "grad-cam": ("pseudo_labels.method=grad_cam",),
     "one-scale": ("pseudo_labels.scales=[1.0]",),
-    "pda-off": ("classifier.attention=off",),
     "ce": ("segmenter.loss=ce",),
     "onss-margin": ("segmenter.loss=onss_margin",),
+    "pda-off": ("classifier.attention=off",),
 }
-"""What each variant changes in the reference, which is the published setting of these elements."""
+"""What each variant changes in the reference, which is the published setting of these elements; the only one with a
+classifier of its own comes last, because DVC keeps the outs of the last experiment alone for the next."""
 
 REFERENCE = (
     "pseudo_labels.method=grad_cam_plus_plus",
