@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test lint format ui bench upper-bound torture lock
+.PHONY: help setup repro test lint format ui bench upper-bound torture fuzz lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 
 torture: $(STAMP)  ## kill every stage at random moments and compare md5s (25 minutes)
 	@python scripts/torture.py
+
+fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses
+	@python scripts/fuzz.py --inputs 200000
 
 lock: $(STAMP)  ## resolve requirements.in into requirements.lock for all supported Pythons
 	@bash scripts/lock.sh

@@ -7,8 +7,12 @@ class InputError(Exception):
     """Something the user gave is wrong: a file, a row, a parameter.
 
     The message is one line that names the file or row and the remedy. The command line and the pipeline stages
-    print it to stderr and exit with code 2; any other exception is a defect and keeps its traceback.
+    print it to stderr and exit with code 2; any other exception is a defect and keeps its traceback. Names from data
+    are part of it, so what a terminal would not print as it is (line breaks, escape sequences) is spelled out.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 class Terminated(SystemExit):

@@ -6,16 +6,24 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _CHUNK = 1 << 20
+_MAX_ROWS = 20_000_000
+_MAX_NAME = 120
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
     errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise it, or choose another place",
@@ -115,8 +123,78 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deep to be read.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def read_cells(path: Path | str, *, absent: str, remedy: str) -> "pd.DataFrame":
+    """Read a CSV whose cells stay the text that is written there; it is never decompressed, whatever its name says.
+
+    Args:
+        path: the CSV, UTF-8 with or without a byte order mark.
+        absent: what a message says where there is no such file.
+        remedy: what it says of a file that is no CSV.
+
+    Raises:
+        InputError: there is no such file, or it is no CSV.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", compression=None)
+    except FileNotFoundError:
+        raise InputError(f"{path}: {absent}") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())}); {remedy}") from None
+
+
+def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Read a parquet table; a few bytes of one can claim any number of rows, so they are counted first.
+
+    Raises:
+        InputError: there is no such file, it is no parquet file, or it lacks a column or has too many rows.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: not found; make it with: {remedy}")
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+        if rows <= _MAX_ROWS:
+            return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: not a parquet file ({why}); make it again: {remedy}") from None
+    raise InputError(f"{path}: claims {rows} rows, more than {_MAX_ROWS}; make it again: {remedy}")
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a name from data can name a file on every system, and no other place than the folder it is put into."""
+    return isinstance(name, str) and len(name) <= _MAX_NAME and _PLAIN_NAME.fullmatch(name) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name from data may be none that a file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, a NUL, half a surrogate pair
+        return False
+
+
+def leads_outside(path: Path, folder: Path) -> bool:
+    """Whether a path, links followed, leaves a folder; files of DVC's cache, which DVC may link to, do not count."""
+    real = path.resolve()
+    return not real.is_relative_to(folder.resolve()) and _DVC_CACHED.search(real.as_posix()) is None
 
 
 def digest(path: Path | str, algorithm: str = "sha256") -> str:

@@ -8,15 +8,19 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates.quarantine import COLUMNS, Entry, quarantined, read_quarantine, without_quarantined
 
+_CHECK = {"table": "patches", "expectation": "expect", "rows": 20, "severity": "critical"}
 REPORT = {
     "gate": "patches",
     "checks": [
         {"name": "focus", "says": "focus is at least 60", "passed": False, "index": "patch_id", "unexpected": 2}
-        | {"rows": 20, "offending": ["p1", "p2"], "remedy": "look"},
+        | _CHECK
+        | {"offending": ["p1", "p2"], "remedy": "look"},
         {"name": "eosin", "says": "eosin is there", "passed": False, "index": "patch_id", "unexpected": 1}
-        | {"rows": 20, "offending": ["p2"], "remedy": "look"},
-        {"name": "drift", "says": "no drift", "passed": False, "index": "what", "unexpected": 1, "offending": ["x"]},
-        {"name": "mpp", "says": "mpp", "passed": True, "index": "patch_id", "unexpected": 0, "offending": []},
+        | _CHECK
+        | {"offending": ["p2"], "remedy": "look"},
+        {"name": "drift", "says": "no drift", "passed": False, "index": "what", "unexpected": 1, "offending": ["x"]}
+        | _CHECK,
+        {"name": "mpp", "says": "mpp", "passed": True, "index": "patch_id", "unexpected": 0, "offending": []} | _CHECK,
     ],
 }
 MANIFEST = pd.DataFrame({"patch_id": ["p1", "p2", "p3"], "slide_id": ["s1", "s1", "s2"]})

@@ -45,7 +45,8 @@ SEGMENTER = {
 
 
 def info(kind, model):
-    return {"kind": kind, "classes": [], "mpp": 1.0, "size": 64, "model": model}
+    classes = [{"code": code, "name": code.title(), "color": [1, 2, 3]} for code in ("TE", "NEC", "LYM", "TAS")]
+    return {"kind": kind, "classes": classes, "mpp": 1.0, "size": 64, "model": model}
 
 
 @pytest.fixture(params=["classifier", "segmenter"])

@@ -36,7 +36,7 @@ def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
 
 
 def test_missing_manifest_names_the_command(tmp_path):
-    with pytest.raises(InputError, match=r"manifest.parquet: not found; make it with: dvc repro patches"):
+    with pytest.raises(InputError, match=r"manifest.parquet: not found; make it with: dvc repro -f patches"):
         read_manifest(tmp_path, LUNG)
 
 

@@ -57,7 +57,7 @@ def test_a_tiff_that_is_no_slide(model, tmp_path):
 
 def test_a_folder(model, tmp_path):
     (tmp_path / "a.svs").mkdir()
-    _refused(tmp_path / "a.svs", model, tmp_path / "out", r"a\.svs: not a readable slide")
+    _refused(tmp_path / "a.svs", model, tmp_path / "out", r"a\.svs: no such slide file")
 
 
 def test_truncated(slide, model, tmp_path):

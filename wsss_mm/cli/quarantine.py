@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
 
 _LIST = Path("data/quarantine.csv")  # as wsss_mm.gates.quarantine.PATH, which takes a second to import
 _KIND_OF_INDEX = {"patch_id": "patch", "slide_id": "slide"}
@@ -68,7 +67,7 @@ def _add(arguments: argparse.Namespace) -> None:
     named = [("patch", name) for name in arguments.patch] + [("slide", name) for name in arguments.slide]
     found = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
     if arguments.report is not None:
-        found += _offending(arguments.report, arguments.check, arguments.reason)
+        found += offending(arguments.report, arguments.check, arguments.reason)
     who = arguments.reviewer or _git_user()
     new = [Entry(kind, name, gate, check, why, who, arguments.date) for kind, name, gate, check, why in found]
     added = add_entries(new, arguments.path)
@@ -79,31 +78,30 @@ def _add(arguments: argparse.Namespace) -> None:
     )
 
 
-def _offending(report: Path, checks: list[str], reason: str | None) -> Iterator[tuple[str, str, str, str, str]]:
+def offending(report: Path, checks: list[str], reason: str | None) -> Iterator[tuple[str, str, str, str, str]]:
     """Kind, id, gate, check and reason of the rows a gate found; a row belongs to the first check it failed."""
-    if not report.is_file():
-        raise InputError(f"{report}: not found; a gate writes it: dvc repro")
-    content = read_json(report)
-    by_name = {check["name"]: check for check in content["checks"]}
+    from wsss_mm.gates.reading import read_report
+
+    result = read_report(report)
+    by_name = {check.name: check for check in result.checks}
     unknown = [name for name in checks if name not in by_name]
     if unknown:
         raise InputError(f"{report}: no check {unknown[0]!r}; choose from {', '.join(by_name)}")
-    chosen = [by_name[name] for name in checks] if checks else [c for c in by_name.values() if not c["passed"]]
-    chosen = [check for check in chosen if check.get("index") in _KIND_OF_INDEX and check.get("unexpected")]
+    chosen = [by_name[name] for name in checks] if checks else [c for c in by_name.values() if not c.passed]
+    chosen = [check for check in chosen if check.index in _KIND_OF_INDEX and check.unexpected]
     if not chosen:
         raise InputError(f"{report}: names no patch or slide that failed; see reports/gates/index.html")
     seen = set()
     for check in chosen:
-        if len(check["offending"]) < check["unexpected"]:
+        if len(check.offending) < check.unexpected:
             raise InputError(
-                f"{report}: {check['name']} fails in {check['unexpected']} of {check['rows']} rows, which is no matter"
-                f" of a few bad ones; {check.get('remedy', 'mend the cohort')}"
+                f"{report}: {check.name} fails in {check.unexpected} of {check.rows} rows, which is no matter"
+                f" of a few bad ones; {check.remedy or 'mend the cohort'}"
             )
-        for name in check["offending"]:
+        for name in check.offending:
             if name not in seen:
                 seen.add(name)
-                kind = _KIND_OF_INDEX[check["index"]]
-                yield kind, name, content["gate"], check["name"], reason or f"not so: {check['says']}"
+                yield _KIND_OF_INDEX[check.index], name, result.gate, check.name, reason or f"not so: {check.says}"
 
 
 def _remove(arguments: argparse.Namespace) -> None:

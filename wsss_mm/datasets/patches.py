@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 
 from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_rows
 from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
 from wsss_mm.patches.images import read_image, read_mask
+from wsss_mm.patches.manifest import is_inside
 from wsss_mm.registry import DATASETS
 
 _log = logging.getLogger(__name__)
@@ -142,7 +144,7 @@ class PseudoLabelDataset(_PatchDataset):
                 if path
             }
         elif pseudo_labels is not None:
-            labels = _pseudo_label_paths(Path(pseudo_labels))
+            labels = pseudo_label_paths(Path(pseudo_labels))
         else:
             raise ValueError("target='pseudo' needs the folder pseudo_labels")
         records = [
@@ -178,9 +180,15 @@ def _image_bytes(frame: pd.DataFrame, channels: int) -> int:
     return int(frame["size"].max()) ** 2 * channels
 
 
-def _pseudo_label_paths(folder: Path) -> dict[str, Path]:
+def pseudo_label_paths(folder: Path) -> dict[str, Path]:
+    """Files of the pseudo-labels in a folder, by patch.
+
+    Raises:
+        InputError: there is no manifest, or it names something else than files in its folder.
+    """
     path = folder / "manifest.parquet"
-    if not path.is_file():
-        raise InputError(f"{path}: not found; make it with: dvc repro pseudo_labels")
-    frame = pd.read_parquet(path, columns=["patch_id", "path"])
+    frame = read_rows(path, columns=["patch_id", "path"], remedy="dvc repro -f pseudo_labels")
+    for name in frame["path"]:
+        if not (isinstance(name, str) and is_inside(name)):
+            raise InputError(f"{path}: path {name!r} leads outside its folder; make it again: dvc repro pseudo_labels")
     return {patch_id: folder / name for patch_id, name in frame.itertuples(index=False)}

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_cells
 from wsss_mm.gates.checks import Check, Table
 from wsss_mm.gates.measure import image_statistics
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
@@ -30,7 +31,9 @@ _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for f
 
 def tables(params: Params, root: Path) -> Iterator[Table]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = _read(root / TABLE)
+    slides = read_cells(
+        root / TABLE, absent="not found; make it with: dvc repro -f cohort", remedy="make it again: dvc repro -f cohort"
+    )
     columns = pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]})
     yield Table("columns", columns, "column", _column_checks, required=True)
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
@@ -41,16 +44,6 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
     counts = slides.groupby("split")["slide_id"].nunique()
     splits = pd.DataFrame({"split": ["train", "test"], "slides": [int(counts.get(s, 0)) for s in ("train", "test")]})
     yield Table("splits", splits, "split", lambda gxe: _split_checks(gxe, params))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: not found; make it with: dvc repro -f cohort")
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as CSV ({why}); make it again: dvc repro -f cohort") from None
 
 
 def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:

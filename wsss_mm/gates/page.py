@@ -7,18 +7,16 @@ Self-contained: pictures are embedded, and names from the data are escaped.
 import base64
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from PIL import Image
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_text
-from wsss_mm.gates import GATES, report_path
-from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.files import read_cells, read_rows, write_text
+from wsss_mm.gates import GATES, GateResult, Outcome, report_path
+from wsss_mm.gates.reading import is_file_inside, read_report
 from wsss_mm.patches.images import read_image
 
 logger = logging.getLogger(__name__)
@@ -67,7 +65,7 @@ def write_page(root: Path) -> Path:
 def render_page(root: Path) -> str:
     """HTML of the page."""
     reports = {name: _report(root / report_path(name)) for name in GATES}
-    states = {name: report["status"] if report else "absent" for name, report in reports.items()}
+    states = {name: report.status if report else "absent" for name, report in reports.items()}
     pictures = _pictures(root)
     cards = "".join(_card(name, states[name], reports[name]) for name in GATES)
     sections = "".join(_section(name, report, pictures) for name, report in reports.items() if report)
@@ -79,13 +77,12 @@ def render_page(root: Path) -> str:
     )
 
 
-def _report(path: Path) -> dict[str, Any] | None:
+def _report(path: Path) -> GateResult | None:
     """A gate's report; None if it has none, or none that can be read: it may be older than this page, or broken."""
     try:
-        report = read_json(path)
-    except (OSError, ValueError):
+        return read_report(path)
+    except InputError:
         return None
-    return report if isinstance(report, dict) and {"status", "checks", "measured"} <= set(report) else None
 
 
 def _summary(states: dict[str, str]) -> str:
@@ -100,53 +97,57 @@ def _summary(states: dict[str, str]) -> str:
     return "Every check of every gate passed."
 
 
-def _card(name: str, state: str, report: dict[str, Any] | None) -> str:
-    bad = [check for check in report["checks"] if not check["passed"]] if report else []
-    count = f"{len(bad)} of {len(report['checks'])} checks failed" if bad else ""
-    count = count or (f"{len(report['checks'])} checks" if report else "&nbsp;")
+def _card(name: str, state: str, report: GateResult | None) -> str:
+    if report is None:
+        count = "&nbsp;"
+    elif report.failures:
+        count = f"{len(report.failures)} of {len(report.checks)} checks failed"
+    else:
+        count = f"{len(report.checks)} checks"
     return (
         f'<a class="{state}" href="#{name}"><b>{escape(name)}</b>'
         f'<span class="word">{_SIGNS[state]} {_WORDS[state]}</span><br><small>{count}</small></a>'
     )
 
 
-def _section(name: str, report: dict[str, Any], pictures: dict[str, Picture]) -> str:
-    failed = [check for check in report["checks"] if not check["passed"]]
-    failed.sort(key=lambda check: check["severity"])
-    sizes = ", ".join(f"{table['rows']} {what}" for what, table in report["measured"].items())
-    shown = "".join(_failure(check, pictures) for check in failed)
+def _section(name: str, report: GateResult, pictures: dict[str, Picture]) -> str:
+    sizes = ", ".join(f"{table.get('rows', 'no')} {what}" for what, table in report.measured.items())
+    shown = "".join(_failure(check, pictures) for check in report.failures)
     docs = f"data_docs/{name}/index.html"
     return (
-        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report["status"]]}; looked at {escape(sizes)};'
-        f' <a href="{docs}">Data Docs</a></p>{shown}{_all_checks(report["checks"])}\n'
+        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report.status]}; looked at {escape(sizes)};'
+        f' <a href="{docs}">Data Docs</a></p>{shown}{_all_checks(report.checks)}\n'
     )
 
 
-def _failure(check: dict[str, Any], pictures: dict[str, Picture]) -> str:
-    state = "failed" if check["severity"] == "critical" else "warned"
+def _failure(check: Outcome, pictures: dict[str, Picture]) -> str:
     rows = ""
-    if check.get("unexpected"):
-        more = "" if check["unexpected"] <= len(check.get("examples", ())) else ", ..."
+    if check.unexpected:
+        more = "" if check.unexpected <= len(check.examples) else ", ..."
         rows = (
-            f"<p><b>{check['unexpected']} of {check['rows']}</b> {escape(check['table'])}:"
-            f' <span class="rows">{escape(", ".join(check.get("examples", ())))}{more}</span></p>'
+            f"<p><b>{check.unexpected} of {check.rows}</b> {escape(check.table)}:"
+            f' <span class="rows">{escape(", ".join(check.examples))}{more}</span></p>'
         )
-    elif check.get("observed") is not None:
-        rows = f'<p>Found: <span class="rows">{escape(str(check["observed"]))}</span></p>'
+    elif check.observed is not None:
+        rows = f'<p>Found: <span class="rows">{escape(str(check.observed))}</span></p>'
     return (
-        f'<div class="check {state}"><h3>{escape(check["name"])}<span class="tag">{check["severity"]}</span></h3>'
-        f"<p>Expected: {escape(check['says'])}.</p>{rows}{_gallery(check, pictures)}"
-        f'<p class="do"><b>What to do:</b> {escape(check.get("remedy", ""))}.</p></div>'
+        f'<div class="check {_state(check)}"><h3>{escape(check.name)}<span class="tag">{check.severity}</span></h3>'
+        f"<p>Expected: {escape(check.says)}.</p>{rows}{_gallery(check, pictures)}"
+        f'<p class="do"><b>What to do:</b> {escape(check.remedy or "")}.</p></div>'
     )
 
 
-def _gallery(check: dict[str, Any], pictures: dict[str, Picture]) -> str:
-    find = pictures.get(check.get("index", ""))
-    figures = [] if find is None else list(_figures(check.get("offending", ()), find))
+def _state(check: Outcome) -> str:
+    return "passed" if check.passed else "failed" if check.severity == "critical" else "warned"
+
+
+def _gallery(check: Outcome, pictures: dict[str, Picture]) -> str:
+    find = pictures.get(check.index or "")
+    figures = [] if find is None else list(_figures(check.offending, find))
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
-def _figures(names: list[str], find: Picture) -> Iterator[str]:
+def _figures(names: Sequence[str], find: Picture) -> Iterator[str]:
     for name in names[:_PICTURES]:
         image = find(name)
         if image is not None:
@@ -161,16 +162,16 @@ def _figures(names: list[str], find: Picture) -> Iterator[str]:
             )
 
 
-def _all_checks(checks: list[dict[str, Any]]) -> str:
+def _all_checks(checks: Sequence[Outcome]) -> str:
     rows = "".join(_row(check) for check in checks)
     return f"<details><summary>All {len(checks)} checks</summary><table>{rows}</table></details>"
 
 
-def _row(check: dict[str, Any]) -> str:
-    state = "passed" if check["passed"] else "failed" if check["severity"] == "critical" else "warned"
-    tolerated = f"{check['unexpected']} tolerated" if check["passed"] and check.get("unexpected") else ""
+def _row(check: Outcome) -> str:
+    state = _state(check)
+    tolerated = f"{check.unexpected} tolerated" if check.passed and check.unexpected else ""
     return (
-        f'<tr class="{state}"><td>{_SIGNS[state]}</td><td>{escape(check["name"])}</td><td>{escape(check["says"])}</td>'
+        f'<tr class="{state}"><td>{_SIGNS[state]}</td><td>{escape(check.name)}</td><td>{escape(check.says)}</td>'
         f"<td>{tolerated}</td></tr>"
     )
 
@@ -180,9 +181,9 @@ def _pictures(root: Path) -> dict[str, Picture]:
     folder = root / "data/patches"
     paths: dict[str, str] = {}
     try:
-        manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patch_id", "path"])
+        manifest = read_rows(folder / "manifest.parquet", columns=["patch_id", "path"], remedy="dvc repro patches")
         paths = dict(zip(manifest["patch_id"], manifest["path"], strict=True))
-    except (OSError, ValueError, KeyError):  # no manifest, or a broken one, which is what a gate says
+    except (InputError, TypeError):  # no manifest, or a broken one, which is what a gate says
         logger.debug("no manifest to take pictures from")
 
     def patch(name: str) -> Image.Image | None:
@@ -206,7 +207,7 @@ def _slide(root: Path, name: str) -> Image.Image | None:
 
     table = root / "data/cohort/slides.csv"
     try:
-        slides = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        slides = read_cells(table, absent="not found", remedy="make it again")
         path = slides.loc[slides["slide_id"] == name, "path"].iloc[0]
         with open_slide(resolve(table, path), 1.0) as reader:  # um/px plays no part in an overview
             return Image.fromarray(reader.thumbnail(_SIDE))

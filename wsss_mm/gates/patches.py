@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
+from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Table
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics
 from wsss_mm.gates.patch_checks import (
@@ -23,7 +23,7 @@ from wsss_mm.gates.patch_checks import (
     patch_checks,
     split_checks,
 )
-from wsss_mm.gates.reading import is_file_inside, read_table
+from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.manifest import FILE_NAME, SPLITS, get_vocabulary
@@ -52,7 +52,7 @@ _KINDS = {
 def tables(params: Params, root: Path) -> Iterator[Table]:
     """Measure the manifest: its columns, then patches, classes, splits and the drift between them."""
     folder = root / FOLDER
-    manifest = read_table(folder / FILE_NAME, "dvc repro -f patches")
+    manifest = read_rows(folder / FILE_NAME, remedy="dvc repro -f patches")
     codes = get_vocabulary(params.cohort.vocabulary).codes
     yield Table("columns", _columns(manifest, codes), "column", column_checks, required=True)
     patches = _patches(manifest, codes, folder, params)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_rows
 from wsss_mm.gates.checks import Check, Table
-from wsss_mm.gates.reading import is_file_inside, read_table
+from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.patches.images import read_label_map
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
 from wsss_mm.patches.parallel import map_files
@@ -44,7 +45,7 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
 
 
 def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
-    labels = read_table(folder / FILE_NAME, _MAKE)
+    labels = read_rows(folder / FILE_NAME, remedy=_MAKE)
     missing = [
         name
         for name in ("patch_id", "path", "coverage", "agreement", *(f"share_{code}" for code in codes))

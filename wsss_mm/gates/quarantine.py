@@ -14,7 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path
+from wsss_mm.files import atomic_path, read_cells
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,7 @@ def read_quarantine(path: Path | str = PATH) -> list[Entry]:
     path = Path(path)
     if not path.is_file():
         return []
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())}); git checkout it") from None
+    table = read_cells(path, absent="not found", remedy="git checkout it")
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} is missing; the columns are {', '.join(COLUMNS)}")

@@ -1,27 +1,14 @@
 """Reading a gate's artefacts: whatever is wrong with a file becomes one line that names it."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
-
-
-def read_table(path: Path, remedy: str) -> pd.DataFrame:
-    """Read a parquet table as it is.
-
-    Raises:
-        InputError: it is missing or unreadable.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: not found; make it with: {remedy}")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a parquet file ({_one_line(error)}); make it again: {remedy}") from None
+from wsss_mm.files import is_file, leads_outside, read_json
+from wsss_mm.gates.checks import GateResult
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
@@ -33,12 +20,26 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: not found; make it with: {remedy}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON ({_one_line(error)}); make it again: {remedy}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object; make it again: {remedy}")
     return content
+
+
+def read_report(path: Path) -> GateResult:
+    """Read what a gate left.
+
+    Raises:
+        InputError: there is no report, or it is not one of this version.
+    """
+    try:
+        return TypeAdapter(GateResult).validate_python(read_object(path, "dvc repro"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:80]
+        raise InputError(f"{path}: not a gate's report ({where}: {first['msg']}); make it again: dvc repro") from None
 
 
 def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
@@ -81,8 +82,7 @@ def is_file_inside(folder: Path, relative: object) -> bool:
     """Whether `relative` names a file in `folder` and leads nowhere else."""
     if not isinstance(relative, str) or not relative:
         return False
-    path = (folder / relative).resolve()
-    return path.is_relative_to(folder.resolve()) and path.is_file()
+    return is_file(folder / relative) and not leads_outside(folder / relative, folder)
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

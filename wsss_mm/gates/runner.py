@@ -6,11 +6,15 @@ import shutil
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from html import escape, unescape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import EXAMPLES, LISTED, Check, GateResult, Outcome, Severity, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SITE = "data_docs"
 
@@ -116,7 +120,7 @@ class _Validator:
             )
         )
         with _quiet_numpy():
-            (validation,) = checkpoint.run(batch_parameters={"dataframe": table.frame}).run_results.values()
+            (validation,) = checkpoint.run(batch_parameters={"dataframe": _escaped(table.frame)}).run_results.values()
         results = {result.expectation_config.meta["check"]: result for result in validation.results}
         return [_outcome(check, table, results[check.name], self._severity(check)) for check in checks]
 
@@ -134,7 +138,7 @@ def _outcome(check: Check, table: Table, validation: Any, severity: Severity) ->
     if not result and not validation.success:
         observed = _reason(validation.exception_info)
     missing = 0 if check.optional else int(result.get("missing_count") or 0)
-    offending = [str(row[table.index]) for row in found]
+    offending = [unescape(str(row[table.index])) for row in found]
     if missing:
         offending += _without_value(check, table)
         examples = (*examples, f"{missing} without a value")
@@ -156,12 +160,20 @@ def _outcome(check: Check, table: Table, validation: Any, severity: Severity) ->
     )
 
 
+def _escaped(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with its texts as HTML: Data Docs show values as they are, and names come from the data."""
+    texts = frame.select_dtypes(["object", "string"]).columns
+    return frame.assign(
+        **{name: frame[name].map(lambda value: escape(value) if isinstance(value, str) else value) for name in texts}
+    )
+
+
 def _examples(rows: list[dict[str, Any]], index: str) -> tuple[str, ...]:
     """Offending rows, as "p12 (size 112)"."""
     named = []
     for row in rows:
         values = [f"{column} {_text(value)}" for column, value in row.items() if column != index]
-        named.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
+        named.append(unescape(str(row[index]) + (f" ({', '.join(values)})" if values else "")))
     return tuple(named)
 
 

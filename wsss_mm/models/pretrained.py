@@ -3,9 +3,9 @@
 import logging
 import math
 import mmap
-import pickle
 import re
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _V1_MAGIC = 0xF993FAC8
 _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4"}
 _MAX_DIMS = 32
 _MAX_NAME = 4096
+_SHOWN = 5  # names in a message
 
 _BRANCH = r"(?P<level>[2-7])(?:a|b(?P<unit>\d+))_branch(?P<branch>1|2a|2b1|2b2)"
 _CONV = re.compile(rf"res{_BRANCH}_weight")
@@ -156,7 +157,7 @@ def resnet38_state_dict(params: Mapping[str, np.ndarray], width: float | None = 
     ]
     if missing or unexpected or wrong:
         found = {"missing": missing, "unexpected": unexpected, "of another shape": wrong}
-        listed = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in found.items() if names)
+        listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in found.items() if names)
         raise InputError(f"not the weights of ResNet38 A1, use ilsvrc-cls_rna-a1_cls1000_ep-0001.params ({listed})")
     return {key: torch.from_numpy(np.array(arrays[key], dtype=np.float32)) for key in shapes}
 
@@ -220,20 +221,36 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         InputError: the file is missing, damaged, or holds more than tensors.
     """
     path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: not found; give the path of a .pth file")
     try:
+        _refuse_compressed(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; give the path of a .pth file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # what unpickling raises is up to the file, though it builds nothing but tensors
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: not a plain state dict ({reason}); torch.save(model.state_dict()) makes one"
         ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise InputError(f"{path}: not a plain state dict; torch.save(model.state_dict()) makes one")
+    if max((value.nbytes for value in content.values()), default=0) > path.stat().st_size:
+        raise InputError(f"{path}: a tensor claims more numbers than the file holds; fetch it again")
     return dict(content)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch.save compresses nothing; an archive that is compressed may unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > entry.compress_size for entry in entries):
+            raise InputError(f"{path}: a compressed archive, which torch.save does not make; fetch it again")
 
 
 def _backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -241,4 +258,5 @@ def _backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _some(names: list[str]) -> str:
-    return "none" if not names else ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = ", ".join(name[:80] for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

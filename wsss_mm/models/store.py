@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,58 +10,37 @@ import torch
 from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, read_json, write_json, write_text
+from wsss_mm.files import atomic_path, write_json, write_text
+from wsss_mm.models.description import check_config, read_description
 from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.registry import MODELS
 
 Kind = Literal["classifier", "segmenter"]
 
-# model.json may come from anywhere and a registry can import anything by its dotted name: only these are built.
-_ALLOWED_TYPES = frozenset(
-    (
-        *("PatchClassifier", "ImgDataPreprocessor", "ResNet38", "ProgressiveDropoutAttention"),
-        *("EncoderDecoder", "SegDataPreProcessor", "PSPHead", "FCNHead"),
-        *("NoiseSuppressedCrossEntropyLoss", "CrossEntropyLoss", "BN", "ReLU"),
-    )
-)
-_SCOPES = ("wsss_mm.", "mmseg.", "mmengine.")
-
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
-    """A network from its config (types, widths, classes), with nothing executed and no pretrained file loaded.
+    """A network from its config (types, widths, classes), with nothing executed and no file loaded.
 
     Raises:
-        InputError: the config names a type that is no part of this project's networks.
+        InputError: the config is none of this project's networks, or names what is no part of them.
     """
     from mmengine import ConfigDict
     from mmengine.registry import DefaultScope
 
-    for name in _types(config):
-        bare = next((name.removeprefix(scope) for scope in _SCOPES if name.startswith(scope)), name)
-        if bare not in _ALLOWED_TYPES:
-            raise InputError(f"model.json: type {name!r} is not a part of a wsss_mm model; export the model again")
-    if any("EncoderDecoder" in name for name in _types(config)):
+    check_config(config)
+    if str(config["type"]).endswith("EncoderDecoder"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # mmcv's, on compiled operators that nothing here needs
             import mmseg.models  # noqa: F401  registers the segmentation parts
         from mmseg.registry import MODELS as registry
     else:
         registry = MODELS
-    with DefaultScope.overwrite_default_scope(registry.scope):  # whatever scope a Runner of this process has set
-        return registry.build(ConfigDict(config))
-
-
-def _types(config: Any) -> Iterable[str]:
-    if isinstance(config, Mapping):
-        if "type" in config:
-            yield str(config["type"])
-        for key, value in config.items():
-            if key in ("init_cfg", "pretrained") and value:
-                yield f"{key} {value}"
-            yield from _types(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from _types(value)
+    try:
+        with DefaultScope.overwrite_default_scope(registry.scope):  # whatever scope a Runner of this process has set
+            return registry.build(ConfigDict(config))
+    except Exception as error:  # parts check their own arguments, and raise what they like
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"model.json: no network can be built of it ({reason}); export the model again") from None
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
@@ -104,17 +83,18 @@ def load_model(
         InputError: the folder lacks a file or holds something else, or a model of other classes.
     """
     folder = Path(folder)
-    info = _read_info(folder)
+    info = read_description(folder / "model.json")
     found = [item["code"] for item in info["classes"]]
     if codes is not None and found != list(codes):
         raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
-    network = build_network(info["model"])
     state = read_state_dict(folder / "weights.pth")
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:160]
-        raise InputError(f"{folder / 'weights.pth'}: does not fit model.json ({detail}); export both again") from None
+    with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
+        _check_shapes(build_network(info["model"]).state_dict(), state, folder)
+    network = build_network(info["model"])
+    network.load_state_dict(state)
+    outputs = network.num_classes if info["kind"] == "segmenter" else network.head.out_channels
+    if outputs != len(found):
+        raise InputError(f"{folder / 'model.json'}: names {len(found)} classes for {outputs} outputs; export it again")
     if info["kind"] == "segmenter":
         from wsss_mm.models.segmenter import Segmenter
 
@@ -122,17 +102,11 @@ def load_model(
     return network.to(device).eval(), info
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
-    path = folder / "model.json"
-    try:
-        info = read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run `dvc repro`, or `dvc pull`, to have the model") from None
-    except (ValueError, UnicodeDecodeError):
-        raise InputError(f"{path}: not valid JSON; export the model again") from None
-    missing = [
-        key for key in ("kind", "classes", "mpp", "size", "model") if not isinstance(info, dict) or key not in info
-    ]
-    if missing or info["kind"] not in ("classifier", "segmenter"):
-        raise InputError(f"{path}: lacks {', '.join(missing) or 'a known kind'}; export the model again")
-    return info
+def _check_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], folder: Path) -> None:
+    odd = list(expected.keys() ^ state.keys())
+    odd += [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]
+    if odd:
+        named = ", ".join(sorted(odd)[:3])[:160]
+        raise InputError(
+            f"{folder / 'weights.pth'}: does not fit model.json ({len(odd)} arrays, such as {named}); export both again"
+        )

@@ -25,14 +25,6 @@ GLASS_GREY = 210
 """Pixels brighter than this grey value are glass."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # no other decoder is ever tried, whatever the file says it is
-_DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 def read_image(path: Path) -> Pixels:
@@ -158,6 +150,8 @@ def _decode(path: Path) -> Image.Image:
                 )
             image.load()
             return image
-    except _DECODER_ERRORS as error:
-        reason = " ".join(str(error).split())
+    except InputError:
+        raise
+    except Exception as error:  # broken files make decoders raise anything, a lack of memory too
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as an image ({reason}); get it again or remove it") from None

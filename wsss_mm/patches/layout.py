@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import leads_outside
 from wsss_mm.patches.images import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -32,14 +33,16 @@ def find_files(source: Path, key: Callable[[str], str]) -> list[SourceFile]:
     """List the images of a data set, split by split, sorted by name.
 
     Images lie in the split's folder or in `img/` inside it, masks in `mask/`. Evaluation images without a mask and
-    masks without an image are named in a warning and left out; training images need no mask.
+    masks without an image are named in a warning and left out; training images need no mask. `source` itself may be a
+    link; what it holds may not lead out of it.
 
     Args:
         source: the folder that holds the splits.
         key: what an image and its mask have in common, from a file name without its suffix.
 
     Raises:
-        InputError: the folder, the training split or a mask folder is missing, or two files have the same key.
+        InputError: the folder, the training split or a mask folder is missing, a link leads outside, or two files have
+            the same key.
     """
     if not source.is_dir():
         raise InputError(
@@ -50,11 +53,11 @@ def find_files(source: Path, key: Callable[[str], str]) -> list[SourceFile]:
         folder = _child(source, names)
         if folder is None:
             continue
-        images = _by_key(_child(folder, _IMAGE_FOLDERS) or folder, key)
+        images = _by_key(_child(folder, _IMAGE_FOLDERS) or folder, key, source)
         mask_folder = _child(folder, _MASK_FOLDERS)
         if split != "train" and mask_folder is None:
             raise InputError(f"{folder}: has no mask/ folder; evaluation needs masks: add it, or remove {folder.name}/")
-        masks = _by_key(mask_folder, key) if mask_folder else {}
+        masks = _by_key(mask_folder, key, source) if mask_folder else {}
         if split != "train":
             _warn_of_orphans(images, masks)
             images = {name: path for name, path in images.items() if name in masks}
@@ -71,11 +74,13 @@ def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
     return matches[0] if matches else None
 
 
-def _by_key(folder: Path, key: Callable[[str], str]) -> dict[str, Path]:
+def _by_key(folder: Path, key: Callable[[str], str], source: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
             continue
+        if leads_outside(path, source):
+            raise InputError(f"{path}: a link that leads out of {source}; copy the file there, or remove the link")
         name = key(path.stem)
         if name in files:
             raise InputError(f"{path}: names the same patch as {files[name].name}; keep one of them")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path
+from wsss_mm.files import atomic_path, is_plain_name, read_rows
 from wsss_mm.patches.vocabulary import VOCABULARIES, Vocabulary
 
 FILE_NAME = "manifest.parquet"
@@ -81,14 +81,7 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
         InputError: there is no manifest, or `check_manifest` finds it wrong.
     """
     path = Path(folder) / FILE_NAME
-    if not path.is_file():
-        raise InputError(f"{path}: not found; make it with: dvc repro patches")
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path}: not a parquet file ({_one_line(error)}); make it again: dvc repro -f patches"
-        ) from None
+    frame = read_rows(path, remedy="dvc repro -f patches")
     check_manifest(frame, vocabulary, str(path))
     return _tidy(frame[manifest_columns(vocabulary.codes)])
 
@@ -131,7 +124,7 @@ def check_manifest(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
     for column in ("path", "mask_path"):
         values = frame.loc[frame[column].notna(), ["patch_id", column]]
         for patch_id, value in values.itertuples(index=False):
-            if not _is_inside(value):
+            if not (isinstance(value, str) and is_inside(value)):
                 raise InputError(
                     f"{where}: patch {patch_id}: {column} {value!r} leads outside its folder; make it relative"
                 )
@@ -178,6 +171,12 @@ def _check_ids(frame: pd.DataFrame, where: str) -> None:
         empty = frame[column].isna() | (frame[column].astype(str) == "")
         if empty.any():
             raise InputError(f"{where}: row {int(np.argmax(empty.to_numpy()))}: {column} is empty; fill it in")
+    for column in ("patch_id", "slide_id"):
+        odd = frame[column][~frame[column].map(is_plain_name)]
+        if len(odd):
+            raise InputError(
+                f"{where}: {column} {str(odd.iloc[0])[:80]!r} cannot name a file; use letters, digits, dot, dash, _"
+            )
     for column in ("patch_id", "path"):
         twice = frame[column].duplicated()
         if twice.any():
@@ -203,16 +202,13 @@ def _check_values(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> No
             )
 
 
-def _is_inside(value: str) -> bool:
+def is_inside(value: str) -> bool:
+    """Whether a path that a manifest names stays in the manifest's folder, on every system."""
     path = PurePosixPath(value)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in value and ":" not in value
+    return not path.is_absolute() and ".." not in path.parts and not set(value) & set("\\:\0")
 
 
 def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.sort_values("patch_id", kind="stable", ignore_index=True)
     masks = [value if isinstance(value, str) and value else None for value in frame["mask_path"]]
     return frame.assign(mask_path=pd.Series(masks, dtype=object, index=frame.index))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

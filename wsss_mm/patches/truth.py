@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_cells
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
@@ -107,10 +108,7 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
     Raises:
         InputError: names the line and the remedy.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from None
+    table = read_cells(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
     table.columns = table.columns.str.strip()
     missing = [column for column in LABEL_COLUMNS if column not in table]
     if missing:

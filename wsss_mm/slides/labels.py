@@ -7,7 +7,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import is_file
 
+MAX_PIXELS = 1 << 31
+"""A label map is held in memory; a file that claims more is a decompression bomb, or needs a coarser resolution."""
+
+_MAX_TILE = 1 << 26  # px; tiles at the edge stick out, but not by far
 _NOTHING = 255  # outside the map; wsss_mm.patches.IGNORE, of a later room
 
 
@@ -15,17 +20,24 @@ def read_label_map(path: Path | str) -> NDArray[np.uint8]:
     """Read level 0 of a label TIFF: (H, W) uint8.
 
     Raises:
-        InputError: the file is missing or no label map.
+        InputError: the file is missing, no label map, or claims more than `MAX_PIXELS`.
     """
+    if not is_file(Path(path)):
+        raise InputError(f"{path}: no such label map; make the cohort again")
     try:
-        labels = tifffile.imread(path, key=0)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such label map; make the cohort again") from None
-    except (OSError, tifffile.TiffFileError) as error:
-        raise InputError(f"{path}: not readable as a TIFF ({error}); make it again") from None
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"{path}: a label map is one uint8 channel, this is {labels.dtype} {labels.shape}")
-    return labels
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            if page.ndim != 2 or page.dtype != np.uint8 or not page.size:
+                raise InputError(f"{path}: a label map is one uint8 channel, this is {page.dtype} {page.shape}")
+            tile = page.chunks[0] * page.chunks[1]
+            if page.size > MAX_PIXELS or (tile > _MAX_TILE and tile > page.size):
+                raise InputError(f"{path}: claims {page.shape} px in tiles of {page.chunks}, which is no label map")
+            return page.asarray()
+    except InputError:
+        raise
+    except Exception as error:  # broken files make TIFF readers and decoders raise anything, a lack of memory too
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not readable as a TIFF ({reason}); make it again") from None
 
 
 def resample_labels(

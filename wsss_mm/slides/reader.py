@@ -10,6 +10,7 @@ import openslide
 from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import is_file
 from wsss_mm.slides.resample import resample
 
 _PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
@@ -121,8 +122,8 @@ def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
         InputError: no such file, no slide, or no resolution known. Resolution is never guessed.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such slide; correct its path")
+    if not is_file(path):
+        raise InputError(f"{path}: no such slide file; correct its path")
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:

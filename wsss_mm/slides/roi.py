@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+
+_FARTHEST = 1e9  # px; a slide is a thousand times smaller
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,17 @@ def read_annotations(path: Path | str, origin: tuple[float, float] = (0, 0)) -> 
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; correct the path in the slide table or leave it empty") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again from QuPath") from None
     annotations = []
     for number, feature in enumerate(_features(content), start=1):
-        geometry = _areas(_geometry(path, number, feature))
+        try:
+            geometry = _areas(_geometry(feature))
+        except (InputError, ValueError, RecursionError, shapely.errors.GEOSException) as error:
+            raise InputError(f"{path}: feature {number} is no GeoJSON geometry ({error}); export it again") from None
         if not geometry.is_empty:
             annotations.append(Annotation(_name(feature), shapely.transform(geometry, lambda xy: xy + origin)))
     if not annotations:
@@ -145,28 +151,28 @@ def _features(content: object) -> list[object]:
     return content if isinstance(content, list) else [content]
 
 
-def _geometry(path: Path, number: int, feature: object) -> BaseGeometry:
-    try:
-        geometry = feature.get("geometry", feature) if isinstance(feature, dict) else feature
-        return shapely.from_geojson(json.dumps(geometry))
-    except shapely.errors.GEOSException as error:
-        raise InputError(f"{path}: feature {number} is no GeoJSON geometry ({error}); export it again") from None
+def _geometry(feature: object) -> BaseGeometry | None:
+    geometry = feature.get("geometry", feature) if isinstance(feature, dict) else feature
+    return shapely.from_geojson(json.dumps(geometry))
 
 
 def _areas(geometry: BaseGeometry | None) -> BaseGeometry:
     """The polygons of a geometry, made valid: hand-drawn outlines cross themselves."""
     if geometry is None:
         return shapely.MultiPolygon()
+    if not (np.abs(shapely.get_coordinates(geometry)) <= _FARTHEST).all():
+        raise InputError("lies nowhere on a slide")
     parts = shapely.get_parts(shapely.make_valid(geometry))
     while any(part.geom_type == "GeometryCollection" or part.geom_type.startswith("Multi") for part in parts):
         parts = shapely.get_parts(parts)
-    return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
+    polygons = [part for part in parts if part.geom_type == "Polygon" and part.area]
+    areas = shapely.MultiPolygon(polygons)
+    return areas if areas.is_valid else shapely.MultiPolygon(shapely.get_parts(shapely.union_all(polygons)).tolist())
 
 
 def _name(feature: object) -> str:
     """Class of a QuPath feature: `properties.classification.name`, in older exports a plain string."""
     properties = feature.get("properties") if isinstance(feature, dict) else None
-    classification = (properties or {}).get("classification")
-    if isinstance(classification, dict):
-        return str(classification.get("name", ""))
-    return str(classification or "")
+    classification = properties.get("classification") if isinstance(properties, dict) else None
+    name = classification.get("name") if isinstance(classification, dict) else classification
+    return name if isinstance(name, str) else ""

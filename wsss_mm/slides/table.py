@@ -1,20 +1,18 @@
 """slides.csv: which slides there are, whose they are, and where."""
 
 import math
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path
+from wsss_mm.files import atomic_path, is_file, is_plain_name, read_cells
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
 SPLITS = ("train", "valid", "test")
 
 _REQUIRED = COLUMNS[:4]
 _FILES = ("path", "roi", "annotation")
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFrame:
@@ -33,12 +31,9 @@ def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFr
         InputError: names the row and the remedy.
     """
     path = Path(path)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table of slides; see the README for its columns") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from None
+    table = read_cells(
+        path, absent="no such table of slides; see the README for its columns", remedy="save it as CSV, in UTF-8"
+    )
     table.columns = table.columns.str.strip()
     missing = [column for column in _REQUIRED if column not in table]
     if missing:
@@ -74,10 +69,10 @@ def _check(path: Path, table: pd.DataFrame) -> None:
     for row, slide in enumerate(table.itertuples(index=False), start=2):  # the header is line 1
         where = f"{path}: line {row} ({slide.slide_id or 'no slide_id'})"
         for column in ("slide_id", "patient_id"):
-            if not _SAFE.fullmatch(getattr(slide, column)):
+            if not is_plain_name(getattr(slide, column)):
                 raise InputError(
-                    f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-'"
-                    " and begin with none of '.' and '-'; it becomes part of file names"
+                    f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
+                    " at most 120, and begin with none of '.' and '-'; it becomes part of file names"
                 )
         if slide.split not in SPLITS:
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
@@ -103,7 +98,7 @@ def _check_files(path: Path, table: pd.DataFrame) -> None:
     for row, slide in enumerate(table.itertuples(index=False), start=2):
         for column in _FILES:
             name = getattr(slide, column)
-            if name and not resolve(path, name).is_file():
+            if name and not is_file(resolve(path, name)):
                 raise InputError(
                     f"{path}: line {row} ({slide.slide_id}): {column} {resolve(path, name)} does not exist;"
                     f" correct it (relative to {path.parent}) or remove the row"

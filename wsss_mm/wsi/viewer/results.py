@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.files import leads_outside, read_json
 from wsss_mm.wsi.segment import FILES, SUMMARY
 
 logger = logging.getLogger(__name__)
@@ -88,13 +88,13 @@ def read_result(folder: Path) -> Result:
         InputError: a file is missing or the summary is no summary.
     """
     path = folder / SUMMARY
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in FILES if not (folder / name).is_file() or leads_outside(folder / name, folder)]
     if missing:
-        raise InputError(f"{folder}: lacks {', '.join(missing)}; segment the slide again")
+        raise InputError(f"{folder}: lacks {', '.join(missing)}, or has links that lead out of it; segment it again")
     try:
         return _parse(folder, read_json(path))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: not a summary of this version ({error!r}); segment the slide again") from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: not a summary of this version ({_short(error)}); segment the slide again") from None
 
 
 def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, Path]:
@@ -123,6 +123,8 @@ def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, 
 
 def _parse(folder: Path, summary: dict[str, Any]) -> Result:
     slide, figures = summary["slide"], summary["classes"]
+    if min(*_whole(slide["bounds"], 4)[2:], *_whole(summary["size"], 2)) < 1:
+        raise ValueError(f"size {summary['size']} of {slide['bounds']}")
     ratio = summary["tumour_stroma_ratio"]
     return Result(
         name=folder.resolve().name,
@@ -154,6 +156,10 @@ def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:
     share = values["share"]
     area, share = float(values["area_mm2"]), None if share is None else float(share)
     return ClassFigures(code, str(values["name"]), color, area, share, int(values["polygons"]))
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _text(value: Any) -> str:
