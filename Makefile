@@ -39,7 +39,7 @@ bench: $(STAMP)  ## run the benchmarks, one after another
 upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 	@python -m pipelines.upper_bound
 
-torture: $(STAMP)  ## kill every stage at random moments and compare md5s (25 minutes)
+torture: $(STAMP)  ## kill every stage at random moments and compare md5s (40 minutes)
 	@python scripts/torture.py
 
 fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses

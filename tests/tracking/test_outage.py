@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -167,6 +168,31 @@ def test_a_killed_run_is_closed_by_the_next_one(tracked):
     assert run.info.end_time is not None
     assert "SIGKILL" in run.data.tags["error"]
     assert not list((tracked / "work_dirs/open_runs").iterdir())
+
+
+_KILLED_ADDING = """
+import os, signal
+from pathlib import Path
+from wsss_mm.tracking import model_run
+with model_run(Path("data/a.txt")) as run:
+    assert run is not None
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_finished_run_that_a_killed_stage_left_open_is_as_it_was(tracked):
+    client, weights = connect().MlflowClient(), tracked / "data/a.txt"
+    with training_run("train_segmenter", {}) as run:
+        tag_weights(weights)
+    before = client.get_run(run.info.run_id).info
+    killed = subprocess.run([sys.executable, "-c", _KILLED_ADDING], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+    with model_run(weights):
+        log_gate("patches", True, {}, [])
+    after = client.get_run(run.info.run_id)
+    assert (after.info.status, after.info.end_time) == ("FINISHED", before.end_time)
+    assert "error" not in after.data.tags
 
 
 def test_a_run_that_is_at_work_stays_open(tracked):

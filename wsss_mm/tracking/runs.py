@@ -206,6 +206,7 @@ def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | N
     """
     md5 = digest(weights, "md5")
     with surviving(weights.parent.name, offline=offline, adds=True) as refuge:
+        send(close_abandoned)  # a killed stage may have left this very run open
         found = send(_reopen, md5, refuge)
         if found is None:
             logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())

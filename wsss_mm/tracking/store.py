@@ -45,6 +45,7 @@ def connect() -> ModuleType:
     import mlflow
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow
 

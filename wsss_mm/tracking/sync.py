@@ -17,6 +17,7 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.outage import shown
+from wsss_mm.tracking.copying import all_runs
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
 from wsss_mm.tracking.runs import WEIGHTS_TAG
 from wsss_mm.tracking.store import be_patient, connect, tracking_uri
@@ -67,7 +68,7 @@ def sync() -> Iterator[Sent]:
         with _current(unsent_uri()):
             close_abandoned()
         local, server = mlflow.MlflowClient(unsent_uri()), mlflow.MlflowClient(tracking_uri())
-        for run in _runs(local):
+        for run in all_runs(local):
             yield _send(run, local.get_experiment(run.info.experiment_id).name, local, server)
             local.delete_run(run.info.run_id)
             shutil.rmtree(_files(run).parent, ignore_errors=True)
@@ -209,17 +210,6 @@ def _end(run: "Run", run_id: str, server: "MlflowClient") -> None:
         server.set_terminated(run_id, "KILLED")
     else:
         server.set_terminated(run_id, run.info.status, run.info.end_time)
-
-
-def _runs(local: "MlflowClient") -> list["Run"]:
-    experiments = [item.experiment_id for item in local.search_experiments()]
-    runs, token = [], None
-    while True:
-        page = local.search_runs(experiments, order_by=["attributes.start_time ASC"], page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
 
 
 def _files(run: "Run") -> Path:
