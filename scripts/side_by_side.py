@@ -32,7 +32,8 @@ def main() -> None:
     classifier, _ = load_model("models/classifier")
     segmenter, _ = load_model("models/segmenter")
     labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
-    labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, rows, folder, vocabulary)}
+    labelled = label_patches(labeller, rows, folder, vocabulary, among=manifest)
+    labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     options = params.evaluate
     predictions = predict_patches(segmenter, classifier, rows, folder, scales=options.scales, flip=options.flip)
     sheet = []

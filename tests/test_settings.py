@@ -121,6 +121,17 @@ def test_cam_at_another_layer_is_an_error(content, tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(("section", "name"), [("pseudo_labels", "neighbours"), ("segmenter", "surroundings")])
+def test_places_on_slides_are_not_those_of_patches(content, tmp_path, section, name):
+    content[section][name] = True
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=rf"{section}\.{name} is for data sets of patches.*set it to false"):
+        load_params(tmp_path / "params.yaml")
+    content["cohort"]["name"] = "wsss4luad"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    assert getattr(getattr(load_params(tmp_path / "params.yaml"), section), name)
+
+
 def test_off_needs_no_quotes_as_dvc_writes_none(content, tmp_path):
     path = edited(content, tmp_path, classifier__attention="OFF?", pseudo_labels__gating="OFF?")
     path.write_text(path.read_text().replace("OFF?", "off"))  # plain, which YAML 1.1 reads as false

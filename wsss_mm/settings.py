@@ -116,6 +116,7 @@ class PseudoLabelSettings(Section):
     background_grey: Annotated[int, Field(ge=0, le=255)]
     background_min_area: Annotated[int, Field(ge=0)]  # px
     flips: bool  # average the CAMs of a patch and its mirror images
+    neighbours: bool  # a pixel keeps to the classes that all patches over it hold, where patches overlap
 
     @model_validator(mode="after")
     def _cam_needs_the_last_layer(self) -> "PseudoLabelSettings":
@@ -131,6 +132,8 @@ class SegmenterSettings(TrainingSettings):
     loss: Literal["onss", "onss_margin", "ce"]
     iterations: Count
     crop: Annotated[int, Field(ge=32)]  # px
+    surroundings: bool  # crops reach beyond the patch, into those of its slide that lie around
+    mosaic: Share  # of the samples: four crops in one
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
 
@@ -305,6 +308,20 @@ class Params(Section):
                 f"segmenter.width {self.segmenter.width} is not classifier.width {self.classifier.width}, but "
                 "segmenter.init is classifier; make them equal, or set init: none"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _places_are_of_patches(self) -> "Params":
+        if self.cohort.name in ("phantom", "slides"):
+            for name, wanted in (
+                ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
+                ("segmenter.surroundings", self.segmenter.surroundings),
+            ):
+                if wanted:
+                    raise ValueError(
+                        f"{name} is for data sets of patches; those cut from slides do not overlap, and their places "
+                        "are px of level 0; set it to false"
+                    )
         return self
 
 

@@ -187,6 +187,25 @@ class TestStore:
         for path in sorted((tmp_path / "one").rglob("*.*")):
             assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
+    def test_overlapping_patches_narrow_each_others_classes(self, tmp_path, image):
+        """All three colours are labelled left, green and blue right: what both cover is not red, though it is."""
+        rows = pd.DataFrame(
+            {"patch_id": name, "split": "train", "path": f"{name}.png", "slide_id": "s", "x": x, "y": 0, "size": 32}
+            | dict(zip(VOCABULARY.codes, held, strict=True))
+            for name, x, held in (("left", 0, (True, True, True)), ("right", 8, (False, True, True)))
+        )
+        for name, array in (("left", image[:32, :32]), ("right", image[:32, 8:40])):
+            Image.fromarray(array).save(tmp_path / f"{name}.png")
+        options = {"background": False, "scales": (1.0,)}
+        for neighbours in (False, True):
+            labeller = PseudoLabeller(ColourClassifier(), **options, neighbours=neighbours)
+            for among in (None, rows):
+                shown = rows if among is None else rows[:1]
+                left = next(iter(label_patches(labeller, shown, tmp_path, VOCABULARY, among=among))).labels
+                assert (left[:, :7] == 0).all()
+                assert (left[:, 9:15] == 0).all() != neighbours
+                assert set(np.unique(left[:, 8:])) <= ({1, 2} if neighbours else {0, 1, 2})
+
     def test_failure_leaves_what_was_there(self, patches, tmp_path):
         target = tmp_path / "out"
         self._write(patches, tmp_path, target)

@@ -59,6 +59,7 @@ class TestPublishedSetting:
             "background_grey": 200,
             "background_min_area": 50,
             "flips": False,
+            "neighbours": False,
         },
         "segmenter": {
             "width": 1.0,
@@ -75,6 +76,8 @@ class TestPublishedSetting:
             "poly_power": 0.9,
             "averaging": 0,
             "rotate": False,
+            "surroundings": False,
+            "mosaic": 0,
             "auxiliary_weight": 0.4,
         },
         "evaluate": {"scales": (0.75, 1, 1.25), "flip": True},

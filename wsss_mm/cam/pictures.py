@@ -29,7 +29,8 @@ def pseudo_label_sheet(
         count: rows of the sheet.
     """
     rows = []
-    for patch in label_patches(labeller, choose_patches(manifest, vocabulary, count), folder, vocabulary):
+    chosen = choose_patches(manifest, vocabulary, count)
+    for patch in label_patches(labeller, chosen, folder, vocabulary, among=manifest):
         cams = labeller.cams(patch.image[None])[0].cpu().numpy()
         heats = [
             heat(patch.image, cam) if patch.row[code] else None

@@ -62,6 +62,7 @@ class PseudoLabeller:
         background_grey: grey value above which a pixel is white.
         background_min_area: px, smaller white components stay tissue.
         flips: average the CAMs of the patch and its three mirror images.
+        neighbours: whether `wsss_mm.cam.store.label_patches` narrows label sets by those of overlapping patches.
         device: where images are sent.
     """
 
@@ -77,6 +78,7 @@ class PseudoLabeller:
     background_grey: int = 200
     background_min_area: int = 50
     flips: bool = False
+    neighbours: bool = False
     device: str | torch.device = "cpu"
 
     def __call__(self, images: np.ndarray, label_sets: np.ndarray) -> PseudoLabels:
@@ -84,8 +86,8 @@ class PseudoLabeller:
 
         Args:
             images: RGB, (N, H, W, 3) uint8.
-            label_sets: (N, C) bool, the classes each patch holds; without any, a patch gated by its labels becomes all
-                `IGNORE`.
+            label_sets: (N, C) bool, the classes each patch holds, or (N, C, H, W), those each pixel may be of; where
+                there is none, a patch gated by its labels becomes `IGNORE`.
         """
         # The scale nearest to 1 comes first, because the first map decides ties.
         scales = sorted(self.scales, key=lambda scale: (abs(scale - 1), scale))
@@ -154,7 +156,7 @@ class PseudoLabeller:
         return grad_cam(features, head) if self.method == "grad_cam" else cam(features, head), logits
 
     def _present(self, label_sets: np.ndarray, logits: Tensor) -> Tensor:
-        """(N, C) bool: the classes that may appear."""
+        """(N, C) or (N, C, H, W) bool: the classes that may appear."""
         if self.gating == "labels":
             return torch.as_tensor(np.asarray(label_sets, dtype=bool), device=logits.device)
         if self.gating == "off":
@@ -174,14 +176,15 @@ def label_map(cams: Tensor, present: Tensor) -> Tensor:
 
     Args:
         cams: (N, C, H, W) in 0..1, see `min_max`.
-        present: (N, C) bool, the classes that may appear.
+        present: (N, C) or (N, C, H, W) bool, the classes that may appear.
 
     Returns:
-        (N, H, W) int64, 0..C-1, or `IGNORE` throughout where no class is present.
+        (N, H, W) int64, 0..C-1, or `IGNORE` where no class is present.
     """
+    present = present if present.dim() == 4 else present[:, :, None, None]
     # Absent classes go below 0, not to 0: a present class whose CAM is 0 must still win over an absent one.
-    winners = cams.masked_fill(~present[:, :, None, None], -1).argmax(dim=1)
-    return torch.where(present.any(dim=1)[:, None, None], winners, IGNORE)
+    winners = cams.masked_fill(~present, -1).argmax(dim=1)
+    return torch.where(present.any(dim=1), winners, IGNORE)
 
 
 def _agreement(shares: np.ndarray, labelled: np.ndarray) -> np.ndarray:

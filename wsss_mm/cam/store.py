@@ -1,7 +1,7 @@
 """Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
 from wsss_mm.patches.images import read_image, write_mask
+from wsss_mm.patches.neighbours import Places, check_places, possible_classes
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,13 @@ class LabelledPatch:
 
 
 def label_patches(
-    labeller: PseudoLabeller, rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary, *, batch_size: int = 16
+    labeller: PseudoLabeller,
+    rows: pd.DataFrame,
+    folder: Path,
+    vocabulary: Vocabulary,
+    *,
+    among: pd.DataFrame | None = None,
+    batch_size: int = 16,
 ) -> Iterator[LabelledPatch]:
     """Label the patches of manifest rows, in their order, with a progress bar.
 
@@ -43,18 +50,22 @@ def label_patches(
         rows: rows of the patch manifest.
         folder: where the rows' paths start.
         vocabulary: the classes, whose columns are the label sets.
+        among: where a labeller that asks for neighbours finds them; `rows` if None.
         batch_size: patches a forward pass; patches of another size start a new batch.
 
     Raises:
-        InputError: an image is missing or unreadable.
+        InputError: an image is missing or unreadable, or the labeller asks for neighbours and places are wrong.
     """
     if rows.empty:
         return
+    label_set = _narrowed(rows if among is None else among, folder, vocabulary) if labeller.neighbours else None
     split = rows["split"].iloc[0]
     with tqdm(total=len(rows), desc=f"pseudo-labels {split}", unit="patch") as bar:
         for batch in _batches(rows, folder, batch_size):
             images = np.stack([image for _, image in batch])
-            label_sets = np.array([[bool(row[code]) for code in vocabulary.codes] for row, _ in batch])
+            label_sets = np.array(
+                [label_set(row) if label_set else [bool(row[code]) for code in vocabulary.codes] for row, _ in batch]
+            )
             result = labeller(images, label_sets)
             for (row, image), labels, agreement in zip(batch, result.labels, result.agreement, strict=True):
                 yield LabelledPatch(row, image, labels, float(agreement))
@@ -82,6 +93,14 @@ def write_pseudo_labels(patches: Iterator[LabelledPatch], folder: Path | str, vo
         pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
+
+
+def _narrowed(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Callable[[pd.Series], np.ndarray]:
+    """Gives the (C, H, W) classes that each pixel of a patch may be of, by all patches over it."""
+    check_places(rows, folder, "pseudo_labels.neighbours")
+    places, label_sets = Places.of(rows), rows[list(vocabulary.codes)].to_numpy(bool)
+    order = {patch_id: index for index, patch_id in enumerate(rows["patch_id"])}
+    return lambda row: possible_classes(places, label_sets, order[row["patch_id"]])
 
 
 def _batches(rows: pd.DataFrame, folder: Path, batch_size: int) -> Iterator[list[tuple[pd.Series, np.ndarray]]]:

@@ -11,11 +11,13 @@ from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
 from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
+from wsss_mm.datasets.windows import compose, mosaic, window_corner
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_rows
 from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.patches.manifest import is_inside
+from wsss_mm.patches.neighbours import Places, check_places
 from wsss_mm.registry import DATASETS
 
 _log = logging.getLogger(__name__)
@@ -51,9 +53,11 @@ class _PatchDataset(Dataset):
     def __getitem__(self, key: int | Draw) -> Any:
         index, draw = (key, 0) if isinstance(key, int | np.integer) else key
         generator = sample_generator(self.seed, draw)
-        results = {**self.decoded(int(index)), "rng": generator, "draw": draw}
         with legacy_seeded(generator):
-            return self.pipeline(results)
+            return self._drawn(int(index), {"rng": generator, "draw": draw})
+
+    def _drawn(self, index: int, keys: dict[str, Any]) -> Any:
+        return self.pipeline({**self.decoded(index), **keys})
 
     def decoded(self, index: int) -> dict[str, Any]:
         """A record with its arrays, before any transform; the arrays are shared and read-only."""
@@ -119,6 +123,9 @@ class PseudoLabelDataset(_PatchDataset):
         target: `pseudo` joins the pseudo-labels by patch_id; `masks` takes the masks, for validation and for the
             upper bound. Patches without the one asked for are left out.
         pseudo_labels: Folder of the pseudo-labels' manifest, for `pseudo`.
+        window: Side of a square that is shown instead of the patch, px, at a random place over it and the patches of
+            its slide that lie around; 0 shows the patch.
+        mosaic: Share of the samples that are put together from four; the last transform comes after that.
         seed: Of the augmentation.
         cache_bytes: Keep decoded images in memory where they fit into this.
     """
@@ -132,6 +139,8 @@ class PseudoLabelDataset(_PatchDataset):
         *,
         target: Literal["pseudo", "masks"] = "pseudo",
         pseudo_labels: str | None = None,
+        window: int = 0,
+        mosaic: float = 0.0,
         seed: int = 0,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
@@ -147,18 +156,40 @@ class PseudoLabelDataset(_PatchDataset):
             labels = pseudo_label_paths(Path(pseudo_labels))
         else:
             raise ValueError("target='pseudo' needs the folder pseudo_labels")
+        chosen = frame[frame["patch_id"].isin(labels)]
         records = [
             {"patch_id": patch_id, "img_path": str(Path(root) / path), "seg_map_path": str(labels[patch_id])}
-            for patch_id, path in zip(frame["patch_id"], frame["path"], strict=True)
-            if patch_id in labels
+            for patch_id, path in zip(chosen["patch_id"], chosen["path"], strict=True)
         ]
         if not records:
             raise InputError(f"{root}: no {split} patch has {target}; make them, or choose another split")
         if len(records) < len(frame):
             _log.info("%d of %d %s patches have %s", len(records), len(frame), split, target)
+        if window:
+            check_places(chosen, Path(root), "segmenter.surroundings")
+        self.window, self.mosaic, self.places = window, mosaic, Places.of(chosen)
         super().__init__(
             records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 4)
         )
+
+    def _drawn(self, index: int, keys: dict[str, Any]) -> Any:
+        rng = keys["rng"]
+        if not self.mosaic or rng.random() >= self.mosaic:
+            return self.pipeline(self._shown(index, keys))
+        *augment, pack = self.pipeline.transforms
+        parts = [self._shown(int(other), keys) for other in (index, *rng.integers(len(self), size=3))]
+        for transform in augment:
+            parts = [transform(part) for part in parts]
+        return pack(mosaic(parts, rng))
+
+    def _shown(self, index: int, keys: dict[str, Any]) -> dict[str, Any]:
+        results = {**self.decoded(index), **keys}
+        if self.window:
+            corner = window_corner(self.places, index, self.window, keys["rng"])
+            image, labels = compose(self.places, index, corner, self.window, self.decoded)
+            shape = {"img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
+            results |= {"img": image, "gt_seg_map": labels, **shape}
+        return results
 
     def _decode(self, record: dict[str, Any]) -> dict[str, Any]:
         results = super()._decode(record)

@@ -119,6 +119,8 @@ def train_segmenter(
         "train_dataloader.dataset.target": target,
         "train_dataloader.dataset.split": split,
         "train_dataloader.dataset.pseudo_labels": str(paths.pseudo_labels),
+        "train_dataloader.dataset.window": settings.crop if settings.surroundings else 0,
+        "train_dataloader.dataset.mosaic": settings.mosaic,
         "train_dataloader.dataset.pipeline.RandomCrop.size": settings.crop,
         "custom_hooks.InitialWeightsHook.weights": _text(weights),
         **_schedule(settings.iterations, epoch_length, settings),

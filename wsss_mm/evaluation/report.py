@@ -72,7 +72,8 @@ def typical_sheet(
     kinds = {patch: kind for kind, ids in typical_patches(patches).items() for patch in ids}
     shown = rows[rows["patch_id"].isin(kinds)]
     found = {patch.patch_id: patch for patch in predict(shown)}
-    labels = {patch.row["patch_id"]: patch.labels for patch in label_patches(labeller, shown, folder, vocabulary)}
+    labelled = label_patches(labeller, shown, folder, vocabulary, among=rows)
+    labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     sheet = [
         SheetRow(
             overlays(found[name].image, (labels[name], found[name].ungated, found[name].truth), vocabulary),
