@@ -46,12 +46,12 @@ def main() -> None:
 
 
 def read_variants(path: Path) -> dict[str, list[str]]:
-    """Names to values; lists within lists are flattened, so that a variant can build on another."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {
-        str(name): [value for item in items for value in (item if isinstance(item, list) else [item])]
-        for name, items in content.items()
-    }
+    """Names to values; lists within lists, however deep, are flattened, so that a variant can build on another."""
+
+    def flat(items: list) -> list[str]:
+        return [value for item in items for value in (flat(item) if isinstance(item, list) else [item])]
+
+    return {str(name): flat(items) for name, items in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
 
 
 def run_variant(params: Params, work: Path) -> dict[str, Any]:

@@ -18,10 +18,11 @@ def test_every_variant_is_a_setting_of_the_line(path):
 
 def test_a_variant_builds_on_another_and_later_values_win(tmp_path):
     path = tmp_path / "variants.yaml"
-    path.write_text("base: &base [seed=1, segmenter.loss=ce]\nmore: [*base, seed=2]\n")
-    values = read_variants(path)["more"]
-    assert values == ["seed=1", "segmenter.loss=ce", "seed=2"]
-    assert with_values(load_params(), values).seed == 2
+    path.write_text("base: &base [seed=1, segmenter.loss=ce]\nmore: &more [*base, seed=2]\nmost: [*more, threads=1]\n")
+    variants = read_variants(path)
+    assert variants["more"] == ["seed=1", "segmenter.loss=ce", "seed=2"]
+    assert variants["most"] == [*variants["more"], "threads=1"]
+    assert with_values(load_params(), variants["more"]).seed == 2
 
 
 def test_table_has_the_best_variant_first():
