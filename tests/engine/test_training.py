@@ -129,10 +129,11 @@ def test_exports(kind, cohort, params, tmp_path):
 
 def test_augmentation_is_by_parameter(kind, cohort, params, tmp_path):
     values = {"scale_jitter": (0.9, 1.1), "elastic": 1.5, "color_jitter": 0.15}
-    short = {"epochs": 1} if kind == "classifier" else {"iterations": 2, "crop": 32}
+    short = {"epochs": 1} if kind == "classifier" else {"iterations": 2, "crop": 32, "mosaic": 0.25}
     where = paths(cohort, tmp_path)
     TRAIN[kind](changed(params, kind, **values, **short), where)
-    steps = {item["type"]: item for item in Config.fromfile(where.out / "config.py").train_dataloader.dataset.pipeline}
+    dataset = Config.fromfile(where.out / "config.py").train_dataloader.dataset
+    steps = {item["type"]: item for item in dataset.pipeline}
     assert (
         steps["wsss_mm.RandomDeformation"] | {"scale": [0.9, 1.1], "elastic": 1.5} == steps["wsss_mm.RandomDeformation"]
     )
@@ -140,6 +141,7 @@ def test_augmentation_is_by_parameter(kind, cohort, params, tmp_path):
     assert steps["wsss_mm.FlipAndRotate"]["horizontal"] == steps["wsss_mm.FlipAndRotate"]["vertical"] == 0.5
     if kind == "segmenter":
         assert steps["wsss_mm.RandomCrop"]["size"] == 32
+        assert (dataset.mosaic, dataset.window) == (0.25, 0)
 
 
 @pytest.mark.parametrize(("rotate", "warmup"), [(True, 0.25), (False, 0.0)])
