@@ -1,0 +1,61 @@
+"""What DVC does when two run at once and when its cache rots, on which docs/reliability.md relies."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+CONTENT = "made\n"
+COMMAND = f"touch started && while [ ! -e go ]; do sleep 0.1; done && echo {CONTENT.strip()} > out"
+STAGES = {"stages": {"make": {"cmd": COMMAND, "outs": ["out"]}}}
+
+
+def dvc(root, *arguments):
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def repository(tmp_path, project_root):
+    """A repository with a stage, configured as the project is."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    assert dvc(tmp_path, "init", "-q").returncode == 0
+    (tmp_path / ".dvc/config").write_bytes((project_root / ".dvc/config").read_bytes())
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
+    return tmp_path
+
+
+def test_the_second_of_two_is_refused_and_the_first_is_undisturbed(repository):
+    first = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=repository, stdout=subprocess.DEVNULL)
+    while not (repository / "started").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = dvc(repository, "repro")
+    (repository / "go").touch()
+    assert second.returncode == 255
+    assert str(first.pid) in second.stderr
+    assert first.wait() == 0
+    assert (repository / "out").read_text() == CONTENT
+    assert dvc(repository, "status", "-q").returncode == 0
+
+
+def test_rot_in_the_cache_is_found_once_the_protection_is_off_and_made_again(repository):
+    (repository / "go").touch()
+    assert dvc(repository, "repro").returncode == 0
+    (cached,) = (path for path in (repository / ".dvc/cache/files").rglob("*") if path.is_file())
+    cached.chmod(0o644)
+    cached.write_text("rot\n")
+    cached.chmod(0o444)
+    (repository / "out").unlink()
+    assert dvc(repository, "checkout").returncode == 0
+    assert (repository / "out").read_text() == "rot\n"  # DVC trusts what is protected
+
+    subprocess.run(
+        ["find", ".dvc/cache/files/md5", "-type", "f", "-exec", "chmod", "u+w", "{}", "+"], cwd=repository, check=True
+    )
+    (repository / "out").unlink()
+    assert dvc(repository, "status").returncode == 0
+    assert dvc(repository, "repro").returncode == 0
+    assert (repository / "out").read_text() == CONTENT
