@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from wsss_mm.tracking import (
 )
 from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_state
 from wsss_mm.tracking.runs import flatten
-from wsss_mm.tracking.store import connect, project_root, tracking_uri
+from wsss_mm.tracking.store import connect, experiment_id, project_root, tracking_uri
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -197,6 +198,19 @@ def folder(tracked, request):
     return folder
 
 
+def test_an_experiment_that_someone_else_makes_at_the_same_moment_is_used(tracked, monkeypatch):
+    made, mlflow, looked = experiment_id("both"), connect(), []
+    look = mlflow.get_experiment_by_name
+
+    def look_too_early(name):
+        looked.append(name)
+        return look(name) if len(looked) > 1 else None
+
+    monkeypatch.setattr(mlflow, "get_experiment_by_name", look_too_early)
+    assert experiment_id("both") == made
+    assert len(looked) == 2
+
+
 class TestRegistry:
     def test_versions_and_aliases(self, folder):
         with training_run("segmenter", {}) as run:
@@ -235,6 +249,15 @@ class TestRegistry:
         }
         assert resolve_uri("models:/champions/1") == {"name": "champions", "version": "1"}
 
+    def test_weights_that_rotted_in_the_store_are_refused(self, folder):
+        register_segmenter(folder, "rotten")
+        client = connect().MlflowClient()
+        model = client.get_logged_model(client.get_model_version("rotten", "1").source.removeprefix("models:/"))
+        (weights,) = Path(urlparse(model.artifact_location).path).rglob("weights.pth")
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+        with pytest.raises(InputError, match=r"weights.pth: damaged where it is stored"):
+            download_model("models:/rotten@champion")
+
     def test_what_is_not_there_is_named(self, tracked):
         for call in (
             lambda: list_versions("none"),
@@ -268,6 +291,7 @@ LOAD = """
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlparse
 import mlflow, numpy as np
 model = mlflow.pyfunc.load_model("models:/travels@champion")
 images = np.load("images.npy")

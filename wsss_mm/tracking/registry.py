@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.outage import is_outage
 from wsss_mm.tracking.runs import WEIGHTS_TAG, model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
@@ -148,7 +149,9 @@ def find_version(name: str, version: str) -> "ModelVersion":
         if version.isdecimal():
             return client.get_model_version(name, version)
         return client.get_model_version_by_alias(name, version)
-    except mlflow.exceptions.MlflowException:
+    except mlflow.exceptions.MlflowException as error:
+        if is_outage(error):
+            raise
         raise InputError(f"{name}: no version or alias {version!r}; see: wsss-mm models list --name {name}") from None
 
 
@@ -223,7 +226,7 @@ def download_model(uri: str) -> Path:
         A local folder for `wsss_mm.models.load_model`.
 
     Raises:
-        InputError: there is no such model, or it holds no segmenter.
+        InputError: there is no such model, it holds no segmenter, or its weights are not those that were registered.
     """
     mlflow = connect()
     try:
@@ -233,7 +236,19 @@ def download_model(uri: str) -> Path:
     found = sorted(folder.glob("artifacts/*/model.json"))
     if not found:
         raise InputError(f"{uri}: holds no segmenter; see: wsss-mm models list")
+    _check_weights(uri, found[0].parent / "weights.pth")
     return found[0].parent
+
+
+def _check_weights(uri: str, weights: Path) -> None:
+    """Weights of a registered version must be those it was made with: storage rots, and transfers break off."""
+    registered = find_version(*parse_uri(uri)).tags.get(WEIGHTS_TAG)
+    found = digest(weights, "md5")
+    if registered and found != registered:
+        raise InputError(
+            f"{uri}: its {weights.name}: damaged where it is stored, md5 {found} instead of {registered}; delete this "
+            "version (wsss-mm models delete) and register it again (dvc repro -f register), or restore a backup"
+        )
 
 
 def _find(name: str, md5: str) -> "ModelVersion | None":

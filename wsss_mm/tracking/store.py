@@ -64,4 +64,9 @@ def experiment_id(name: str) -> str:
     # A server knows where artifacts go; a local store would put them into whatever folder is current.
     local = mlflow.get_tracking_uri().startswith("sqlite:")
     location = (project_root() / "mlartifacts" / name).as_uri() if local else None
-    return mlflow.create_experiment(name, artifact_location=location)
+    try:
+        return mlflow.create_experiment(name, artifact_location=location)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return mlflow.get_experiment_by_name(name).experiment_id  # someone else was faster
