@@ -18,6 +18,7 @@ Fallback = Callable[[Exception], bool]
 
 _TRANSPORT = {"requests", "urllib3", "botocore", "azure", "google"}  # packages whose errors are those of a connection
 _REFUSALS = {401, 403, 429}  # HTTP: the request is good, and the server will not take it now
+_STRANGERS = {401, 403}
 _SERVER_ERROR = 500
 _SHOWN = 160
 
@@ -52,12 +53,19 @@ def is_outage(error: BaseException) -> bool:
     """
     if not server_uri():
         return False
-    exceptions = sys.modules.get("mlflow.exceptions")
-    if exceptions is not None and isinstance(error, exceptions.MlflowException):
-        status = error.get_http_status_code()
+    status = _status(error)
+    if status is not None:
         return status >= _SERVER_ERROR or status in _REFUSALS
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     return isinstance(error, ConnectionError | TimeoutError) or bool(modules & _TRANSPORT)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of what MLflow raised, None of anything else."""
+    exceptions = sys.modules.get("mlflow.exceptions")
+    if exceptions is not None and isinstance(error, exceptions.MlflowException):
+        return error.get_http_status_code()
+    return None
 
 
 def server_uri() -> str:
@@ -79,6 +87,11 @@ def reason(error: BaseException) -> str:
 
 def needed(error: BaseException) -> str:
     """One line for work that cannot go on without the server."""
+    if _status(error) in _STRANGERS:
+        return (
+            f"{shown(server_uri())}: the MLflow server refuses this user or password ({reason(error)}); correct "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials"
+        )
     return (
         f"{shown(server_uri())}: the MLflow server does not answer, and this needs it ({reason(error)}); start it, or "
         "correct MLFLOW_TRACKING_URI, then: wsss-mm sync, and the same command again"

@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from mlflow.protos import databricks_pb2
 
 from tests.tracking.server import Server
 from wsss_mm.cli.main import main
@@ -221,3 +222,21 @@ def test_what_needs_the_server_says_so_in_one_line(project, monkeypatch, capsys)
 
 def test_a_password_is_not_shown():
     assert shown("https://a:b@host:1/path") == "https://host:1/path"
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["promote"], ["card"]])
+@pytest.mark.parametrize("code", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+def test_who_is_not_let_in_is_told_what_to_correct(project, monkeypatch, capsys, arguments, code):
+    mlflow = connect()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    def refuse(*_, **__):
+        raise mlflow.exceptions.MlflowException("not authenticated", getattr(databricks_pb2, code))
+
+    for name in ("search_model_versions", "get_model_version_by_alias"):
+        monkeypatch.setattr(mlflow.MlflowClient, name, refuse)
+    assert main(["models", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert "http://127.0.0.1:9: the MLflow server refuses this user or password (not authenticated)" in message
+    assert "MLFLOW_TRACKING_PASSWORD" in message
+    assert message.count("\n") == 1

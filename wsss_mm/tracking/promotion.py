@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from wsss_mm.errors import InputError
 from wsss_mm.gates import GATES
+from wsss_mm.outage import is_outage
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, find_version, quoted
 from wsss_mm.tracking.store import connect
@@ -143,7 +144,9 @@ def current_champion(name: str) -> "ModelVersion | None":
     client = mlflow.MlflowClient()
     try:
         version = client.get_registered_model(name).aliases.get(CHAMPION)
-    except mlflow.exceptions.MlflowException:
+    except mlflow.exceptions.MlflowException as error:
+        if is_outage(error):
+            raise
         raise InputError(f"no registered model {name!r}; make one with: dvc repro register") from None
     return None if version is None else client.get_model_version(name, str(version))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.gates import GATES, report_path
+from wsss_mm.outage import is_outage
 from wsss_mm.patches.vocabulary import VOCABULARIES
 from wsss_mm.tracking.card import CONFUSION, failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, run_evidence
@@ -60,7 +61,9 @@ def find_run_of(what: str) -> tuple["Run", str]:
     if re.fullmatch("[0-9a-f]{32}", what):
         try:
             run = client.get_run(what)
-        except mlflow.exceptions.MlflowException:
+        except mlflow.exceptions.MlflowException as error:
+            if is_outage(error):
+                raise
             raise InputError(f"{what}: no such run in {mlflow.get_tracking_uri()}; look with: make ui") from None
         return run, run.info.run_name
     if "'" in what:
