@@ -1,12 +1,9 @@
 """Servers, and two people who share: each with a home, a git identity, keys, passwords and a clone of their own."""
 
-import base64
-import json
 import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +134,8 @@ def site(project_root, tmp_path_factory, homes) -> Iterator[Site]:
         for user in homes.values():
             (user.home / ".ssh/known_hosts").write_text(known_host)
             (user.home / "tracking_uri").write_text(mlflow)
-            add_mlflow_user(mlflow, user.name)
+            add_user = [sys.executable, str(project_root / "deploy/add_user.py"), user.name, "--uri", mlflow]
+            subprocess.run(add_user, input=f"{ADMIN_PASSWORD}\n{password(user.name)}\n", text=True, check=True)
         store = folder / "dvc"
         store.mkdir()
         remote = f"ssh://{login()}@127.0.0.1:{port}{store}"
@@ -146,17 +144,6 @@ def site(project_root, tmp_path_factory, homes) -> Iterator[Site]:
         processes.end()
         if gate is not None:
             gate.close()
-
-
-def add_mlflow_user(uri: str, name: str) -> None:
-    """The request behind `create_user` of docs/servers.md, made by the admin."""
-    content = json.dumps({"username": name, "password": password(name)}).encode()
-    pair = base64.b64encode(f"admin:{ADMIN_PASSWORD}".encode()).decode()
-    headers = {"Authorization": f"Basic {pair}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{uri}/api/2.0/mlflow/users/create", content, headers)
-    ) as answer:
-        assert answer.status == 200
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from tests.team.servers import free_port, serve_command, serve_environment
+from tests.team.servers import ADMIN_PASSWORD, free_port, serve_command, serve_environment
 
 pytestmark = pytest.mark.team
 
@@ -50,6 +50,18 @@ def test_no_secret_is_on_the_command_line_or_open_to_others(site):
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "of-the-database" not in shown
     assert "of-the-admin" not in shown
+
+
+def test_the_admin_gives_passwords(site, project_root):
+    def add(*passwords: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(project_root / "deploy/add_user.py"), "carol", "--uri", site.mlflow]
+        return subprocess.run(command, input="\n".join(passwords), capture_output=True, text=True, check=False)
+
+    for new in ("the-first-of-carol", "the-second-of-carol"):
+        assert add(ADMIN_PASSWORD, new).returncode == 0
+    line = refusal(add("wrong", "of-a-stranger"))
+    assert "401" in line
+    assert "admin's password" in line
 
 
 @pytest.mark.parametrize("wrong", [{"PASSWORD": "wrong"}, {"USERNAME": "nobody"}])
