@@ -92,14 +92,16 @@ def _run(target: "Target", arguments: argparse.Namespace) -> int:
     logging.disable(logging.CRITICAL)
     _limit(target)
     problems: dict[str, int] = {}
+    armed = -arguments.seconds
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name) / "work"
+        work = Path(name)
         for number in tqdm(range(arguments.inputs), desc=target.name, disable=None):
             seed = arguments.seed + number
             _tell(number, {})
             data = target.make(Random(f"{target.name} {seed}"))
-            work.mkdir()
-            faulthandler.dump_traceback_later(arguments.seconds, exit=True)
+            if time.monotonic() - armed > 1:  # arming starts a thread, which for each input would take longer than it
+                armed = time.monotonic()
+                faulthandler.dump_traceback_later(arguments.seconds, exit=True)
             try:
                 target.check(data, work)
             except Exception as error:
@@ -107,9 +109,9 @@ def _run(target: "Target", arguments: argparse.Namespace) -> int:
                 if problem not in problems:
                     _keep(arguments.keep / target.name.replace(" ", "-"), f"seed-{seed}", data, error)
                 problems[problem] = problems.get(problem, 0) + 1
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-            shutil.rmtree(work)
+            for entry in work.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    faulthandler.cancel_dump_traceback_later()
     _tell(arguments.inputs, problems)
     return 0
 

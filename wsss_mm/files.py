@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _MAX_ROWS = 20_000_000
-_MAX_NAME = 120
+_MAX_NAME = 200  # a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from io import BytesIO
@@ -168,8 +169,9 @@ def check_mxnet(data: bytes, folder: Path) -> None:
         arrays = read_mxnet_params(path)
         assert sum(array.nbytes for array in arrays.values()) <= len(data)
         assert all(isinstance(name, str) for name in arrays)
-    with one_line("w.params"):
-        load_backbone_weights(path, 1 / 32)
+    if zlib.crc32(data) % 50 == 0:  # takes ten times as long, and sees what it sees above
+        with one_line("w.params"):
+            load_backbone_weights(path, 1 / 32)
 
 
 @cache
@@ -336,16 +338,16 @@ def check_slide(data: bytes, folder: Path) -> None:
 
 
 TARGETS = [
-    Target("params.yaml", one_of(_yaml_tree, _yaml_lines, _yaml_lines), check_params, 4),
-    Target("MXNet .params", _mxnet, check_mxnet, 40),
-    Target("weights.pth", lambda random: damaged(random, _weights()), check_weights, 10),
+    Target("params.yaml", one_of(_yaml_tree, _yaml_lines, _yaml_lines), check_params, 1),
+    Target("MXNet .params", _mxnet, check_mxnet, 100),
+    Target("weights.pth", lambda random: damaged(random, _weights()), check_weights, 6),
     Target(
         "model.json",
         one_of(json_like(model_info("segmenter", SEGMENTER)), json_like(model_info("classifier", CLASSIFIER))),
         check_model,
-        4,
+        1,
     ),
-    Target("images and masks", lambda random: damaged(random, random.choice(_pictures())), check_picture, 20),
-    Target("label maps", _front(_label_map), check_label_map, 10),
-    Target("slides", _front(_slide), check_slide, 10),
+    Target("images and masks", lambda random: damaged(random, random.choice(_pictures())), check_picture, 16),
+    Target("label maps", _front(_label_map), check_label_map, 4),
+    Target("slides", _front(_slide), check_slide, 6),
 ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fuzzing.contract import harmless
 from tests.fuzzing.targets import TARGETS
 
-SLOW = 6  # weight below which a parser takes milliseconds
+SLOW = 3  # weight below which a parser takes milliseconds
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])

@@ -240,3 +240,34 @@ class TestRealData:
         test = frame[frame["split"] == "test"]
         pixels = sum(np.bincount(read_label_map(tmp_path / p).ravel(), minlength=256) for p in test["mask_path"])
         assert pixels[:4].tolist() == [482162, 491728, 73208, 0]  # every pixel of the regions once
+
+
+class TestLinks:
+    def test_the_folder_itself_may_be_a_link(self, luad, tmp_path):
+        (tmp_path / "link").symlink_to(luad)
+        assert len(list_slides("luad_histoseg", tmp_path / "link")) == 5
+
+    def test_links_inside_it_are_fine(self, luad):
+        (luad / "training" / "109-0-0[1000].png").symlink_to(next(iter((luad / "training").iterdir())))
+        assert len(list_slides("luad_histoseg", luad)) == 6
+
+    @pytest.mark.parametrize("place", ["training/109-0-0[1000].png", "val/mask/200-5-6.png", "test/img/300-5-6.png"])
+    def test_one_that_leads_out_is_refused(self, luad, tmp_path, place):
+        secret = save(tmp_path / "secret.png", image())
+        (luad / place).unlink(missing_ok=True)
+        (luad / place).symlink_to(secret)
+        with pytest.raises(InputError, match=r"a link that leads out of .*; copy the file there") as caught:
+            list_slides("luad_histoseg", luad)
+        assert place in str(caught.value)
+
+    def test_a_folder_that_leads_out_is_refused(self, luad, tmp_path):
+        (luad / "training").rename(tmp_path / "elsewhere")
+        (luad / "training").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(InputError, match="a link that leads out of"):
+            list_slides("luad_histoseg", luad)
+
+    def test_links_into_the_cache_of_dvc_are_its_own(self, luad, tmp_path):
+        cached = save(tmp_path / "cache/files/md5/ab/0123456789abcdef0123456789abcd.png", image())
+        cached = cached.rename(cached.with_suffix(""))
+        (luad / "training" / "109-0-0[1000].png").symlink_to(cached)
+        assert len(list_slides("luad_histoseg", luad)) == 6

@@ -1,4 +1,7 @@
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from wsss_mm.errors import InputError
@@ -82,3 +85,27 @@ def test_each_fault_is_named(frame, change, message):
 def test_unknown_vocabulary_lists_the_known_ones():
     with pytest.raises(InputError, match=r"'liver'.*lung, breast, luad_normal"):
         get_vocabulary("liver")
+
+
+@pytest.mark.parametrize("name", ["../p", "a/b", ".hidden", "<img src=x>", "=cmd()", "a\nb", "a\x00", "", "x" * 201])
+@pytest.mark.parametrize("column", ["patch_id", "slide_id"])
+def test_ids_can_name_files(frame, tmp_path, column, name):
+    write_manifest(frame.assign(**{column: [name, "b"]}), tmp_path)
+    with pytest.raises(InputError, match=rf"manifest\.parquet: .*{column}.*(cannot name a file|is empty)"):
+        read_manifest(tmp_path, LUNG)
+
+
+def test_a_patch_of_a_slide_with_the_longest_name_is_fine(frame, tmp_path):
+    write_manifest(
+        frame.assign(slide_id=["s" * 160, "b"], patch_id=["s" * 160 + "-999999999-999999999", "b"]), tmp_path
+    )
+    assert len(read_manifest(tmp_path, LUNG)) == 2
+
+
+def test_more_rows_than_any_cohort_has_are_refused_unread(tmp_path, monkeypatch):
+    rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300_000, np.int32)), pa.array(["x" * 10_000]))
+    pq.write_table(pa.table({"patch_id": rows}), tmp_path / FILE_NAME)
+    assert (tmp_path / FILE_NAME).stat().st_size < 100_000  # of 3 GB
+    monkeypatch.setattr("wsss_mm.files._MAX_ROWS", 1000)
+    with pytest.raises(InputError, match=r"manifest\.parquet: claims 300000 rows"):
+        read_manifest(tmp_path, LUNG)

@@ -36,6 +36,23 @@ def test_files_that_are_no_label_map(tmp_path):
     (tmp_path / "text.tif").write_text("text")
     with pytest.raises(InputError, match="not readable as a TIFF"):
         read_label_map(tmp_path / "text.tif")
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, LABELS, compression="zlib", metadata=None)
+    (tmp_path / "damaged.tif").write_bytes(whole.read_bytes()[:-40] + b"x" * 40)
+    with pytest.raises(InputError, match="not readable as a TIFF"):
+        read_label_map(tmp_path / "damaged.tif")
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
     with pytest.raises(InputError, match="one uint8 channel"):
         read_label_map(tmp_path / "rgb.tif")
+
+
+@pytest.mark.parametrize(("tags", "values"), [((256, 257), 60_000), ((322, 323), 65_536)])
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, tags, values):
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), tile=(32, 32), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for tag in tags:
+            file.pages[0].tags[tag].overwrite(values)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=r"bomb\.tif: claims .* which is no label map"):
+        read_label_map(path)

@@ -1,6 +1,7 @@
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from PIL import Image
 
 from wsss_mm.errors import InputError
@@ -123,3 +124,16 @@ class TestRealSlides:
     def test_a_broken_slide(self, real_data):
         with pytest.raises(InputError, match=r"broken\.svs: not a readable slide"):
             open_slide(real_data / "slides/broken.svs")
+
+
+@pytest.mark.parametrize(("side", "tile"), [(64, 65_536), (60_000, 60_000), (65_000, 16_384)])
+def test_a_tile_larger_than_memory_is_refused_before_it_is_read(tmp_path, side, tile):
+    path = tmp_path / "bomb.tiff"
+    options = {"photometric": "rgb", "tile": (64, 64), "compression": "zlib", "metadata": None}
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), resolution=(2e4, 2e4), resolutionunit=3, **options)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for tag, value in ((256, side), (257, side), (322, tile), (323, tile)):
+            file.pages[0].tags[tag].overwrite(value)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=rf"bomb\.tiff: tiles of {tile} x {tile} px, which no scanner writes"):
+        open_slide(path)

@@ -70,6 +70,17 @@ class TestRead:
             ('{"type": "FeatureCollection", "features": []}', "holds no polygon"),
             ('[{"geometry": {"type": "Polygon"}}]', "feature 1 is no GeoJSON geometry"),
             ("[3]", "feature 1 is no GeoJSON geometry"),
+            ("[" * 100_000, "not readable as GeoJSON"),
+            (
+                json.dumps(
+                    [
+                        feature(RING),
+                        feature(RING)
+                        | {"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1e300, 0], [0, 1e300], [0, 0]]]}},
+                    ]
+                ),
+                "feature 2 is no GeoJSON geometry",
+            ),
         ],
     )
     def test_bad_files_are_named(self, tmp_path, text, message):
@@ -77,6 +88,19 @@ class TestRead:
         path.write_text(text)
         with pytest.raises(InputError, match=rf"bad\.geojson: {message}"):
             read_annotations(path)
+
+    @pytest.mark.parametrize(
+        "properties", ["x", [1], 7, {"classification": [1]}, {"classification": {"name": None}}, None]
+    )
+    def test_an_area_without_a_name_that_is_text_has_none(self, tmp_path, properties):
+        path = write(tmp_path / "a.geojson", feature(RING) | {"properties": properties})
+        assert [area.name for area in read_annotations(path)] == [""]
+
+    def test_areas_of_one_feature_that_overlap_count_once(self, tmp_path):
+        twice = {"type": "GeometryCollection", "geometries": [SQUARE, SQUARE]}
+        (area,) = read_annotations(write(tmp_path / "a.geojson", feature(twice)))
+        assert area.geometry.is_valid
+        assert area.geometry.area == shapely.from_geojson(json.dumps(SQUARE)).area
 
     def test_missing_file(self, tmp_path):
         with pytest.raises(InputError, match="no such file"):

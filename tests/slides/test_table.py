@@ -1,3 +1,5 @@
+import gzip
+
 import pandas as pd
 import pytest
 
@@ -89,3 +91,27 @@ def test_no_table_and_an_empty_one(tmp_path):
     (tmp_path / "slides.csv").write_text("")
     with pytest.raises(InputError, match="not readable as CSV"):
         read_slide_table(tmp_path / "slides.csv")
+
+
+def test_a_compressed_table_is_not_unpacked(tmp_path):
+    path = tmp_path / "slides.csv.gz"
+    path.write_bytes(gzip.compress(GOOD.encode() + b"x" * 1_000_000))
+    with pytest.raises(InputError, match=r"slides\.csv\.gz: not readable as CSV"):
+        read_slide_table(path)
+
+
+@pytest.mark.parametrize("name", ["../a1", "<img src=x onerror=alert(1)>", "=cmd()", "a\u202eb", "x" * 161, ".", "a b"])
+@pytest.mark.parametrize("column", ["a1", "p1"])
+def test_ids_can_name_files_and_are_no_formulas(folder, column, name):
+    text = GOOD.replace(
+        f"a1,{column}," if column == "p1" else "a1,p1,", f"a1,{name}," if column == "p1" else f"{name},p1,"
+    )
+    (folder / "slides.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2 .* becomes part of file names"):
+        read_slide_table(folder / "slides.csv")
+
+
+def test_a_path_that_no_file_can_have_does_not_exist(folder):
+    (folder / "slides.csv").write_text(GOOD.replace("a1.svs", "x" * 5000))
+    with pytest.raises(InputError, match=r"line 2 .* does not exist"):
+        read_slide_table(folder / "slides.csv")

@@ -347,7 +347,8 @@ def write_segmenter(folder: Path, project_root: Path) -> Path:
     for head, inputs in (("decode_head", 128), ("auxiliary_head", 32)):
         model[head] |= {"in_channels": inputs, "channels": 8, "num_classes": 4}
     torch.manual_seed(0)
-    info = {"kind": "segmenter", "classes": [], "mpp": 1.0, "size": 64, "width": 1 / 32, "model": model}
+    classes = [{"code": f"C{index}", "name": "tissue", "color": [0, 0, 0]} for index in range(4)]
+    info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 64, "width": 1 / 32, "model": model}
     save_model(folder, state=build_network(model).state_dict(), info=info, config_text="", card="")
     return folder
 

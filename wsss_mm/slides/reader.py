@@ -15,6 +15,7 @@ from wsss_mm.slides.resample import resample
 
 _PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
+_LARGEST_TILE = 1 << 26  # px; those of scanners are a thousand times smaller
 _READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
 
 
@@ -119,7 +120,7 @@ def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
         mpp: um/px at level 0; wins over what the file says.
 
     Raises:
-        InputError: no such file, no slide, or no resolution known. Resolution is never guessed.
+        InputError: no such file, no slide, absurd tiles, or no resolution known. Resolution is never guessed.
     """
     path = Path(path)
     if not is_file(path):
@@ -130,10 +131,19 @@ def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
         why = "of no format OpenSlide knows" if isinstance(error, openslide.OpenSlideUnsupportedFormatError) else error
         raise InputError(f"{path}: not a readable slide ({why}); fetch it again or leave it out") from None
     try:
+        _check_tiles(path, slide)
         return SlideReader(path, slide, _resolution(path, slide, mpp))
     except InputError:
         slide.close()
         raise
+
+
+def _check_tiles(path: Path, slide: openslide.OpenSlide) -> None:
+    """OpenSlide holds whole tiles in memory and ends the process where there is too little of it."""
+    for level in range(slide.level_count):
+        sides = [slide.properties.get(f"openslide.level[{level}].tile-{side}", "0") for side in ("width", "height")]
+        if math.prod(map(int, sides)) > _LARGEST_TILE:
+            raise InputError(f"{path}: tiles of {' x '.join(sides)} px, which no scanner writes; fetch it again")
 
 
 def _resolution(path: Path, slide: openslide.OpenSlide, override: float | None) -> float:

@@ -13,6 +13,7 @@ SPLITS = ("train", "valid", "test")
 
 _REQUIRED = COLUMNS[:4]
 _FILES = ("path", "roi", "annotation")
+_MAX_NAME = 160  # a patch is called after its slide and its place there
 
 
 def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFrame:
@@ -69,10 +70,10 @@ def _check(path: Path, table: pd.DataFrame) -> None:
     for row, slide in enumerate(table.itertuples(index=False), start=2):  # the header is line 1
         where = f"{path}: line {row} ({slide.slide_id or 'no slide_id'})"
         for column in ("slide_id", "patient_id"):
-            if not is_plain_name(getattr(slide, column)):
+            if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
                 raise InputError(
                     f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
-                    " at most 120, and begin with none of '.' and '-'; it becomes part of file names"
+                    f" at most {_MAX_NAME}, and begin with none of '.' and '-'; it becomes part of file names"
                 )
         if slide.split not in SPLITS:
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")

@@ -37,6 +37,8 @@ def test_a_model_is_called_as_in_the_registry(run, tmp_path):
         {"slide": None},
         {"classes": {}},
         {"size": [1]},
+        {"size": [0, 5]},
+        {"size": [1e999, 5]},
         {"model": {"weights_md5": "a", "classes": ["XXX"]}},
     ],
 )
@@ -47,6 +49,17 @@ def test_a_bad_summary_is_named_and_left_out(run, tmp_path, caplog, change):
     (result,) = read_results(tmp_path / "results")
     assert result.name != "first"
     assert "summary.json" in caplog.text
+
+
+def test_a_link_that_leads_out_is_left_out(run, tmp_path, caplog):
+    shutil.copytree(run[1], tmp_path / "results")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    overlay = tmp_path / "results" / "first" / "overlay.png"
+    overlay.unlink()
+    overlay.symlink_to("../../secret.png")
+    (result,) = read_results(tmp_path / "results")
+    assert result.name != "first"
+    assert "overlay.png, or has links that lead out of it" in caplog.text
 
 
 def test_nothing_to_show(tmp_path):
