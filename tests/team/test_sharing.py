@@ -140,7 +140,15 @@ def test_expired_credentials_are_one_line(bob, site):
     site.gate.expired = {"bob"}
     shutil.rmtree(bob.root / ".dvc/cache", ignore_errors=True)
     done = bob.run("dvc", "fetch", "-r", "bucket", "models/segmenter", check=False)
+    bob.run("dvc", "remote", "default", "--local", "bucket")
+    found = bob.wsss_mm("doctor", check=False, MLFLOW_TRACKING_PASSWORD="wrong")
+    (bob.root / ".dvc/config.local").unlink()
     site.gate.expired = set()
+    assert found.returncode == 1
+    failed = {line[6:18].strip(): line for line in found.stdout.splitlines() if line.startswith("FAIL")}
+    assert set(failed) == {"dvc remote", "mlflow"}
+    assert "The provided token has expired" in failed["dvc remote"]
+    assert "MLFLOW_TRACKING_PASSWORD" in failed["mlflow"]
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "failed to connect" in line]

@@ -83,6 +83,41 @@ def _disk() -> str:
     return f"{free:.0f} GiB free"
 
 
+def _remote() -> str:
+    """Ask DVC's remote for a listing: to a question about one file, S3 answers without saying why."""
+    from dvc.repo import Repo
+
+    where = "the default remote"
+    try:
+        with Repo() as repo:
+            odb = repo.cloud.get_remote_odb()
+            where = odb.fs.unstrip_protocol(odb.path)
+            try:
+                odb.fs.ls(odb.path)
+            except FileNotFoundError:
+                return f"{where}: nothing pushed yet"
+            return where
+    except Exception as error:  # DVC, asyncssh, botocore, ...: each remote has its own
+        said = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{where}: {said}; see docs/sharing-data.md") from None
+
+
+def _tracking() -> str:
+    from wsss_mm.outage import is_outage, needed, server_uri, shown
+    from wsss_mm.tracking.store import connect, tracking_uri
+
+    if not server_uri():
+        return tracking_uri()
+    mlflow = connect()
+    try:
+        mlflow.search_experiments(max_results=1)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise InputError(needed(error)) from None
+    return shown(server_uri())
+
+
 def _handle(arguments: argparse.Namespace) -> int:
     checks: dict[str, Callable[[], str]] = {
         "python": _python,
@@ -92,6 +127,8 @@ def _handle(arguments: argparse.Namespace) -> int:
         "checkout": _checkout,
         "params.yaml": _params,
         "disk": _disk,
+        "dvc remote": _remote,
+        "mlflow": _tracking,
     }
     failed = 0
     for name, check in checks.items():
