@@ -42,7 +42,7 @@ def main() -> None:
         maps = (labels[found.patch_id], segmentation, found.truth)
         sheet.append(SheetRow(overlays(found.image, maps, vocabulary), found.patch_id))
     with atomic_path(arguments.out) as path:
-        contact_sheet(sheet, ["Image", "Pseudo-label", "Segmentation", "Truth"], legend=vocabulary).save(path)
+        contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(path)
 
 
 def _without_glass(image: np.ndarray, labels: np.ndarray, grey: int) -> np.ndarray:

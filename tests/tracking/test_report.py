@@ -67,6 +67,17 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
 
 
+def test_an_experiment_that_was_not_registered_shows_its_test_metrics_and_pictures(tracked):
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        mlflow = connect()
+        mlflow.log_metrics({"test.ungated.miou": 0.4321, "test.ungated.iou.TE": 0.7, "valid/iou.TE": 0.1})
+        mlflow.log_image(np.full((4, 4, 3), 200, np.uint8), "pictures/test.png")
+    page = page_of(run)
+    assert "0.432</span> mIoU on the test split" in page
+    assert "<th>Test IoU</th>" in page
+    assert "Best, median and worst patches of the test split" in page
+
+
 def test_a_run_is_found_by_the_name_of_its_experiment(tracked, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "found-by-name")
     runs = []

@@ -47,7 +47,7 @@ def _picture(labeller: PseudoLabeller, record: dict[str, Any], vocabulary: Vocab
     cams = labeller.cams(image[None])[0].cpu().numpy()
     labels = labeller(image[None], held[None]).labels[0]
     shown = [(item, cam) for item, cam, present in zip(vocabulary.classes, cams, held, strict=True) if present]
-    titles = ["patch", *(item.name for item, _ in shown), "pseudo-label"]
+    titles = ["Patch", *(f"CAM {item.name}" for item, _ in shown), "Pseudo-label"]
     panels = [image, *(heat(image, cam) for _, cam in shown), overlay(image, labels, vocabulary)]
     colors = [INK, *(item.color for item, _ in shown), INK]
     return np.asarray(contact_sheet([SheetRow(panels)], titles, colors=colors, side=168))

@@ -40,7 +40,7 @@ def pseudo_label_sheet(
         truth = read_mask(folder / mask_path, len(vocabulary)) if mask_path else None
         image, *maps = overlays(patch.image, (patch.labels, truth), vocabulary)
         rows.append(SheetRow([image, *heats, *maps]))
-    titles = ["patch", *(f"CAM {item.name}" for item in vocabulary.classes), "pseudo-label", "truth"]
+    titles = ["Patch", *(f"CAM {item.name}" for item in vocabulary.classes), "Pseudo-label", "Truth"]
     colors = [INK, *vocabulary.colors, INK, INK]
     return contact_sheet(rows, titles, colors=colors, side=_SIDE)
 

@@ -16,9 +16,9 @@ from wsss_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ExamplesHook(Hook):
-    """Logs `examples/<split>/<patch_id>` at every validation: patch | label | prediction, and the legend.
+    """Logs `examples/<split>/<patch_id>` at every validation: patch | truth or label | prediction, and the legend.
 
-    The label is the truth for validation patches and the pseudo-label for training patches.
+    Validation patches show their truth, training patches the label they are taught with.
 
     Args:
         count: Patches of each kind, spread over the data set.
@@ -32,16 +32,21 @@ class ExamplesHook(Hook):
     @master_only
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Draw and log."""
-        datasets = {"valid": runner.val_dataloader.dataset, "train": runner.train_dataloader.dataset}
-        for split, dataset in datasets.items():
+        datasets = {
+            "valid": ("Truth", runner.val_dataloader.dataset),
+            "train": ("Label", runner.train_dataloader.dataset),
+        }
+        for split, (label, dataset) in datasets.items():
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):
                 record = dataset.decoded(int(index))
                 name = f"examples/{split}/{Path(record['patch_id']).name}"
-                runner.visualizer.add_image(name, self._picture(network(runner), record, dataset), step=runner.iter)
+                runner.visualizer.add_image(
+                    name, self._picture(network(runner), record, dataset, label), step=runner.iter
+                )
 
     @staticmethod
     @torch.no_grad()
-    def _picture(model: Any, record: dict, dataset: Any) -> npt.NDArray[np.uint8]:
+    def _picture(model: Any, record: dict, dataset: Any, label: str) -> npt.NDArray[np.uint8]:
         image, labels = record["img"], record["gt_seg_map"]
         model.eval()
         inputs = torch.from_numpy(image.transpose(2, 0, 1).copy())
@@ -49,4 +54,4 @@ class ExamplesHook(Hook):
         batch = model.data_preprocessor({"inputs": [inputs], "data_samples": [sample]})
         prediction = model(**batch, mode="predict")[0].pred_sem_seg.data[0].cpu().numpy()
         row = SheetRow(overlays(image, (labels, prediction), dataset.vocabulary))
-        return np.asarray(contact_sheet([row], ["patch", "label", "prediction"], legend=dataset.vocabulary))
+        return np.asarray(contact_sheet([row], ["Patch", label, "Prediction"], legend=dataset.vocabulary))

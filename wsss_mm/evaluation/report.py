@@ -82,4 +82,4 @@ def typical_sheet(
         for name, kind in kinds.items()
     ]
     with atomic_path(path) as temporary:
-        contact_sheet(sheet, ["Image", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)
+        contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)

@@ -144,7 +144,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
         "classes": classes if scores else [],
         "scored": scored,
         "test": evidence.test,
-        "miou": evidence.miou,
+        "miou": evidence.miou if evidence.test else run.data.metrics.get("test.ungated.miou"),
         "interval": evidence.interval(),
         "confusion": _confusion(evidence),
         "gates": _gates(evidence),
@@ -157,6 +157,7 @@ def _scores(run: "Run", evidence: Evidence) -> tuple[str, dict[str, float | None
     metrics = run.data.metrics
     for text, prefix, values in (
         ("Test IoU", "iou.", evidence.test.get("ungated", {})),
+        ("Test IoU", "test.ungated.iou.", metrics),  # an experiment that ended before `register` has no evidence
         ("Validation IoU", "valid/iou.", metrics),
         ("Validation AP", "valid/ap.", metrics),
     ):
@@ -189,12 +190,24 @@ def _gates(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _pictures(run: "Run", evidence: Evidence, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
     sheets = [
         {"title": text, "source": _embedded(path)}
         for name, text in _SHEETS.items()
-        if (path := evidence.folder / f"reports/pictures/{name}.png").is_file()
+        if (path := _sheet(run, evidence, name, folder)) is not None
     ]
     return {"sheets": sheets, "examples": _examples(run, folder)}
+
+
+def _sheet(run: "Run", evidence: Evidence, name: str, folder: Path) -> Path | None:
+    """A contact sheet of the line: of its evidence, or else what stage `evaluate` added to the run."""
+    kept = evidence.folder / f"reports/pictures/{name}.png"
+    if kept.is_file():
+        return kept
+    client = connect().MlflowClient()
+    paths = {item.path for item in client.list_artifacts(run.info.run_id, "pictures")}
+    wanted = f"pictures/{name}.png"
+    return Path(client.download_artifacts(run.info.run_id, wanted, str(folder))) if wanted in paths else None
 
 
 def _examples(run: "Run", folder: Path) -> list[dict[str, str]]:
@@ -208,7 +221,6 @@ def _examples(run: "Run", folder: Path) -> list[dict[str, str]]:
             name, step = match["name"].replace("~", "/"), int(match["step"])
             last[name] = max(last.get(name, (-1, "")), (step, item.path))
     chosen = sorted(last, key=lambda name: ("valid" not in name, name))[:_EXAMPLES]
-    folder.mkdir()
     return [
         {
             "title": f"{name.removeprefix('examples/')}, step {last[name][0]}",
@@ -248,4 +260,5 @@ def _plane(points: Sequence[tuple[int, float]]) -> Mapping[str, Any]:
         f"{(step - left) / (right - left) * _WIDTH:.1f},{_HEIGHT - (value - low) / (high - low) * _HEIGHT:.1f}"
         for step, value in points
     )
-    return {"points": line, "low": low, "high": high, "first": left, "last": right, "width": _WIDTH, "height": _HEIGHT}
+    ends = {"low": low, "high": high, "first": left, "last": right, "value": values[-1]}
+    return {"points": line, **ends, "width": _WIDTH, "height": _HEIGHT}
