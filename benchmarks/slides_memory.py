@@ -81,7 +81,8 @@ def _status(name: str) -> int:
 def main() -> None:
     """Measure both heights and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=100_000, help="width and full height of the slide, px")
+    parser.add_argument("--size", type=int, default=100_000, help="width of the slide, px")
+    parser.add_argument("--height", type=int, help="full height, the width if not given; less is faster, for a proxy")
     parser.add_argument("--mpp", type=float, default=1.0, help="of the map, um/px")
     parser.add_argument("--slide", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -90,7 +91,8 @@ def main() -> None:
         run(arguments.slide, arguments.slide.parent / "out", arguments.mpp)
         return
     peaks = []
-    for height in (arguments.size // 2, arguments.size):
+    full = arguments.height or arguments.size
+    for height in (full // 2, full):
         with tempfile.TemporaryDirectory() as place:
             slide = Path(place) / "slide.tif"
             write_slide(slide, arguments.size, height)

@@ -179,6 +179,7 @@ def lazyslide(folder: Path, threads: int, out: Path, slides: list[Path]) -> Figu
             wsi,
             Network(),
             mode="constant",
+            threshold=0.25,  # untrained, no class reaches its default of 0.5
             ignore_index=None,
             batch_size=BATCH,
             device="cpu",
