@@ -138,9 +138,11 @@ class Raster:
 
     def _read_strip(self, number: int) -> np.ndarray:
         blocks = self._begun.pop(number, None)
+        blocks = self._begin(number) if blocks is None else blocks
         height = min(self._height, self.size[1] - number * self._height)
         strip, unreadable = np.full((height, self.size[0], 3), 255, np.uint8), 0
-        for left, ready in self._begin(number) if blocks is None else blocks:
+        while blocks:  # each is let go of when it is in its place
+            left, ready = blocks.pop(0)
             block, lost = ready()
             strip[:, left : left + _BLOCK] = block
             unreadable += lost
@@ -185,16 +187,15 @@ class Band:
     def __init__(self, raster: Raster, y: int, window: int, background_grey: int) -> None:
         width, height = raster.size
         rows = mirrored(y, y + window, height)
-        first = int(rows.min())
-        self._window, self._width = window, width
-        self._image = raster.rows(first, int(rows.max()) + 1)[rows - first]
-        grey = cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY)
-        _, bright = cv2.threshold(grey, background_grey, 1, cv2.THRESH_BINARY)
-        self._top, self._background = y, bright.astype(bool)
+        first, stop = int(rows.min()), int(rows.max()) + 1
+        # what is mirrored is copied: the rows of a wide slide take a good part of the memory
+        place = slice(None) if y >= 0 and y + window <= height else rows - first
+        self._top, self._window, self._width = y, window, width
+        self._image = raster.rows(first, stop)[place]
+        self._background = cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY) > background_grey
         if raster.wanted is not None:
-            stop = int(rows.max()) + 1
-            self._background |= ~raster.wanted.rows(first, stop)[rows - first]
-        self._tissue_before = np.concatenate([[0], np.cumsum((~self._background).any(axis=0))])
+            self._background |= ~raster.wanted.rows(first, stop)[place]
+        self._tissue_before = np.concatenate([[0], np.cumsum(~self._background.all(axis=0))])
 
     def has_tissue(self, x: int) -> bool:
         """Whether any pixel of the slide in the window at column `x` is not background."""

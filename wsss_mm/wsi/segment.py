@@ -35,7 +35,7 @@ PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 
 _OVERLAY_SIDE = 1600
-_BAND = 256
+_COUNTED = 1 << 21  # px; counting them takes eight bytes each
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,8 @@ def _export(
 
 def _count(labels: RawMap) -> np.ndarray:
     """Pixels of each value, (256,)."""
-    bands = (labels[top : top + _BAND] for top in range(0, labels.shape[0], _BAND))
+    rows = max(1, _COUNTED // labels.shape[1])
+    bands = (labels[top : top + rows] for top in range(0, labels.shape[0], rows))
     return sum(np.bincount(band.ravel(), minlength=256) for band in bands)
 
 

@@ -89,8 +89,11 @@ class RowStitcher:
     def _forget(self) -> None:
         """Move up over the rows that were taken."""
         if self._taken:
-            self._sums[:, : -self._taken] = self._sums[:, self._taken :]
-            self._sums[:, -self._taken :] = 0
+            for plane in self._sums:  # in pieces that do not overlap, or NumPy would copy all of it first
+                for row in range(0, self._window - self._taken, self._taken):
+                    stop = min(row + self._taken, self._window - self._taken)
+                    plane[row:stop] = plane[row + self._taken : stop + self._taken]
+                plane[-self._taken :] = 0
             self._top, self._taken = self._top + self._taken, 0
 
 
