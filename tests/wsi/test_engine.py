@@ -143,6 +143,14 @@ def test_wrong_number_of_classes(array_slide, predict, tissue):
         list(segment_rows(raster, predict, 4, window=32))
 
 
+@pytest.mark.parametrize(("steps", "width"), [((1.0,), 150), ((1.0, 4.0), 100), ((1.0, 8.0), 150), ((1.0, 2.0), 150)])
+def test_an_overview_is_a_level_where_one_has_half_the_size_or_more(array_slide, monkeypatch, steps, width):
+    monkeypatch.setattr(array_slide, "steps", steps)
+    raster = Raster(lambda: array_slide(np.zeros((300, 400, 3), np.uint8)), 1.0)
+    monkeypatch.setattr(raster, "_read_block", lambda x, y, width, height, shrink: (np.zeros((height, width, 3)), 0))
+    assert raster.overview(150).shape[1] == width
+
+
 class TestUnreadable:
     def test_bad_tile_counts_as_background(self, array_slide, predict, monkeypatch):
         monkeypatch.setattr(raster_module, "_SMALLEST", 16)

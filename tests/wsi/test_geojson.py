@@ -66,9 +66,10 @@ def test_small_islands_are_dropped_and_counted(labels, tmp_path):
     assert sum(item.dropped_pixels for item in written.values()) > 0
 
 
-def test_pieces_of_outlines_do_not_show(labels, tmp_path, monkeypatch):
+@pytest.mark.parametrize("points", [3, 50])
+def test_pieces_of_outlines_do_not_show(labels, tmp_path, monkeypatch, points):
     write_geojson(tmp_path / "a.geojson", labels, CLASSES, factor=0.7)
-    monkeypatch.setattr(geojson, "_POINTS_AT_ONCE", 3)
+    monkeypatch.setattr(geojson, "_POINTS_AT_ONCE", points)
     write_geojson(tmp_path / "b.geojson", labels, CLASSES, factor=0.7)
     assert _read(tmp_path / "a.geojson") == _read(tmp_path / "b.geojson")
 
