@@ -170,7 +170,9 @@ def test_messages_of_troubleshooting_are_those_of_the_code(project_root):
     code = re.sub(r'"\s*\n\s*f?"', "", code).replace("`", "")
     page = (project_root / "docs/troubleshooting.md").read_text()
     messages = [
-        message for line in re.findall(r"^\*\*`.*$", page, re.MULTILINE) for message in re.findall("`([^`]+)`", line)
+        message
+        for line in re.findall(r"^\*\*`.*$", page, re.MULTILINE)
+        for message in re.findall(r"\*\*`([^`]+)`\*\*", line)
     ]
     assert len(messages) > 20
     for message in messages:
