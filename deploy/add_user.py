@@ -30,15 +30,10 @@ def main() -> None:
         admin, password = _ask(f"password of {arguments.admin}: "), _ask(f"new password of {arguments.name}: ")
         content = {"username": arguments.name, "password": password}
         api, key = f"{arguments.uri.rstrip('/')}/api/2.0/mlflow/users", f"{arguments.admin}:{admin}"
-        try:
-            _request("POST", f"{api}/create", content, key)
-        except urllib.error.HTTPError as error:
-            if _EXISTS not in error.read().decode(errors="replace"):
-                raise
-            _request("PATCH", f"{api}/update-password", content, key)
+        if _answer("POST", f"{api}/create", content, key) == _EXISTS:
+            _answer("PATCH", f"{api}/update-password", content, key)
     except (OSError, ValueError) as error:
-        hint = "; is the admin's password right?" if getattr(error, "code", None) == 401 else ""
-        sys.stderr.write(f"add_user.py: error: {arguments.uri}: {error}{hint}\n")
+        sys.stderr.write(f"add_user.py: error: {arguments.uri}: {error}\n")
         sys.exit(2)
     sys.stdout.write(f"{arguments.uri}: {arguments.name} may log in\n")
 
@@ -47,11 +42,19 @@ def _ask(what: str) -> str:
     return getpass.getpass(what) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
 
-def _request(method: str, url: str, content: dict[str, str], key: str) -> None:
+def _answer(method: str, url: str, content: dict[str, str], key: str) -> str:
+    """An empty string if it is done, _EXISTS if there is such a user; else a ValueError with what the server says."""
     headers = {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(content).encode(), headers, method=method)
-    with urllib.request.urlopen(request, timeout=60):
-        pass
+    try:
+        urllib.request.urlopen(request, timeout=60).close()
+    except urllib.error.HTTPError as error:
+        said = " ".join(error.read().decode(errors="replace").split())
+        if _EXISTS in said:
+            return _EXISTS
+        hint = "is the admin's password right? " if error.code == 401 else ""
+        raise ValueError(f"{hint}{error.code} {said}") from None
+    return ""
 
 
 if __name__ == "__main__":

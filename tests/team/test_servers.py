@@ -62,6 +62,7 @@ def test_the_admin_gives_passwords(site, project_root):
     line = refusal(add("wrong", "of-a-stranger"))
     assert "401" in line
     assert "admin's password" in line
+    assert "at least 12 characters" in refusal(add(ADMIN_PASSWORD, "short"))
 
 
 @pytest.mark.parametrize("wrong", [{"PASSWORD": "wrong"}, {"USERNAME": "nobody"}])
