@@ -20,8 +20,9 @@ from wsss_mm.errors import InputError
 from wsss_mm.outage import send, shown
 from wsss_mm.tracking import log_gate, model_run, tag_weights, training_run
 from wsss_mm.tracking.runs import refuse_unsent
-from wsss_mm.tracking.store import connect
-from wsss_mm.tracking.unsent import unsent_folder
+from wsss_mm.tracking.store import connect, tracking_uri
+from wsss_mm.tracking.sync import sync
+from wsss_mm.tracking.unsent import Refuge, unsent_folder
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -207,6 +208,30 @@ def test_a_run_that_is_at_work_stays_open(tracked):
         )
         assert other.stdout.strip() == "[]"
         assert client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_nothing_is_removed_before_the_server_gives_it_back(tracked, store, monkeypatch):
+    unsent_folder().mkdir(parents=True)
+    shutil.copyfile(store / "mlflow.db", unsent_folder() / "mlflow.db")  # its tables; runs in it are removed
+    with closing(sqlite3.connect(unsent_folder() / "mlflow.db")) as database, database:
+        database.execute("update runs set lifecycle_stage = 'deleted'")
+        database.execute("update experiments set name = name || '-of-another-test'")
+    refuge = Refuge("segmenter", tracking_uri(), adds=False)
+    refuge.enter()
+    run = refuge.start_run({"note": "kept"})
+    connect().log_text("text", "a/b.txt")
+    connect().end_run()
+    refuge.leave()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connect().MlflowClient, "log_artifact", lambda *_, **__: None)
+        with pytest.raises(InputError, match=r"lacks b\.txt, though they were sent; nothing local is removed"):
+            list(sync())
+    assert (unsent_folder() / "artifacts" / run.run_id / "artifacts/a/b.txt").read_text() == "text"
+    (sent,) = sync()
+    assert sent.files == 1
+    assert not unsent_folder().exists()
+    assert connect().artifacts.load_text(f"runs:/{sent.run_id}/a/b.txt") == "text"
 
 
 def test_what_needs_the_server_says_so_in_one_line(project, monkeypatch, capsys):
