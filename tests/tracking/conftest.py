@@ -1,5 +1,6 @@
 """A project and an MLflow store of its own."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -24,13 +25,14 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """A store with its tables, made once: that takes seconds."""
+    """A store with its tables, made once: that takes seconds; empty.db beside it stays empty."""
     root = tmp_path_factory.mktemp("store")
     patch = pytest.MonkeyPatch()
     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
     patch.setenv("DVC_ROOT", str(root))
     connect().search_experiments()
     patch.undo()
+    shutil.copyfile(root / "mlflow.db", root / "empty.db")
     return root
 
 

@@ -33,14 +33,12 @@ STEPS = 12
 def server(project, store, tmp_path_factory, monkeypatch):
     """A server that is not started yet, and the store of the project."""
     folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(store / "mlflow.db", folder / "mlflow.db")  # empty or not: its tables are there
+    shutil.copyfile(store / "empty.db", folder / "mlflow.db")
     server = Server(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     unsent_folder().mkdir(parents=True)
-    shutil.copyfile(store / "mlflow.db", unsent_folder() / "mlflow.db")
-    with closing(sqlite3.connect(unsent_folder() / "mlflow.db")) as database:
-        assert database.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchone() == (0,)
+    shutil.copyfile(store / "empty.db", unsent_folder() / "mlflow.db")
     yield server
     connect().end_run()
     server.kill()
@@ -212,10 +210,7 @@ def test_a_run_that_is_at_work_stays_open(tracked):
 
 def test_nothing_is_removed_before_the_server_gives_it_back(tracked, store, monkeypatch):
     unsent_folder().mkdir(parents=True)
-    shutil.copyfile(store / "mlflow.db", unsent_folder() / "mlflow.db")  # its tables; runs in it are removed
-    with closing(sqlite3.connect(unsent_folder() / "mlflow.db")) as database, database:
-        database.execute("update runs set lifecycle_stage = 'deleted'")
-        database.execute("update experiments set name = name || '-of-another-test'")
+    shutil.copyfile(store / "empty.db", unsent_folder() / "mlflow.db")
     refuge = Refuge("segmenter", tracking_uri(), adds=False)
     refuge.enter()
     run = refuge.start_run({"note": "kept"})
