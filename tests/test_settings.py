@@ -58,6 +58,8 @@ def edited(content, tmp_path, **changes):
         ({"segmenter__width": 0.25}, "segmenter.width 0.25 is not classifier.width 0.125"),
         ({"classifier__weights": "a.params"}, "weights are of the full network, but width is 0.125"),
         ({"classifier__scale_jitter": [1.2, 0.8]}, "scale_jitter [1.2, 0.8] is no range"),
+        ({"gates__cohort": {"mpp": [4.0, 0.1]}}, "gates.cohort.mpp: [4.0, 0.1] is no range: nothing could pass"),
+        ({"gates__patches": {"brightness": [200, 60]}}, "gates.patches.brightness: [200.0, 60.0] is no range"),
         ({"cohort__phantom": "big"}, "cohort.phantom: Input should be a valid dictionary"),
     ],
 )
@@ -137,3 +139,12 @@ def test_off_needs_no_quotes_as_dvc_writes_none(content, tmp_path):
     path.write_text(path.read_text().replace("OFF?", "off"))  # plain, which YAML 1.1 reads as false
     params = load_params(path)
     assert (params.classifier.attention, params.pseudo_labels.gating) == ("off", "off")
+
+
+def test_aliases_that_multiply_are_refused_before_they_do(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"params\.yaml: not valid YAML: more than 10000 values, aliases counted"):
+        load_params(path)

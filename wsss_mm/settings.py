@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wsss_mm.errors import InputError
 from wsss_mm.yaml_places import Document, parse, suggestion
@@ -169,7 +169,13 @@ class SlideSettings(Section):
     probabilities: bool  # write those of the classes too
 
 
-Range = tuple[float, float]
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{list(limits)} is no range: nothing could pass; give the smaller number first")
+    return limits
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Gate(Section):
@@ -182,7 +188,7 @@ class CohortGate(Gate):
     """What each slide must show before it is cut into patches."""
 
     min_slides_per_split: Annotated[int, Field(ge=0)]  # of train and test; valid may be held out of train
-    mpp: tuple[Positive, Positive]  # um/px at level 0
+    mpp: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]  # um/px at level 0
     min_tissue_area: Annotated[float, Field(ge=0)]  # mm2
     min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp
     haematoxylin: Range  # mean optical density of the tissue

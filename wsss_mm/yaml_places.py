@@ -10,6 +10,8 @@ import yaml
 Place = tuple[str | int, ...]
 """Keys and indices from the document's root."""
 
+_MOST_PLACES = 10_000
+
 
 @dataclass(frozen=True)
 class Document:
@@ -30,7 +32,8 @@ def parse(text: str) -> Document:
     """Read YAML as `yaml.safe_load` does, but refuse a key that is given twice, and keep the lines.
 
     Raises:
-        yaml.YAMLError: no valid YAML, an unknown tag, a repeated key, or an alias that contains itself.
+        yaml.YAMLError: no valid YAML, an unknown tag, a repeated key, an alias that contains itself, or aliases that
+            multiply to more than a document for people holds.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -47,6 +50,8 @@ def parse(text: str) -> Document:
 
 def _collect(node: yaml.Node, place: Place, lines: dict[Place, int]) -> None:
     lines.setdefault(place, node.start_mark.line + 1)
+    if len(lines) > _MOST_PLACES:
+        raise yaml.MarkedYAMLError(None, None, f"more than {_MOST_PLACES} values, aliases counted", node.start_mark)
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:

@@ -117,6 +117,7 @@ class TestSegmenter:
             (None, False),
             ({"miou": 0.9, "test_split": "another"}, False),
             ({"miou": 0.9}, True),
+            ({"miou": None}, False),
             ({"miou": 0.81}, True),
         ],
     )
@@ -126,6 +127,37 @@ class TestSegmenter:
         result = run_gate("segmenter", params, project, data_docs=False, champion=champion)
         worse = judged and champion["miou"] > 0.82
         assert [outcome.name for outcome in result.failures] == (["champion"] if worse else [])
+
+
+class TestBadArtefacts:
+    """What a stage left may be broken in any way: the gate fails, with a line that names the file."""
+
+    @pytest.mark.parametrize(
+        ("gate", "file", "change", "says"),
+        [
+            ("segmenter", "reports/metrics/pseudo_labels.json", {"test": {"miou": "high"}}, "'high', not a number"),
+            ("segmenter", "reports/metrics/test.json", {"ungated": {"miou": True}}, "metric ungated.miou is True"),
+            ("classifier", "reports/metrics/classifier.json", {"mean_ap": 10**400}, "mean_ap is too large"),
+            ("classifier", "models/classifier/model.json", [], "not a JSON object"),
+        ],
+    )
+    def test_metrics(self, params, project, gate, file, change, says):
+        edit(project / file, lambda content: content | change if isinstance(change, dict) else change)
+        (failure,) = run_gate(gate, params, project, data_docs=False).failures
+        assert failure.name == "readable"
+        assert file in failure.observed
+        assert says in failure.observed
+
+    @pytest.mark.parametrize("column", ["coverage", "share_TE", "agreement"])
+    def test_numbers_of_pseudo_labels_are_text(self, params, project, column):
+        edit(project / "data/pseudo_labels/manifest.parquet", lambda t: t.assign(**{column: t[column].astype(str)}))
+        (failure,) = run_gate("pseudo_labels", params, project, data_docs=False).failures
+        assert f"column {column} holds no numbers" in failure.observed
+
+    def test_slides_without_a_patient_share_none(self, params, project):
+        edit(project / "data/cohort/slides.csv", lambda table: table.assign(patient_id=""))
+        result = run_gate("cohort", params, project, data_docs=False)
+        assert [outcome.name for outcome in result.failures] == ["has_patient"]
 
 
 class TestMeasure:

@@ -71,6 +71,7 @@ MALICIOUS = {
     "dimension": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqiii", 0xF993FAC9, 0, 1, HUGE, 1, 0, 0),
     "product": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqqiii", 0xF993FAC9, 0, 2, 2**40, 2**40, 1, 0, 0),
     "negative": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqqiii", 0xF993FAC9, 0, 2, -4, -4, 1, 0, 0),
+    "empty": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqqiii", 0xF993FAC9, 0, 2, 0, 2**62, 1, 0, 0),
     "ndim": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<III", 0xF993FAC8, 2**31, 1),
     "sparse": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiI", 0xF993FAC9, 1, 1) + b"\0" * 40,
     "type": struct.pack("<QQQ", 0x112, 0, 1) + struct.pack("<IiIqiii", 0xF993FAC9, 0, 1, 1, 1, 0, 99) + b"\0" * 8,

@@ -73,6 +73,26 @@ class Table:
         return {"rows": len(self.frame), "values": self.frame.to_dict("records")}
 
 
+def same_inputs(what: str, used: str, gated: str, check: Callable[[Any], Check]) -> Table:
+    """A table of one row and one check: was what was used exactly what a gate let through?
+
+    Args:
+        what: Names the row.
+        used: Digest of what was used.
+        gated: Digest of what the gate judged.
+        check: Makes the check of the expectation that both are the same.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([{"input": what, "used": used, "gated": gated}], dtype=object)
+    return Table(
+        "inputs",
+        frame,
+        "input",
+        lambda gxe: [check(gxe.ExpectColumnPairValuesToBeEqual(column_A="used", column_B="gated"))],
+    )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a check came out.

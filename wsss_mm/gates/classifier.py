@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from wsss_mm.gates.checks import Check, Table
+from wsss_mm.gates.checks import Check, Table, same_inputs
 from wsss_mm.gates.reading import gated_digest, metric, read_metrics, read_object
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.settings import Params
@@ -42,23 +42,18 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
         "train_gap": values["train.mean_ap"] - values["mean_ap"],
     }
     trained_on = str(read_object(root / MODEL, _MAKE).get("patches", "not said"))
-    inputs = pd.DataFrame(
-        [{"input": "patches", "used": trained_on, "gated": gated_digest(root, "manifest")}], dtype=object
-    )
-    yield Table("inputs", inputs, "input", _input_checks)
+    yield same_inputs("patches", trained_on, gated_digest(root, "manifest"), _input_check)
     yield Table("metrics", pd.DataFrame([{"split": "valid", **measured}]), "split", lambda g: _metric_checks(g, params))
     yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
 
 
-def _input_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "trained_on_gated_patches",
-            "the classifier was trained on the manifest that gate patches let through",
-            gxe.ExpectColumnPairValuesToBeEqual(column_A="used", column_B="gated"),
-            f"train it again: {_MAKE}",
-        )
-    ]
+def _input_check(same: Any) -> Check:
+    return Check(
+        "trained_on_gated_patches",
+        "the classifier was trained on the manifest that gate patches let through",
+        same,
+        f"train it again: {_MAKE}",
+    )
 
 
 def _metric_checks(gxe: Any, params: Params) -> list[Check]:

@@ -37,8 +37,8 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
     columns = pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]})
     yield Table("columns", columns, "column", _column_checks, required=True)
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
-    patients = slides.groupby("patient_id")["split"].transform("nunique")
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
+    patients = listed.groupby("patient_id")["split"].transform("nunique")  # slides without one are no patient's
     yield Table("slides", listed.assign(patient_splits=patients), "slide_id", _listed_checks)
     yield Table("files", _measure_slides(slides, params, root), "slide_id", lambda gxe: _file_checks(gxe, params))
     counts = slides.groupby("split")["slide_id"].nunique()
@@ -70,8 +70,10 @@ def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
                 row |= _look(reader, params.patches.mpp)
-    except (InputError, ValueError) as error:
+    except InputError as error:
         row["problem"] = str(error)
+    except (ValueError, OSError, MemoryError) as error:
+        row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return row | {"drawings": _drawings(slide, folder)}
 
 

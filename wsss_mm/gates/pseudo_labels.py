@@ -53,6 +53,9 @@ def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
     ]
     if missing:
         raise InputError(f"{folder / FILE_NAME}: column {', '.join(missing)} is missing; make it again: {_MAKE}")
+    for name in ("coverage", "agreement", *(f"share_{code}" for code in codes)):
+        if not pd.api.types.is_numeric_dtype(labels[name]):
+            raise InputError(f"{folder / FILE_NAME}: column {name} holds no numbers; make it again: {_MAKE}")
     return labels
 
 
@@ -133,90 +136,91 @@ def _classes(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str]) -> 
 
 
 def _patch_checks(gxe: Any, params: Params) -> list[Check]:
-    gate = params.gates.pseudo_labels
-    between = gxe.ExpectColumnValuesToBeBetween
+    return [*_record_checks(gxe), *_content_checks(gxe, params)]
+
+
+def _record_checks(gxe: Any) -> list[Check]:
+    """Records and files are what the patches and each other say."""
+    within, among = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnValuesToBeInSet
+    same_size = gxe.ExpectColumnPairValuesToBeEqual(
+        column_A="pixels", column_B="stated", ignore_row_if="either_value_is_missing"
+    )
+
+    def check(
+        name: str, says: str, expectation: Any, *, remedy: str = "make them again", optional: bool = False
+    ) -> Check:
+        return Check(name, says, expectation, f"{remedy}: {_MAKE}", optional)
+
+    for_today = "make them again for the labels of today"
     return [
-        Check(
-            "one_per_patch",
-            "a training patch has one pseudo-label",
-            gxe.ExpectColumnValuesToBeInSet(column="labels", value_set=[1]),
-            f"make them again: {_MAKE}",
-        ),
-        Check(
+        check("one_per_patch", "a training patch has one pseudo-label", among(column="labels", value_set=[1])),
+        check(
             "training_patches_only",
             "a pseudo-label belongs to a training patch",
-            gxe.ExpectColumnValuesToBeInSet(column="training", value_set=[True]),
-            f"make them again: {_MAKE}",
+            among(column="training", value_set=[True]),
         ),
-        Check(
-            "files_exist",
-            "the pseudo-label is a file in data/pseudo_labels",
-            gxe.ExpectColumnValuesToBeInSet(column="file", value_set=[True]),
-            f"make them again: {_MAKE}",
+        check(
+            "files_exist", "the pseudo-label is a file in data/pseudo_labels", among(column="file", value_set=[True])
         ),
-        Check(
+        check(
             "files_readable",
             "the pseudo-label can be decoded and holds class indices",
-            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
-            f"make them again: {_MAKE}",
+            among(column="problem", value_set=["none"]),
         ),
-        Check(
-            "size_of_the_patch",
-            "the pseudo-label has the pixels of its patch",
-            gxe.ExpectColumnPairValuesToBeEqual(
-                column_A="pixels", column_B="stated", ignore_row_if="either_value_is_missing"
-            ),
-            f"make them again: {_MAKE}",
-            optional=True,
-        ),
-        Check(
+        # What a file that is missing or broken would hold is not asked again.
+        check("size_of_the_patch", "the pseudo-label has the pixels of its patch", same_size, optional=True),
+        check(
             "pixels_of_the_label_set",
             "the file holds classes of its patch's label set and ignore only",
-            gxe.ExpectColumnValuesToBeInSet(column="strangers", value_set=[0]),
-            f"make them again for the labels of today: {_MAKE}",
+            among(column="strangers", value_set=[0]),
+            remedy=for_today,
             optional=True,
         ),
-        Check(
+        check(
             "coverage_of_the_file",
             "the manifest's coverage is that of the file",
-            between(column="coverage_error", max_value=1e-6),
-            f"make them again: {_MAKE}",
+            within(column="coverage_error", max_value=1e-6),
             optional=True,
         ),
+        check(
+            "label_set_only",
+            "a pseudo-label holds classes of its patch's label set only",
+            within(column="foreign", max_value=_ROUNDING),
+            remedy=for_today,
+        ),
+        check(
+            "shares_make_coverage", "class shares add up to the coverage", within(column="unaccounted", max_value=1e-6)
+        ),
+    ]
+
+
+def _content_checks(gxe: Any, params: Params) -> list[Check]:
+    """Enough of each patch is labelled, with what it holds, and the scales agree."""
+    gate = params.gates.pseudo_labels
+    within, mean = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnMeanToBeBetween
+    return [
         Check(
             "labelled_classes_seen",
             f"every class a patch is labelled with has a pixel, but in {gate.max_unseen_share:.0%} of the patches",
-            between(column="unseen", max_value=0, mostly=1 - gate.max_unseen_share),
+            within(column="unseen", max_value=0, mostly=1 - gate.max_unseen_share),
             "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there",
-        ),
-        Check(
-            "label_set_only",
-            "a pseudo-label holds classes of its patch's label set only",
-            between(column="foreign", max_value=_ROUNDING),
-            f"make them again for the labels of today: {_MAKE}",
-        ),
-        Check(
-            "shares_make_coverage",
-            "class shares add up to the coverage",
-            between(column="unaccounted", max_value=1e-6),
-            f"make them again: {_MAKE}",
         ),
         Check(
             "patch_coverage",
             f"at least {gate.min_patch_coverage:.0%} of a patch is labelled",
-            between(column="coverage", min_value=gate.min_patch_coverage, max_value=1),
+            within(column="coverage", min_value=gate.min_patch_coverage, max_value=1),
             "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background",
         ),
         Check(
             "mean_coverage",
             f"at least {gate.min_coverage:.0%} of all pixels are labelled",
-            gxe.ExpectColumnMeanToBeBetween(column="coverage", min_value=gate.min_coverage, max_value=1),
+            mean(column="coverage", min_value=gate.min_coverage, max_value=1),
             "raise pseudo_labels.background_grey if tissue is taken for background",
         ),
         Check(
             "agreement",
             f"scales agree on at least {gate.min_agreement:.0%} of the labelled pixels, on average",
-            gxe.ExpectColumnMeanToBeBetween(column="agreement", min_value=gate.min_agreement, max_value=1),
+            mean(column="agreement", min_value=gate.min_agreement, max_value=1),
             "train the classifier longer, or choose pseudo_labels.scales nearer to 1",
         ),
     ]

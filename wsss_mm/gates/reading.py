@@ -60,9 +60,12 @@ def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
     if key not in metrics:
         raise InputError(f"{path}: metric {key} is missing; make it again: {remedy}")
     value = metrics[key]
-    if value is not None and not isinstance(value, int | float):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise InputError(f"{path}: metric {key} is {value!r}, not a number; make it again: {remedy}")
-    return math.nan if value is None else float(value)
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        raise InputError(f"{path}: metric {key} is too large a number; make it again: {remedy}") from None
 
 
 def gated_digest(root: Path, name: str) -> str:

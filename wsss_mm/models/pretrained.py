@@ -110,8 +110,8 @@ def _read_array(reader: _Reader) -> np.ndarray:
     if not shape:  # an empty array has neither device nor data
         return np.empty(0, np.float32)
     _device_type, _device_id, dtype = reader.numbers("iii")
-    if dtype not in _DTYPES or min(shape) < 0:
-        raise reader.error(f"holds an array of unknown type {dtype} or negative size at byte {reader.position}")
+    if dtype not in _DTYPES or not 0 <= min(shape) <= max(shape) <= len(reader.data):  # beside a 0, any size fits
+        raise reader.error(f"holds an array of unknown type {dtype} or impossible size at byte {reader.position}")
     kind = np.dtype(_DTYPES[dtype])
     raw = reader.take(math.prod(shape) * kind.itemsize)
     return np.frombuffer(raw, kind).reshape(shape)
