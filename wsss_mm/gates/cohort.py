@@ -70,9 +70,9 @@ def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
                 row |= _look(reader, params.patches.mpp)
-    except InputError as error:
+    except (InputError, ValueError) as error:
         row["problem"] = str(error)
-    except (ValueError, OSError, MemoryError) as error:
+    except (OSError, MemoryError) as error:
         row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return row | {"drawings": _drawings(slide, folder)}
 
