@@ -101,10 +101,11 @@ class TestWindows:
         places = Places.of(pd.DataFrame({"slide_id": ["s", "s"], "x": [0, 2], "y": [0, 0], "size": [4, 4]}))
         labels = [np.full((4, 4), 1, np.uint8), np.full((4, 4), IGNORE, np.uint8)]
         records = [{"img": np.full((4, 4, 3), i, np.uint8), "gt_seg_map": item} for i, item in enumerate(labels)]
-        image, found = compose(places, 1, np.array([0, 0]), 6, records.__getitem__)
-        assert (found[:4, :4] == 1).all()
-        assert (found[:4, 4:] == IGNORE).all()
-        assert (image[:4, 2:, 0] == 1).all()  # where patches differ, the patch that was drawn counts
+        for drawn in (0, 1):
+            image, found = compose(places, drawn, np.array([0, 0]), 6, records.__getitem__)
+            assert (found[:4, :4] == 1).all()
+            assert (found[:4, 4:] == IGNORE).all()
+            assert (image[:4, 2:4, 0] == drawn).all()  # where patches differ, the patch that was drawn counts
 
 
 class TestMosaic:
