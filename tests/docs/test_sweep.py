@@ -86,7 +86,7 @@ def test_curves_metrics_of_classes_and_overlays_are_complete(runs):
 def test_what_the_page_says_about_comparing_them_works(swept, texts, runs):
     swept.run("bash", "-euo", "pipefail", "-c", texts[1])
     page = (swept.root / "dvc_plots/index.html").read_text()
-    for text in ("Loss", "Test IoU per class", "Test confusion matrix", "lr-1", "lr-3"):
+    for text in ("Segmenter, loss", "Test IoU per class", "Test confusion matrix", "lr-1", "lr-3"):
         assert text in page
     assert (swept.root / "report.html").stat().st_size > 10_000
     assert "0.008" in (swept.root / "params.yaml").read_text()

@@ -50,7 +50,7 @@ def test_metrics_plots_and_params_are_wired(line):
     assert headline["miou"] == json.loads((line.root / "reports/metrics/test.json").read_text())["ungated"]["miou"]
     line.run("dvc", "plots", "show", "-o", "dvc_plots")
     page = (line.root / "dvc_plots/index.html").read_text()
-    for title in ("Loss", "IoU", "confusion"):
+    for title in ("Segmenter, loss", "IoU", "confusion"):
         assert title in page
     line.change_params({"segmenter": {"lr": 0.5}})
     assert "segmenter.lr" in line.run("dvc", "params", "diff").stdout
