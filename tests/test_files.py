@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_folder, atomic_path, digest, write_json
+from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -86,3 +86,12 @@ def test_what_killed_processes_left_of_a_folder_is_removed_and_what_is_at_work_s
             assert first.is_dir()
         (first / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_json_with_half_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"name": "\\ud83d\\ude00"}')
+    assert read_json(path) == {"name": "\U0001f600"}
+    path.write_text('{"name": "\\uD800"}')
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        read_json(path)

@@ -126,10 +126,14 @@ def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: it is no JSON, or nested too deep to be read.
+        ValueError: it is no JSON, nested too deep, or holds text that is not Unicode.
     """
+    text = Path(path).read_text(encoding="utf-8")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(text)
+        if "\\ud" in text.lower():  # half a surrogate pair is a text that cannot be written
+            json.dumps(content, ensure_ascii=False).encode()
+        return content
     except RecursionError:
         raise ValueError("nested too deep") from None
 
