@@ -24,6 +24,14 @@ from tests.team.servers import (
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Another selection of tests, such as `-m "not slow"`, starts no servers."""
+    if "team" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("team"):
+                item.add_marker(pytest.mark.skip(reason="runs with `make team-test` alone"))
+
+
 @dataclass(frozen=True)
 class User:
     """Somebody of the team, at work in `root`."""
