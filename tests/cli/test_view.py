@@ -20,7 +20,7 @@ def test_no_results(tmp_path, capsys, installed):
 
 def test_without_npm_it_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(openseadragon, "archive_path", lambda: tmp_path / "none.tgz")
-    monkeypatch.setattr(openseadragon.shutil, "which", lambda _: None)
+    monkeypatch.setattr("wsss_mm.npm.shutil.which", lambda _: None)
     assert main(["view", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "install npm" in error

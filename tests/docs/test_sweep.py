@@ -11,7 +11,7 @@ from tests.line import Line
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 
-NAMES = {"lr-1": "0.0005", "lr-2": "0.002", "lr-3": "0.008"}
+NAMES = {"lr-1": "0.0005", "lr-2": "0.004", "lr-3": "0.008"}
 WAIT = 1800  # s
 
 
