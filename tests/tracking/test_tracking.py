@@ -49,6 +49,13 @@ class TestStore:
         monkeypatch.setenv("DVC_ROOT", str(project / ".dvc/tmp/exps/tmpabc"))
         assert project_root() == project
 
+    def test_several_processes_may_make_a_new_store_at_once(self, project):
+        code = "from wsss_mm.tracking.store import experiment_id; experiment_id('segmenter')"
+        command = [sys.executable, "-c", code]
+        processes = [subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        errors = [process.communicate()[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], errors
+
 
 class TestLineage:
     def test_digests_are_those_of_dvc(self, project):

@@ -1,7 +1,10 @@
 """Where MLflow keeps runs and models, and how this project connects to it."""
 
+import fcntl
 import logging
 import os
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +15,7 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
+_SQLITE = "sqlite:///"
 
 
 def project_root() -> Path:
@@ -46,8 +50,23 @@ def connect() -> ModuleType:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
-    mlflow.set_tracking_uri(tracking_uri())
+    uri = tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    if uri.startswith(_SQLITE):
+        _make_tables(Path(uri.removeprefix(_SQLITE)).resolve())
     return mlflow
+
+
+@cache
+def _make_tables(database: Path) -> None:
+    """Let a new store get its tables from one process at a time: MLflow's migrations break each other."""
+    import mlflow
+
+    # What is wrong with the store is said by the call that needs it.
+    with suppress(OSError), database.with_name(f"{database.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(Exception):
+            mlflow.MlflowClient(f"{_SQLITE}{database}").search_experiments(max_results=1)
 
 
 def be_patient() -> None:
