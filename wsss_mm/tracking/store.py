@@ -48,7 +48,8 @@ def connect() -> ModuleType:
         os.environ.setdefault(name, value)
     import mlflow
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
+    for name in ("alembic", "mlflow.store.db.utils"):  # a new store logs each of its migrations
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
