@@ -1,6 +1,5 @@
 """Where an unfinished training lives: work_dirs/<stage>/<fingerprint of params and inputs>."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -10,12 +9,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, explained
+from wsss_mm.files import digest, explained, try_lock
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
         folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         if is_main_process():
-            if not _locked(lock):
+            if not try_lock(lock):
                 raise InputError(f"{folder}: another process runs this training; wait for it to end")
             os.utime(folder)
             _prune(folder)
@@ -64,15 +63,6 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
         barrier()  # the other processes are done with it, too
         if is_main_process():
             shutil.rmtree(folder)
-
-
-def _locked(lock: IO[str]) -> bool:
-    """Whether this process has the lock now; it ends with the process."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _prune(current: Path) -> None:
@@ -84,6 +74,6 @@ def _prune(current: Path) -> None:
         if place < _KEPT and days <= _KEPT_DAYS:
             continue
         with (item / "lock").open("a") as lock:
-            if _locked(lock):
+            if try_lock(lock):
                 _log.info("%s: abandoned %.0f days ago by other params or inputs; removed", item, days)
                 shutil.rmtree(item)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from wsss_mm.errors import InputError
+from wsss_mm.tracking.store import experiment_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,8 +41,7 @@ def all_runs(client: "MlflowClient") -> list["Run"]:
 def counterpart(run: "Run", source: "MlflowClient", target: "MlflowClient") -> str:
     """The id of a run's copy; begins one, in the experiment of the same name, if the target has none."""
     name = source.get_experiment(run.info.experiment_id).name
-    experiment = target.get_experiment_by_name(name)
-    experiment_id = experiment.experiment_id if experiment else target.create_experiment(name)
+    experiment_id = experiment_in(target, name)
     found = target.search_runs([experiment_id], f"tags.`{COPIED_FROM}` = '{run.info.run_id}'", max_results=1)
     if found:
         return found[0].info.run_id
@@ -77,10 +77,7 @@ def copy_content(run: "Run", source: "MlflowClient", target: "MlflowClient", ids
         return models
     histories = [source.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
     _log_numbers(run, new, list(chain.from_iterable(histories)), target, {**ids, **models})
-    known = {(item.dataset.name, item.dataset.digest) for item in copied.inputs.dataset_inputs}
-    inputs = [item for item in run.inputs.dataset_inputs if (item.dataset.name, item.dataset.digest) not in known]
-    if inputs:
-        target.log_inputs(new, inputs)
+    log_missing_inputs(run, copied, target)
     linked = {item.model_id for item in (copied.outputs.model_outputs if copied.outputs else ())}
     outputs = [
         item for item in (run.outputs.model_outputs if run.outputs else ()) if models[item.model_id] not in linked
@@ -103,6 +100,21 @@ def copy_content(run: "Run", source: "MlflowClient", target: "MlflowClient", ids
         target.set_terminated(new, run.info.status, run.info.end_time)
     target.set_tag(new, done, "true")
     return models
+
+
+def log_values(client: "MlflowClient", run_id: str, **values: Sequence[Any]) -> None:
+    """Log any number of `params`, `metrics` and `tags`, in as many calls as the server's limits ask for."""
+    for kind, items in values.items():
+        for start in range(0, len(items), _PER_CALL[kind]):
+            client.log_batch(run_id, **{kind: items[start : start + _PER_CALL[kind]]})
+
+
+def log_missing_inputs(run: "Run", there: "Run", client: "MlflowClient") -> None:
+    """Give a run the data sets of another one that it lacks."""
+    known = {(item.dataset.name, item.dataset.digest) for item in there.inputs.dataset_inputs}
+    inputs = [item for item in run.inputs.dataset_inputs if (item.dataset.name, item.dataset.digest) not in known]
+    if inputs:
+        client.log_inputs(there.info.run_id, inputs)
 
 
 def replaced(text: str, ids: Mapping[str, str]) -> str:
@@ -134,14 +146,9 @@ def _log_numbers(
         Metric(item.key, item.value, item.timestamp, item.step, model_id=renamed.get(item.model_id or ""))
         for item in points
     ]
-    contents: dict[str, Sequence[Any]] = {
-        "params": [Param(key, value) for key, value in run.data.params.items()],
-        "metrics": metrics,
-        "tags": [RunTag(key, replaced(value, renamed)) for key, value in run.data.tags.items()],
-    }
-    for kind, items in contents.items():
-        for start in range(0, len(items), _PER_CALL[kind]):
-            target.log_batch(new, **{kind: items[start : start + _PER_CALL[kind]]})
+    params = [Param(key, value) for key, value in run.data.params.items()]
+    tags = [RunTag(key, replaced(value, renamed)) for key, value in run.data.tags.items()]
+    log_values(target, new, params=params, metrics=metrics, tags=tags)
 
 
 def _copy_model(model: "LoggedModel", run: "Run", target: "MlflowClient", ids: Mapping[str, str]) -> str:

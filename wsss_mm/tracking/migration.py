@@ -10,16 +10,15 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.copying import COPIED_FROM, all_runs, copy_content, counterpart, replaced
+from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
-from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.store import SQLITE, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 logger = logging.getLogger(__name__)
-
-_OVER = "promotion.over"  # tag: numbers of the champions before
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
     mlflow = connect()
     if not database.is_file():
         raise InputError(f"{database}: not found; name the mlflow.db of the project to migrate")
-    source_uri = f"sqlite:///{database.resolve()}"
+    source_uri = f"{SQLITE}{database.resolve()}"
     target_uri = target_uri or mlflow.get_tracking_uri()
     if target_uri == source_uri:
         raise InputError(f"{database} is the store in use; set MLFLOW_TRACKING_URI to the server it shall go to")
@@ -94,9 +93,9 @@ def _copy_registered(
         origin = f"{version.run_id}/{version.version}"
         number = str(version.version)
         numbers[number] = copies.get(origin) or _copy_version(version, origin, target, runs, models)
-        over = " ".join(numbers[old] for old in version.tags.get(_OVER, "").split() if old in numbers)
+        over = " ".join(numbers[old] for old in version.tags.get(OVER, "").split() if old in numbers)
         if over:
-            target.set_model_version_tag(model.name, numbers[number], _OVER, over)
+            target.set_model_version_tag(model.name, numbers[number], OVER, over)
     for alias, version in model.aliases.items():
         if alias not in there.aliases:
             target.set_registered_model_alias(model.name, alias, numbers[str(version)])
@@ -121,7 +120,7 @@ def _copy_version(
         version.name,
         uri,
         run_id,
-        tags={key: value for key, value in version.tags.items() if key != _OVER} | {COPIED_FROM: origin},
+        tags={key: value for key, value in version.tags.items() if key != OVER} | {COPIED_FROM: origin},
         description=replaced(version.description or "", {**runs, **models}),
         model_id=model_id,
     )

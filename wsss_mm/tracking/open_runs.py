@@ -11,8 +11,8 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
+from wsss_mm.files import try_lock
 from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def close_abandoned() -> list[str]:
     client, closed = mlflow.MlflowClient(), []
     for path in sorted(_folder().glob("*.json")):
         with path.open("a+", encoding="utf-8") as stream:
-            if not _locked(stream):
+            if not try_lock(stream):
                 continue
             stream.seek(0)
             ending = Ending(**json.load(stream))
@@ -88,12 +88,3 @@ def close_abandoned() -> list[str]:
 
 def _folder() -> Path:
     return project_root() / "work_dirs/open_runs"
-
-
-def _locked(stream: IO[str]) -> bool:
-    """Whether this process has the lock now."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

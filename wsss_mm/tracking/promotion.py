@@ -19,7 +19,10 @@ from wsss_mm.tracking.store import connect
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-_REASON, _WHEN, _OVER, _REFUSED = "promotion.forced", "promotion.time", "promotion.over", "promotion.objections"
+OVER = "promotion.over"
+"""Tag of a champion: the numbers of those before it, newest first."""
+
+_REASON, _WHEN, _REFUSED = "promotion.forced", "promotion.time", "promotion.objections"
 _NONE = "none"
 _BROKEN_OFF = 60  # s: a move takes far less
 
@@ -154,7 +157,7 @@ def current_champion(name: str) -> "ModelVersion | None":
 def _before(name: str, champion: "ModelVersion") -> "ModelVersion | None":
     """The champion before this one, passing over versions that were deleted."""
     existing = {str(item.version) for item in _versions(name)}
-    over = champion.tags.get(_OVER, _NONE).split()
+    over = champion.tags.get(OVER, _NONE).split()
     found = next((version for version in over if version in existing and version != str(champion.version)), None)
     return None if found is None else connect().MlflowClient().get_model_version(name, found)
 
@@ -174,10 +177,10 @@ def _move(
 ) -> None:
     """Set the alias, unless the champion is no longer the one compared with, and say why in tags."""
     client = connect().MlflowClient()
-    over = [] if champion is None else [str(champion.version), *champion.tags.get(_OVER, "").split()]
+    over = [] if champion is None else [str(champion.version), *champion.tags.get(OVER, "").split()]
     tags = {_WHEN: datetime.now(timezone.utc).isoformat(timespec="seconds")}
     if not keep_over:
-        tags[_OVER] = " ".join(dict.fromkeys(item for item in over if item not in (_NONE, str(candidate.version))))
+        tags[OVER] = " ".join(dict.fromkeys(item for item in over if item not in (_NONE, str(candidate.version))))
     if reason:
         tags[_REASON] = reason
     if against:

@@ -7,6 +7,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 # Read by MLflow at each request. Its own settings wait for a lost server for minutes, at every call.
 _PATIENCE = {
@@ -15,7 +19,7 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 
 
 def project_root() -> Path:
@@ -34,7 +38,7 @@ def project_root() -> Path:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or mlflow.db in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{project_root() / 'mlflow.db'}"
 
 
 def connect() -> ModuleType:
@@ -53,13 +57,12 @@ def connect() -> ModuleType:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
-    if uri.startswith(_SQLITE):
-        _make_tables(Path(uri.removeprefix(_SQLITE)).resolve())
+    if uri.startswith(SQLITE):
+        _make_tables_once(Path(uri.removeprefix(SQLITE)).resolve())
     return mlflow
 
 
-@cache
-def _make_tables(database: Path) -> None:
+def make_tables(database: Path) -> None:
     """Let a new store get its tables from one process at a time: MLflow's migrations break each other."""
     import mlflow
 
@@ -67,7 +70,10 @@ def _make_tables(database: Path) -> None:
     with suppress(OSError), database.with_name(f"{database.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with suppress(Exception):
-            mlflow.MlflowClient(f"{_SQLITE}{database}").search_experiments(max_results=1)
+            mlflow.MlflowClient(f"{SQLITE}{database}").search_experiments(max_results=1)
+
+
+_make_tables_once = cache(make_tables)
 
 
 def be_patient() -> None:
@@ -78,15 +84,27 @@ def be_patient() -> None:
 def experiment_id(name: str) -> str:
     """Id of the experiment called `name`, made if there is none."""
     mlflow = connect()
-    experiment = mlflow.get_experiment_by_name(name)
-    if experiment is not None:
-        return experiment.experiment_id
     # A server knows where artifacts go; a local store would put them into whatever folder is current.
     local = mlflow.get_tracking_uri().startswith("sqlite:")
-    location = (project_root() / "mlartifacts" / name).as_uri() if local else None
+    return experiment_in(mlflow, name, (project_root() / "mlartifacts" / name).as_uri() if local else None)
+
+
+def experiment_in(store: "MlflowClient | ModuleType", name: str, location: str | None = None) -> str:
+    """Id of an experiment, made if there is none; several processes may ask at once.
+
+    Args:
+        store: A client, or the module `mlflow` for the current store.
+        name: Of the experiment.
+        location: URI for the artifacts of a new one; None leaves it to the store.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = store.get_experiment_by_name(name)
+    if experiment is not None:
+        return experiment.experiment_id
     try:
-        return mlflow.create_experiment(name, artifact_location=location)
-    except mlflow.exceptions.MlflowException as error:
+        return store.create_experiment(name, artifact_location=location)
+    except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return mlflow.get_experiment_by_name(name).experiment_id  # someone else was faster
+    return store.get_experiment_by_name(name).experiment_id  # someone else was faster

@@ -6,7 +6,7 @@ which a second try finds it. A run is removed from the local store when the serv
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,10 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.outage import shown
-from wsss_mm.tracking.copying import all_runs
+from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
 from wsss_mm.tracking.runs import WEIGHTS_TAG
-from wsss_mm.tracking.store import be_patient, connect, tracking_uri
+from wsss_mm.tracking.store import be_patient, connect, experiment_in, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, CONTINUES, alone, anything_unsent, unsent_folder, unsent_uri
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _ID = "unsent.id"
 _OWN = "unsent."  # tags about the sending itself
 _KEPT = ("mlflow.loggedImages", "mlflow.loggedArtifacts")  # the other tags of MLflow are the run's name, user, source
-_METRICS, _PARAMS, _TAGS = 1000, 100, 100  # a request may hold so many
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowCli
     there = server.get_run(run_id)
     _send_values(run, there, server, made=made)
     points = _missing_points(run, run_id, local, server)
-    for part in _parts(points, _METRICS):
-        server.log_batch(run_id, metrics=part)
+    log_values(server, run_id, metrics=points)
     files = _missing_files(run, run_id, server)
     for path in tqdm(files, experiment, unit="file", leave=False):
         folder = path.relative_to(_files(run)).parent.as_posix()
@@ -97,11 +95,9 @@ def _target(run: "Run", experiment: str, server: "MlflowClient") -> tuple[str, b
     found = _find(run, server)
     if found is not None:
         return found.info.run_id, found.data.tags.get(_ID) == run.info.run_id
-    known = server.get_experiment_by_name(experiment)
-    experiment_id = known.experiment_id if known else server.create_experiment(experiment)
     tags = {key: value for key, value in run.data.tags.items() if not key.startswith(_OWN)}
     tags[_ID] = run.info.run_id
-    made = server.create_run(experiment_id, run.info.start_time, tags, run.info.run_name)
+    made = server.create_run(experiment_in(server, experiment), run.info.start_time, tags, run.info.run_name)
     return made.info.run_id, True
 
 
@@ -133,13 +129,8 @@ def _send_values(run: "Run", there: "Run", server: "MlflowClient", *, made: bool
 
     params = [Param(key, value) for key, value in run.data.params.items() if there.data.params.get(key) != value]
     tags = [RunTag(key, value) for key, value in _tags(run, made=made).items() if there.data.tags.get(key) != value]
-    for part in _parts(params, _PARAMS):
-        server.log_batch(there.info.run_id, params=part)
-    for part in _parts(tags, _TAGS):
-        server.log_batch(there.info.run_id, tags=part)
-    known = {_data_set(item) for item in there.inputs.dataset_inputs}
-    if inputs := [item for item in run.inputs.dataset_inputs if _data_set(item) not in known]:
-        server.log_inputs(there.info.run_id, inputs)
+    log_values(server, there.info.run_id, params=params, tags=tags)
+    log_missing_inputs(run, there, server)
 
 
 def _tags(run: "Run", *, made: bool) -> dict[str, str]:
@@ -230,12 +221,3 @@ def _current(uri: str) -> Iterator[None]:
 
 def _point(metric: "Metric") -> tuple[int, str]:
     return metric.step, repr(float(metric.value))  # NaN equals itself as text
-
-
-def _data_set(item: Any) -> tuple[str, str]:
-    return item.dataset.name, item.dataset.digest
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import try_lock
 from wsss_mm.outage import falling_back, is_outage, reason, server_uri, shown
 from wsss_mm.tracking.open_runs import mark
-from wsss_mm.tracking.store import connect, project_root
+from wsss_mm.tracking.store import SQLITE, connect, experiment_in, make_tables, project_root
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -33,7 +34,7 @@ def unsent_folder() -> Path:
 
 def unsent_uri() -> str:
     """MLflow's name of the store of unsent runs."""
-    return f"sqlite:///{unsent_folder() / 'mlflow.db'}"
+    return f"{SQLITE}{unsent_folder() / 'mlflow.db'}"
 
 
 def anything_unsent() -> bool:
@@ -48,6 +49,7 @@ class Refuge:
         self.experiment, self.server, self.adds = experiment, server, adds
         self.entered = False
         self._stack = ExitStack()
+        self._experiment_id = ""
 
     def fall_back(self, error: Exception) -> bool:
         """If the server is lost, log to the local store from now on."""
@@ -70,10 +72,8 @@ class Refuge:
         self.entered = True
         self._stack.callback(mlflow.set_tracking_uri, self.server)
         mlflow.set_tracking_uri(unsent_uri())
-        with _store_lock("making"):  # two processes would both make the tables
-            experiment = mlflow.get_experiment_by_name(self.experiment)
-            if experiment is None:
-                mlflow.create_experiment(self.experiment, (unsent_folder() / "artifacts").as_uri())
+        make_tables(unsent_folder() / "mlflow.db")
+        self._experiment_id = experiment_in(mlflow, self.experiment, (unsent_folder() / "artifacts").as_uri())
         if active is None:
             return
         with suppress(mlflow.exceptions.MlflowException):  # no such run in this store; it is no longer active, though
@@ -83,9 +83,8 @@ class Refuge:
     def start_run(self, tags: dict[str, str]) -> "RunInfo":
         """Start a run in the local store."""
         mlflow = connect()
-        experiment = mlflow.get_experiment_by_name(self.experiment)
         tags = {SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})}
-        run = mlflow.start_run(experiment_id=experiment.experiment_id, tags=tags, log_system_metrics=not self.adds)
+        run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
         ending = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
         return run.info
@@ -124,13 +123,13 @@ def surviving(experiment: str, *, offline: bool = True, adds: bool = False) -> I
 
 
 @contextmanager
-def _store_lock(name: str = "lock") -> Iterator[None]:
-    """Hold the store: `lock` together with others, any other name alone."""
-    path = unsent_folder() / name
+def _store_lock() -> Iterator[None]:
+    """Hold the store, together with others who log there."""
+    path = unsent_folder() / "lock"
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH if name == "lock" else fcntl.LOCK_EX)
+            fcntl.flock(stream, fcntl.LOCK_SH)
             if path.exists():  # else a sync has removed the folder meanwhile
                 yield
                 return
@@ -144,10 +143,8 @@ def alone() -> Iterator[None]:
         InputError: another process holds it.
     """
     with (unsent_folder() / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(stream):
             raise InputError(
                 f"{unsent_folder()}: a training logs there, or another sync is at work; sync again when it has ended"
-            ) from None
+            )
         yield

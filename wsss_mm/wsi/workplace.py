@@ -1,13 +1,13 @@
 """Where a slide's results grow until they are complete."""
 
 import errno
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import try_lock
 
 _PARTIAL = ".partial"
 
@@ -51,8 +51,6 @@ def workplace(out_dir: Path) -> Iterator[Path]:
 def _locked(work: Path) -> Iterator[None]:
     """The system lets go of the lock when the process ends, however it ends."""
     with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"{work.parent}: another process is at work there; wait for it") from None
+        if not try_lock(lock):
+            raise BusyError(f"{work.parent}: another process is at work there; wait for it")
         yield
