@@ -31,8 +31,8 @@ PAPER = 243  # grey of the glass
 OURS = "wsss_mm, environment of the peers"
 CONTENDERS = {  # whose Python, and the task of the process
     OURS: ("peer", "ours_here"),
-    "wsss_mm": ("own", "ours fp32"),
-    "wsss_mm, bf16": ("own", "ours bf16"),
+    "wsss_mm": ("own", "ours auto"),
+    "wsss_mm, fp32": ("own", "ours fp32"),
     "tiatoolbox, no workers, labels only": ("peer", "tiatoolbox 0:zarr"),
     "tiatoolbox, 2 workers, labels only": ("peer", "tiatoolbox 2:zarr"),
     "tiatoolbox, 2 workers, GeoJSON": ("peer", "tiatoolbox 2:qupath"),

@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--readers", type=int, default=2, help="threads that read ahead of the network")
     parser.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto is fp32 on a CPU"
+        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto: half on a GPU or AMX"
     )
     parser.add_argument(
         "--tissue-mask",

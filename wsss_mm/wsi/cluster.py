@@ -39,6 +39,7 @@ class Demand:
         gpus: GPUs reserved, below 1 where slides share one; with 0 the network runs on the cores.
         retries: how often a slide is started again whose node or process died.
         precision: of the network's arithmetic, see `SlideModel.from_folder`.
+            `auto` is decided on each node; name one where nodes differ.
     """
 
     cpus: int = 1

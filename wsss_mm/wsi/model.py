@@ -54,7 +54,8 @@ class SlideModel:
         Args:
             folder: holds weights.pth and model.json.
             device: of torch; a GPU if there is one by default. On a CPU as many cores are used as torch uses threads.
-            precision: of the network; `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on a CPU.
+            precision: of the network; `auto` is bf16 on GPUs that have it and fp16 on others, bf16 on CPUs that
+                multiply it in hardware (Intel's AMX) and fp32 on others.
 
         Raises:
             InputError: the folder holds no segmenter, or the device lacks the precision.
@@ -90,7 +91,9 @@ def _precision(wanted: Precision, device: str) -> str:
     if torch.device(device).type == "cpu":
         if wanted == "fp16":
             raise InputError("precision fp16: a CPU has none; take fp32 or bf16")
-        return "fp32" if wanted == "auto" else wanted
+        if wanted == "auto":
+            return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+        return wanted
     if wanted == "auto":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return wanted
