@@ -56,6 +56,19 @@ class TestStore:
         errors = [process.communicate()[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0], errors
 
+    def test_a_process_killed_while_it_makes_a_store_leaves_none(self, project):
+        """What it began would never be finished: MLflow's migrations cannot go on in the middle."""
+        code = "from wsss_mm.tracking.store import experiment_id; experiment_id('segmenter')"
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=project)
+        while process.poll() is None and not any(path.stat().st_size for path in project.glob("mlflow.db*")):
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (project / "mlflow.db").exists()
+        assert list(project.glob("mlflow.db.new*"))
+        subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
+        assert not list(project.glob("mlflow.db.new*"))
+
 
 class TestLineage:
     def test_digests_are_those_of_dvc(self, project):

@@ -63,14 +63,25 @@ def connect() -> ModuleType:
 
 
 def make_tables(database: Path) -> None:
-    """Let a new store get its tables from one process at a time: MLflow's migrations break each other."""
-    import mlflow
+    """Make a new store beside its place and move it there, one process at a time.
+
+    MLflow's migrations take seconds: several at once break each other, and a killed one leaves a database that no
+    other can finish.
+    """
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     # What is wrong with the store is said by the call that needs it.
     with suppress(OSError), database.with_name(f"{database.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if database.exists() and database.stat().st_size:
+            return
+        fresh = database.with_name(f"{database.name}.new")
+        for name in (fresh.name, f"{fresh.name}-journal"):
+            database.with_name(name).unlink(missing_ok=True)
         with suppress(Exception):
-            mlflow.MlflowClient(f"{SQLITE}{database}").search_experiments(max_results=1)
+            SqlAlchemyStore(f"{SQLITE}{fresh}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+            fresh.replace(database)
 
 
 _make_tables_once = cache(make_tables)
