@@ -60,6 +60,8 @@ def edited(content, tmp_path, **changes):
         ({"classifier__scale_jitter": [1.2, 0.8]}, "scale_jitter [1.2, 0.8] is no range"),
         ({"gates__cohort": {"mpp": [4.0, 0.1]}}, "gates.cohort.mpp: [4.0, 0.1] is no range: nothing could pass"),
         ({"gates__patches": {"brightness": [200, 60]}}, "gates.patches.brightness: [200.0, 60.0] is no range"),
+        ({"classifier__epochs": 2**63}, "classifier.epochs: Input should be less than 2147483648"),
+        ({"slides__readers": 2000}, "slides.readers: Input should be less than or equal to 1024"),
         ({"cohort__phantom": "big"}, "cohort.phantom: Input should be a valid dictionary"),
     ],
 )
@@ -87,6 +89,7 @@ def test_a_missing_key_is_looked_for_in_its_section(project_root, tmp_path):
         ("seed: 1\nseed: 2", "seed is given twice"),
         ("seed: !!python/object/apply:os.system [id]", "not valid YAML"),
         ("seed: 2026-13-45", "not valid YAML"),
+        ("seed: !!timestamp x", "not valid YAML"),
         ("a: &a [*a]", "not valid YAML"),
         ("[" * 5000, "not valid YAML"),
         ("seed: \x00", "not valid YAML"),

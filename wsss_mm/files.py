@@ -183,8 +183,10 @@ def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = 
     try:
         with pq.ParquetFile(path) as file:
             rows = file.metadata.num_rows
-        if rows <= _MAX_ROWS:
-            return pd.read_parquet(path, columns=None if columns is None else list(columns))
+            if rows <= _MAX_ROWS:
+                wanted = None if columns is None else list(columns)
+                file.read(wanted).validate(full=True)  # pandas would find broken UTF-8 only where it is looked at
+                return pd.read_parquet(path, columns=wanted)
     except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not a parquet file ({why}); make it again: {remedy}") from None

@@ -15,7 +15,9 @@ from wsss_mm.yaml_places import Document, parse, suggestion
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Natural = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[Natural, Field(ge=1, strict=True)]
+AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
 BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
@@ -30,7 +32,7 @@ class PhantomSettings(Section):
     """The generated cohort (see `wsss_mm.slides.phantom`)."""
 
     slides: dict[Literal["train", "valid", "test"], Count]
-    size: Annotated[int, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+    size: Annotated[Natural, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
 
 
 class CohortSettings(Section):
@@ -46,7 +48,7 @@ class PatchSettings(Section):
     """How slides are cut, and which patch counts as labelled with a class."""
 
     mpp: Positive  # um/px
-    size: Annotated[int, Field(ge=32)]  # px
+    size: Annotated[Natural, Field(ge=32)]  # px
     min_tissue: Share  # patches with less tissue are left out
     min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
@@ -114,7 +116,7 @@ class PseudoLabelSettings(Section):
     voting: Literal["majority", "mean", "single"]  # how scales become one label
     background: bool  # white pixels become ignore
     background_grey: Annotated[int, Field(ge=0, le=255)]
-    background_min_area: Annotated[int, Field(ge=0)]  # px
+    background_min_area: Natural  # px
     flips: bool  # average the CAMs of a patch and its mirror images
     neighbours: bool  # a pixel keeps to the classes that all patches over it hold, where patches overlap
 
@@ -131,7 +133,7 @@ class SegmenterSettings(TrainingSettings):
     init: Literal["classifier", "weights", "none"]  # what the backbone starts from
     loss: Literal["onss", "onss_margin", "ce"]
     iterations: Count
-    crop: Annotated[int, Field(ge=32)]  # px
+    crop: Annotated[Natural, Field(ge=32)]  # px
     surroundings: bool  # crops reach beyond the patch, into those of its slide that lie around
     mosaic: Share  # of the samples: four crops in one
     auxiliary_weight: Annotated[float, Field(ge=0)]
@@ -157,11 +159,11 @@ class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
     splits: tuple[Literal["train", "valid", "test"], ...]
-    window: Annotated[int, Field(ge=32)]  # px at the cohort's mpp
+    window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
     weighting: Literal["uniform", "gaussian"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
-    readers: Annotated[int, Field(ge=0)]  # threads that read ahead of the network
+    readers: AtOnce  # threads that read ahead of the network
     precision: Precision  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
     background_grey: Annotated[int, Field(ge=0, le=255)]
     tissue_mask: bool  # pass over what is glass on a thumbnail
@@ -187,7 +189,7 @@ class Gate(Section):
 class CohortGate(Gate):
     """What each slide must show before it is cut into patches."""
 
-    min_slides_per_split: Annotated[int, Field(ge=0)]  # of train and test; valid may be held out of train
+    min_slides_per_split: Natural  # of train and test; valid may be held out of train
     mpp: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]  # um/px at level 0
     min_tissue_area: Annotated[float, Field(ge=0)]  # mm2
     min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp
@@ -198,13 +200,13 @@ class CohortGate(Gate):
 class PatchesGate(Gate):
     """What the manifest must show before a classifier is trained on it."""
 
-    min_patches_per_class: Annotated[int, Field(ge=0)]  # labelled training patches of every class
-    min_slides_per_class: Annotated[int, Field(ge=0)]  # in training
-    min_patients_per_class: Annotated[int, Field(ge=0)]  # in training
-    min_judging_patches: Annotated[int, Field(ge=0)]  # of every class, in valid and in test
-    min_patches_per_split: Annotated[int, Field(ge=0)]
-    min_slides_per_split: Annotated[int, Field(ge=0)]
-    min_patients_per_split: Annotated[int, Field(ge=0)]
+    min_patches_per_class: Natural  # labelled training patches of every class
+    min_slides_per_class: Natural  # in training
+    min_patients_per_class: Natural  # in training
+    min_judging_patches: Natural  # of every class, in valid and in test
+    min_patches_per_split: Natural
+    min_slides_per_split: Natural
+    min_patients_per_split: Natural
     max_mpp_error: Share  # of patches.mpp
     max_thin_share: Share  # of the training patches that hold less tissue than patches.min_tissue
     max_odd_share: Share  # of the patches that may leave the ranges below
@@ -221,7 +223,7 @@ class ClassifierGate(Gate):
     min_mean_ap: Share
     min_class_ap: Share
     min_ap_gain: Annotated[float, Field(ge=-1, le=1)]  # of a class's average precision over its prior, which is chance
-    min_judged_classes: Annotated[int, Field(ge=0)]  # classes that some validation patches hold and others do not
+    min_judged_classes: Natural  # classes that some validation patches hold and others do not
     min_predicted: Share  # of the patches, in which a class is predicted
     max_predicted: Share
     max_calibration_error: Share  # expected difference of probability and frequency, mean over classes
@@ -294,9 +296,9 @@ class RegisterSettings(Section):
 class Params(Section):
     """All of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    threads: Annotated[int, Field(ge=0)]  # CPU threads of torch, 0 for all cores
-    workers: Annotated[int, Field(ge=0)]  # data-loader processes
+    seed: Natural
+    threads: AtOnce  # CPU threads of torch, 0 for all cores
+    workers: AtOnce  # data-loader processes
     cohort: CohortSettings
     patches: PatchSettings
     classifier: ClassifierSettings

@@ -42,7 +42,8 @@ def parse(text: str) -> Document:
         if root is not None:
             _collect(root, (), lines)
         return Document(None if root is None else loader.construct_document(root), lines)
-    except (ValueError, OverflowError, RecursionError) as error:  # a date such as 2026-13-45, a thousand brackets
+    # A date such as 2026-13-45, a thousand brackets, "!!timestamp x".
+    except (ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
     finally:
         loader.dispose()

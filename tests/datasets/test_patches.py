@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -65,6 +66,18 @@ class TestPseudoLabelDataset:
         assert len(dataset) == 4
         expected = np.asarray(Image.open(patches / "masks" / "valid" / "valid-08.png"))
         np.testing.assert_array_equal(dataset.decoded(0)["gt_seg_map"], expected)
+
+    @pytest.mark.parametrize(
+        ("row", "says"),
+        [
+            ({"patch_id": "a", "path": "../a.png"}, r"path '\.\./a\.png' leads outside its folder"),
+            ({"patch_id": ["a"], "path": "a.png"}, "patch_id .* is no text"),
+        ],
+    )
+    def test_a_bad_row_is_named(self, patches, row, says):
+        pd.DataFrame([row]).to_parquet(patches.parent / "pseudo" / "manifest.parquet")
+        with pytest.raises(InputError, match=rf"manifest\.parquet: {says}[^\n]*make it again"):
+            weak(patches)
 
     @pytest.mark.parametrize("fault", ["value", "size", "missing"])
     def test_a_bad_label_map_is_named(self, patches, fault):

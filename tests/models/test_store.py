@@ -137,6 +137,13 @@ class TestFaultyFolders:
         with pytest.raises(InputError, match=r"model\.json: [^\n]+$"):
             load_model(tmp_path)
 
+    @pytest.mark.parametrize(("key", "value"), [("mpp", "1_000"), ("mpp", -1.0), ("size", "64"), ("size", 2.5)])
+    def test_text_is_no_number(self, folder, key, value):
+        path = folder / "model.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        with pytest.raises(InputError, match=rf"model\.json: {key}: [^\n]+; export the model again"):
+            load_model(folder)
+
     def test_other_classes_than_wanted(self, folder):
         with pytest.raises(InputError, match=r"has classes .*, not TE, NEC; train it again"):
             load_model(folder, codes=("TE", "NEC"))

@@ -73,6 +73,8 @@ def test_manifest_of_another_vocabulary(frame, tmp_path):
         (lambda f: f.assign(path=["../../etc/passwd", "a.png"]), "leads outside"),
         (lambda f: f.assign(mask_path=["/etc/passwd", None]), "mask_path '/etc/passwd' leads outside"),
         (lambda f: f.assign(path=["C:\\x.png", "a.png"]), "leads outside"),
+        (lambda f: f.assign(patient_id=[{"a": 1}, "B"]), "column patient_id: {'a': 1} is no text"),
+        (lambda f: f.assign(sha256=[["0"], "1"]), r"column sha256: \['0'\] is no text"),
     ],
 )
 def test_each_fault_is_named(frame, change, message):
@@ -100,6 +102,13 @@ def test_a_patch_of_a_slide_with_the_longest_name_is_fine(frame, tmp_path):
         frame.assign(slide_id=["s" * 160, "b"], patch_id=["s" * 160 + "-999999999-999999999", "b"]), tmp_path
     )
     assert len(read_manifest(tmp_path, LUNG)) == 2
+
+
+def test_broken_utf_8_is_found_when_the_table_is_read(tmp_path):
+    broken = pa.array([b"\xff\xfe"]).view(pa.string())
+    pq.write_table(pa.table({"patch_id": broken}), tmp_path / FILE_NAME)
+    with pytest.raises(InputError, match=r"manifest\.parquet: not a parquet file \(.*Invalid UTF8"):
+        read_manifest(tmp_path, LUNG)
 
 
 def test_more_rows_than_any_cohort_has_are_refused_unread(tmp_path, monkeypatch):

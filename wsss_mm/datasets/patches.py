@@ -219,7 +219,9 @@ def pseudo_label_paths(folder: Path) -> dict[str, Path]:
     """
     path = folder / "manifest.parquet"
     frame = read_rows(path, columns=["patch_id", "path"], remedy="dvc repro -f pseudo_labels")
-    for name in frame["path"]:
+    for patch_id, name in frame.itertuples(index=False):
         if not (isinstance(name, str) and is_inside(name)):
             raise InputError(f"{path}: path {name!r} leads outside its folder; make it again: dvc repro pseudo_labels")
+        if not isinstance(patch_id, str):
+            raise InputError(f"{path}: patch_id {patch_id!r} is no text; make it again: dvc repro pseudo_labels")
     return {patch_id: folder / name for patch_id, name in frame.itertuples(index=False)}

@@ -27,7 +27,7 @@ _MOST = {"num_convs": 16}  # parts that are made one after the other
 _LONGEST = 64  # of any list
 _DEEPEST = 8
 
-_Channel = Annotated[int, Field(ge=0, le=255)]
+_Channel = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
 class _Class(BaseModel):
@@ -45,8 +45,8 @@ class _Description(BaseModel):
 
     kind: Literal["classifier", "segmenter"]
     classes: Annotated[list[_Class], Field(min_length=1, max_length=254)]
-    mpp: Annotated[float, Field(gt=0)]
-    size: Annotated[int, Field(gt=0, lt=_LARGEST)]
+    mpp: Annotated[float, Field(gt=0, strict=True)]
+    size: Annotated[int, Field(gt=0, lt=_LARGEST, strict=True)]
     model: dict[str, Any]
 
 

@@ -167,6 +167,11 @@ def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
 
 
 def _check_ids(frame: pd.DataFrame, where: str) -> None:
+    for column in (name for name, kind in (_BEFORE_LABELS | _AFTER_LABELS).items() if kind == _TEXT):
+        odd = frame.loc[frame[column].notna(), column]
+        odd = odd[~odd.map(lambda value: isinstance(value, str))]
+        if len(odd):
+            raise InputError(f"{where}: column {column}: {odd.iloc[0]!r} is no text; make it text")
     for column in ("patch_id", "slide_id", "patient_id", "path"):
         empty = frame[column].isna() | (frame[column].astype(str) == "")
         if empty.any():
