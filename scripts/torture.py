@@ -56,19 +56,20 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="torture-"))
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with logging_redirect_tqdm():
-            results = _torture(folder, arguments)
-    finally:
-        if arguments.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with logging_redirect_tqdm():
+        results = _torture(folder, arguments)
     sys.stdout.write("| stage | killed | outs that differ |\n|---|---|---|\n")
     for result in results:
         sys.stdout.write(f"| {result.stage} | {result.kills} | {', '.join(result.differing) or 'none'} |\n")
     logger.info("killed %d times in all", sum(result.kills for result in results))
     wanted = dict.fromkeys(arguments.stages or [result.stage for result in results], arguments.kills)
     missed = any(result.kills < wanted.get(result.stage, 0) for result in results)
-    return 1 if missed or any(result.differing for result in results) else 0
+    failed = missed or any(result.differing for result in results)
+    if failed:
+        logger.error("both lines are left in %s", folder)
+    elif arguments.keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed else 0
 
 
 def _torture(folder: Path, arguments: argparse.Namespace) -> list[Result]:
@@ -94,7 +95,8 @@ def _torture(folder: Path, arguments: argparse.Namespace) -> list[Result]:
         logger.info("%s: killed %d times, %s", stage, kills, "differs" if differing else "same outs")
         results.append(Result(stage, kills, differing))
         if not finished:
-            logger.error("%s: does not finish any more", stage)
+            told = (rough / "torture.log").read_text(encoding="utf-8", errors="replace")
+            logger.error("%s: does not finish any more:\n%s", stage, told)
             break
     return results
 
