@@ -151,3 +151,11 @@ def test_aliases_that_multiply_are_refused_before_they_do(tmp_path):
     path.write_text("\n".join(lines))
     with pytest.raises(InputError, match=r"params\.yaml: not valid YAML: more than 10000 values, aliases counted"):
         load_params(path)
+
+
+def test_a_message_names_ten_faults_and_counts_the_rest(content, tmp_path):
+    with pytest.raises(InputError) as caught:
+        load_params(edited(content, tmp_path, **{f"classifier__{'x' * 100}{number}": 1 for number in range(12)}))
+    assert str(caught.value).count("not a parameter") == 10
+    assert str(caught.value).endswith("; and 2 more")
+    assert len(str(caught.value)) < 2000

@@ -21,6 +21,8 @@ AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
 BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
+_MOST_WRONG = 10  # values that a message names
+
 
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors."""
@@ -354,14 +356,16 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     try:
         return Params.model_validate(document.content)
     except ValidationError as error:
-        wrong = "; ".join(_explained(item, document) for item in error.errors())
-        raise InputError(f"{path}: {wrong}") from None
+        faults = sorted(error.errors(), key=lambda item: item["type"] == "missing")  # these last: there may be many
+        wrong = [_explained(item, document) for item in faults]
+        more = f"; and {len(wrong) - _MOST_WRONG} more" if len(wrong) > _MOST_WRONG else ""
+        raise InputError(f"{path}: {'; '.join(wrong[:_MOST_WRONG])}{more}") from None
 
 
 def _explained(item: Any, document: Document) -> str:
     """One of pydantic's errors: `line 12: classifier.epoch: not a parameter; did you mean epochs?`."""
     place = tuple(item["loc"])
-    name = ".".join(map(str, place))
+    name = ".".join(str(part)[:80] for part in place)
     says = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         says = "not a parameter" + suggestion(str(place[-1]), _known_keys(place[:-1]))

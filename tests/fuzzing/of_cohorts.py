@@ -254,12 +254,12 @@ def _manifest_file(random: Random) -> bytes:
 
 
 TARGETS = [
-    Target("label file names", _name, check_name, 200),
-    Target("layouts of data sets", _layout, check_layout, 2),
-    Target("slides.csv", _table(_SLIDES), check_slides, 6),
-    Target("labels.csv", _table(_LABELS), check_labels, 6),
-    Target("quarantine.csv", _table(_ASIDE), check_quarantine, 4),
-    Target("manifest.parquet", _manifest_file, check_manifest, 2),
-    Target("manifest of pseudo-labels", _manifest_file, check_pseudo_manifest, 1),
+    Target("label file names", _name, check_name, 60),
+    Target("layouts of data sets", _layout, check_layout, 10),
+    Target("slides.csv", _table(_SLIDES), check_slides, 20),
+    Target("labels.csv", _table(_LABELS), check_labels, 20),
+    Target("quarantine.csv", _table(_ASIDE), check_quarantine, 10),
+    Target("manifest.parquet", _manifest_file, check_manifest, 10),
+    Target("manifest of pseudo-labels", _manifest_file, check_pseudo_manifest, 10),
     Target("GeoJSON", json_like(_DRAWING), check_drawing, 20),
 ]

@@ -337,16 +337,16 @@ def check_slide(data: bytes, folder: Path) -> None:
 
 
 TARGETS = [
-    Target("params.yaml", one_of(_yaml_tree, _yaml_lines, _yaml_lines), check_params, 1),
-    Target("MXNet .params", _mxnet, check_mxnet, 100),
-    Target("weights.pth", lambda random: damaged(random, _weights()), check_weights, 6),
+    Target("params.yaml", one_of(_yaml_tree, _yaml_lines, _yaml_lines), check_params, 10),
+    Target("MXNet .params", _mxnet, check_mxnet, 40),
+    Target("weights.pth", lambda random: damaged(random, _weights()), check_weights, 10),
     Target(
         "model.json",
         one_of(json_like(model_info("segmenter", SEGMENTER)), json_like(model_info("classifier", CLASSIFIER))),
         check_model,
-        1,
+        10,
     ),
-    Target("images and masks", lambda random: damaged(random, random.choice(_pictures())), check_picture, 16),
-    Target("label maps", _front(_label_map), check_label_map, 4),
-    Target("slides", _front(_slide), check_slide, 6),
+    Target("images and masks", lambda random: damaged(random, random.choice(_pictures())), check_picture, 20),
+    Target("label maps", _front(_label_map), check_label_map, 10),
+    Target("slides", _front(_slide), check_slide, 10),
 ]

@@ -80,7 +80,7 @@ def check_metrics(data: bytes, folder: Path) -> None:
 _METRICS = {"a": 1.0, "b": {"c": None}, "mean_ap": 0.5, "digests": {"manifest": "0" * 64}}
 
 TARGETS = [
-    Target("summary.json", json_like(_SUMMARY), check_summary, 4),
-    Target("reports of gates", json_like(_REPORT), check_report, 8),
-    Target("metrics", json_like(_METRICS), check_metrics, 24),
+    Target("summary.json", json_like(_SUMMARY), check_summary, 10),
+    Target("reports of gates", json_like(_REPORT), check_report, 15),
+    Target("metrics", json_like(_METRICS), check_metrics, 20),
 ]

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from tests.fuzzing.contract import harmless
 from tests.fuzzing.targets import TARGETS
 
-SLOW = 3  # weight below which a parser takes milliseconds
-
 
 @pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 def test_a_damaged_input_is_taken_or_refused_in_one_line(target, tmp_path):
     @settings(
-        max_examples=20 if target.weight < SLOW else 60,
+        max_examples=60,
         suppress_health_check=list(HealthCheck),
         derandomize=True,
         database=None,
