@@ -174,7 +174,7 @@ def lazyslide(folder: Path, threads: int, out: Path, slides: list[Path]) -> Figu
     def segment(slide: Path) -> None:
         wsi = open_wsi(str(slide), store=str(out / f"{slide.stem}.zarr"))
         zs.pp.find_tissues(wsi)
-        zs.pp.tile_tissues(wsi, WINDOW, stride_px=STRIDE, mpp=MPP, edge=True)
+        zs.pp.tile_tissues(wsi, WINDOW, stride_px=STRIDE, mpp=MPP, edge=True, background_fraction=1.0)  # as all others
         zs.seg.semantic(
             wsi,
             Network(),

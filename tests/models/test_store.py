@@ -119,6 +119,12 @@ def test_foreign_types_are_never_built(tmp_path, evil, place):
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("size", [10**400, float("nan"), float("inf"), -float("inf"), 1 << 17])
+def test_numbers_without_bound_are_refused(size):
+    with pytest.raises(InputError, match=r"model\.json: dropout .* is not a part of a wsss_mm model"):
+        build_network({**CLASSIFIER, "dropout": size})
+
+
 @pytest.mark.parametrize("key", ["pretrained", "init_cfg"])
 def test_pretrained_files_are_never_fetched(key):
     config = {**CLASSIFIER, "backbone": {**CLASSIFIER["backbone"], key: {"checkpoint": "http://example.com/x.pth"}}}
