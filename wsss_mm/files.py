@@ -105,6 +105,31 @@ def try_lock(stream: IO[str]) -> bool:
     return True
 
 
+def still_named(stream: IO[str], path: Path) -> bool:
+    """Whether an open file is the one of this name now: who waited for its lock may hold one that was removed."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def moved_aside(folder: Path) -> Path:
+    """Give a folder a name of its own beside its place, which is free at once for another.
+
+    A folder with a locked file in it goes in two steps, moved while it is locked and removed when that file is closed:
+    NFS keeps what is open, and then its folder too. `remove_aside` does the second, also for processes that were
+    killed in between.
+    """
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    return folder.rename(aside)
+
+
+def remove_aside(folder: Path) -> None:
+    """Remove what `moved_aside` left beside the place of a folder."""
+    for left in folder.parent.glob(f"{folder.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
 def _locked_folder(path: Path) -> Iterator[None]:
     """Hold a folder, as long as the process lives.

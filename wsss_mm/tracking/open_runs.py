@@ -11,13 +11,19 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
-from wsss_mm.files import try_lock
+from wsss_mm.files import still_named, try_lock
 from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
 logger = logging.getLogger(__name__)
 
 REASON = "its process ended without closing it (SIGKILL, no memory left, or the machine went down)"
+
+_GONE = (
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_PARAMETER_VALUE",
+)  # a run MLflow never had, or that is deleted
 
 
 @dataclass(frozen=True)
@@ -63,27 +69,48 @@ def mark(run_id: str, *, status: str = "KILLED", end_time: int | None = None, er
 
 def close_abandoned() -> list[str]:
     """Close the runs of the current store whose process is gone; gives their ids."""
-    mlflow = connect()
-    client, closed = mlflow.MlflowClient(), []
+    connect()
+    closed = []
     for path in sorted(_folder().glob("*.json")):
-        with path.open("a+", encoding="utf-8") as stream:
-            if not try_lock(stream):
+        try:
+            stream = path.open("r+", encoding="utf-8")
+        except FileNotFoundError:  # its process has closed the run meanwhile
+            continue
+        with stream:
+            if not (try_lock(stream) and still_named(stream, path)):
                 continue
-            stream.seek(0)
-            ending = Ending(**json.load(stream))
-            if ending.uri != tracking_uri():
+            ending = _read(stream, path)
+            if ending is not None and ending.uri != tracking_uri():
                 continue
-            try:
-                client.set_terminated(path.stem, ending.status, ending.end_time)
-                if ending.error:
-                    client.set_tag(path.stem, "error", ending.error)
-                    logger.warning("run %s is %s now: %s", path.stem, ending.status, ending.error)
+            if ending is not None and _close(path.stem, ending):
                 closed.append(path.stem)
-            except mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else someone deleted the run
-                    raise
             path.unlink()
     return closed
+
+
+def _read(stream: IO[str], path: Path) -> Ending | None:
+    """What a mark says; None if it cannot be read, as after a power cut."""
+    try:
+        return Ending(**json.load(stream))
+    except (ValueError, TypeError) as error:
+        logger.warning("%s: damaged (%s), and removed; its run may be left open", path, error)
+        return None
+
+
+def _close(run_id: str, ending: Ending) -> bool:
+    """Whether there was such a run to close."""
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        client.set_terminated(run_id, ending.status, ending.end_time)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code not in _GONE:
+            raise
+        return False
+    if ending.error:
+        client.set_tag(run_id, "error", ending.error)
+        logger.warning("run %s is %s now: %s", run_id, ending.status, ending.error)
+    return True
 
 
 def _folder() -> Path:

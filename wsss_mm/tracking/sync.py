@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
+from wsss_mm.files import digest, moved_aside, remove_aside
 from wsss_mm.outage import shown
 from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
@@ -71,7 +71,8 @@ def sync() -> Iterator[Sent]:
             yield _send(run, local.get_experiment(run.info.experiment_id).name, local, server)
             local.delete_run(run.info.run_id)
             shutil.rmtree(_files(run).parent, ignore_errors=True)
-        shutil.rmtree(unsent_folder())
+        moved_aside(unsent_folder())
+    remove_aside(unsent_folder())
 
 
 def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowClient") -> Sent:
@@ -85,7 +86,7 @@ def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowCli
         folder = path.relative_to(_files(run)).parent.as_posix()
         server.log_artifact(run_id, str(path), None if folder == "." else folder)
     _confirm(run, run_id, local, server)
-    if ADDS not in run.data.tags:
+    if made or ADDS not in run.data.tags:
         _end(run, run_id, server)
     return Sent(run_id, experiment, len(points), len(files))
 
@@ -196,7 +197,9 @@ def _confirm(run: "Run", run_id: str, local: "MlflowClient", server: "MlflowClie
 
 
 def _end(run: "Run", run_id: str, server: "MlflowClient") -> None:
-    if run.info.status == "RUNNING":  # its process was killed, and so was its mark
+    if ADDS in run.data.tags:  # its own status is that of the run it adds to
+        server.set_terminated(run_id, "FINISHED", run.info.end_time)
+    elif run.info.status == "RUNNING":  # its process was killed, and so was its mark
         server.set_tag(run_id, "error", REASON)
         server.set_terminated(run_id, "KILLED")
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import try_lock
+from wsss_mm.files import still_named, try_lock
 from wsss_mm.outage import falling_back, is_outage, reason, server_uri, shown
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.store import SQLITE, connect, experiment_in, make_tables, project_root
@@ -78,7 +78,8 @@ class Refuge:
             return
         with suppress(mlflow.exceptions.MlflowException):  # no such run in this store; it is no longer active, though
             mlflow.end_run()
-        self.start_run({CONTINUES: active.info.run_id})
+        continued = self.start_run({CONTINUES: active.info.run_id})
+        _go_on_measuring(active.info.run_id, continued.run_id)
 
     def start_run(self, tags: dict[str, str]) -> "RunInfo":
         """Start a run in the local store."""
@@ -122,6 +123,18 @@ def surviving(experiment: str, *, offline: bool = True, adds: bool = False) -> I
         refuge.leave()
 
 
+def _go_on_measuring(run_id: str, continued: str) -> None:
+    """System metrics go on in another run, from the step where they were; MLflow has no public way to say so."""
+    from mlflow.tracking.fluent import run_id_to_system_metrics_monitor as monitors
+
+    before, now = monitors.pop(run_id, None), monitors.get(continued)
+    if before is None:
+        return
+    before._shutdown_event.set()  # its `finish` would wait for the lost server
+    if now is not None:
+        now._logging_step = before._logging_step  # it first logs after an interval
+
+
 @contextmanager
 def _store_lock() -> Iterator[None]:
     """Hold the store, together with others who log there."""
@@ -130,7 +143,7 @@ def _store_lock() -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH)
-            if path.exists():  # else a sync has removed the folder meanwhile
+            if still_named(stream, path):  # else a sync has removed the folder meanwhile
                 yield
                 return
 
@@ -142,8 +155,9 @@ def alone() -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    with (unsent_folder() / "lock").open("w") as stream:
-        if not try_lock(stream):
+    path = unsent_folder() / "lock"
+    with path.open("w") as stream:
+        if not (try_lock(stream) and still_named(stream, path)):
             raise InputError(
                 f"{unsent_folder()}: a training logs there, or another sync is at work; sync again when it has ended"
             )
