@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
 
 from wsss_mm.errors import InputError
 
@@ -120,8 +121,7 @@ def moved_aside(folder: Path) -> Path:
     NFS keeps what is open, and then its folder too. `remove_aside` does the second, also for processes that were
     killed in between.
     """
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
-    return folder.rename(aside)
+    return folder.rename(folder.with_name(f"{folder.name}.{uuid4().hex}"))  # needs no space on a full disk
 
 
 def remove_aside(folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 import tifffile
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import moved_aside, try_lock
+from wsss_mm.wsi import workplace as workplaces
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.segment import FILES
 from wsss_mm.wsi.workplace import workplace
@@ -120,3 +124,37 @@ def test_an_error_leaves_nothing_and_an_interruption_leaves_the_work(tmp_path):
         (work / "labels.raw").write_bytes(b"rows")
         raise KeyboardInterrupt
     assert (tmp_path / "stopped" / ".partial" / "labels.raw").read_bytes() == b"rows"
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_what_is_done_with_is_removed_when_nothing_in_it_is_open(tmp_path, monkeypatch, error):
+    """NFS keeps what is open, and then its folder; and whoever comes meanwhile is in nobody's way."""
+    remove, removed = shutil.rmtree, []
+
+    def removing(path, **options):
+        if not removed:
+            removed.append(path)
+            with (path / "lock").open("w") as stream:
+                assert try_lock(stream)
+            with workplace(tmp_path / "out") as other:
+                (other / "labels.raw").touch()
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    with suppress(ValueError), workplace(tmp_path / "out") as work:
+        assert work.is_dir()
+        if error:
+            raise error
+    assert removed
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_lock_of_work_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
+    def late(stream):
+        moved_aside(tmp_path / "out/.partial")
+        (tmp_path / "out/.partial").mkdir()
+        return try_lock(stream)
+
+    monkeypatch.setattr(workplaces, "try_lock", late)
+    with pytest.raises(InputError, match="another process is at work"), workplace(tmp_path / "out"):
+        pass

@@ -1,13 +1,12 @@
 """Where a slide's results grow until they are complete."""
 
 import errno
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import try_lock
+from wsss_mm.files import moved_aside, remove_aside, still_named, try_lock
 
 _PARTIAL = ".partial"
 
@@ -31,13 +30,16 @@ def workplace(out_dir: Path) -> Iterator[Path]:
     work = out_dir / _PARTIAL
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with _locked(work):
-            try:
-                yield work
-            except Exception:
-                shutil.rmtree(work)
-                raise
-            shutil.rmtree(work)
+        try:
+            with _locked(work):
+                try:
+                    yield work
+                except Exception:
+                    moved_aside(work)
+                    raise
+                moved_aside(work)
+        finally:
+            remove_aside(work)
     except Exception as error:
         if made and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
@@ -50,7 +52,8 @@ def workplace(out_dir: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(work: Path) -> Iterator[None]:
     """The system lets go of the lock when the process ends, however it ends."""
-    with (work / "lock").open("w") as lock:
-        if not try_lock(lock):
+    path = work / "lock"
+    with path.open("w") as lock:
+        if not (try_lock(lock) and still_named(lock, path)):
             raise BusyError(f"{work.parent}: another process is at work there; wait for it")
         yield
