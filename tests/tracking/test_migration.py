@@ -1,6 +1,7 @@
 """A store that was kept in a project arrives in another one whole, once, and without harm to what is there."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 def stores(project, store, monkeypatch):
     """Clients of a project's store, which is in use, and of an empty other one."""
     for name in ("own", "server"):
-        shutil.copy(store / "mlflow.db", project / f"{name}.db")
+        shutil.copy(store / "empty.db", project / f"{name}.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/own.db")
     mlflow = connect()
     yield tuple(
@@ -148,3 +149,13 @@ def test_what_cannot_be_copied_is_said(project, stores):
     shutil.move(project / "mlartifacts", project / "elsewhere")
     with pytest.raises(InputError, match="put them back"):
         migrate_store(project / "own.db", f"sqlite:///{project}/server.db")
+
+
+def test_models_beyond_the_first_page_arrive_too(stores, monkeypatch):
+    own, server = stores
+    for name in ("a", "b", "c"):
+        own.create_registered_model(name)
+    search = type(own).search_registered_models
+    monkeypatch.setattr(type(own), "search_registered_models", lambda *a, **k: search(*a, **k, max_results=1))
+    migrate_store(Path(own.tracking_uri.removeprefix("sqlite:///")), server.tracking_uri)
+    assert [server.get_registered_model(name).name for name in ("a", "b", "c")] == ["a", "b", "c"]

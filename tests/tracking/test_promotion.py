@@ -14,7 +14,7 @@ from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, prom
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.promotion import objections
-from wsss_mm.tracking.registry import find_version
+from wsss_mm.tracking.registry import download_model, find_version
 from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -183,6 +183,55 @@ class TestPromotion:
         monkeypatch.setattr(promotion, "_BROKEN_OFF", 0)
         assert promote(name).version == "1"
 
+    def test_a_move_that_is_killed_can_be_taken_back(self, versions, monkeypatch):
+        name, make = versions
+        make(0.3)
+        promote(name)
+        make(0.7)
+        client = connect().MlflowClient
+        move = client.set_registered_model_alias
+
+        def killed(*arguments):
+            move(*arguments)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(client, "set_registered_model_alias", killed)
+            promote(name)
+        assert aliases(name)["champion"] == "2"
+        assert rollback(name, "not sure").version == "1"
+
+    def test_reasons_of_an_earlier_time_as_champion_do_not_stay(self, versions, tracked):
+        name, make = versions
+        make(0.5)
+        promote(name)
+        make(0.9, {**PASSED, "slides": "failed"})
+        promote(name, reason="in a hurry")
+        rollback(name, "gate slides")
+        write_reports(tracked, 0.9)  # mended
+        keep_evidence(tracked, find_version(name, "2").run_id, {"commit": "c", "runs": {}})
+        assert promote(name).objections == ()
+        tags = find_version(name, "2").tags
+        assert tags["promotion.over"] == "1"
+        assert not {"promotion.forced", "promotion.objections"} & tags.keys()
+
+    def test_a_champion_of_this_moment_is_not_deleted_with_the_one_before(self, versions, monkeypatch):
+        name, make = versions
+        make(0.3)
+        promote(name)
+        make(0.7)
+        before = promotion._before
+
+        def meanwhile(*arguments):
+            monkeypatch.setattr(promotion, "_before", before)
+            promote(name, "2")
+            return before(*arguments)
+
+        monkeypatch.setattr(promotion, "_before", meanwhile)
+        with pytest.raises(InputError, match="version 2 became champion meanwhile"):
+            delete(name, "1", "old")
+        assert aliases(name)["champion"] == "2"
+
     def test_what_is_not_there_is_named(self, tracked):
         for call in (lambda: promote("nobody"), lambda: rollback("nobody", "x"), lambda: delete("nobody", "1", "x")):
             with pytest.raises(InputError, match="nobody"):
@@ -197,6 +246,15 @@ def test_evidence_comes_back_as_it_was(tracked, tmp_path_factory):
     back = run_evidence(run.info.run_id, tmp_path_factory.mktemp("back"))
     assert (back.miou, back.interval()) == (0.6, (0.55, 0.65))
     assert (back.gates, back.lineage["commit"], back.digests) == (PASSED, "c0ffee", {"data/patches": "a" * 32})
+
+
+def test_a_lost_server_is_not_a_run_without_evidence(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(connect().exceptions.MlflowException, match=r"127\.0\.0\.1"):
+        run_evidence("0" * 32, tmp_path)
+    with pytest.raises(connect().exceptions.MlflowException, match=r"127\.0\.0\.1"):
+        download_model("models:/segmenter/1")
 
 
 def test_the_card_says_where_it_fails(tmp_path):

@@ -32,9 +32,9 @@ _PAGE = 1000
 
 def all_runs(client: "MlflowClient") -> list["Run"]:
     """Every run of a store that is not deleted, oldest first."""
-    experiments = _pages(lambda token: client.search_experiments(page_token=token))
+    experiments = pages(lambda token: client.search_experiments(page_token=token))
     ids = [item.experiment_id for item in experiments]
-    runs = _pages(lambda token: client.search_runs(ids, max_results=_PAGE, page_token=token)) if ids else []
+    runs = pages(lambda token: client.search_runs(ids, max_results=_PAGE, page_token=token)) if ids else []
     return sorted(runs, key=lambda run: run.info.start_time)
 
 
@@ -177,7 +177,7 @@ def _copy_model(model: "LoggedModel", run: "Run", target: "MlflowClient", ids: M
     return new.model_id
 
 
-def _pages(search: Any) -> list[Any]:
+def pages(search: Any) -> list[Any]:
     """All items of a search that comes in pages."""
     items: list[Any] = []
     token = None

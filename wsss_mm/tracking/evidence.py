@@ -12,6 +12,7 @@ import yaml
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, write_json
 from wsss_mm.gates import GATES, report_path
+from wsss_mm.outage import is_outage
 from wsss_mm.tracking.store import connect
 
 EVIDENCE = "evidence"
@@ -117,6 +118,8 @@ def run_evidence(run_id: str, target: Path) -> Evidence:
     mlflow = connect()
     try:
         folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=str(target))
-    except (mlflow.exceptions.MlflowException, OSError):
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        if is_outage(error):
+            raise
         return Evidence(target)  # an older run, or one that no line stands behind
     return read_evidence(Path(folder))

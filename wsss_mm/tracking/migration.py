@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.tracking.copying import COPIED_FROM, all_runs, copy_content, counterpart, replaced
+from wsss_mm.tracking.copying import COPIED_FROM, all_runs, copy_content, counterpart, pages, replaced
 from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
 from wsss_mm.tracking.store import SQLITE, connect
@@ -64,7 +64,7 @@ def _migrate(source: "MlflowClient", target: "MlflowClient") -> Migrated:
     for run in tqdm(runs, desc="runs", unit="run"):
         models |= copy_content(run, source, target, ids)
     versions = 0
-    for model in source.search_registered_models():
+    for model in pages(lambda token: source.search_registered_models(page_token=token)):
         versions += _copy_registered(model, source, target, ids, models)
     return Migrated(len(runs), versions)
 

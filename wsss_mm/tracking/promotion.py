@@ -135,7 +135,9 @@ def delete(name: str, version: str, reason: str) -> Promotion | None:
         if _before(name, champion) is not None:
             moved = rollback(name, reason)
         else:
-            client.delete_registered_model_alias(name, CHAMPION)
+            with _claim(name, doomed, champion):
+                _check_unmoved(name, champion)
+                client.delete_registered_model_alias(name, CHAMPION)
     client.set_tag(doomed.run_id, f"deleted.{name}.{doomed.version}", reason)
     client.delete_model_version(name, doomed.version)
     return moved
@@ -185,13 +187,21 @@ def _move(
         tags[_REASON] = reason
     if against:
         tags[_REFUSED] = "; ".join(against)
+    stale = {_REASON, _REFUSED} & candidate.tags.keys() - tags.keys()
     with _claim(name, candidate, champion):
-        now = current_champion(name)
-        if (now and now.version) != (champion and champion.version):
-            raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
+        _check_unmoved(name, champion)
+        for key, value in tags.items():  # before the alias: a champion without them could not be taken back
+            client.set_model_version_tag(name, candidate.version, key, value)
+        for key in stale:  # of an earlier time as champion
+            client.delete_model_version_tag(name, candidate.version, key)
         client.set_registered_model_alias(name, CHAMPION, candidate.version)
-    for key, value in tags.items():
-        client.set_model_version_tag(name, candidate.version, key, value)
+
+
+def _check_unmoved(name: str, champion: "ModelVersion | None") -> None:
+    """Raise `InputError` if someone moved the alias since this champion was looked up."""
+    now = current_champion(name)
+    if (now and now.version) != (champion and champion.version):
+        raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
 
 
 @contextmanager

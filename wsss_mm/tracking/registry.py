@@ -232,6 +232,8 @@ def download_model(uri: str) -> Path:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (mlflow.exceptions.MlflowException, OSError) as error:
+        if is_outage(error):
+            raise
         raise InputError(f"{uri}: {' '.join(str(error).split())}; see: wsss-mm models list") from None
     found = sorted(folder.glob("artifacts/*/model.json"))
     if not found:
