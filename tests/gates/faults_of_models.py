@@ -251,6 +251,12 @@ SLIDE_FAULTS = [
         content(SUMMARY, lambda s: s["classes"]["TE"].update(share=0.9)),
         ("shares_match_map",),
     ),
+    Fault(
+        "a share is NaN",
+        "slides",
+        "complete",
+        content(SUMMARY, lambda s: s["classes"]["TE"].update(share=float("nan"))),
+    ),
     Fault("shares are swapped", "slides", "shares_match_map", content(SUMMARY, swap_shares)),
     Fault(
         "a polygon crosses itself",
@@ -283,6 +289,12 @@ SLIDE_FAULTS = [
         "slides were segmented with two models",
         "slides",
         "one_model",
-        content(SUMMARY, lambda s: s | {"model": {"weights_md5": "1" * 32}}),
+        content(SUMMARY, lambda s: s["model"].update(weights_md5="1" * 32)),
+    ),
+    Fault(
+        "a slide was segmented in another precision",
+        "slides",
+        "one_model",
+        content(SUMMARY, lambda s: s["model"].update(precision="bf16")),
     ),
 ]

@@ -216,7 +216,7 @@ def write_result(folder: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
         "slide": {"mpp": 0.5, "bounds": [0, 0, int(width * factor), int(height * factor)]},
         "mpp": mpp,
         "size": [width, height],
-        "model": {"weights_md5": "0" * 32},
+        "model": {"weights_md5": "0" * 32, "precision": "fp32"},
         "classes": classes,
     }
     write_json(folder / "summary.json", summary)

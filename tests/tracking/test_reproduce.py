@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from wsss_mm.cli.main import main
+from wsss_mm.files import write_json
 from wsss_mm.tracking import keep_evidence, training_run
+from wsss_mm.tracking.reproduce import _slides_precision, _warn_of_other_precision
 from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -112,3 +114,15 @@ def test_what_cannot_be_made_again_is_said(tracked, capsys):
     keep_evidence(tracked, active.info.run_id, {"commit": "0" * 40, "runs": {}})
     assert main(["reproduce", "models:/bare/1"]) == 2
     assert "git fetch" in capsys.readouterr().err
+
+
+def test_another_precision_of_the_slides_is_said(tmp_path, caplog):
+    for name, precision in (("then", "bf16"), ("now", "fp32")):
+        models = {"rows": 1, "values": [{"weights_md5": "0" * 32, "precision": precision, "slides": 2}]}
+        write_json(tmp_path / name / "reports/gates/slides.json", {"measured": {"models": models}})
+    then, now, none = (_slides_precision(tmp_path / name) for name in ("then", "now", "none"))
+    _warn_of_other_precision(then, then)
+    _warn_of_other_precision(none, now)
+    assert not caplog.records
+    _warn_of_other_precision(then, now)
+    assert "in bf16 then, in fp32 now" in caplog.text

@@ -48,6 +48,20 @@ def test_all_good_and_done_before(slide, tmp_path, predict, monkeypatch):
     assert overlay.read_bytes() != b"mark"
 
 
+@pytest.mark.parametrize(("second", "told"), [("fp32", False), ("bf16", True)])
+def test_slides_in_differing_precision_are_not_passed_over(slide, tmp_path, monkeypatch, caplog, second, told):
+    outcomes = [_outcome(slide, "fp32"), _outcome(slide.with_name("other.tiff"), second)]
+    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *_: iter(outcomes))
+    slides = [str(outcome.slide) for outcome in outcomes]
+    assert main(["--quiet", "segment", *slides, "--out", str(tmp_path / "out"), "--ray", "auto"]) == 0
+    assert ("differing precision (bf16, fp32)" in caplog.text) is told
+
+
+def _outcome(slide, precision):
+    figures = {"tissue_area_mm2": 1.0, "tumour_stroma_ratio": None, "unreadable_share": 0.0, "classes": {}}
+    return cluster.Outcome(slide, figures | {"model": {"precision": precision}})
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -5,6 +5,7 @@ labelled patches has no slides: no rows pass, and the report says that there are
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _COLUMNS = (
     "slide_id",
     "problem",
     "weights_md5",
+    "precision",
     "size_error",
     "slide_error",
     "tissue_error",
@@ -58,9 +60,9 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
     rows = [
         _measure(folder / name, vocabulary, root / COHORT, slides.get(name)) for name in sorted(found | set(slides))
     ]
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    yield Table("slides", frame.drop(columns="weights_md5"), "slide_id", lambda gxe: _slide_checks(gxe, params))
-    models = frame["weights_md5"].dropna().value_counts().rename_axis("weights_md5").reset_index(name="slides")
+    frame, model = pd.DataFrame(rows, columns=list(_COLUMNS)), ["weights_md5", "precision"]
+    yield Table("slides", frame.drop(columns=model), "slide_id", lambda gxe: _slide_checks(gxe, params))
+    models = frame.groupby(model).size().reset_index(name="slides")
     yield Table("models", models, "weights_md5", _model_checks)
 
 
@@ -83,11 +85,19 @@ def _measure(folder: Path, vocabulary: Vocabulary, table: Path, slide: Any) -> d
     if missing:
         return row | {"problem": f"{', '.join(missing)} missing"}
     try:
-        return row | _compare(folder, vocabulary) | _against_slide(folder, table, slide)
+        return row | _numbers(_compare(folder, vocabulary) | _against_slide(folder, table, slide))
     except InputError as error:
         return row | {"problem": str(error)}
     except Exception as error:  # broken files make TIFF and JSON readers raise anything
         return row | {"problem": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _numbers(measured: dict[str, Any]) -> dict[str, Any]:
+    """The measurements, if none of them is NaN, which a check would pass over."""
+    unknown = [name for name, value in measured.items() if isinstance(value, float) and math.isnan(value)]
+    if unknown:
+        raise InputError(f"no number for {', '.join(unknown)}")
+    return measured
 
 
 def _compare(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -109,7 +119,8 @@ def _compare(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     least = max(total * mm2 / 100, mm2)  # of rare classes one clipped pixel would be much
     shares = {code: figures[code]["share"] or 0.0 for code in vocabulary.codes}
     return {
-        "weights_md5": summary["model"]["weights_md5"],
+        "weights_md5": str(summary["model"]["weights_md5"]),
+        "precision": str(summary["model"]["precision"]),
         "size_error": max(abs(side - wide) for side, wide in zip(size, summary["size"], strict=True)),
         "mpp_error": abs(mpp / summary["mpp"] - 1),
         "extent_error": max(abs(ratio - 1) for ratio in extent),
@@ -225,7 +236,7 @@ def _model_checks(gxe: Any) -> list[Check]:
     return [
         Check(
             "one_model",
-            "all slides were segmented with the same model",
+            "all slides were segmented with the same model, in the same precision",
             gxe.ExpectTableRowCountToBeBetween(max_value=1),
             f"segment all slides again: {_MAKE}",
         )

@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
+from wsss_mm.gates import report_path
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import locked_outs, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
@@ -72,6 +74,7 @@ def reproduce(uri: str, project: Path, scratch: Path) -> list[Repeated]:
             raise InputError(f"{uri}: nothing says what it was made of; register it again: dvc repro -f register")
         lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
         params = (evidence.folder / "params.yaml").read_text(encoding="utf-8")
+        precision = _slides_precision(evidence.folder)
     _warn_of_other_versions(version.run_id)
     _clone(project, scratch, commit, _artifact(version.run_id, DIFF))
     (scratch / "params.yaml").write_text(params, encoding="utf-8")
@@ -79,6 +82,7 @@ def reproduce(uri: str, project: Path, scratch: Path) -> list[Repeated]:
     _bring_inputs(project, scratch, cache, params)
     stages = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
     _dvc(scratch, "repro", "--force", "--no-run-cache", *stages)
+    _warn_of_other_precision(precision, _slides_precision(scratch))
     now = locked_outs((scratch / "dvc.lock").read_text(encoding="utf-8"))
     then = locked_outs(lock, without=_NOT_REPEATED)
     lasting = locked_outs(lock, without=_OF_ITS_DAY)
@@ -143,6 +147,23 @@ def _warn_of_other_versions(run_id: str) -> None:
     other = [f"{name} {was} then, {now.get(name, 'none')} now" for name, was in then.items() if now.get(name) != was]
     if other:
         logger.warning("installed versions differ (%s): bytes may, too", "; ".join(sorted(other)))
+
+
+def _slides_precision(root: Path) -> str:
+    """What gate `slides` says the slides were segmented in; empty without slides, or in an older report."""
+    path = root / report_path("slides")
+    models = read_json(path).get("measured", {}).get("models", {}) if path.is_file() else {}
+    return ", ".join(row["precision"] for row in models.get("values", ()) if "precision" in row)
+
+
+def _warn_of_other_precision(then: str, now: str) -> None:
+    if then and now and then != now:
+        logger.warning(
+            "slides were segmented in %s then, in %s now (slides.precision: auto takes what the machine is fast at): "
+            "their maps differ",
+            then,
+            now,
+        )
 
 
 def _artifact(run_id: str, name: str) -> str | None:
