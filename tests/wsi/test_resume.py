@@ -15,10 +15,12 @@ import pytest
 import tifffile
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import moved_aside, try_lock
+from wsss_mm.files import moved_aside, try_lock, write_json
 from wsss_mm.wsi import workplace as workplaces
+from wsss_mm.wsi.engine import Rows
+from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.segment import FILES
+from wsss_mm.wsi.segment import FILES, SUMMARY, _finished
 from wsss_mm.wsi.workplace import workplace
 
 WINDOW, OVERLAP = 64, 0.75
@@ -158,3 +160,19 @@ def test_a_lock_of_work_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch
     monkeypatch.setattr(workplaces, "try_lock", late)
     with pytest.raises(InputError, match="another process is at work"), workplace(tmp_path / "out"):
         pass
+
+
+@pytest.mark.parametrize("content", ["[]", "1", '{"model": "a"}', '{"unreadable": []}'])
+def test_damaged_notes_are_passed_over(tmp_path, content):
+    key = {"a": 1}
+    Journal(tmp_path, key).write(Rows(0, np.zeros((1, 2), np.uint8), None, np.ones((1, 1, 2), np.float32)), {})
+    state = tmp_path / "state.json"
+    assert Journal(tmp_path, key).read() is not None
+    noted = json.loads(state.read_text())
+    found = json.loads(content)
+    state.write_text(json.dumps(noted | found if isinstance(found, dict) and "unreadable" in found else found))
+    assert Journal(tmp_path, key).read() is None
+    write_json(tmp_path / SUMMARY, found)
+    for name in FILES[:-1]:
+        (tmp_path / name).touch()
+    assert _finished(tmp_path, {"model": {"weights_md5": "a"}, "parameters": {"probabilities": False}}) is None

@@ -1,6 +1,5 @@
 """What is finished of a slide, so that a process that was killed can go on where it was."""
 
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ class Journal:
                 return None
             carry = np.frombuffer(content, np.float32).reshape(state["shape"])
             return Resumption(state["row"], carry), {int(key): value for key, value in state["unreadable"].items()}
-        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, rows: Rows, unreadable: dict[int, int]) -> None:

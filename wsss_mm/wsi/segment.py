@@ -1,9 +1,9 @@
 """A slide becomes a folder: label pyramid, annotations, figures and a picture."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,11 +133,7 @@ def segment_slide(
         raster.reach = window
         raster.wanted = _wanted(slide_path, raster, parameters, mpp_override, roi)
         with workplace(out_dir) as work:
-            with ExitStack() as stack:
-                labels, *of_classes = (
-                    stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
-                    for item in ("labels", *(range(len(model.classes)) if probabilities else ()))
-                )
+            with _maps(work, raster, len(model.classes) if probabilities else 0) as (labels, of_classes):
                 _write_map(
                     labels,
                     of_classes,
@@ -157,6 +153,16 @@ def segment_slide(
     finally:
         raster.close()
     return read_json(out_dir / SUMMARY)
+
+
+@contextmanager
+def _maps(work: Path, raster: Raster, classes: int) -> Iterator[tuple[RawMap, list[RawMap]]]:
+    """The label map and those of `classes` probabilities, open."""
+    with ExitStack() as stack:
+        labels, *of_classes = (
+            stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1])) for item in ("labels", *range(classes))
+        )
+        yield labels, of_classes
 
 
 def _wanted(
@@ -211,10 +217,10 @@ def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     wanted = rounded(identity)
     try:
         summary = read_json(out_dir / SUMMARY)
-    except ValueError:
+        model = summary["model"]  # whose name in a registry does not matter
+        found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
+    except (ValueError, TypeError, KeyError, AttributeError):  # damaged, or of an older version
         return None
-    model = summary.get("model", {})  # whose name in a registry does not matter
-    found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
     return summary if found == wanted else None
 
 
