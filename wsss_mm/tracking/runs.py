@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest
 from wsss_mm.outage import is_outage, send
-from wsss_mm.tracking.lineage import dvc_digests, git_diff, git_state
+from wsss_mm.tracking.copying import log_values
+from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
 from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
 from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
@@ -37,7 +38,6 @@ WEIGHTS_TAG = "weights_md5"
 ENVIRONMENT, DIFF = "environment.txt", "git.diff"
 """Artifacts of every run: the installed versions, and what differs from its commit, if anything does."""
 
-_PARAMS_PER_CALL = 100
 _TAG_LENGTH = 500
 
 
@@ -74,16 +74,7 @@ def training_run(
     git, digests = git_state(here), dvc_digests(inputs, here)
     mlflow = connect()
     experiment = stage.removeprefix("train_")
-    about = {
-        "stage": stage,
-        "git.commit": git.commit or "none",
-        "git.dirty": str(git.dirty).lower(),
-        "dvc.stage": os.environ.get("DVC_STAGE", "none"),
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
-        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
-        **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
-        **(tags or {}),
-    }
+    about = {"stage": stage, **_origin(git, digests), **(tags or {})}
 
     def start() -> "ActiveRun":
         name = os.environ.get("DVC_EXP_NAME") or git.short
@@ -112,6 +103,18 @@ def training_run(
         finally:
             _end_run(status)
             open_run.remove()
+
+
+def _origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
+    """Tags that say what a run was made from."""
+    return {
+        "git.commit": git.commit or "none",
+        "git.dirty": str(git.dirty).lower(),
+        "dvc.stage": os.environ.get("DVC_STAGE", "none"),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
+        **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
+    }
 
 
 def _end_run(status: str, end_time: int | None = None) -> None:
@@ -313,9 +316,10 @@ def _log_surroundings(root: Path) -> None:
 
 def _log_params(params: BaseModel | Mapping[str, Any]) -> None:
     mlflow = connect()
-    items = list(flatten(params).items())
-    for start in range(0, len(items), _PARAMS_PER_CALL):
-        mlflow.log_params(dict(items[start : start + _PARAMS_PER_CALL]))
+    from mlflow.entities import Param
+
+    items = [Param(key, str(value)) for key, value in flatten(params).items()]
+    log_values(mlflow.MlflowClient(), mlflow.active_run().info.run_id, params=items)
 
 
 def _log_inputs(digests: Mapping[str, str]) -> None:
