@@ -19,6 +19,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup.sh
 	@bash scripts/setup.sh
 
 repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
+	@python scripts/mend_rwlock.py
 	@dvc repro
 
 test: $(STAMP)  ## run the tests, in parallel

@@ -130,6 +130,8 @@ def _stages(root: Path) -> list[str]:
 
 
 def _start(root: Path, stage: str, *options: str) -> subprocess.Popen[bytes]:
+    mend = [sys.executable, str(_ROOT / "scripts/mend_rwlock.py")]  # as make repro does
+    subprocess.run(mend, cwd=root, env=_environment(root), check=True)
     with (root / "torture.log").open("wb") as log:  # of this attempt alone
         return subprocess.Popen(
             ["dvc", "repro", "--single-item", *options, stage],

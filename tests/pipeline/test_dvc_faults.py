@@ -59,3 +59,18 @@ def test_rot_in_the_cache_is_found_once_the_protection_is_off_and_made_again(rep
     assert dvc(repository, "status").returncode == 0
     assert dvc(repository, "repro").returncode == 0
     assert (repository / "out").read_text() == CONTENT
+
+
+@pytest.mark.parametrize("left", ["", '{"write": {"/a/b"'])
+def test_a_kill_while_dvc_writes_its_table_of_locks_is_mended(repository, project_root, left):
+    (repository / "go").touch()
+    table = repository / ".dvc/tmp/rwlock"
+    table.write_text(left)
+    refused = dvc(repository, "repro")
+    assert refused.returncode and "rwlock" in refused.stderr
+    mend = [sys.executable, str(project_root / "scripts/mend_rwlock.py")]
+    subprocess.run(mend, cwd=repository, check=True)
+    assert dvc(repository, "repro").returncode == 0
+    whole = table.read_bytes()
+    subprocess.run(mend, cwd=repository, check=True)
+    assert table.read_bytes() == whole
