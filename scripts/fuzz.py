@@ -89,6 +89,8 @@ def _supervise(name: str, count: int, arguments: argparse.Namespace) -> tuple[in
 
 def _run(target: "Target", arguments: argparse.Namespace) -> int:
     """Child: input number i is made from seed + i. Says how far it is and what it found."""
+    from tests.fuzzing.contract import empty
+
     logging.disable(logging.CRITICAL)
     _limit(target)
     problems: dict[str, int] = {}
@@ -109,8 +111,7 @@ def _run(target: "Target", arguments: argparse.Namespace) -> int:
                 if problem not in problems:
                     _keep(arguments.keep / target.name.replace(" ", "-"), f"seed-{seed}", data, error)
                 problems[problem] = problems.get(problem, 0) + 1
-            for entry in work.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            empty(work)
     faulthandler.cancel_dump_traceback_later()
     _tell(arguments.inputs, problems)
     return 0

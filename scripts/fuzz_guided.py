@@ -9,7 +9,6 @@ import argparse
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,6 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 2
     logging.disable(logging.CRITICAL)
     with atheris.instrument_imports(include=["wsss_mm"], enable_loader_override=False):
+        from tests.fuzzing.contract import empty
         from tests.fuzzing.targets import TARGETS
 
         target = next(target for target in TARGETS if target.name == arguments.child)
@@ -99,8 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     def check(data: bytes) -> None:
         target.check(target.make(Drawn(data)), work)
-        for entry in work.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        empty(work)
 
     kept = f"-artifact_prefix={arguments.keep / target.name.replace(' ', '-')}-"
     atheris.Setup([sys.argv[0], f"-max_total_time={arguments.seconds}", kept, *_LIMITS], check)

@@ -166,7 +166,7 @@ class SlideSettings(Section):
     weighting: Literal["uniform", "gaussian"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
     readers: AtOnce  # threads that read ahead of the network
-    precision: Precision  # auto: bf16 or fp16 on a GPU, fp32 on a CPU
+    precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
     background_grey: Annotated[int, Field(ge=0, le=255)]
     tissue_mask: bool  # pass over what is glass on a thumbnail
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON

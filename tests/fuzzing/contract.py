@@ -1,6 +1,7 @@
 """What is asked of every parser: a valid object, or one line that names the file; and of every page: no harm."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ class Target:
     make: Callable[[Random], bytes]
     check: Callable[[bytes, Path], None]
     weight: int
+
+
+def empty(folder: Path) -> None:
+    """Remove what an input left in its folder; links, not what they lead to."""
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 @contextmanager

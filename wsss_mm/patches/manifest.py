@@ -118,6 +118,7 @@ def check_manifest(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
         InputError: the first fault, with its row and the remedy.
     """
     _check_columns(frame, vocabulary, where)
+    _check_text(frame, where)
     _check_ids(frame, where)
     _check_values(frame, vocabulary, where)
     check_splits(frame, where)
@@ -166,12 +167,15 @@ def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
         )
 
 
-def _check_ids(frame: pd.DataFrame, where: str) -> None:
+def _check_text(frame: pd.DataFrame, where: str) -> None:
     for column in (name for name, kind in (_BEFORE_LABELS | _AFTER_LABELS).items() if kind == _TEXT):
         odd = frame.loc[frame[column].notna(), column]
         odd = odd[~odd.map(lambda value: isinstance(value, str))]
         if len(odd):
             raise InputError(f"{where}: column {column}: {odd.iloc[0]!r} is no text; make it text")
+
+
+def _check_ids(frame: pd.DataFrame, where: str) -> None:
     for column in ("patch_id", "slide_id", "patient_id", "path"):
         empty = frame[column].isna() | (frame[column].astype(str) == "")
         if empty.any():
