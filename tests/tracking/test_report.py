@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from mlflow.entities import Metric
 from PIL import Image
 
 from wsss_mm.cli.main import main
@@ -65,6 +66,13 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     assert sources
     assert all(source.startswith("data:image/webp;") for source in sources)
     assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
+
+
+def test_a_long_curve_keeps_both_ends(tracked):
+    with training_run("train_segmenter", {}) as run:
+        values = [Metric("loss", step / 1000, step, step) for step in range(1002)]
+        connect().MlflowClient().log_batch(run.info.run_id, metrics=values)
+    assert "over iterations 0 to 1001; last value 1<" in page_of(run)
 
 
 def test_an_experiment_that_was_not_registered_shows_its_test_metrics_and_pictures(tracked):

@@ -23,7 +23,7 @@ from wsss_mm.tracking import (
     tag_weights,
     training_run,
 )
-from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_state
+from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.runs import flatten
 from wsss_mm.tracking.store import connect, experiment_id, project_root, tracking_uri
 
@@ -102,6 +102,10 @@ class TestLineage:
         (project / ".gitignore").write_text("")
         assert git_state(project).dirty
         assert git_state(tmp_path_factory.mktemp("no-repository")).commit is None
+
+    def test_a_diff_in_another_encoding_is_no_error(self, project):
+        (project / "data/a.txt").write_bytes("Gewebe, gef\xe4rbt".encode("latin-1"))
+        assert "+Gewebe, gef\N{REPLACEMENT CHARACTER}rbt" in git_diff(project)
 
 
 def test_flatten():

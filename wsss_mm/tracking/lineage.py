@@ -38,7 +38,11 @@ def git_state(root: Path) -> GitState:
 
 
 def git_diff(root: Path) -> str:
-    """What tracked files have that the commit has not, for `git apply`; without what the line itself writes."""
+    """What tracked files have that the commit has not, for `git apply`; without what the line itself writes.
+
+    Lines in another encoding than UTF-8 come with replacement characters: MLflow keeps text, and an unusual comment in
+    a file is no reason to stop a training.
+    """
     written = [f":(exclude){name}" for name in ("dvc.lock", "reports")]
     return _git(root, "diff", "--binary", "HEAD", "--", ".", *written)
 
@@ -92,7 +96,7 @@ def _locked(root: Path) -> dict[str, str]:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return result.stdout
+    return result.stdout.decode("utf-8", errors="replace")

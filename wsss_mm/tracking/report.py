@@ -248,7 +248,8 @@ def _curve(run: "Run", name: str, text: str) -> dict[str, Any] | None:
     points = sorted((item.step, item.value) for item in history if math.isfinite(item.value))
     if len({step for step, _ in points}) < 2:
         return None
-    points = points[:: max(1, len(points) // _POINTS)]
+    count = min(len(points), _POINTS)
+    points = [points[index * (len(points) - 1) // (count - 1)] for index in range(count)]  # both ends are among them
     return {"title": text, **_plane(points)}
 
 
