@@ -27,6 +27,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "cam": ("pseudo_labels.method=cam",),
     "grad-cam": ("pseudo_labels.method=grad_cam",),
     "one-scale": ("pseudo_labels.scales=[1.0]",),
+    "class-norm": ("pseudo_labels.normalization=class",),
     "ce": ("segmenter.loss=ce",),
     "onss-margin": ("segmenter.loss=onss_margin",),
     "pda-off": ("classifier.attention=off",),
@@ -37,6 +38,7 @@ classifier of its own comes last, because DVC keeps the outs of the last experim
 REFERENCE = (
     "pseudo_labels.method=grad_cam_plus_plus",
     "pseudo_labels.scales=[0.75,1.0,1.25]",
+    "pseudo_labels.normalization=joint",
     "classifier.attention=published",
     "segmenter.loss=onss",
 )

@@ -126,6 +126,16 @@ def test_cam_at_another_layer_is_an_error(content, tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
+def test_classes_normalised_by_themselves_need_to_be_gated(content, tmp_path):
+    content["pseudo_labels"] |= {"normalization": "class", "gating": "predicted"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    assert load_params(tmp_path / "params.yaml").pseudo_labels.normalization == "class"
+    content["pseudo_labels"]["gating"] = "off"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"pseudo_labels: .*normalization class with gating off gives every patch"):
+        load_params(tmp_path / "params.yaml")
+
+
 @pytest.mark.parametrize(("section", "name"), [("pseudo_labels", "neighbours"), ("segmenter", "surroundings")])
 def test_places_on_slides_are_not_those_of_patches(content, tmp_path, section, name):
     content[section][name] = True

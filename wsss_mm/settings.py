@@ -115,6 +115,7 @@ class PseudoLabelSettings(Section):
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
     gate_threshold: Share  # of predicted
+    normalization: Literal["joint", "class"]  # what CAMs are scaled to 0..1 over: classes together, or each alone
     voting: Literal["majority", "mean", "single"]  # how scales become one label
     background: bool  # white pixels become ignore
     background_grey: Annotated[int, Field(ge=0, le=255)]
@@ -126,6 +127,15 @@ class PseudoLabelSettings(Section):
     def _cam_needs_the_last_layer(self) -> "PseudoLabelSettings":
         if self.method == "cam" and self.layer != "bn7":
             raise ValueError(f"method cam exists at layer bn7 alone, not at {self.layer}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_class_needs_gating(self) -> "PseudoLabelSettings":
+        if self.normalization == "class" and self.gating == "off":
+            raise ValueError(
+                "normalization class with gating off gives every patch every class, as each has its maximum somewhere; "
+                "set gating to labels, or normalization to joint"
+            )
         return self
 
 

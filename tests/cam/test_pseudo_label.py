@@ -105,6 +105,12 @@ def test_min_max_is_joint_over_classes():
     torch.testing.assert_close(min_max(maps), torch.tensor([[[[0, 0.25]], [[0.5, 1]]], [[[0.0, 0]], [[0, 0]]]]))
 
 
+def test_min_max_of_each_class():
+    maps = torch.tensor([[[[1.0, 2.0]], [[3.0, 5.0]]], [[[4.0, 4.0]], [[2.0, 4.0]]]])
+    scaled = min_max(maps, each_class=True)
+    torch.testing.assert_close(scaled, torch.tensor([[[[0.0, 1]], [[0, 1]]], [[[0, 0]], [[0, 1.0]]]]))
+
+
 def test_present_class_without_evidence_wins_over_absent():
     cams = torch.zeros(1, 3, 2, 2)
     assert (label_map(cams, torch.tensor([[False, False, True]])) == 2).all()
@@ -125,6 +131,16 @@ class TestOptions:
 
     def test_gating_off_lets_every_class_appear(self, image):
         assert set(np.unique(_labels(image, [True, False, False], gating="off").labels)) == {0, 1, 2}
+
+    def test_a_faint_class_keeps_its_place_when_each_is_normalised_by_itself(self, image):
+        """Red is bright everywhere, green faint and on the right alone: together red wins each pixel."""
+        image[:] = (180, 0, 0)
+        image[:, 32:] = (120, 60, 0)
+        present = [True, True, False]
+        assert (_labels(image, present, background=False).labels == 0).all()
+        labels = _labels(image, present, background=False, normalization="class").labels
+        assert (labels[0, :, 40:] == 1).all()
+        assert (labels[0, :, :24] == 0).all()
 
     def test_single_is_the_scale_nearest_to_one(self, image):
         noisy = np.random.default_rng(1).integers(0, 190, image.shape).astype(np.uint8)

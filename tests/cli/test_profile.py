@@ -55,6 +55,7 @@ class TestPublishedSetting:
             "scales": (0.75, 1, 1.25),
             "eps": 0,
             "gating": "labels",
+            "normalization": "joint",
             "voting": "majority",
             "background_grey": 200,
             "background_min_area": 50,

@@ -1,9 +1,11 @@
 import logging
 import os
+import shutil
 import time
 
 import pytest
 
+from wsss_mm.engine import workdir
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError
 
@@ -64,3 +66,13 @@ def test_a_training_at_work_is_not_pruned_and_not_joined(tmp_path):
             assert busy.is_dir()
         with pytest.raises(InputError, match="another process"), work_folder("train", "busy", tmp_path):
             pass
+
+
+def test_a_training_that_ends_while_another_opens_its_lock_is_not_joined(tmp_path, monkeypatch):
+    def lock_after_the_end(stream):
+        shutil.rmtree(tmp_path / "train" / "busy")
+        return True
+
+    monkeypatch.setattr(workdir, "try_lock", lock_after_the_end)
+    with pytest.raises(InputError, match="another process"), work_folder("train", "busy", tmp_path):
+        pass

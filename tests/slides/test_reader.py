@@ -83,6 +83,18 @@ class TestOpen:
         with pytest.raises(InputError, match="no mpp in the file"):
             open_slide(tmp_path / "a.tif")
 
+    @pytest.mark.parametrize(("height", "square"), [(1.0, False), (0.503, True)])
+    def test_pixels_that_are_not_square_are_refused(self, tmp_path, height, square):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        resolution = (1e4 / 0.5, 1e4 / height)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), resolution=resolution, resolutionunit=3)
+        if square:
+            assert open_slide(tmp_path / "a.tif").mpp == pytest.approx(0.5015)
+        else:
+            with pytest.raises(InputError, match=r"a\.tif: pixels of 0\.5 x 1 um are not square; resample"):
+                open_slide(tmp_path / "a.tif")
+        assert open_slide(tmp_path / "a.tif", mpp=0.5).mpp == 0.5
+
     def test_the_override_wins(self, ramp):
         with open_slide(ramp) as plain, open_slide(ramp, mpp=0.25) as other:
             assert (plain.mpp, other.mpp) == (0.5, 0.25)

@@ -56,6 +56,9 @@ class PseudoLabeller:
         gating: which classes may appear: those of the label set (`labels`), those the classifier sees in the patch at
             the scale nearest to 1 (`predicted`), or all (`off`).
         gate_threshold: probability from which on a class counts as seen; the likeliest class always does.
+        normalization: whether CAMs are scaled to 0..1 over classes and pixels together (`joint`, as published), or each
+            class over its own pixels (`class`), so that one which the classifier is less sure of is not outshone
+            wherever it stands beside another.
         voting: how scales become one label: a majority per pixel (`majority`), the mean of their CAMs before the argmax
             (`mean`), or the scale nearest to 1 alone (`single`).
         background: whether white pixels become `IGNORE` (lung; in breast white is fat and belongs to a tissue).
@@ -73,6 +76,7 @@ class PseudoLabeller:
     eps: float = 0.0
     gating: Literal["labels", "predicted", "off"] = "labels"
     gate_threshold: float = 0.1
+    normalization: Literal["joint", "class"] = "joint"
     voting: Literal["majority", "mean", "single"] = "majority"
     background: bool = True
     background_grey: int = 200
@@ -110,7 +114,7 @@ class PseudoLabeller:
         return PseudoLabels(result, _agreement(votes.cpu().numpy() / len(scales), result != IGNORE))
 
     def cams(self, images: np.ndarray, scale: float = 1.0) -> Tensor:
-        """Class activation maps at one scale, resized to the patch, one joint min-max over classes and pixels.
+        """Class activation maps at one scale, resized to the patch and scaled to 0..1, see `normalization`.
 
         Args:
             images: RGB, (N, H, W, 3) uint8.
@@ -134,7 +138,7 @@ class PseudoLabeller:
         found = [self._mirrored_maps(batch, mirror) for mirror in mirrors]
         maps, logits = (sum(parts) / len(mirrors) for parts in zip(*found, strict=True))
         maps = functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
-        return min_max(maps), logits
+        return min_max(maps, each_class=self.normalization == "class"), logits
 
     def _mirrored_maps(self, batch: Tensor, mirror: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         maps, logits = self._maps(batch.flip(mirror) if mirror else batch)
@@ -164,10 +168,11 @@ class PseudoLabeller:
         return (logits.sigmoid() >= self.gate_threshold) | (logits == logits.amax(dim=1, keepdim=True))
 
 
-def min_max(maps: Tensor) -> Tensor:
-    """Scale each image's maps (N, C, H, W) jointly to 0..1; a constant image becomes 0."""
-    low = maps.amin(dim=(1, 2, 3), keepdim=True)
-    span = maps.amax(dim=(1, 2, 3), keepdim=True) - low
+def min_max(maps: Tensor, *, each_class: bool = False) -> Tensor:
+    """Scale each image's maps (N, C, H, W) to 0..1, jointly or each class by itself; what is constant becomes 0."""
+    over = (2, 3) if each_class else (1, 2, 3)
+    low = maps.amin(dim=over, keepdim=True)
+    span = maps.amax(dim=over, keepdim=True) - low
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1.0), 0.0)
 
 

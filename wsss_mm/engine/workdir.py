@@ -14,7 +14,7 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, explained, try_lock
+from wsss_mm.files import digest, explained, still_named, try_lock
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
         folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         if is_main_process():
-            if not try_lock(lock):
+            if not (try_lock(lock) and still_named(lock, folder / "lock")):
                 raise InputError(f"{folder}: another process runs this training; wait for it to end")
             os.utime(folder)
             _prune(folder)

@@ -203,7 +203,8 @@ def _content_checks(gxe: Any, params: Params) -> list[Check]:
             "labelled_classes_seen",
             f"every class a patch is labelled with has a pixel, but in {gate.max_unseen_share:.0%} of the patches",
             within(column="unseen", max_value=0, mostly=1 - gate.max_unseen_share),
-            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there",
+            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or "
+            "a common class outshines a rare one, which pseudo_labels.normalization: class prevents",
         ),
         Check(
             "patch_coverage",

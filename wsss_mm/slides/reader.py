@@ -14,6 +14,7 @@ from wsss_mm.files import is_file
 from wsss_mm.slides.resample import resample
 
 _PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
+_SQUARE = 1.02  # pixels are square where their sides differ by no more than gates allow an mpp to be off
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
 _LARGEST_TILE = 1 << 26  # px; those of scanners are a thousand times smaller
 _READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
@@ -159,6 +160,11 @@ def _resolution(path: Path, slide: openslide.OpenSlide, override: float | None) 
         values = []
     if not values or not all(_PLAUSIBLE_MPP[0] <= value <= _PLAUSIBLE_MPP[1] for value in values):
         raise InputError(f"{path}: no mpp in the file; give it in column mpp of the slide table or with --mpp")
+    if max(values) > _SQUARE * min(values):
+        raise InputError(
+            f"{path}: pixels of {values[0]:g} x {values[1]:g} um are not square; resample the slide, or, if its mpp is "
+            "wrong, give it in column mpp of the slide table or with --mpp"
+        )
     return sum(values) / 2
 
 
