@@ -36,9 +36,14 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     base = load_params()
-    done = {(row["cohort"], row["variant"], row["seed"]) for row in read_rows(arguments.out)}
+    variants = read_variants(arguments.variants)
+    rows = [row for row in read_rows(arguments.out) if row["cohort"] == base.cohort.name]
+    for row in rows:
+        if row["settings"] != variants.get(row["variant"], row["settings"]):
+            parser.error(f"{arguments.out}: {row['variant']} has rows with other values; rename it or change --out")
+    done = {(row["cohort"], row["variant"], row["seed"]) for row in rows}
     for seed in arguments.seeds:
-        for name, values in read_variants(arguments.variants).items():
+        for name, values in variants.items():
             if (base.cohort.name, name, seed) not in done:
                 metrics = run_variant(with_values(base, [*values, f"seed={seed}"]), arguments.work)
                 row = {"cohort": base.cohort.name, "variant": name, "seed": seed, "settings": values}

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.rows import with_values
+from studies import search
+from studies.rows import read_rows, with_values
 from studies.search import read_variants
 from studies.tables import search_table
 from wsss_mm.settings import load_params
@@ -23,6 +24,20 @@ def test_a_variant_builds_on_another_and_later_values_win(tmp_path):
     assert variants["more"] == ["seed=1", "segmenter.loss=ce", "seed=2"]
     assert variants["most"] == [*variants["more"], "threads=1"]
     assert with_values(load_params(), variants["more"]).seed == 2
+
+
+def test_what_has_a_row_is_skipped_and_a_name_keeps_its_values(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "variants.yaml", tmp_path / "search.jsonl"
+    monkeypatch.setattr(search, "run_variant", lambda params, work: {"miou": float(params.seed)})
+    monkeypatch.setattr("sys.argv", ["search", str(path), "--out", str(out)])
+    path.write_text("one: [segmenter.loss=ce]\n")
+    search.main()
+    search.main()
+    assert [row["variant"] for row in read_rows(out)] == ["one"]
+    path.write_text("one: [segmenter.loss=onss]\n")
+    with pytest.raises(SystemExit, match="2"):
+        search.main()
+    assert "one has rows with other values; rename it" in capsys.readouterr().err
 
 
 def test_table_has_the_best_variant_first():
