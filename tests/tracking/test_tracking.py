@@ -25,9 +25,12 @@ from wsss_mm.tracking import (
 )
 from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.runs import flatten
-from wsss_mm.tracking.store import connect, experiment_id, project_root, tracking_uri
+from wsss_mm.tracking.store import adding, connect, experiment_id, project_root, tracking_uri
 
 pytestmark = pytest.mark.xdist_group("mlflow")
+
+
+LOOKS = 20  # s
 
 
 class Settings(BaseModel):
@@ -68,6 +71,52 @@ class TestStore:
         assert list(project.glob("mlflow.db.new*"))
         subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
         assert not list(project.glob("mlflow.db.new*"))
+
+    def test_several_processes_may_bring_the_same_data_set_at_once(self, project, monkeypatch):
+        """Each of them finds no such data set, and then adds it; the lookup is held back until all have looked."""
+        code = f"""
+import time
+from pathlib import Path
+from sqlalchemy.orm import Query
+from wsss_mm.tracking import runs
+there = Query.all
+def late(query):
+    found = there(query)
+    if "datasets.digest IN" in str(query) and not found:
+        Path(f"looked-{{id(query)}}-{{time.time_ns()}}").touch()
+        end = time.monotonic() + {LOOKS}
+        while len(list(Path().glob("looked-*"))) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+    return found
+Query.all = late
+mlflow = runs.connect()
+with mlflow.start_run(experiment_id=runs.experiment_id("segmenter")):
+    runs._log_inputs({{"data/patches": "0" * 32, "models/classifier": "1" * 32}})
+"""
+        connect().MlflowClient().search_experiments()
+        processes = [
+            subprocess.Popen([sys.executable, "-c", code], cwd=project, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        errors = [process.communicate()[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], errors
+        client = connect().MlflowClient()
+        found = client.search_runs([client.get_experiment_by_name("segmenter").experiment_id])
+        names = [{item.dataset.name for item in run.inputs.dataset_inputs} for run in found]
+        assert names == [{"data/patches", "models/classifier"}] * 2
+
+    def test_an_error_that_is_no_race_is_raised_at_once(self):
+        from mlflow.exceptions import MlflowException
+
+        calls = []
+
+        def call():
+            calls.append(1)
+            raise MlflowException("no such run")
+
+        with pytest.raises(MlflowException, match="no such run"):
+            adding(call)
+        assert calls == [1]
 
 
 class TestLineage:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from wsss_mm.errors import InputError
-from wsss_mm.tracking.store import experiment_in
+from wsss_mm.tracking.store import adding, experiment_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -114,7 +114,7 @@ def log_missing_inputs(run: "Run", there: "Run", client: "MlflowClient") -> None
     known = {(item.dataset.name, item.dataset.digest) for item in there.inputs.dataset_inputs}
     inputs = [item for item in run.inputs.dataset_inputs if (item.dataset.name, item.dataset.digest) not in known]
     if inputs:
-        client.log_inputs(there.info.run_id, inputs)
+        adding(client.log_inputs, there.info.run_id, inputs)
 
 
 def replaced(text: str, ids: Mapping[str, str]) -> str:

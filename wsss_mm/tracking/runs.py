@@ -21,7 +21,7 @@ from wsss_mm.outage import is_outage, send
 from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
-from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
+from wsss_mm.tracking.store import adding, connect, experiment_id, tracking_uri
 from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
 
 if TYPE_CHECKING:
@@ -330,4 +330,4 @@ def _log_inputs(digests: Mapping[str, str]) -> None:
 
     for path, md5 in digests.items():
         source = CodeDatasetSource(tags={"dvc.path": path, "dvc.md5": md5})
-        mlflow.log_input(MetaDataset(source, name=path, digest=md5), context="training")
+        adding(mlflow.log_input, MetaDataset(source, name=path, digest=md5), context="training")

@@ -3,14 +3,17 @@
 import fcntl
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+P = ParamSpec("P")
 
 # Read by MLflow at each request. Its own settings wait for a lost server for minutes, at every call.
 _PATIENCE = {
@@ -20,6 +23,7 @@ _PATIENCE = {
 }
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 SQLITE = "sqlite:///"
+_RACES = 5  # lost before an error is believed
 
 
 def project_root() -> Path:
@@ -119,3 +123,19 @@ def experiment_in(store: "MlflowClient | ModuleType", name: str, location: str |
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     return store.get_experiment_by_name(name).experiment_id  # someone else was faster
+
+
+def adding(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call what looks whether something is in the store and adds it if not; several processes may do so at once.
+
+    Whoever is second violates a constraint of the database, and finds the other's at the next try.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(_RACES):
+        try:
+            return call(*args, **kwargs)
+        except MlflowException as error:
+            if "unique" not in str(error).lower():  # of SQLite as of PostgreSQL
+                raise
+    return call(*args, **kwargs)
