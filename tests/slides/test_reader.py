@@ -29,6 +29,26 @@ class TestRead:
             right = slide.read(10 + 25 * 1.3 / 0.5, 20, (15, 30), 1.3)
         assert np.abs(whole[:, 25:].astype(int) - right).max() <= 1
 
+    @pytest.mark.parametrize("corner", [(0, 0), (10, 20), (10.25, 20.5)])
+    def test_enlarged_regions_meet_without_a_seam(self, tmp_path, write_tiff, corner):
+        write_tiff(tmp_path / "a.tif", [np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)], 0.5)
+        with open_slide(tmp_path / "a.tif") as slide:
+            whole = slide.read(*corner, (64, 48), 0.125)
+            parts = [
+                [slide.read(corner[0] + x / 4, corner[1] + y / 4, 16, 0.125) for x in range(0, 64, 16)]
+                for y in range(0, 48, 16)
+            ]
+        joined = np.concatenate([np.concatenate(row, axis=1) for row in parts])
+        np.testing.assert_array_equal(joined, whole)
+
+    def test_an_enlarged_edge_of_the_slide_keeps_its_colour(self, tmp_path, write_tiff):
+        write_tiff(tmp_path / "a.tif", [np.full((20, 30, 3), 80, np.uint8)], 0.5)
+        with open_slide(tmp_path / "a.tif") as slide:
+            assert (slide.read(0, 0, (120, 80), 0.125) == 80).all()
+            outside = slide.read(-10, 0, (80, 80), 0.125)
+        assert (outside[:, :36] == 255).all()
+        assert (outside[:, 44:] == 80).all()
+
     def test_takes_the_coarsest_level_that_is_fine_enough(self, tmp_path, write_tiff):
         write_tiff(tmp_path / "a.tif", [np.full((256 // s, 256 // s, 3), s * 10, np.uint8) for s in (1, 2, 4)], 0.25)
         with open_slide(tmp_path / "a.tif") as slide:

@@ -52,6 +52,10 @@ class TestRead:
         )
         assert [annotation.name for annotation in read_annotations(path)] == ["Tumor", "Stroma", ""]
 
+    def test_a_feature_that_lies_nowhere_is_passed_over(self, tmp_path):
+        path = write(tmp_path / "a.geojson", [feature(None), feature(SQUARE)])
+        assert len(read_annotations(path)) == 1
+
     def test_coordinates_count_from_the_origin_of_the_scan(self, tmp_path):
         path = write(tmp_path / "a.geojson", feature(SQUARE))
         assert read_region(path, origin=(1000, 50)).bounds == (1200, 50, 100, 100)

@@ -12,11 +12,12 @@ class ArraySlide:
 
     mpp = 1.0
     steps = (1.0,)
+    quickhash = None
 
     def __init__(self, image, broken=None, origin=(0, 0)):
         self.image, self.broken, self.origin = image, broken, origin
         self.bounds = (*origin, image.shape[1], image.shape[0])
-        self.closed = False
+        self.closed = 0
 
     def read(self, x, y, size, mpp):
         assert not self.closed
@@ -32,7 +33,7 @@ class ArraySlide:
         return region[::step, ::step]
 
     def close(self):
-        self.closed = True
+        self.closed += 1  # OpenSlide cannot do it twice
 
 
 def colour_predict(images):

@@ -143,6 +143,17 @@ def test_wrong_number_of_classes(array_slide, predict, tissue):
         list(segment_rows(raster, predict, 4, window=32))
 
 
+def test_probabilities_that_are_no_numbers_are_no_class(array_slide, predict, tissue):
+    def overflowing(images):
+        probabilities = predict(images)
+        probabilities[-1, :, 3, 4] = np.nan
+        return probabilities
+
+    raster = Raster(lambda: array_slide(tissue(40, 40)), 1.0)
+    with pytest.raises(InputError, match=r"no numbers; try --precision fp32"):
+        list(segment_rows(raster, overflowing, 3, window=32))
+
+
 @pytest.mark.parametrize(("steps", "width"), [((1.0,), 150), ((1.0, 4.0), 100), ((1.0, 8.0), 150), ((1.0, 2.0), 150)])
 def test_an_overview_is_a_level_where_one_has_half_the_size_or_more(array_slide, monkeypatch, steps, width):
     monkeypatch.setattr(array_slide, "steps", steps)
@@ -167,3 +178,45 @@ class TestUnreadable:
         list(segment_rows(raster, predict, 3, window=32))
         with pytest.raises(InputError, match=r"bad\.svs: 100%"):
             raster.check_readable("bad.svs")
+
+    def test_what_is_judged_is_what_had_to_be_read(self, array_slide, predict, monkeypatch):
+        """All tissue of a slide that is mostly glass."""
+        monkeypatch.setattr(raster_module, "_BLOCK", 64)
+        monkeypatch.setattr(raster_module, "_STRIP", 64)
+        image = np.full((640, 640, 3), 100, np.uint8)
+        raster = Raster(lambda: array_slide(image, broken=(0, 0, 128, 128)), 1.0)
+        wanted = np.zeros((640, 640), bool)
+        wanted[:100, :100] = True
+        raster.reach, raster.wanted = 16, _Drawn(wanted)
+        list(segment_rows(raster, predict, 3, window=16))
+        assert raster.unreadable / image[..., 0].size < 0.1
+        with pytest.raises(InputError, match=r"bad\.svs: 100% of what it takes"):
+            raster.check_readable("bad.svs")
+
+    def test_a_slide_that_does_not_open_again_is_named(self, array_slide, tissue):
+        opened = []
+
+        def open_slide():
+            if opened:
+                raise InputError("bad.svs: no such slide file; correct its path")
+            opened.append(array_slide(tissue(64, 64), broken=(0, 0, 5, 5)))
+            return opened[0]
+
+        raster = Raster(open_slide, 1.0)
+        with pytest.raises(InputError, match="no such slide file"):
+            raster.rows(0, 64)
+        raster.close()
+        assert opened[0].closed == 1
+
+
+class _Drawn:
+    """What `Wanted` answers, of a mask."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def columns(self, start, stop):
+        return self.mask[max(start, 0) : max(stop, 0)].any(axis=0)
+
+    def rows(self, start, stop):
+        return self.mask[start:stop]

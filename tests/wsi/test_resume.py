@@ -16,10 +16,13 @@ import tifffile
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import moved_aside, try_lock, write_json
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import workplace as workplaces
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.rawmap import RawMap
 from wsss_mm.wsi.segment import FILES, SUMMARY, _finished
 from wsss_mm.wsi.workplace import workplace
 
@@ -86,7 +89,7 @@ def test_killed_and_taken_up(slide, tmp_path):
     assert (tmp_path / "log2").stat().st_size == left * len(columns)
 
 
-@pytest.mark.parametrize("damage", ["other key", "carry cut", "state cut"])
+@pytest.mark.parametrize("damage", ["other key", "carry cut", "state cut", "map cut", "probabilities cut"])
 def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     out = tmp_path / "out"
     process = _start(slide, out, tmp_path / "log1", pause=0.02)
@@ -98,6 +101,8 @@ def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     process.wait()
     if damage == "other key":
         state.write_text(state.read_text().replace('"a' + "a" * 31, '"b' + "a" * 31))
+    elif damage in ("map cut", "probabilities cut"):  # its last pages were lost with the machine
+        os.truncate(out / ".partial" / ("labels.raw" if damage == "map cut" else "2.raw"), 10)
     elif damage == "state cut":
         state.write_bytes(state.read_bytes()[:-20])
     else:
@@ -107,6 +112,26 @@ def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     stride = window_stride(WINDOW, OVERLAP)
     windows = len(window_starts(320, WINDOW, stride)) * len(window_starts(240, WINDOW, stride))
     assert (tmp_path / "log2").stat().st_size == windows
+
+
+def test_what_the_notes_tell_of_is_on_the_disk(slide, predict, tmp_path, monkeypatch):
+    """A power cut after the notes were written must not take the rows they tell of."""
+    events, write, sync, note = [], RawMap.write, RawMap.sync, Journal.write
+    monkeypatch.setattr(RawMap, "write", lambda *args: (events.append(("write", args[0].path)), write(*args)))
+    monkeypatch.setattr(RawMap, "sync", lambda item: (events.append(("sync", item.path)), sync(item)))
+    monkeypatch.setattr(Journal, "write", lambda *args: (events.append(("note", None)), note(*args)))
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    options = {"window": WINDOW, "probabilities": True, "progress": False}
+    segment_slide(slide, model, tmp_path / "out", mpp_override=1.0, **options)
+    dirty = set()
+    for kind, path in events:
+        if kind == "write":
+            dirty.add(path)
+        elif kind == "sync":
+            dirty.remove(path)
+        else:
+            assert not dirty
+    assert sum(kind == "note" for kind, _ in events) > 3
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -130,6 +130,13 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"none\.svs"):
             segment_slide(tmp_path / "none.svs", model, tmp_path / "out", **OPTIONS)
 
+    def test_polygons_of_another_slide(self, slide, model, tmp_path):
+        ring = [[5000, 5000], [6000, 5000], [6000, 6000], [5000, 5000]]
+        (tmp_path / "roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+        with pytest.raises(InputError, match=r"roi\.geojson: no polygon lies on .*slide\.tiff"):
+            segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, roi=tmp_path / "roi.geojson", **OPTIONS)
+        assert not (tmp_path / "out").exists()
+
     def test_model_of_other_classes(self, slide, predict, tmp_path):
         model = SlideModel(predict, VOCABULARIES["lung"].classes, 1.0, "a" * 32)
         with pytest.raises(InputError, match="model"):
@@ -171,6 +178,32 @@ class TestSkipDone:
         options = OPTIONS | ({"overlap": 0.25} if change == "parameter" else {})
         segment_slide(slide, other, out, mpp_override=0.5, skip_done=True, **options)
         assert (out / "overlay.png").stat().st_size > 100
+
+    def test_another_slide_of_that_name_and_size_is(self, model, tmp_path, tissue):
+        slide, shares = tmp_path / "slide.tiff", []
+        for image in (tissue(100, 120), tissue(100, 120)[..., ::-1]):
+            tifffile.imwrite(slide, image, tile=(64, 64), photometric="rgb", metadata=None)
+            summary = segment_slide(slide, model, tmp_path / "out", mpp_override=1.0, skip_done=True, **OPTIONS)
+            shares.append([figures["share"] for figures in summary["classes"].values()])
+        assert shares[0] != shares[1]
+
+    def test_a_whole_copy_of_a_damaged_slide_is(self, model, tmp_path, tissue):
+        """Of the same coarsest level: OpenSlide's hash is that of the damaged one."""
+        slide = tmp_path / "slide.tiff"
+        with tifffile.TiffWriter(slide) as tiff:
+            for step in (1, 8):
+                image = tissue(1024, 1024)[::step, ::step]
+                tiff.write(image, tile=(64, 64), photometric="rgb", compression="jpeg", subfiletype=step > 1)
+        whole = slide.read_bytes()
+        with tifffile.TiffFile(slide) as tiff:
+            start, length = tiff.pages[0].dataoffsets[40], tiff.pages[0].databytecounts[40]
+        slide.write_bytes(whole[:start] + bytes(length) + whole[start + length :])
+        out, options = tmp_path / "out", OPTIONS | {"window": 256, "skip_done": True}
+        damaged = segment_slide(slide, model, out, mpp_override=1.0, **options)
+        slide.write_bytes(whole)
+        mended = segment_slide(slide, model, out, mpp_override=1.0, **options)
+        assert damaged["slide"] == mended["slide"]
+        assert damaged["unreadable_share"] > 0 == mended["unreadable_share"]
 
 
 def test_judged_against_truth_of_another_resolution(slide, model, tmp_path):

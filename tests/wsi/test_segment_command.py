@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 
+import pandas as pd
 import pytest
 import tifffile
 
@@ -46,6 +48,28 @@ def test_all_good_and_done_before(slide, tmp_path, predict, monkeypatch):
     assert overlay.read_bytes() == b"mark"
     assert main([*arguments, "--force"]) == 0
     assert overlay.read_bytes() != b"mark"
+
+
+def test_the_table_keeps_the_slides_of_earlier_runs(slide, tmp_path, caplog):
+    out, other = tmp_path / "out", slide.with_name("other.tiff")
+    other.write_bytes(slide.read_bytes())
+
+    def run(*slides):
+        options = ["--out", str(out), "--mpp", "1.0", "--window", "64"]
+        code = main(["--quiet", "segment", *map(str, slides), *options])
+        return code, pd.read_csv(out / "slides.csv", dtype=str, keep_default_na=False).set_index("slide_id")
+
+    code, alone = run(slide)
+    assert code == 0
+    code, both = run(other, tmp_path / "missing.svs")
+    assert code == 1
+    assert list(both["status"].items()) == [("good", "done"), ("other", "done"), ("missing", "failed")]
+    assert both.loc["good"].to_dict() == alone.loc["good"].to_dict() == both.loc["other"].to_dict()
+    shutil.rmtree(out / "good")
+    assert sorted(run(other)[1].index) == ["missing", "other"]
+    (out / "slides.csv").write_bytes(b"\xff\xfe,nothing")
+    assert list(run(other)[1].index) == ["other"]
+    assert "slides.csv: not a table of this version" in caplog.text
 
 
 @pytest.mark.parametrize(("second", "told"), [("fp32", False), ("bf16", True)])

@@ -90,7 +90,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     with logging_redirect_tqdm():
         for result in (_on_cluster if arguments.ray else _here)(arguments, folder, options):
             results.append(result)
-            write_table(arguments.out / TABLE, results)
+            write_table(arguments.out / TABLE, results, update=True)
     write_overview(arguments.out)
     _compare_precisions(results)
     failed = sum(bool(result.error) for result in results)
@@ -148,7 +148,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would fail for each slide, or make two slides share a folder."""
     for name, count in Counter(slide.stem for slide in arguments.slides).items():
         if count > 1:
-            raise InputError(f"{name}: {count} slides of this name would share a folder; give them in separate runs")
+            raise InputError(f"{name}: {count} slides of this name would share a folder; give each its own --out")
     for option, least in _LEAST.items():
         if getattr(arguments, option) != "auto" and getattr(arguments, option) < least:
             raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")

@@ -30,6 +30,7 @@ class SlideReader:
         bounds: x, y, width and height of the scanned part, level-0 px; the whole slide where the scanner names none.
             QuPath counts from its top-left corner.
         steps: level-0 px per px of each level.
+        quickhash: OpenSlide's, of the coarsest level and what the file says of itself; None where it makes none.
     """
 
     def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float) -> None:
@@ -38,6 +39,7 @@ class SlideReader:
         self.size: tuple[int, int] = slide.dimensions
         self.bounds = _bounds(slide)
         self.steps: tuple[float, ...] = slide.level_downsamples
+        self.quickhash: str | None = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
         self._slide = slide
 
     def read(self, x: float, y: float, size: int | tuple[int, int], mpp: float) -> NDArray[np.uint8]:
@@ -101,6 +103,10 @@ class SlideReader:
         width, height = (side * scale / step for side in size)
         first_x, first_y = _floor(left), _floor(top)
         last_x, last_y = _ceil(left + width), _ceil(top + height)
+        if scale < step:  # interpolation looks at the pixel next to the edge
+            first_x, first_y = (max(first - 1, min(first, 0)) for first in (first_x, first_y))
+            ends = zip((last_x, last_y), self._slide.level_dimensions[level], strict=True)
+            last_x, last_y = (min(last + 1, max(last, end)) for last, end in ends)
         try:
             region = self._slide.read_region(
                 (round(first_x * step), round(first_y * step)), level, (last_x - first_x, last_y - first_y)

@@ -153,6 +153,8 @@ def _features(content: object) -> list[object]:
 
 def _geometry(feature: object) -> BaseGeometry | None:
     geometry = feature.get("geometry", feature) if isinstance(feature, dict) else feature
+    if geometry is None and isinstance(feature, dict):  # GeoJSON's word for a feature that lies nowhere
+        return None
     return shapely.from_geojson(json.dumps(geometry))
 
 

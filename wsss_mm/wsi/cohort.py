@@ -1,17 +1,21 @@
 """Many slides, one after the other: a bad one takes no good one with it, and a table says what became of each."""
 
+import io
 import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path
+from wsss_mm.files import write_text
 from wsss_mm.wsi.model import SlideModel
-from wsss_mm.wsi.segment import segment_slide
+from wsss_mm.wsi.segment import SUMMARY, segment_slide
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +77,13 @@ def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, An
             yield Result(job.slide_id, summary)
 
 
-def write_table(path: Path, results: Sequence[Result]) -> None:
+def write_table(path: Path, results: Sequence[Result], *, update: bool = False) -> None:
     """Write a CSV of one row a slide, atomically.
+
+    Args:
+        path: the table.
+        results: a row each.
+        update: keep the rows that the table has of other slides, unless their folders beside it are gone.
 
     Columns are slide_id, status (done, failed), the results' notes, tissue_area_mm2, tumour_stroma_ratio,
     unreadable_share, area_mm2.CODE and share.CODE for each class, and error. Figures of failed slides are empty.
@@ -83,8 +92,30 @@ def write_table(path: Path, results: Sequence[Result]) -> None:
 
     table = pd.DataFrame([_row(result) for result in results])
     table = table[[*table.columns.drop("error"), "error"]]
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6f")
+    if update and (before := _rows_of_others(path, set(table["slide_id"]))) is not None:
+        merged = pd.concat([before, pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)]).fillna("")
+        merged = merged[[*merged.columns.drop("error"), "error"]]
+        text = merged.to_csv(index=False, lineterminator="\n")
+    write_text(path, text)
+
+
+def _rows_of_others(path: Path, slide_ids: set[str]) -> "pd.DataFrame | None":
+    """Rows of a table, as text, of slides that are not among these; None if there are none."""
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = table[~table["slide_id"].isin(slide_ids)]
+        kept = [
+            row.status == "failed" or (path.parent / row.slide_id / SUMMARY).is_file() for row in table.itertuples()
+        ]
+    except (ValueError, AttributeError, KeyError) as error:  # damaged, or of someone else
+        logger.warning("%s: not a table of this version (%s); it is replaced", path, " ".join(str(error).split()))
+        return None
+    return table[kept] if any(kept) else None
 
 
 def share_folder(source: Path, target: Path) -> None:

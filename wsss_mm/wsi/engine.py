@@ -108,7 +108,8 @@ def segment_rows(
         Consecutive rows; together they are the map of `raster.size`.
 
     Raises:
-        InputError: the overlap is out of range, or the network does not give `classes` probabilities.
+        InputError: the overlap is out of range, or the network does not give `classes` probabilities, or none that are
+            numbers.
     """
     stride = window_stride(window, overlap)
     columns, lines = (window_starts(side, window, stride) for side in raster.size)
@@ -170,6 +171,11 @@ def _predicted(predict: Predict, classes: int, fill: int, held: list[_Event]) ->
     probabilities = predict(np.stack(images + missing))
     if probabilities.shape[1] != classes:
         raise InputError(f"model: gives {probabilities.shape[1]} probabilities for {classes} classes; check model.json")
+    if not np.isfinite(probabilities.sum()):  # NaN is above nothing, and would be the first class
+        raise InputError(
+            "model: gives probabilities that are no numbers; try --precision fp32, and if that does not help, train it "
+            "again"
+        )
     return probabilities
 
 

@@ -1,7 +1,7 @@
 """A slide as an image at the model's resolution, read from top to bottom with only some rows in memory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock, get_ident
@@ -25,6 +25,7 @@ class Slide(Protocol):
     """What is needed of `wsss_mm.slides.SlideReader`."""
 
     mpp: float
+    quickhash: str | None
     bounds: tuple[int, int, int, int]
     steps: tuple[float, ...]
 
@@ -49,6 +50,7 @@ class Raster:
         size: width and height, px at `mpp`.
         factor: level-0 px per px of the raster.
         bounds: x, y, width, height of the slide's content, level-0 px.
+        quickhash: see `wsss_mm.slides.SlideReader`.
         wanted: which pixels are to be segmented, all if None: blocks that lie further than `reach` px from any are not
             read and come as white.
         reach: side of the largest window that looks at the raster, px.
@@ -59,7 +61,7 @@ class Raster:
         self._open, self._lock, slide = open_slide, Lock(), open_slide()
         self._slides = {get_ident(): slide}
         self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
-        self._steps = slide.steps
+        self._steps, self.quickhash = slide.steps, slide.quickhash
         self.factor = mpp / self.slide_mpp
         self.size: tuple[int, int] = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
         self.wanted: Wanted | None = None
@@ -111,29 +113,34 @@ class Raster:
             slide.close()
 
     def check_readable(self, name: object) -> None:
-        """Refuse a slide of which most could not be decoded.
+        """Refuse a slide of which most could not be decoded, of what had to be read: the glass around does not count.
 
         Raises:
             InputError: naming the slide.
         """
-        share = self.unreadable / (self.size[0] * self.size[1])
+        if not self.unreadable:
+            return
+        boxes = (box for number in range(-(-self.size[1] // self._height)) for box in self._boxes(number))
+        share = self.unreadable / sum(width * height for *_, width, height in boxes)
         if share > _MAX_UNREADABLE:
-            raise InputError(f"{name}: {share:.0%} of the slide cannot be decoded; get a complete copy of the file")
-        if share:
-            logger.warning("%s: %.2f%% of the slide cannot be decoded and counts as background", name, 100 * share)
+            raise InputError(f"{name}: {share:.0%} of what it takes cannot be decoded; get a complete copy of the file")
+        logger.warning("%s: %.2f%% of what it takes cannot be decoded and counts as background", name, 100 * share)
 
-    def _begin(self, number: int) -> list[tuple[int, Callable[[], tuple[np.ndarray, int]]]]:
-        """For each block of a strip that is needed its column and what gives its pixels."""
+    def _boxes(self, number: int) -> Iterator[tuple[int, int, int, int]]:
+        """Left, top, width and height of each block of a strip that is needed."""
         top = number * self._height
         width, height = self.size[0], min(self._height, self.size[1] - top)
         needed = None if self.wanted is None else self.wanted.columns(top - self.reach, top + height + self.reach)
-        blocks = []
         for left in range(0, width, _BLOCK):
-            if needed is not None and not needed[max(left - self.reach, 0) : left + _BLOCK + self.reach].any():
-                continue
-            block = left, top, min(_BLOCK, width - left), height
-            ready = self._pool.submit(self._read_block, *block).result if self._pool else None
-            blocks.append((left, ready or partial(self._read_block, *block)))
+            if needed is None or needed[max(left - self.reach, 0) : left + _BLOCK + self.reach].any():
+                yield left, top, min(_BLOCK, width - left), height
+
+    def _begin(self, number: int) -> list[tuple[int, Callable[[], tuple[np.ndarray, int]]]]:
+        """For each block of a strip that is needed its column and what gives its pixels."""
+        blocks = []
+        for box in self._boxes(number):
+            ready = self._pool.submit(self._read_block, *box).result if self._pool else None
+            blocks.append((box[0], ready or partial(self._read_block, *box)))
         return blocks
 
     def _read_strip(self, number: int) -> np.ndarray:
@@ -170,7 +177,7 @@ class Raster:
         """This thread's own handle, opened anew if asked."""
         me = get_ident()
         with self._lock:
-            slide = self._slides.get(me)
+            slide = self._slides.pop(me, None) if again else self._slides.get(me)
         if slide is not None and not again:
             return slide
         if slide is not None:

@@ -44,6 +44,15 @@ class RawMap:
         self._file.write(np.ascontiguousarray(rows, np.uint8).data)
         self._file.flush()
 
+    def sync(self) -> None:
+        """Wait until what was written is on the disk, where neither a lost node nor a power cut reaches it."""
+        os.fsync(self._file.fileno())
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that the file has room for: it grows as rows are written from the top."""
+        return os.fstat(self._file.fileno()).st_size // self.shape[1]
+
     def __getitem__(self, rows: int | slice) -> np.ndarray:
         if isinstance(rows, int | np.integer):
             return self[int(rows) : int(rows) + 1][0]

@@ -181,6 +181,8 @@ def _wanted(
             except InputError as error:  # the pixels themselves will tell
                 logger.warning("%s; looking at every window instead", error)
     region = None if roi is None else read_region(roi, origin)
+    if region is not None and not region.share(raster.bounds).any():
+        raise InputError(f"{roi}: no polygon lies on {slide_path}; give the GeoJSON that was drawn on this slide")
     if tissue is None and region is None:
         return None
     return Wanted(raster.size, origin, raster.factor, tissue, region)
@@ -194,6 +196,7 @@ def _identity(
         "slide": {
             "file": slide_path.name,
             "bytes": slide_path.stat().st_size,
+            "quickhash": raster.quickhash,
             "mpp": raster.slide_mpp,
             "bounds": list(raster.bounds),
         },
@@ -210,7 +213,7 @@ def _identity(
 
 
 def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Summary of a complete folder made of the same things."""
+    """Summary of a complete folder made of the same things, none of which was unreadable: a good copy may have come."""
     files = _files(identity["parameters"]["probabilities"])
     if not all((out_dir / name).is_file() for name in files):
         return None
@@ -219,6 +222,8 @@ def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         summary = read_json(out_dir / SUMMARY)
         model = summary["model"]  # whose name in a registry does not matter
         found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
+        if summary["unreadable_share"] > 0:
+            return None
     except (ValueError, TypeError, KeyError, AttributeError):  # damaged, or of an older version
         return None
     return summary if found == wanted else None
@@ -260,7 +265,8 @@ def _write_map(
     Goes on where an earlier process was killed.
     """
     resume = None
-    if (noted := journal.read()) is not None:
+    maps = [labels, *of_classes]
+    if (noted := journal.read()) is not None and min(item.rows_written for item in maps) >= noted[0].row:
         resume, raster.lost = noted
         logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
     quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
@@ -283,7 +289,9 @@ def _write_map(
             labels.write(rows.start, rows.labels)
             if of_classes:
                 write_probabilities(of_classes, rows)
-            journal.write(rows, raster.lost)
+            for item in maps:
+                item.sync()
+            journal.write(rows, dict(raster.lost))  # a thread that reads ahead adds to it
             bar.update(len(rows.labels))
     raster.check_readable(name)
 

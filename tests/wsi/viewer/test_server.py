@@ -12,6 +12,8 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.patches.vocabulary import IGNORE_COLOR
+from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.viewer import make_app, serve
 from wsss_mm.wsi.viewer.results import find_slides, read_results
 
@@ -65,6 +67,21 @@ def test_tiles_of_the_map_are_its_colours_on_nothing(client, run):
     visible = tile[..., 3] > 0
     np.testing.assert_array_equal(visible, expected != IGNORE)
     np.testing.assert_array_equal(tile[visible], colors[expected[visible]])
+
+
+@pytest.mark.parametrize("side", [500, 501, 511])
+def test_smaller_tiles_of_the_map_have_its_colours_alone(tmp_path, predict, tissue, side):
+    classes = VOCABULARIES["luad_normal"].classes
+    image = tissue(side, side + 6)
+    image[::7, ::5] = image[::7, ::5, ::-1]  # many small regions
+    tifffile.imwrite(tmp_path / "a.tiff", image, tile=(64, 64), photometric="rgb", metadata=None)
+    model = SlideModel(predict, classes, 1.0, "a" * 32)
+    segment_slide(tmp_path / "a.tiff", model, tmp_path / "run/a", mpp_override=1.0, window=64, progress=False)
+    client = make_app(read_results(tmp_path / "run"), {}, SCRIPT).test_client()
+    known = {(*item.color, 255) for item in classes} | {(*IGNORE_COLOR, 0)}
+    for level in (9, 8, 7, 6):
+        tile = _picture(client.get(f"/slides/a/map_files/{level}/0_0.png"))
+        assert set(map(tuple, tile.reshape(-1, 4).tolist())) <= known
 
 
 def test_tiles_of_the_slide_are_its_pixels(client, run):

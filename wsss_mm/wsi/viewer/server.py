@@ -7,6 +7,7 @@ import io
 import logging
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from wsss_mm.wsi.viewer.results import Result
 
 if TYPE_CHECKING:
     from flask import Flask
+    from openslide import OpenSlide
     from openslide.deepzoom import DeepZoomGenerator
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,23 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
     return app
 
 
+@dataclass(frozen=True)
+class _Tiles:
+    """An open slide or map, cut into Deep Zoom tiles."""
+
+    slide: "OpenSlide"
+    grid: "DeepZoomGenerator"
+
+    def tile(self, level: int, place: tuple[int, int]) -> Image.Image:
+        """A tile of a slide: RGB."""
+        return self.grid.get_tile(level, place)
+
+    def labels(self, level: int, place: tuple[int, int]) -> Image.Image:
+        """A tile of a map: RGBA, whose colours are those of classes, and no mixtures as they are between pixels."""
+        region = self.slide.read_region(*self.grid.get_tile_coordinates(level, place))
+        return region.resize(self.grid.get_tile_dimensions(level, place), Image.Resampling.NEAREST)
+
+
 class _Shown:
     """What can be asked for: results and slides by name, some of them held open."""
 
@@ -78,7 +97,7 @@ class _Shown:
 
         return self.results[name] if name in self.results else abort(404)
 
-    def tiles(self, name: str, kind: str) -> "DeepZoomGenerator":
+    def tiles(self, name: str, kind: str) -> _Tiles:
         """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
         from flask import abort
         from openslide import OpenSlideError
@@ -96,12 +115,13 @@ class _Shown:
         """Open files anew when they are asked for next."""
         self._open.cache_clear()
 
-    def _open_tiles(self, name: str, kind: str) -> "DeepZoomGenerator":
+    def _open_tiles(self, name: str, kind: str) -> _Tiles:
         import openslide
         from openslide.deepzoom import DeepZoomGenerator
 
         path = self.slides[name] if kind == "slide" else self.results[name].folder / "segmentation.tif"
-        return DeepZoomGenerator(openslide.OpenSlide(path), _TILE, _OVERLAP, limit_bounds=True)
+        slide = openslide.OpenSlide(path)
+        return _Tiles(slide, DeepZoomGenerator(slide, _TILE, _OVERLAP, limit_bounds=True))
 
 
 def _add_pages(app: "Flask", shown: _Shown) -> None:
@@ -136,8 +156,8 @@ def _add_tiles(app: "Flask", shown: _Shown) -> None:
 
     @app.get("/slides/<name>/<kind>.dzi")
     def description(name: str, kind: str) -> Response:
-        found = shown.tiles(name, kind)
-        return Response(found.get_dzi("jpeg" if kind == "slide" else "png"), mimetype="application/xml")
+        grid = shown.tiles(name, kind).grid
+        return Response(grid.get_dzi("jpeg" if kind == "slide" else "png"), mimetype="application/xml")
 
     @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.jpeg")
     @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.png")
@@ -145,7 +165,8 @@ def _add_tiles(app: "Flask", shown: _Shown) -> None:
         from openslide import OpenSlideError
 
         try:
-            picture = shown.tiles(name, kind).get_tile(level, (column, row))
+            found = shown.tiles(name, kind)
+            picture = (found.tile if kind == "slide" else found.labels)(level, (column, row))
         except ValueError:
             abort(404)
         except OpenSlideError as error:  # OpenSlide refuses its handle from now on
