@@ -8,12 +8,13 @@ import pytest
 
 from tests.gates.faults import FAULTS
 from tests.gates.injection import inside
-from tests.gates.project import SIZE, edit
+from tests.gates.project import SIZE, edit, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, gate_tags, report_path, run_gate
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics
 from wsss_mm.gates.page import PAGE, render_page, write_page
+from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
@@ -99,6 +100,21 @@ class TestSlides:
         assert set(failures) == {"complete", "map_size"}
         assert failures["complete"].offending == ("slide-more",)
         assert failures["map_size"].offending == ("slide-test",)
+
+    def test_of_a_slide_with_a_region_of_interest_the_region_is_judged(self, params, project):
+        ring = [[0, 0], [240, 0], [240, 200], [0, 200], [0, 0]]
+        (project / "data/cohort/roi.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+        edit(
+            project / "data/cohort/slides.csv",
+            lambda table: table.assign(roi=np.where(table["slide_id"] == "slide-test", "roi.geojson", "")),
+        )
+        for part, found in ((1, []), (0.5, ["tissue_area"])):
+            labels = np.full((240, 320), IGNORE, np.uint8)
+            labels[: round(100 * part), :120] = 0
+            shutil.rmtree(project / "results/slides/slide-test")
+            write_result(project / "results/slides/slide-test", labels)
+            failures = run_gate("slides", params, project, data_docs=False).failures
+            assert [outcome.name for outcome in failures] == found
 
     def test_a_cohort_of_patches_has_none(self, params, project):
         edit(project / "data/cohort/slides.csv", lambda table: table.assign(path=""))

@@ -7,6 +7,7 @@ labelled patches has no slides: no rows pass, and the report says that there are
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
+from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.slides.tissue import find_tissue
 
@@ -139,10 +141,16 @@ def _against_slide(folder: Path, table: Path, slide: Any) -> dict[str, Any]:
         stated = [*summary["slide"]["bounds"], summary["slide"]["mpp"]]
         # JSON keeps six decimals
         errors = [abs(said - true) for said, true in zip(stated, [*reader.bounds, reader.mpp], strict=True)]
-        area = reader.bounds[2] * reader.bounds[3] * reader.mpp**2 / 1e6
-        tissue = float(find_tissue(reader).share([reader.bounds])[0])
+        region = read_region(resolve(table, slide.roi), reader.bounds[:2]) if slide.roi else None
+        share = 1.0 if region is None else float(region.share([reader.bounds])[0])
+        area = share * reader.bounds[2] * reader.bounds[3] * reader.mpp**2 / 1e6
+        tissue = find_tissue(reader)
+        if region is not None:
+            inside = region.mask((0, 0), tissue.mask.shape[::-1], tissue.scale[0])
+            tissue = replace(tissue, mask=tissue.mask & inside)
+        expected = float(tissue.share([reader.bounds])[0]) / share
     mapped = sum(figures["area_mm2"] for figures in summary["classes"].values()) / area
-    return {"slide_error": float(f"{max(errors):.5f}"), "tissue_error": abs(mapped - tissue)}
+    return {"slide_error": float(f"{max(errors):.5f}"), "tissue_error": abs(mapped - expected)}
 
 
 def _read_map(path: Path) -> tuple[tuple[int, int], float, npt.NDArray[np.int64]]:
@@ -207,7 +215,8 @@ def _slide_checks(gxe: Any, params: Params) -> list[Check]:
         at_most("slide_as_stated", "bounds and um/px in the summary are those of the slide", "slide_error", 0),
         at_most(
             "tissue_area",
-            f"the map's tissue differs from the slide's tissue mask by at most {gate.max_tissue_error:.0%} of its area",
+            f"the map's tissue differs from the tissue mask by at most {gate.max_tissue_error:.0%} of the slide, or of "
+            "its region of interest",
             "tissue_error",
             gate.max_tissue_error,
         ),
