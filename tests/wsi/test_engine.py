@@ -190,7 +190,7 @@ class TestUnreadable:
         raster.reach, raster.wanted = 16, _Drawn(wanted)
         list(segment_rows(raster, predict, 3, window=16))
         assert raster.unreadable / image[..., 0].size < 0.1
-        with pytest.raises(InputError, match=r"bad\.svs: 100% of what it takes"):
+        with pytest.raises(InputError, match=r"bad\.svs: 100% of what is needed of it"):
             raster.check_readable("bad.svs")
 
     def test_a_slide_that_does_not_open_again_is_named(self, array_slide, tissue):

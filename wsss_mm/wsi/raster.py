@@ -123,8 +123,12 @@ class Raster:
         boxes = (box for number in range(-(-self.size[1] // self._height)) for box in self._boxes(number))
         share = self.unreadable / sum(width * height for *_, width, height in boxes)
         if share > _MAX_UNREADABLE:
-            raise InputError(f"{name}: {share:.0%} of what it takes cannot be decoded; get a complete copy of the file")
-        logger.warning("%s: %.2f%% of what it takes cannot be decoded and counts as background", name, 100 * share)
+            raise InputError(
+                f"{name}: {share:.0%} of what is needed of it cannot be decoded; get a complete copy of the file"
+            )
+        logger.warning(
+            "%s: %.2f%% of what is needed of it cannot be decoded and counts as background", name, 100 * share
+        )
 
     def _boxes(self, number: int) -> Iterator[tuple[int, int, int, int]]:
         """Left, top, width and height of each block of a strip that is needed."""
