@@ -92,6 +92,20 @@ class TestSeverity:
         assert focus.offending == ("train-02",)
 
 
+class TestPatches:
+    def test_a_class_of_one_slide_alone_is_told_of(self, params_content, project):
+        def spread(table):
+            second = (table["split"] == "train") & ~table["NEC"]
+            return table.assign(slide_id=table["slide_id"].mask(second, "slide-train-2"))
+
+        edit(project / PATCHES, spread)
+        params = with_settings(params_content, "patches", min_slides_per_class=2, warnings=["slides_per_class"])
+        result = run_gate("patches", params, project, data_docs=False)
+        assert [(outcome.name, outcome.offending) for outcome in result.failures] == [("slides_per_class", ("NEC",))]
+        assert result.status == "warned"
+        assert "label patches of it on other slides too" in result.lines()[0]
+
+
 class TestSlides:
     def test_a_broken_slide_takes_no_other_with_it(self, params, project):
         (project / "results/slides/slide-more/segmentation.tif").write_bytes(b"II*")

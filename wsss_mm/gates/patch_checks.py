@@ -219,6 +219,11 @@ def class_checks(gxe: Any, params: Params) -> list[Check]:
         "slides": gate.min_slides_per_class,
         "patients": gate.min_patients_per_class,
     }
+    more = {
+        "patches": "more patches of it",
+        "slides": "patches of it on other slides too (what is on one alone may be told by its stain)",
+        "patients": "slides of other patients",
+    }
     return [
         Check(
             f"{what}_per_class",
@@ -226,7 +231,7 @@ def class_checks(gxe: Any, params: Params) -> list[Check]:
             if what != "patches"
             else f"at least {count} training patches are labelled with a class",
             gxe.ExpectColumnValuesToBeBetween(column=what, min_value=count),
-            f"label more patches of it, or lower gates.patches.min_{what}_per_class in params.yaml",
+            f"label {more[what]}, or lower gates.patches.min_{what}_per_class in params.yaml",
         )
         for what, count in least.items()
     ]
