@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,15 +24,20 @@ class Line:
         environment |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
         environment["PYTHONPATH"] = str(self.root)  # `wsss-mm` and DVC's stages import this checkout, not the project
         environment.pop("MLFLOW_TRACKING_URI", None)
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+            # Files, and no pipes: whoever reads a pipe waits for all who hold it, and DVC's workers may stay for ever.
+            ended = subprocess.run(
+                command,
+                cwd=self.root,
+                env=environment,
+                stdout=out,
+                stderr=errors,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+            out.seek(0)
+            errors.seek(0)
+            done = subprocess.CompletedProcess(command, ended.returncode, out.read(), errors.read())
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

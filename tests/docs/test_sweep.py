@@ -1,8 +1,13 @@
 """The sweep of docs/comparing-runs.md, with several workers: its runs are in one store, and are one group."""
 
 import json
+import os
 import shutil
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +28,7 @@ def texts(project_root):
 
 
 @pytest.fixture(scope="module")
-def swept(line, texts, tmp_path_factory) -> Line:
+def swept(line, texts, tmp_path_factory) -> Iterator[Line]:
     root = tmp_path_factory.mktemp("sweep") / "project"
     shutil.copytree(line.root, root, symlinks=True)
     sweep = Line(root)
@@ -38,7 +43,13 @@ def swept(line, texts, tmp_path_factory) -> Line:
     assert said.count("Success") == len(NAMES), said + "".join(
         sweep.run("dvc", "queue", "logs", name, check=False).stdout[-2000:] for name in NAMES
     )
-    return sweep
+    yield sweep
+    # A worker that ends cleans up, and may take away what tells another one to end: that one would stay.
+    for path in (root / ".dvc/tmp/exps/celery").glob("*.pid"):
+        with suppress(OSError, ValueError):
+            pid = int(path.read_text())
+            if "queue-worker" in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGTERM)
 
 
 def status(sweep: Line) -> str:
