@@ -285,7 +285,7 @@ class SlidesGate(Gate):
     max_share_error: Share  # of shares from the label map, and of their sum from 1
     max_area_error: Share  # of polygon areas from areas in the label map, relative
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
-    max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide
+    max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
 
 
 class GateSettings(Section):

@@ -29,7 +29,6 @@ from wsss_mm.tracking.store import adding, connect, experiment_id, project_root,
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-
 LOOKS = 20  # s
 
 
@@ -72,7 +71,7 @@ class TestStore:
         subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
         assert not list(project.glob("mlflow.db.new*"))
 
-    def test_several_processes_may_bring_the_same_data_set_at_once(self, project, monkeypatch):
+    def test_several_processes_may_bring_the_same_data_set_at_once(self, project):
         """Each of them finds no such data set, and then adds it; the lookup is held back until all have looked."""
         code = f"""
 import time

@@ -7,10 +7,12 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE
+from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.wanted import Wanted
 
 
 @pytest.fixture
@@ -187,7 +189,8 @@ class TestUnreadable:
         raster = Raster(lambda: array_slide(image, broken=(0, 0, 128, 128)), 1.0)
         wanted = np.zeros((640, 640), bool)
         wanted[:100, :100] = True
-        raster.reach, raster.wanted = 16, _Drawn(wanted)
+        raster.reach = 16
+        raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
         list(segment_rows(raster, predict, 3, window=16))
         assert raster.unreadable / image[..., 0].size < 0.1
         with pytest.raises(InputError, match=r"bad\.svs: 100% of what is needed of it"):
@@ -207,16 +210,3 @@ class TestUnreadable:
             raster.rows(0, 64)
         raster.close()
         assert opened[0].closed == 1
-
-
-class _Drawn:
-    """What `Wanted` answers, of a mask."""
-
-    def __init__(self, mask):
-        self.mask = mask
-
-    def columns(self, start, stop):
-        return self.mask[max(start, 0) : max(stop, 0)].any(axis=0)
-
-    def rows(self, start, stop):
-        return self.mask[start:stop]
