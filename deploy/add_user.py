@@ -13,6 +13,8 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
 
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -25,8 +27,7 @@ def main() -> None:
     parser.add_argument("--admin", default="admin", help="who adds (default: %(default)s)")
     arguments = parser.parse_args()
     try:
-        if not (arguments.uri or "").startswith(("http://", "https://")):
-            raise ValueError("which server? give --uri https://...")
+        _check(arguments.uri or "")
         admin, password = _ask(f"password of {arguments.admin}: "), _ask(f"new password of {arguments.name}: ")
         content = {"username": arguments.name, "password": password}
         api, key = f"{arguments.uri.rstrip('/')}/api/2.0/mlflow/users", f"{arguments.admin}:{admin}"
@@ -38,6 +39,30 @@ def main() -> None:
     sys.stdout.write(f"{arguments.uri}: {arguments.name} may log in\n")
 
 
+def _check(uri: str) -> None:
+    """A password goes over https only, or over plain http that does not leave this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("which server? give --uri https://...")
+    if parts.username or parts.password:
+        raise ValueError("a URI with a password in it; give --admin, the password is asked for")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("plain http would show both passwords to everybody on the way; give --uri https://...")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The admin's password is for this server alone, and an answer of another is no success."""
+
+    def http_error_302(self, request: Any, stream: Any, code: int, message: str, headers: Any) -> None:
+        """Refuse, and say where it leads."""
+        where = headers.get("Location", "nowhere")
+        raise ValueError(
+            f"{code}: the server sends us on to {where}, where no password goes; if that is right, --uri it"
+        )
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
 def _ask(what: str) -> str:
     return getpass.getpass(what) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
@@ -47,7 +72,10 @@ def _answer(method: str, url: str, content: dict[str, str], key: str) -> str:
     headers = {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(content).encode(), headers, method=method)
     try:
-        urllib.request.urlopen(request, timeout=60).close()
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=60) as answer:
+            said = answer.read()
+        if method == "POST" and content["username"] not in _names(said):
+            raise ValueError("this is no MLflow server with users: it does not say whom it added")
     except urllib.error.HTTPError as error:
         said = " ".join(error.read().decode(errors="replace").split())
         if _EXISTS in said:
@@ -55,6 +83,14 @@ def _answer(method: str, url: str, content: dict[str, str], key: str) -> str:
         hint = "is the admin's password right? " if error.code == 401 else ""
         raise ValueError(f"{hint}{error.code} {said}") from None
     return ""
+
+
+def _names(answer: bytes) -> list[str]:
+    """Whom the server says it added."""
+    try:
+        return [json.loads(answer)["user"]["username"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 if __name__ == "__main__":

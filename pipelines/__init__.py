@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import explained
+from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.settings import Params, load_params
 
@@ -17,14 +18,20 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def run_stage(stage: Callable[[Params], None]) -> None:
-    """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2.
+
+    Ctrl-C is one line, too, and exit code 130.
+    """
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
         with explained(Path.cwd()):  # the writes that no one else explained
             stage(load_params())
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; dvc repro goes on where it stopped\n")
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if not is_outage(error):
             raise

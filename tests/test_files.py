@@ -1,6 +1,8 @@
 import errno
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +97,18 @@ def test_json_with_half_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_pat
     path.write_text('{"name": "\\uD800"}')
     with pytest.raises(ValueError, match="surrogates not allowed"):
         read_json(path)
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o002, 0o022])
+def test_the_umask_decides_who_may_read_and_write(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        write_json(tmp_path / "a.json", {"again": 1})
+        for _ in range(2):
+            with atomic_folder(tmp_path / "folder") as temporary:
+                write_json(temporary / "b.json", {})
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"a.json": 0o666 & ~mask, "b.json": 0o666 & ~mask, "folder": 0o777 & ~mask}

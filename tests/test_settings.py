@@ -1,8 +1,9 @@
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.settings import load_params
+from wsss_mm.settings import Params, load_params
 
 
 @pytest.fixture
@@ -53,7 +54,10 @@ def edited(content, tmp_path, **changes):
         ({"register__modelname": "x"}, "register.modelname: not a parameter; did you mean model_name?"),
         ({"segmenter__loss": "ons"}, "ons is not one of onss, onss_margin, ce; did you mean onss?"),
         ({"classifier__lr": float("inf")}, "classifier.lr: Input should be a finite number"),
-        ({"classifier__epochs": True}, "classifier.epochs: Input should be a valid integer, but it is True"),
+        (
+            {"classifier__epochs": True},
+            "classifier.epochs: Input should be a valid integer, but it is true",
+        ),
         ({"segmenter__init": "weights"}, "segmenter: init is weights, but weights is null"),
         ({"segmenter__width": 0.25}, "segmenter.width 0.25 is not classifier.width 0.125"),
         ({"classifier__weights": "a.params"}, "weights are of the full network, but width is 0.125"),
@@ -169,3 +173,29 @@ def test_a_message_names_ten_faults_and_counts_the_rest(content, tmp_path):
     assert str(caught.value).count("not a parameter") == 10
     assert str(caught.value).endswith("; and 2 more")
     assert len(str(caught.value)) < 2000
+
+
+def _numbers(content, place=()):
+    """Places of the numbers in params.yaml."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, (*place, key))
+        elif isinstance(value, list) and value and isinstance(value[0], int | float):
+            yield from ((*place, key, index) for index in range(len(value)))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield (*place, key)
+
+
+def test_a_truth_value_is_no_number_anywhere(content):
+    places = list(_numbers(content))
+    assert len(places) > 100
+    for place in places:
+        for word in ("off", "yes"):
+            copy = yaml.safe_load(yaml.safe_dump(content))
+            inner = copy
+            for part in place[:-1]:
+                inner = inner[part]
+            inner[place[-1]] = yaml.safe_load(word)
+            with pytest.raises(ValidationError) as caught:
+                Params.model_validate(copy)
+            assert caught.value.errors()[0]["loc"][: len(place)] == place

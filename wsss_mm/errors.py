@@ -2,17 +2,20 @@
 
 import signal
 
+from wsss_mm.uris import shown
+
 
 class InputError(Exception):
     """Something the user gave is wrong: a file, a row, a parameter.
 
     The message is one line that names the file or row and the remedy. The command line and the pipeline stages
     print it to stderr and exit with code 2; any other exception is a defect and keeps its traceback. Names from data
-    are part of it, so what a terminal would not print as it is (line breaks, escape sequences) is spelled out.
+    are part of it, so what a terminal would not print as it is (line breaks, escape sequences) is spelled out, and URIs
+    lose the secrets in them.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown(message)))
 
 
 class Terminated(SystemExit):

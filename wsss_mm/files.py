@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,12 +58,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
+        temporary.touch(exist_ok=False)  # with the mode that the umask gives, unlike tempfile's
         try:
             yield temporary
-            temporary.chmod(0o644)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -85,10 +82,10 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         for left in path.parent.glob(f".{path.name}.*"):
             with suppress(OSError), _locked_folder(left):
                 shutil.rmtree(left)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        temporary.mkdir()
         try:
             with _locked_folder(temporary):
-                temporary.chmod(0o755)
                 yield temporary
                 if path.exists():
                     shutil.rmtree(path)

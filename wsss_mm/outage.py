@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
-from urllib.parse import urlsplit
+
+from wsss_mm.uris import shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,6 +20,7 @@ Fallback = Callable[[Exception], bool]
 _TRANSPORT = {"requests", "urllib3", "botocore", "azure", "google"}  # packages whose errors are those of a connection
 _REFUSALS = {401, 403, 429}  # HTTP: the request is good, and the server will not take it now
 _STRANGERS = {401, 403}
+_NO_SUCH_PAGE = {404, 405}
 _SERVER_ERROR = 500
 _SHOWN = 160
 
@@ -55,9 +57,15 @@ def is_outage(error: BaseException) -> bool:
         return False
     status = _status(error)
     if status is not None:
-        return status >= _SERVER_ERROR or status in _REFUSALS
+        return status >= _SERVER_ERROR or status in _REFUSALS or _is_no_mlflow(error)
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     return isinstance(error, ConnectionError | TimeoutError) or bool(modules & _TRANSPORT)
+
+
+def _is_no_mlflow(error: BaseException) -> bool:
+    """Whether a web server answered that is not MLflow's, or not at this address: its answer is no JSON of MLflow's."""
+    exceptions = sys.modules["mlflow.exceptions"]
+    return _status(error) in _NO_SUCH_PAGE and not isinstance(error, exceptions.RestException)
 
 
 def _status(error: BaseException) -> int | None:
@@ -74,15 +82,10 @@ def server_uri() -> str:
     return uri if uri.startswith(("http://", "https://")) else ""
 
 
-def shown(uri: str) -> str:
-    """A URI for people to read, without a password."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 def reason(error: BaseException) -> str:
-    """The beginning of an error on one line, without the server's password."""
-    return " ".join(str(error).split()).replace(server_uri(), shown(server_uri()))[:_SHOWN]
+    """The beginning of an error on one line, without passwords and without the page that a web server answers with."""
+    text = " ".join(shown(str(error)).split())
+    return text.partition(" Response body: '<")[0][:_SHOWN]
 
 
 def needed(error: BaseException) -> str:
@@ -91,6 +94,11 @@ def needed(error: BaseException) -> str:
         return (
             f"{shown(server_uri())}: the MLflow server refuses this user or password ({reason(error)}); correct "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials"
+        )
+    if _status(error) in _NO_SUCH_PAGE:
+        return (
+            f"{shown(server_uri())}: no MLflow server is at this address ({reason(error)}); correct "
+            "MLFLOW_TRACKING_URI: is a prefix of its path missing or wrong?"
         )
     return (
         f"{shown(server_uri())}: the MLflow server does not answer, and this needs it ({reason(error)}); start it, or "

@@ -5,8 +5,9 @@ ranges and meaning. No default is repeated here, so that params.yaml stays the o
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,6 +29,36 @@ class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: Any) -> Any:
+        """YAML reads an unquoted off, no, on or yes as a truth value, which pydantic would take for 0 or 1."""
+        if not isinstance(values, dict):
+            return values
+        numbers = {field.alias or name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
+        return {key: _spelled_out(value) if key in numbers else value for key, value in values.items()}
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field takes numbers, alone or in lists, and no truth values."""
+    parts = list(_parts(annotation))
+    return bool not in parts and (int in parts or float in parts)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types an annotation is made of."""
+    yield annotation
+    if get_origin(annotation) is not Literal:
+        for part in get_args(annotation):
+            yield from _parts(part)
+
+
+def _spelled_out(value: Any) -> Any:
+    """The value with words instead of truth values: no number can be read of them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return [_spelled_out(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class PhantomSettings(Section):

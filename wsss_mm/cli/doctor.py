@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
+from wsss_mm.uris import shown
 
 _PACKAGES = (
     "torch",
@@ -56,6 +57,27 @@ def _accelerator() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return "none: training uses the CPU, narrow networks only"
+
+
+def _lock() -> str:
+    """dvc.lock is YAML, and no merge stopped half-way in it or in dvc.yaml."""
+    import yaml
+
+    for name in ("dvc.yaml", "dvc.lock"):
+        path = Path(name)
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        marked = [n for n, line in enumerate(text.splitlines(), 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))]
+        if marked:
+            raise InputError(
+                f"{name}: line {marked[0]}: a merge stopped here; take one side: git checkout --ours {name}"
+            )
+        try:
+            yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); git checkout it") from None
+    return "dvc.yaml and dvc.lock can be read" if Path("dvc.lock").is_file() else "nothing was run yet: no dvc.lock"
 
 
 def _params() -> str:
@@ -103,7 +125,7 @@ def _remote() -> str:
 
 
 def _tracking() -> str:
-    from wsss_mm.outage import is_outage, needed, server_uri, shown
+    from wsss_mm.outage import is_outage, needed, server_uri
     from wsss_mm.tracking.store import connect, tracking_uri
 
     if not server_uri():
@@ -115,7 +137,7 @@ def _tracking() -> str:
         if not is_outage(error):
             raise
         raise InputError(needed(error)) from None
-    return shown(server_uri())
+    return server_uri()
 
 
 def _handle(arguments: argparse.Namespace) -> int:
@@ -126,6 +148,7 @@ def _handle(arguments: argparse.Namespace) -> int:
         "accelerator": _accelerator,
         "checkout": _checkout,
         "params.yaml": _params,
+        "pipeline": _lock,
         "disk": _disk,
         "dvc remote": _remote,
         "mlflow": _tracking,
@@ -137,5 +160,5 @@ def _handle(arguments: argparse.Namespace) -> int:
         except (InputError, ImportError, OSError, metadata.PackageNotFoundError) as error:
             status, finding = "FAIL", str(error)
             failed += 1
-        sys.stdout.write(f"{status:4}  {name:12} {finding}\n")
+        sys.stdout.write(f"{status:4}  {name:12} {shown(finding)}\n")
     return 1 if failed else 0

@@ -23,7 +23,9 @@ from wsss_mm.cli import (
     weights,
 )
 from wsss_mm.errors import InputError
+from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
+from wsss_mm.uris import shown
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,20 +67,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 on success, 1 when part of the work failed, 2 for wrong input.
+        0 on success, 1 when part of the work failed, 2 for wrong input, 130 after Ctrl-C.
     """
     arguments = build_parser().parse_args(argv)
     if arguments.quiet:
         os.environ["TQDM_DISABLE"] = "1"
     level = logging.WARNING if arguments.quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    log_to_stderr(level, "%(levelname)s %(message)s")
     try:
         return arguments.handler(arguments) or 0
     except (InputError, OSError) as error:
         if arguments.debug:
             raise
-        sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else error}\n")
+        sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else shown(str(error))}\n")
         return 2
+    except KeyboardInterrupt:
+        if arguments.debug:
+            raise
+        sys.stderr.write("wsss-mm: interrupted; the same command goes on where it stopped\n")
+        return INTERRUPTED
     except Exception as error:
         if arguments.debug or not is_outage(error):
             raise

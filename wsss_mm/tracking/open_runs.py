@@ -6,6 +6,7 @@ The lock ends with the process, whatever ends that, on the machine it ran on.
 """
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -31,13 +32,13 @@ class Ending:
     """What is written into a run that was left open.
 
     Attributes:
-        uri: The store the run is in.
+        store: The store the run is in, as the digest of its URI: that may hold a password.
         status: MLflow's.
         end_time: ms; None for now.
         error: Tag `error`; none if empty.
     """
 
-    uri: str
+    store: str
     status: str = "KILLED"
     end_time: int | None = None
     error: str = REASON
@@ -64,7 +65,7 @@ class Mark:
 
 def mark(run_id: str, *, status: str = "KILLED", end_time: int | None = None, error: str = REASON) -> Mark:
     """Say that this process has a run of the current store open, and how it ends if it is left so."""
-    return Mark(run_id, Ending(tracking_uri(), status, end_time, error))
+    return Mark(run_id, Ending(_store(), status, end_time, error))
 
 
 def close_abandoned() -> list[str]:
@@ -80,7 +81,7 @@ def close_abandoned() -> list[str]:
             if not (try_lock(stream) and still_named(stream, path)):
                 continue
             ending = _read(stream, path)
-            if ending is not None and ending.uri != tracking_uri():
+            if ending is not None and ending.store != _store():
                 continue
             if ending is not None and _close(path.stem, ending):
                 closed.append(path.stem)
@@ -111,6 +112,10 @@ def _close(run_id: str, ending: Ending) -> bool:
         client.set_tag(run_id, "error", ending.error)
         logger.warning("run %s is %s now: %s", run_id, ending.status, ending.error)
     return True
+
+
+def _store() -> str:
+    return hashlib.sha256(tracking_uri().encode()).hexdigest()
 
 
 def _folder() -> Path:

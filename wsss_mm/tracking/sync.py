@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, moved_aside, remove_aside
-from wsss_mm.outage import shown
 from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
 from wsss_mm.tracking.runs import WEIGHTS_TAG
 from wsss_mm.tracking.store import be_patient, connect, experiment_in, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, CONTINUES, alone, anything_unsent, unsent_folder, unsent_uri
+from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

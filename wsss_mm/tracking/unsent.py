@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
-from wsss_mm.outage import falling_back, is_outage, reason, server_uri, shown
+from wsss_mm.outage import falling_back, is_outage, reason, server_uri
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.store import SQLITE, connect, experiment_in, make_tables, project_root
+from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo

@@ -1,0 +1,75 @@
+"""Secrets of URIs stay in the process."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsss_mm.errors import InputError
+from wsss_mm.uris import is_private, shown
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql+psycopg2", "mysql", "mssql+pyodbc", "ssh", "s3", "x"])
+@pytest.mark.parametrize("user", [f"alice:{SECRET}@", f"{SECRET}@", f":{SECRET}@", f"a:{SECRET}@b/c:{SECRET}@", ""])
+@pytest.mark.parametrize("rest", ["host", "host:5432/db", "[::1]:5432/db", "host/p?password={s}&x=1", "h?sslkey={s}#f"])
+def test_no_secret_of_a_uri_is_shown(scheme, user, rest):
+    text = f"error: {scheme}://{user}{rest.format(s=SECRET)}: no answer ('{scheme}://{user}h/db')"
+    assert SECRET not in shown(text)
+    assert shown(text).startswith(f"error: {scheme}://")
+    assert shown(text).endswith(f"('{scheme}://h/db')")
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="\"'<>` \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=6))
+def test_whatever_the_password(password):
+    shown_uri = shown(f"postgresql://alice:Q{password}Q@db.example/mlflow")
+    assert shown_uri == "postgresql://db.example/mlflow"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models:/segmenter@champion",
+        "https://a.example/x@1",
+        "http://127.0.0.1:5000/#/a@b",
+        "s3://bucket/a@b",
+        "a@b: no",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert shown(text) == text
+
+
+def test_an_input_error_shows_none():
+    assert SECRET not in str(InputError(f"http://alice:{SECRET}@mlflow.example: the server does not answer"))
+
+
+def test_a_record_of_the_log_shows_none(caplog):
+    from wsss_mm.logs import without_secrets
+
+    handler = logging.Handler()
+    lines = []
+    handler.emit = lambda record: lines.append(record.getMessage())
+    without_secrets(handler)
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "in %s", (f"mysql://a:{SECRET}@h/d",), None)
+    handler.handle(record)
+    assert lines == ["in mysql://h/d"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "private"),
+    [
+        ("https://mlflow.example", True),
+        ("http://127.0.0.1:5000", True),
+        ("http://localhost", True),
+        ("http://[::1]:1", True),
+        ("http://mlflow.example", False),
+        ("http://127.0.0.1.evil.example", False),
+        ("http://127.0.0.1@evil.example", False),
+        ("ftp://localhost", False),
+    ],
+)
+def test_where_a_password_may_go(uri, private):
+    assert is_private(uri) is private
