@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.inputs import unchanged_inputs
 from wsss_mm.errors import InputError
 from wsss_mm.files import explained
 from wsss_mm.logs import INTERRUPTED, log_to_stderr
@@ -24,7 +25,7 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     """
     log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
-        with explained(Path.cwd()):  # the writes that no one else explained
+        with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
             stage(load_params())
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")

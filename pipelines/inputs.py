@@ -1,0 +1,78 @@
+"""What DVC says a stage was given, looked at before and after: DVC records what is there when the stage has ended."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+
+_REFERENCE = re.compile(r"\$\{([^}]+)\}")
+_TEXT = {".csv", ".geojson", ".html", ".json", ".jsonl", ".md", ".py", ".toml", ".yaml", ".yml"}
+_PASSED_OVER = {"__pycache__"}  # as .dvcignore does
+
+
+@contextmanager
+def unchanged_inputs(root: Path) -> Iterator[None]:
+    """See that parameters and dependencies of the stage DVC runs are the same before and after the block.
+
+    Parameters are compared by value, text files by content, all else by size and time of the last change.
+
+    Raises:
+        InputError: one of them changed meanwhile; DVC does not record the stage, and runs it again.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    before = _given(root, stage) if stage else {}
+    yield
+    after = _given(root, stage) if stage else {}
+    changed = [name for name in before | after if before.get(name) != after.get(name)]  # parameters first
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise InputError(f"{changed[0]}{more} changed while stage {stage} ran: what it made may be of both; dvc repro")
+
+
+def _given(root: Path, stage: str) -> dict[str, Any]:
+    """Parameters and files of a stage by name, with what tells whether they are the same."""
+    pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    name, _, key = stage.rpartition(":")[2].partition("@")
+    entry, known = pipeline["stages"][name], params
+    if "foreach" in entry:
+        entry, known = entry["do"], params | {"key": key, "item": entry["foreach"][key]}
+    given: dict[str, Any] = {}
+    for wanted in entry.get("params", ()):
+        parameter = _filled(wanted, known)
+        given[f"params.yaml: {parameter}"] = _value(params, parameter)
+    for wanted in entry.get("deps", ()):
+        given |= _files(root, _filled(wanted, known))
+    return given
+
+
+def _filled(text: str, known: Any) -> str:
+    """A text of dvc.yaml with the values it refers to, such as `${item.beside[0]}`."""
+    return _REFERENCE.sub(lambda found: str(_value(known, re.sub(r"\[(\d+)\]", r".\1", found[1]))), text)
+
+
+def _value(content: Any, place: str) -> Any:
+    for part in place.split("."):
+        content = content[int(part)] if isinstance(content, list) else (content or {}).get(part)
+    return content
+
+
+def _files(root: Path, name: str) -> Iterator[tuple[str, Any]]:
+    path = root / name
+    files = [path]
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if not _PASSED_OVER.intersection(file.parts) and file.is_file()]
+    for file in files:
+        shown = name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
+        try:
+            state = file.stat()
+            yield shown, digest(file) if file.suffix in _TEXT else (state.st_size, state.st_mtime_ns)
+        except OSError as error:
+            yield shown, str(error.strerror)

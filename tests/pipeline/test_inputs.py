@@ -1,0 +1,88 @@
+"""What a stage was given is what DVC records: parameters and inputs that change while it runs stop it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import inputs
+from pipelines.inputs import unchanged_inputs
+from wsss_mm.errors import InputError
+
+PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = [
+    name if "foreach" not in entry else f"{name}@{key}"
+    for name, entry in PIPELINE.items()
+    for key in entry.get("foreach", [""])
+]
+
+
+@pytest.fixture(params=STAGES)
+def stage(request, tmp_path, project_root, monkeypatch):
+    """A project in which every dependency of every stage is a small file or folder; gives the stage's own."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(project_root / name, tmp_path)
+    monkeypatch.setattr(inputs, "_files", lambda root, name: wanted.append(name) or ())
+    wanted = []
+    for other in STAGES:
+        inputs._given(tmp_path, other)
+    monkeypatch.undo()
+    for name in wanted:
+        path = tmp_path / name
+        path = path if path.suffix else path / "inner/file.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    monkeypatch.setenv("DVC_STAGE", request.param)
+    return tmp_path
+
+
+def change(path):
+    if path.suffix == ".yaml":
+        content = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({key: _other(value) for key, value in content.items()}))
+    else:
+        path.write_text("changed")
+
+
+def _other(value):
+    return {key: _other(inner) for key, inner in value.items()} if isinstance(value, dict) else "other"
+
+
+def test_whatever_changes_meanwhile_stops_the_stage(stage):
+    given = inputs._given(stage, os.environ["DVC_STAGE"])
+    files = [name for name in given if not name.startswith("params.yaml: ")]
+    assert files
+    for name in files[:3]:
+        before = (stage / name).read_bytes()
+        with pytest.raises(InputError, match=rf"^{name} changed while stage"), unchanged_inputs(stage):
+            change(stage / name)
+        (stage / name).write_bytes(before)
+    with pytest.raises(InputError, match=r"^params\.yaml: \S+ .*changed while stage"), unchanged_inputs(stage):
+        change(stage / "params.yaml")
+
+
+def test_what_is_not_its_own_may_change(stage):
+    with unchanged_inputs(stage):
+        (stage / "README.md").write_text("new")
+        lines = (stage / "params.yaml").read_text()
+        (stage / "params.yaml").write_text("# a comment\n" + lines)
+        code = stage / f"pipelines/{os.environ['DVC_STAGE'].partition('@')[0]}.py"
+        code.write_bytes(code.read_bytes())  # git checkout of the same content
+
+
+def test_a_file_that_comes_or_goes_is_a_change(stage):
+    folder = next(path for path in stage.rglob("inner") if path.is_dir())
+    name = folder.parent.relative_to(stage).as_posix()
+    if any(item.startswith(name) for item in inputs._given(stage, os.environ["DVC_STAGE"])):
+        with pytest.raises(InputError, match="changed while"), unchanged_inputs(stage):
+            (folder / "more.png").touch()
+        with pytest.raises(InputError, match="changed while"), unchanged_inputs(stage):
+            (folder / "file.png").unlink()
+
+
+def test_by_hand_nothing_is_recorded_and_nothing_compared(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    with unchanged_inputs(tmp_path):
+        pass
