@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_cells
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import rasterise, read_annotations
+from wsss_mm.tables import nearest, read_table
 
 LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
 
@@ -100,48 +100,50 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
     Args:
         path: the CSV.
         slide_ids: the slides there are.
-        vocabulary: classes are given by code or name, in any case, separated by semicolons.
+        vocabulary: classes are given by code or name, in any case, separated by semicolons or commas.
 
     Returns:
-        slide_id, x, y (int) and one bool column per class code, in the file's order.
+        slide_id, x, y (int) and one bool column per class code, in the file's order. The index is the line of each row.
 
     Raises:
         InputError: names the line and the remedy.
     """
-    table = read_cells(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
-    table.columns = table.columns.str.strip()
-    missing = [column for column in LABEL_COLUMNS if column not in table]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing; labels.csv has {', '.join(LABEL_COLUMNS)}")
+    table = read_table(path, LABEL_COLUMNS, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
     known, rows, seen = set(slide_ids), [], {}
-    for line, row in enumerate(table[list(LABEL_COLUMNS)].itertuples(index=False), start=2):
+    for line, slide_id, *place, labels in table.itertuples():
         where = f"{path}: line {line}"
-        slide_id = row.slide_id.strip()
         if slide_id not in known:
-            raise InputError(f"{where}: slide_id {slide_id!r} is not in slides.csv; add the slide or remove the line")
-        x, y = (_coordinate(value, name, where) for name, value in (("x", row.x), ("y", row.y)))
+            near = nearest(slide_id, slide_ids)
+            hint = "" if near is None else f" ({near} is)"
+            raise InputError(
+                f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; correct it, add the slide or remove the line"
+            )
+        x, y = (_coordinate(value, name, where) for name, value in zip("xy", place, strict=True))
         if (slide_id, x, y) in seen:
             raise InputError(f"{where}: the patch of line {seen[slide_id, x, y]} again; keep one of them")
         seen[slide_id, x, y] = line
-        names = [name.strip() for name in row.labels.split(";") if name.strip()]
+        names = [name.strip() for name in re.split(r"[;,\r\n]", labels) if name.strip()]
         if not names:
             raise InputError(
                 f"{where}: no label; give one or more of {', '.join(vocabulary.codes)}, or remove the line"
             )
         present = {_class_index(name, vocabulary, where) for name in names}
         rows.append((slide_id, x, y, *(index in present for index in range(len(vocabulary)))))
-    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes])
+    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes], index=table.index)
 
 
 def _coordinate(text: str, name: str, where: str) -> int:
-    if not re.fullmatch(r"\d{1,9}(\.0*)?", text.strip()):
-        raise InputError(f"{where}: {name} {text!r} is no position; give whole level-0 px of the patch's corner")
-    return int(float(text))
+    """A whole number, also as 448.0; 1.000 is none: it may be a thousand."""
+    if not re.fullmatch(r"[0-9]{1,9}([.,](0{0,2}|0{4,}))?", text):
+        raise InputError(
+            f"{where}: {name} {text!r} is no position; give whole level-0 px of the patch's corner, such as 12000"
+        )
+    return int(re.split("[.,]", text)[0])
 
 
 def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:
     for index, item in enumerate(vocabulary.classes):
-        if name.casefold() in (item.code.casefold(), item.name.casefold()):
+        if " ".join(name.split()).casefold() in (item.code.casefold(), item.name.casefold()):
             return index
     raise InputError(
         f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)}); correct it"
