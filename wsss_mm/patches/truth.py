@@ -114,9 +114,9 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
         where = f"{path}: line {line}"
         if slide_id not in known:
             near = nearest(slide_id, slide_ids)
-            hint = "" if near is None else f" ({near} is)"
+            hint = f" ({near} is)" if near else ""
             raise InputError(
-                f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; correct it, add the slide or remove the line"
+                f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; add the slide or remove the line"
             )
         x, y = (_coordinate(value, name, where) for name, value in zip("xy", place, strict=True))
         if (slide_id, x, y) in seen:
