@@ -1,5 +1,6 @@
 """What is known of the tissues of a slide: exact truth, drawn annotations, or a table of labelled patches."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
-from wsss_mm.slides.roi import rasterise, read_annotations
+from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
 from wsss_mm.tables import nearest, read_table
+
+logger = logging.getLogger(__name__)
 
 LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
 
@@ -77,21 +81,25 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
 def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
     """Read annotations drawn in QuPath; a class is given by code or name, in any case.
 
-    Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
+    A derived class (QuPath 0.4 and later: `TE: Positive` as a list) counts as the one class of the vocabulary among
+    its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
 
     Raises:
-        InputError: no area, or one of an unknown class.
+        InputError: no area, none on the slide, or one of an unknown class.
     """
-    areas = []
-    for annotation in read_annotations(path, slide.bounds[:2]):
-        if not annotation.name or annotation.name.endswith("*"):
-            continue
-        areas.append((annotation.geometry, _class_index(annotation.name, vocabulary, str(path))))
-    if not areas:
+    found = read_annotations(path, slide.bounds[:2], slide.bounds[2:])
+    drawn = [area for area in found if area.names and not area.names[0].endswith("*")]
+    if not drawn:
         raise InputError(
             f"{path}: no area has a class; set one of {', '.join(vocabulary.codes)} in QuPath and export again"
         )
-    return DrawnTruth(areas, slide.mpp)
+    nameless = [area.place for area in found if not area.names]
+    if nameless:
+        message = "%s: %d of %d areas have no class and are left out, the first: %s"
+        logger.warning(message, path, len(nameless), len(found), nameless[0])
+    classes = [_drawn_class(area, vocabulary, f"{path}: {area.place}") for area in drawn]
+    _warn_of_covered(path, drawn, classes)
+    return DrawnTruth([(area.geometry, index) for area, index in zip(drawn, classes, strict=True)], slide.mpp)
 
 
 def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
@@ -141,10 +149,37 @@ def _coordinate(text: str, name: str, where: str) -> int:
     return int(re.split("[.,]", text)[0])
 
 
+def _drawn_class(area: Annotation, vocabulary: Vocabulary, where: str) -> int:
+    known = {index for name in area.names if (index := _find_class(name, vocabulary)) is not None}
+    if len(known) > 1:
+        raise InputError(f"{where}: {area.name!r} names {len(known)} classes; give an area one of them")
+    return known.pop() if known else _class_index(area.name, vocabulary, where)
+
+
+def _warn_of_covered(path: Path, drawn: Sequence[Annotation], classes: Sequence[int]) -> None:
+    """Name areas of which nothing is left, since one of another class was drawn over them."""
+    geometries = [area.geometry for area in drawn]
+    pairs = shapely.STRtree(geometries).query(geometries, predicate="covers").T.tolist()
+    covered = {below: above for above, below in pairs if below < above and classes[below] != classes[above]}
+    for below, above in sorted(covered.items())[:1]:
+        message = (
+            "%s: %s (%s) lies whole under %s (%s) and counts for nothing, one of %d such; export it after that one"
+        )
+        under, over = drawn[below], drawn[above]
+        logger.warning(message, path, under.place, under.name, over.place, over.name, len(covered))
+
+
 def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:
-    for index, item in enumerate(vocabulary.classes):
-        if " ".join(name.split()).casefold() in (item.code.casefold(), item.name.casefold()):
-            return index
-    raise InputError(
-        f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)}); correct it"
-    )
+    index = _find_class(name, vocabulary)
+    if index is None:
+        raise InputError(
+            f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)});"
+            " correct it"
+        )
+    return index
+
+
+def _find_class(name: str, vocabulary: Vocabulary) -> int | None:
+    name = " ".join(name.split()).casefold()
+    names = ((item.code.casefold(), item.name.casefold()) for item in vocabulary.classes)
+    return next((index for index, of in enumerate(names) if name in of), None)

@@ -47,10 +47,9 @@ def adopt_slides(source: Path | str, folder: Path | str) -> pd.DataFrame:
 def _try(table_path: Path, slide: object) -> None:
     if not slide.path:
         raise InputError("path is empty; name the slide's file or remove the row")
-    open_slide(resolve(table_path, slide.path), None if pd.isna(slide.mpp) else slide.mpp).close()
-    for drawing in (slide.roi, slide.annotation):
-        if drawing:
-            read_annotations(resolve(table_path, drawing))
+    with open_slide(resolve(table_path, slide.path), None if pd.isna(slide.mpp) else slide.mpp) as reader:
+        for drawing in filter(None, (slide.roi, slide.annotation)):
+            read_annotations(resolve(table_path, drawing), reader.bounds[:2], reader.bounds[2:])
 
 
 def _from(folder: Path, table_path: Path, name: str) -> str:
