@@ -224,6 +224,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; likewise."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def leads_outside(path: Path, folder: Path) -> bool:
     """Whether a path, links followed, leaves a folder; files of DVC's cache, which DVC may link to, do not count."""
     real = path.resolve()

@@ -7,9 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
+from wsss_mm.names import OVERVIEW
 from wsss_mm.wsi.viewer.results import Result, read_results
-
-OVERVIEW = "index.html"
 
 
 def write_overview(folder: Path) -> None:
