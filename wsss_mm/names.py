@@ -66,7 +66,12 @@ def shown_name(name: str) -> str:
 
 def text_cell(text: str) -> str:
     """Text for a CSV that people open in a spreadsheet: what that would take for a formula gets an apostrophe."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def cell_text(cell: str) -> str:
+    """The text that `text_cell` was given."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def look_alikes(names: Iterable[str]) -> list[list[str]]:
