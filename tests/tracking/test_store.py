@@ -29,7 +29,7 @@ def test_runs_are_in_the_project_whatever_its_folder_is_called(project, store, m
         with pytest.raises(InputError, match="rename the folder"):
             tracking_uri()
         return
-    shutil.copyfile(store / "mlflow.db", folder / "mlflow.db")
+    shutil.copyfile(store / "empty.db", folder / "mlflow.db")
     with training_run("segmenter", {}) as run:
         (folder / "note.txt").write_text("x")
         connect().log_artifact("note.txt")
