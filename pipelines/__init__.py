@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.inputs import unchanged_inputs
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
 from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
@@ -27,7 +27,8 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     try:
         with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
             stage(load_params())
-    except InputError as error:
+    except (InputError, UnicodeEncodeError) as error:
+        error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:

@@ -112,6 +112,8 @@ def test_the_umask_decides_who_may_read_and_write(tmp_path, mask):
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert modes == {"a.json": 0o666 & ~mask, "b.json": 0o666 & ~mask, "folder": 0o777 & ~mask}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_json_of_any_editor_is_read(tmp_path, encoding):
     path = tmp_path / "a.json"

@@ -15,7 +15,13 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown(message)))
+        super().__init__(spelled_out(shown(message)))
+
+
+def not_text(error: UnicodeEncodeError) -> InputError:
+    """What to say where a name that is no UTF-8 comes to a place that takes text alone."""
+    around = str(error.object)[max(0, error.start - 60) : error.end + 60]
+    return InputError(f"{around}: not UTF-8; give the file or folder, or write the text, in UTF-8")
 
 
 class Terminated(SystemExit):
@@ -26,3 +32,8 @@ class Terminated(SystemExit):
 
     def __str__(self) -> str:
         return "the process got SIGTERM (a scheduler, a shutdown, or kill)"
+
+
+def spelled_out(text: str) -> str:
+    """Text on one line that any terminal and file takes: line breaks, escape sequences and bytes that are no UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,27 +1,34 @@
-"""What a process says on stderr: log records without the secrets of URIs, and how it ends when it is interrupted."""
+"""What a process says on stderr: log lines stay lines, whatever the names in them are, and show no secrets of URIs."""
 
+import copy
 import logging
 import signal
 import sys
+from pathlib import PurePath
 
+from wsss_mm.errors import spelled_out
 from wsss_mm.uris import shown
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a process that Ctrl-C ended, as a shell says of it."""
 
 
-def log_to_stderr(level: int, style: str) -> None:
-    """Send log records of this level and above to stderr, unless somebody has set up logging before."""
-    logging.basicConfig(level=level, format=style, stream=sys.stderr)
-    for handler in logging.getLogger().handlers:
-        without_secrets(handler)
+class OneLine(logging.Formatter):
+    """Spells out what a terminal would not print as it is in the texts and paths that a message is filled with.
+
+    URIs, those of a traceback too, lose their users, passwords and secret parameters.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        if isinstance(record.args, tuple):
+            record = copy.copy(record)
+            record.args = tuple(spelled_out(str(a)) if isinstance(a, str | PurePath) else a for a in record.args)
+        return shown(super().format(record))
 
 
-def without_secrets(handler: logging.Handler) -> None:
-    """Let a handler write URIs without their users, passwords and secret parameters."""
-    handler.addFilter(_show)
-
-
-def _show(record: logging.LogRecord) -> bool:
-    record.msg, record.args = shown(record.getMessage()), None
-    return True
+def log_to_stderr(level: int, layout: str) -> None:
+    """Show log lines of this level and above on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine(layout))
+    logging.basicConfig(level=level, handlers=[handler])
