@@ -1,6 +1,6 @@
 """Small holes of background in the tissue: what is white only because a few pixels of it are bright.
 
-The grey threshold is asked of single pixels, and bright stroma or the chromatin-poor middle of a nucleus punch pinholes
+The grey threshold is asked of single pixels, and bright stroma or the pale middle of a nucleus punch pinholes
 into the tissue. The network has seen them, so the map remembers what it said there until whole holes are known.
 """
 

@@ -31,6 +31,6 @@ class Parameters:
     weighting: Weighting = "gaussian"
     background_grey: int = 210
     tissue_mask: bool = True
-    min_hole: float = 500.0
+    min_hole: float = 200.0
     min_island: float = 500.0
     probabilities: bool = False
