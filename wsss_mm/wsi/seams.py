@@ -14,9 +14,10 @@ from wsss_mm.slides.labels import label_bands
 from wsss_mm.wsi.lattice import window_stride
 
 _LEAST_STEP = 8  # px; finer lattices have too few lines to compare
-_LEAST_LINES = 4  # of the lattice in the tissue
-_LEAST_BORDER = 100  # px of borders on a line and all that lie whole steps from it; fewer are chance
-_LEFT_OUT = 0.1  # of these lines, those with most borders, one at least: an edge of tissue may be straight
+_LEAST_LINES = 4  # of the lattice where there are borders
+_LEAST_BORDER = 50  # px of borders on a line and on those whole steps away; fewer are chance
+_LEFT_OUT = 0.4  # of these lines, those with most borders: tissue may have straight edges, or a lattice of another step
+_SPARSE = 0.25  # of the mean: steps with fewer borders than that are passed over
 
 
 def seam_ratio(path: Path | str, window: int, overlap: float) -> float | None:
@@ -63,8 +64,8 @@ def border_counts(bands: Iterable[tuple[int, np.ndarray]]) -> tuple[np.ndarray, 
 def strongest_line(counts: np.ndarray, step: int) -> float | None:
     """Borders on the strongest of the lines that lie whole steps apart, over those on the median line.
 
-    Of the lines that lie whole steps apart, those with most borders are left out, so that single straight edges of
-    tissue count for nothing.
+    Of these lines those with most borders, for what is around them, are left out: straight edges of tissue are few, and
+    those of another lattice fall on other places of the step.
 
     Args:
         counts: borders on each line of one direction, see `border_counts`.
@@ -76,15 +77,22 @@ def strongest_line(counts: np.ndarray, step: int) -> float | None:
     inside = np.flatnonzero(counts)
     if not len(inside) or step < _LEAST_STEP:
         return None
-    lines = int(inside[-1] - inside[0] + 1) // step
-    if lines < _LEAST_LINES:
+    steps = int(inside[-1] - inside[0] + 1) // step
+    start = (int(inside[0]) + int(inside[-1]) + 1 - steps * step) // 2
+    by_place = counts[start : start + steps * step].reshape(steps, step)
+    around = by_place.mean(axis=1, keepdims=True)
+    busy = around[:, 0] >= max(_SPARSE * counts[inside[0] : inside[-1] + 1].mean(), 1 / step)
+    by_place, around = by_place[busy], around[busy]
+    if len(by_place) < _LEAST_LINES:
         return None
-    start = (int(inside[0]) + int(inside[-1]) + 1 - lines * step) // 2
-    by_place = np.sort(counts[start : start + lines * step].reshape(lines, step), axis=0)
-    kept = by_place[: lines - max(1, round(_LEFT_OUT * lines))].sum(axis=0)
-    if kept.max() < _LEAST_BORDER:
+    kept = np.argsort(by_place / around, axis=0)[: len(by_place) - round(_LEFT_OUT * len(by_place))]
+    found = np.take_along_axis(by_place, kept, axis=0).sum(axis=0)
+    expected = np.broadcast_to(around, by_place.shape)
+    expected = np.take_along_axis(expected, kept, axis=0).sum(axis=0)
+    if found.max() < _LEAST_BORDER:
         return None
-    return float(kept.max() / max(np.median(kept), _LEAST_BORDER / 4))
+    likely = np.median(found / expected) * expected
+    return float((found / np.maximum(likely, _LEAST_BORDER / 4)).max())
 
 
 def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
