@@ -204,12 +204,13 @@ class SlideSettings(Section):
     splits: tuple[Literal["train", "valid", "test"], ...]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
-    weighting: Literal["uniform", "gaussian"]  # how the pixels of a window count in the average
+    weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
     readers: AtOnce  # threads that read ahead of the network
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
     background_grey: Annotated[int, Field(ge=0, le=255)]
     tissue_mask: bool  # pass over what is glass on a thumbnail
+    min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
     probabilities: bool  # write those of the classes too
 
