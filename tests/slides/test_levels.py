@@ -159,7 +159,7 @@ def test_a_picture_of_the_glass_is_not_read(tmp_path, caplog):
             assert slide.steps == (1.0, 4.0)
             assert (slide.thumbnail(100) == 90).all()
     assert [record.message.split(": ", 1)[1] for record in caplog.records] == [
-        "pages of 345 x 100 px do not fit the slide's 2000 x 1500 px by one factor and are not used"
+        "pages of 345 x 100 px fit the slide's 2000 x 1500 px by no one factor and are not used"
     ]
 
 

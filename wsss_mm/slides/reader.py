@@ -218,9 +218,7 @@ def _levels(path: Path, slide: openslide.OpenSlide) -> list[Level]:
         )
     if left_out:
         named = ", ".join(_by(sizes[number]) for number in left_out)
-        _say_once(
-            f"{path}: pages of {named} px do not fit the slide's {_by(sizes[0])} px by one factor and are not used"
-        )
+        _say_once(f"{path}: pages of {named} px fit the slide's {_by(sizes[0])} px by no one factor and are not used")
     return levels
 
 
