@@ -13,7 +13,7 @@ from pipelines import run_stage
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
-from wsss_mm.gates.quarantine import quarantined
+from wsss_mm.gates.quarantine import slides_aside
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
@@ -32,7 +32,7 @@ def main(params: Params) -> None:
     prepare_torch(params.threads)
     table = read_slide_table(TABLE, check_files=False)
     slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
-    slides = slides[~slides["slide_id"].isin(quarantined("slide"))]
+    slides = slides[~slides["slide_id"].isin(slides_aside(table))]
     OUT.mkdir(parents=True, exist_ok=True)
     if slides.empty:
         splits = ", ".join(params.slides.splits)

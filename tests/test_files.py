@@ -95,3 +95,10 @@ def test_json_with_half_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_pat
     path.write_text('{"name": "\\uD800"}')
     with pytest.raises(ValueError, match="surrogates not allowed"):
         read_json(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_of_any_editor_is_read(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"name": "M\u00fcller"}'.encode(encoding))
+    assert read_json(path) == {"name": "M\u00fcller"}

@@ -157,12 +157,13 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
+    """Read a JSON file: UTF-8, with or without a byte order mark, or UTF-16 or 32.
 
     Raises:
         ValueError: it is no JSON, nested too deep, or holds text that is not Unicode.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    data = Path(path).read_bytes()
+    text = data.decode(json.detect_encoding(data))
     try:
         content = json.loads(text)
         if "\\ud" in text.lower():  # half a surrogate pair is a text that cannot be written
@@ -173,24 +174,10 @@ def read_json(path: Path | str) -> Any:
 
 
 def read_cells(path: Path | str, *, absent: str, remedy: str) -> "pd.DataFrame":
-    """Read a CSV whose cells stay the text that is written there; it is never decompressed, whatever its name says.
+    """Read a CSV with whatever columns it has; see `wsss_mm.tables.read_table`."""
+    from wsss_mm.tables import read_table
 
-    Args:
-        path: the CSV, UTF-8 with or without a byte order mark.
-        absent: what a message says where there is no such file.
-        remedy: what it says of a file that is no CSV.
-
-    Raises:
-        InputError: there is no such file, or it is no CSV.
-    """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", compression=None)
-    except FileNotFoundError:
-        raise InputError(f"{path}: {absent}") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())}); {remedy}") from None
+    return read_table(path, absent=absent, remedy=remedy)
 
 
 def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":

@@ -230,6 +230,12 @@ _DRAWING = {
     "features": [
         {"type": "Feature", "geometry": _POLYGON, "properties": {"classification": {"name": "TE"}}},
         {"type": "Feature", "geometry": _MULTI, "properties": {"classification": "TAS"}},
+        {
+            "type": "Feature",
+            "geometry": _POLYGON,
+            "properties": {"classification": {"names": ["TE", "Positive"]}},
+            "childObjects": [{"type": "Feature", "geometry": _MULTI, "properties": {"classification": "LYM"}}],
+        },
         {"type": "Feature", "geometry": {"type": "GeometryCollection", "geometries": [_POLYGON]}, "properties": None},
     ],
 }
@@ -239,7 +245,7 @@ def check_drawing(data: bytes, folder: Path) -> None:
     from wsss_mm.slides.roi import Region, rasterise, read_annotations
 
     with one_line("roi.geojson"):
-        areas = read_annotations(written(folder, "roi.geojson", data), (5, 5))
+        areas = read_annotations(written(folder, "roi.geojson", data), (5, 5), (100, 80))
         for area in areas:
             assert isinstance(area.name, str)
             assert area.geometry.is_valid and area.geometry.area > 0 and np.isfinite(area.geometry.bounds).all()
