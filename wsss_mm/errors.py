@@ -12,7 +12,7 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(spelled_out(message))
 
 
 class Terminated(SystemExit):
@@ -23,3 +23,8 @@ class Terminated(SystemExit):
 
     def __str__(self) -> str:
         return "the process got SIGTERM (a scheduler, a shutdown, or kill)"
+
+
+def spelled_out(text: str) -> str:
+    """Text on one line that any terminal and file takes: line breaks, escape sequences and bytes that are no UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _MAX_ROWS = 20_000_000
-_MAX_NAME = 200  # a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
@@ -146,9 +144,9 @@ def _locked_folder(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; names of files that are no UTF-8 are spelled out."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -205,16 +203,19 @@ def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = 
     raise InputError(f"{path}: claims {rows} rows, more than {_MAX_ROWS}; make it again: {remedy}")
 
 
-def is_plain_name(name: object) -> bool:
-    """Whether a name from data can name a file on every system, and no other place than the folder it is put into."""
-    return isinstance(name, str) and len(name) <= _MAX_NAME and _PLAIN_NAME.fullmatch(name) is not None
-
-
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name from data may be none that a file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, a NUL, half a surrogate pair
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; likewise."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
         return False
 
 
@@ -236,11 +237,18 @@ def digest(path: Path | str, algorithm: str = "sha256") -> str:
 def rounded(content: Any) -> Any:
     """What `read_json` gives back of what `write_json` wrote: lists, plain numbers, six decimals, None for NaN."""
     if isinstance(content, dict):
-        return {str(key): rounded(value) for key, value in content.items()}
+        return {_writable(str(key)): rounded(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [rounded(value) for value in content]
+    if isinstance(content, str):
+        return _writable(content)
     if isinstance(content, float):
         return None if math.isnan(content) else round(content, 6)
     if hasattr(content, "item"):
         return rounded(content.item())
     return content
+
+
+def _writable(text: str) -> str:
+    """Text without halves of surrogate pairs, which Python makes of names that are no UTF-8: they are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
+from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.reader import open_slide
 from wsss_mm.slides.roi import read_annotations
 from wsss_mm.slides.table import read_slide_table, resolve
@@ -30,6 +31,7 @@ def adopt_slides(source: Path | str, folder: Path | str) -> pd.DataFrame:
     source = Path(source)
     table_path = source / "slides.csv" if source.is_dir() else source
     table = read_slide_table(table_path)
+    check_alike(table, str(table_path))
     failures = []
     for slide in tqdm(table.itertuples(), "checking slides", len(table), unit="slide"):
         try:

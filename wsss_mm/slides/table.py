@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, is_file, is_plain_name
+from wsss_mm.files import atomic_path, is_file
+from wsss_mm.names import is_plain_name
 from wsss_mm.tables import number, read_table
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
@@ -67,7 +68,8 @@ def _check(path: Path, table: pd.DataFrame) -> None:
             if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
                 raise InputError(
                     f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
-                    f" at most {_MAX_NAME}, and begin with none of '.' and '-'; it becomes part of file names"
+                    f" at most {_MAX_NAME}, begin with none of '.' and '-', end in no '.', and be no name that is taken"
+                    " (such as con or index.html); it becomes part of file names"
                 )
         if slide.split not in SPLITS:
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")

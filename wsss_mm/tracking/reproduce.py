@@ -19,7 +19,7 @@ from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import locked_outs, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
 from wsss_mm.tracking.runs import DIFF, ENVIRONMENT
-from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.store import connect, sqlite_uri
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
         if not key.startswith(("DVC_", "MLFLOW_")) and key != "PYTHONPATH"
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{scratch.resolve() / 'mlflow.db'}"
+    environment["MLFLOW_TRACKING_URI"] = sqlite_uri(scratch.resolve() / "mlflow.db")
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=scratch,
