@@ -133,8 +133,8 @@ class Raster:
             wide, high = (side * self.slide_mpp / 1e3 for side in self.bounds[2:])
             raise InputError(
                 f"{name}: at {self.slide_mpp:g} um/px it is {wide:.0f} x {high:.0f} mm, and its map would have "
-                f"{width} x {height} px; that mpp is likely wrong, give the true one with --mpp or in column mpp of the "
-                "slide table"
+                f"{width} x {height} px; that mpp is likely wrong, give the true one with --mpp or in column mpp of "
+                "the slide table"
             )
 
     def check_readable(self, name: object) -> None:
