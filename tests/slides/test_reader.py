@@ -140,7 +140,7 @@ class TestOpen:
             with pytest.raises(InputError, match=rf"says 0\.5 um/px itself, and --mpp {mpp} .* add --force-mpp"):
                 open_slide(ramp, mpp, force=False)
 
-    @pytest.mark.parametrize("mpp", [0, -1, 0.01, 25, 250, float("nan"), float("inf")])
+    @pytest.mark.parametrize("mpp", [0, -1, float("nan"), float("inf")])
     def test_an_impossible_override(self, ramp, mpp):
         with pytest.raises(InputError, match="is no resolution"):
             open_slide(ramp, mpp=mpp)

@@ -11,9 +11,10 @@ import tifffile
 
 from wsss_mm import tracking
 from wsss_mm.cli.main import main
+from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
 from wsss_mm.patches import VOCABULARIES
-from wsss_mm.wsi import SlideModel, cluster, raster
+from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
 from wsss_mm.wsi.cohort import Job
 
 
@@ -272,6 +273,12 @@ class TestResolution:
         assert "good.tiff: at 4 um/px it is 0 x 0 mm, and its map would have 480 x 400 px" in caplog.text
         assert not (out / "good").exists()
         assert main([*command, "1"]) == 0
+
+    @pytest.mark.parametrize("mpp", [0.01, 10.6, 250])
+    def test_a_resolution_that_no_slide_has_is_refused_by_whoever_gives_it(self, slide, tmp_path, mpp):
+        with pytest.raises(InputError, match=rf"good\.tiff: no slide has {mpp} um/px; give its mpp, 0\.1 to 4"):
+            segment_slide(slide, SlideModel.from_folder(""), tmp_path / "out", mpp_override=mpp)
+        assert not (tmp_path / "out").exists()
 
 
 def _mpp(folder):

@@ -137,17 +137,16 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
 
     Args:
         path: the slide.
-        mpp: um/px at level 0; wins over what the file says.
+        mpp: um/px at level 0; wins over what the file says. Who takes it from people keeps to `MICROSCOPES`.
         force: whether it wins where the file says otherwise, too.
 
     Raises:
-        InputError: no such file, no slide, absurd tiles, levels that lie turned, or no resolution known or none of a
-            microscope. Resolution is never guessed.
+        InputError: no such file, no slide, absurd tiles, levels that lie turned, or a file that says no resolution, or
+            none of a microscope. Resolution is never guessed.
     """
     path = Path(path)
-    if mpp is not None and not is_microscopes(mpp):
-        low, high = MICROSCOPES
-        raise InputError(f"{path}: mpp {mpp:g} is no resolution of a slide; give um per pixel, {low:g} to {high:g}")
+    if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
+        raise InputError(f"{path}: mpp {mpp} is no resolution; give um per pixel, such as 0.25")
     if not is_file(path):
         raise InputError(f"{path}: no such slide file; correct its path")
     try:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from wsss_mm.errors import InputError
+from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.wsi.lattice import mirrored
 from wsss_mm.wsi.wanted import Wanted
 
@@ -123,11 +124,14 @@ class Raster:
             slide.close()
 
     def check_size(self, name: object) -> None:
-        """Refuse a raster that is larger than any slide, before anything is read.
+        """Refuse a resolution that no slide has, and a raster that is larger than any, before anything is read.
 
         Raises:
             InputError: naming the slide.
         """
+        if not is_microscopes(self.slide_mpp):
+            low, high = MICROSCOPES
+            raise InputError(f"{name}: no slide has {self.slide_mpp:g} um/px; give its mpp, {low:g} to {high:g}")
         width, height = self.size
         if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
             wide, high = (side * self.slide_mpp / 1e3 for side in self.bounds[2:])
