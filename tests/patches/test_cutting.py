@@ -8,6 +8,7 @@ from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
 from wsss_mm.patches.cutting import class_shares, cut_slides
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.settings import PatchSettings
+from wsss_mm.slides import SlideReader, reader
 
 LUNG = get_vocabulary("lung")
 CODES = list(LUNG.codes)
@@ -181,13 +182,45 @@ class TestLabelTable:
             ("a,-1,0,TE", "line 3: x '-1' is no position"),
             ("a,0,1.5,TE", "line 3: y '1.5' is no position"),
             ("a,512,0,NEC", "line 3: the patch of line 2 again"),
-            ("a,1000,0,TE", r"patch at 1000, 0 leaves the slide"),
+            ("a,1000,0,TE", r"labels\.csv: line 3: a: the patch at 1000, 0 leaves the slide"),
         ],
     )
     def test_faults_name_the_line(self, cohort, tmp_path, line, message):
         cohort.add("a", "train").add("b", "valid")
         with pytest.raises(InputError, match=message):
             cut(cohort, tmp_path / "out", write_labels(cohort, "a,512,0,TE", line))
+
+    @pytest.mark.parametrize(
+        ("corner", "message"),
+        [
+            (
+                (0, 0),
+                r"labels\.csv: line 3: a: the patch at 0, 0 lies outside of what was scanned, 256 x 192 px",
+            ),
+            ((400, 44), "lies outside"),
+            ((656, 300), "lies outside"),
+            ((144, 300), "lies outside"),
+            ((145, 45), None),
+            ((655, 491), None),
+            ((500, 400), r"line 3: a: the patch at 500, 400 shows nothing, that part was not scanned"),
+        ],
+    )
+    def test_patches_beside_the_scan_are_no_glass(self, cohort, tmp_path, monkeypatch, corner, message):
+        """A scan of a part of the glass, with a hole in it."""
+        cohort.add("a", "train").add("b", "valid", truth=np.zeros((768, 1024), np.uint8))
+        labels = write_labels(cohort, "a,600,300,TE", f"a,{corner[0]},{corner[1]},NEC")
+        read = SlideReader.read
+        monkeypatch.setattr(reader, "_bounds", lambda _: (400, 300, 256, 192))
+        monkeypatch.setattr(
+            SlideReader,
+            "read",
+            lambda self, x, y, *rest: read(self, x, y, *rest) | np.uint8(255 * (message is not None and x == 500)),
+        )
+        if message is None:
+            assert f"a-{corner[0]}-{corner[1]}" in set(cut(cohort, tmp_path / "out", labels)["patch_id"])
+        else:
+            with pytest.raises(InputError, match=message):
+                cut(cohort, tmp_path / "out", labels)
 
     def test_missing_column(self, cohort, tmp_path):
         cohort.add("a", "train").add("b", "valid").labels.write_text("slide_id,x,labels\na,0,TE\n")

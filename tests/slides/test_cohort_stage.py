@@ -64,6 +64,18 @@ def test_own_slides_are_found_from_the_cohort(params, own, as_folder):
     assert table["mpp"].iloc[1] == 0.25
 
 
+@pytest.mark.parametrize(("mpp", "told"), [("0.25", True), ("0.52", True), ("0.505", False), ("", False)])
+def test_an_mpp_other_than_the_slides_own_stands_and_is_told(params, own, caplog, mpp, told):
+    (own / "slides.csv").write_text(TABLE.format(f"b,p2,b.tif,test,0.3,\na,p1,a.tif,train,{mpp},\n"))
+    stage.main(params(name="slides", source=own))
+    lines = [record.message for record in caplog.records if "column mpp" in record.message]
+    assert [line.split(": ", 1)[1] for line in lines] == (
+        [f"line 3 (a): column mpp says {mpp} um/px, the file 0.5; the table counts, empty the cell if it should not"]
+        if told
+        else []
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -73,6 +85,8 @@ def test_own_slides_are_found_from_the_cohort(params, own, as_folder):
         ("a,p1,a.tif,train,,\nb,p2,text.svs,test,,\n", r"line 3 \(b\): .*text\.svs: not a readable slide"),
         ("a,p1,a.tif,train,,text.svs\n", r"line 2 \(a\): .*text\.svs: not readable as GeoJSON"),
         ("a,p1,,train,,\n", r"line 2 \(a\): path is empty"),
+        ("a,p1,a.tif,train,21.2,\n", r"line 2 \(a\): mpp '21.2' is no resolution of a slide; .* 0\.1 to 4"),
+        ("a,p1,a.tif,train,0.05,\n", r"line 2 \(a\): mpp '0.05' is no resolution of a slide"),
         ("a,p1,text.svs,train,,\nb,p2,b.tif,test,,\n", r"line 2 .* line 3 "),
     ],
 )

@@ -98,10 +98,20 @@ class TestOpen:
             open_slide(tmp_path / "a.tif")
         assert open_slide(tmp_path / "a.tif", mpp=0.3).mpp == 0.3
 
-    def test_a_printers_resolution_is_none(self, tmp_path, write_tiff):
-        write_tiff(tmp_path / "a.tif", [np.zeros((64, 64, 3), np.uint8)], 25_400 / 72)
-        with pytest.raises(InputError, match="no mpp in the file"):
+    @pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
+    @pytest.mark.parametrize("dpi", [72, 96, 150, 300, 600, 720, 1200, 2400, 4800])
+    def test_a_printers_resolution_is_none(self, tmp_path, dpi, unit):
+        per_unit = (dpi / (1 if unit == "INCH" else 2.54),) * 2
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), resolution=per_unit, resolutionunit=unit)
+        with pytest.raises(InputError, match=rf"no mpp in the file but .* um/px, {dpi} dpi, which no microscope has"):
             open_slide(tmp_path / "a.tif")
+        assert open_slide(tmp_path / "a.tif", 0.5, force=False).mpp == 0.5
+
+    @pytest.mark.parametrize("mpp", [0.11, 0.25, 0.5, 1.0, 2.0, 3.9])
+    def test_a_microscopes_resolution_is_one(self, tmp_path, write_tiff, mpp):
+        write_tiff(tmp_path / "a.tif", [np.zeros((64, 64, 3), np.uint8)], mpp)
+        assert open_slide(tmp_path / "a.tif").mpp == pytest.approx(mpp, rel=1e-4)
 
     @pytest.mark.parametrize(("height", "square"), [(1.0, False), (0.503, True)])
     def test_pixels_that_are_not_square_are_refused(self, tmp_path, height, square):
@@ -119,6 +129,16 @@ class TestOpen:
         with open_slide(ramp) as plain, open_slide(ramp, mpp=0.25) as other:
             assert (plain.mpp, other.mpp) == (0.5, 0.25)
             np.testing.assert_array_equal(plain.read(8, 8, 20, 1.0), other.read(8, 8, 20, 0.5))
+
+    @pytest.mark.parametrize(("mpp", "taken"), [(0.25, False), (0.508, True), (0.52, False)])
+    def test_what_is_for_slides_that_say_nothing_is_none_for_others(self, ramp, mpp, taken):
+        with open_slide(ramp, mpp) as slide:
+            assert (slide.mpp, slide.stated_mpp) == (mpp, 0.5)
+        if taken:
+            assert open_slide(ramp, mpp, force=False).mpp == mpp
+        else:
+            with pytest.raises(InputError, match=rf"says 0\.5 um/px itself, and --mpp {mpp} .* add --force-mpp"):
+                open_slide(ramp, mpp, force=False)
 
     @pytest.mark.parametrize("mpp", [0, -1, float("nan"), float("inf")])
     def test_an_impossible_override(self, ramp, mpp):

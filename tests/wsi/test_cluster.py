@@ -13,11 +13,12 @@ from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi import cluster as cluster_module
 from wsss_mm.wsi import segment_slide
 from wsss_mm.wsi.cluster import Demand, segment_on_cluster
+from wsss_mm.wsi.cohort import Job
 from wsss_mm.wsi.segment import FILES, SUMMARY
 from wsss_mm.wsi.workplace import BusyError
 
 SLIDES = 6
-OPTIONS = {"mpp_override": 1.0, "window": 64, "overlap": 0.75, "min_island": 0, "skip_done": True}
+OPTIONS = {"window": 64, "overlap": 0.75, "min_island": 0, "skip_done": True}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_without_ray(tmp_path, monkeypatch, capsys, slides, model):
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1", "nowhere:port"])
 def test_no_cluster(address, model):
     with pytest.raises(InputError, match=rf"--ray {address}: no cluster there"):
-        next(segment_on_cluster({}, model, address))
+        next(segment_on_cluster([], model, address))
 
 
 def test_a_folder_still_held_is_waited_for(monkeypatch, tmp_path):
@@ -103,11 +104,12 @@ def test_a_node_dies(cluster, slides, model, tmp_path):
     bad.write_bytes(b"no slide" * 100)
     for demand, words in ((Demand(cpus=2), "2 cores"), (Demand(gpus=1), "1 GPUs"), (Demand(gpus=1.5), "whole GPUs")):
         with pytest.raises(InputError, match=words):
-            next(segment_on_cluster({}, model, cluster.address, demand))
+            next(segment_on_cluster([], model, cluster.address, demand))
 
     folders = {path: tmp_path / "out" / path.stem for path in [*slides, bad]}
+    jobs = [Job(path.stem, path, folder, 1.0) for path, folder in folders.items()]
     outcomes, deliveries, killed = [], {path: set() for path in slides}, False
-    for outcome in segment_on_cluster(folders, model, cluster.address, options=OPTIONS):
+    for outcome in segment_on_cluster(jobs, model, cluster.address, options=OPTIONS):
         outcomes.append(outcome)
         for path in slides:
             deliveries[path] |= _version(folders[path])
@@ -115,15 +117,15 @@ def test_a_node_dies(cluster, slides, model, tmp_path):
             killed = _kill_in_the_middle(cluster.worker_nodes)
     assert killed
 
-    assert sorted(outcome.slide for outcome in outcomes) == sorted(folders)
+    assert sorted(outcome.job.path for outcome in outcomes) == sorted(folders)
     (failed,) = (outcome for outcome in outcomes if outcome.summary is None)
-    assert failed.slide == bad
+    assert failed.job.path == bad
     assert "bad.svs" in failed.error
     assert not folders[bad].exists()
     for path in slides:
         assert deliveries[path] | _version(folders[path]) == _version(folders[path]), "delivered more than once"
         alone = tmp_path / "alone" / path.stem
-        segment_slide(path, model, alone, **OPTIONS, progress=False)
+        segment_slide(path, model, alone, mpp_override=1.0, **OPTIONS, progress=False)
         for name in FILES:
             assert (folders[path] / name).read_bytes() == (alone / name).read_bytes(), (path, name)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,9 +11,11 @@ import tifffile
 
 from wsss_mm import tracking
 from wsss_mm.cli.main import main
+from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
 from wsss_mm.patches import VOCABULARIES
-from wsss_mm.wsi import SlideModel, cluster
+from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
+from wsss_mm.wsi.cohort import Job
 
 
 @pytest.fixture
@@ -77,14 +80,14 @@ def test_the_table_keeps_the_slides_of_earlier_runs(slide, tmp_path, caplog):
 def test_slides_in_differing_precision_are_not_passed_over(slide, tmp_path, monkeypatch, caplog, second, told):
     outcomes = [_outcome(slide, "fp32"), _outcome(slide.with_name("other.tiff"), second)]
     monkeypatch.setattr(cluster, "segment_on_cluster", lambda *_: iter(outcomes))
-    slides = [str(outcome.slide) for outcome in outcomes]
+    slides = [str(outcome.job.path) for outcome in outcomes]
     assert main(["--quiet", "segment", *slides, "--out", str(tmp_path / "out"), "--ray", "auto"]) == 0
     assert ("differing precision (bf16, fp32)" in caplog.text) is told
 
 
 def _outcome(slide, precision):
     figures = {"tissue_area_mm2": 1.0, "tumour_stroma_ratio": None, "unreadable_share": 0.0, "classes": {}}
-    return cluster.Outcome(slide, figures | {"model": {"precision": precision}})
+    return cluster.Outcome(Job(slide.stem, slide, slide.parent), figures | {"model": {"precision": precision}})
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,13 @@ def _outcome(slide, precision):
         (["--batch-size", "0"], "--batch-size"),
         (["--window", "8"], "--window"),
         (["--mpp", "-1"], "--mpp"),
+        (["--mpp", "0"], "--mpp"),
+        (["--mpp", "0.01"], "--mpp"),
+        (["--mpp", "21.2"], "--mpp"),
+        (["--mpp", "250"], "--mpp"),
+        (["--mpp", "nan"], "--mpp"),
+        (["--force-mpp"], "--force-mpp"),
+        (["--table", "slides.csv"], "--table"),
         (["--min-island", "-1"], "--min-island"),
         (["--min-hole", "-1"], "--min-hole"),
     ],
@@ -153,9 +163,9 @@ def test_a_slide_of_any_name_has_its_folder_and_its_row(slide, tmp_path, caplog,
 def test_an_error_is_no_formula(slide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--quiet", "segment", "=1+2.tiff", "M\udcfcller.tiff", "--out", "out"]) == 1
-    rows = read_cells(tmp_path / "out/slides.csv", absent="", remedy="")
-    assert rows["error"].iloc[0].startswith("'=1+2.tiff: no such slide file")
-    assert rows["error"].iloc[1].startswith("M\\udcfcller.tiff: no such slide file")
+    first, second = read_cells(tmp_path / "out/slides.csv", absent="", remedy="")["error"]
+    assert first.startswith("'=1+2.tiff: no such slide file")
+    assert second.startswith("M\\udcfcller.tiff: no such slide file")
 
 
 def test_folders_are_no_slides_and_stop_none(slide, tmp_path, monkeypatch, caplog):
@@ -203,7 +213,74 @@ def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch
     monkeypatch.setattr(cluster, "segment_on_cluster", lambda *arguments: given.append(arguments) or iter(()))
     command = ["--quiet", "segment", str(slide), "--ray", "auto", "--mpp", "0.5", "--roi", "drawn.geojson"]
     assert main([*command, "--window", "64", "--probabilities", "--ray-cpus", "3"]) == 0
-    ((folders, model, address, demand, options),) = given
-    assert (list(folders), str(model), address, demand.cpus) == ([slide], "models/segmenter", "auto", 3)
-    wanted = {"mpp_override": 0.5, "roi": tmp_path / "drawn.geojson", "window": 64, "probabilities": True}
-    assert options.items() >= (wanted | {"skip_done": True, "registered": {}}).items()
+    ((jobs, model, address, demand, options),) = given
+    assert (str(model), address, demand.cpus) == ("models/segmenter", "auto", 3)
+    assert jobs == [Job("good", slide, Path("results/good"), 0.5, Path("drawn.geojson"))]
+    wanted = {"force_mpp": False, "window": 64, "probabilities": True, "skip_done": True, "registered": {}}
+    assert options.items() >= wanted.items()
+
+
+class TestResolution:
+    @pytest.fixture
+    def stated(self, tmp_path, tissue):
+        """A slide that says 1 um/px itself."""
+        options = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+        path = tmp_path / "stated.tiff"
+        tifffile.imwrite(path, tissue(100, 120), resolution=(1e4, 1e4), resolutionunit=3, **options)
+        return path
+
+    def test_that_for_slides_that_say_nothing_refuses_those_that_say_otherwise(self, slide, stated, tmp_path, caplog):
+        out = tmp_path / "out"
+        command = ["--quiet", "segment", str(slide), str(stated), "--out", str(out), "--window", "64"]
+        assert main([*command, "--mpp", "0.5"]) == 1
+        assert _mpp(out / "good") == 0.5
+        assert not (out / "stated").exists()
+        assert "stated.tiff: says 1 um/px itself, and --mpp 0.5 is for slides that do not" in caplog.text
+        assert main([*command, "--mpp", "0.5", "--force-mpp"]) == 0
+        assert _mpp(out / "stated") == 0.5
+        assert main([*command, "--mpp", "1.01"]) == 0
+
+    def test_a_table_gives_each_slide_its_own(self, slide, stated, tmp_path, caplog):
+        square = {"type": "Polygon", "coordinates": [[[0, 0], [60, 0], [60, 50], [0, 50], [0, 0]]]}
+        (tmp_path / "roi.geojson").write_text(json.dumps(square))
+        (tmp_path / "slides.csv").write_text(
+            "slide_id,path,mpp,roi,who\na,good.tiff,0.5,,x\nb,stated.tiff,,roi.geojson,y\nc,stated.tiff,0.5,,\n"
+            "d,none.tiff,1,,\n"
+        )
+        out = tmp_path / "out"
+        command = ["--quiet", "segment", "--table", str(tmp_path / "slides.csv"), "--out", str(out), "--window", "64"]
+        assert main(command) == 1
+        assert [_mpp(out / name) for name in "abc"] == [0.5, 1.0, 0.5]
+        assert json.loads((out / "b/summary.json").read_text())["roi"]["file"] == "roi.geojson"
+        table = pd.read_csv(out / "slides.csv", keep_default_na=False)
+        assert list(table["status"]) == ["done", "done", "done", "failed"]
+        assert "none.tiff: no such slide file" in table["error"][3]
+        (told,) = (record.message for record in caplog.records if "column mpp" in record.message)
+        assert "line 4 (c): column mpp says 0.5 um/px, the file 1; the table counts" in told
+
+    def test_a_table_has_columns_of_its_own_for_that(self, tmp_path, capsys):
+        for option in (["--mpp", "1"], ["--roi", "a.geojson"]):
+            assert main(["segment", "--table", str(tmp_path / "slides.csv"), *option]) == 2
+            assert f"{option[0]}: belongs into column" in capsys.readouterr().err
+        assert main(["segment"]) == 2
+        assert "name slides, or a table" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("limit", "most"), [("_MAX_SIDE", 400), ("_MAX_PIXELS", 150_000)])
+    def test_a_map_larger_than_any_slide_is_not_begun(self, slide, tmp_path, caplog, monkeypatch, limit, most):
+        monkeypatch.setattr(raster, limit, most)
+        out = tmp_path / "out"
+        command = ["--quiet", "segment", str(slide), "--out", str(out), "--window", "64", "--mpp"]
+        assert main([*command, "4"]) == 1
+        assert "good.tiff: at 4 um/px it is 0 x 0 mm, and its map would have 480 x 400 px" in caplog.text
+        assert not (out / "good").exists()
+        assert main([*command, "1"]) == 0
+
+    @pytest.mark.parametrize("mpp", [0.01, 10.6, 250])
+    def test_a_resolution_that_no_slide_has_is_refused_by_whoever_gives_it(self, slide, tmp_path, mpp):
+        with pytest.raises(InputError, match=rf"good\.tiff: no slide has {mpp} um/px; give its mpp, 0\.1 to 4"):
+            segment_slide(slide, SlideModel.from_folder(""), tmp_path / "out", mpp_override=mpp)
+        assert not (tmp_path / "out").exists()
+
+
+def _mpp(folder):
+    return json.loads((folder / "summary.json").read_text())["slide"]["mpp"]

@@ -2,7 +2,8 @@
 
 import argparse
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.wsi.parameters import WEIGHTINGS, Parameters
 
 if TYPE_CHECKING:
-    from wsss_mm.wsi.cohort import Result
+    from wsss_mm.wsi.cohort import Job, Result
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,18 @@ def add_parser(subparsers: Any) -> None:
         description="Segment slides. Each gets a folder: segmentation.tif (pyramid), segmentation.geojson (QuPath), "
         "overlay.png and summary.json; index.html shows them all and slides.csv lists them. A slide that fails is "
         "reported, the others are finished. What was interrupted goes on where it was.",
+        epilog="examples: wsss-mm segment scans/*.svs --out results; wsss-mm segment --table scans/slides.csv, where "
+        "slides.csv has the columns slide_id and path (relative to the table) and may have mpp and roi",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("slides", nargs="+", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
+    parser.add_argument("slides", nargs="*", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
+    parser.add_argument(
+        "--table", type=Path, metavar="CSV", help="slides.csv in place of slides: gives each its mpp and ROI"
+    )
     parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter, or models:/NAME@ALIAS")
     parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
-    parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say")
+    parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say; 0.1 to 4")
+    parser.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")
     parser.add_argument("--window", type=int, default=Parameters.window, help="side of the sliding window, px")
     parser.add_argument(
         "--overlap", type=float, default=Parameters.overlap, help="of neighbouring windows, share of their side"
@@ -98,17 +105,18 @@ def _segment(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from wsss_mm.names import TABLE
-    from wsss_mm.wsi.cohort import name_slides, write_table
+    from wsss_mm.wsi.cohort import write_table
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
     folder, registered = _model(arguments.model)
     options = {name: getattr(arguments, name) for name in _OPTIONS} | {"skip_done": not arguments.force}
     options["registered"] = registered
-    names, results = name_slides(arguments.slides)
+    options["force_mpp"] = arguments.force_mpp or arguments.table is not None
+    jobs, results = _jobs(arguments)
     if results:
         write_table(arguments.out / TABLE, results, update=True)
-    segmented = (_on_cluster if arguments.ray else _here)(arguments, names, folder, options) if names else ()
+    segmented = (_on_cluster if arguments.ray else _here)(arguments, jobs, folder, options) if jobs else ()
     with logging_redirect_tqdm():
         for result in segmented:
             results.append(result)
@@ -133,20 +141,49 @@ def _compare_precisions(results: Sequence["Result"]) -> None:
         )
 
 
+def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
+    """The slides to segment, and failed results for what is none."""
+    from wsss_mm.wsi.cohort import Job, name_slides
+
+    if arguments.table is not None:
+        return _table_jobs(arguments.table, arguments.out), []
+    names, failed = name_slides(arguments.slides)
+    return [
+        Job(name, slide, arguments.out / name, arguments.mpp, arguments.roi) for slide, name in names.items()
+    ], failed
+
+
+def _table_jobs(path: Path, out: Path) -> list["Job"]:
+    import pandas as pd
+
+    from wsss_mm.slides import open_slide
+    from wsss_mm.slides.adopt import warn_of_overruled
+    from wsss_mm.slides.table import read_slide_table, resolve
+    from wsss_mm.wsi.cohort import Job
+
+    jobs = []
+    for slide in read_slide_table(path, check_files=False, for_training=False).itertuples():
+        mpp, roi = None if pd.isna(slide.mpp) else slide.mpp, resolve(path, slide.roi) if slide.roi else None
+        jobs.append(Job(slide.slide_id, resolve(path, slide.path), out / slide.slide_id, mpp, roi))
+        with suppress(InputError):  # what cannot be opened is told of when its turn comes
+            if mpp is not None:
+                with open_slide(jobs[-1].path, mpp) as reader:
+                    warn_of_overruled(f"{path}: line {slide.Index} ({slide.slide_id})", reader)
+    return jobs
+
+
 def _here(
-    arguments: argparse.Namespace, names: Mapping[Path, str], folder: Path, options: dict[str, Any]
+    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, options: dict[str, Any]
 ) -> Iterator["Result"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
-    from wsss_mm.wsi.cohort import Job, segment_all
+    from wsss_mm.wsi.cohort import segment_all
 
-    model = SlideModel.from_folder(folder, precision=arguments.precision)
-    jobs = [Job(name, slide, arguments.out / name, arguments.mpp, arguments.roi) for slide, name in names.items()]
-    return segment_all(jobs, model, options)
+    return segment_all(jobs, SlideModel.from_folder(folder, precision=arguments.precision), options)
 
 
 def _on_cluster(
-    arguments: argparse.Namespace, names: Mapping[Path, str], folder: Path, options: dict[str, Any]
+    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, options: dict[str, Any]
 ) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
@@ -155,13 +192,11 @@ def _on_cluster(
     from wsss_mm.wsi.cohort import Result
 
     demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
-    folders = {slide: arguments.out / name for slide, name in names.items()}
-    options = options | {"mpp_override": arguments.mpp, "roi": arguments.roi and arguments.roi.absolute()}
-    outcomes = segment_on_cluster(folders, folder, arguments.ray, demand, options)
-    for outcome in tqdm(outcomes, total=len(folders), unit="slide"):
+    outcomes = segment_on_cluster(jobs, folder, arguments.ray, demand, options)
+    for outcome in tqdm(outcomes, total=len(jobs), unit="slide"):
         if outcome.error:
             logger.error("%s", outcome.error)
-        yield Result(names[outcome.slide], outcome.summary, spelled_out(outcome.error or ""))
+        yield Result(outcome.job.slide_id, outcome.summary, spelled_out(outcome.error or ""))
 
 
 def _batch_size(text: str) -> int | str:
@@ -170,6 +205,15 @@ def _batch_size(text: str) -> int | str:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would fail for each slide."""
+    from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
+
+    if bool(arguments.slides) == (arguments.table is not None):
+        raise InputError("segment: name slides, or a table of them with --table, and not both")
+    for option in ("mpp", "roi"):
+        if arguments.table is not None and getattr(arguments, option) is not None:
+            raise InputError(f"--{option}: belongs into column {option} of {arguments.table}; leave it out")
+    if arguments.force_mpp and arguments.mpp is None:
+        raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
     for option, least in _LEAST.items():
         if getattr(arguments, option) != "auto" and getattr(arguments, option) < least:
             raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")
@@ -177,8 +221,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--overlap {arguments.overlap}: must be at least 0 and below 1")
     if arguments.roi is not None and len(arguments.slides) > 1:
         raise InputError(f"--roi {arguments.roi}: polygons belong to one slide, but {len(arguments.slides)} are given")
-    if arguments.mpp is not None and not arguments.mpp > 0:
-        raise InputError(f"--mpp {arguments.mpp}: must be above 0")
+    if arguments.mpp is not None and not is_microscopes(arguments.mpp):
+        low, high = MICROSCOPES
+        raise InputError(f"--mpp {arguments.mpp:g}: no slide has that; give um per pixel, {low:g} to {high:g}")
 
 
 def _model(name: str) -> tuple[Path, dict[str, str]]:

@@ -1,7 +1,7 @@
 """Cutting slides into labelled patches (METHOD.md section 1)."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _MIN_REGION_SHARE = 0.5
 """A patch belongs to a region of interest if at least this share of it lies inside."""
+
+_NOTHING = 255  # all pixels of what was not scanned; glass is never as even
 
 
 def cut_slides(
@@ -79,7 +81,7 @@ def cut_slides(
     for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
         _open(table, slide).close()
     slides = _with_valid_split(slides, table, settings.valid_share, seed)
-    cutter = _Cutter(Path(table), Path(out), settings, vocabulary, known)
+    cutter = _Cutter(Path(table), Path(out), settings, vocabulary, known, labels)
     rows = [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
     return build_manifest(rows, vocabulary, str(table))
 
@@ -93,6 +95,7 @@ class _Cutter:
     settings: PatchSettings
     vocabulary: Vocabulary
     labels: pd.DataFrame | None
+    labels_path: Path | None = None
 
     def cut(self, slide: Any) -> list[dict[str, Any]]:
         """Write the patches of a row of the slide table, and give their rows of the manifest."""
@@ -114,23 +117,27 @@ class _Cutter:
         rows = self.labels[self.labels["slide_id"] == slide.slide_id]
         corners = rows[["x", "y"]].to_numpy()
         boxes = self._boxes(corners, reader)
-        outside = (boxes[:, :2] + boxes[:, 2:] > np.array(reader.size) + 1).any(axis=1)
-        if outside.any():
-            x, y = corners[outside][0]
-            raise InputError(
-                f"labels.csv: {slide.slide_id}: the patch at {x}, {y} leaves the slide {reader.size}; correct it"
-            )
+        names = [
+            f"{self.labels_path}: line {row.Index}: {slide.slide_id}: the patch at {row.x}, {row.y}"
+            for row in rows.itertuples()
+        ]
+        _check_places(names, boxes, reader)
         tissue = find_tissue(reader).share(boxes)
-        for (x, y), share, labels in zip(corners, tissue, rows[list(self.vocabulary.codes)].to_numpy(), strict=True):
-            mask = None if truth is None else truth.mask(int(x), int(y), self.settings.size, self.settings.mpp)
-            yield self._store(slide, reader, (int(x), int(y)), labels=labels, mask=mask, tissue=float(share))
+        states = rows[list(self.vocabulary.codes)].to_numpy()
+        for name, (x, y), share, labels in zip(names, corners.tolist(), tissue, states, strict=True):
+            image = reader.read(x, y, self.settings.size, self.settings.mpp)
+            if image.min() == _NOTHING:
+                raise InputError(f"{name} shows nothing, that part was not scanned; correct or remove the line")
+            mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
+            yield self._store(slide, image, (x, y), labels=labels, mask=mask, tissue=float(share))
 
     def _gridded(self, slide: Any, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
         for (x, y), share in self._grid(slide, reader):
             mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
             labels = class_shares(mask, len(self.vocabulary)) >= self.settings.min_class_share
             if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
-                yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=share)
+                image = reader.read(x, y, self.settings.size, self.settings.mpp)
+                yield self._store(slide, image, (x, y), labels=labels, mask=mask, tissue=share)
 
     def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
         """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
@@ -148,14 +155,13 @@ class _Cutter:
     def _store(
         self,
         slide: Any,
-        reader: SlideReader,
+        image: npt.NDArray[np.uint8],
         corner: tuple[int, int],
         *,
         labels: npt.NDArray[np.bool_],
         mask: npt.NDArray[np.uint8] | None,
         tissue: float,
     ) -> dict[str, Any]:
-        image = reader.read(*corner, self.settings.size, self.settings.mpp)
         patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
         return {
             **store_patch(self.out, patch_id, slide.split, image=image, mask=mask, vocabulary=self.vocabulary),
@@ -183,6 +189,22 @@ class _Cutter:
 
     def _boxes(self, corners: npt.NDArray[np.int64], reader: SlideReader) -> npt.NDArray[np.float64]:
         return np.hstack([corners, np.full((len(corners), 2), self._side(reader))])
+
+
+def _check_places(names: Sequence[str], boxes: npt.NDArray[np.float64], reader: SlideReader) -> None:
+    """Refuse labelled patches that leave the slide, or of which all lies where nothing was scanned."""
+    left, top, width, height = reader.bounds
+    ends = boxes[:, :2] + boxes[:, 2:]
+    leaves = (ends > np.array(reader.size) + 1).any(axis=1)
+    beside = (ends <= (left, top)).any(axis=1) | (boxes[:, :2] >= (left + width, top + height)).any(axis=1)
+    for name, over, off in zip(names, leaves, beside, strict=True):
+        if over:
+            raise InputError(f"{name} leaves the slide {reader.size}; correct it")
+        if off:
+            raise InputError(
+                f"{name} lies outside of what was scanned, {width} x {height} px from {left}, {top} on; x and y count "
+                "from the slide's corner: if they are QuPath's, add where the scan begins"
+            )
 
 
 def class_shares(mask: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:

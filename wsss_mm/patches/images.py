@@ -3,6 +3,8 @@
 import hashlib
 import io
 from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,41 @@ GLASS_GREY = 210
 """Pixels brighter than this grey value are glass."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # no other decoder is ever tried, whatever the file says it is
+_ORIENTATION, _SUBFILE, _BITS, _SAMPLES, _PHOTOMETRIC = 274, 254, 258, 339, 262  # tags of EXIF and TIFF
+_LEAST_WHITE = 64  # of 255: no stained tissue is darker all over; 14 of 16 bits are, taken for 16
 
 
 def read_image(path: Path) -> Pixels:
     """Read an image as RGB.
 
     Returns:
-        (H, W, 3) uint8. An alpha channel is composed on white, as glass is.
+        (H, W, 3) uint8. An alpha channel is composed on white, as glass is; channels of 16 bits are scaled to 8.
 
     Raises:
-        InputError: the file is no image, is damaged, or has more than `MAX_PIXELS` pixels.
+        InputError: the file is no image, is damaged, has more than `MAX_PIXELS` pixels or several pictures, lies
+            turned, or its values do not say what is black and white: signed and 32-bit numbers, fractions, and 16 bits
+            that are not used.
     """
-    image = _decode(path)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    image, stored = _decode(path)
+    if stored.numbers != "unsigned" or image.mode in ("I", "F"):
+        raise InputError(
+            f"{path}: pixels are {stored.numbers} {stored.bits}-bit numbers, of which none is known to be white; save "
+            "it with 8 bits a channel"
+        )
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint32)
+        grey = ((values * 510 + (1 << stored.bits) - 1) // (2 * ((1 << stored.bits) - 1))).astype(np.uint8)
+        image = Image.fromarray(255 - grey if stored.white_is_zero else grey)
+    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image.convert("RGB"))
+    if stored.bits == 16 and pixels.max() < _LEAST_WHITE:
+        raise InputError(
+            f"{path}: 16 bits a channel, of which the brightest pixel uses a quarter; if they hold 10, 12 or 14 bits, "
+            "save it with 8 bits a channel"
+        )
+    return pixels
 
 
 def read_label_map(path: Path) -> Pixels:
@@ -50,11 +71,14 @@ def read_label_map(path: Path) -> Pixels:
         (H, W) uint8, the values as they are in the file.
 
     Raises:
-        InputError: as for `read_image`, or the file is a colour image, which has no class indices.
+        InputError: as for `read_image`, or the values in the file are no class indices: colours, greys of other than 8
+            bits (a picture of 2 bits has greys of 0, 85, 170 and 255), or what JPEG makes of them.
     """
-    image = _decode(path)
-    if image.mode not in ("P", "L", "1"):
-        raise InputError(f"{path}: a mask of mode {image.mode}; write class indices as a palette or 8-bit grey PNG")
+    image, stored = _decode(path)
+    plain = image.mode == "P" or (image.mode == "L" and stored.bits == 8 and not stored.white_is_zero)
+    if not plain or stored.numbers != "unsigned" or image.format == "JPEG":
+        what = f"mode {image.mode}, {stored.numbers} {stored.bits}-bit {image.format}"
+        raise InputError(f"{path}: a mask of {what}; write class indices as a palette or 8-bit grey PNG")
     return np.array(image, dtype=np.uint8)
 
 
@@ -141,15 +165,60 @@ def _write_png(path: Path, image: Image.Image) -> str:
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
-def _decode(path: Path) -> Image.Image:
+@dataclass(frozen=True)
+class _Stored:
+    """How the numbers of an image are stored, which Pillow's modes do not tell."""
+
+    bits: int  # a channel
+    numbers: str
+    white_is_zero: bool
+
+    @classmethod
+    def of(cls, image: Image.Image) -> "_Stored":
+        """Of an image that is not loaded yet."""
+        tags = getattr(image, "tag_v2", {})
+        if tags:
+            kinds = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "unsigned"}
+            bits = tags.get(_BITS, 1)
+            numbers = kinds.get(max(np.atleast_1d(tags.get(_SAMPLES, 1))), "unknown")
+            return cls(int(max(np.atleast_1d(bits))), numbers, tags.get(_PHOTOMETRIC) == 0)
+        raw = str(image.tile[0][3]) if image.tile else ""
+        bits = next((bits for bits in (16, 4, 2, 1) if f";{bits}" in raw), 1 if image.mode == "1" else 8)
+        return cls(bits, "unsigned", False)
+
+
+def _check_whole(path: Path, image: Image.Image) -> None:
+    """Refuse what is several pictures, or lies turned: a mask beside it would not, or programs differ in it."""
+    turned = 1
+    with suppress(Exception):  # damaged EXIF says nothing
+        turned = image.getexif().get(_ORIENTATION, 1)
+    if turned not in (0, 1):
+        raise InputError(
+            f"{path}: is stored turned or mirrored (orientation {turned}); save it upright, without that tag"
+        )
+    if image.format != "TIFF" or image.n_frames == 1:
+        return
+    for number in range(1, image.n_frames):
+        image.seek(number)
+        if not image.tag_v2.get(_SUBFILE, 0) & 1:  # smaller copies are no other pictures
+            raise InputError(f"{path}: holds {image.n_frames} pictures; save the one that is meant by itself")
+    image.seek(0)
+
+
+def _decode(path: Path) -> tuple[Image.Image, _Stored]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: claims {image.width} x {image.height} px, which is no patch; remove the file"
                 )
+            stored = _Stored.of(image)
+            if image.format == "TIFF":  # which Pillow turns itself, and then says nothing of it
+                _check_whole(path, image)
             image.load()
-            return image
+            if image.format != "TIFF":  # EXIF may come last
+                _check_whole(path, image)
+            return image, stored
     except InputError:
         raise
     except Exception as error:  # broken files make decoders raise anything, a lack of memory too

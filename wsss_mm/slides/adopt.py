@@ -1,5 +1,6 @@
 """A user's own slides become a cohort: nothing is copied, everything is tried first."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -8,9 +9,12 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.slides.patients import check_alike
-from wsss_mm.slides.reader import open_slide
+from wsss_mm.slides.reader import SlideReader, open_slide
+from wsss_mm.slides.resolution import are_same
 from wsss_mm.slides.roi import read_annotations
 from wsss_mm.slides.table import read_slide_table, resolve
+
+logger = logging.getLogger(__name__)
 
 _NAMED = 5  # failures spelled out in the message
 
@@ -46,10 +50,22 @@ def adopt_slides(source: Path | str, folder: Path | str) -> pd.DataFrame:
     return table
 
 
+def warn_of_overruled(row: str, slide: SlideReader) -> None:
+    """Say where the mpp of a row, which stands, is another than the slide's own."""
+    if slide.stated_mpp is not None and not are_same(slide.mpp, slide.stated_mpp):
+        logger.warning(
+            "%s: column mpp says %g um/px, the file %g; the table counts, empty the cell if it should not",
+            row,
+            slide.mpp,
+            slide.stated_mpp,
+        )
+
+
 def _try(table_path: Path, slide: object) -> None:
     if not slide.path:
         raise InputError("path is empty; name the slide's file or remove the row")
     with open_slide(resolve(table_path, slide.path), None if pd.isna(slide.mpp) else slide.mpp) as reader:
+        warn_of_overruled(f"{table_path}: line {slide.Index} ({slide.slide_id})", reader)
         for drawing in filter(None, (slide.roi, slide.annotation)):
             read_annotations(resolve(table_path, drawing), reader.bounds[:2], reader.bounds[2:])
 

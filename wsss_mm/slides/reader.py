@@ -1,6 +1,11 @@
 """Reading slides at a given resolution, in microns per pixel, whatever the scanner or the pyramid."""
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -11,13 +16,18 @@ from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file
+from wsss_mm.slides.levels import Level, true_levels
 from wsss_mm.slides.resample import resample
+from wsss_mm.slides.resolution import MICROSCOPES, are_same, is_microscopes
 
-_PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
-_SQUARE = 1.02  # pixels are square where their sides differ by no more than gates allow an mpp to be off
+logger = logging.getLogger(__name__)
+
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
 _LARGEST_TILE = 1 << 26  # px; those of scanners are a thousand times smaller
 _READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
+_TIFF_MAGIC = tuple(order + version for order in (b"II", b"MM") for version in (b"*\0", b"\0*", b"+\0", b"\0+"))
+_TIFF_PAGES = 64  # looked at for levels that lie turned
+_ORIENTATION, _UPRIGHT = 274, (0, 1)
 
 
 class SlideReader:
@@ -26,19 +36,21 @@ class SlideReader:
     Attributes:
         path: the slide.
         mpp: um/px at level 0.
+        stated_mpp: what the file says of it; None where it says nothing that a microscope can have.
         size: width and height, level-0 px.
         bounds: x, y, width and height of the scanned part, level-0 px; the whole slide where the scanner names none.
             QuPath counts from its top-left corner.
-        steps: level-0 px per px of each level.
+        steps: level-0 px per px of each level; pages that are no downsample of level 0 are none.
         quickhash: OpenSlide's, of the coarsest level and what the file says of itself; None where it makes none.
     """
 
-    def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float) -> None:
+    def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float, stated_mpp: float | None = None) -> None:
         self.path = path
-        self.mpp = mpp
+        self.mpp, self.stated_mpp = mpp, stated_mpp
         self.size: tuple[int, int] = slide.dimensions
         self.bounds = _bounds(slide)
-        self.steps: tuple[float, ...] = slide.level_downsamples
+        self._levels = _levels(path, slide)
+        self.steps: tuple[float, ...] = tuple(level.step for level in self._levels)
         self.quickhash: str | None = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
         self._slide = slide
 
@@ -98,38 +110,43 @@ class SlideReader:
         return max(fine, default=0)
 
     def _read_rows(self, x: float, y: float, size: tuple[int, int], scale: float, level: int) -> NDArray[np.uint8]:
-        step = self.steps[level]
-        left, top = x / step, y / step
-        width, height = (side * scale / step for side in size)
+        of = self._levels[level]
+        left, top = x / of.factors[0], y / of.factors[1]
+        width, height = (side * scale / factor for side, factor in zip(size, of.factors, strict=True))
         first_x, first_y = _floor(left), _floor(top)
         last_x, last_y = _ceil(left + width), _ceil(top + height)
-        if scale < step:  # interpolation looks at the pixel next to the edge
+        if scale < of.step:  # interpolation looks at the pixel next to the edge
             first_x, first_y = (max(first - 1, min(first, 0)) for first in (first_x, first_y))
-            ends = zip((last_x, last_y), self._slide.level_dimensions[level], strict=True)
-            last_x, last_y = (min(last + 1, max(last, end)) for last, end in ends)
-        try:
-            region = self._slide.read_region(
-                (round(first_x * step), round(first_y * step)), level, (last_x - first_x, last_y - first_y)
+            last_x, last_y = (
+                min(last + 1, max(last, end)) for last, end in zip((last_x, last_y), of.size, strict=True)
             )
+        ends = zip((first_x, first_y), of.size, of.extent, strict=True)
+        first_x, first_y = (end - 1 if end <= first < extent else first for first, end, extent in ends)
+        try:
+            region, shift = _read_level(self._slide, of, (first_x, first_y), (last_x, last_y))
         except openslide.OpenSlideError as error:
             raise InputError(
                 f"{self.path}: cannot be read at x={x:.0f}, y={y:.0f} ({error}); the file is damaged, fetch it again"
             ) from None
-        window = (left - first_x, top - first_y, width, height)
-        return resample(_on_white(np.asarray(region)), tuple(map(_near_integer, window)), size)
+        window = (left - first_x - shift[0], top - first_y - shift[1], width, height)
+        return resample(region, tuple(map(_near_integer, window)), size)
 
 
-def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
+def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True) -> SlideReader:
     """Open a slide of any format OpenSlide knows.
 
     Args:
         path: the slide.
-        mpp: um/px at level 0; wins over what the file says.
+        mpp: um/px at level 0; wins over what the file says. Who takes it from people keeps to `MICROSCOPES`.
+        force: whether it wins where the file says otherwise, too.
 
     Raises:
-        InputError: no such file, no slide, absurd tiles, or no resolution known. Resolution is never guessed.
+        InputError: no such file, no slide, absurd tiles, levels that lie turned, or a file that says no resolution, or
+            none of a microscope. Resolution is never guessed.
     """
     path = Path(path)
+    if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
+        raise InputError(f"{path}: mpp {mpp} is no resolution; give um per pixel, such as 0.25")
     if not is_file(path):
         raise InputError(f"{path}: no such slide file; correct its path")
     try:
@@ -139,7 +156,16 @@ def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
         raise InputError(f"{path}: not a readable slide ({why}); fetch it again or leave it out") from None
     try:
         _check_tiles(path, slide)
-        return SlideReader(path, slide, _resolution(path, slide, mpp))
+        _check_upright(path, slide)
+        stated, why = _stated_resolution(slide)
+        if mpp is None and stated is None:
+            raise InputError(f"{path}: {why}; give it in column mpp of the slide table or with --mpp")
+        if None not in (mpp, stated) and not force and not are_same(mpp, stated):
+            raise InputError(
+                f"{path}: says {stated:g} um/px itself, and --mpp {mpp:g} is for slides that do not; leave --mpp out, "
+                "or, if the file is wrong, add --force-mpp"
+            )
+        return SlideReader(path, slide, stated if mpp is None else float(mpp), stated)
     except InputError:
         slide.close()
         raise
@@ -148,30 +174,112 @@ def open_slide(path: Path | str, mpp: float | None = None) -> SlideReader:
 def _check_tiles(path: Path, slide: openslide.OpenSlide) -> None:
     """OpenSlide holds whole tiles in memory and ends the process where there is too little of it."""
     for level in range(slide.level_count):
-        sides = [slide.properties.get(f"openslide.level[{level}].tile-{side}", "0") for side in ("width", "height")]
-        if math.prod(map(int, sides)) > _LARGEST_TILE:
-            raise InputError(f"{path}: tiles of {' x '.join(sides)} px, which no scanner writes; fetch it again")
+        tile = _tile(slide, level)
+        if math.prod(tile) > _LARGEST_TILE:
+            raise InputError(f"{path}: tiles of {_by(tile)} px, which no scanner writes; fetch it again")
 
 
-def _resolution(path: Path, slide: openslide.OpenSlide, override: float | None) -> float:
-    if override is not None:
-        if not (math.isfinite(override) and override > 0):
-            raise InputError(f"{path}: mpp {override} is no resolution; give um per pixel, such as 0.25")
-        return float(override)
+def _check_upright(path: Path, slide: openslide.OpenSlide) -> None:
+    """Refuse levels that a TIFF calls turned: OpenSlide would turn each tile by itself, in some compressions."""
+    with path.open("rb") as stream:
+        if stream.read(4) not in _TIFF_MAGIC:
+            return
+    turned = None
+    with suppress(Exception):  # of files that OpenSlide opens and this reader does not, nothing is known
+        turned = next(_turned_pages(path, set(slide.level_dimensions)), None)
+    if turned is not None:
+        raise InputError(
+            f"{path}: is stored turned or mirrored (TIFF orientation {turned}); write it upright, as with "
+            "`vips autorot IN.tif 'OUT.tif[tile,pyramid]'`"
+        )
+
+
+def _turned_pages(path: Path, sizes: set[tuple[int, int]]) -> Iterator[int]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        for page in islice(tiff.pages, _TIFF_PAGES):
+            tag = page.tags.get(_ORIENTATION)
+            if tag is not None and tag.value not in _UPRIGHT and (page.imagewidth, page.imagelength) in sizes:
+                yield int(tag.value)
+
+
+def _levels(path: Path, slide: openslide.OpenSlide) -> list[Level]:
+    """The levels that show the slide, in OpenSlide's order, which is from fine to coarse."""
+    sizes = slide.level_dimensions
+    tiles = [_tile(slide, number) for number in range(len(sizes))]
+    levels = true_levels(sizes, tiles, slide.level_downsamples)
+    left_out = sorted(set(range(len(sizes))) - {level.number for level in levels})
+    if len(levels) == 1 and len(sizes) > 2 and len(true_levels(sizes[1:], tiles[1:])) > 1:
+        raise InputError(
+            f"{path}: its largest page, {_by(sizes[0])} px, is not what the others are downsamples of; write the slide "
+            "without it"
+        )
+    if left_out:
+        named = ", ".join(_by(sizes[number]) for number in left_out)
+        _say_once(f"{path}: pages of {named} px fit the slide's {_by(sizes[0])} px by no one factor and are not used")
+    return levels
+
+
+@lru_cache(maxsize=4096)
+def _say_once(line: str) -> None:
+    logger.warning("%s", line)  # a slide is opened many times
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _tile(slide: openslide.OpenSlide, level: int) -> tuple[int, int]:
+    width, height = (
+        int(slide.properties.get(f"openslide.level[{level}].tile-{side}", "0")) for side in ("width", "height")
+    )
+    return width, height
+
+
+def _read_level(
+    slide: openslide.OpenSlide, level: Level, first: tuple[int, int], last: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Pixels of a level from `first` to before `last`, RGB and white where there are none, and their shift.
+
+    OpenSlide takes whole level-0 px, divides them by the mean of two ratios and then reads in between pixels: what it
+    shows lies `shift` px right and down of what was wanted. Left and above of the level it would round to whole pixels.
+    """
+    begin = tuple(min(max(value, 0), end) for value, end in zip(first, level.size, strict=True))
+    width, height = (max(0, min(value, end) - start) for value, end, start in zip(last, level.size, begin, strict=True))
+    asked = tuple(round(value * level.divisor) for value in begin)
+    shift = tuple(place / level.divisor - value for place, value in zip(asked, begin, strict=True))
+    if (width, height) == (last[0] - first[0], last[1] - first[1]):
+        return _on_white(np.asarray(slide.read_region(asked, level.number, (width, height)))), shift
+    region = np.full((last[1] - first[1], last[0] - first[0], 3), 255, np.uint8)
+    if width and height:
+        left, top = (start - value for start, value in zip(begin, first, strict=True))
+        inside = np.asarray(slide.read_region(asked, level.number, (width, height)))
+        region[top : top + height, left : left + width] = _on_white(inside)
+        bottom, right = top + height, left + width  # a level that was cut to whole pixels goes on as it ends
+        if begin[0] + width == level.size[0] < min(level.extent[0], last[0]):
+            region[:, right] = region[:, right - 1]
+        if begin[1] + height == level.size[1] < min(level.extent[1], last[1]):
+            region[bottom] = region[bottom - 1]
+    return region, shift
+
+
+def _stated_resolution(slide: openslide.OpenSlide) -> tuple[float | None, str]:
+    """um/px that the file says, or None and why it says none."""
     try:
         values = [
             float(slide.properties[key]) for key in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
         ]
     except (KeyError, ValueError):
-        values = []
-    if not values or not all(_PLAUSIBLE_MPP[0] <= value <= _PLAUSIBLE_MPP[1] for value in values):
-        raise InputError(f"{path}: no mpp in the file; give it in column mpp of the slide table or with --mpp")
-    if max(values) > _SQUARE * min(values):
-        raise InputError(
-            f"{path}: pixels of {values[0]:g} x {values[1]:g} um are not square; resample the slide, or, if its mpp is "
-            "wrong, give it in column mpp of the slide table or with --mpp"
+        return None, "no mpp in the file"
+    if not all(map(is_microscopes, values)):
+        dots = f", {25_400 / values[0]:.0f} dpi" if values[0] > MICROSCOPES[1] else ""
+        return None, f"no mpp in the file but {values[0]:g} um/px{dots}, which no microscope has"
+    if not are_same(*values):
+        return None, (
+            f"pixels of {values[0]:g} x {values[1]:g} um are not square; resample the slide, or, if its mpp is wrong"
         )
-    return sum(values) / 2
+    return sum(values) / 2, ""
 
 
 def _bounds(slide: openslide.OpenSlide) -> tuple[int, int, int, int]:

@@ -8,6 +8,7 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, is_file
 from wsss_mm.names import is_plain_name
+from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.tables import number, read_table
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
@@ -18,13 +19,14 @@ _FILES = ("path", "roi", "annotation")
 _MAX_NAME = 160  # a patch is called after its slide and its place there
 
 
-def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFrame:
+def read_slide_table(path: Path | str, *, check_files: bool = True, for_training: bool = True) -> pd.DataFrame:
     """Read and check a table of slides.
 
     Args:
         path: a CSV with the columns slide_id, patient_id, path and split, and optionally mpp (um/px, wins over the
             file's), roi and annotation (GeoJSON). Files are given relative to the table's folder.
         check_files: every named file must exist. An empty `path` is a slide of which only patches are known.
+        for_training: patients and splits matter. If not, their columns need not be there, and are left empty.
 
     Returns:
         One row a slide, in the table's order, with all `COLUMNS`: text, empty where nothing is given, but `mpp` float
@@ -36,12 +38,14 @@ def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFr
     path = Path(path)
     table = read_table(
         path,
-        _REQUIRED,
+        _REQUIRED if for_training else ("slide_id", "path"),
         _OPTIONAL,
         absent="no such table of slides; see the README for its columns",
         remedy="save it as CSV, in UTF-8",
     )
-    _check(path, table)
+    if not for_training:
+        table = table.assign(patient_id="", split="")[list(COLUMNS)]
+    _check(path, table, for_training)
     if check_files:
         _check_files(path, table)
     table["mpp"] = [number(text) if text else math.nan for text in table["mpp"]]
@@ -59,23 +63,24 @@ def resolve(table_path: Path | str, name: str) -> Path:
     return Path(table_path).parent / name
 
 
-def _check(path: Path, table: pd.DataFrame) -> None:
+def _check(path: Path, table: pd.DataFrame, for_training: bool) -> None:
     if table.empty:
         raise InputError(f"{path}: holds no slide; add a row for each")
     for slide in table.itertuples():
         where = f"{path}: line {slide.Index} ({slide.slide_id or 'no slide_id'})"
-        for column in ("slide_id", "patient_id"):
+        for column in ("slide_id", "patient_id") if for_training else ("slide_id",):
             if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
                 raise InputError(
                     f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
                     f" at most {_MAX_NAME}, begin with none of '.' and '-', end in no '.', and be no name that is taken"
                     " (such as con or index.html); it becomes part of file names"
                 )
-        if slide.split not in SPLITS:
+        if for_training and slide.split not in SPLITS:
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
         if slide.mpp and not _is_resolution(slide.mpp):
             raise InputError(
-                f"{where}: mpp {slide.mpp!r} is no resolution; give um per pixel, such as 0.25, or nothing"
+                f"{where}: mpp {slide.mpp!r} is no resolution of a slide; give um per pixel, {MICROSCOPES[0]:g} to "
+                f"{MICROSCOPES[1]:g}, such as 0.25, or nothing"
             )
     repeated = table.index[table["slide_id"].duplicated()]
     if len(repeated):
@@ -104,4 +109,4 @@ def _check_files(path: Path, table: pd.DataFrame) -> None:
 
 def _is_resolution(text: str) -> bool:
     value = number(text)
-    return value is not None and 0 < value < 100
+    return value is not None and is_microscopes(value)

@@ -51,8 +51,8 @@ def find_tissue(slide: SlideReader, mpp: float = 8.0) -> TissueMask:
     """Tissue of a whole slide, on an image of `mpp` um/px (coarser for very large slides)."""
     side = min(_MAX_SIDE, max(1, round(max(slide.size) * slide.mpp / mpp)))
     image = slide.thumbnail(side)
-    scale = (slide.size[0] / image.shape[1], slide.size[1] / image.shape[0])
-    return TissueMask(tissue_mask(image, slide.mpp * scale[0]), scale)
+    scale = max(slide.size) / side  # of both axes: the shorter side of the image is rounded
+    return TissueMask(tissue_mask(image, slide.mpp * scale), (scale, scale))
 
 
 def find_work(slide: SlideReader, background_grey: int, mpp: float = 8.0) -> TissueMask | None:

@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from wsss_mm.errors import InputError
+from wsss_mm.wsi.cohort import Job
 from wsss_mm.wsi.model import Precision, SlideModel
 from wsss_mm.wsi.segment import segment_slide
 from wsss_mm.wsi.workplace import BusyError
@@ -52,13 +53,13 @@ class Demand:
 class Outcome:
     """What became of a slide: its summary, or why there is none, in one line."""
 
-    slide: Path
+    job: Job
     summary: dict[str, Any] | None
     error: str | None = None
 
 
 def segment_on_cluster(
-    folders: Mapping[Path, Path],
+    jobs: Sequence[Job],
     model: Path | str,
     address: str,
     demand: Demand = Demand(),
@@ -67,7 +68,7 @@ def segment_on_cluster(
     """Segment slides on a Ray cluster, one task a slide.
 
     Args:
-        folders: for each slide the folder of its results; the nodes see both under the same absolute path.
+        jobs: the slides; the nodes see them and the folders of their results under the same absolute paths.
         model: folder of the segmenter on this machine; each worker process loads it once.
         address: of the cluster: HOST:PORT, or `auto` for the one this machine belongs to.
         demand: what a slide takes.
@@ -91,23 +92,25 @@ def segment_on_cluster(
         )
         settings = dict(options or {}) | {"progress": False}
         running = {}
-        for slide, folder in folders.items():
+        for job in jobs:
+            own = settings | {"mpp_override": job.mpp, "roi": job.roi and job.roi.absolute()}
             # in a list the model stays a reference, which a worker follows once
-            running[task.remote(slide.absolute(), folder.absolute(), [files], demand, settings)] = slide
+            running[task.remote(job.path.absolute(), job.folder.absolute(), [files], demand, own)] = job
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
             yield _outcome(ray, running.pop(done), done)
 
 
-def _outcome(ray: ModuleType, slide: Path, done: Any) -> Outcome:
+def _outcome(ray: ModuleType, job: Job, done: Any) -> Outcome:
+    slide = job.path
     try:
         summary, error = ray.get(done)
     except ray.exceptions.RayTaskError as defect:
         logger.error("%s", defect)
-        return Outcome(slide, None, f"{slide}: {type(defect.cause).__name__}: {_first_line(defect.cause)}")
+        return Outcome(job, None, f"{slide}: {type(defect.cause).__name__}: {_first_line(defect.cause)}")
     except ray.exceptions.RayError as failure:
-        return Outcome(slide, None, f"{slide}: its node or process died too often ({_first_line(failure)}); try again")
-    return Outcome(slide, summary, error)
+        return Outcome(job, None, f"{slide}: its node or process died too often ({_first_line(failure)}); try again")
+    return Outcome(job, summary, error)
 
 
 def _segment(

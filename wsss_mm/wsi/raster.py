@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from wsss_mm.errors import InputError
+from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.wsi.lattice import mirrored
 from wsss_mm.wsi.wanted import Wanted
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 _STRIP, _BLOCK, _SMALLEST = 512, 2048, 128  # px: rows read at once, their blocks, and how far a bad block is split
 _STRIP_BYTES = 1 << 27  # strips of very wide slides have half the rows
 _MAX_UNREADABLE = 0.5
+_MAX_SIDE, _MAX_PIXELS = 400_000, 40_000_000_000  # px; a glass of 75 x 25 mm at 0.25 um/px has three quarters of each
 
 
 class Slide(Protocol):
@@ -120,6 +122,24 @@ class Raster:
             self._pool.shutdown(cancel_futures=True)
         for slide in self._slides.values():
             slide.close()
+
+    def check_size(self, name: object) -> None:
+        """Refuse a resolution that no slide has, and a raster that is larger than any, before anything is read.
+
+        Raises:
+            InputError: naming the slide.
+        """
+        if not is_microscopes(self.slide_mpp):
+            low, high = MICROSCOPES
+            raise InputError(f"{name}: no slide has {self.slide_mpp:g} um/px; give its mpp, {low:g} to {high:g}")
+        width, height = self.size
+        if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
+            wide, high = (side * self.slide_mpp / 1e3 for side in self.bounds[2:])
+            raise InputError(
+                f"{name}: at {self.slide_mpp:g} um/px it is {wide:.0f} x {high:.0f} mm, and its map would have "
+                f"{width} x {height} px; that mpp is likely wrong, give the true one with --mpp or in column mpp of "
+                "the slide table"
+            )
 
     def check_readable(self, name: object) -> None:
         """Refuse a slide of which most could not be decoded, of what had to be read: the glass around does not count.

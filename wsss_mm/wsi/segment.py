@@ -45,6 +45,7 @@ def segment_slide(
     out_dir: Path | str,
     *,
     mpp_override: float | None = None,
+    force_mpp: bool = True,
     window: int = Parameters.window,
     overlap: float = Parameters.overlap,
     weighting: Weighting = Parameters.weighting,
@@ -74,6 +75,7 @@ def segment_slide(
         model: the segmenter, or its folder.
         out_dir: folder of this slide's results.
         mpp_override: um/px at level 0, for slides that do not say or say wrong.
+        force_mpp: whether it stands where the slide says otherwise; if not, such a slide is refused.
         window: see `Parameters`, as are `overlap`, `weighting`, `background_grey`, `tissue_mask`, `min_hole`,
             `min_island` and `probabilities`.
         overlap: see `Parameters`.
@@ -95,8 +97,8 @@ def segment_slide(
         The content of summary.json.
 
     Raises:
-        InputError: the slide does not open, says no mpp, or is mostly unreadable; the model does not fit; the disk is
-            full; or another process is at work on the same folder.
+        InputError: the slide does not open, says no mpp, would give too large a map, or is mostly unreadable; the model
+            does not fit; the disk is full; or another process is at work on the same folder.
     """
     from wsss_mm.slides import open_slide
 
@@ -106,8 +108,9 @@ def segment_slide(
     parameters = Parameters(
         window, overlap, weighting, background_grey, tissue_mask, min_hole, min_island, probabilities
     )
-    raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp, readers)
+    raster = Raster(lambda: open_slide(slide_path, mpp_override, force=force_mpp), model.mpp, readers)
     try:
+        raster.check_size(slide_path)
         identity = _identity(slide_path, raster, model, parameters, roi)
         if skip_done and (done := _finished(out_dir, identity)) is not None:
             logger.info("%s: done before, skipped", slide_path)
