@@ -23,7 +23,7 @@ _NO_TEXT = {
     b"\x1f\x8b": "it is compressed",
 }
 _SAYS_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE)  # a first line for Excel
-_AROUND = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+\Z")
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
@@ -121,7 +121,7 @@ class _Source:
         while True:
             line = self.first + reader.line_num
             try:
-                cells = [_AROUND.sub("", cell) for cell in next(reader)]
+                cells = [cell.strip(_AROUND) for cell in next(reader)]
             except StopIteration:
                 return
             except csv.Error as error:

@@ -72,12 +72,17 @@ def test_own_slides_are_found_from_the_cohort(params, own, as_folder):
         ("a,p1,a.tif,train,,\nb,p1,b.tif,test,0.5,\n", r"patient 'p1' is in the splits test and train"),
         ("a,p1,a.tif,train,,\nb,p2,text.svs,test,,\n", r"line 3 \(b\): .*text\.svs: not a readable slide"),
         ("a,p1,a.tif,train,,text.svs\n", r"line 2 \(a\): .*text\.svs: not readable as GeoJSON"),
+        (
+            "\na,p1,a.tif,train,,off.geojson\n",
+            r"line 3 \(a\): .*off\.geojson: no area lies on the slide: .* 64 x 64 px",
+        ),
         ("a,p1,,train,,\n", r"line 2 \(a\): path is empty"),
         ("a,p1,text.svs,train,,\nb,p2,b.tif,test,,\n", r"line 2 .* line 3 "),
     ],
 )
 def test_bad_input_damages_nothing(params, own, rows, message):
     (own / "text.svs").write_text("no slide")
+    (own / "off.geojson").write_text('{"type": "Polygon", "coordinates": [[[70, 0], [90, 0], [90, 20], [70, 0]]]}')
     (own / "slides.csv").write_text(TABLE.format("a,p1,a.tif,train,,\n"))
     stage.main(params(name="slides", source=own))
     before = snapshot(stage.COHORT)

@@ -40,6 +40,7 @@ def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFr
         absent="no such table of slides; see the README for its columns",
         remedy="save it as CSV, in UTF-8",
     )
+    table["split"] = table["split"].str.lower()
     _check(path, table)
     if check_files:
         _check_files(path, table)
