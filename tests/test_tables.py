@@ -119,7 +119,7 @@ def test_without_wanted_columns_all_that_have_a_name_are_read(read):
         ),
         ("slide_id,labels\n\nS1,TE,TAS\n", "line 3: 'TAS' stands in no column, of slide_id, labels; .* holds commas"),
         ("slide_id,labels,,\nS1,TE,,seen\n", "line 2: 'seen' stands in no column"),
-        ("slide_id,labels\nS1;TE\n", "line 2: not readable as CSV .cells are separated by semicolons, headings by comm"),
+        ("slide_id,labels\nS1;TE\n", "line 2: not readable as CSV .its cells are separated by semicolons, the head"),
         ('slide_id,labels\nS1,TE\n"S2,TE\nS3,TE\n', "line 3: not readable as CSV .a quotation mark is opened"),
         ('slide_id,labels\n"S"1,TE\n', "line 2: not readable as CSV"),
         ("slide_id,labels\nS1,T\0E\n", "line 2: not readable as CSV .it holds NUL bytes"),
