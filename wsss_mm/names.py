@@ -98,4 +98,4 @@ def likeness(name: str) -> str:
     """What `look_alikes` have in common."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     seen = "".join(c for c in folded if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf"))
-    return _ZEROS.sub("", seen)
+    return _ZEROS.sub("", unicodedata.normalize("NFKC", seen))
