@@ -3,6 +3,16 @@
 import signal
 
 
+def spelled_out(text: str) -> str:
+    """Text from elsewhere as one line that does nothing to a terminal: what it would not print is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain_lines(text: str) -> str:
+    """The same of a text with several lines."""
+    return "\n".join(spelled_out(line.replace("\t", "    ")) for line in text.split("\n"))
+
+
 class InputError(Exception):
     """Something the user gave is wrong: a file, a row, a parameter.
 
@@ -12,7 +22,7 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(spelled_out(message))
 
 
 class Terminated(SystemExit):
