@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
+from uuid import uuid4
 
 import pytest
 
@@ -37,8 +38,8 @@ def write_model(folder: Path, weights: bytes, **other) -> Path:
 
 
 @pytest.fixture
-def name(request) -> str:
-    return request.node.name.replace("[", "-").replace("]", "")
+def name() -> str:
+    return f"tampered-{uuid4().hex}"
 
 
 @pytest.fixture

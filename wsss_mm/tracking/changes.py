@@ -59,12 +59,13 @@ def changes_digest(run_id: str) -> str:
     return _NONE if diff is None else hashlib.sha256(diff).hexdigest()
 
 
-def changes_of(version: "ModelVersion", project: Path) -> Changes | None:
+def changes_of(version: "ModelVersion", project: Path, *, sealed: bool) -> Changes | None:
     """The changes a version was made with, None if there are none but of parameters.
 
     Args:
         version: Of a registered model.
         project: A git repository.
+        sealed: Whether the version was made when digests were kept, so that it lacks none.
 
     Raises:
         InputError: they are not those of when it was registered, or change what no training would.
@@ -72,7 +73,7 @@ def changes_of(version: "ModelVersion", project: Path) -> Changes | None:
     what, kept = f"{version.name} version {version.version}", version.tags.get(CHANGES_TAG)
     diff = read_artifact(version.run_id, DIFF, most=_MOST)
     found = _NONE if diff is None else hashlib.sha256(diff).hexdigest()
-    if kept is None and DIGEST_TAG in version.tags:
+    if kept is None and sealed:
         raise InputError(f"{what}: keeps no digest of {DIFF}, as it should; register it again: dvc repro -f register")
     if found != (kept or found):
         raise InputError(
