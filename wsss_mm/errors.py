@@ -3,16 +3,6 @@
 import signal
 
 
-def spelled_out(text: str) -> str:
-    """Text from elsewhere as one line that does nothing to a terminal: what it would not print is spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def plain_lines(text: str) -> str:
-    """The same of a text with several lines."""
-    return "\n".join(spelled_out(line.replace("\t", "    ")) for line in text.split("\n"))
-
-
 class InputError(Exception):
     """Something the user gave is wrong: a file, a row, a parameter.
 
@@ -33,3 +23,13 @@ class Terminated(SystemExit):
 
     def __str__(self) -> str:
         return "the process got SIGTERM (a scheduler, a shutdown, or kill)"
+
+
+def spelled_out(text: str) -> str:
+    """Text on one line that any terminal and file takes: line breaks, escape sequences and bytes that are no UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain_lines(text: str) -> str:
+    """Text from elsewhere for a terminal, each of its lines spelled out."""
+    return "\n".join(spelled_out(line.replace("\t", "    ")) for line in text.split("\n"))

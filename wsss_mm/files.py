@@ -256,18 +256,23 @@ def rounded(content: Any, exact: Collection[str] = ()) -> Any:
     """What `read_json` gives back of what `write_json` wrote: lists, plain numbers, six decimals, None for NaN.
 
     Numbers of up to six digits stay as they are, however small: people write those (a learning rate of 5e-7), and
-    nothing measured is so short.
+    what is measured has more of them.
     """
     if isinstance(content, dict) and exact:
-        return {str(key): _plain(value, float if key in exact else _six_decimals) for key, value in content.items()}
+        return {
+            _writable(str(key)): _plain(value, float if key in exact else _six_decimals)
+            for key, value in content.items()
+        }
     return _plain(content, _six_decimals)
 
 
 def _plain(content: Any, number: Callable[[float], float]) -> Any:
     if isinstance(content, dict):
-        return {str(key): _plain(value, number) for key, value in content.items()}
+        return {_writable(str(key)): _plain(value, number) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_plain(value, number) for value in content]
+    if isinstance(content, str):
+        return _writable(content)
     if isinstance(content, float):
         return None if math.isnan(content) else number(content)
     if hasattr(content, "item"):
@@ -277,3 +282,8 @@ def _plain(content: Any, number: Callable[[float], float]) -> Any:
 
 def _six_decimals(value: float) -> float:
     return value if float(f"{value:.6g}") == value else round(value, 6)
+
+
+def _writable(text: str) -> str:
+    """Text without halves of surrogate pairs, which Python makes of names that are no UTF-8: they are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -18,7 +18,7 @@ from wsss_mm.files import digest, write_json
 from wsss_mm.gates import report_path
 from wsss_mm.models.description import folder_digest, sealed
 from wsss_mm.tracking import download_model, keep_evidence, promote, read_evidence, register_segmenter, training_run
-from wsss_mm.tracking.evidence import EVIDENCE_TAG, run_evidence
+from wsss_mm.tracking.evidence import run_evidence
 from wsss_mm.tracking.promotion import current_champion, doubts
 from wsss_mm.tracking.registry import DIGEST_TAG, find_version
 from wsss_mm.tracking.runs import tag_weights
@@ -196,6 +196,7 @@ class TestEvidence:
             InputError, match=r"evidence/reports/metrics/test\.json was changed after it was registered"
         ):
             promote(name, "1")
+        assert main(["report", f"models:/{name}/1"]) == 2
 
     def test_a_report_that_is_gone_or_a_listing_of_ones_own_is_refused(self, kept, name):
         gate = kept / report_path("slides")
@@ -216,7 +217,7 @@ class TestEvidence:
         (kept / "reports/plots").mkdir(parents=True)
         (kept / "reports/plots/test_confusion.csv").write_text("<script>")
         version = find_version(name, "1")
-        found = run_evidence(version.run_id, tmp_path / "copy", version.tags[EVIDENCE_TAG])
+        found = run_evidence(version.run_id, tmp_path / "copy")
         assert found.miou == 0.5
         assert not (found.folder / "reports/plots/test_confusion.csv").exists()
         assert promote(name, "1").version == "1"

@@ -97,7 +97,7 @@ def sealed(info: Mapping[str, Any], weights: Path) -> dict[str, Any]:
     return {**info, OF_WEIGHTS: sha256, DIGEST: model_digest(info, sha256)}
 
 
-def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True) -> str:
+def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True, remedy: str | None = None) -> str:
     """The digest of a model folder, after a look whether its files still are those that were saved together.
 
     This finds what was changed or exchanged, not who did it well: whoever edits model.json can also write its digest
@@ -107,6 +107,7 @@ def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True) ->
         folder: Holds the weights.
         info: Content of its model.json.
         warn: Say so if it is an older model, which has no digest to check.
+        remedy: What to do where the folder is none of this project's.
 
     Raises:
         InputError: the weights are others, or the description was changed.
@@ -114,7 +115,7 @@ def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True) ->
     description, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not weights.is_file():
         raise InputError(f"{weights}: not found; bring the model again: dvc checkout {folder}, or export it again")
-    remedy = f"bring both files from one place: dvc checkout {folder}, or the registry, or train again"
+    remedy = remedy or f"bring both files from one place: dvc checkout {folder}, or the registry, or train again"
     found = digest(weights)
     try:
         own = model_digest(info, found)

@@ -73,8 +73,8 @@ def read_evidence(root: Path) -> Evidence:
             for name, path in reports.items()
             if path.is_file()
         }
-        test = read_json(root / METRICS) if (root / METRICS).is_file() else {}
-        lineage = read_json(root / _LINEAGE) if (root / _LINEAGE).is_file() else {}
+        test = dict(read_json(root / METRICS)) if (root / METRICS).is_file() else {}
+        lineage = dict(read_json(root / _LINEAGE)) if (root / _LINEAGE).is_file() else {}
         digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
@@ -114,28 +114,31 @@ def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:
         client.set_model_version_tag(version.name, version.version, COMMIT_TAG, str(lineage.get("commit", "unknown")))
 
 
-def run_evidence(run_id: str, target: Path, kept: str | None = None) -> Evidence:
-    """Fetch what `keep_evidence` kept.
+def run_evidence(run_id: str, target: Path) -> Evidence:
+    """Fetch what `keep_evidence` kept, and compare it with the digest that the versions made of the run keep.
+
+    Versions of older days keep none, and their evidence is not compared.
 
     Args:
         run_id: The MLflow run.
         target: Folder to download into.
-        kept: The version's tag `EVIDENCE_TAG`; None of an older version, whose evidence is not checked.
 
     Raises:
         InputError: a report is not valid, or not as it was kept.
     """
     mlflow = connect()
+    versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    kept = {version.tags[EVIDENCE_TAG] for version in versions if EVIDENCE_TAG in version.tags}
     try:
         folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=str(target))
     except (mlflow.exceptions.MlflowException, OSError) as error:
         if is_outage(error):
             raise
-        if kept is not None:
+        if kept:
             raise InputError(f"run {run_id}: its {EVIDENCE} is gone; restore it, or: dvc repro -f register") from None
         return Evidence(target)  # an older run, or one that no line stands behind
-    if kept is not None:
-        _check_kept(Path(folder), run_id, kept)
+    for sha256 in kept:
+        _check_kept(Path(folder), run_id, sha256)
     return read_evidence(Path(folder))
 
 

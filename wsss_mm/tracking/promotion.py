@@ -13,7 +13,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
-from wsss_mm.tracking.evidence import EVIDENCE_TAG, Evidence, run_evidence
+from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
 from wsss_mm.tracking.store import connect
 
@@ -90,8 +90,8 @@ def promote(name: str, version: str | None = None, *, reason: str | None = None)
     if champion is not None and champion.version == candidate.version:
         raise InputError(f"{name} version {candidate.version} is the champion already")
     with tempfile.TemporaryDirectory() as folder:
-        own = _evidence_of(candidate, Path(folder) / "challenger")
-        theirs = _evidence_of(champion, Path(folder) / "champion") if champion else None
+        own = run_evidence(candidate.run_id, Path(folder) / "challenger")
+        theirs = run_evidence(champion.run_id, Path(folder) / "champion") if champion else None
         against = objections(own, theirs)
     if against and reason is None:
         raise InputError(
@@ -125,10 +125,6 @@ def _measured(evidence: Evidence, gate: str, table: str) -> list[dict[str, Any]]
     path = evidence.folder / report_path(gate)
     tables = read_json(path).get("measured") if path.is_file() else {}
     return list(((tables or {}).get(table) or {}).get("values") or ())
-
-
-def _evidence_of(version: "ModelVersion", folder: Path) -> Evidence:
-    return run_evidence(version.run_id, folder, version.tags.get(EVIDENCE_TAG))
 
 
 def rollback(name: str, reason: str) -> Promotion:

@@ -301,9 +301,9 @@ def _check_model(uri: str, version: "ModelVersion", folder: Path) -> None:
         )
     try:
         info = described(folder)
-        found = check_digest(folder, info, warn=False)
+        found = check_digest(folder, info, warn=False, remedy=remedy)
     except InputError as error:
-        raise InputError(f"{uri}: changed where it is stored ({error}); {remedy}") from None
+        raise InputError(f"{uri}: changed where it is stored: {error}") from None
     wanted = version.tags.get(DIGEST_TAG)
     if not wanted and has_digest(info):  # of a model without one, its load says so
         logger.warning("%s: registered without a digest, so nothing shows that it is the model it was then", uri)

@@ -21,7 +21,7 @@ from wsss_mm.gates import report_path
 from wsss_mm.settings import load_params
 from wsss_mm.tracking.changes import PARAMS, Changes, apply_changes, changes_of, read_artifact
 from wsss_mm.tracking.data_versions import cache_folder
-from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, EVIDENCE_TAG, Evidence, locked_outs, run_evidence
+from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
 from wsss_mm.tracking.runs import ENVIRONMENT
 from wsss_mm.yaml_places import parse
@@ -96,7 +96,7 @@ def reproduce(
     version = find_version(*parse_uri(uri))
     check_stored(version)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = run_evidence(version.run_id, Path(folder), version.tags.get(EVIDENCE_TAG))
+        evidence = run_evidence(version.run_id, Path(folder))
         commit = _commit(uri, evidence, version)
         changes = changes_of(version, project, sealed=DIGEST_TAG in version.tags)
         if changes is not None:
