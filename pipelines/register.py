@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines import run_stage
-from wsss_mm.files import read_json, write_json
+from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.settings import Params
 from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
+from wsss_mm.tracking.promotion import current_champion, doubts
 from wsss_mm.tracking.runs import refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
 
@@ -28,7 +29,8 @@ def main(params: Params) -> None:
         "data.patches": evidence.digests.get("data/patches", "unknown"),
         **gates,
     }
-    done = register_segmenter(MODEL, name, tags=tags)
+    against = doubts(evidence, digest(MODEL / "weights.pth", "md5"))
+    done = register_segmenter(MODEL, name, tags=tags, champion=not against)
     classifier = find_run(CLASSIFIER / "weights.pth") if CLASSIFIER.is_dir() else None
     runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
     client = connect().MlflowClient()
@@ -43,8 +45,14 @@ def main(params: Params) -> None:
     logging.getLogger(__name__).info(
         "%s version %s%s", done.name, done.version, "" if done.created else ", registered before"
     )
-    test = {"miou": miou}
-    write_json(OUT, {"model": done.name, "weights_md5": done.weights_md5, "test": test, "gates": evidence.gates})
+    if against and current_champion(name) is None:
+        logging.getLogger(__name__).warning(
+            "%s has no champion, and version %s does not become it by itself: %s; if it shall: "
+            "wsss-mm models promote %s --name %s",
+            *(name, done.version, "; ".join(against), done.version, name),
+        )
+    named = {"model": done.name, "weights_md5": done.weights_md5, "digest": done.digest}
+    write_json(OUT, named | {"test": {"miou": miou}, "gates": evidence.gates})
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, write_json
+from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, rounded, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -27,6 +29,25 @@ def test_json_is_the_same_for_the_same_content(tmp_path):
     write_json(tmp_path / "b.json", {"n": None, "a": [1, 2], "b": 0.50000001})
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, 2], "b": 0.5, "n": None}
+
+
+def test_what_a_person_wrote_is_not_rounded_and_what_was_measured_is(tmp_path):
+    written = {"lr": 5e-7, "eps": 1e-8, "mpp": 0.2527, "huge": 1e300, "area": 12345678.5, "none": 0.0}
+    assert rounded(written) == written
+    assert rounded({"miou": 1 / 3, "noise": 0.1 + 0.2 - 0.3, "np": np.float32(0.1)}) == {
+        "miou": 0.333333,
+        "noise": 0.0,
+        "np": 0.1,
+    }
+    write_json(tmp_path / "a.json", {"params": {"lr": 1e-7 / 3}, "loss": 1e-7 / 3}, exact=("params",))
+    assert read_json(tmp_path / "a.json") == {"params": {"lr": 1e-7 / 3}, "loss": 0.0}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_infinity=False) | st.text(), st.lists, max_leaves=20))
+def test_rounding_twice_is_rounding_once_and_json_keeps_it(value):
+    once = rounded(value)
+    assert rounded(once) == once
+    assert json.loads(json.dumps(once)) == once
 
 
 def test_digest_is_that_of_the_bytes(tmp_path):

@@ -14,6 +14,8 @@ BANNED = frozenset(
         *("pandas.read_pickle", "marshal.loads", "marshal.load", "mmengine.load", "torch.hub.load"),
     )
 )
+STORED_CODE = tuple(f"{flavor}.load_model" for flavor in ("pyfunc", "pytorch", "sklearn", "transformers"))
+"""MLflow runs what is stored with a model."""
 
 
 def imported(tree):
@@ -48,6 +50,7 @@ def dangerous(source):
         value = {key: getattr(option, "value", None) for key, option in options.items()}
         if (
             name in BANNED
+            or name.endswith(STORED_CODE)
             or (name == "torch.load" and value.get("weights_only") is not True)
             or (name == "numpy.load" and value.get("allow_pickle", False) is not False)
             or (name in ("yaml.load", "yaml.load_all") and "Safe" not in ast.unparse(node))
@@ -79,7 +82,15 @@ def test_another_name_does_not_hide_it(lines):
 @pytest.mark.parametrize(
     "call",
     [
-        *("eval(x)", "pickle.load(x)", "torch.load(x)", "torch.load(x, weights_only=False)", "joblib.load(x)"),
+        *(
+            "eval(x)",
+            "pickle.load(x)",
+            "connect().pyfunc.load_model(x)",
+            "mlflow.pytorch.load_model(x)",
+            "torch.load(x)",
+            "torch.load(x, weights_only=False)",
+            "joblib.load(x)",
+        ),
         *("numpy.load(x, allow_pickle=True)", "yaml.load(x, Loader=yaml.Loader)", "subprocess.run(x, shell=True)"),
     ],
 )

@@ -66,6 +66,10 @@ def edited(content, tmp_path, **changes):
         ({"gates__patches": {"brightness": [200, 60]}}, "gates.patches.brightness: [200.0, 60.0] is no range"),
         ({"classifier__epochs": 2**63}, "classifier.epochs: Input should be less than 2147483648"),
         ({"slides__readers": 2000}, "slides.readers: Input should be less than or equal to 1024"),
+        *(
+            ({"register__model_name": name}, "register.model_name: is no model's name: give letters")
+            for name in ("", "  ", "a/b", "a:1", "a@champion", "it's", "a\nb", "x" * 300)
+        ),
         ({"cohort__phantom": "big"}, "cohort.phantom: Input should be a valid dictionary"),
     ],
 )

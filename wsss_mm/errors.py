@@ -37,3 +37,8 @@ class Terminated(SystemExit):
 def spelled_out(text: str) -> str:
     """Text on one line that any terminal and file takes: line breaks, escape sequences and bytes that are no UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain_lines(text: str) -> str:
+    """Text from elsewhere for a terminal, each of its lines spelled out."""
+    return "\n".join(spelled_out(line.replace("\t", "    ")) for line in text.split("\n"))

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -146,9 +146,15 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path | str, content: Any) -> None:
-    """Write JSON atomically; sorted keys, six decimals, NaN as null: equal content gives equal bytes."""
-    write_text(path, json.dumps(rounded(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+def write_json(path: Path | str, content: Any, exact: Collection[str] = ()) -> None:
+    """Write JSON atomically; sorted keys, numbers `rounded`, NaN as null: equal content gives equal bytes.
+
+    Args:
+        path: The file.
+        content: What to write.
+        exact: Keys of the outermost dict whose values are written to the last digit, such as parameters.
+    """
+    write_text(path, json.dumps(rounded(content, exact), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
@@ -231,19 +237,36 @@ def digest(path: Path | str, algorithm: str = "sha256") -> str:
     return hasher.hexdigest()
 
 
-def rounded(content: Any) -> Any:
-    """What `read_json` gives back of what `write_json` wrote: lists, plain numbers, six decimals, None for NaN."""
+def rounded(content: Any, exact: Collection[str] = ()) -> Any:
+    """What `read_json` gives back of what `write_json` wrote: lists, plain numbers, six decimals, None for NaN.
+
+    Numbers of up to six digits stay as they are, however small: people write those (a learning rate of 5e-7), and
+    what is measured has more of them.
+    """
+    if isinstance(content, dict) and exact:
+        return {
+            _writable(str(key)): _plain(value, float if key in exact else _six_decimals)
+            for key, value in content.items()
+        }
+    return _plain(content, _six_decimals)
+
+
+def _plain(content: Any, number: Callable[[float], float]) -> Any:
     if isinstance(content, dict):
-        return {_writable(str(key)): rounded(value) for key, value in content.items()}
+        return {_writable(str(key)): _plain(value, number) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [rounded(value) for value in content]
+        return [_plain(value, number) for value in content]
     if isinstance(content, str):
         return _writable(content)
     if isinstance(content, float):
-        return None if math.isnan(content) else round(content, 6)
+        return None if math.isnan(content) else number(content)
     if hasattr(content, "item"):
-        return rounded(content.item())
+        return _plain(content.item(), number)
     return content
+
+
+def _six_decimals(value: float) -> float:
+    return value if float(f"{value:.6g}") == value else round(value, 6)
 
 
 def _writable(text: str) -> str:

@@ -23,6 +23,7 @@ BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # Y
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
 _MOST_WRONG = 10  # values that a message names
+_LONGEST_NAME = 200
 
 
 class Section(BaseModel):
@@ -331,10 +332,16 @@ class GateSettings(Section):
     slides: SlidesGate
 
 
+def _model_name(name: str) -> str:
+    if not name.strip() or len(name) > _LONGEST_NAME or any(c in "/:@'\"`" or not c.isprintable() for c in name):
+        raise ValueError("is no model's name: give letters, digits, - or _, such as segmenter")
+    return name
+
+
 class RegisterSettings(Section):
     """Where the segmenter is registered."""
 
-    model_name: str
+    model_name: Annotated[str, AfterValidator(_model_name)]  # of MLflow's registry, and part of models:/NAME@ALIAS
 
 
 class Params(Section):

@@ -156,5 +156,78 @@ class TestFaultyFolders:
 
     def test_weights_of_another_model(self, folder):
         save_weights({"x": torch.ones(1)}, folder / "weights.pth")
+        with pytest.raises(InputError, match=r"weights\.pth: not the weights that .*model\.json describes"):
+            load_model(folder)
+        changed(folder, without=("digest", "weights_sha256"))
         with pytest.raises(InputError, match=r"weights\.pth: does not fit"):
             load_model(folder)
+
+
+def changed(folder, change=lambda info: None, without=()):
+    """Edit model.json as a text editor would."""
+    info = json.loads((folder / "model.json").read_text())
+    change(info)
+    text = json.dumps({key: value for key, value in info.items() if key not in without})
+    (folder / "model.json").write_text(text)
+
+
+class TestDigest:
+    """A model is its bytes and its meaning."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda info: info["classes"].reverse(),
+            lambda info: info["classes"][0].update(color=[3, 2, 1]),
+            lambda info: info["classes"][0].update(name="Stroma"),
+            lambda info: info.update(mpp=0.5),
+            lambda info: info.update(size=224),
+            lambda info: info["model"]["data_preprocessor"].update(mean=[0, 0, 0]),
+            lambda info: info["model"]["backbone"].update(out_indices=[3, 5], width=1 / 32),
+            lambda info: info.update(note="mine"),
+            lambda info: info.pop("weights_sha256"),
+            lambda info: info.pop("digest"),
+            lambda info: info.update(weights_sha256=None),
+            lambda info: info.update(digest=["0" * 64]),
+        ],
+    )
+    def test_an_edited_description_is_refused(self, tmp_path, change):
+        state = build_network(CLASSIFIER).state_dict()
+        save_model(tmp_path, state=state, info=info("classifier", CLASSIFIER), config_text="", card="")
+        changed(tmp_path, change)
+        with pytest.raises(
+            InputError, match=r"^[^\n]*(model\.json|weights\.pth): not [^\n]+; bring both files from one place"
+        ):
+            load_model(tmp_path)
+
+    def test_weights_of_another_training_with_this_description_are_refused(self, folder, kind):
+        torch.manual_seed(1)
+        other = build_network(CLASSIFIER if kind == "classifier" else SEGMENTER).state_dict()
+        save_weights(other, folder / "weights.pth")
+        with pytest.raises(InputError, match=r"weights\.pth: not the weights that .*model\.json describes"):
+            load_model(folder)
+
+    def test_how_the_description_is_written_does_not_matter(self, folder):
+        digest_then = load_model(folder)[1]["digest"]
+        path = folder / "model.json"
+        path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items())), ensure_ascii=False) + "\n\n")
+        assert load_model(folder)[1]["digest"] == digest_then
+
+    def test_an_older_model_is_loaded_with_one_line(self, folder, caplog):
+        digest_then = load_model(folder)[1]["digest"]
+        assert not caplog.records
+        changed(folder, without=("digest", "weights_sha256"))
+        assert load_model(folder)[1]["digest"] == digest_then
+        (record,) = caplog.records
+        assert "older model without a digest" in record.message
+
+    def test_parameters_are_kept_to_the_last_digit(self, tmp_path):
+        config = CLASSIFIER | {"backbone": {"type": "wsss_mm.ResNet38", "width": 0.0312500001}}
+        content = info("classifier", config) | {
+            "params": {"lr": 5e-7, "eps": 1e-8, "weight_decay": 0.000123456789},
+            "valid": {"miou": 0.123456789},
+        }
+        save_model(tmp_path, state={"a": torch.ones(1)}, info=content, config_text="", card="")
+        found = json.loads((tmp_path / "model.json").read_text())
+        assert (found["params"], found["model"]) == (content["params"], config)
+        assert found["valid"] == {"miou": 0.123457}

@@ -80,7 +80,7 @@ def model(tracked, monkeypatch, tmp_path_factory, request) -> str:
 
 def test_the_same_bytes_come_out(model, tracked, capsys):
     before = (tracked.parent / "registered").read_text()
-    assert main(["reproduce", model]) == 0
+    assert main(["reproduce", model, "--apply-diff"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("same")
     assert out.splitlines()[1].startswith("its day")  # the clone knows no champion
@@ -93,7 +93,7 @@ def test_the_same_bytes_come_out(model, tracked, capsys):
 
 def test_what_differs_is_named(model, tracked, capsys):
     (tracked / "source/slides").write_text("other slides")
-    assert main(["reproduce", model, "--keep", str(tracked / "kept")]) == 1
+    assert main(["reproduce", model, "--apply-diff", "--keep", str(tracked / "kept")]) == 1
     out = capsys.readouterr().out
     assert out.startswith("differs")
     assert out.splitlines()[0].endswith("data/patches  (manifest)")

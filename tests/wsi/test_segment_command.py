@@ -14,6 +14,7 @@ from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
 from wsss_mm.wsi.cohort import Job
 
@@ -284,3 +285,22 @@ class TestResolution:
 
 def _mpp(folder):
     return json.loads((folder / "summary.json").read_text())["slide"]["mpp"]
+
+
+def test_a_model_of_the_line_that_is_another_than_dvc_made_is_said(slide, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "models/segmenter"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text("{}")
+    lock = {"stages": {"train_segmenter": {"outs": [{"path": "models/segmenter", "md5": dvc_digest(folder)}]}}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
+    arguments = ["segment", str(slide), "--mpp", "1.0", "--window", "64"]
+    assert main([*arguments, "--out", "a"]) == 0
+    assert "dvc.lock" not in caplog.text
+    (folder / "model.json").write_text("{ }")
+    for model in ("models/segmenter", str(folder), "models/segmenter/"):
+        caplog.clear()
+        assert main([*arguments, "--out", "b", "--model", model]) == 0
+        assert "models/segmenter: is not the model that dvc.lock names" in caplog.text
+    (tmp_path / "dvc.lock").write_text("<<<<<<< ours")
+    assert main([*arguments, "--out", "c"]) == 0

@@ -1,9 +1,13 @@
 """`wsss-mm models`: what the registry holds, and who is champion."""
 
 import argparse
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from wsss_mm.errors import InputError, plain_lines
 
 _SHOWN = ("version", "aliases", "created", "test.miou", "test.interval", "data.patches", "weights_md5")
 _DIGEST = 8  # leading digits that tell digests apart
@@ -51,7 +55,7 @@ def _list(arguments: argparse.Namespace) -> None:
         failed = (versions[gates] == "failed").sum(axis=1)
         shown["gates"] = [f"{count} failed" if count else "passed" for count in failed] if gates else ""
         versions = shown
-    sys.stdout.write(versions.to_string(index=False) + "\n")
+    sys.stdout.write(plain_lines(versions.to_string(index=False)) + "\n")
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -79,17 +83,25 @@ def _delete(arguments: argparse.Namespace) -> None:
 
 
 def _card(arguments: argparse.Namespace) -> None:
-    from wsss_mm.errors import InputError
-    from wsss_mm.files import read_json
     from wsss_mm.tracking.registry import find_version, version_of_weights
 
     summary = Path(arguments.what) / "summary.json"
     if summary.is_file():
-        md5 = read_json(summary).get("model", {}).get("weights_md5", "of no name")
-        version = version_of_weights(arguments.name, md5)
+        version = version_of_weights(arguments.name, _weights_of(summary))
     else:
         version = find_version(arguments.name, arguments.what)
     if not version.description:
         raise InputError(f"{arguments.name} version {version.version} has no card; make it: dvc repro -f register")
     aliases = f", {', '.join(version.aliases)}" if version.aliases else ""
-    sys.stdout.write(f"{arguments.name} version {version.version}{aliases}\n\n{version.description}")
+    sys.stdout.write(f"{arguments.name} version {version.version}{aliases}\n\n{plain_lines(version.description)}")
+
+
+def _weights_of(summary: Path) -> str:
+    """The md5 in a slide's summary, which may come from anywhere; it becomes part of a query."""
+    from wsss_mm.files import read_json
+
+    with suppress(ValueError, KeyError, TypeError):
+        md5 = read_json(summary)["model"]["weights_md5"]
+        if re.fullmatch("[0-9a-f]{32}", md5):
+            return md5
+    raise InputError(f"{summary}: names no model's weights; segment the slide again")

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, spelled_out
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,6 +21,11 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="models:/segmenter/3 or models:/segmenter@champion")
+    parser.add_argument(
+        "--apply-diff",
+        action="store_true",
+        help="apply what was not committed then, and run it: code from the registry's store, which is printed first",
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="clone into this new folder and keep it")
     parser.set_defaults(handler=_reproduce)
 
@@ -32,11 +37,13 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise InputError(f"--keep {keep}: exists; give a new folder")
     with tempfile.TemporaryDirectory(prefix="wsss-mm-reproduce-") as scratch:
-        outs = reproduce(arguments.model, Path.cwd(), keep or Path(scratch) / "clone")
+        clone = keep or Path(scratch) / "clone"
+        outs = reproduce(arguments.model, Path.cwd(), clone, apply_diff=arguments.apply_diff, show=sys.stderr.write)
     for out in outs:
         verdict = "same" if out.same else "missing" if out.now is None else "its day" if out.of_its_day else "differs"
         files = f"  ({', '.join(out.files)})" if out.files else ""
-        sys.stdout.write(f"{verdict:8} {out.then[:8]} {(out.now or '')[:8]:8} {out.path}{files}\n")
+        line = f"{verdict:8} {out.then[:8]} {(out.now or '')[:8]:8} {out.path}{files}"
+        sys.stdout.write(f"{spelled_out(line)}\n")
     differ = sum(not out.same and not (out.of_its_day and out.now) for out in outs)
     sys.stdout.write(f"{arguments.model}: {differ or 'none'} of {len(outs)} outs differ\n")
     return 1 if differ else 0

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.wsi.parameters import WEIGHTINGS, Parameters
 
@@ -229,8 +231,26 @@ def _check(arguments: argparse.Namespace) -> None:
 def _model(name: str) -> tuple[Path, dict[str, str]]:
     """Folder of a model, and what the registry calls it if it comes from there."""
     if not name.startswith("models:/"):
+        _compare_with_lock(Path(name))
         return Path(name), {}
     from wsss_mm.tracking import download_model, resolve_uri
 
     registered = resolve_uri(name)
     return download_model("models:/{name}/{version}".format(**registered)), registered
+
+
+def _compare_with_lock(folder: Path) -> None:
+    """Warn of a model of the line that is another one than dvc.lock names: edited, or trained by hand since."""
+    from wsss_mm.tracking.evidence import locked_outs
+    from wsss_mm.tracking.lineage import dvc_digest
+
+    lock = Path("dvc.lock")
+    if not lock.is_file() or not folder.is_dir():
+        return
+    with suppress(ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # a damaged lock is DVC's to tell
+        place = folder.resolve().relative_to(Path.cwd().resolve()).as_posix()
+        locked = locked_outs(lock.read_text(encoding="utf-8")).get(place)
+        if locked and locked != dvc_digest(folder):
+            logger.warning(
+                "%s: is not the model that dvc.lock names; if it was not trained by hand: dvc checkout %s", place, place
+            )

@@ -1,5 +1,8 @@
 """model.json, read with suspicion: it may come from anywhere, and a registry builds whatever a config names."""
 
+import hashlib
+import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,7 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.files import digest, read_json
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION, WEIGHTS = "model.json", "weights.pth"
+DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
+"""Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
 
 # A registry can import anything by its dotted name, and some parts load files that they are given the name of: only
 # these types are built, and no other text is in a config than these words.
@@ -74,6 +83,89 @@ def read_description(path: Path) -> dict[str, Any]:
         )
     check_config(content["model"])
     return content
+
+
+def model_digest(info: Mapping[str, Any], weights_sha256: str) -> str:
+    """One digest of what a model is: its weights, and all that model.json says (classes, colours, mpp, network)."""
+    content = {key: value for key, value in info.items() if key != DIGEST} | {OF_WEIGHTS: weights_sha256}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sealed(info: Mapping[str, Any], weights: Path) -> dict[str, Any]:
+    """A description with the digest of the weights it belongs to, and with its own."""
+    sha256 = digest(weights)
+    return {**info, OF_WEIGHTS: sha256, DIGEST: model_digest(info, sha256)}
+
+
+def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True, remedy: str | None = None) -> str:
+    """The digest of a model folder, after a look whether its files still are those that were saved together.
+
+    This finds what was changed or exchanged, not who did it well: whoever edits model.json can also write its digest
+    anew. The registry keeps it apart from the files.
+
+    Args:
+        folder: Holds the weights.
+        info: Content of its model.json.
+        warn: Say so if it is an older model, which has no digest to check.
+        remedy: What to do where the folder is none of this project's.
+
+    Raises:
+        InputError: the weights are others, or the description was changed.
+    """
+    description, weights = folder / DESCRIPTION, folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights}: not found; bring the model again: dvc checkout {folder}, or export it again")
+    remedy = remedy or f"bring both files from one place: dvc checkout {folder}, or the registry, or train again"
+    found = digest(weights)
+    try:
+        own = model_digest(info, found)
+    except RecursionError:
+        raise InputError(f"{description}: nested too deep; export the model again") from None
+    if not has_digest(info):
+        if warn:
+            logger.warning(
+                "%s: an older model without a digest, so nothing shows that its weights and its description belong "
+                "together; train it again, to be sure",
+                description,
+            )
+    elif info.get(OF_WEIGHTS) != found:
+        raise InputError(
+            f"{weights}: not the weights that {description} describes, sha256 {found[:12]} instead of "
+            f"{str(info.get(OF_WEIGHTS))[:12]}; {remedy}"
+        )
+    elif info.get(DIGEST) != own:
+        raise InputError(
+            f"{description}: not as it was saved, digest {own[:12]} instead of {str(info.get(DIGEST))[:12]}; {remedy}"
+        )
+    return own
+
+
+def has_digest(info: Mapping[str, Any]) -> bool:
+    """Whether a description names what it belongs to; those of older versions do not."""
+    return DIGEST in info or OF_WEIGHTS in info
+
+
+def folder_digest(folder: Path) -> str:
+    """See `check_digest`, of a folder whose network nobody builds here."""
+    return check_digest(folder, described(folder), warn=False)
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Content of a folder's model.json, unchecked but for being a JSON object.
+
+    Raises:
+        InputError: it is none, or there is none.
+    """
+    path = folder / DESCRIPTION
+    try:
+        info = read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; make the model with dvc repro, or restore it with dvc pull") from None
+    except ValueError:
+        raise InputError(f"{path}: not valid JSON; export the model again") from None
+    if not isinstance(info, dict):
+        raise InputError(f"{path}: not a JSON object; export the model again")
+    return info
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, write_json, write_text
-from wsss_mm.models.description import check_config, read_description
+from wsss_mm.files import atomic_path, rounded, write_json, write_text
+from wsss_mm.models.description import DIGEST, check_config, check_digest, read_description, sealed
 from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.registry import MODELS
 
 Kind = Literal["classifier", "segmenter"]
+
+_PARAMETERS = ("params", "model", "width")  # of model.json: chosen, not measured
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
@@ -55,11 +57,12 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 def save_model(
     folder: Path, *, state: Mapping[str, Tensor], info: Mapping[str, Any], config_text: str, card: str
 ) -> None:
-    """Write a model folder: see `load_model` for what `info` must hold."""
+    """Write a model folder: see `load_model` for what `info` must hold; the digests are added here."""
     save_weights(state, folder / "weights.pth")
     write_text(folder / "config.py", config_text)
     write_text(folder / "README.md", card)
-    write_json(folder / "model.json", info)  # last: a folder that has it is complete
+    content = sealed(rounded(dict(info), _PARAMETERS), folder / "weights.pth")
+    write_json(folder / "model.json", content, _PARAMETERS)  # last: a folder that has it is complete
 
 
 def load_model(
@@ -77,16 +80,18 @@ def load_model(
 
     Returns:
         A `PatchClassifier` or a `Segmenter`, and the content of model.json: `kind`, `classes` (code, name, color),
-        `mpp` (um/px), `size` (px), `width`, `model` (the network's config).
+        `mpp` (um/px), `size` (px), `width`, `model` (the network's config), `digest` (see `check_digest`).
 
     Raises:
-        InputError: the folder lacks a file or holds something else, or a model of other classes.
+        InputError: the folder lacks a file or holds something else, a model of other classes, weights that the
+            description was not written for, or a description that was changed.
     """
     folder = Path(folder)
     info = read_description(folder / "model.json")
     found = [item["code"] for item in info["classes"]]
     if codes is not None and found != list(codes):
         raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
+    info[DIGEST] = check_digest(folder, info)
     state = read_state_dict(folder / "weights.pth")
     with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
         _check_shapes(build_network(info["model"]).state_dict(), state, folder)

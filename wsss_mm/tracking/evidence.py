@@ -10,17 +10,20 @@ from typing import Any
 import yaml
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_json
+from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.store import connect
 
 EVIDENCE = "evidence"
-"""Artifact folder of the run: reports, dvc.lock, params.yaml, lineage.json."""
+"""Artifact folder of the run: reports, dvc.lock, params.yaml, lineage.json, and digests.json of all but the last."""
 
 METRICS = "reports/metrics/test.json"
 _KEPT = ("dvc.lock", "params.yaml", "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
-_LINEAGE = "lineage.json"
+_LINEAGE, _DIGESTS = "lineage.json", "digests.json"
+
+EVIDENCE_TAG, COMMIT_TAG = "evidence_sha256", "git.commit"
+"""Tags of a version: the sha256 of digests.json, which names that of every report kept, and the commit."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ def read_evidence(root: Path) -> Evidence:
             for name, path in reports.items()
             if path.is_file()
         }
-        test = read_json(root / METRICS) if (root / METRICS).is_file() else {}
-        lineage = read_json(root / _LINEAGE) if (root / _LINEAGE).is_file() else {}
+        test = dict(read_json(root / METRICS)) if (root / METRICS).is_file() else {}
+        lineage = dict(read_json(root / _LINEAGE)) if (root / _LINEAGE).is_file() else {}
         digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
@@ -86,13 +89,14 @@ def locked_outs(lock: str, without: str | None = None) -> dict[str, str]:
 
 
 def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:
-    """Keep the line's reports with a run.
+    """Keep the line's reports with a run, and their digest with the versions made of it.
 
     Args:
         root: The project.
         run_id: The MLflow run that made the model.
         lineage: See `Evidence.lineage`.
     """
+    client = connect().MlflowClient()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found = [path for pattern in _KEPT for path in sorted(root.glob(pattern))]
@@ -101,25 +105,53 @@ def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:
             target = folder / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+        write_json(folder / _DIGESTS, {path.relative_to(root).as_posix(): digest(path) for path in found})
+        kept = digest(folder / _DIGESTS)
         write_json(folder / _LINEAGE, lineage)
-        connect().MlflowClient().log_artifacts(run_id, str(folder), EVIDENCE)
+        client.log_artifacts(run_id, str(folder), EVIDENCE)
+    for version in client.search_model_versions(f"run_id = '{run_id}'"):
+        client.set_model_version_tag(version.name, version.version, EVIDENCE_TAG, kept)
+        client.set_model_version_tag(version.name, version.version, COMMIT_TAG, str(lineage.get("commit", "unknown")))
 
 
 def run_evidence(run_id: str, target: Path) -> Evidence:
-    """Fetch what `keep_evidence` kept.
+    """Fetch what `keep_evidence` kept, and compare it with the digest that the versions made of the run keep.
+
+    Versions of older days keep none, and their evidence is not compared.
 
     Args:
         run_id: The MLflow run.
         target: Folder to download into.
 
     Raises:
-        InputError: a report is not valid.
+        InputError: a report is not valid, or not as it was kept.
     """
     mlflow = connect()
+    versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    kept = {version.tags[EVIDENCE_TAG] for version in versions if EVIDENCE_TAG in version.tags}
     try:
         folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=EVIDENCE, dst_path=str(target))
     except (mlflow.exceptions.MlflowException, OSError) as error:
         if is_outage(error):
             raise
+        if kept:
+            raise InputError(f"run {run_id}: its {EVIDENCE} is gone; restore it, or: dvc repro -f register") from None
         return Evidence(target)  # an older run, or one that no line stands behind
+    for sha256 in kept:
+        _check_kept(Path(folder), run_id, sha256)
     return read_evidence(Path(folder))
+
+
+def _check_kept(folder: Path, run_id: str, kept: str) -> None:
+    """Refuse reports that were changed in the store; others that lie beside them are removed from the copy."""
+    listing = folder / _DIGESTS
+    names = read_json(listing) if listing.is_file() and digest(listing) == kept else {_DIGESTS: kept}
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    changed = [name for name, sha256 in names.items() if name not in files or digest(files[name]) != sha256]
+    if changed:
+        raise InputError(
+            f"run {run_id}: {EVIDENCE}/{changed[0]} was changed after it was registered; restore a backup of the run's "
+            "artifacts, or register again: dvc repro -f register"
+        )
+    for name in files.keys() - names.keys() - {_DIGESTS, _LINEAGE}:
+        files[name].unlink()

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates import GATES
+from wsss_mm.files import read_json
+from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.evidence import Evidence, run_evidence
-from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, find_version, quoted
+from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def promote(name: str, version: str | None = None, *, reason: str | None = None)
 
     Raises:
         InputError: there is no such version, something speaks against it and no reason is given, or the champion
-            changed meanwhile.
+            changed meanwhile; or the files or the evidence of the version are no longer those that were registered.
     """
     candidate = find_version(name, version or CHALLENGER)
     champion = current_champion(name)
@@ -97,9 +98,33 @@ def promote(name: str, version: str | None = None, *, reason: str | None = None)
             f"{name} version {candidate.version} is not promoted: {'; '.join(against)}; mend it, or: wsss-mm models "
             f"promote {candidate.version} --force REASON"
         )
+    check_stored(candidate)
     forced = reason if against else None
     _move(name, candidate, champion, reason=forced, against=against)
     return Promotion(name, str(candidate.version), str(champion.version) if champion else None, tuple(against))
+
+
+def doubts(evidence: Evidence, weights_md5: str) -> list[str]:
+    """What speaks against a model as the champion of a registry that has none yet: such a registry may just be new.
+
+    Args:
+        evidence: Of the line that made the model.
+        weights_md5: Of the model.
+    """
+    found = objections(evidence, None)
+    if any(row.get("over_champion") is not None for row in _measured(evidence, "segmenter", "metrics")):
+        found.append("gate segmenter compared it with a champion, which another registry has")
+    others = {str(row.get("weights_md5")) for row in _measured(evidence, "slides", "models")} - {weights_md5}
+    if others:
+        found.append(f"gate slides judged maps of weights {', '.join(sorted(map(_short, others)))}")
+    return found
+
+
+def _measured(evidence: Evidence, gate: str, table: str) -> list[dict[str, Any]]:
+    """Rows of a short table that a gate's report shows."""
+    path = evidence.folder / report_path(gate)
+    tables = read_json(path).get("measured") if path.is_file() else {}
+    return list(((tables or {}).get(table) or {}).get("values") or ())
 
 
 def rollback(name: str, reason: str) -> Promotion:

@@ -22,10 +22,20 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
     """Loads a model folder with `wsss_mm.models.load_model` and runs it in batches."""
 
     def load_context(self, context: Any) -> None:
-        """Rebuild the network."""
+        """Rebuild the network, if it is the one that was logged.
+
+        `mlflow.pyfunc.load_model(uri, model_config={"digest": ...})` asks for one of a digest that is known otherwise.
+        """
+        from wsss_mm.errors import InputError
         from wsss_mm.models import load_model
 
-        self._model, _ = load_model(Path(context.artifacts[ARTIFACT]))
+        self._model, info = load_model(Path(context.artifacts[ARTIFACT]))
+        wanted = (context.model_config or {}).get("digest")
+        if wanted and info["digest"] != wanted:
+            raise InputError(
+                f"{context.artifacts[ARTIFACT]}: model.json: changed where it is stored, digest {info['digest'][:12]} "
+                f"instead of {str(wanted)[:12]}; register the model again (dvc repro -f register), or restore a backup"
+            )
 
     # MLflow reads the hint of model_input: of all that are true, np.ndarray alone does not make it warn.
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:

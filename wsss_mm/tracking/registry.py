@@ -1,5 +1,7 @@
 """Registered models: versions with aliases `challenger` (the newest) and `champion` (the one in use)."""
 
+import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -7,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
+from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
+from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest
 from wsss_mm.tracking.runs import WEIGHTS_TAG, model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
@@ -17,7 +20,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
+logger = logging.getLogger(__name__)
+
 CHALLENGER, CHAMPION = "challenger", "champion"
+
+DIGEST_TAG = "model_digest"
+"""Tag of a version: `wsss_mm.models.description.model_digest` of the folder it was made from."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EXAMPLE_SIZE = 64  # px; an example is stored as JSON
@@ -40,39 +48,47 @@ _REQUIREMENTS = (
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered model's version and its run; `created` is False if these weights were registered before."""
+    """A registered model's version and its run; `created` is False if this very model was registered before."""
 
     name: str
     version: str
     run_id: str
     weights_md5: str
     created: bool
+    digest: str
 
 
-def register_segmenter(folder: Path, name: str, *, tags: Mapping[str, str] | None = None) -> Registration:
-    """Make a segmenter a version of a registered model; the same weights make no second one.
+def register_segmenter(
+    folder: Path, name: str, *, tags: Mapping[str, str] | None = None, champion: bool = True
+) -> Registration:
+    """Make a segmenter a version of a registered model; the same weights and description make no second one.
 
-    The version gets the alias `challenger`, and `champion` if nothing has it yet.
+    The version gets the alias `challenger`, and keeps the digest of what it was made from as a tag.
 
     Args:
         folder: models/segmenter.
         name: The registered model's name.
         tags: Outcomes to show beside the version (test mIoU, gates); updated if the version exists.
+        champion: Whether it becomes the champion, too, if nothing is yet.
+
+    Raises:
+        InputError: there is no model, or it was changed since it was made.
     """
+    from wsss_mm.models.description import folder_digest
+
     client = connect().MlflowClient()
-    weights = folder / "weights.pth"
-    if not weights.is_file():
-        raise InputError(f"{weights}: not found; make it with dvc repro, or restore it with dvc pull")
+    weights, model = folder / "weights.pth", folder_digest(folder)
     md5 = digest(weights, "md5")
     tags = {key: str(value) for key, value in (tags or {}).items()}
-    existing = _find(name, md5)
+    existing = _find_model(name, md5, model)
     version = existing or _new_version(folder, name, tags | {WEIGHTS_TAG: md5})
-    for key, value in tags.items():
+    kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(version.run_id)}
+    for key, value in (tags | {key: value for key, value in kept.items() if key not in version.tags}).items():
         client.set_model_version_tag(name, version.version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
-    if CHAMPION not in client.get_registered_model(name).aliases:
+    if champion and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version.version)
-    return Registration(name, str(version.version), version.run_id, md5, existing is None)
+    return Registration(name, str(version.version), version.run_id, md5, existing is None, model)
 
 
 def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":
@@ -83,6 +99,8 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
         model_name: What the run calls the model.
     """
     import numpy as np
+
+    from wsss_mm.models.description import folder_digest
 
     mlflow = connect()
     from mlflow.models import ModelSignature
@@ -99,6 +117,7 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={"segmenter": str(folder)},
         code_paths=[str(_PACKAGE)],
+        model_config={"digest": folder_digest(folder)},
         signature=signature,
         input_example=(example, {"output": "labels"}),
         pip_requirements=[f"{name}=={_public(installed_version(name))}" for name in _REQUIREMENTS],
@@ -216,48 +235,114 @@ def champion_figures(name: str, besides: Path) -> dict[str, Any] | None:
         return None
 
 
-def download_model(uri: str) -> Path:
+def download_model(uri: str, target: Path | None = None) -> Path:
     """Fetch a registered model's folder; unlike with `mlflow.pyfunc.load_model`, nothing that comes with it is run.
 
     Args:
         uri: For example "models:/segmenter@champion" or "models:/segmenter/3".
+        target: Folder to download into; where the store puts it, or has it, if None.
 
     Returns:
         A local folder for `wsss_mm.models.load_model`.
 
     Raises:
-        InputError: there is no such model, it holds no segmenter, or its weights are not those that were registered.
+        InputError: there is no such model, it holds no segmenter, or it is not the one that was registered.
     """
     mlflow = connect()
+    version = find_version(*parse_uri(uri))
+    pinned = f"models:/{version.name}/{version.version}"  # an alias may move meanwhile
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=pinned, dst_path=target and str(target)))
     except (mlflow.exceptions.MlflowException, OSError) as error:
         if is_outage(error):
             raise
         raise InputError(f"{uri}: {' '.join(str(error).split())}; see: wsss-mm models list") from None
     found = sorted(folder.glob("artifacts/*/model.json"))
-    if not found:
-        raise InputError(f"{uri}: holds no segmenter; see: wsss-mm models list")
-    _check_weights(uri, found[0].parent / "weights.pth")
+    if len(found) != 1:
+        raise InputError(f"{uri}: holds {len(found) or 'no'} segmenter{'s' * bool(found)}; see: wsss-mm models list")
+    _check_model(uri, version, found[0].parent)
     return found[0].parent
 
 
-def _check_weights(uri: str, weights: Path) -> None:
-    """Weights of a registered version must be those it was made with: storage rots, and transfers break off."""
-    registered = find_version(*parse_uri(uri)).tags.get(WEIGHTS_TAG)
-    found = digest(weights, "md5")
-    if registered and found != registered:
+def check_stored(version: "ModelVersion") -> None:
+    """Look whether a version still is what was registered; older versions, which kept no digest, are passed over.
+
+    Raises:
+        InputError: it is not, or its files are gone.
+    """
+    if DIGEST_TAG not in version.tags:
+        logger.warning(
+            "%s version %s: registered without a digest by an older version, so its files are not checked; register "
+            "it again: dvc repro -f register",
+            *(version.name, version.version),
+        )
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        download_model(f"models:/{version.name}/{version.version}", Path(folder))
+
+
+def _check_model(uri: str, version: "ModelVersion", folder: Path) -> None:
+    """What a registered version is made of must be what was registered: storage rots, and others may write there."""
+    from wsss_mm.models.description import DESCRIPTION, WEIGHTS, check_digest, described, has_digest
+
+    remedy = (
+        "delete this version (wsss-mm models delete) and register it again (dvc repro -f register), or restore a backup"
+    )
+    for name in (DESCRIPTION, WEIGHTS):
+        if leads_outside(folder / name, folder):
+            raise InputError(f"{uri}: its {name}: a link that leads out of the model; {remedy}")
+    registered, weights = version.tags.get(WEIGHTS_TAG), folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{uri}: its {WEIGHTS}: missing where it is stored; {remedy}")
+    md5 = digest(weights, "md5")
+    if registered and md5 != registered:
         raise InputError(
-            f"{uri}: its {weights.name}: damaged where it is stored, md5 {found} instead of {registered}; delete this "
-            "version (wsss-mm models delete) and register it again (dvc repro -f register), or restore a backup"
+            f"{uri}: its {WEIGHTS}: damaged where it is stored, md5 {md5} instead of {registered}; {remedy}"
+        )
+    try:
+        info = described(folder)
+        found = check_digest(folder, info, warn=False, remedy=remedy)
+    except InputError as error:
+        raise InputError(f"{uri}: changed where it is stored: {error}") from None
+    wanted = version.tags.get(DIGEST_TAG)
+    if not wanted and has_digest(info):  # of a model without one, its load says so
+        logger.warning("%s: registered without a digest, so nothing shows that it is the model it was then", uri)
+    if wanted and found != wanted:
+        raise InputError(
+            f"{uri}: its {DESCRIPTION}: changed where it is stored, digest {found[:12]} instead of {wanted[:12]}; "
+            f"{remedy}"
         )
 
 
 def _find(name: str, md5: str) -> "ModelVersion | None":
     """The newest version of a model with these weights."""
+    return max(_all_with(name, md5), key=lambda version: int(version.version), default=None)
+
+
+def _find_model(name: str, md5: str, model: str) -> "ModelVersion | None":
+    """The newest version with these weights and this description, also if an older version of wsss_mm made it."""
+    for version in sorted(_all_with(name, md5), key=lambda version: int(version.version), reverse=True):
+        if _stored_digest(version) == model:
+            return version
+    return None
+
+
+def _stored_digest(version: "ModelVersion") -> str | None:
+    """The digest a version keeps, else that of the files it has; None if they are not whole."""
+    from wsss_mm.models.description import folder_digest
+
+    if DIGEST_TAG in version.tags:
+        return version.tags[DIGEST_TAG]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return folder_digest(download_model(f"models:/{version.name}/{version.version}", Path(folder)))
+    except InputError:
+        return None
+
+
+def _all_with(name: str, md5: str) -> "list[ModelVersion]":
     filters = f"name = '{quoted(name)}' and tags.{WEIGHTS_TAG} = '{md5}'"
-    versions = connect().MlflowClient().search_model_versions(filters)
-    return max(versions, key=lambda version: int(version.version), default=None)
+    return list(connect().MlflowClient().search_model_versions(filters))
 
 
 def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion":

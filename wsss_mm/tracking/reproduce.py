@@ -3,28 +3,42 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import read_json
 from wsss_mm.gates import report_path
+from wsss_mm.settings import load_params
+from wsss_mm.tracking.changes import PARAMS, Changes, apply_changes, changes_of, read_artifact
 from wsss_mm.tracking.data_versions import cache_folder
-from wsss_mm.tracking.evidence import locked_outs, run_evidence
-from wsss_mm.tracking.registry import find_version, parse_uri
-from wsss_mm.tracking.runs import DIFF, ENVIRONMENT
-from wsss_mm.tracking.store import connect, sqlite_uri
+from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
+from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
+from wsss_mm.tracking.runs import ENVIRONMENT
+from wsss_mm.tracking.store import sqlite_uri
+from wsss_mm.yaml_places import parse
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
 
 _NOT_REPEATED = "register"  # it would make a version of the copy
 _OF_ITS_DAY = "gate@segmenter"  # it compares with the champion there was then
+_COMMIT = re.compile("[0-9a-f]{40,64}")
+_STAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(@[\w.,=-]+)?")
+_FOLDER = re.compile(r"[0-9a-f]{32}\.dir")
+_OF_SHELLS = re.compile(r"[`$;&|<>\n\r\0]")  # dvc.yaml may put parameters into commands
+_MOST_VERSIONS = 1 << 20  # bytes
 _FILES_NAMED = 5
 _STDERR = 2
 
@@ -48,39 +62,57 @@ class Repeated:
         return self.then == self.now
 
 
-def reproduce(uri: str, project: Path, scratch: Path) -> list[Repeated]:
+def reproduce(
+    uri: str,
+    project: Path,
+    scratch: Path,
+    *,
+    apply_diff: bool = False,
+    show: Callable[[str], object] = lambda _: None,
+) -> list[Repeated]:
     """Make a model again and compare.
 
-    The commit of its run is cloned, what was not committed is applied, params.yaml is the one it was made with, and
-    every stage but `register` runs anew, with an MLflow store of its own. DVC's cache is shared with the project, so
-    tracked inputs are not copied; no stage is taken from the run cache.
+    The commit of its run is cloned, params.yaml is the one it was made with, and every stage but `register` runs anew,
+    with an MLflow store of its own. DVC's cache is shared with the project, so tracked inputs are not copied; no stage
+    is taken from the run cache.
+
+    What runs is the commit's. What was not committed is code from the registry's store, where others may write: it is
+    shown, and applied only if that is asked for. Stages are those of dvc.yaml; parameters are checked before they are
+    written; the stored model, its evidence and its diff must be those that were registered.
 
     Args:
         uri: Such as "models:/segmenter/3".
         project: The project, a git repository that has the commit.
         scratch: Empty folder for the clone.
+        apply_diff: Apply and run what was not committed.
+        show: Prints what was not committed, before it is applied or refused.
 
     Returns:
         The outs of the line, in its order.
 
     Raises:
-        InputError: the version keeps no evidence, the commit is not here, or the line fails.
+        InputError: the version keeps no evidence or was changed, the commit is not here, something was not committed
+            and is not to be applied, or the line fails.
     """
     version = find_version(*parse_uri(uri))
+    check_stored(version)
     with tempfile.TemporaryDirectory() as folder:
         evidence = run_evidence(version.run_id, Path(folder))
-        commit = evidence.lineage.get("commit")
-        if not evidence.digests or not commit:
-            raise InputError(f"{uri}: nothing says what it was made of; register it again: dvc repro -f register")
+        commit = _commit(uri, evidence, version)
+        changes = changes_of(version, project, sealed=DIGEST_TAG in version.tags)
+        if changes is not None:
+            _permit(uri, changes, apply_diff, show)
         lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
-        params = (evidence.folder / "params.yaml").read_text(encoding="utf-8")
+        _warn_of_other_versions(version.run_id)
+        _clone(project, scratch, commit)
+        params = _checked_params(evidence.folder / PARAMS, scratch, changed=changes is not None)
+        if changes is not None:
+            apply_changes(changes, scratch)
+        stages = _stages(uri, lock, scratch)
+        (scratch / PARAMS).write_bytes((evidence.folder / PARAMS).read_bytes())
         precision = _slides_precision(evidence.folder)
-    _warn_of_other_versions(version.run_id)
-    _clone(project, scratch, commit, _artifact(version.run_id, DIFF))
-    (scratch / "params.yaml").write_text(params, encoding="utf-8")
     cache = cache_folder(project)
     _bring_inputs(project, scratch, cache, params)
-    stages = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
     _dvc(scratch, "repro", "--force", "--no-run-cache", *stages)
     _warn_of_other_precision(precision, _slides_precision(scratch))
     now = locked_outs((scratch / "dvc.lock").read_text(encoding="utf-8"))
@@ -92,7 +124,111 @@ def reproduce(uri: str, project: Path, scratch: Path) -> list[Repeated]:
     ]
 
 
-def _clone(project: Path, scratch: Path, commit: str, diff: str | None) -> None:
+def _commit(uri: str, evidence: Evidence, version: "ModelVersion") -> str:
+    """The commit a version was made of."""
+    commit = evidence.lineage.get("commit")
+    if not evidence.digests or not commit:
+        raise InputError(f"{uri}: nothing says what it was made of; register it again: dvc repro -f register")
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise InputError(f"{uri}: {str(commit)[:40]!r} is no commit; train in a git repository, and register again")
+    if version.tags.get(COMMIT_TAG, commit) != commit:
+        raise InputError(
+            f"{uri}: {EVIDENCE}/lineage.json of its run names commit {commit[:8]}, the version "
+            f"{version.tags[COMMIT_TAG][:8]}: it was changed after it was registered; restore it from a backup"
+        )
+    return commit
+
+
+def _permit(uri: str, changes: Changes, asked: bool, show: Callable[[str], object]) -> None:
+    """Show what was not committed, and refuse it unless it was asked for."""
+    count = len(changes.files)
+    what = f"its run ({changes.whose}) had changes in {count} file{'s' * (count > 1)} that were not committed"
+    show(f"{spelled_out(f'{uri}: {what}:')}\n{changes.shown()}\n")
+    if not asked:
+        raise InputError(
+            f"{uri}: {what}, shown above: code from the registry's store; read it, and if it may run here: --apply-diff"
+        )
+    if not changes.kept:
+        logger.warning("%s: an older version, so nothing shows that these are the changes it was made with", uri)
+
+
+def _checked_params(path: Path, clone: Path, *, changed: bool) -> dict[str, Any]:
+    """Parameters of a run, before they are written into the clone.
+
+    They are what the settings allow, or, of a commit with other settings than those of today, have the keys of its own
+    params.yaml. Where its code is changed, too, only that code can tell.
+
+    Raises:
+        InputError: they are not, or hold text that a shell would act on.
+    """
+    what = f"{EVIDENCE}/{PARAMS} of the run"
+    params, values = _read_values(path)
+    if not isinstance(params, dict):
+        raise InputError(f"{what}: holds no sections; register the model again: dvc repro -f register")
+    strange = {place for place, value in values if isinstance(value, str) and _OF_SHELLS.search(value)}
+    if not changed and _wrong(clone / PARAMS) is None:
+        if wrong := _wrong(path):
+            raise InputError(f"{what}: {wrong}")
+    elif not changed:
+        strange |= {place for place, _ in values} - {place for place, _ in _read_values(clone / PARAMS)[1]}
+    if strange:
+        raise InputError(f"{what}: {min(strange)[:80]}: no parameter of commit and settings; restore the artifacts")
+    return params
+
+
+def _wrong(path: Path) -> str | None:
+    """What the settings of today say against a params.yaml."""
+    try:
+        load_params(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _read_values(path: Path) -> tuple[Any, list[tuple[str, Any]]]:
+    """A YAML file, and every value in it with its place, such as "cohort.source"."""
+
+    def walk(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+        yield place, value
+        if isinstance(value, dict):
+            for key, part in value.items():
+                yield from walk(part, f"{place}.{key}".lstrip("."))
+        elif isinstance(value, list):
+            for part in value:
+                yield from walk(part, place)
+
+    try:
+        content = parse(path.read_text(encoding="utf-8")).content
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    return content, list(walk(content, ""))
+
+
+def _stages(uri: str, lock: str, clone: Path) -> list[str]:
+    """Stages that ran, as far as dvc.yaml of the clone has them: a name is given to DVC, and DVC runs what it names.
+
+    Raises:
+        InputError: dvc.lock names others.
+    """
+    try:
+        there = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        names = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
+    except (OSError, yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError):
+        raise InputError(f"{uri}: dvc.yaml of its commit, or its dvc.lock, has no stages; register it again") from None
+    strange = [
+        name
+        for name in names
+        if not isinstance(name, str) or not _STAGE.fullmatch(name) or name.partition("@")[0] not in there
+    ]
+    if strange or not names:
+        raise InputError(
+            f"{uri}: its dvc.lock names stage {str(strange[0] if strange else 'none')[:80]!r}, which dvc.yaml of its "
+            "commit has not; restore the run's artifacts, or register it again"
+        )
+    return names
+
+
+def _clone(project: Path, scratch: Path, commit: str) -> None:
     known = _git(project, "cat-file", "-e", f"{commit}^{{commit}}")
     if known.returncode:
         raise InputError(f"commit {commit[:8]} is not in {project}; get it: git fetch --all")
@@ -103,11 +239,9 @@ def _clone(project: Path, scratch: Path, commit: str, diff: str | None) -> None:
         done = _git(where, *command)
         if done.returncode:
             raise InputError(f"{where}: git {command[0]} failed: {done.stderr.strip()}")
-    if diff and _git(scratch, "apply", "--whitespace=nowarn", text=diff).returncode:
-        raise InputError(f"commit {commit[:8]}: the changes that were not committed do not apply to it")
 
 
-def _bring_inputs(project: Path, scratch: Path, cache: Path, params: str) -> None:
+def _bring_inputs(project: Path, scratch: Path, cache: Path, params: Mapping[str, Any]) -> None:
     """Share DVC's cache, restore what .dvc files track, and link a source of the cohort that git does not have."""
     _dvc(scratch, "cache", "dir", "--local", str(cache.resolve()), quiet=True)
     tracked = _git(scratch, "ls-files", "*.dvc").stdout.splitlines()
@@ -116,18 +250,23 @@ def _bring_inputs(project: Path, scratch: Path, cache: Path, params: str) -> Non
             _dvc(scratch, "checkout", *tracked)
         except InputError:
             _dvc(scratch, "pull", *tracked)
-    source = Path((yaml.safe_load(params).get("cohort") or {}).get("source") or ".")
+    source = Path((params.get("cohort") or {}).get("source") or ".")
     if not source.is_absolute() and not (scratch / source).exists() and (project / source).exists():
-        (scratch / source).parent.mkdir(parents=True, exist_ok=True)
-        (scratch / source).symlink_to((project / source).resolve())
+        place = Path(os.path.normpath(scratch.absolute() / source))
+        if not place.is_relative_to(scratch.absolute().parent):
+            raise InputError(f"{PARAMS}: cohort.source {source} leads far out of the project; give an absolute path")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to((project / source).resolve())
 
 
 def _differing(then: str, now: str | None, cache: Path) -> tuple[str, ...]:
     """Files that differ between two folders, as far as the cache knows both."""
-    if now is None or then == now or not (then.endswith(".dir") and now.endswith(".dir")):
+    if now is None or then == now:
         return ()
     listings = []
     for md5 in (then, now):
+        if not _FOLDER.fullmatch(md5):
+            return ()
         path = cache / "files/md5" / md5[:2] / md5[2:]
         if not path.is_file():
             return ()
@@ -139,14 +278,15 @@ def _differing(then: str, now: str | None, cache: Path) -> tuple[str, ...]:
 
 
 def _warn_of_other_versions(run_id: str) -> None:
-    text = _artifact(run_id, ENVIRONMENT)
-    if text is None:
+    content = read_artifact(run_id, ENVIRONMENT, most=_MOST_VERSIONS)
+    if content is None:
         return
-    then = dict(line.split("==", 1) for line in text.splitlines() if "==" in line)
+    lines = content.decode("utf-8", errors="replace").splitlines()
+    then = dict(line.split("==", 1) for line in lines if "==" in line)
     now = {item.metadata["Name"]: item.version for item in metadata.distributions()}
     other = [f"{name} {was} then, {now.get(name, 'none')} now" for name, was in then.items() if now.get(name) != was]
     if other:
-        logger.warning("installed versions differ (%s): bytes may, too", "; ".join(sorted(other)))
+        logger.warning("installed versions differ (%s): bytes may, too", spelled_out("; ".join(sorted(other))))
 
 
 def _slides_precision(root: Path) -> str:
@@ -164,13 +304,6 @@ def _warn_of_other_precision(then: str, now: str) -> None:
             then,
             now,
         )
-
-
-def _artifact(run_id: str, name: str) -> str | None:
-    mlflow = connect()
-    if not any(item.path == name for item in mlflow.MlflowClient().list_artifacts(run_id)):
-        return None
-    return mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
 
 
 def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
@@ -193,5 +326,5 @@ def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
         raise InputError(f"{scratch}: dvc {arguments[0]} failed (see above); keep the clone to look: --keep FOLDER")
 
 
-def _git(where: Path, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=where, input=text, capture_output=True, text=True, check=False)
+def _git(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=False)

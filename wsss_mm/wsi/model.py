@@ -36,6 +36,7 @@ class SlideModel:
         full_batches: rounding depends on the size of a batch, so batches should be filled up.
         at_once: batches that `predict` may be given at the same time.
         largest_batch: windows that fit into memory at once, for a window of so many px.
+        digest: of weights and description, empty if unknown.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -46,6 +47,7 @@ class SlideModel:
     full_batches: bool = False
     at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
+    digest: str = ""
 
     @classmethod
     def from_folder(cls, folder: Path | str, device: str | None = None, precision: Precision = "auto") -> "SlideModel":
@@ -58,7 +60,7 @@ class SlideModel:
                 multiply it in hardware (Intel's AMX) and fp32 on others.
 
         Raises:
-            InputError: the folder holds no segmenter, or the device lacks the precision.
+            InputError: the folder holds no segmenter or one that was changed, or the device lacks the precision.
         """
         import torch
 
@@ -74,6 +76,7 @@ class SlideModel:
             "mpp": float(info["mpp"]),
             "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
             "precision": precision,
+            "digest": info["digest"],
         }
         if torch.device(device).type == "cpu":
             from wsss_mm.wsi.cores import predict_by_window
