@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import explained
+from wsss_mm.gates import check_warnings
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.settings import Params, load_params
 
@@ -21,7 +22,9 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         with explained(Path.cwd()):  # the writes that no one else explained
-            stage(load_params())
+            params = load_params()
+            check_warnings(params)
+            stage(params)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -53,7 +53,7 @@ def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> Gate
         for gate in GATES:
             if any(name.startswith(READS[gate]) for name in changed):
                 known = {"champion": _champion(fault, work)} if gate == "segmenter" else {}
-                result = run_gate(gate, params, Path(), data_docs=False, **known)
+                result = run_gate(gate, params, Path(), **known)
                 if result.failures:
                     return result
     return None
