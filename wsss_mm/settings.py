@@ -179,6 +179,7 @@ class SlideSettings(Section):
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
     background_grey: Annotated[int, Field(ge=0, le=255)]
     tissue_mask: bool  # pass over what is glass on a thumbnail
+    min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
     probabilities: bool  # write those of the classes too
 

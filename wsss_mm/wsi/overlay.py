@@ -76,7 +76,8 @@ def _draw_legend(
         draw.rectangle([left, top, left + 26, top + 26], fill=item.color, outline=_FRAME)
         draw.text((left + 38, top - 3), item.name, fill=_INK, font=normal)
         values = figures[item.code]
-        text = f"{values['area_mm2']:.3f} mm\u00b2   {100 * (values['share'] or 0):.1f} %"
+        share = "\u2013" if values["share"] is None else f"{100 * values['share']:.1f} %"
+        text = f"{values['area_mm2']:.3f} mm\u00b2   {share}"
         draw.text((left + 38, top + 15), text, fill=_FAINT, font=small)
 
 

@@ -1,11 +1,10 @@
 """Averages the class probabilities of overlapping windows, a band of rows at a time."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
-Weighting = Literal["uniform", "gaussian"]
+from wsss_mm.wsi.parameters import Weighting
 
 _SIGMA = 1 / 8  # of the Gaussian, as a share of the window
 
