@@ -283,10 +283,11 @@ class SegmenterGate(Gate):
 class SlidesGate(Gate):
     """How far the products of a segmented slide may disagree with each other."""
 
-    max_share_error: Share  # of shares from the label map, and of their sum from 1
     max_area_error: Share  # of polygon areas from areas in the label map, relative
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
     max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
+    max_better_elsewhere: Share  # of the slide's colours that the map explains where it is not, more than where it is
+    max_seam: Annotated[float, Field(ge=1)]  # class borders on a line of the window lattice over those on other lines
 
 
 class GateSettings(Section):

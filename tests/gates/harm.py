@@ -39,8 +39,6 @@ SLIDES, PATCHES = "data/cohort/slides.csv", "data/patches/manifest.parquet"
 LABELS, MODEL = "data/pseudo_labels/manifest.parquet", "models/classifier/model.json"
 CLASSIFIER, TEST = "reports/metrics/classifier.json", "reports/metrics/test.json"
 CONFUSION = "reports/plots/test_confusion.csv"
-RESULT = "results/slides/slide-test"
-SUMMARY, GEOJSON = f"{RESULT}/summary.json", f"{RESULT}/segmentation.geojson"
 
 
 def cells(file: str, name: str, **values: Any) -> Callable[[Path], None]:
@@ -207,14 +205,3 @@ def full(value: int, size: int = SIZE) -> np.ndarray:
 
 def never_predicted(frame: pd.DataFrame) -> None:
     frame.loc[frame["predicted"] == "LYM", "pixels"] = "0"
-
-
-def swap_shares(summary: dict) -> None:
-    te, tas = summary["classes"]["TE"], summary["classes"]["TAS"]
-    te["share"], tas["share"] = tas["share"], te["share"]
-
-
-def enlarge(collection: dict) -> None:
-    for feature in collection["features"]:
-        ring = feature["geometry"]["coordinates"][0]
-        feature["geometry"]["coordinates"] = [[[x * 1.01, y * 1.01] for x, y in ring]]

@@ -25,7 +25,7 @@ READS = {
         "reports/plots/test_confusion.csv",
         "reports/gates/patches.json",
     ),
-    "slides": ("results/slides/", "data/cohort/"),
+    "slides": ("results/slides/", "data/cohort/", "models/segmenter/"),
 }
 """What each gate looks at. A gate that reads nothing of what changed passes, as it does on the clean project."""
 

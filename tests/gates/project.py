@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import store_patch, write_mask
 from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.wsi.cohort import Result, write_table
+from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
+from wsss_mm.wsi.truth import judge_slide
 
 CODES = ("TE", "NEC", "LYM", "TAS")
 SIZE = 48
@@ -79,10 +88,11 @@ SETTINGS = {
     },
     "slides": {
         "warnings": [],
-        "max_share_error": 0.001,
         "max_area_error": 0.01,
         "max_mpp_error": 0.02,
         "max_tissue_error": 0.15,
+        "max_better_elsewhere": 0.02,
+        "max_seam": 4.0,
     },
 }
 """Thresholds that do not move when someone tunes the line."""
@@ -92,7 +102,7 @@ def set_params(content: dict[str, Any]) -> dict[str, Any]:
     """params.yaml's content with what the project is made for."""
     content["cohort"]["vocabulary"] = "lung"
     content["patches"] |= {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25}
-    content["slides"] |= {"splits": ["test"]}
+    content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS
     return content
 
@@ -102,6 +112,34 @@ def tissue_image(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     nuclei = rng.random((height, width, 1)) < 0.3
     colour = np.where(nuclei, (100, 60, 140), (225, 160, 200)) + rng.normal(0, 6, (height, width, 3))
     return np.clip(colour, 0, 255).astype(np.uint8)
+
+
+def slide_map(upper: tuple[int, int], lower: tuple[int, int]) -> np.ndarray:
+    """A map of four fields and glass, with an island that is too small for a polygon."""
+    labels = np.full((240, 320), IGNORE, np.uint8)
+    labels[:100, :160], labels[:100, 160:240] = upper
+    labels[100:, :120], labels[100:, 120:240] = lower
+    labels[20:30, 40:50] = 1
+    return labels
+
+
+MAPS = {"slide-test": slide_map((0, 0), (3, 2)), "slide-more": slide_map((2, 3), (3, 0))}
+"""Maps of the test slides, by slide."""
+
+CLASSES = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in LUNG.classes]
+
+_TINTS = np.zeros((256, 3))
+_TINTS[:4] = (-20, -25, -10), (20, -10, -30), (-45, -40, 0), (15, 5, 5)
+
+
+def slide_image(rng: np.random.Generator, labels: np.ndarray | None) -> np.ndarray:
+    """A slide of 480 x 640 px, tissue on its left; what it shows looks a little as its class."""
+    image = np.full((480, 640, 3), 245, np.uint8)
+    image[:, :480] = tissue_image(rng, 480, 480)
+    if labels is not None:
+        tints = _TINTS[labels.repeat(2, axis=0).repeat(2, axis=1)]
+        image = np.clip(image + tints, 0, 255).astype(np.uint8)
+    return image
 
 
 def make_project(root: Path) -> None:
@@ -118,9 +156,7 @@ def make_cohort(root: Path) -> None:
     (folder / "slides").mkdir(parents=True)
     names = (("slide-train", "train"), ("slide-valid", "valid"), ("slide-test", "test"), ("slide-more", "test"))
     for number, (name, split) in enumerate(names):
-        image = np.full((480, 640, 3), 245, np.uint8)
-        image[:, :480] = tissue_image(np.random.default_rng(number), 480, 480)
-        write_slide(folder / f"slides/{name}.tiff", image)
+        write_slide(folder / f"slides/{name}.tiff", slide_image(np.random.default_rng(number), MAPS.get(name)))
         patient = f"patient-{split}"
         rows.append({"slide_id": name, "patient_id": patient, "path": f"slides/{name}.tiff", "split": split})
     write_slide_table(pd.DataFrame(rows), folder / "slides.csv")
@@ -185,48 +221,55 @@ def make_metrics(root: Path) -> None:
 
 
 def make_slides(root: Path) -> None:
-    labels = np.full((240, 320), IGNORE, np.uint8)
-    labels[:100, :240], labels[100:, :120], labels[100:, 120:240] = 0, 3, 2
-    for name in ("slide-test", "slide-more"):
-        write_result(root / "results/slides" / name, labels)
+    write_json(root / "models/segmenter/model.json", {"kind": "segmenter", "mpp": 1.0, "classes": CLASSES})
+    (root / "models/segmenter/weights.pth").write_bytes(b"weights")
+    truth = root / "data/cohort/truth/slide-test.tif"
+    truth.parent.mkdir()
+    write_label_pyramid(truth, np.roll(MAPS["slide-test"], 3, axis=0), 1.0, LUNG.palette)
+    for name, labels in MAPS.items():
+        write_result(root, name, labels)
 
 
-def write_result(folder: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
-    """What segment_slide leaves, from a label map of upright rectangles: one polygon a class."""
-    folder.mkdir(parents=True)
-    write_map(folder / "segmentation.tif", labels, mpp)
-    features, classes, factor = [], {}, mpp / 0.5
-    tissue = int((labels != IGNORE).sum())
-    for index, item in enumerate(LUNG.classes):
-        rows, columns = np.nonzero(labels == index)
-        if len(rows):
-            x, y, right, bottom = (
-                float(edge * factor) for edge in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            )
-            ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
-            geometry = {"type": "Polygon", "coordinates": [ring]}
-            properties = {"classification": {"name": item.name, "color": list(item.color)}}
-            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-        figures = {"area_mm2": len(rows) * mpp**2 / 1e6, "share": len(rows) / tissue, "dropped_area_mm2": 0.0}
-        classes[item.code] = figures
-    write_json(folder / "segmentation.geojson", {"type": "FeatureCollection", "features": features})
-    height, width = labels.shape
-    (folder / "overlay.png").write_bytes(b"png")
+def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, roi: Path | None = None) -> None:
+    """What stage segment_slides leaves of a slide, given its map."""
+    folder, path = root / "results/slides" / name, root / f"data/cohort/slides/{name}.tiff"
+    parameters, figures = Parameters(), class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
+    with open_slide(path) as slide:
+        stated = {"file": path.name, "bytes": path.stat().st_size, "quickhash": slide.quickhash}
+        stated |= {"mpp": slide.mpp, "bounds": list(slide.bounds)}
+        picture = slide.read(0, 0, labels.shape[::-1], mpp)
+    write_label_pyramid(folder / "segmentation.tif", labels, mpp, LUNG.palette)
+    draw_overlay(picture, labels, LUNG.classes, figures, name, mpp=mpp).save(folder / "overlay.png")
+    written = write_geojson(
+        folder / "segmentation.geojson",
+        labels,
+        LUNG.classes,
+        factor=mpp / stated["mpp"],
+        limits=stated["bounds"][2:],
+        min_area=parameters.min_island / mpp**2,
+    )
     summary = {
-        "slide": {"mpp": 0.5, "bounds": [0, 0, int(width * factor), int(height * factor)]},
+        "slide": stated,
         "mpp": mpp,
-        "size": [width, height],
-        "model": {"weights_md5": "0" * 32, "precision": "fp32"},
-        "classes": classes,
+        "size": list(labels.shape[::-1]),
+        "model": {
+            "weights_md5": digest(root / "models/segmenter/weights.pth", "md5"),
+            "classes": list(CODES),
+            "precision": "fp32",
+        },
+        "parameters": asdict(parameters),
+        "roi": None if roi is None else {"file": roi.name, "sha256": digest(roi)},
+        "classes": {code: figures[code] | polygon_figures(written[code], mpp) for code in CODES},
+        "tissue_area_mm2": sum(item["area_mm2"] for item in figures.values()),
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures),
+        "unreadable_share": 0.0,
     }
+    notes, truth = {"split": "test"}, root / f"data/cohort/truth/{name}.tif"
+    if truth.is_file():
+        summary["truth"] = judge_slide(folder / "segmentation.tif", truth, CODES)
+        notes["miou"] = summary["truth"]["miou"]
     write_json(folder / "summary.json", summary)
-
-
-def write_map(path: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
-    """A label map as segment_slide writes it."""
-    per_cm = (1e4 / mpp, 1e4 / mpp)
-    with tifffile.TiffWriter(path) as file:
-        file.write(labels, tile=(128, 128), compression="zlib", resolution=per_cm, resolutionunit="CENTIMETER")
+    write_table(root / "results/slides/slides.csv", [Result(name, summary, notes=notes)], update=True)
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:

@@ -73,9 +73,7 @@ class TestSeverity:
 
     def test_an_unknown_check_is_no_warning(self, params_content):
         params = with_settings(params_content, "classifier", warnings=["mean_app"])
-        with pytest.raises(
-            InputError, match=r"classifier\.warnings: no check .mean_app.; choose from .*mean_ap"
-        ):
+        with pytest.raises(InputError, match=r"classifier\.warnings: no check .mean_app.; choose from .*mean_ap"):
             check_warnings(params)
 
     def test_a_tolerated_row_is_named_though_the_check_passes(self, params_content, project):
@@ -121,7 +119,7 @@ class TestSlides:
             labels = np.full((240, 320), IGNORE, np.uint8)
             labels[: round(100 * part), :120] = 0
             shutil.rmtree(project / "results/slides/slide-test")
-            write_result(project / "results/slides/slide-test", labels)
+            write_result(project, "slide-test", labels, roi=project / "data/cohort/roi.geojson")
             failures = run_gate("slides", params, project).failures
             assert [outcome.name for outcome in failures] == found
 

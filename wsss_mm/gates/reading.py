@@ -48,7 +48,15 @@ def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         InputError: see `read_object`.
     """
-    return dict(_flat(read_object(path, remedy)))
+    return flat(read_object(path, remedy))
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, with dotted keys."""
+    items: dict[str, Any] = {}
+    for key, value in content.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return items
 
 
 def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
@@ -86,13 +94,6 @@ def is_file_inside(folder: Path, relative: object) -> bool:
     if not isinstance(relative, str) or not relative:
         return False
     return is_file(folder / relative) and not leads_outside(folder / relative, folder)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    items: list[tuple[str, Any]] = []
-    for key, value in content.items():
-        items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return items
 
 
 def _one_line(error: Exception) -> str:

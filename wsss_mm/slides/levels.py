@@ -42,6 +42,14 @@ class Level:
         for top in range(0, self.shape[0], rows):
             yield top, self[top : top + rows]
 
+    def at(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Values of single pixels."""
+        values = np.empty(rows.shape, np.uint8)
+        for top, band in self.bands():
+            here = (rows >= top) & (rows < top + len(band))
+            values[here] = band[rows[here] - top, columns[here]]
+        return values
+
     def _strip(self, number: int) -> tuple[NDArray[np.uint8]]:
         """A row of tiles."""
         page, across = self._page, self._page.chunked[1]
@@ -82,18 +90,18 @@ def open_label_pyramid(path: Path | str) -> Iterator[Pyramid]:
 
 
 def count_wrong_samples(levels: Sequence[Level]) -> int:
-    """Pixels of coarser levels that are not those `write_label_pyramid` takes out of the finest; all of missing ones."""
-    base, wrong = levels[0], 0
-    for samples, level in zip_longest(level_samples(base.shape)[1:], levels[1:]):
+    """Pixels of coarser levels that are not what `write_label_pyramid` takes out of the finest; all of one that lacks."""
+    wrong, coarse = 0, []
+    for samples, level in zip_longest(level_samples(levels[0].shape)[1:], levels[1:]):
         shape = samples and tuple(map(len, samples))
         if level is None or level.shape != shape:
             wrong += int(np.prod(shape or level.shape))
-            continue
-        rows, columns = samples
-        for top, band in base.bands():
-            first, stop = (-(-(edge - rows[0]) // rows.step) for edge in (top, top + len(band)))
-            first, stop = max(first, 0), min(stop, len(rows))
-            if first < stop:
+        else:
+            coarse.append((*samples, level))
+    for top, band in levels[0].bands():
+        for rows, columns, level in coarse:
+            first, stop = (max(-(-(edge - rows[0]) // rows.step), 0) for edge in (top, top + len(band)))
+            if first < min(stop, len(rows)):
                 taken = band[rows[first] - top :: rows.step, columns[0] :: columns.step]
                 wrong += int((taken != level[first:stop]).sum())
     return wrong
