@@ -73,9 +73,7 @@ class TestSeverity:
 
     def test_an_unknown_check_is_no_warning(self, params_content):
         params = with_settings(params_content, "classifier", warnings=["mean_app"])
-        with pytest.raises(
-            InputError, match=r"classifier\.warnings: no check .mean_app.; choose from .*mean_ap"
-        ):
+        with pytest.raises(InputError, match=r"classifier\.warnings: no check .mean_app.; choose from .*mean_ap"):
             check_warnings(params)
 
     def test_a_tolerated_row_is_named_though_the_check_passes(self, params_content, project):
