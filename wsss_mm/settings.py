@@ -258,6 +258,8 @@ class PseudoLabelsGate(Gate):
     max_class_share: Share
     max_unseen_share: Share  # of the patches in which a labelled class has no pixel
     share_ratio: Range  # of a class's share of pixels to its share of labels
+    labelled_again: Natural  # patches, to see that the classifier made these labels
+    min_miou: Share  # of the pseudo-labels, in each split that has masks
 
     @model_validator(mode="after")
     def _fits(self) -> "PseudoLabelsGate":

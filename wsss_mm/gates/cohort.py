@@ -15,13 +15,13 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
-from wsss_mm.gates.checks import Check, Table
+from wsss_mm.gates.checks import Check, Measured, Table
 from wsss_mm.gates.measure import image_statistics
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
-from wsss_mm.settings import CohortGate, Params
+from wsss_mm.settings import Params
 
-TABLE = Path("data/cohort/slides.csv")
+LIST = Path("data/cohort/slides.csv")
 
 _COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
 _SPLITS = ("train", "valid", "test")
@@ -29,21 +29,134 @@ _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured o
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
+_MAKE = "dvc repro -f cohort"
+_ASIDE = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
+
+
+def _seen(name: str, column: str, says: str, do: str, **limits: Any) -> Check:
+    """A check of what is seen on a slide; slides without measurements fail `opens`, once is enough."""
+    return Check(name, column, says, do, optional=True, **limits)
+
+
+COLUMNS = Table(
+    "columns",
+    "column",
+    (Check("columns", "there", "every column is there", f"make the table again: {_MAKE}", among=(True,)),),
+    required=True,
+)
+SLIDES = Table(
+    "slides",
+    "slide_id",
+    (
+        Check("some_slides", None, "there is at least one slide", "list slides in slides.csv", low=1),
+        Check(
+            "unique_ids",
+            "slide_id",
+            "a slide id is given once",
+            "give every slide its own slide_id in slides.csv",
+            unique=True,
+        ),
+        Check("has_patient", "patient_id", "a slide has a patient", "fill in patient_id in slides.csv"),
+        Check(
+            "known_splits",
+            "split",
+            f"split is one of {', '.join(_SPLITS)}",
+            "correct the column split of slides.csv",
+            among=_SPLITS,
+        ),
+        _seen(
+            "one_patient_one_split",
+            "patient_splits",
+            "a patient is in one split",
+            "give all slides of the patient the same split in slides.csv",
+            high=1,
+        ),
+    ),
+)
+FILES = Table(
+    "files",
+    "slide_id",
+    (
+        Check(
+            "opens",
+            "problem",
+            "the slide opens, and its resolution is known",
+            "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from"
+            " reports/gates/cohort.json",
+            among=("none",),
+        ),
+        Check(
+            "drawings_readable",
+            "drawings",
+            "roi and annotation, where given, are GeoJSON",
+            "export it from QuPath again, or empty the cell in slides.csv",
+            among=("none",),
+        ),
+        _seen(
+            "mpp",
+            "mpp",
+            "a slide has {mpp[0]:g} to {mpp[1]:g} um/px",
+            "correct mpp in slides.csv",
+            low="mpp[0]",
+            high="mpp[1]",
+        ),
+        _seen(
+            "tissue",
+            "tissue_area",
+            "a slide shows at least {min_tissue_area:g} mm2 of tissue",
+            _ASIDE,
+            low="min_tissue_area",
+        ),
+        _seen("focus", "focus", "the variance of the Laplacian is at least {min_focus:g}", _ASIDE, low="min_focus"),
+        _seen(
+            "haematoxylin",
+            "haematoxylin",
+            "the density of haematoxylin is {haematoxylin[0]:g} to {haematoxylin[1]:g}",
+            _ASIDE,
+            low="haematoxylin[0]",
+            high="haematoxylin[1]",
+        ),
+        _seen(
+            "eosin",
+            "eosin",
+            "the density of eosin is {eosin[0]:g} to {eosin[1]:g}",
+            _ASIDE,
+            low="eosin[0]",
+            high="eosin[1]",
+        ),
+        _seen(
+            "one_slide_once", "copies", "no two slides show the same picture", "keep one of them in slides.csv", high=1
+        ),
+    ),
+)
+SPLIT_SIZES = Table(
+    "splits",
+    "split",
+    (
+        Check(
+            "slides_per_split",
+            "slides",
+            "train and test have at least {min_slides_per_split} slides",
+            "move slides of other patients into it in slides.csv",
+            low="min_slides_per_split",
+        ),
+    ),
+)
+TABLES = (COLUMNS, SLIDES, FILES, SPLIT_SIZES)
+
+
+def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = read_cells(
-        root / TABLE, absent="not found; make it with: dvc repro -f cohort", remedy="make it again: dvc repro -f cohort"
-    )
-    columns = pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]})
-    yield Table("columns", columns, "column", _column_checks, required=True)
+    slides = read_cells(root / LIST, absent=f"not found; make it with: {_MAKE}", remedy=f"make it again: {_MAKE}")
+    yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
     patients = listed.groupby("patient_id")["split"].transform("nunique")  # slides without one are no patient's
-    yield Table("slides", listed.assign(patient_splits=patients), "slide_id", _listed_checks)
-    yield Table("files", _measure_slides(slides, params, root), "slide_id", lambda gxe: _file_checks(gxe, params))
+    yield SLIDES.of(listed.assign(patient_splits=patients))
+    yield FILES.of(_measure_slides(slides, params, root))
     counts = slides.groupby("split")["slide_id"].nunique()
-    splits = pd.DataFrame({"split": ["train", "test"], "slides": [int(counts.get(s, 0)) for s in ("train", "test")]})
-    yield Table("splits", splits, "split", lambda gxe: _split_checks(gxe, params))
+    rows = [{"split": split, "slides": int(counts.get(split, 0))} for split in ("train", "test")]
+    yield SPLIT_SIZES.of(pd.DataFrame(rows))
 
 
 def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
@@ -51,7 +164,7 @@ def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.Data
     from wsss_mm.patches.parallel import map_files
 
     named = slides[slides["path"] != ""]
-    folder = (root / TABLE).parent
+    folder = (root / LIST).parent
     rows = map_files(lambda slide: _measure_slide(slide, folder, params), named.itertuples(), "measure slides")
     columns = ["slide_id", "problem", "mpp", "tissue_area", "focus", "haematoxylin", "eosin", "content", "drawings"]
     frame = pd.DataFrame(rows, columns=columns)
@@ -119,137 +232,3 @@ def _drawings(slide: Any, folder: Path) -> str:
         except (InputError, OSError) as error:
             return str(error)
     return "none"
-
-
-def _column_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "columns",
-            "every column is there",
-            gxe.ExpectColumnValuesToBeInSet(column="there", value_set=[True]),
-            "make the table again: dvc repro -f cohort",
-        )
-    ]
-
-
-def _listed_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "some_slides",
-            "there is at least one slide",
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
-            "list slides in slides.csv",
-        ),
-        Check(
-            "unique_ids",
-            "a slide id is given once",
-            gxe.ExpectColumnValuesToBeUnique(column="slide_id"),
-            "give every slide its own slide_id in slides.csv",
-        ),
-        Check(
-            "has_patient",
-            "a slide has a patient",
-            gxe.ExpectColumnValuesToNotBeNull(column="patient_id"),
-            "fill in patient_id in slides.csv",
-        ),
-        Check(
-            "known_splits",
-            f"split is one of {', '.join(_SPLITS)}",
-            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(_SPLITS)),
-            "correct the column split of slides.csv",
-        ),
-        Check(
-            "one_patient_one_split",
-            "a patient is in one split",
-            gxe.ExpectColumnValuesToBeInSet(column="patient_splits", value_set=[0, 1]),
-            "give all slides of the patient the same split in slides.csv",
-            optional=True,
-        ),
-    ]
-
-
-def _file_checks(gxe: Any, params: Params) -> list[Check]:
-    return [
-        Check(
-            "opens",
-            "the slide opens, and its resolution is known",
-            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
-            "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from"
-            " reports/gates/cohort.json",
-        ),
-        Check(
-            "drawings_readable",
-            "roi and annotation, where given, are GeoJSON",
-            gxe.ExpectColumnValuesToBeInSet(column="drawings", value_set=["none"]),
-            "export it from QuPath again, or empty the cell in slides.csv",
-        ),
-        *_look_checks(gxe, params.gates.cohort),
-        Check(
-            "one_slide_once",
-            "no two slides show the same picture",
-            gxe.ExpectColumnValuesToBeInSet(column="copies", value_set=[1]),
-            "keep one of them in slides.csv",
-            optional=True,
-        ),
-    ]
-
-
-def _look_checks(gxe: Any, gate: CohortGate) -> list[Check]:
-    """What was measured lies within its limits."""
-
-    def between(name: str, says: str, column: str, limits: tuple[float | None, float | None], remedy: str) -> Check:
-        # Slides without measurements fail `opens`, once is enough.
-        low, high = limits
-        expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
-        return Check(name, says, expectation, remedy, optional=True)
-
-    aside = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
-    return [
-        between(
-            "mpp",
-            f"a slide has {gate.mpp[0]:g} to {gate.mpp[1]:g} um/px",
-            "mpp",
-            gate.mpp,
-            "correct mpp in slides.csv",
-        ),
-        between(
-            "tissue",
-            f"a slide shows at least {gate.min_tissue_area:g} mm2 of tissue",
-            "tissue_area",
-            (gate.min_tissue_area, None),
-            aside,
-        ),
-        between(
-            "focus",
-            f"the variance of the Laplacian is at least {gate.min_focus:g}",
-            "focus",
-            (gate.min_focus, None),
-            aside,
-        ),
-        between(
-            "haematoxylin",
-            f"the density of haematoxylin is {gate.haematoxylin[0]:g} to {gate.haematoxylin[1]:g}",
-            "haematoxylin",
-            gate.haematoxylin,
-            aside,
-        ),
-        between(
-            "eosin",
-            f"the density of eosin is {gate.eosin[0]:g} to {gate.eosin[1]:g}",
-            "eosin",
-            gate.eosin,
-            aside,
-        ),
-    ]
-
-
-def _split_checks(gxe: Any, params: Params) -> list[Check]:
-    least = params.gates.cohort.min_slides_per_split
-    return [
-        Check(
-            "slides_per_split",
-            f"train and test have at least {least} slides",
-            gxe.ExpectColumnValuesToBeBetween(column="slides", min_value=least),
-            "move slides of other patients into it in slides.csv",
-        )
-    ]

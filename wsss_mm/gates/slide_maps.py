@@ -1,6 +1,6 @@
 """What gate `slides` measures of a map: what it holds, how it lies on its slide, and what its outlines enclose."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +111,35 @@ def compare_outlines(
     return found
 
 
+@dataclass(frozen=True)
+class View:
+    """A slide and its map, small.
+
+    Attributes:
+        picture: (h, w, 3) RGB.
+        labels: (h, w).
+        inside: (h, w), the pixels that count.
+        in_place: how well the map explains the colours, see `wsss_mm.slides.placement`.
+        elsewhere: likewise, where it does not lie.
+    """
+
+    picture: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    inside: npt.NDArray[np.bool_]
+    in_place: float
+    elsewhere: float
+
+
+def better_elsewhere(view: View, others: Iterable[View]) -> float:
+    """By how much the colours of a slide are explained better by its map elsewhere, or by the map of another slide."""
+    maps = (other.labels for other in others if other.labels.shape == view.labels.shape and other is not view)
+    found = [explained_colors(view.picture, labels, view.inside, elsewhere=False)[0] for labels in maps]
+    return max(view.in_place, view.elsewhere, *found) - view.in_place
+
+
 def on_slide(
     level: Level, reader: SlideReader, region: Region | None, vocabulary: Vocabulary, overlay: Path
-) -> dict[str, float]:
+) -> tuple[dict[str, float], View]:
     """The map and its overlay against the slide, on a small picture of it."""
     left, top, *sides = reader.bounds
     scale = max(sides) / _SIDE
@@ -133,13 +159,11 @@ def on_slide(
     ]
     cells = (rows * _CELLS / height).astype(np.int64) * _CELLS + (columns * _CELLS / width).astype(np.int64)
     more = ((labels != IGNORE).astype(float) - tissue.mask[tuple(place)])[inside]
-    in_place, elsewhere = explained_colors(picture, labels, inside)
+    view = View(picture, labels, inside, *explained_colors(picture, labels, inside))
     shown = picture_of(read_image(overlay), level.shape)
     expected = blended(picture, labels, vocabulary.classes).astype(float)
-    return {
-        "tissue_error": float(np.abs(np.bincount(cells[inside], more)).sum() / max(1, inside.sum())),
-        "better_elsewhere": max(0.0, elsewhere - in_place),
-        "overlay_error": 255.0
-        if shown is None
-        else float(np.abs(cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA) - expected).mean()),
-    }
+    error = 255.0
+    if shown is not None:
+        error = float(np.abs(cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA) - expected).mean())
+    tissue_error = float(np.abs(np.bincount(cells[inside], more)).sum() / max(1, inside.sum()))
+    return {"tissue_error": tissue_error, "overlay_error": error}, view

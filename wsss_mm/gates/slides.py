@@ -20,7 +20,7 @@ from wsss_mm.gates import slide_maps
 from wsss_mm.gates.checks import Check, Limit, Measured, Table
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
-from wsss_mm.gates.reading import flat, read_object
+from wsss_mm.gates.reading import flat, read_object, weights_md5
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
@@ -80,7 +80,7 @@ SLIDES = Table(
             "in_place",
             "better_elsewhere",
             "shifted, mirrored or turned, the map explains at most {max_better_elsewhere:.0%} more of the slide's "
-            "colours than in place",
+            "colours than in place, and so does each map of another slide",
             "max_better_elsewhere",
         ),
         _at_most("coherent", "coherence", "neighbouring pixels are of one class, beyond chance", None, low=0.5),
@@ -102,6 +102,7 @@ SLIDES = Table(
         _at_most("levels_match_map", "wrong_samples", "the map's coarser levels are samples of its finest", 0),
         _nothing("legend", "other_legend", "names and colours in map, GeoJSON and summary are the vocabulary's"),
         _nothing("figures_match_map", "other_figures", "each figure of the summary is what the map gives"),
+        _nothing("fit_to_truth", "other_truth", "where there is truth, the summary says how well the map fits it"),
         _at_most("valid_polygons", "invalid_polygons", "the GeoJSON holds valid polygons of known classes", 0),
         _at_most(
             "polygon_count", "miscounted_polygons", "there is a polygon for each region that is no small island", 0
@@ -138,7 +139,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     results = _Results(params, root)
     if not results.folder.is_dir():
         raise InputError(f"{results.folder}: not found; make it with: {_MAKE}")
-    rows = [results.measured(name) for name in sorted(results.names())]
+    rows = results.rows()
     models = ["weights_md5", "precision"]
     frame = pd.DataFrame(rows, columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
     yield SLIDES.of(frame.drop(columns=models))
@@ -155,14 +156,19 @@ class _Results:
         table = read_slide_table(self._cohort, check_files=False)
         table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
         aside = quarantined("slide", root / QUARANTINE)
+        self._views: dict[str, slide_maps.View] = {}
         self._wanted = {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
 
-    def names(self) -> set[str]:
-        """Slides that are there, that ought to be, or that the table lists."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Measurements of the slides that are there, that ought to be, or that the table lists."""
         found = {item.name for item in self.folder.iterdir() if item.is_dir()}
-        return found | set(self._wanted) | set(self._table)
+        rows = [self._measured(name) for name in sorted(found | set(self._wanted) | set(self._table))]
+        for row in rows:
+            if (view := self._views.get(row["slide_id"])) is not None:
+                row["better_elsewhere"] = slide_maps.better_elsewhere(view, self._views.values())
+        return rows
 
-    def measured(self, name: str) -> dict[str, Any]:
+    def _measured(self, name: str) -> dict[str, Any]:
         """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
         row, folder = {"slide_id": name, "problem": _NONE}, self.folder / name
         if name not in self._wanted:
@@ -193,14 +199,10 @@ class _Results:
     @cached_property
     def _segmenter(self) -> dict[str, Any]:
         """What a summary must say of the segmenter."""
-        info, weights = (
-            read_object(self._model / "model.json", "dvc repro -f train_segmenter"),
-            self._model / "weights.pth",
-        )
-        if not weights.is_file():
-            raise InputError(f"{weights}: not found; make it with: dvc repro -f train_segmenter")
+        info = read_object(self._model / "model.json", "dvc repro -f train_segmenter")
+        weights = weights_md5(self._model, "dvc repro -f train_segmenter")
         codes = [item["code"] for item in info["classes"]]
-        return {"mpp": info["mpp"], "model": {"weights_md5": digest(weights, "md5"), "classes": codes}}
+        return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}
 
     def _against_all(self, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
         """The results of a slide against everything they tell of."""
@@ -208,8 +210,11 @@ class _Results:
         if set(summary["classes"]) != set(codes):
             raise InputError(f"classes are {', '.join(summary['classes'])}")
         truth = self._cohort.parent / "truth" / f"{folder.name}.tif"
-        fit = {"truth": judge_slide(folder / "segmentation.tif", truth, codes)} if truth.is_file() else {}
-        return self._against_slide(folder, summary, slide, fit) | {
+        measures = self._against_slide(folder, summary, slide)
+        if truth.is_file() and not measures["stray_pixels"]:
+            fit = judge_slide(folder / "segmentation.tif", truth, codes)
+            measures["other_truth"] = _differences({"truth": fit}, summary)
+        return measures | {
             "other_model": _differences(self._segmenter, summary),
             "other_parameters": _differences({"parameters": self._parameters}, summary),
             "other_cells": _differences(_cells(summary, slide.split), self._table.get(folder.name, {})),
@@ -245,13 +250,17 @@ class _Results:
             classes = class_figures(of_classes, vocabulary.classes, mpp)
             for code, item in zip(vocabulary.codes, written, strict=True):
                 classes[code] |= polygon_figures(item, mpp)
-            figures = fit | {
+                del classes[code]["name"], classes[code]["color"]  # `legend` looks at these
+            figures = {
                 "classes": classes,
                 "tissue_area_mm2": int(of_classes.sum()) * mpp**2 / 1e6,
                 "tumour_stroma_ratio": tumour_stroma_ratio(classes),
                 "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
             }
-            return {
+            on_slide, self._views[folder.name] = slide_maps.on_slide(
+                level, reader, region, vocabulary, folder / "overlay.png"
+            )
+            return on_slide | {
                 "other_slide": _differences({"slide": identity, "roi": roi}, summary),
                 "slide_error": float(f"{max(map(_distance, stated, [*reader.bounds, reader.mpp])):.5f}"),
                 "size_error": max(map(_distance, size, summary["size"])),
@@ -267,7 +276,6 @@ class _Results:
                 "miscounted_polygons": outlines.miscounted,
                 "area_error": outlines.area_error,
                 "misplaced_points": outlines.misplaced,
-                **slide_maps.on_slide(level, reader, region, vocabulary, folder / "overlay.png"),
             }
 
 

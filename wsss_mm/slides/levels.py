@@ -90,7 +90,7 @@ def open_label_pyramid(path: Path | str) -> Iterator[Pyramid]:
 
 
 def count_wrong_samples(levels: Sequence[Level]) -> int:
-    """Pixels of coarser levels that are not what `write_label_pyramid` takes out of the finest; all of one that lacks."""
+    """Pixels of coarser levels that are not what `write_label_pyramid` takes out of the finest, or that are missing."""
     wrong, coarse = 0, []
     for samples, level in zip_longest(level_samples(levels[0].shape)[1:], levels[1:]):
         shape = samples and tuple(map(len, samples))

@@ -9,7 +9,7 @@ _NEAR, _FAR = 1, 3  # px: as good as in place, and surely elsewhere
 
 
 def explained_colors(
-    picture: NDArray[np.uint8], labels: NDArray[np.uint8], inside: NDArray[np.bool_]
+    picture: NDArray[np.uint8], labels: NDArray[np.uint8], inside: NDArray[np.bool_], *, elsewhere: bool = True
 ) -> tuple[float, float]:
     """Share of the colours' variance that lies between the labels, 0..1: in place, and at best elsewhere.
 
@@ -19,6 +19,7 @@ def explained_colors(
         picture: (h, w, 3) RGB.
         labels: (h, w), what the pixels are.
         inside: (h, w), the pixels that count.
+        elsewhere: whether to look elsewhere.
     """
     count = max(1, int(inside.sum()))
     colors = (picture / 255.0 - picture[inside].sum(axis=0) / (255.0 * count)) * inside[..., None]
@@ -34,6 +35,8 @@ def explained_colors(
         if number == 0:
             distance = np.maximum(*np.meshgrid(*map(_from_zero, shares.shape), indexing="ij"))
             place = float(shares[distance <= _NEAR].max())
+            if not elsewhere:
+                break
             shares = shares[distance > _FAR]
         best = max(best, float(shares.max(initial=0.0)))
     return place, best
