@@ -222,7 +222,7 @@ class _Results:
             "precision": str(summary["model"]["precision"]),
         }
 
-    def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Any, fit: dict[str, Any]) -> dict[str, Any]:
+    def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Any) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
         vocabulary, path, parameters = self._vocabulary, folder / "segmentation.tif", summary["parameters"]
         source, drawn = resolve(self._cohort, slide.path), resolve(self._cohort, slide.roi) if slide.roi else None
