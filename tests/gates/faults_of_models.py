@@ -314,7 +314,7 @@ LABEL_FAULTS = [
         ("*",),
     ),
     Fault(
-        "glass is taken for tissue",
+        "glass is labelled as tissue",
         "pseudo_labels",
         "ignored_is_background",
         relabel(lambda name, labels, present: np.where(labels == IGNORE, present[0], labels)),
