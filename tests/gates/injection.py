@@ -16,7 +16,7 @@ BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of fau
 
 READS = {
     "cohort": ("data/cohort/",),
-    "patches": ("data/patches/",),
+    "patches": ("data/patches/", "data/cohort/", "data/quarantine.csv"),
     "classifier": ("reports/metrics/classifier.json", "models/classifier/", "reports/gates/patches.json"),
     "pseudo_labels": ("data/pseudo_labels/", "data/patches/manifest.parquet"),
     "segmenter": (
