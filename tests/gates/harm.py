@@ -125,11 +125,6 @@ def mask(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
     )
 
 
-def label_file(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
-    """Replace the file of a pseudo-label."""
-    return lambda root: write_mask(root / f"data/pseudo_labels/labels/{name}.png", labels, LUNG)
-
-
 def same_image(root: Path) -> None:
     """A test patch is a training patch under another name."""
     source = (root / "data/patches/images/train/train-03.png").read_bytes()
@@ -277,9 +272,14 @@ def exchanged(labels: np.ndarray, present: list[int]) -> np.ndarray:
     return table[labels]
 
 
-def bands(index: int) -> np.ndarray:
-    """One class over glass."""
-    return np.where(np.arange(SIZE)[:, None] < SIZE * 3 // 4, index, IGNORE).repeat(SIZE, axis=1).astype(np.uint8)
+def repainted(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change one label file, and nothing that is said of it."""
+
+    def inject(root: Path) -> None:
+        path = root / f"data/pseudo_labels/labels/{name}.png"
+        write_mask(path, change(read_label_map(path)).astype(np.uint8), LUNG)
+
+    return inject
 
 
 def shares_exchanged(name: str, first: str, second: str) -> Callable[[pd.DataFrame], None]:
@@ -290,6 +290,11 @@ def shares_exchanged(name: str, first: str, second: str) -> Callable[[pd.DataFra
         frame.loc[here, columns] = frame.loc[here, columns[::-1]].to_numpy()
 
     return change
+
+
+def share_given(frame: pd.DataFrame) -> None:
+    """A tenth of a patch is said to be of a class that it lacks."""
+    frame.loc[frame["patch_id"] == "train-00", ["share_TE", "share_NEC"]] += (-0.1, 0.1)
 
 
 def shares_of_the_next(root: Path) -> None:
