@@ -283,7 +283,7 @@ MADE_AGAIN = Table(
     "patches made again",
     "patch_id",
     (
-        none_found("as_many_as_made", "listed", "the manifest lists the patches that the cohort gives", _AGAIN),
+        none_found("as_many_as_made", "listed", "the manifest lists just the patches that the cohort gives", _AGAIN),
         if_known("whose_as_made", "whose", "slide, patient and split are the cohort's", _AGAIN, same_as="made_whose"),
         if_known(
             "labels_as_made",
@@ -354,7 +354,8 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         "mask_file": not masked or is_file_inside(folder, row["mask_path"]),
         "mask_file_sha256": None if masked else "none",
         **dict.fromkeys(("pixels", "file_sha256", "look", "grey_tissue", "mask_pixels")),
-        **dict.fromkeys(("mask_content", "class_pixels", "truth", "contradictions", *STATISTICS)),
+        "mask_content": None if masked else "none",
+        **dict.fromkeys(("class_pixels", "truth", "contradictions", *STATISTICS)),
     }
     if measured["image_file"]:
         measured["file_sha256"] = digest(folder / row["path"])
@@ -427,7 +428,13 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
 
 def _places(rows: pd.DataFrame) -> pd.Series:
     """What tells a patch from all others: its slide and place, or its id where the source tells no place."""
-    return rows[["slide_id", "x", "y"]].astype(str).agg(" ".join, axis=1).where(rows["x"] >= 0, rows["patch_id"])
+    return (
+        rows[["slide_id", "x", "y"]]
+        .fillna("")
+        .astype(str)
+        .agg(" ".join, axis=1)
+        .where(rows["x"] >= 0, rows["patch_id"])
+    )
 
 
 def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
@@ -494,7 +501,7 @@ def _made_again(
     made = made[~made["patch_id"].isin(aside["patch"]) & ~made["slide_id"].isin(aside["slide"])]
     made = made.set_index(_places(made))
     found = made.reindex(_places(manifest)).set_axis(manifest.index)
-    known = found["patch_id"].notna()
+    known = found["patch_id"].notna() & ~manifest["patch_id"].isin(aside["patch"])
     errors = {"tissue_error": (manifest["tissue"] - found["tissue"].astype(float)).abs()}
     differ = [
         None if a is None or not isinstance(b, np.ndarray) else float(np.abs(a.astype(float) - b).mean())
@@ -503,12 +510,12 @@ def _made_again(
     beside = pd.DataFrame(
         {
             "patch_id": manifest["patch_id"],
-            "listed": known.map({True: "none", False: "is not the cohort's"}),
+            "listed": known.map({True: "none", False: "is not of the cohort, or set aside"}),
             "whose": _joined(manifest, _WHOSE).where(known),
             "made_whose": _joined(found, _WHOSE).where(known),
             "labels": _names(manifest, codes).where(known),
             "made_labels": _names(found, codes).where(known),
-            "mask": files["mask_content"].fillna("none").where(known),
+            "mask": files["mask_content"].where(known),
             "made_mask": found["mask"].fillna("none").where(known),
             **errors,
             "image_error": differ,
@@ -530,7 +537,7 @@ def _described(patch_id: str, split: str, *, image: np.ndarray | None, mask: np.
 
 
 def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    return rows[columns].astype(str).agg(", ".join, axis=1)
+    return rows[columns].fillna("").astype(str).agg(", ".join, axis=1)
 
 
 def _names(rows: pd.DataFrame, codes: list[str]) -> pd.Series:
