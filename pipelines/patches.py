@@ -1,40 +1,30 @@
 """Patches with their label sets, and the manifest: cut from slides, or imported from a data set of patches."""
 
+from functools import partial
 from pathlib import Path
 
 from pipelines import run_stage
 from wsss_mm.files import atomic_folder
 from wsss_mm.gates.quarantine import quarantined, without_quarantined
 from wsss_mm.patches import get_vocabulary, write_manifest
-from wsss_mm.patches.cutting import cut_slides
-from wsss_mm.patches.importers import import_patches
-from wsss_mm.patches.sources import SOURCES
-from wsss_mm.settings import CohortSettings, Params
+from wsss_mm.patches.images import store_patch
+from wsss_mm.patches.making import make_rows
+from wsss_mm.patches.manifest import build_manifest
+from wsss_mm.settings import Params
 
-COHORT, OUT = Path("data/cohort"), Path("data/patches")
+OUT = Path("data/patches")
 
 
 def main(params: Params) -> None:
     """Make data/patches whole or not at all."""
-    cohort, vocabulary = params.cohort, get_vocabulary(params.cohort.vocabulary)
-    common = {"settings": params.patches, "vocabulary": vocabulary, "seed": params.seed}
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
     with atomic_folder(OUT) as folder:
-        if cohort.name in SOURCES:
-            frame = import_patches(cohort.name, cohort.source, folder, **common)
-        else:
-            aside = quarantined("slide")  # not even opened
-            frame = cut_slides(COHORT / "slides.csv", folder, labels=_labels(cohort), without=aside, **common)
-        kept, aside = without_quarantined(frame)
+        store = partial(store_patch, folder, vocabulary=vocabulary)
+        rows = make_rows(params, Path(), store, without=quarantined("slide"))
+        kept, aside = without_quarantined(build_manifest(rows, vocabulary, str(OUT)))
         write_manifest(kept, folder)
         if len(aside):
             write_manifest(aside, folder / "quarantined")
-
-
-def _labels(cohort: CohortSettings) -> Path | None:
-    """labels.csv of the cohort, or beside the user's table of slides."""
-    folder = cohort.source if cohort.source.is_dir() else cohort.source.parent
-    places = [COHORT / "labels.csv", *([folder / "labels.csv"] if cohort.name == "slides" else [])]
-    return next((path for path in places if path.is_file()), None)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,8 @@ class PatchesGate(Gate):
     min_slides_per_class: Natural  # in training
     min_patients_per_class: Natural  # in training
     min_judging_patches: Natural  # of every class, in valid and in test
+    min_class_truth: Natural  # px, of every class that patches of valid and test are labelled with, in their masks
+    min_truth: Share  # of a split's masks that has a class
     min_patches_per_split: Natural
     min_slides_per_split: Natural
     min_patients_per_split: Natural

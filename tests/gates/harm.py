@@ -1,5 +1,8 @@
 """A fault, and ways to do harm to a clean project: each gives back what does it, given the project's root."""
 
+import io
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +11,25 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import tifffile
+from PIL import Image
 
-from tests.gates.project import CODES, LUNG, SIZE, edit, tissue_image, write_counts, write_scores, write_slide
+from tests.gates.project import (
+    CODES,
+    LUNG,
+    SIZE,
+    edit,
+    make_patches,
+    tissue_image,
+    write_counts,
+    write_scores,
+    write_slide,
+)
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, counts_of, write_plot
 from wsss_mm.files import digest, rounded
+from wsss_mm.gates.quarantine import PATH as QUARANTINE
+from wsss_mm.gates.quarantine import Entry, write_quarantine
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map, write_image, write_mask
 from wsss_mm.patches.vocabulary import IGNORE
@@ -116,16 +133,131 @@ def images(split: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
     return inject
 
 
-def mask(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
-    """Replace the mask of a patch."""
-    return lambda root: write_mask(
-        root / f"data/patches/masks/{name.split('-', maxsplit=1)[0]}/{name}.png", labels, LUNG
-    )
+def mask(name: str, change: np.ndarray | Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], Any]:
+    """Replace or repaint the mask of a patch, and let the manifest know its new sha256."""
+
+    def inject(root: Path) -> None:
+        path = root / f"data/patches/masks/{name.split('-', maxsplit=1)[0]}/{name}.png"
+        labels = change(read_label_map(path)) if callable(change) else change
+        digest = write_mask(path, np.ascontiguousarray(labels), LUNG)
+        cells(PATCHES, name, mask_sha256=digest)(root)
+
+    return inject
 
 
-def label_file(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
-    """Replace the file of a pseudo-label."""
-    return lambda root: write_mask(root / f"data/pseudo_labels/labels/{name}.png", labels, LUNG)
+def masks(split: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Repaint all masks of a split."""
+
+    def inject(root: Path) -> None:
+        for path in sorted((root / f"data/patches/masks/{split}").iterdir()):
+            mask(path.stem, change)(root)
+
+    return inject
+
+
+def swapped(kind: str, *columns: str) -> Callable[[Path], None]:
+    """Exchange the files (images or masks) of two test patches, and `columns` of the manifest with them."""
+
+    def inject(root: Path) -> None:
+        one, other = (root / f"data/patches/{kind}/test/test-0{number}.png" for number in (0, 3))
+        first, second = one.read_bytes(), other.read_bytes()
+        one.write_bytes(second)
+        other.write_bytes(first)
+        rows = pd.read_parquet(root / PATCHES).set_index("patch_id")
+        for name, from_other in (("test-00", "test-03"), ("test-03", "test-00")):
+            cells(PATCHES, name, **{column: rows.loc[from_other, column] for column in columns})(root)
+
+    return inject
+
+
+def exchanged(a: str, b: str, split: str | None = None) -> Callable[[Path], None]:
+    """Exchange two columns of the manifest, in all rows or in those of a split."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        rows = frame["split"] == split if split else frame["split"].notna()
+        return frame.assign(**{a: frame[a].mask(rows, frame[b]), b: frame[b].mask(rows, frame[a])})
+
+    return table(PATCHES, change)
+
+
+def remade(change: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """Change the cohort, given its folder, and cut the patches again: the manifest says what the cohort says."""
+
+    def inject(root: Path) -> None:
+        change(root / "data/cohort")
+        shutil.rmtree(root / "data/patches")
+        make_patches(root)
+
+    return inject
+
+
+def truth(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change the truth of slide-test, given the cohort's folder."""
+
+    def inject(folder: Path) -> None:
+        path = folder / "truth/slide-test.tif"
+        tifffile.imwrite(path, change(tifffile.imread(path)), tile=(64, 64), compression="zlib")
+
+    return inject
+
+
+def all_but_emptied(labels: np.ndarray) -> np.ndarray:
+    labels = labels.copy()
+    labels[2:] = IGNORE
+    return labels
+
+
+def turned_classes(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels == IGNORE, IGNORE, (labels + 1) % len(CODES)).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=60)
+    return np.asarray(Image.open(buffer))
+
+
+def again(name: str, change: Callable[[np.ndarray], np.ndarray], mpp: float = 0.5) -> Callable[[Path], None]:
+    """A slide shows what slide-test shows, changed."""
+
+    def inject(root: Path) -> None:
+        folder = root / "data/cohort/slides"
+        write_slide(
+            folder / f"{name}.tiff", np.ascontiguousarray(change(tifffile.imread(folder / "slide-test.tiff"))), mpp
+        )
+
+    return inject
+
+
+def copied(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """A training patch shows what a test patch shows, changed."""
+
+    def inject(root: Path) -> None:
+        picture = read_image(root / "data/patches/images/test/test-01.png")
+        image("train-03", lambda _: change(picture))(root)
+
+    return inject
+
+
+def drawn(column: str, left: int, top: int, right: int, bottom: int) -> Callable[[Path], None]:
+    """A rectangle is drawn on slide-test, level-0 px."""
+
+    def inject(root: Path) -> None:
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        properties = {"classification": {"name": "TE"}}
+        feature = {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        (root / "data/cohort/drawn.geojson").write_text(
+            json.dumps({"type": "FeatureCollection", "features": [feature]})
+        )
+        cells(SLIDES, "slide-test", **{column: "drawn.geojson"})(root)
+
+    return inject
+
+
+def set_aside(patch_id: str) -> Callable[[Path], None]:
+    """Someone sets a patch aside, and the patches are not made again."""
+    entry = Entry("patch", patch_id, "", "", "ink", "AB", "2024-01-31")
+    return lambda root: write_quarantine([entry], root / QUARANTINE)
 
 
 def same_image(root: Path) -> None:
@@ -247,7 +379,7 @@ def described(root: Path, frame: pd.DataFrame) -> None:
     edit(root / PSEUDO, lambda metrics: metrics | means)
 
 
-def drawn(size: int) -> Callable[[str, np.ndarray, list[int]], np.ndarray]:
+def drawn_from_set(size: int) -> Callable[[str, np.ndarray, list[int]], np.ndarray]:
     """Classes drawn from the label set, in blocks of `size` px."""
 
     def change(name: str, labels: np.ndarray, present: list[int]) -> np.ndarray:
@@ -268,16 +400,21 @@ def rolled(labels: np.ndarray, by: int) -> np.ndarray:
     return np.where(labels == IGNORE, IGNORE, np.roll(labels, by, axis=1))
 
 
-def exchanged(labels: np.ndarray, present: list[int]) -> np.ndarray:
+def next_of_set(labels: np.ndarray, present: list[int]) -> np.ndarray:
     """Each class of the patch becomes the next one of its label set."""
     table = np.full(256, IGNORE)
     table[present] = np.roll(present, 1)
     return table[labels]
 
 
-def bands(index: int) -> np.ndarray:
-    """One class over glass."""
-    return np.where(np.arange(SIZE)[:, None] < SIZE * 3 // 4, index, IGNORE).repeat(SIZE, axis=1).astype(np.uint8)
+def repainted(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change one label file, and nothing that is said of it."""
+
+    def inject(root: Path) -> None:
+        path = root / f"data/pseudo_labels/labels/{name}.png"
+        write_mask(path, change(read_label_map(path)).astype(np.uint8), LUNG)
+
+    return inject
 
 
 def shares_exchanged(name: str, first: str, second: str) -> Callable[[pd.DataFrame], None]:
@@ -288,6 +425,11 @@ def shares_exchanged(name: str, first: str, second: str) -> Callable[[pd.DataFra
         frame.loc[here, columns] = frame.loc[here, columns[::-1]].to_numpy()
 
     return change
+
+
+def share_given(frame: pd.DataFrame) -> None:
+    """A tenth of a patch is said to be of a class that it lacks."""
+    frame.loc[frame["patch_id"] == "train-00", ["share_TE", "share_NEC"]] += (-0.1, 0.1)
 
 
 def shares_of_the_next(root: Path) -> None:

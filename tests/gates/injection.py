@@ -15,7 +15,7 @@ BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of fau
 
 READS = {
     "cohort": ("data/cohort/",),
-    "patches": ("data/patches/",),
+    "patches": ("data/patches/", "data/cohort/", "data/quarantine.csv"),
     "classifier": (
         "reports/metrics/classifier.json",
         "reports/plots/classifier_scores.csv",

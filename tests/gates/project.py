@@ -17,10 +17,11 @@ from pipelines import evaluate, pseudo_labels, train_classifier
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.files import digest, write_json
 from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
+from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.patches.images import read_label_map, store_patch
 from wsss_mm.patches.vocabulary import IGNORE
-from wsss_mm.settings import Params
+from wsss_mm.settings import Params, PatchSettings
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
@@ -33,11 +34,13 @@ from wsss_mm.wsi.truth import judge_slide
 
 CODES = ("TE", "NEC", "LYM", "TAS")
 SIZE = 48
+STEP = 2 * SIZE  # of patches, level-0 px
+CUT = {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25, "min_class_share": 0.03, "valid_share": 0.2}
 LUNG = VOCABULARIES["lung"]
 
 SETTINGS = {
     "cohort": {
-        "warnings": [],
+        "warnings": ["mpp_as_scanned", "one_tissue_once"],
         "min_slides_per_split": 1,
         "mpp": [0.1, 4.0],
         "min_tissue_area": 0.02,
@@ -51,6 +54,8 @@ SETTINGS = {
         "min_slides_per_class": 1,
         "min_patients_per_class": 1,
         "min_judging_patches": 1,
+        "min_class_truth": 500,
+        "min_truth": 0.1,
         "min_patches_per_split": 2,
         "min_slides_per_split": 1,
         "min_patients_per_split": 1,
@@ -109,7 +114,7 @@ SETTINGS = {
 def set_params(content: dict[str, Any]) -> dict[str, Any]:
     """params.yaml's content with what the project is made for."""
     content["cohort"]["vocabulary"] = "lung"
-    content["patches"] |= {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25}
+    content["patches"] |= CUT
     content["pseudo_labels"] |= {"normalization": "class"}
     content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS
@@ -151,10 +156,15 @@ def slide_image(rng: np.random.Generator, labels: np.ndarray | None) -> np.ndarr
     return image
 
 
-def layout(labels: list[bool]) -> np.ndarray:
-    """Classes of a patch: one beside the other, over a strip of glass."""
-    classes = np.full((SIZE, SIZE), IGNORE, np.uint8)
-    classes[: SIZE * 3 // 4] = np.repeat(np.flatnonzero(labels), SIZE // sum(labels))[None, :]
+def layout(split: str, number: int, labels: list[str]) -> np.ndarray:
+    """Classes of a patch, on both sides of a line, with holes of glass where slides are not segmented."""
+    rng = np.random.default_rng([*split.encode(), number])
+    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    angle = rng.uniform(0, 2 * np.pi)
+    side = (x * np.cos(angle) + y * np.sin(angle) > rng.uniform(-4, 4)).astype(int) % len(labels)
+    classes = np.array([CODES.index(code) for code in labels], np.uint8)[side]
+    for row, column in rng.uniform(-20, 20, (0 if split == "test" else 4, 2)):
+        classes[np.hypot(y - row, x - column) < 6] = IGNORE
     return classes
 
 
@@ -189,14 +199,36 @@ def make_project(root: Path) -> None:
 
 
 def make_cohort(root: Path) -> None:
+    """Slides; of the training slide the labels of places are known, of a valid and a test slide the truth."""
     folder, rows = root / "data/cohort", []
-    (folder / "slides").mkdir(parents=True)
+    for name in ("slides", "truth"):
+        (folder / name).mkdir(parents=True)
     names = (("slide-train", "train"), ("slide-valid", "valid"), ("slide-test", "test"), ("slide-more", "test"))
     for number, (name, split) in enumerate(names):
-        write_slide(folder / f"slides/{name}.tiff", slide_image(np.random.default_rng(number), MAPS.get(name)))
+        rng = np.random.default_rng(number)
+        image = slide_image(rng, MAPS.get(name))
+        for n, x, y, labels in places({"slide-train": 12, "slide-more": 0}.get(name, 4)):
+            classes = layout(split, n, labels).repeat(2, axis=0).repeat(2, axis=1)
+            image[y : y + STEP, x : x + STEP] = tissue_image(rng, STEP, STEP, classes)
+        write_slide(folder / f"slides/{name}.tiff", image)
         patient = f"patient-{split}"
         rows.append({"slide_id": name, "patient_id": patient, "path": f"slides/{name}.tiff", "split": split})
     write_slide_table(pd.DataFrame(rows), folder / "slides.csv")
+    lines = [{"slide_id": "slide-train", "x": x, "y": y, "labels": ";".join(labels)} for _, x, y, labels in places(12)]
+    pd.DataFrame(lines).to_csv(folder / "labels.csv", index=False)
+    for split in ("valid", "test"):
+        truth = np.full((240, 320), IGNORE, np.uint8)  # at 1 um/px
+        for n, x, y, labels in places(4):
+            truth[y // 2 : y // 2 + SIZE, x // 2 : x // 2 + SIZE] = layout(split, n, labels)
+        tifffile.imwrite(folder / f"truth/slide-{split}.tif", truth, tile=(64, 64), compression="zlib")
+
+
+def places(count: int) -> list[tuple[int, int, int, list[str]]]:
+    """Number, x, y (level-0 px) and labels of patches of a slide."""
+    return [
+        (n, STEP * (n % 5), STEP * (n // 5), [code for i, code in enumerate(CODES) if i in (n % 4, n % 3)])
+        for n in range(count)
+    ]
 
 
 def write_slide(path: Path, image: np.ndarray, mpp: float | None = 0.5) -> None:
@@ -206,16 +238,22 @@ def write_slide(path: Path, image: np.ndarray, mpp: float | None = 0.5) -> None:
 
 
 def make_patches(root: Path) -> None:
-    folder, rows, rng = root / "data/patches", [], np.random.default_rng(0)
-    for split, count in (("train", 12), ("valid", 4), ("test", 4)):
-        for number in range(count):
-            labels = [number % 4 == index or number % 3 == index for index in range(4)]
-            mask = None if split == "train" else layout(labels)
-            image = tissue_image(rng, SIZE, SIZE, layout(labels))
-            stored = store_patch(folder, f"{split}-{number:02d}", split, image=image, mask=mask, vocabulary=LUNG)
-            place = {"x": SIZE * number, "y": 0, "mpp": 1.0}
-            whose = {"slide_id": f"slide-{split}", "patient_id": f"patient-{split}"}
-            rows.append({**whose, **place, **dict(zip(CODES, labels, strict=True)), **stored, "tissue": 0.9})
+    """The patches of the cohort, under short names."""
+    folder = root / "data/patches"
+    names = {
+        f"slide-{split}-{x}-{y}": f"{split}-{n:02d}"
+        for split in ("train", "valid", "test")
+        for n, x, y, _ in places(12)
+    }
+
+    def keep(patch_id: str, split: str, **pixels: Any) -> dict[str, Any]:
+        return store_patch(folder, names[patch_id], split, vocabulary=LUNG, **pixels)
+
+    cohort = root / "data/cohort"
+    settings = PatchSettings(**CUT)
+    rows = cut_rows(
+        cohort / "slides.csv", keep, settings=settings, vocabulary=LUNG, seed=0, labels=cohort / "labels.csv"
+    )
     write_manifest(pd.DataFrame(rows), folder)
 
 
@@ -248,7 +286,8 @@ def make_classifier(root: Path) -> None:
         network.features(images)
         features = network.eval().features(images).permute(0, 2, 3, 1)
         step = SIZE // features.shape[1]
-        classes = np.stack([layout(row)[step // 2 :: step, step // 2 :: step] for row in rows[list(CODES)].to_numpy()])
+        maps = [layout("train", number, labels) for number, _, _, labels in places(12)]
+        classes = np.stack(maps)[:, step // 2 :: step, step // 2 :: step]
         wanted, flat = classes.ravel(), features.flatten(0, 2).double().numpy()
         fitted = np.stack(
             [nnls(flat, wanted == index)[0] for index in range(len(CODES))]
@@ -307,9 +346,6 @@ def write_report(root: Path, gate: str, **digests: str) -> None:
 
 
 def make_slides(root: Path) -> None:
-    truth = root / "data/cohort/truth/slide-test.tif"
-    if not truth.is_file():
-        write_label_pyramid(truth, np.roll(MAPS["slide-test"], 3, axis=0), 1.0, LUNG.palette)
     for name, labels in MAPS.items():
         write_result(root, name, labels)
 

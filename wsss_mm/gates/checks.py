@@ -120,6 +120,16 @@ class Thresholds(Formatter):
         return self.vformat(text, (), self._values)
 
 
+def none_found(name: str, column: str, says: str, do: str) -> Check:
+    """A check that a column, which names what is wrong, says "none"."""
+    return Check(name, column, says, do, among=("none",))
+
+
+def if_known(name: str, column: str, says: str, do: str, **limits: Any) -> Check:
+    """A check that a row without a value passes, as another one tells of it."""
+    return Check(name, column, says, do, optional=True, **limits)
+
+
 def same_inputs(name: str, says: str, do: str) -> Table:
     """A table for `input_row`, with one check: what was used is exactly what a gate let through."""
     return Table("inputs", "input", (Check(name, "used", says, do, same_as="gated"),))

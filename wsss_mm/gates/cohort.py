@@ -12,30 +12,45 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
-from wsss_mm.gates.checks import Check, Measured, Table
-from wsss_mm.gates.measure import image_statistics
+from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
+from wsss_mm.gates.measure import image_statistics, one_name
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.twins import look, twins
 from wsss_mm.settings import Params
+from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
+from wsss_mm.slides.roi import Region, read_annotations
+from wsss_mm.slides.table import SPLITS
+from wsss_mm.slides.tiling import grid
+from wsss_mm.slides.tissue import TissueMask, tissue_mask
 
 LIST = Path("data/cohort/slides.csv")
 
 _COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
-_SPLITS = ("train", "valid", "test")
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
-
+_DRAWN, _STAINS = ("roi", "annotation"), ("haematoxylin", "eosin")
+_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", "focus", *_STAINS)
+_SAME = 0.6  # correlation of tissue that is the same; that of two slides stays below 0.4
 
 _MAKE = "dvc repro -f cohort"
+_FILL = "correct {} in slides.csv"
+_REDRAW = "see that it was drawn on this slide, export it again, or empty the cell in slides.csv"
 _ASIDE = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
+_FETCH = "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from reports/gates/cohort.json"
 
 
-def _seen(name: str, column: str, says: str, do: str, **limits: Any) -> Check:
-    """A check of what is seen on a slide; slides without measurements fail `opens`, once is enough."""
-    return Check(name, column, says, do, optional=True, **limits)
+def _between(name: str, what: str, unit: str, do: str) -> Check:
+    """A check of a measurement with the range of its name; slides without it fail `opens`, once is enough."""
+    return if_known(
+        name, name, f"{what} is {{{name}[0]:g}} to {{{name}[1]:g}}{unit}", do, low=f"{name}[0]", high=f"{name}[1]"
+    )
 
 
 COLUMNS = Table(
@@ -49,25 +64,13 @@ SLIDES = Table(
     "slide_id",
     (
         Check("some_slides", None, "there is at least one slide", "list slides in slides.csv", low=1),
-        Check(
-            "unique_ids",
-            "slide_id",
-            "a slide id is given once",
-            "give every slide its own slide_id in slides.csv",
-            unique=True,
-        ),
-        Check("has_patient", "patient_id", "a slide has a patient", "fill in patient_id in slides.csv"),
-        Check(
-            "known_splits",
-            "split",
-            f"split is one of {', '.join(_SPLITS)}",
-            "correct the column split of slides.csv",
-            among=_SPLITS,
-        ),
-        _seen(
+        Check("unique_ids", "slide_id", "a slide id is given once", "give every slide its own slide_id", unique=True),
+        Check("has_patient", "patient_id", "a slide has a patient", _FILL.format("patient_id")),
+        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", _FILL.format("split"), among=SPLITS),
+        if_known(
             "one_patient_one_split",
             "patient_splits",
-            "a patient is in one split",
+            "a patient, in whatever case and with whatever spaces the name is written, is in one split",
             "give all slides of the patient the same split in slides.csv",
             high=1,
         ),
@@ -77,55 +80,36 @@ FILES = Table(
     "files",
     "slide_id",
     (
-        Check(
-            "opens",
-            "problem",
-            "the slide opens, and its resolution is known",
-            "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from"
-            " reports/gates/cohort.json",
-            among=("none",),
+        none_found("opens", "problem", "the slide opens, and its resolution is known", _FETCH),
+        none_found("drawings_readable", "drawings", "roi and annotation, where given, are GeoJSON", _REDRAW),
+        _between("mpp", "the resolution", " um/px", _FILL.format("mpp")),
+        if_known(
+            "mpp_as_scanned",
+            "mpp_error",
+            "a given mpp is what the slide itself says, where it says one, within 5%",
+            "empty the cell mpp in slides.csv, unless you know that the file is wrong",
+            high=0.05,
         ),
-        Check(
-            "drawings_readable",
-            "drawings",
-            "roi and annotation, where given, are GeoJSON",
-            "export it from QuPath again, or empty the cell in slides.csv",
-            among=("none",),
-        ),
-        _seen(
-            "mpp",
-            "mpp",
-            "a slide has {mpp[0]:g} to {mpp[1]:g} um/px",
-            "correct mpp in slides.csv",
-            low="mpp[0]",
-            high="mpp[1]",
-        ),
-        _seen(
+        if_known("roi_on_tissue", "roi", "a region of interest holds tissue", _REDRAW, low=0.01),
+        if_known("annotation_on_tissue", "annotation", "a tenth or more of an annotation is tissue", _REDRAW, low=0.1),
+        if_known(
             "tissue",
             "tissue_area",
             "a slide shows at least {min_tissue_area:g} mm2 of tissue",
             _ASIDE,
             low="min_tissue_area",
         ),
-        _seen("focus", "focus", "the variance of the Laplacian is at least {min_focus:g}", _ASIDE, low="min_focus"),
-        _seen(
-            "haematoxylin",
-            "haematoxylin",
-            "the density of haematoxylin is {haematoxylin[0]:g} to {haematoxylin[1]:g}",
-            _ASIDE,
-            low="haematoxylin[0]",
-            high="haematoxylin[1]",
+        if_known("focus", "focus", "the variance of the Laplacian is at least {min_focus:g}", _ASIDE, low="min_focus"),
+        *(_between(stain, f"the density of {stain}", "", _ASIDE) for stain in _STAINS),
+        if_known("one_slide_once", "copies", "no two slides show the same picture", "keep one in slides.csv", high=1),
+        none_found(
+            "one_tissue_once", "again_here", "no two slides of a split show the same tissue", "keep one in slides.csv"
         ),
-        _seen(
-            "eosin",
-            "eosin",
-            "the density of eosin is {eosin[0]:g} to {eosin[1]:g}",
-            _ASIDE,
-            low="eosin[0]",
-            high="eosin[1]",
-        ),
-        _seen(
-            "one_slide_once", "copies", "no two slides show the same picture", "keep one of them in slides.csv", high=1
+        none_found(
+            "one_tissue_one_split",
+            "again_elsewhere",
+            "no slides of two splits show the same tissue, in whole or in part, mirrored or turned",
+            "give both to one patient and split in slides.csv, or remove one",
         ),
     ),
 )
@@ -151,7 +135,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
-    patients = listed.groupby("patient_id")["split"].transform("nunique")  # slides without one are no patient's
+    patients = listed.groupby(listed["patient_id"].map(one_name))["split"].transform("nunique")
     yield SLIDES.of(listed.assign(patient_splits=patients))
     yield FILES.of(_measure_slides(slides, params, root))
     counts = slides.groupby("split")["slide_id"].nunique()
@@ -161,37 +145,62 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
 
 def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
     """One row a slide that has a file; `copies` counts the slides with the same picture."""
-    from wsss_mm.patches.parallel import map_files
-
     named = slides[slides["path"] != ""]
     folder = (root / LIST).parent
     rows = map_files(lambda slide: _measure_slide(slide, folder, params), named.itertuples(), "measure slides")
-    columns = ["slide_id", "problem", "mpp", "tissue_area", "focus", "haematoxylin", "eosin", "content", "drawings"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.assign(copies=frame.groupby("content")["slide_id"].transform("size")).drop(columns="content")
+    frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
+    again = _again(frame, named["split"].to_numpy())
+    copies = frame.groupby("content")["slide_id"].transform("size")
+    return frame[[*_MEASURED]].assign(copies=copies, **again)
+
+
+def _again(frame: pd.DataFrame, splits: np.ndarray) -> dict[str, pd.Series]:
+    """For each slide another one, of its split and of another, that shows the same tissue, or "none"."""
+    seen = np.flatnonzero(frame["look"].notna())
+    looks, sketches = frame["look"].to_numpy(object), frame["sketches"].to_numpy(object)
+    found = {(seen[one], seen[other]) for one, other in (twins(np.stack(looks[seen])) if len(seen) else ())}
+    across = [(one, other) for one in seen for other in seen if one < other and splits[one] != splits[other]]
+    shared = map_files(lambda pair: overlap(sketches[pair[0]], sketches[pair[1]]), across, "compare slides")
+    found |= {pair for pair, alike in zip(across, shared, strict=True) if alike >= _SAME}
+    again = {name: pd.Series("none", index=frame.index) for name in ("again_here", "again_elsewhere")}
+    for one, other in sorted(found):
+        column = again["again_here" if splits[one] == splits[other] else "again_elsewhere"]
+        column[one], column[other] = frame["slide_id"][other], frame["slide_id"][one]
+    return again
 
 
 def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:
     """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
-    from wsss_mm.slides import open_slide
-
     row = {"slide_id": slide.slide_id, "problem": "none", "drawings": "none"}
+    drawn: dict[str, Region] = {}
+    try:
+        drawn = _drawn(slide, folder)
+    except (InputError, OSError) as error:
+        row["drawings"] = str(error)
     try:
         override = float(slide.mpp) if slide.mpp else None
         with open_slide(folder / slide.path, override) as reader:
-            row["mpp"] = reader.mpp
+            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(folder / slide.path, override)}
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
-                row |= _look(reader, params.patches.mpp)
+                row |= _look(reader, params.patches.mpp, drawn)
     except (InputError, ValueError) as error:
         row["problem"] = str(error)
     except (OSError, MemoryError) as error:
         row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return row | {"drawings": _drawings(slide, folder)}
+    return row
 
 
-def _look(reader: Any, mpp: float) -> dict[str, Any]:
-    from wsss_mm.slides.tissue import TissueMask, tissue_mask
+def _mpp_error(path: Path, override: float | None) -> float | None:
+    """How far a given mpp is from the file's own, as a share of it."""
+    try:
+        with open_slide(path) as reader:
+            return None if override is None else abs(override / reader.mpp - 1)
+    except InputError:
+        return None
+
+
+def _look(reader: SlideReader, mpp: float, drawn: dict[str, Region]) -> dict[str, Any]:
 
     overview = reader.thumbnail(min(_OVERVIEW, max(reader.size)))
     scale = (reader.size[0] / overview.shape[1], reader.size[1] / overview.shape[0])
@@ -200,16 +209,16 @@ def _look(reader: Any, mpp: float) -> dict[str, Any]:
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
         "focus": _focus(reader, mask, mpp),
-        "haematoxylin": stain["haematoxylin"],
-        "eosin": stain["eosin"],
+        **{name: stain[name] for name in _STAINS},
+        **{name: _share_of_tissue(region, reader, mask) for name, region in drawn.items()},
         "content": hashlib.sha256(repr(reader.size).encode() + overview.tobytes()).hexdigest(),
+        "look": look(tissue_alone(overview, mask.mask)),
+        "sketches": sketches(overview, mask.mask, reader.mpp * scale[0]),
     }
 
 
-def _focus(reader: Any, mask: Any, mpp: float) -> float:
+def _focus(reader: SlideReader, mask: TissueMask, mpp: float) -> float:
     """Median focus of the fields with the most tissue, evenly taken; NaN where there is none."""
-    from wsss_mm.slides.tiling import grid
-
     side = _FIELD * mpp / reader.mpp
     corners = grid(*reader.size, side)
     if not len(corners):
@@ -222,13 +231,21 @@ def _focus(reader: Any, mask: Any, mpp: float) -> float:
     return float(np.median(values)) if values else float("nan")
 
 
-def _drawings(slide: Any, folder: Path) -> str:
-    """What is wrong with the slide's GeoJSON files, or "none"."""
-    from wsss_mm.slides.roi import read_annotations
+def _drawn(slide: Any, folder: Path) -> dict[str, Region]:
+    """The slide's GeoJSON files as areas, without those of a class that QuPath ignores.
 
-    for name in filter(None, (slide.roi, slide.annotation)):
-        try:
-            read_annotations(folder / name)
-        except (InputError, OSError) as error:
-            return str(error)
-    return "none"
+    Raises:
+        InputError: one cannot be read.
+    """
+    areas = {name: read_annotations(folder / getattr(slide, name)) for name in _DRAWN if getattr(slide, name)}
+    return {
+        name: Region(shapely.union_all([area.geometry for area in found if not area.name.endswith("*")]))
+        for name, found in areas.items()
+    }
+
+
+def _share_of_tissue(region: Region, reader: SlideReader, mask: TissueMask) -> float:
+    """Share of what is drawn that is tissue of the slide."""
+    corner = (-reader.bounds[0], -reader.bounds[1])  # QuPath counts from there
+    inside = region.mask(corner, mask.mask.shape[::-1], mask.scale[0])
+    return float((inside & mask.mask).sum() * mask.scale[0] * mask.scale[1] / max(region.geometry.area, 1))

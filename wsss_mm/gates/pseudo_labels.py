@@ -299,7 +299,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield REMADE.of(_remade(patches, labels, training, root, params))
     masked = manifest[manifest["mask_path"].notna()]
     counts = read_numbers(root / COUNTS, count_columns(["labels"], codes), _MAKE)
-    judged = _judged(counts, masked, patches, labels, root, params)
+    judged = _judged(counts, masked, patches, root, params)
     yield JUDGED.of(judged)
     splits = masked.set_index("patch_id").loc[counts["patch_id"], ["split"]].assign(known=judged["known"].to_numpy())
     expected = pseudo_label_metrics(labels, splits, counts_of(counts, "labels", codes), codes)
@@ -332,7 +332,7 @@ def _patches(
         map_files(lambda row: _measure(root, *row, params=params), rows, "measure pseudo-labels"), columns=list(_FILE)
     )
     held = np.array([[math.nan] * len(codes) if row is None else row for row in files.pop("shares")])
-    measured = labels[["patch_id", "coverage", "agreement"]].assign(
+    measured = labels[["patch_id", "path", "coverage", "agreement"]].assign(
         labels=labels.groupby("patch_id")["patch_id"].transform("size"),
         foreign=(shares * ~allowed).sum(axis=1),
         unaccounted=abs(shares.sum(axis=1) - labels["coverage"]),
@@ -434,12 +434,17 @@ def _remade(
     return pd.DataFrame(rows, columns=["patch_id", "same", "agreement_error"])
 
 
+def _readable(patches: pd.DataFrame) -> pd.DataFrame:
+    """Those whose file can be held against their image."""
+    return patches[patches["training"] & (patches["pixels"] == patches["stated"])].drop_duplicates("patch_id")
+
+
 def _worth_a_look(patches: pd.DataFrame, count: int) -> list[str]:
     """Names of patches with a readable file: one half those whose classes differ least in colour, one half any.
 
     A patch that can be of one class alone says little: others come first.
     """
-    right = patches[patches["pixels"].notna() & (patches["pixels"] == patches["stated"])].drop_duplicates("patch_id")
+    right = _readable(patches)
     right = right.assign(alone=right["allowed"] < 2).sort_values(["alone", "explained"], na_position="first")
     odd, rest = right[: (count + 1) // 2], right[(count + 1) // 2 :]
     rest = rest[: max(count // 2, int((~rest["alone"]).sum()))].sort_values("patch_id")
@@ -448,12 +453,7 @@ def _worth_a_look(patches: pd.DataFrame, count: int) -> list[str]:
 
 
 def _judged(
-    counts: pd.DataFrame,
-    masked: pd.DataFrame,
-    patches: pd.DataFrame,
-    labels: pd.DataFrame,
-    root: Path,
-    params: Params,
+    counts: pd.DataFrame, masked: pd.DataFrame, patches: pd.DataFrame, root: Path, params: Params
 ) -> pd.DataFrame:
     """One row a patch that has, or ought to have, counts: which share of its pixels they are off.
 
@@ -461,13 +461,12 @@ def _judged(
     where its image is no background.
     """
     codes = list(get_vocabulary(params.cohort.vocabulary).codes)
-    files = dict(zip(labels["patch_id"], labels["path"], strict=True))
-    readable = set(patches.loc[patches["pixels"].notna() & (patches["pixels"] == patches["stated"]), "patch_id"])
+    files = _readable(patches).set_index("patch_id")["path"]
 
     def truth(row: Any) -> tuple[int, npt.NDArray[np.int64]]:
         mask = read_mask(root / PATCHES / row.mask_path, len(codes))
         present = np.array([getattr(row, code) for code in codes], dtype=bool)
-        if row.split == "train" and row.patch_id in readable:
+        if row.patch_id in files:
             given = read_label_map(root / FOLDER / files[row.patch_id])
             there = (mask != IGNORE) & (given < len(codes))
             return int((mask != IGNORE).sum()), confusion_matrix(mask[there], given[there], len(codes))

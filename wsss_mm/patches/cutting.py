@@ -1,8 +1,9 @@
 """Cutting slides into labelled patches (METHOD.md section 1)."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.images import store_patch
+from wsss_mm.patches.images import Keep, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.splits import held_out
@@ -70,6 +71,34 @@ def cut_slides(
     Raises:
         InputError: a slide is missing, cannot be opened or has no mpp, or a table, truth or annotation is wrong.
     """
+    store = partial(store_patch, Path(out), vocabulary=vocabulary)
+    rows = cut_rows(table, store, settings=settings, vocabulary=vocabulary, seed=seed, labels=labels, without=without)
+    return build_manifest(rows, vocabulary, str(table))
+
+
+def cut_rows(
+    table: Path,
+    keep: Keep,
+    *,
+    settings: PatchSettings,
+    vocabulary: Vocabulary,
+    seed: int,
+    labels: Path | None = None,
+    without: Collection[str] = (),
+    wanted: Callable[[str, int, int], bool] | None = None,
+) -> list[dict[str, Any]]:
+    """Cut slides as `cut_slides` does, whatever becomes of the patches.
+
+    Args:
+        table: slides.csv.
+        keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
+        settings: as for `cut_slides`, and so are those that follow.
+        vocabulary: likewise.
+        seed: likewise.
+        labels: likewise.
+        without: likewise.
+        wanted: whether to read the image at a slide_id, x, y: reading takes most of the time; by default all.
+    """
     slides = read_slide_table(table)
     slides = slides[slides["path"] != ""]
     if slides.empty:
@@ -79,9 +108,8 @@ def cut_slides(
     for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
         _open(table, slide).close()
     slides = _with_valid_split(slides, table, settings.valid_share, seed)
-    cutter = _Cutter(Path(table), Path(out), settings, vocabulary, known)
-    rows = [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
-    return build_manifest(rows, vocabulary, str(table))
+    cutter = _Cutter(Path(table), keep, settings, vocabulary, known, wanted)
+    return [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
 
 
 @dataclass(frozen=True)
@@ -89,10 +117,11 @@ class _Cutter:
     """Cuts one slide after another."""
 
     table: Path
-    out: Path
+    keep: Keep
     settings: PatchSettings
     vocabulary: Vocabulary
     labels: pd.DataFrame | None
+    wanted: Callable[[str, int, int], bool] | None
 
     def cut(self, slide: Any) -> list[dict[str, Any]]:
         """Write the patches of a row of the slide table, and give their rows of the manifest."""
@@ -152,10 +181,11 @@ class _Cutter:
         mask: npt.NDArray[np.uint8] | None,
         tissue: float,
     ) -> dict[str, Any]:
-        image = reader.read(*corner, self.settings.size, self.settings.mpp)
+        read = self.wanted is None or self.wanted(slide.slide_id, *corner)
+        image = reader.read(*corner, self.settings.size, self.settings.mpp) if read else None
         patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
         return {
-            **store_patch(self.out, patch_id, slide.split, image=image, mask=mask, vocabulary=self.vocabulary),
+            **self.keep(patch_id, slide.split, image=image, mask=mask),
             "slide_id": slide.slide_id,
             "patient_id": slide.patient_id,
             "x": corner[0],
