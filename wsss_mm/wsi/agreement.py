@@ -1,4 +1,7 @@
-"""What gate `slides` measures of a map: what it holds, how it lies on its slide, and what its outlines enclose."""
+"""Whether what was made of a slide agrees: the finished map with its slide, its outlines and its picture.
+
+Everything is read in bands and by features, so that a map of any size can be asked.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
