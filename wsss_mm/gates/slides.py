@@ -24,7 +24,7 @@ from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
-from wsss_mm.slides.levels import count_wrong_samples, open_label_pyramid
+from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.wsi import agreement
