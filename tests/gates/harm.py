@@ -132,9 +132,12 @@ def mask(name: str, change: np.ndarray | Callable[[np.ndarray], np.ndarray]) -> 
 
 def masks(split: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
     """Repaint all masks of a split."""
-    return lambda root: both(*(mask(path.stem, change) for path in (root / f"data/patches/masks/{split}").iterdir()))(
-        root
-    )
+
+    def inject(root: Path) -> None:
+        for path in sorted((root / f"data/patches/masks/{split}").iterdir()):
+            mask(path.stem, change)(root)
+
+    return inject
 
 
 def swapped(kind: str, *columns: str) -> Callable[[Path], None]:
