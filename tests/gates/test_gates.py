@@ -61,13 +61,13 @@ class TestRunner:
 
 class TestSeverity:
     def test_a_warning_is_reported_and_stops_nothing(self, params_content, project):
-        inject(project, "it is bad on the whole")
-        for warnings, status in (([], "failed"), (["mean_ap"], "warned")):
+        inject(project, "it never predicts a class")
+        for warnings, status in (([], "failed"), (["predicted_in_some"], "warned")):
             params = with_settings(params_content, "classifier", warnings=warnings)
             result = run_gate("classifier", params, project)
             assert (result.status, result.passed) == (status, status == "warned")
-            assert [outcome.name for outcome in result.failures] == ["mean_ap"]
-        assert result.lines()[0].startswith("warning: gate classifier: mean_ap")
+            assert [outcome.name for outcome in result.failures] == ["predicted_in_some"]
+        assert result.lines()[0].startswith("warning: gate classifier: predicted_in_some")
         assert result.metrics() == {"checks": len(result.checks), "critical": 0, "warnings": 1}
         result.raise_if_failed("reports/gates/classifier.json")
 
@@ -119,7 +119,7 @@ class TestSlides:
             labels = np.full((240, 320), IGNORE, np.uint8)
             labels[: round(100 * part), :120] = 0
             shutil.rmtree(project / "results/slides/slide-test")
-            write_result(project / "results/slides/slide-test", labels)
+            write_result(project, "slide-test", labels, roi=project / "data/cohort/roi.geojson")
             failures = run_gate("slides", params, project).failures
             assert [outcome.name for outcome in failures] == found
 
@@ -139,16 +139,16 @@ class TestSegmenter:
         [
             (None, False),
             ({"miou": 0.9, "test_split": "another"}, False),
-            ({"miou": 0.9}, True),
+            ({"miou": 0.95}, True),
             ({"miou": None}, False),
-            ({"miou": 0.81}, True),
+            ({"miou": 0.91}, True),
         ],
     )
     def test_the_champion_counts_on_the_same_split_only(self, params, project, champion, judged):
         split = json.loads((project / "reports/metrics/test.json").read_text())["test_split"]
         champion = None if champion is None else {"test_split": split} | champion
         result = run_gate("segmenter", params, project, champion=champion)
-        worse = judged and champion["miou"] > 0.82
+        worse = judged and champion["miou"] > 0.92
         assert [outcome.name for outcome in result.failures] == (["champion"] if worse else [])
 
 
@@ -212,9 +212,9 @@ class TestPage:
     @pytest.fixture
     def reported(self, params, project):
         """The project with every gate's report, after a patch was blurred and given a dangerous name."""
+        inject(project, "its probabilities mean nothing")
         inject(project, "a patch is out of focus")
         edit(project / PATCHES, lambda frame: frame.replace({"patch_id": {"train-02": "<b>02</b>"}}))
-        inject(project, "its probabilities mean nothing")
         with inside(project):
             for gate in ("cohort", "patches", "classifier"):
                 write_json(report_path(gate), run_gate(gate, params, project).as_dict())

@@ -3,8 +3,9 @@
 Reads reports/metrics/classifier.json, metrics on the validation split. Keys used: `mean_ap`, `calibration_error`,
 `train.mean_ap`, and per class `ap.<code>`, `prior.<code>` (share of patches that have the class) and
 `predicted_positive.<code>` (share of patches where its probability is at least 0.5). None means undefined, for a class
-no patch has, and is passed over; a class every patch has tells nothing either. models/classifier/model.json says which
-manifest it was trained on, reports/gates/patches.json which one passed.
+no patch has, and is passed over; a class every patch has tells nothing either. All of them are computed again, from
+reports/plots/classifier_scores.csv (each patch's probabilities) and the label sets in data/patches.
+models/classifier/model.json says which manifest it was trained on, reports/gates/patches.json which one passed.
 """
 
 from collections.abc import Iterator
@@ -12,22 +13,67 @@ from pathlib import Path
 
 import pandas as pd
 
-from wsss_mm.gates.checks import Check, Measured, Table, input_row, same_inputs
-from wsss_mm.gates.reading import gated_digest, metric, read_metrics, read_object
-from wsss_mm.patches.manifest import get_vocabulary
+from wsss_mm.evaluation.multilabel import classifier_metrics
+from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.reading import (
+    figures,
+    gated_digest,
+    metric,
+    read_metrics,
+    read_numbers,
+    read_object,
+    same_figures,
+    weights_md5,
+)
+from wsss_mm.patches.manifest import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
 
 METRICS = Path("reports/metrics/classifier.json")
-MODEL = Path("models/classifier/model.json")
+SCORES = Path("reports/plots/classifier_scores.csv")
+MODEL = Path("models/classifier")
+PATCHES = Path("data/patches")
 
 _MAKE = "dvc repro -f train_classifier"
+_AGAIN = f"train it again: {_MAKE}"
 _LEARN = "train longer (classifier.epochs), lower classifier.lr, or label more patches"
 
-INPUTS = same_inputs(
-    "trained_on_gated_patches",
-    "the classifier was trained on the manifest that gate patches let through",
-    f"train it again: {_MAKE}",
+INPUTS = Table(
+    "inputs",
+    "model",
+    (
+        Check(
+            "trained_on_gated_patches",
+            "patches",
+            "the classifier was trained on the manifest that gate patches let through",
+            _AGAIN,
+            same_as="gated_patches",
+        ),
+        Check(
+            "metrics_of_these_weights",
+            "judged_weights",
+            "the metrics are those of the weights in models/classifier",
+            _AGAIN,
+            same_as="weights",
+        ),
+    ),
 )
+SCORES_TABLE = Table(
+    "scores",
+    "patch_id",
+    (
+        Check(
+            "one_score_per_patch",
+            "scores",
+            "each validation patch was judged once, beside training patches",
+            _AGAIN,
+            among=(1,),
+        ),
+        Check("probabilities_from_0", "lowest", "a probability is at least 0", _AGAIN, low=0, high=1),
+        Check("probabilities_to_1", "highest", "a probability is at most 1", _AGAIN, low=0, high=1),
+    ),
+    required=True,
+)
+FIGURES = same_figures("the metrics are what follows from each patch's probabilities and its label set", _AGAIN)
 METRICS_TABLE = Table(
     "metrics",
     "split",
@@ -99,17 +145,16 @@ CLASSES = Table(
         ),
     ),
 )
-TABLES = (INPUTS, METRICS_TABLE, CLASSES)
+TABLES = (INPUTS, METRICS_TABLE, CLASSES, SCORES_TABLE, FIGURES)
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
-    """Measure the validation metrics: the mean, then each class that some patches have and others lack."""
-    path = root / METRICS
+    """Measure the validation metrics: the mean, then each class that some patches have and others lack; then again."""
+    path, codes = root / METRICS, get_vocabulary(params.cohort.vocabulary).codes
     metrics = read_metrics(path, _MAKE)
     names = ("ap", "prior", "predicted_positive")
     rows = [
-        {"class": code, **{name: metric(metrics, f"{name}.{code}", path, _MAKE) for name in names}}
-        for code in get_vocabulary(params.cohort.vocabulary).codes
+        {"class": code, **{name: metric(metrics, f"{name}.{code}", path, _MAKE) for name in names}} for code in codes
     ]
     classes = pd.DataFrame(rows).query("ap.notna() and 0 < prior < 1").eval("gain = ap - prior")
     values = {name: metric(metrics, name, path, _MAKE) for name in ("mean_ap", "calibration_error", "train.mean_ap")}
@@ -118,7 +163,29 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
         "calibration_error": values["calibration_error"],
         "train_gap": values["train.mean_ap"] - values["mean_ap"],
     }
-    trained_on = str(read_object(root / MODEL, _MAKE).get("patches", "not said"))
-    yield INPUTS.of(input_row("patches", trained_on, gated_digest(root, "manifest")))
+    inputs = {
+        "model": "classifier",
+        "patches": read_object(root / MODEL / "model.json", _MAKE).get("patches", "not said"),
+        "gated_patches": gated_digest(root, "manifest"),
+        "judged_weights": metrics.get("weights_md5", "not said"),
+        "weights": weights_md5(root / MODEL, _MAKE),
+    }
+    yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     yield METRICS_TABLE.of(pd.DataFrame([{"split": "valid", **measured}]))
     yield CLASSES.of(classes)
+    scores = read_numbers(root / SCORES, codes, _MAKE)
+    manifest = read_manifest(root / PATCHES, get_vocabulary(params.cohort.vocabulary))
+    yield SCORES_TABLE.of(_scores(scores, manifest, codes))
+    yield FIGURES.of(figures(path, metrics, classifier_metrics(scores, manifest, codes)))
+
+
+def _scores(scores: pd.DataFrame, manifest: pd.DataFrame, codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a patch that has, or ought to have, probabilities; those of the test split ought not to."""
+    splits = manifest.set_index("patch_id")["split"]
+    values = scores[list(codes)]
+    low, high = values.min(axis=1, skipna=False), values.max(axis=1, skipna=False)
+    found = scores[["patch_id"]].assign(scores=1, lowest=low, highest=high)
+    found = found.groupby("patch_id", as_index=False).agg({"scores": "sum", "lowest": "min", "highest": "max"})
+    found["scores"] = found["scores"].where(found["patch_id"].map(splits).isin(["train", "valid"]), 0)
+    without = splits.index[splits == "valid"].difference(found["patch_id"])
+    return pd.concat([found, pd.DataFrame({"patch_id": without, "scores": 0, "lowest": 0.0, "highest": 0.0})])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.patches.images import GLASS_GREY
+from wsss_mm.patches.vocabulary import IGNORE
 
 STATISTICS = ("focus", "brightness", "haematoxylin", "eosin")
 """Keys of `image_statistics`."""
@@ -45,6 +46,23 @@ def image_statistics(image: npt.NDArray[np.uint8]) -> dict[str, float]:
         "haematoxylin": float(haematoxylin),
         "eosin": float(eosin),
     }
+
+
+def colour_explained(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> float:
+    """How much of the variance of an image's optical densities lies between the classes of its label map, 0..1.
+
+    Looked at in blocks of 4 x 4 px. NaN where it has fewer than two classes.
+    """
+    height, width = (max(1, side // 4) for side in labels.shape)
+    small = cv2.resize(cv2.LUT(image, _DENSITY), (width, height), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    classes = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST).ravel()
+    small, classes = small[classes != IGNORE].astype(np.float64), classes[classes != IGNORE]
+    present = np.unique(classes)
+    spread = small.var(axis=0).sum() if len(present) > 1 else 0.0
+    if not spread:
+        return float("nan")
+    within = sum(small[classes == value].var(axis=0).sum() * (classes == value).mean() for value in present)
+    return float(1 - within / spread)
 
 
 def _unmixing() -> npt.NDArray[np.float64]:
