@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.inputs import unchanged_inputs
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
+from wsss_mm.gates import check_warnings
 from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.settings import Params, load_params
@@ -26,7 +27,9 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
         with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
-            stage(load_params())
+            params = load_params()
+            check_warnings(params)
+            stage(params)
     except (InputError, UnicodeEncodeError) as error:
         error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
         sys.stderr.write(f"error: {error}\n")

@@ -2,19 +2,26 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines import run_stage
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_json
+from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.patches import get_vocabulary, read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.settings import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wsss_mm.evaluation.judge import Judgement
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
 METRICS, PICTURE = Path("reports/metrics/test.json"), Path("reports/pictures/test.png")
 CLASSES, PSEUDO_LABELS = Path("reports/metrics/classifier.json"), Path("reports/metrics/pseudo_labels.json")
 SUMMARY = Path("reports/metrics/summary.json")
 IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_confusion.csv")
+COUNTS = Path("reports/plots/test_counts.csv")
 
 
 def main(params: Params) -> None:
@@ -23,11 +30,9 @@ def main(params: Params) -> None:
 
     from wsss_mm.cam import PseudoLabeller
     from wsss_mm.engine.runner import prepare_torch
-    from wsss_mm.evaluation.bootstrap import bootstrap
-    from wsss_mm.evaluation.judge import failed_patches, judge
+    from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
-    from wsss_mm.evaluation.report import headline, split_metrics, typical_sheet
-    from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+    from wsss_mm.evaluation.report import typical_sheet
     from wsss_mm.models import load_model
     from wsss_mm.tracking import log_evaluation
 
@@ -50,14 +55,7 @@ def main(params: Params) -> None:
         device=device,
     )
     judgement = judge(predict(rows), vocabulary)
-    metrics = split_metrics(judgement, rows, vocabulary, settings.gate_threshold)
-    metrics["bootstrap"] = bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed)
-    metrics["failed_patches"] = failed_patches(judgement, vocabulary.codes)
-    metrics["test_split"] = judged_digest(manifest, "test", PATCHES)
-    write_json(METRICS, metrics)
-    write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
-    write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
-    write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
+    metrics = write_reports(judgement, manifest, params)
     typical_sheet(
         rows,
         judgement.patches,
@@ -68,6 +66,24 @@ def main(params: Params) -> None:
         path=PICTURE,
     )
     log_evaluation(SEGMENTER / "weights.pth", metrics, judgement.ungated, vocabulary, PICTURE)
+
+
+def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Params) -> dict[str, Any]:
+    """Write the figures of the test split, the few of the whole line, and the counts they follow from."""
+    from wsss_mm.evaluation.report import headline, test_metrics
+    from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, write_plot
+
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    metrics = test_metrics(judgement, judged_rows(manifest, "test"), vocabulary, params)
+    metrics["test_split"] = judged_digest(manifest, "test", PATCHES)
+    metrics["weights_md5"] = {path.name: digest(path / "weights.pth", "md5") for path in (SEGMENTER, CLASSIFIER)}
+    write_json(METRICS, metrics)
+    write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
+    write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
+    write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
+    counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
+    write_plot(count_table(judgement.patches["patch_id"].tolist(), vocabulary.codes, **counts), COUNTS)
+    return metrics
 
 
 if __name__ == "__main__":

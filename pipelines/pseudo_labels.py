@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 
 from pipelines import run_stage
@@ -13,15 +14,19 @@ from wsss_mm.cam.pictures import pseudo_label_sheet
 from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
-from wsss_mm.files import atomic_path, write_json
+from wsss_mm.evaluation import confusion_matrix
+from wsss_mm.evaluation.report import pseudo_label_metrics
+from wsss_mm.evaluation.tables import count_table, write_plot
+from wsss_mm.files import atomic_path, digest, write_json
 from wsss_mm.models import load_model
 from wsss_mm.patches import IGNORE, Vocabulary, get_vocabulary, read_manifest
 from wsss_mm.patches.images import read_mask
+from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params
 
 PATCHES, OUT, MODEL = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
 METRICS, PICTURE = Path("reports/metrics/pseudo_labels.json"), Path("reports/pictures/pseudo_labels.png")
+COUNTS = Path("reports/plots/pseudo_label_counts.csv")
 
 
 def main(params: Params) -> None:
@@ -37,26 +42,30 @@ def main(params: Params) -> None:
     classifier, _ = load_model(MODEL, device, vocabulary.codes)
     labeller = PseudoLabeller(classifier, **options, device=device)
 
-    frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary)
-    metrics: dict[str, Any] = frame.drop(columns=["patch_id", "path"]).mean().to_dict()
-    for split, rows in manifest[manifest["mask_path"].notna()].groupby("split"):
-        metrics[str(split)] = judge(label_patches(labeller, rows, PATCHES, vocabulary), vocabulary)
-    write_json(METRICS, metrics)
+    made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / "weights.pth", "md5")}
+    frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary, made_of)
+    judged, counts = [], [np.zeros((0, len(vocabulary), len(vocabulary)), dtype=np.int64)]
+    for _, rows in manifest[manifest["mask_path"].notna()].groupby("split"):
+        known, matrices = judge(label_patches(labeller, rows, PATCHES, vocabulary), vocabulary)
+        judged.append(rows[["patch_id", "split"]].assign(known=known))
+        counts.append(matrices)
+    patches, matrices = pd.concat([manifest.head(0)[["patch_id", "split"]], *judged]), np.concatenate(counts)
+    metrics = pseudo_label_metrics(frame, patches, matrices, vocabulary.codes)
+    write_json(METRICS, metrics | {"weights_md5": made_of["classifier"]})
+    write_plot(count_table(patches["patch_id"].tolist(), vocabulary.codes, labels=matrices), COUNTS)
     with atomic_path(PICTURE) as path:
         pseudo_label_sheet(labeller, manifest, PATCHES, vocabulary).save(path)
 
 
-def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> dict[str, float | None]:
-    """Segmentation metrics over the pixels with both a pseudo-label and a truth, and the share of truth covered."""
-    size = len(vocabulary)
-    confusion, covered, known = np.zeros((size, size), dtype=np.int64), 0, 0
+def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Pixels with a truth, and the confusion matrix (C, C) of those that have a pseudo-label too, a patch."""
+    known, counts = [], []
     for patch in patches:
-        truth = read_mask(PATCHES / patch.row["mask_path"], size)
-        known += int((truth != IGNORE).sum())
+        truth = read_mask(PATCHES / patch.row["mask_path"], len(vocabulary))
+        known.append(int((truth != IGNORE).sum()))
         truth = np.where(patch.labels == IGNORE, IGNORE, truth)
-        covered += int((truth != IGNORE).sum())
-        confusion += confusion_matrix(truth, patch.labels, size)
-    return {"coverage": covered / known if known else None, **segmentation_metrics(confusion, vocabulary.codes)}
+        counts.append(confusion_matrix(truth, patch.labels, len(vocabulary)))
+    return known, np.stack(counts)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,30 @@
 """Stage train_classifier: ResNet38 with progressive dropout attention, from patch labels alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines import run_stage
 from wsss_mm.settings import Params
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OUT = Path("models/classifier")
 PATCHES = Path("data/patches")
+METRICS, SCORES = Path("reports/metrics/classifier.json"), Path("reports/plots/classifier_scores.csv")
 
 
 def main(params: Params) -> None:
     """Train, then judge the classifier on the validation split."""
     import mlflow
+    import pandas as pd
 
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
-    from wsss_mm.evaluation import multilabel_metrics
     from wsss_mm.evaluation.figures import precision_recall_figure
-    from wsss_mm.files import write_json
     from wsss_mm.gates import gate_tags
     from wsss_mm.outage import send
-    from wsss_mm.patches import get_vocabulary
+    from wsss_mm.patches import get_vocabulary, read_manifest
     from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
@@ -29,16 +34,26 @@ def main(params: Params) -> None:
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     with training_run("train_classifier", sections, [PATCHES], tags=gate_tags(Path(), ("cohort", "patches"))):
         train_classifier(params, paths)
-        truth, scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
-        metrics = {**multilabel_metrics(truth, scores, vocabulary.codes), "n": len(truth)}
-        known = classifier_scores(OUT, PATCHES, split="train", limit=len(truth), threads=params.threads)
-        known_ap = multilabel_metrics(*known, vocabulary.codes)["mean_ap"]
-        metrics["train"] = {"mean_ap": known_ap, "n": len(known[0])}
-        write_json("reports/metrics/classifier.json", metrics)
-        figure = precision_recall_figure(truth, scores, vocabulary)
+        manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)
+        scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
+        known = classifier_scores(OUT, PATCHES, split="train", limit=len(scores), threads=params.threads)
+        write_reports(pd.concat([scores, known]), manifest, codes)
+        truth = manifest.set_index("patch_id").loc[scores["patch_id"], codes].to_numpy(bool)
+        figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary)
         send(mlflow.log_figure, figure, "figures/valid_precision_recall.png")
         tag_weights(OUT / "weights.pth")
+
+
+def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Sequence[str]) -> None:
+    """Write each patch's probabilities and the figures that follow from them, see `classifier_metrics`."""
+    from wsss_mm.evaluation.multilabel import classifier_metrics
+    from wsss_mm.evaluation.tables import write_plot
+    from wsss_mm.files import digest, write_json
+
+    write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
+    metrics = classifier_metrics(scores, manifest, codes)
+    write_json(METRICS, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
 
 
 if __name__ == "__main__":

@@ -249,6 +249,8 @@ class PatchesGate(Gate):
     min_slides_per_class: Natural  # in training
     min_patients_per_class: Natural  # in training
     min_judging_patches: Natural  # of every class, in valid and in test
+    min_class_truth: Natural  # px, of every class that patches of valid and test are labelled with, in their masks
+    min_truth: Share  # of a split's masks that has a class
     min_patches_per_split: Natural
     min_slides_per_split: Natural
     min_patients_per_split: Natural
@@ -290,6 +292,8 @@ class PseudoLabelsGate(Gate):
     max_class_share: Share
     max_unseen_share: Share  # of the patches in which a labelled class has no pixel
     share_ratio: Range  # of a class's share of pixels to its share of labels
+    labelled_again: Natural  # patches, to see that the classifier made these labels
+    min_miou: Share  # of the pseudo-labels, in each split that has masks
 
     @model_validator(mode="after")
     def _fits(self) -> "PseudoLabelsGate":
@@ -315,10 +319,11 @@ class SegmenterGate(Gate):
 class SlidesGate(Gate):
     """How far the products of a segmented slide may disagree with each other."""
 
-    max_share_error: Share  # of shares from the label map, and of their sum from 1
     max_area_error: Share  # of polygon areas from areas in the label map, relative
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
     max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
+    max_better_elsewhere: Share  # of the slide's colours that the map explains where it is not, more than where it is
+    max_seam: Annotated[float, Field(ge=1)]  # class borders on a line of the window lattice over those on other lines
 
 
 class GateSettings(Section):

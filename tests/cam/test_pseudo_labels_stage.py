@@ -10,7 +10,9 @@ from PIL import Image
 
 from pipelines import pseudo_labels
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.evaluation import segmentation_metrics
+from wsss_mm.evaluation.tables import counts_of
+from wsss_mm.files import digest, read_json
 from wsss_mm.patches import IGNORE, VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_params
@@ -68,6 +70,8 @@ def project(tmp_path, monkeypatch):
         row |= {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0}
         rows.append(row | flags)
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
+    pseudo_labels.MODEL.mkdir(parents=True)
+    (pseudo_labels.MODEL / "weights.pth").write_bytes(b"weights")
     return tmp_path
 
 
@@ -88,6 +92,28 @@ def test_labels_metrics_and_picture(project, params):
         assert metrics[split]["coverage"] == 1
     with Image.open(project / "reports/pictures/pseudo_labels.png") as picture:
         assert picture.width > 6 * 100
+    counts = pd.read_csv(pseudo_labels.COUNTS)
+    assert counts["patch_id"].tolist() == ["p6", "p7", "p8", "p3", "p4", "p5"]
+    confusion = counts_of(counts[:3], "labels", VOCABULARY.codes).sum(axis=0)
+    assert segmentation_metrics(confusion, VOCABULARY.codes)["miou"] == pytest.approx(metrics["test"]["miou"], abs=1e-6)
+
+
+def test_the_manifest_says_what_the_labels_are_and_what_they_were_made_of(project, params):
+    pseudo_labels.main(params)
+    frame = pd.read_parquet(project / "data/pseudo_labels/manifest.parquet")
+    for row in frame.itertuples():
+        assert row.sha256 == digest(pseudo_labels.OUT / row.path)
+    assert set(frame["patches"]) == {digest(pseudo_labels.PATCHES / "manifest.parquet")}
+    assert set(frame["classifier"]) == {digest(pseudo_labels.MODEL / "weights.pth", "md5")}
+    assert read_json(pseudo_labels.METRICS)["weights_md5"] == frame["classifier"].iloc[0]
+
+
+def test_without_any_mask_nothing_is_judged(project, params):
+    manifest = pd.read_parquet(project / "data/patches/manifest.parquet").assign(mask_path=None)
+    write_manifest(manifest, project / "data/patches")
+    pseudo_labels.main(params)
+    assert not {"train", "valid", "test"} & read_json(pseudo_labels.METRICS).keys()
+    assert pd.read_csv(pseudo_labels.COUNTS).empty
 
 
 def test_same_bytes_twice_and_whatever_the_masks_say(project, params):

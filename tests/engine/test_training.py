@@ -122,9 +122,13 @@ def test_exports(kind, cohort, params, tmp_path):
     column = "mean_ap" if kind == "classifier" else "miou"
     assert sum(bool(row[column]) for row in rows) >= 3
     if kind == "classifier":
-        truth, scores = classifier_scores(where.out, where.patches, split="valid")
-        assert truth.shape == scores.shape == (6, 4)
-        assert truth.sum() == 12
+        scores = classifier_scores(where.out, where.patches, split="valid")
+        assert list(scores) == ["patch_id", "TE", "NEC", "LYM", "TAS"]
+        assert len(scores) == scores["patch_id"].nunique() == 6
+        assert ((scores.drop(columns="patch_id") >= 0) & (scores.drop(columns="patch_id") <= 1)).all(axis=None)
+    else:
+        info = json.loads((where.out / "model.json").read_text())
+        assert info["pseudo_labels"] == digest(where.pseudo_labels / "manifest.parquet")
 
 
 def test_augmentation_is_by_parameter(kind, cohort, params, tmp_path):

@@ -9,7 +9,9 @@ from PIL import Image
 
 from pipelines import evaluate
 from wsss_mm import models
-from wsss_mm.files import read_json, write_json
+from wsss_mm.evaluation import segmentation_metrics
+from wsss_mm.evaluation.tables import counts_of
+from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_params
@@ -55,8 +57,9 @@ def project(tmp_path, monkeypatch):
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     write_json(evaluate.PSEUDO_LABELS, {})
     write_json(evaluate.CLASSES, {"mean_ap": 0.9})
-    evaluate.SEGMENTER.mkdir(parents=True)
-    (evaluate.SEGMENTER / "weights.pth").write_bytes(b"weights")
+    for folder in (evaluate.SEGMENTER, evaluate.CLASSIFIER):
+        folder.mkdir(parents=True)
+        (folder / "weights.pth").write_bytes(folder.name.encode())
     return tmp_path
 
 
@@ -88,6 +91,12 @@ def test_reports_and_run(project, params, monkeypatch):
     values = mlflow.get_run(run.info.run_id).data.metrics
     assert values["test.ungated.miou"] == pytest.approx(metrics["ungated"]["miou"], abs=1e-6)
     assert values["test.gated.miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
-    first = {path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION)}
+    assert metrics["weights_md5"]["classifier"] == digest(evaluate.CLASSIFIER / "weights.pth", "md5")
+    counts = counts_of(pd.read_csv(evaluate.COUNTS), "gated", VOCABULARY.codes)
+    again = segmentation_metrics(counts.sum(axis=0), VOCABULARY.codes)
+    assert again["miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
+    first = {
+        path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION, evaluate.COUNTS)
+    }
     evaluate.main(params)
     assert all(path.read_bytes() == content for path, content in first.items())

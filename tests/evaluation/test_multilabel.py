@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
 from wsss_mm.evaluation import multilabel_metrics
+from wsss_mm.evaluation.multilabel import classifier_metrics
 
 CODES = ["A", "B", "C"]
 
@@ -52,3 +54,13 @@ def test_nothing_defined_gives_no_means():
 def test_bad_scores_are_refused(scores):
     with pytest.raises(ValueError, match="scores"):
         multilabel_metrics([[1]], scores, ["A"])
+
+
+def test_what_is_reported_keeps_training_patches_apart():
+    manifest = pd.DataFrame(
+        {"patch_id": ["a", "b", "c", "d"], "split": ["train", "valid", "valid", "train"], "X": [1, 1, 0, 0]}
+    )
+    scores = pd.DataFrame({"patch_id": ["c", "b", "a", "d"], "X": [0.2, 0.9, 0.1, 0.8]})
+    metrics = classifier_metrics(scores, manifest, ["X"])
+    assert (metrics["n"], metrics["ap.X"], metrics["prior.X"]) == (2, 1.0, 0.5)
+    assert metrics["train"] == {"mean_ap": 0.5, "n": 2}

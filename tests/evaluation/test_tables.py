@@ -1,10 +1,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from wsss_mm.evaluation import segmentation_metrics
-from wsss_mm.evaluation.tables import confusion_table, iou_table, write_plot
+from wsss_mm.evaluation.tables import confusion_table, count_table, counts_of, iou_table, write_plot
 from wsss_mm.patches import VOCABULARIES
 
 CODES = ["A", "B", "C"]
@@ -51,3 +52,13 @@ def test_every_template_the_line_names_is_there(project_root):
     outs = [out for stage in line["stages"].values() for out in stage.get("outs", []) if isinstance(out, dict)]
     files = {path for out in outs for path in out}
     assert {path for plot in line["plots"] for value in plot.values() for path in value["y"]} <= files
+
+
+def test_counts_come_back_as_they_were(tmp_path):
+    matrices = {name: np.arange(18).reshape(2, 3, 3) * factor for name, factor in (("ungated", 1), ("gated", 1000))}
+    write_plot(count_table(["a", "b"], CODES, **matrices), tmp_path / "counts.csv")
+    table = pd.read_csv(tmp_path / "counts.csv")
+    assert list(table)[:3] == ["patch_id", "ungated.A.A", "ungated.A.B"]
+    for name, expected in matrices.items():
+        np.testing.assert_array_equal(counts_of(table, name, CODES), expected)
+    assert counts_of(count_table([], CODES, all=np.zeros((0, 3, 3), np.int64)), "all", CODES).shape == (0, 3, 3)

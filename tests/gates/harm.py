@@ -1,5 +1,8 @@
 """A fault, and ways to do harm to a clean project: each gives back what does it, given the project's root."""
 
+import io
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +11,27 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import tifffile
+from PIL import Image
 
-from tests.gates.project import CODES, LUNG, SIZE, edit, tissue_image, write_slide
-from wsss_mm.patches.images import read_image, write_image, write_mask
+from tests.gates.project import (
+    CODES,
+    LUNG,
+    SIZE,
+    edit,
+    make_patches,
+    tissue_image,
+    write_counts,
+    write_scores,
+    write_slide,
+)
+from wsss_mm.evaluation.report import pseudo_label_metrics
+from wsss_mm.evaluation.tables import count_table, counts_of, write_plot
+from wsss_mm.files import digest, rounded
+from wsss_mm.gates.quarantine import PATH as QUARANTINE
+from wsss_mm.gates.quarantine import Entry, write_quarantine
+from wsss_mm.patches import read_manifest
+from wsss_mm.patches.images import read_image, read_label_map, write_image, write_mask
 from wsss_mm.patches.vocabulary import IGNORE
 
 
@@ -38,9 +59,10 @@ class Fault:
 SLIDES, PATCHES = "data/cohort/slides.csv", "data/patches/manifest.parquet"
 LABELS, MODEL = "data/pseudo_labels/manifest.parquet", "models/classifier/model.json"
 CLASSIFIER, TEST = "reports/metrics/classifier.json", "reports/metrics/test.json"
-CONFUSION = "reports/plots/test_confusion.csv"
-RESULT = "results/slides/slide-test"
-SUMMARY, GEOJSON = f"{RESULT}/summary.json", f"{RESULT}/segmentation.geojson"
+CONFUSION, COUNTS = "reports/plots/test_confusion.csv", "reports/plots/test_counts.csv"
+PSEUDO, LABEL_COUNTS = "reports/metrics/pseudo_labels.json", "reports/plots/pseudo_label_counts.csv"
+SCORES, HEADLINE = "reports/plots/classifier_scores.csv", "reports/metrics/summary.json"
+SEGMENTER = "models/segmenter/model.json"
 
 
 def cells(file: str, name: str, **values: Any) -> Callable[[Path], None]:
@@ -111,16 +133,131 @@ def images(split: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
     return inject
 
 
-def mask(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
-    """Replace the mask of a patch."""
-    return lambda root: write_mask(
-        root / f"data/patches/masks/{name.split('-', maxsplit=1)[0]}/{name}.png", labels, LUNG
-    )
+def mask(name: str, change: np.ndarray | Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], Any]:
+    """Replace or repaint the mask of a patch, and let the manifest know its new sha256."""
+
+    def inject(root: Path) -> None:
+        path = root / f"data/patches/masks/{name.split('-', maxsplit=1)[0]}/{name}.png"
+        labels = change(read_label_map(path)) if callable(change) else change
+        digest = write_mask(path, np.ascontiguousarray(labels), LUNG)
+        cells(PATCHES, name, mask_sha256=digest)(root)
+
+    return inject
 
 
-def label_file(name: str, labels: np.ndarray) -> Callable[[Path], Any]:
-    """Replace the file of a pseudo-label."""
-    return lambda root: write_mask(root / f"data/pseudo_labels/labels/{name}.png", labels, LUNG)
+def masks(split: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Repaint all masks of a split."""
+
+    def inject(root: Path) -> None:
+        for path in sorted((root / f"data/patches/masks/{split}").iterdir()):
+            mask(path.stem, change)(root)
+
+    return inject
+
+
+def swapped(kind: str, *columns: str) -> Callable[[Path], None]:
+    """Exchange the files (images or masks) of two test patches, and `columns` of the manifest with them."""
+
+    def inject(root: Path) -> None:
+        one, other = (root / f"data/patches/{kind}/test/test-0{number}.png" for number in (0, 3))
+        first, second = one.read_bytes(), other.read_bytes()
+        one.write_bytes(second)
+        other.write_bytes(first)
+        rows = pd.read_parquet(root / PATCHES).set_index("patch_id")
+        for name, from_other in (("test-00", "test-03"), ("test-03", "test-00")):
+            cells(PATCHES, name, **{column: rows.loc[from_other, column] for column in columns})(root)
+
+    return inject
+
+
+def exchanged(a: str, b: str, split: str | None = None) -> Callable[[Path], None]:
+    """Exchange two columns of the manifest, in all rows or in those of a split."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        rows = frame["split"] == split if split else frame["split"].notna()
+        return frame.assign(**{a: frame[a].mask(rows, frame[b]), b: frame[b].mask(rows, frame[a])})
+
+    return table(PATCHES, change)
+
+
+def remade(change: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """Change the cohort, given its folder, and cut the patches again: the manifest says what the cohort says."""
+
+    def inject(root: Path) -> None:
+        change(root / "data/cohort")
+        shutil.rmtree(root / "data/patches")
+        make_patches(root)
+
+    return inject
+
+
+def truth(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change the truth of slide-test, given the cohort's folder."""
+
+    def inject(folder: Path) -> None:
+        path = folder / "truth/slide-test.tif"
+        tifffile.imwrite(path, change(tifffile.imread(path)), tile=(64, 64), compression="zlib")
+
+    return inject
+
+
+def all_but_emptied(labels: np.ndarray) -> np.ndarray:
+    labels = labels.copy()
+    labels[2:] = IGNORE
+    return labels
+
+
+def turned_classes(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels == IGNORE, IGNORE, (labels + 1) % len(CODES)).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=60)
+    return np.asarray(Image.open(buffer))
+
+
+def again(name: str, change: Callable[[np.ndarray], np.ndarray], mpp: float = 0.5) -> Callable[[Path], None]:
+    """A slide shows what slide-test shows, changed."""
+
+    def inject(root: Path) -> None:
+        folder = root / "data/cohort/slides"
+        write_slide(
+            folder / f"{name}.tiff", np.ascontiguousarray(change(tifffile.imread(folder / "slide-test.tiff"))), mpp
+        )
+
+    return inject
+
+
+def copied(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """A training patch shows what a test patch shows, changed."""
+
+    def inject(root: Path) -> None:
+        picture = read_image(root / "data/patches/images/test/test-01.png")
+        image("train-03", lambda _: change(picture))(root)
+
+    return inject
+
+
+def drawn(column: str, left: int, top: int, right: int, bottom: int) -> Callable[[Path], None]:
+    """A rectangle is drawn on slide-test, level-0 px."""
+
+    def inject(root: Path) -> None:
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        properties = {"classification": {"name": "TE"}}
+        feature = {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        (root / "data/cohort/drawn.geojson").write_text(
+            json.dumps({"type": "FeatureCollection", "features": [feature]})
+        )
+        cells(SLIDES, "slide-test", **{column: "drawn.geojson"})(root)
+
+    return inject
+
+
+def set_aside(patch_id: str) -> Callable[[Path], None]:
+    """Someone sets a patch aside, and the patches are not made again."""
+    entry = Entry("patch", patch_id, "", "", "ink", "AB", "2024-01-31")
+    return lambda root: write_quarantine([entry], root / QUARANTINE)
 
 
 def same_image(root: Path) -> None:
@@ -152,69 +289,201 @@ def inked(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (0.08, 0.1, 0.4)).astype(np.uint8)
 
 
-def scaled_labels(factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Shares and coverage of all pseudo-labels times `factor`."""
-    names = ["coverage", *(f"share_{code}" for code in CODES)]
-    return lambda frame: frame.assign(**{name: frame[name] * factor for name in names})
+def scores(change: Callable[[pd.DataFrame, pd.Series], Any]) -> Callable[[Path], None]:
+    """Another classifier: change its probabilities, given them by patch and the patches' splits; figures follow."""
+
+    def inject(root: Path) -> None:
+        frame = pd.read_csv(root / SCORES).set_index("patch_id")
+        change(frame, frame.index.to_series().str.split("-").str[0])
+        write_scores(root, frame.reset_index())
+
+    return inject
 
 
-def thin_label_files(root: Path) -> None:
-    """Pseudo-labels of a quarter of the pixels, files and manifest alike."""
-    frame = pd.read_parquet(root / LABELS)
-    manifest = pd.read_parquet(root / PATCHES).set_index("patch_id")
-    for name in frame["patch_id"]:
-        labels = np.full((SIZE, SIZE), IGNORE, np.uint8)
-        present = [index for index, code in enumerate(CODES) if manifest.loc[name, code]]
-        labels[: SIZE // 4] = np.repeat(present, SIZE // len(present))[None, :]
-        label_file(name, labels)(root)
-    edit(root / LABELS, scaled_labels(1 / 3))
+def ranked(code: str, place: int, splits: tuple[str, ...] = ("valid",)) -> Callable[[pd.DataFrame, pd.Series], None]:
+    """The patches with a class come behind `place` patches without it."""
+
+    def change(frame: pd.DataFrame, split: pd.Series) -> None:
+        for name in splits:
+            others = frame.index[(split == name) & (frame[code] < 0.5)][:place]
+            frame.loc[others, code] = 0.97
+
+    return change
 
 
-def collapsed(root: Path) -> None:
-    """Every patch is labelled with all classes, every pixel is taken for TE."""
-    edit(root / LABELS, lambda frame: frame.assign(share_TE=0.75, share_NEC=0.0, share_LYM=0.0, share_TAS=0.0))
-    labels = np.full((SIZE, SIZE), IGNORE, np.uint8)
-    labels[: SIZE * 3 // 4] = 0
-    for name in pd.read_parquet(root / LABELS)["patch_id"]:
-        label_file(name, labels)(root)
+def counts(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Another segmenter: change its (P, C, C) pixel counts; figures follow."""
+
+    def inject(root: Path) -> None:
+        before = counts_of(pd.read_csv(root / COUNTS), "ungated", CODES)
+        write_counts(root, change(before))
+
+    return inject
 
 
-def unseen(root: Path) -> None:
-    """Of a patch labelled TE and NEC only TE is found; in file and manifest."""
-    labels = np.full((SIZE, SIZE), IGNORE, np.uint8)
-    labels[: SIZE * 3 // 4] = 0
-    label_file("train-09", labels)(root)
-    cells(LABELS, "train-09", share_TE=0.75, share_NEC=0.0)(root)
+def taken_for(true: str, predicted: str, share: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A share of the pixels of a class is given to another one."""
+
+    def change(matrices: np.ndarray) -> np.ndarray:
+        row, column = CODES.index(true), CODES.index(predicted)
+        moved = (matrices[:, row, row] * share).astype(np.int64)
+        matrices[:, row, row] -= moved
+        matrices[:, row, column] += moved
+        return matrices
+
+    return change
 
 
-def rarely(root: Path) -> None:
-    """Lymphocytes get a tenth of the pixels their labels let expect."""
+def confused(share: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A share of the pixels of each class is given to the next one."""
 
-    def change(frame: pd.DataFrame) -> pd.DataFrame:
-        more = frame["share_LYM"].where((frame[["share_TE", "share_NEC", "share_TAS"]] > 0).any(axis=1), 0) * 0.96
-        first = frame[["share_TE", "share_NEC", "share_TAS"]].idxmax(axis=1)
-        for name in ("share_TE", "share_NEC", "share_TAS"):
-            frame[name] += more.where(first == name, 0)
-        frame["share_LYM"] -= more
-        return frame
+    def change(matrices: np.ndarray) -> np.ndarray:
+        for true, predicted in zip(CODES, CODES[1:] + CODES[:1], strict=True):
+            matrices = taken_for(true, predicted, share)(matrices)
+        return matrices
 
-    edit(root / LABELS, change)
+    return change
+
+
+def good_when_gated(root: Path) -> None:
+    """Half of the pixels are wrong where the classifier does not help."""
+    before = counts_of(pd.read_csv(root / COUNTS), "gated", CODES)
+    write_counts(root, confused(0.5)(before.copy()), before)
+
+
+def relabel(change: Callable[[str, np.ndarray, list[int]], np.ndarray]) -> Callable[[Path], None]:
+    """Other pseudo-labels, as a stage gone wrong would leave them: manifest and metrics are those of the new files.
+
+    `change` gets a patch's name, its labels and the indices of its classes.
+    """
+
+    def inject(root: Path) -> None:
+        sets = pd.read_parquet(root / PATCHES).set_index("patch_id")[list(CODES)]
+        frame = pd.read_parquet(root / LABELS).set_index("patch_id")
+        for name, path in frame["path"].items():
+            file = root / "data/pseudo_labels" / path
+            labels = change(name, read_label_map(file), np.flatnonzero(sets.loc[name]).tolist()).astype(np.uint8)
+            frame.loc[name, "sha256"] = write_mask(file, np.ascontiguousarray(labels), LUNG)
+            frame.loc[name, "coverage"] = (labels != IGNORE).mean()
+            for index, code in enumerate(CODES):
+                frame.loc[name, f"share_{code}"] = (labels == index).mean()
+        described(root, frame.reset_index())
+
+    return inject
+
+
+def described(root: Path, frame: pd.DataFrame) -> None:
+    """A manifest of pseudo-labels, and metrics that follow from it."""
+    frame.to_parquet(root / LABELS, index=False)
+    means = frame[["coverage", "agreement", *(f"share_{code}" for code in CODES)]].mean().round(6).to_dict()
+    edit(root / PSEUDO, lambda metrics: metrics | means)
+
+
+def drawn_from_set(size: int) -> Callable[[str, np.ndarray, list[int]], np.ndarray]:
+    """Classes drawn from the label set, in blocks of `size` px."""
+
+    def change(name: str, labels: np.ndarray, present: list[int]) -> np.ndarray:
+        rng = np.random.default_rng(len(name) + int(name[-2:]))
+        blocks = rng.choice(present, (SIZE // size, SIZE // size)).repeat(size, axis=0).repeat(size, axis=1)
+        return np.where(labels == IGNORE, IGNORE, blocks)
+
+    return change
+
+
+def one_patch(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    """For `relabel`: one patch alone."""
+    return lambda patch, labels, present: change(labels) if patch == name else labels
+
+
+def rolled(labels: np.ndarray, by: int) -> np.ndarray:
+    """Shifted to the right; what is glass stays so."""
+    return np.where(labels == IGNORE, IGNORE, np.roll(labels, by, axis=1))
+
+
+def next_of_set(labels: np.ndarray, present: list[int]) -> np.ndarray:
+    """Each class of the patch becomes the next one of its label set."""
+    table = np.full(256, IGNORE)
+    table[present] = np.roll(present, 1)
+    return table[labels]
+
+
+def repainted(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    """Change one label file, and nothing that is said of it."""
+
+    def inject(root: Path) -> None:
+        path = root / f"data/pseudo_labels/labels/{name}.png"
+        write_mask(path, change(read_label_map(path)).astype(np.uint8), LUNG)
+
+    return inject
+
+
+def shares_exchanged(name: str, first: str, second: str) -> Callable[[pd.DataFrame], None]:
+    """Two shares of a patch, in the manifest alone."""
+
+    def change(frame: pd.DataFrame) -> None:
+        here, columns = frame["patch_id"] == name, [f"share_{first}", f"share_{second}"]
+        frame.loc[here, columns] = frame.loc[here, columns[::-1]].to_numpy()
+
+    return change
+
+
+def share_given(frame: pd.DataFrame) -> None:
+    """A tenth of a patch is said to be of a class that it lacks."""
+    frame.loc[frame["patch_id"] == "train-00", ["share_TE", "share_NEC"]] += (-0.1, 0.1)
+
+
+def shares_of_the_next(root: Path) -> None:
+    """Every share is under another class's name; in the metrics too."""
+    names = [f"share_{code}" for code in CODES]
+    described(root, pd.read_parquet(root / LABELS).rename(columns=dict(zip(names, names[1:] + names[:1], strict=True))))
+
+
+def swapped_files(*names: str) -> Callable[[Path], None]:
+    """Label files under each other's name, the manifest as it was."""
+
+    def inject(root: Path) -> None:
+        paths = [root / f"data/pseudo_labels/labels/{name}.png" for name in names]
+        contents = [path.read_bytes() for path in paths]
+        for path, data in zip(paths, reversed(contents), strict=True):
+            path.write_bytes(data)
+
+    return inject
+
+
+def swapped_labels(*names: str) -> Callable[[Path], None]:
+    """Label files under each other's name, and so in the manifest."""
+
+    def inject(root: Path) -> None:
+        swapped_files(*names)(root)
+        frame = pd.read_parquet(root / LABELS).set_index("patch_id")
+        columns = [name for name in frame.columns if name != "path"]
+        frame.loc[list(names), columns] = frame.loc[list(reversed(names)), columns].to_numpy()
+        described(root, frame.reset_index())
+
+    return inject
+
+
+def poor_labels(root: Path) -> None:
+    """Pseudo-labels of the judged patches are half wrong; counts and metrics say so."""
+    table, manifest = pd.read_csv(root / LABEL_COUNTS), read_manifest(root / "data/patches", LUNG)
+    matrices = confused(0.6)(counts_of(table, "labels", CODES))
+    write_plot(count_table(table["patch_id"].tolist(), CODES, labels=matrices), root / LABEL_COUNTS)
+    judged = manifest.set_index("patch_id").loc[table["patch_id"], ["split"]].assign(known=matrices.sum(axis=(1, 2)))
+    metrics = pseudo_label_metrics(pd.read_parquet(root / LABELS), judged, matrices, CODES)
+    edit(root / PSEUDO, lambda before: {**rounded(metrics), "weights_md5": before["weights_md5"]})
+
+
+def retrained(root: Path) -> None:
+    """The classifier is another one, and so are its figures; nothing was made of it yet."""
+    (root / "models/classifier/weights.pth").write_bytes((root / "models/segmenter/weights.pth").read_bytes())
+    edit(root / CLASSIFIER, lambda m: m | {"weights_md5": digest(root / "models/classifier/weights.pth", "md5")})
+
+
+def rotated(names: str, keys: dict[str, Any]) -> None:
+    """Figures of each class under the next one's name."""
+    values = [keys[f"{names}.{code}"] for code in CODES]
+    keys |= {f"{names}.{code}": value for code, value in zip(CODES, values[1:] + values[:1], strict=True)}
 
 
 def full(value: int, size: int = SIZE) -> np.ndarray:
     return np.full((size, size), value, np.uint8)
-
-
-def never_predicted(frame: pd.DataFrame) -> None:
-    frame.loc[frame["predicted"] == "LYM", "pixels"] = "0"
-
-
-def swap_shares(summary: dict) -> None:
-    te, tas = summary["classes"]["TE"], summary["classes"]["TAS"]
-    te["share"], tas["share"] = tas["share"], te["share"]
-
-
-def enlarge(collection: dict) -> None:
-    for feature in collection["features"]:
-        ring = feature["geometry"]["coordinates"][0]
-        feature["geometry"]["coordinates"] = [[[x * 1.01, y * 1.01] for x, y in ring]]

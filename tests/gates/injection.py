@@ -1,13 +1,12 @@
 """Injecting a fault into a copy of the clean project, and asking the gates in their order."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.gates.harm import Fault
+from tests.gates.project import inside
 from wsss_mm.files import digest
 from wsss_mm.gates import GATES, GateResult, Outcome, run_gate
 from wsss_mm.settings import Params
@@ -16,29 +15,25 @@ BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of fau
 
 READS = {
     "cohort": ("data/cohort/",),
-    "patches": ("data/patches/",),
-    "classifier": ("reports/metrics/classifier.json", "models/classifier/", "reports/gates/patches.json"),
-    "pseudo_labels": ("data/pseudo_labels/", "data/patches/manifest.parquet"),
-    "segmenter": (
-        "reports/metrics/test.json",
-        "reports/metrics/pseudo_labels.json",
-        "reports/plots/test_confusion.csv",
+    "patches": ("data/patches/", "data/cohort/", "data/quarantine.csv"),
+    "classifier": (
+        "reports/metrics/classifier.json",
+        "reports/plots/classifier_scores.csv",
+        "models/classifier/",
+        "data/patches/",
         "reports/gates/patches.json",
     ),
-    "slides": ("results/slides/", "data/cohort/"),
+    "pseudo_labels": (
+        "data/pseudo_labels/",
+        "data/patches/",
+        "models/classifier/",
+        "reports/metrics/pseudo_labels.json",
+        "reports/plots/pseudo_label_counts.csv",
+    ),
+    "segmenter": ("data/patches/", "models/", "reports/metrics/", "reports/plots/", "reports/gates/"),
+    "slides": ("results/slides/", "data/cohort/", "models/segmenter/"),
 }
 """What each gate looks at. A gate that reads nothing of what changed passes, as it does on the clean project."""
-
-
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in `folder`, as the pipeline does in the project's root: messages name relative paths."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> GateResult | None:
@@ -53,7 +48,7 @@ def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> Gate
         for gate in GATES:
             if any(name.startswith(READS[gate]) for name in changed):
                 known = {"champion": _champion(fault, work)} if gate == "segmenter" else {}
-                result = run_gate(gate, params, Path(), data_docs=False, **known)
+                result = run_gate(gate, params, Path(), **known)
                 if result.failures:
                     return result
     return None

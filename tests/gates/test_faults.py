@@ -18,7 +18,7 @@ def test_there_are_enough_and_each_is_told_apart():
 @pytest.mark.parametrize("gate", GATES)
 def test_a_clean_project_raises_nothing(gate, params, clean_project):
     with inside(clean_project):
-        result = run_gate(gate, params, clean_project, data_docs=False)
+        result = run_gate(gate, params, clean_project)
     assert not result.failures, result.lines()
     assert all(outcome.unexpected == 0 for outcome in result.checks)
 

@@ -1,10 +1,11 @@
 """Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -72,23 +73,32 @@ def label_patches(
             bar.update(len(batch))
 
 
-def write_pseudo_labels(patches: Iterator[LabelledPatch], folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
+def write_pseudo_labels(
+    patches: Iterator[LabelledPatch],
+    folder: Path | str,
+    vocabulary: Vocabulary,
+    made_of: Mapping[str, str] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Write pseudo-labels as palette PNGs with a manifest; the folder appears when all of it is written.
 
     Args:
         patches: what `label_patches` yields.
         folder: becomes `labels/<patch_id>.png` and `manifest.parquet`; what was there before is replaced.
         vocabulary: the classes and their colours.
+        made_of: digests of what the labels follow from, a column each, for gate pseudo_labels to compare: `patches`
+            (sha256 of the manifest) and `classifier` (md5 of the weights).
 
     Returns:
         The manifest: patch_id, path (relative to `folder`), coverage (share of pixels with a label), share_<code>
-        (share of the patch's pixels, so that they add up to the coverage) and agreement (of the scales' votes).
+        (share of the patch's pixels, so that they add up to the coverage), agreement (of the scales' votes), sha256 (of
+        the file) and `made_of`.
     """
     with atomic_folder(folder) as temporary:
         (temporary / "labels").mkdir()
         records = [_write_label(patch, temporary, vocabulary) for patch in patches]
-        columns = ["patch_id", "path", "coverage", *(f"share_{code}" for code in vocabulary.codes), "agreement"]
-        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True)
+        shares = [f"share_{code}" for code in vocabulary.codes]
+        columns = ["patch_id", "path", "coverage", *shares, "agreement", "sha256"]
+        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True).assign(**made_of)
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
         pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
@@ -121,7 +131,8 @@ def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> 
     if Path(patch_id).name != patch_id:
         raise InputError(f"patch {patch_id!r}: an id that is a path cannot name a file; rename it in the manifest")
     path = f"labels/{patch_id}.png"
-    write_mask(folder / path, patch.labels, vocabulary)
+    digest = write_mask(folder / path, patch.labels, vocabulary)
     shares = {f"share_{code}": float(np.mean(patch.labels == index)) for index, code in enumerate(vocabulary.codes)}
     coverage = float(np.mean(patch.labels != IGNORE))
-    return {"patch_id": patch_id, "path": path, "coverage": coverage, **shares, "agreement": patch.agreement}
+    measured = {"coverage": coverage, **shares, "agreement": patch.agreement}
+    return {"patch_id": patch_id, "path": path, **measured, "sha256": digest}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import torch
 
 from wsss_mm.datasets import PatchLabelDataset
@@ -19,8 +19,8 @@ def classifier_scores(
     limit: int | None = None,
     batch_size: int = 16,
     threads: int = 0,
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """Label sets and probabilities of a split's patches, (N, C) each, in the order of the manifest.
+) -> pd.DataFrame:
+    """`patch_id` and each class's probability, a row a patch of a split, in the order of the manifest.
 
     Args:
         model: Folder of the classifier.
@@ -42,4 +42,6 @@ def classifier_scores(
         for group in [images] if same_size else [[image] for image in images]:
             batch = torch.from_numpy(np.stack(group).transpose(0, 3, 1, 2).copy())
             scores.append(classifier.predict(batch).numpy())
-    return np.stack([dataset.records[index]["label"] > 0 for index in chosen]), np.concatenate(scores)
+    frame = pd.DataFrame(np.concatenate(scores), columns=[item["code"] for item in info["classes"]])
+    frame.insert(0, "patch_id", [dataset.records[index]["patch_id"] for index in chosen])
+    return frame

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings, TrainingSettings
 
 _ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
@@ -129,7 +131,11 @@ def train_segmenter(
         "custom_hooks.CurvesHook.metrics": ["miou", *(f"iou.{code}" for code in vocabulary.codes)],
     }
     inputs = [paths.patches / "manifest.parquet", weights, paths.pseudo_labels if target == "pseudo" else None]
-    return _train("segmenter", params, paths, overrides, inputs=inputs, stage=stage, validates=len(judged) > 0)
+    learnt = paths.pseudo_labels / FILE_NAME
+    made_of = {"pseudo_labels": digest(learnt)} if target == "pseudo" and learnt.is_file() else {}
+    return _train(
+        "segmenter", params, paths, overrides, inputs=inputs, stage=stage, validates=len(judged) > 0, made_of=made_of
+    )
 
 
 def _initial_weights(settings: SegmenterSettings, paths: Paths) -> Path | None:
@@ -213,6 +219,7 @@ def _train(
     inputs: Sequence[Path | None],
     stage: str | None = None,
     validates: bool = True,
+    made_of: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
     code = Path(__file__).parents[1]
     sources = [*(code / room for room in _ROOMS), paths.configs, *(item for item in inputs if item is not None)]
@@ -229,7 +236,7 @@ def _train(
         state, metrics = _outcome(runner, folder)
         if not is_main_process():
             return metrics
-        info = _model_info(kind, params, paths, config.model.to_dict(), metrics)
+        info = _model_info(kind, params, paths, config.model.to_dict(), metrics) | made_of
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         with atomic_path(paths.curves) as temporary:
             shutil.copyfile(folder / "curves.csv", temporary)

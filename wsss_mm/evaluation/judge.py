@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
-from wsss_mm.evaluation.predict import PatchPrediction
 from wsss_mm.patches.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.evaluation.predict import PatchPrediction
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,20 @@ class Judgement:
     patch_gated: npt.NDArray[np.int64]
     patches: pd.DataFrame
 
+    @classmethod
+    def of(
+        cls,
+        patches: pd.DataFrame,
+        ungated: npt.NDArray[np.int64],
+        gated: npt.NDArray[np.int64],
+        codes: Sequence[str],
+    ) -> "Judgement":
+        """What came of `patches` (patch_id, slide_id), from their (P, C, C) matrices."""
+        miou = [segmentation_metrics(own, codes)["miou"] for own in ungated]
+        classes = (ungated.sum(axis=2) > 0).sum(axis=1)
+        frame = patches[["patch_id", "slide_id"]].reset_index(drop=True).assign(miou=miou, classes=classes)
+        return cls(ungated, gated, frame)
+
     @property
     def ungated(self) -> npt.NDArray[np.int64]:
         """(C, C) of the whole split."""
@@ -37,7 +54,7 @@ class Judgement:
         return self.patch_gated.sum(axis=0)
 
 
-def judge(predictions: Iterable[PatchPrediction], vocabulary: Vocabulary) -> Judgement:
+def judge(predictions: "Iterable[PatchPrediction]", vocabulary: Vocabulary) -> Judgement:
     """Count the pixels of patches that have a mask; others are passed over."""
     size = len(vocabulary)
     ungated, gated, rows = [], [], []
@@ -48,11 +65,9 @@ def judge(predictions: Iterable[PatchPrediction], vocabulary: Vocabulary) -> Jud
         if own.any():
             ungated.append(own)
             gated.append(confusion_matrix(patch.truth, patch.gated, size))
-            miou = segmentation_metrics(own, vocabulary.codes)["miou"]
-            rows.append((patch.patch_id, patch.slide_id, miou, int((own.sum(axis=1) > 0).sum())))
-    empty = np.zeros((0, size, size), dtype=np.int64)
-    frame = pd.DataFrame(rows, columns=["patch_id", "slide_id", "miou", "classes"])
-    return Judgement(np.stack(ungated), np.stack(gated), frame) if rows else Judgement(empty, empty, frame)
+            rows.append((patch.patch_id, patch.slide_id))
+    matrices = (np.array(part, dtype=np.int64).reshape(-1, size, size) for part in (ungated, gated))
+    return Judgement.of(pd.DataFrame(rows, columns=["patch_id", "slide_id"]), *matrices, vocabulary.codes)
 
 
 def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:

@@ -1,9 +1,13 @@
 """Metrics of the patch classifier: each class is a question of its own (METHOD.md section 2)."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def multilabel_metrics(
@@ -50,6 +54,26 @@ def multilabel_metrics(
         defined = [value for code in codes if (value := metrics[f"{name}.{code}"]) is not None]
         metrics[f"mean_{name}"] = float(np.mean(defined)) if defined else None
     return metrics
+
+
+def classifier_metrics(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Sequence[str]) -> dict[str, Any]:
+    """What is reported of a classifier.
+
+    Args:
+        scores: a row a patch, validation patches and some training patches: `patch_id`, and each class's probability.
+        manifest: of all patches, with their splits and label sets.
+        codes: the C class codes.
+
+    Returns:
+        `multilabel_metrics` and the number `n` of the validation patches; under `train` `mean_ap` and `n` of the rest.
+    """
+    rows = manifest.set_index("patch_id").loc[scores["patch_id"]]
+    values, labels, judged = scores[list(codes)].to_numpy(), rows[list(codes)].to_numpy(bool), rows["split"] == "valid"
+    found, known = (
+        multilabel_metrics(labels[part], values[part], codes) | {"n": int(part.sum())}
+        for part in (judged.to_numpy(), ~judged.to_numpy())
+    )
+    return found | {"train": {name: known[name] for name in ("mean_ap", "n")}}
 
 
 def calibration_error(labels: npt.ArrayLike, scores: npt.ArrayLike, bins: int = 10) -> float:

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from wsss_mm.cam import PseudoLabeller
-from wsss_mm.cam.store import label_patches
+from wsss_mm.evaluation.bootstrap import bootstrap
 from wsss_mm.evaluation.confusion import segmentation_metrics
-from wsss_mm.evaluation.judge import Judgement, typical_patches
-from wsss_mm.evaluation.predict import PatchPrediction
+from wsss_mm.evaluation.judge import Judgement, failed_patches, typical_patches
 from wsss_mm.files import atomic_path
 from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
+
+if TYPE_CHECKING:
+    from wsss_mm.cam import PseudoLabeller
+    from wsss_mm.evaluation.predict import PatchPrediction
+    from wsss_mm.settings import Params
 
 
 def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, threshold: float) -> dict[str, Any]:
@@ -24,6 +29,43 @@ def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabula
         "n_patches": len(rows),
         "n_slides": int(rows["slide_id"].nunique()),
     }
+
+
+def test_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, params: "Params") -> dict[str, Any]:
+    """All figures of the test split: `split_metrics`, their `bootstrap`, and the `failed_patches`."""
+    settings = params.evaluate
+    return {
+        **split_metrics(judgement, rows, vocabulary, settings.gate_threshold),
+        "bootstrap": bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed),
+        "failed_patches": failed_patches(judgement, vocabulary.codes),
+    }
+
+
+def pseudo_label_metrics(
+    labels: pd.DataFrame,
+    judged: pd.DataFrame,
+    counts: npt.NDArray[np.int64],
+    codes: Sequence[str],
+) -> dict[str, Any]:
+    """All figures of the pseudo-labels.
+
+    Args:
+        labels: their manifest.
+        judged: the P patches that have a mask: their `split`, and `known`, the number of pixels with a true class.
+        counts: (P, C, C) confusion matrices over the pixels with both a pseudo-label and a truth.
+        codes: the C class codes.
+
+    Returns:
+        Means of the manifest's figures; by split the segmentation metrics, and the share of the truth covered.
+    """
+    measured = ["coverage", *(f"share_{code}" for code in codes), "agreement"]
+    metrics: dict[str, Any] = labels[measured].mean().to_dict()
+    for split in sorted(set(judged["split"])):
+        here = (judged["split"] == split).to_numpy()
+        known, confusion = int(judged.loc[here, "known"].sum()), counts[here].sum(axis=0)
+        covered = {"coverage": int(confusion.sum()) / known if known else None}
+        metrics[split] = covered | segmentation_metrics(confusion, codes)
+    return metrics
 
 
 def headline(
@@ -50,8 +92,8 @@ def typical_sheet(
     rows: pd.DataFrame,
     patches: pd.DataFrame,
     *,
-    predict: Callable[[pd.DataFrame], Iterable[PatchPrediction]],
-    labeller: PseudoLabeller,
+    predict: "Callable[[pd.DataFrame], Iterable[PatchPrediction]]",
+    labeller: "PseudoLabeller",
     folder: Path,
     vocabulary: Vocabulary,
     path: Path,
@@ -68,6 +110,8 @@ def typical_sheet(
         vocabulary: the classes.
         path: of the PNG.
     """
+    from wsss_mm.cam.store import label_patches
+
     miou = patches.set_index("patch_id")["miou"]
     kinds = {patch: kind for kind, ids in typical_patches(patches).items() for patch in ids}
     shown = rows[rows["patch_id"].isin(kinds)]

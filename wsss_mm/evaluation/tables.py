@@ -1,4 +1,4 @@
-"""Small tables that `dvc plots` draws with the templates in .dvc/plots."""
+"""Small tables: what `dvc plots` draws with the templates in .dvc/plots, and counts that metrics are made from."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,29 @@ def confusion_table(confusion: npt.NDArray[np.int64], codes: Sequence[str]) -> p
     return pd.DataFrame(rows, columns=["actual", "predicted", "pixels", "share"])
 
 
-def write_plot(table: pd.DataFrame, path: Path | str) -> None:
+def count_table(patch_ids: Sequence[str], codes: Sequence[str], **matrices: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Pixels a patch, by true and predicted class: what all segmentation metrics are made from.
+
+    Args:
+        patch_ids: names of P patches.
+        codes: the C class codes.
+        **matrices: (P, C, C) confusion matrices by name, row = truth.
+
+    Returns:
+        `patch_id` and `<name>.<true>.<predicted>`, a row a patch.
+    """
+    columns = [f"{name}.{true}.{predicted}" for name in matrices for true in codes for predicted in codes]
+    flat = np.concatenate([part.reshape(len(patch_ids), len(codes) ** 2) for part in matrices.values()], axis=1)
+    return pd.DataFrame(flat, columns=columns).assign(patch_id=list(patch_ids))[["patch_id", *columns]]
+
+
+def counts_of(table: pd.DataFrame, name: str, codes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The (P, C, C) matrices called `name` in a `count_table`."""
+    columns = [f"{name}.{true}.{predicted}" for true in codes for predicted in codes]
+    return table[columns].to_numpy(dtype=np.int64).reshape(-1, len(codes), len(codes))
+
+
+def write_plot(table: pd.DataFrame, path: Path | str, float_format: str = "%.6f") -> None:
     """Write a table as CSV, atomically, floats to six decimals: equal tables give equal bytes."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format=float_format)

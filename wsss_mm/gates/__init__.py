@@ -1,8 +1,8 @@
 """Gates: after a stage, Great Expectations judges tables measured from what it made; a failed gate stops the line.
 
-One module per gate, each with `tables(params, root)`, which measures lazily and yields tables with their checks.
-`reports/gates/<gate>.json` is deterministic and an out of the pipeline; the page `index.html` and the Data Docs beside
-it are for people.
+One module per gate, each with `TABLES`, its checks as rows of tables, and `measure(params, root)`, which measures
+lazily and yields the tables with their rows. `reports/gates/<gate>.json` is deterministic and an out of the pipeline;
+the page `index.html` beside it is for people.
 """
 
 import importlib
@@ -10,11 +10,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
 from wsss_mm.settings import Params
 
-__all__ = ["GATES", "Check", "GateResult", "Outcome", "Table", "gate_tags", "metrics_path", "report_path", "run_gate"]
+__all__ = [
+    "GATES",
+    "Check",
+    "GateResult",
+    "Outcome",
+    "Table",
+    "check_names",
+    "check_warnings",
+    "gate_tags",
+    "metrics_path",
+    "report_path",
+    "run_gate",
+]
 
 GATES = ("cohort", "patches", "classifier", "pseudo_labels", "segmenter", "slides")
 
@@ -41,23 +54,46 @@ def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:
     }
 
 
-def run_gate(name: str, params: Params, root: Path, *, data_docs: bool = True, **known: Any) -> GateResult:
+def check_names(name: str) -> tuple[str, ...]:
+    """Names of the checks of a gate, known without running it."""
+    return tuple(check.name for table in _module(name).TABLES for check in table.checks)
+
+
+def check_warnings(params: Params) -> None:
+    """See that `warnings` of each gate names checks that it has.
+
+    Raises:
+        InputError: names the parameter and the checks to choose from.
+    """
+    for gate in GATES:
+        names = check_names(gate)
+        unknown = sorted(set(getattr(params.gates, gate).warnings) - set(names))
+        if unknown:
+            raise InputError(
+                f"params.yaml: gates.{gate}.warnings: no check {unknown[0]!r}; choose from {', '.join(names)}"
+            )
+
+
+def run_gate(name: str, params: Params, root: Path, **known: Any) -> GateResult:
     """Measure a stage's outs and check them.
 
     Args:
         name: One of `GATES`.
         params: All of params.yaml.
         root: The project's root.
-        data_docs: Whether Great Expectations' HTML goes to reports/gates/data_docs/<name>, which takes a second.
         **known: What a gate cannot read from files: the `champion` of gate segmenter.
 
     Returns:
         The outcome of each check. Files that are missing or cannot be read are a failed check, not an error.
     """
+    from wsss_mm.gates.checks import Thresholds
     from wsss_mm.gates.runner import validate
 
+    measured = _module(name).measure(params, root, **known)
+    return validate(name, measured, Thresholds(name, params), getattr(params.gates, name).warnings)
+
+
+def _module(name: str) -> Any:
     if name not in GATES:
         raise ValueError(f"no gate {name!r}: choose from {', '.join(GATES)}")
-    module = importlib.import_module(f"wsss_mm.gates.{name}")
-    docs = root / _REPORTS / "data_docs" / name if data_docs else None
-    return validate(name, module.tables(params, root, **known), docs, getattr(params.gates, name).warnings)
+    return importlib.import_module(f"wsss_mm.gates.{name}")

@@ -1,17 +1,19 @@
-"""What a gate is made of, as plain data: tables that were measured, checks on them, and how each came out.
+"""What a gate is made of, as plain data: tables, the checks each must pass, and how each check came out.
 
-Nothing here imports Great Expectations, so a gate that cannot read its artefact says so at once.
+Nothing here imports Great Expectations: the names of checks are known without running, and a gate that cannot read its
+artefact says so at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
 from wsss_mm.errors import InputError
+from wsss_mm.settings import Params
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.expectations import Expectation
 
 EXAMPLES = 5
 """How many offending rows a report names."""
@@ -22,48 +24,78 @@ LISTED = 1000
 Severity = Literal["critical", "warning"]
 Status = Literal["passed", "warned", "failed"]
 
+Limit = float | str | None
+"""A number, the name of a threshold (`min_focus`, `mpp[0]`, `patches.min_tissue`), or no limit."""
+
 _SHORT = 20
 """Tables of up to so many rows are in the report as they are."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One expectation and what to tell people about it.
+    """One expectation, and what to tell people about it.
+
+    What is expected follows from what is given: `among` (one of these values), `same_as` (the value of another
+    column), `unique`, `mean` (the column's mean lies between the limits), limits alone (each value lies between them),
+    or nothing (there is a value). `says` and `do` may show thresholds: "at least {min_focus:g}".
 
     Attributes:
         name: Short and stable, unique within the gate: `one_patient_one_split`.
+        column: What was measured; None judges the number of rows.
         says: The expectation in words, true when it passes: "a patient is in one split".
-        expectation: The Great Expectations object, on a column of the check's table.
-        remedy: What to do when it fails, an imperative.
+        do: What to do when it fails, an imperative.
+        low: The least that is allowed.
+        high: The most that is allowed.
+        among: All that is allowed.
+        same_as: The column whose value it must have.
+        unique: No value may be there twice.
+        mean: The limits are those of the column's mean.
+        but: Share of the rows that may fail.
         optional: A row without a value passes. Great Expectations passes over missing values in silence;
             here they fail a check unless it says otherwise.
     """
 
     name: str
+    column: str | None
     says: str
-    expectation: "Expectation"
-    remedy: str
+    do: str
+    low: Limit = None
+    high: Limit = None
+    among: tuple[Any, ...] = ()
+    same_as: str | None = None
+    unique: bool = False
+    mean: bool = False
+    but: Limit = 0.0
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """Measurements, one row a thing, and the checks they must pass.
+    """What rows are measured, and the checks they must pass.
 
     Attributes:
         name: What a row is, in the plural: "patches".
-        frame: The measurements.
         index: The column that names a row to people.
-        checks: Called with `great_expectations.expectations`, returns the checks.
+        checks: In the order of the report.
         required: Later tables are measured from what this one vouches for: if it fails, the gate ends here.
-        digests: What the measurements were taken of, for later gates to compare.
     """
 
     name: str
-    frame: "pd.DataFrame"
     index: str
-    checks: Callable[[Any], list[Check]]
+    checks: tuple[Check, ...]
     required: bool = False
+
+    def of(self, frame: "pd.DataFrame", **digests: str) -> "Measured":
+        """The table with its rows; `digests` say what they were taken of, for later gates to compare."""
+        return Measured(self, frame, digests)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table with what was measured."""
+
+    table: Table
+    frame: "pd.DataFrame"
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
@@ -73,24 +105,41 @@ class Table:
         return {"rows": len(self.frame), "values": self.frame.to_dict("records")}
 
 
-def same_inputs(what: str, used: str, gated: str, check: Callable[[Any], Check]) -> Table:
-    """A table of one row and one check: was what was used exactly what a gate let through?
+class Thresholds(Formatter):
+    """What checks call by name: the thresholds of a gate, and the sections of params.yaml."""
 
-    Args:
-        what: Names the row.
-        used: Digest of what was used.
-        gated: Digest of what the gate judged.
-        check: Makes the check of the expectation that both are the same.
-    """
+    def __init__(self, gate: str, params: Params) -> None:
+        self._values = dict(params) | dict(getattr(params.gates, gate))
+
+    def limit(self, limit: Limit) -> float | None:
+        """The number a limit stands for."""
+        return self.get_field(limit, (), self._values)[0] if isinstance(limit, str) else limit
+
+    def fill(self, text: str) -> str:
+        """A text with its thresholds shown."""
+        return self.vformat(text, (), self._values)
+
+
+def none_found(name: str, column: str, says: str, do: str) -> Check:
+    """A check that a column, which names what is wrong, says "none"."""
+    return Check(name, column, says, do, among=("none",))
+
+
+def if_known(name: str, column: str, says: str, do: str, **limits: Any) -> Check:
+    """A check that a row without a value passes, as another one tells of it."""
+    return Check(name, column, says, do, optional=True, **limits)
+
+
+def same_inputs(name: str, says: str, do: str) -> Table:
+    """A table for `input_row`, with one check: what was used is exactly what a gate let through."""
+    return Table("inputs", "input", (Check(name, "used", says, do, same_as="gated"),))
+
+
+def input_row(what: str, used: str, gated: str) -> "pd.DataFrame":
+    """The digest of what was used beside that of what a gate judged."""
     import pandas as pd
 
-    frame = pd.DataFrame([{"input": what, "used": used, "gated": gated}], dtype=object)
-    return Table(
-        "inputs",
-        frame,
-        "input",
-        lambda gxe: [check(gxe.ExpectColumnPairValuesToBeEqual(column_A="used", column_B="gated"))],
-    )
+    return pd.DataFrame([{"input": what, "used": used, "gated": gated}], dtype=object)
 
 
 @dataclass(frozen=True)

@@ -3,36 +3,158 @@
 Reads reports/metrics/classifier.json, metrics on the validation split. Keys used: `mean_ap`, `calibration_error`,
 `train.mean_ap`, and per class `ap.<code>`, `prior.<code>` (share of patches that have the class) and
 `predicted_positive.<code>` (share of patches where its probability is at least 0.5). None means undefined, for a class
-no patch has, and is passed over; a class every patch has tells nothing either. models/classifier/model.json says which
-manifest it was trained on, reports/gates/patches.json which one passed.
+no patch has, and is passed over; a class every patch has tells nothing either. All of them are computed again, from
+reports/plots/classifier_scores.csv (each patch's probabilities) and the label sets in data/patches.
+models/classifier/model.json says which manifest it was trained on, reports/gates/patches.json which one passed.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from wsss_mm.gates.checks import Check, Table, same_inputs
-from wsss_mm.gates.reading import gated_digest, metric, read_metrics, read_object
-from wsss_mm.patches.manifest import get_vocabulary
+from wsss_mm.evaluation.multilabel import classifier_metrics
+from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.reading import (
+    figures,
+    gated_digest,
+    metric,
+    read_metrics,
+    read_numbers,
+    read_object,
+    same_figures,
+    weights_md5,
+)
+from wsss_mm.patches.manifest import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
 
 METRICS = Path("reports/metrics/classifier.json")
-MODEL = Path("models/classifier/model.json")
+SCORES = Path("reports/plots/classifier_scores.csv")
+MODEL = Path("models/classifier")
+PATCHES = Path("data/patches")
 
 _MAKE = "dvc repro -f train_classifier"
-_REMEDY = "train longer (classifier.epochs), lower classifier.lr, or label more patches of it"
+_AGAIN = f"train it again: {_MAKE}"
+_LEARN = "train longer (classifier.epochs), lower classifier.lr, or label more patches"
+
+INPUTS = Table(
+    "inputs",
+    "model",
+    (
+        Check(
+            "trained_on_gated_patches",
+            "patches",
+            "the classifier was trained on the manifest that gate patches let through",
+            _AGAIN,
+            same_as="gated_patches",
+        ),
+        Check(
+            "metrics_of_these_weights",
+            "judged_weights",
+            "the metrics are those of the weights in models/classifier",
+            _AGAIN,
+            same_as="weights",
+        ),
+    ),
+)
+SCORES_TABLE = Table(
+    "scores",
+    "patch_id",
+    (
+        Check(
+            "one_score_per_patch",
+            "scores",
+            "each validation patch was judged once, beside training patches",
+            _AGAIN,
+            among=(1,),
+        ),
+        Check("probabilities_from_0", "lowest", "a probability is at least 0", _AGAIN, low=0, high=1),
+        Check("probabilities_to_1", "highest", "a probability is at most 1", _AGAIN, low=0, high=1),
+    ),
+    required=True,
+)
+FIGURES = same_figures("the metrics are what follows from each patch's probabilities and its label set", _AGAIN)
+METRICS_TABLE = Table(
+    "metrics",
+    "split",
+    (
+        Check(
+            "mean_ap",
+            "mean_ap",
+            "mean average precision on the validation split is at least {min_mean_ap:g}",
+            _LEARN,
+            low="min_mean_ap",
+            high=1,
+        ),
+        Check(
+            "calibration",
+            "calibration_error",
+            "probabilities differ from frequencies by at most {max_calibration_error:g}, on average",
+            "train for fewer epochs, raise classifier.dropout, or label more patches",
+            low=0,
+            high="max_calibration_error",
+        ),
+        Check(
+            "train_gap",
+            "train_gap",
+            "mean average precision on training patches is at most {max_train_gap:g} above the validation's",
+            "it learnt patches by heart: label slides of more patients, raise classifier.dropout or color_jitter",
+            high="max_train_gap",
+        ),
+    ),
+)
+CLASSES = Table(
+    "classes",
+    "class",
+    (
+        Check(
+            "some_class_is_judged",
+            None,
+            "validation patches differ in at least {min_judged_classes} of the classes",
+            "move slides into the validation split until its patches differ in their labels",
+            low="min_judged_classes",
+        ),
+        Check(
+            "class_ap",
+            "ap",
+            "the average precision of a class is at least {min_class_ap:g}",
+            f"{_LEARN} of it",
+            low="min_class_ap",
+            high=1,
+        ),
+        Check(
+            "better_than_chance",
+            "gain",
+            "the average precision of a class exceeds its prior by at least {min_ap_gain:g}",
+            f"{_LEARN} of it",
+            low="min_ap_gain",
+        ),
+        Check(
+            "predicted_in_some",
+            "predicted_positive",
+            "a class is predicted in at least {min_predicted:.1%} of the patches",
+            f"{_LEARN} of it",
+            low="min_predicted",
+        ),
+        Check(
+            "not_predicted_in_all",
+            "predicted_positive",
+            "a class is predicted in at most {max_predicted:.1%} of the patches",
+            f"{_LEARN} of it",
+            high="max_predicted",
+        ),
+    ),
+)
+TABLES = (INPUTS, METRICS_TABLE, CLASSES, SCORES_TABLE, FIGURES)
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
-    """Measure the validation metrics: the mean, then each class that some patches have and others lack."""
-    path = root / METRICS
+def measure(params: Params, root: Path) -> Iterator[Measured]:
+    """Measure the validation metrics: the mean, then each class that some patches have and others lack; then again."""
+    path, codes = root / METRICS, get_vocabulary(params.cohort.vocabulary).codes
     metrics = read_metrics(path, _MAKE)
     names = ("ap", "prior", "predicted_positive")
     rows = [
-        {"class": code, **{name: metric(metrics, f"{name}.{code}", path, _MAKE) for name in names}}
-        for code in get_vocabulary(params.cohort.vocabulary).codes
+        {"class": code, **{name: metric(metrics, f"{name}.{code}", path, _MAKE) for name in names}} for code in codes
     ]
     classes = pd.DataFrame(rows).query("ap.notna() and 0 < prior < 1").eval("gain = ap - prior")
     values = {name: metric(metrics, name, path, _MAKE) for name in ("mean_ap", "calibration_error", "train.mean_ap")}
@@ -41,78 +163,29 @@ def tables(params: Params, root: Path) -> Iterator[Table]:
         "calibration_error": values["calibration_error"],
         "train_gap": values["train.mean_ap"] - values["mean_ap"],
     }
-    trained_on = str(read_object(root / MODEL, _MAKE).get("patches", "not said"))
-    yield same_inputs("patches", trained_on, gated_digest(root, "manifest"), _input_check)
-    yield Table("metrics", pd.DataFrame([{"split": "valid", **measured}]), "split", lambda g: _metric_checks(g, params))
-    yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
+    inputs = {
+        "model": "classifier",
+        "patches": read_object(root / MODEL / "model.json", _MAKE).get("patches", "not said"),
+        "gated_patches": gated_digest(root, "manifest"),
+        "judged_weights": metrics.get("weights_md5", "not said"),
+        "weights": weights_md5(root / MODEL, _MAKE),
+    }
+    yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
+    yield METRICS_TABLE.of(pd.DataFrame([{"split": "valid", **measured}]))
+    yield CLASSES.of(classes)
+    scores = read_numbers(root / SCORES, codes, _MAKE)
+    manifest = read_manifest(root / PATCHES, get_vocabulary(params.cohort.vocabulary))
+    yield SCORES_TABLE.of(_scores(scores, manifest, codes))
+    yield FIGURES.of(figures(path, metrics, classifier_metrics(scores, manifest, codes)))
 
 
-def _input_check(same: Any) -> Check:
-    return Check(
-        "trained_on_gated_patches",
-        "the classifier was trained on the manifest that gate patches let through",
-        same,
-        f"train it again: {_MAKE}",
-    )
-
-
-def _metric_checks(gxe: Any, params: Params) -> list[Check]:
-    gate = params.gates.classifier
-    return [
-        Check(
-            "mean_ap",
-            f"mean average precision on the validation split is at least {gate.min_mean_ap:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="mean_ap", min_value=gate.min_mean_ap, max_value=1),
-            "train longer (classifier.epochs), lower classifier.lr, or label more patches",
-        ),
-        Check(
-            "calibration",
-            f"probabilities differ from frequencies by at most {gate.max_calibration_error:g}, on average",
-            gxe.ExpectColumnValuesToBeBetween(
-                column="calibration_error", min_value=0, max_value=gate.max_calibration_error
-            ),
-            "train for fewer epochs, raise classifier.dropout, or label more patches",
-        ),
-        Check(
-            "train_gap",
-            f"mean average precision on training patches is at most {gate.max_train_gap:g} above the validation's",
-            gxe.ExpectColumnValuesToBeBetween(column="train_gap", max_value=gate.max_train_gap),
-            "it learnt patches by heart: label slides of more patients, raise classifier.dropout or color_jitter",
-        ),
-    ]
-
-
-def _class_checks(gxe: Any, params: Params) -> list[Check]:
-    gate = params.gates.classifier
-    return [
-        Check(
-            "some_class_is_judged",
-            f"validation patches differ in at least {gate.min_judged_classes} of the classes",
-            gxe.ExpectTableRowCountToBeBetween(min_value=gate.min_judged_classes),
-            "move slides into the validation split until its patches differ in their labels",
-        ),
-        Check(
-            "class_ap",
-            f"the average precision of a class is at least {gate.min_class_ap:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="ap", min_value=gate.min_class_ap, max_value=1),
-            _REMEDY,
-        ),
-        Check(
-            "better_than_chance",
-            f"the average precision of a class exceeds its prior by at least {gate.min_ap_gain:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="gain", min_value=gate.min_ap_gain),
-            _REMEDY,
-        ),
-        Check(
-            "predicted_in_some",
-            f"a class is predicted in at least {gate.min_predicted:.1%} of the patches",
-            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", min_value=gate.min_predicted),
-            _REMEDY,
-        ),
-        Check(
-            "not_predicted_in_all",
-            f"a class is predicted in at most {gate.max_predicted:.1%} of the patches",
-            gxe.ExpectColumnValuesToBeBetween(column="predicted_positive", max_value=gate.max_predicted),
-            _REMEDY,
-        ),
-    ]
+def _scores(scores: pd.DataFrame, manifest: pd.DataFrame, codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a patch that has, or ought to have, probabilities; those of the test split ought not to."""
+    splits = manifest.set_index("patch_id")["split"]
+    values = scores[list(codes)]
+    low, high = values.min(axis=1, skipna=False), values.max(axis=1, skipna=False)
+    found = scores[["patch_id"]].assign(scores=1, lowest=low, highest=high)
+    found = found.groupby("patch_id", as_index=False).agg({"scores": "sum", "lowest": "min", "highest": "max"})
+    found["scores"] = found["scores"].where(found["patch_id"].map(splits).isin(["train", "valid"]), 0)
+    without = splits.index[splits == "valid"].difference(found["patch_id"])
+    return pd.concat([found, pd.DataFrame({"patch_id": without, "scores": 0, "lowest": 0.0, "highest": 0.0})])

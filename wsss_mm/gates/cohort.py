@@ -12,73 +12,195 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
-from wsss_mm.gates.checks import Check, Table
-from wsss_mm.gates.measure import image_statistics
+from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
+from wsss_mm.gates.measure import image_statistics, one_name
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
-from wsss_mm.settings import CohortGate, Params
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.twins import look, twins
+from wsss_mm.settings import Params
+from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
+from wsss_mm.slides.roi import Region, read_annotations
+from wsss_mm.slides.table import SPLITS
+from wsss_mm.slides.tiling import grid
+from wsss_mm.slides.tissue import TissueMask, tissue_mask
 
-TABLE = Path("data/cohort/slides.csv")
+LIST = Path("data/cohort/slides.csv")
 
 _COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
-_SPLITS = ("train", "valid", "test")
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
+_DRAWN, _STAINS = ("roi", "annotation"), ("haematoxylin", "eosin")
+_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", "focus", *_STAINS)
+_SAME = 0.6  # correlation of tissue that is the same; that of two slides stays below 0.4
+
+_MAKE = "dvc repro -f cohort"
+_FILL = "correct {} in slides.csv"
+_REDRAW = "see that it was drawn on this slide, export it again, or empty the cell in slides.csv"
+_ASIDE = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
+_FETCH = "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from reports/gates/cohort.json"
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
-    """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = read_cells(
-        root / TABLE, absent="not found; make it with: dvc repro -f cohort", remedy="make it again: dvc repro -f cohort"
+def _between(name: str, what: str, unit: str, do: str) -> Check:
+    """A check of a measurement with the range of its name; slides without it fail `opens`, once is enough."""
+    return if_known(
+        name, name, f"{what} is {{{name}[0]:g}} to {{{name}[1]:g}}{unit}", do, low=f"{name}[0]", high=f"{name}[1]"
     )
-    columns = pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]})
-    yield Table("columns", columns, "column", _column_checks, required=True)
+
+
+COLUMNS = Table(
+    "columns",
+    "column",
+    (Check("columns", "there", "every column is there", f"make the table again: {_MAKE}", among=(True,)),),
+    required=True,
+)
+SLIDES = Table(
+    "slides",
+    "slide_id",
+    (
+        Check("some_slides", None, "there is at least one slide", "list slides in slides.csv", low=1),
+        Check("unique_ids", "slide_id", "a slide id is given once", "give every slide its own slide_id", unique=True),
+        Check("has_patient", "patient_id", "a slide has a patient", _FILL.format("patient_id")),
+        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", _FILL.format("split"), among=SPLITS),
+        if_known(
+            "one_patient_one_split",
+            "patient_splits",
+            "a patient, in whatever case and with whatever spaces the name is written, is in one split",
+            "give all slides of the patient the same split in slides.csv",
+            high=1,
+        ),
+    ),
+)
+FILES = Table(
+    "files",
+    "slide_id",
+    (
+        none_found("opens", "problem", "the slide opens, and its resolution is known", _FETCH),
+        none_found("drawings_readable", "drawings", "roi and annotation, where given, are GeoJSON", _REDRAW),
+        _between("mpp", "the resolution", " um/px", _FILL.format("mpp")),
+        if_known(
+            "mpp_as_scanned",
+            "mpp_error",
+            "a given mpp is what the slide itself says, where it says one, within 5%",
+            "empty the cell mpp in slides.csv, unless you know that the file is wrong",
+            high=0.05,
+        ),
+        if_known("roi_on_tissue", "roi", "a region of interest holds tissue", _REDRAW, low=0.01),
+        if_known("annotation_on_tissue", "annotation", "a tenth or more of an annotation is tissue", _REDRAW, low=0.1),
+        if_known(
+            "tissue",
+            "tissue_area",
+            "a slide shows at least {min_tissue_area:g} mm2 of tissue",
+            _ASIDE,
+            low="min_tissue_area",
+        ),
+        if_known("focus", "focus", "the variance of the Laplacian is at least {min_focus:g}", _ASIDE, low="min_focus"),
+        *(_between(stain, f"the density of {stain}", "", _ASIDE) for stain in _STAINS),
+        if_known("one_slide_once", "copies", "no two slides show the same picture", "keep one in slides.csv", high=1),
+        none_found(
+            "one_tissue_once", "again_here", "no two slides of a split show the same tissue", "keep one in slides.csv"
+        ),
+        none_found(
+            "one_tissue_one_split",
+            "again_elsewhere",
+            "no slides of two splits show the same tissue, in whole or in part, mirrored or turned",
+            "give both to one patient and split in slides.csv, or remove one",
+        ),
+    ),
+)
+SPLIT_SIZES = Table(
+    "splits",
+    "split",
+    (
+        Check(
+            "slides_per_split",
+            "slides",
+            "train and test have at least {min_slides_per_split} slides",
+            "move slides of other patients into it in slides.csv",
+            low="min_slides_per_split",
+        ),
+    ),
+)
+TABLES = (COLUMNS, SLIDES, FILES, SPLIT_SIZES)
+
+
+def measure(params: Params, root: Path) -> Iterator[Measured]:
+    """Measure the table of slides: its columns, the slides, their files, the splits."""
+    slides = read_cells(root / LIST, absent=f"not found; make it with: {_MAKE}", remedy=f"make it again: {_MAKE}")
+    yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
-    patients = listed.groupby("patient_id")["split"].transform("nunique")  # slides without one are no patient's
-    yield Table("slides", listed.assign(patient_splits=patients), "slide_id", _listed_checks)
-    yield Table("files", _measure_slides(slides, params, root), "slide_id", lambda gxe: _file_checks(gxe, params))
+    patients = listed.groupby(listed["patient_id"].map(one_name))["split"].transform("nunique")
+    yield SLIDES.of(listed.assign(patient_splits=patients))
+    yield FILES.of(_measure_slides(slides, params, root))
     counts = slides.groupby("split")["slide_id"].nunique()
-    splits = pd.DataFrame({"split": ["train", "test"], "slides": [int(counts.get(s, 0)) for s in ("train", "test")]})
-    yield Table("splits", splits, "split", lambda gxe: _split_checks(gxe, params))
+    rows = [{"split": split, "slides": int(counts.get(split, 0))} for split in ("train", "test")]
+    yield SPLIT_SIZES.of(pd.DataFrame(rows))
 
 
 def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
     """One row a slide that has a file; `copies` counts the slides with the same picture."""
-    from wsss_mm.patches.parallel import map_files
-
     named = slides[slides["path"] != ""]
-    folder = (root / TABLE).parent
+    folder = (root / LIST).parent
     rows = map_files(lambda slide: _measure_slide(slide, folder, params), named.itertuples(), "measure slides")
-    columns = ["slide_id", "problem", "mpp", "tissue_area", "focus", "haematoxylin", "eosin", "content", "drawings"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.assign(copies=frame.groupby("content")["slide_id"].transform("size")).drop(columns="content")
+    frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
+    again = _again(frame, named["split"].to_numpy())
+    copies = frame.groupby("content")["slide_id"].transform("size")
+    return frame[[*_MEASURED]].assign(copies=copies, **again)
+
+
+def _again(frame: pd.DataFrame, splits: np.ndarray) -> dict[str, pd.Series]:
+    """For each slide another one, of its split and of another, that shows the same tissue, or "none"."""
+    seen = np.flatnonzero(frame["look"].notna())
+    looks, sketches = frame["look"].to_numpy(object), frame["sketches"].to_numpy(object)
+    found = {(seen[one], seen[other]) for one, other in (twins(np.stack(looks[seen])) if len(seen) else ())}
+    across = [(one, other) for one in seen for other in seen if one < other and splits[one] != splits[other]]
+    shared = map_files(lambda pair: overlap(sketches[pair[0]], sketches[pair[1]]), across, "compare slides")
+    found |= {pair for pair, alike in zip(across, shared, strict=True) if alike >= _SAME}
+    again = {name: pd.Series("none", index=frame.index) for name in ("again_here", "again_elsewhere")}
+    for one, other in sorted(found):
+        column = again["again_here" if splits[one] == splits[other] else "again_elsewhere"]
+        column[one], column[other] = frame["slide_id"][other], frame["slide_id"][one]
+    return again
 
 
 def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:
     """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
-    from wsss_mm.slides import open_slide
-
     row = {"slide_id": slide.slide_id, "problem": "none", "drawings": "none"}
+    drawn: dict[str, Region] = {}
+    try:
+        drawn = _drawn(slide, folder)
+    except (InputError, OSError) as error:
+        row["drawings"] = str(error)
     try:
         override = float(slide.mpp) if slide.mpp else None
         with open_slide(folder / slide.path, override) as reader:
-            row["mpp"] = reader.mpp
+            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(folder / slide.path, override)}
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
-                row |= _look(reader, params.patches.mpp)
+                row |= _look(reader, params.patches.mpp, drawn)
     except (InputError, ValueError) as error:
         row["problem"] = str(error)
     except (OSError, MemoryError) as error:
         row["problem"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return row | {"drawings": _drawings(slide, folder)}
+    return row
 
 
-def _look(reader: Any, mpp: float) -> dict[str, Any]:
-    from wsss_mm.slides.tissue import TissueMask, tissue_mask
+def _mpp_error(path: Path, override: float | None) -> float | None:
+    """How far a given mpp is from the file's own, as a share of it."""
+    try:
+        with open_slide(path) as reader:
+            return None if override is None else abs(override / reader.mpp - 1)
+    except InputError:
+        return None
+
+
+def _look(reader: SlideReader, mpp: float, drawn: dict[str, Region]) -> dict[str, Any]:
 
     overview = reader.thumbnail(min(_OVERVIEW, max(reader.size)))
     scale = (reader.size[0] / overview.shape[1], reader.size[1] / overview.shape[0])
@@ -87,16 +209,16 @@ def _look(reader: Any, mpp: float) -> dict[str, Any]:
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
         "focus": _focus(reader, mask, mpp),
-        "haematoxylin": stain["haematoxylin"],
-        "eosin": stain["eosin"],
+        **{name: stain[name] for name in _STAINS},
+        **{name: _share_of_tissue(region, reader, mask) for name, region in drawn.items()},
         "content": hashlib.sha256(repr(reader.size).encode() + overview.tobytes()).hexdigest(),
+        "look": look(tissue_alone(overview, mask.mask)),
+        "sketches": sketches(overview, mask.mask, reader.mpp * scale[0]),
     }
 
 
-def _focus(reader: Any, mask: Any, mpp: float) -> float:
+def _focus(reader: SlideReader, mask: TissueMask, mpp: float) -> float:
     """Median focus of the fields with the most tissue, evenly taken; NaN where there is none."""
-    from wsss_mm.slides.tiling import grid
-
     side = _FIELD * mpp / reader.mpp
     corners = grid(*reader.size, side)
     if not len(corners):
@@ -109,147 +231,21 @@ def _focus(reader: Any, mask: Any, mpp: float) -> float:
     return float(np.median(values)) if values else float("nan")
 
 
-def _drawings(slide: Any, folder: Path) -> str:
-    """What is wrong with the slide's GeoJSON files, or "none"."""
-    from wsss_mm.slides.roi import read_annotations
+def _drawn(slide: Any, folder: Path) -> dict[str, Region]:
+    """The slide's GeoJSON files as areas, without those of a class that QuPath ignores.
 
-    for name in filter(None, (slide.roi, slide.annotation)):
-        try:
-            read_annotations(folder / name)
-        except (InputError, OSError) as error:
-            return str(error)
-    return "none"
-
-
-def _column_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "columns",
-            "every column is there",
-            gxe.ExpectColumnValuesToBeInSet(column="there", value_set=[True]),
-            "make the table again: dvc repro -f cohort",
-        )
-    ]
+    Raises:
+        InputError: one cannot be read.
+    """
+    areas = {name: read_annotations(folder / getattr(slide, name)) for name in _DRAWN if getattr(slide, name)}
+    return {
+        name: Region(shapely.union_all([area.geometry for area in found if not area.name.endswith("*")]))
+        for name, found in areas.items()
+    }
 
 
-def _listed_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "some_slides",
-            "there is at least one slide",
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
-            "list slides in slides.csv",
-        ),
-        Check(
-            "unique_ids",
-            "a slide id is given once",
-            gxe.ExpectColumnValuesToBeUnique(column="slide_id"),
-            "give every slide its own slide_id in slides.csv",
-        ),
-        Check(
-            "has_patient",
-            "a slide has a patient",
-            gxe.ExpectColumnValuesToNotBeNull(column="patient_id"),
-            "fill in patient_id in slides.csv",
-        ),
-        Check(
-            "known_splits",
-            f"split is one of {', '.join(_SPLITS)}",
-            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(_SPLITS)),
-            "correct the column split of slides.csv",
-        ),
-        Check(
-            "one_patient_one_split",
-            "a patient is in one split",
-            gxe.ExpectColumnValuesToBeInSet(column="patient_splits", value_set=[0, 1]),
-            "give all slides of the patient the same split in slides.csv",
-            optional=True,
-        ),
-    ]
-
-
-def _file_checks(gxe: Any, params: Params) -> list[Check]:
-    return [
-        Check(
-            "opens",
-            "the slide opens, and its resolution is known",
-            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
-            "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from"
-            " reports/gates/cohort.json",
-        ),
-        Check(
-            "drawings_readable",
-            "roi and annotation, where given, are GeoJSON",
-            gxe.ExpectColumnValuesToBeInSet(column="drawings", value_set=["none"]),
-            "export it from QuPath again, or empty the cell in slides.csv",
-        ),
-        *_look_checks(gxe, params.gates.cohort),
-        Check(
-            "one_slide_once",
-            "no two slides show the same picture",
-            gxe.ExpectColumnValuesToBeInSet(column="copies", value_set=[1]),
-            "keep one of them in slides.csv",
-            optional=True,
-        ),
-    ]
-
-
-def _look_checks(gxe: Any, gate: CohortGate) -> list[Check]:
-    """What was measured lies within its limits."""
-
-    def between(name: str, says: str, column: str, limits: tuple[float | None, float | None], remedy: str) -> Check:
-        # Slides without measurements fail `opens`, once is enough.
-        low, high = limits
-        expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
-        return Check(name, says, expectation, remedy, optional=True)
-
-    aside = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
-    return [
-        between(
-            "mpp",
-            f"a slide has {gate.mpp[0]:g} to {gate.mpp[1]:g} um/px",
-            "mpp",
-            gate.mpp,
-            "correct mpp in slides.csv",
-        ),
-        between(
-            "tissue",
-            f"a slide shows at least {gate.min_tissue_area:g} mm2 of tissue",
-            "tissue_area",
-            (gate.min_tissue_area, None),
-            aside,
-        ),
-        between(
-            "focus",
-            f"the variance of the Laplacian is at least {gate.min_focus:g}",
-            "focus",
-            (gate.min_focus, None),
-            aside,
-        ),
-        between(
-            "haematoxylin",
-            f"the density of haematoxylin is {gate.haematoxylin[0]:g} to {gate.haematoxylin[1]:g}",
-            "haematoxylin",
-            gate.haematoxylin,
-            aside,
-        ),
-        between(
-            "eosin",
-            f"the density of eosin is {gate.eosin[0]:g} to {gate.eosin[1]:g}",
-            "eosin",
-            gate.eosin,
-            aside,
-        ),
-    ]
-
-
-def _split_checks(gxe: Any, params: Params) -> list[Check]:
-    least = params.gates.cohort.min_slides_per_split
-    return [
-        Check(
-            "slides_per_split",
-            f"train and test have at least {least} slides",
-            gxe.ExpectColumnValuesToBeBetween(column="slides", min_value=least),
-            "move slides of other patients into it in slides.csv",
-        )
-    ]
+def _share_of_tissue(region: Region, reader: SlideReader, mask: TissueMask) -> float:
+    """Share of what is drawn that is tissue of the slide."""
+    corner = (-reader.bounds[0], -reader.bounds[1])  # QuPath counts from there
+    inside = region.mask(corner, mask.mask.shape[::-1], mask.scale[0])
+    return float((inside & mask.mask).sum() * mask.scale[0] * mask.scale[1] / max(region.geometry.area, 1))

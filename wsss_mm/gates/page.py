@@ -113,10 +113,9 @@ def _card(name: str, state: str, report: GateResult | None) -> str:
 def _section(name: str, report: GateResult, pictures: dict[str, Picture]) -> str:
     sizes = ", ".join(f"{table.get('rows', 'no')} {what}" for what, table in report.measured.items())
     shown = "".join(_failure(check, pictures) for check in report.failures)
-    docs = f"data_docs/{name}/index.html"
     return (
-        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report.status]}; looked at {escape(sizes)};'
-        f' <a href="{docs}">Data Docs</a></p>{shown}{_all_checks(report.checks)}\n'
+        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report.status]}; looked at {escape(sizes)}</p>'
+        f"{shown}{_all_checks(report.checks)}\n"
     )
 
 

@@ -1,9 +1,11 @@
-"""Gate after `patches`: is the manifest fit to train on?
+"""Gate after `patches`: is the manifest fit to train on, and what the cohort says?
 
 Reads data/patches/manifest.parquet (every row, as it is: `wsss_mm.patches.read_manifest` would stop at the first fault)
-and measures the images and masks it names.
+and measures the images and masks it names. Then the patches are made once more, from slides, truth, drawings and labels
+or from the data set of patches, without being written, and compared with the manifest; images as small ones.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,62 +15,311 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_rows
-from wsss_mm.gates.checks import Table
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics
-from wsss_mm.gates.patch_checks import (
-    class_checks,
-    column_checks,
-    drift_checks,
-    judging_checks,
-    patch_checks,
-    split_checks,
-)
+from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
+from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name
+from wsss_mm.gates.quarantine import PATH as QUARANTINE
+from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.patches.cutting import class_shares
 from wsss_mm.patches.digests import judged_digest
-from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.images import read_image, read_label_map, tissue_share
+from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import FILE_NAME, SPLITS, get_vocabulary
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
 
 FOLDER = Path("data/patches")
 
-_KINDS = {
-    "patch_id": "text",
-    "slide_id": "text",
-    "patient_id": "text",
-    "split": "text",
-    "x": "integer",
-    "y": "integer",
-    "mpp": "number",
-    "size": "integer",
-    "path": "text",
-    "mask_path": "text",
-    "sha256": "text",
-    "tissue": "number",
-}
+_TEXTS = ("patch_id", "slide_id", "patient_id", "split", "path", "mask_path", "sha256", "mask_sha256")
+_KINDS = dict.fromkeys(_TEXTS, "text") | dict.fromkeys(("x", "y", "size"), "integer")
+_KINDS |= dict.fromkeys(("mpp", "tissue"), "number")
+_PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
+_WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
+
+_WHOSE = ["slide_id", "patient_id", "split"]
+
+_AGAIN = "make them again: dvc repro -f patches"
+_ASIDE = "look at them, then set them aside: wsss-mm quarantine add --from reports/gates/patches.json"
+_MORE = "move slides of other patients into it in slides.csv"
+_ONE_SPLIT = "give the {} one split in slides.csv"
+_TWICE = "the same picture under two names: set it aside in one of the splits with wsss-mm quarantine"
+_LABEL = "label {}, or lower gates.patches.min_{}_per_class in params.yaml"
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
-    """Measure the manifest: its columns, then patches, classes, splits and the drift between them."""
+def _look(name: str, what: str, low: str, high: str | None = None) -> Check:
+    """A check of what an image shows; one that cannot be decoded fails `images_readable`, once is enough."""
+    limits = f"at least {{{low}:g}}" if high is None else f"{{{low}:g}} to {{{high}:g}}"
+    says = f"{what} is {limits}, but for {{max_odd_share:.1%}} of the patches"
+    return if_known(name, name, says, _ASIDE, low=low, high=high, but="max_odd_share")
+
+
+def _true(name: str, column: str, says: str) -> Check:
+    return Check(name, column, says, _AGAIN, among=(True,))
+
+
+def _least(what: str, of: str, says: str, do: str) -> Check:
+    """A check that there are enough patches, slides or patients."""
+    return Check(f"{what}_per_{of}", what, says, do, low=f"min_{what}_per_{of}")
+
+
+COLUMNS = Table(
+    "columns",
+    "column",
+    (
+        Check(
+            "columns_and_types",
+            "kind",
+            "every column is there, holds its kind of value, and is no unknown class",
+            "check cohort.vocabulary in params.yaml and make the manifest again: dvc repro -f patches",
+            same_as="expected",
+        ),
+    ),
+    required=True,
+)
+PATCHES = Table(
+    "patches",
+    "patch_id",
+    (
+        Check("unique_ids", "patch_id", "a patch id is given once", "remove or rename the repeated ones", unique=True),
+        if_known(  # public data sets do not tell places
+            "one_patch_a_place",
+            "place_copies",
+            "a place on a slide is cut once",
+            "remove the repeated rows of labels.csv",
+            high=1,
+        ),
+        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", "correct slides.csv", among=SPLITS),
+        Check("has_slide", "slide_id", "a patch has a slide", _AGAIN),
+        Check("has_patient", "patient_id", "a patch has a patient", "fill in patient_id in slides.csv"),
+        if_known(
+            "one_patient_one_split",
+            "patient_splits",
+            "a patient, in whatever case and with whatever spaces the name is written, is in one split",
+            _ONE_SPLIT.format("patient"),
+            high=1,
+        ),
+        if_known("one_slide_one_split", "slide_splits", "a slide is in one split", _ONE_SPLIT.format("slide"), high=1),
+        if_known(
+            "one_slide_one_patient",
+            "slide_patients",
+            "a slide belongs to one patient",
+            "correct patient_id in slides.csv",
+            high=1,
+        ),
+        if_known(
+            "one_image_one_split",
+            "image_splits",
+            "an image, by the sha256 of its file, is in one split",
+            _TWICE,
+            high=1,
+        ),
+        none_found(
+            "one_picture_one_split",
+            "again_elsewhere",
+            "a picture, re-encoded, mirrored or turned as may be, is in one split",
+            _TWICE,
+        ),
+        Check(
+            "size",
+            "size",
+            "a training patch is {patches.size} px wide and high, others are as large as most of their split",
+            "set patches.size in params.yaml to the size of the cohort's patches, or leave the odd ones out",
+            same_as="expected_size",
+        ),
+        Check(
+            "mpp",
+            "mpp_error",
+            "resolution is {patches.mpp:g} um/px, within {max_mpp_error:.0%}",
+            "set patches.mpp in params.yaml, or correct the mpp of these slides in slides.csv",
+            high="max_mpp_error",
+        ),
+        if_known(
+            "tissue",
+            "tissue",
+            "training patches are {patches.min_tissue:.0%} tissue or more, but for {max_thin_share:.1%} of them",
+            "lower patches.min_tissue in params.yaml, or leave these patches out",
+            low="patches.min_tissue",
+            high=1,
+            but="max_thin_share",
+        ),
+        if_known("labelled", "labels", "a training patch has a label", "label these patches, or leave them out", low=1),
+        _true("images_exist", "image_file", "the image is a file in data/patches"),
+        none_found("images_readable", "image", "the image can be decoded", _AGAIN),
+        if_known(
+            "images_unchanged",
+            "file_sha256",
+            "the image file has the sha256 of the manifest",
+            f"restore it with dvc checkout, or {_AGAIN}",
+            same_as="sha256",
+        ),
+        if_known("images_of_the_size", "pixels", "the image has the stated pixels", _AGAIN, same_as="stated_pixels"),
+        _true("masks_exist", "mask_file", "the mask, where there is one, is a file in data/patches"),
+        none_found("masks_readable", "mask", "the mask can be decoded and holds class indices", _AGAIN),
+        if_known(
+            "masks_unchanged",
+            "mask_file_sha256",
+            "the mask file, where there is one, has the mask_sha256 of the manifest",
+            f"restore it with dvc checkout, or {_AGAIN}",
+            same_as="mask_sha256",
+        ),
+        if_known(
+            "masks_of_the_size", "mask_pixels", "the mask has the pixels of its patch", _AGAIN, same_as="stated_pixels"
+        ),
+        Check(
+            "masks_of_known_classes",
+            "mask_strangers",
+            "the mask holds classes and ignore only",
+            "check cohort.vocabulary in params.yaml, or correct the masks",
+            high=0,
+        ),
+        if_known(
+            "truth_in_mask", "truth", "a mask holds a class", "annotate these patches, or leave them out", low=1e-9
+        ),
+        if_known(
+            "labels_fit_mask",
+            "contradictions",
+            f"a class with {_PLAIN:.0%} of a mask is in the label set, and all of that is in a mask without gaps",
+            "correct the labels or the annotation of these patches, then " + _AGAIN,
+            high=0,
+        ),
+        _look("focus", "the variance of the Laplacian", "min_focus"),
+        _look("brightness", "the mean grey value of the tissue", "brightness[0]", "brightness[1]"),
+        _look("haematoxylin", "the density of haematoxylin", "haematoxylin[0]", "haematoxylin[1]"),
+        _look("eosin", "the density of eosin", "eosin[0]", "eosin[1]"),
+    ),
+)
+CLASSES = Table(
+    "classes",
+    "class",
+    (
+        _least(
+            "patches",
+            "class",
+            "at least {min_patches_per_class} training patches are labelled with a class",
+            _LABEL.format("more patches of it", "patches"),
+        ),
+        _least(
+            "slides",
+            "class",
+            "a class is labelled in training patches of at least {min_slides_per_class} slides",
+            _LABEL.format(
+                "patches of it on other slides too (what is on one alone may be told by its stain)", "slides"
+            ),
+        ),
+        _least(
+            "patients",
+            "class",
+            "a class is labelled in training patches of at least {min_patients_per_class} patients",
+            _LABEL.format("slides of other patients", "patients"),
+        ),
+        Check(
+            "patches_without_class",
+            "without",
+            "at least {min_patches_per_class} training patches lack a class: what is in all of them cannot be learnt",
+            "see that labels name only what a patch shows, or " + _LABEL.format("patches without it", "patches"),
+            low="min_patches_per_class",
+        ),
+    ),
+)
+JUDGED = Table(
+    "judged classes",
+    "class",
+    (
+        Check(
+            "patches_per_judged_class",
+            "patches",
+            "valid and test each have at least {min_judging_patches} patches of a class",
+            "annotate slides with this tissue, or lower gates.patches.min_judging_patches in params.yaml",
+            low="min_judging_patches",
+        ),
+        if_known(
+            "truth_per_class",
+            "truth",
+            "masks of valid and test have at least {min_class_truth} px of each class they are labelled with",
+            "annotate more of this tissue, or lower gates.patches.min_class_truth in params.yaml",
+            low="min_class_truth",
+        ),
+    ),
+)
+SPLIT_SIZES = Table(
+    "splits",
+    "split",
+    (
+        _least("patches", "split", "a split has at least {min_patches_per_split} patches", _MORE),
+        _least("slides", "split", "a split has patches of at least {min_slides_per_split} slides", _MORE),
+        _least("patients", "split", "a split has patches of at least {min_patients_per_split} patients", _MORE),
+        if_known(  # of the other splits nothing is asked
+            "test_has_masks",
+            "masks",
+            "some test patch has a mask",
+            "annotate a test slide in QuPath and name the GeoJSON in slides.csv",
+            low=1,
+        ),
+        if_known(
+            "truth_per_split",
+            "truth",
+            "masks tell the class of at least {min_truth:.0%} of their pixels, on average",
+            "annotate patches whole, or lower gates.patches.min_truth in params.yaml",
+            low="min_truth",
+        ),
+    ),
+)
+DRIFT = Table(
+    "drift",
+    "what",
+    (
+        if_known(
+            "drift",
+            "difference",
+            "focus, brightness and stain of valid and test lie within {max_drift:g} standard deviations of training",
+            "slides differ in scanner or stain: spread each kind over the splits, or expect worse figures",
+            high="max_drift",
+        ),
+    ),
+)
+MADE_AGAIN = Table(
+    "patches made again",
+    "patch_id",
+    (
+        none_found("as_many_as_made", "listed", "the manifest lists just the patches that the cohort gives", _AGAIN),
+        if_known("whose_as_made", "whose", "slide, patient and split are the cohort's", _AGAIN, same_as="made_whose"),
+        if_known(
+            "labels_as_made",
+            "labels",
+            "labels are those of labels.csv, of the file's name, or of the truth",
+            _AGAIN,
+            same_as="made_labels",
+        ),
+        if_known("masks_as_made", "mask", "a mask shows the truth of its place", _AGAIN, same_as="made_mask"),
+        if_known("tissue_as_made", "tissue_error", "tissue is the share that is there", _AGAIN, high=0.01),
+        if_known(
+            "images_as_made", "image_error", "an image shows its place, within 6 grey levels on average", _AGAIN, high=6
+        ),
+    ),
+)
+TABLES = (COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN)
+
+
+def measure(params: Params, root: Path) -> Iterator[Measured]:
+    """Measure the manifest: its columns, patches, classes, splits and drift; then against patches made again."""
     folder = root / FOLDER
     manifest = read_rows(folder / FILE_NAME, remedy="dvc repro -f patches")
-    codes = get_vocabulary(params.cohort.vocabulary).codes
-    yield Table("columns", _columns(manifest, codes), "column", column_checks, required=True)
-    patches = _patches(manifest, codes, folder, params)
-    judged = {
-        "manifest": digest(folder / FILE_NAME),
-        "test": judged_digest(manifest[patches["image_file"] & patches["mask_file"]], "test", folder),
-    }
-    yield Table("patches", patches, "patch_id", lambda gxe: patch_checks(gxe, params), digests=judged)
-    yield Table("classes", _training_classes(manifest, codes), "class", lambda gxe: class_checks(gxe, params))
-    judging = _judging_classes(manifest, codes)
-    yield Table("judged classes", judging, "class", lambda gxe: judging_checks(gxe, params))
-    yield Table("splits", _splits(manifest), "split", lambda gxe: split_checks(gxe, params))
-    yield Table("drift", _drift(patches), "what", lambda gxe: drift_checks(gxe, params))
+    codes = list(get_vocabulary(params.cohort.vocabulary).codes)
+    yield COLUMNS.of(_columns(manifest, codes))
+    files = _files(manifest, codes, folder, params)
+    patches = _patches(manifest, codes, files, params)
+    judged = judged_digest(manifest[patches["image_file"] & patches["mask_file"]], "test", folder)
+    yield PATCHES.of(patches, manifest=digest(folder / FILE_NAME), test=judged)
+    yield CLASSES.of(_training_classes(manifest, codes))
+    yield JUDGED.of(_judged_classes(manifest, codes, files))
+    yield SPLIT_SIZES.of(_splits(manifest, files))
+    yield DRIFT.of(_drift(patches))
+    yield MADE_AGAIN.of(_made_again(manifest, codes, files, params, root))
 
 
-def _columns(manifest: pd.DataFrame, codes: tuple[str, ...]) -> pd.DataFrame:
+def _columns(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a column that is or ought to be there, with the kind of value it holds."""
     expected = _KINDS | dict.fromkeys(codes, "boolean")
     expected |= {name: "no such class" for name in manifest.columns if name not in expected}
@@ -87,58 +338,50 @@ def _kind(values: pd.Series) -> str:
     return "text" if values.dropna().map(lambda value: isinstance(value, str)).all() else "mixed"
 
 
-def _patches(manifest: pd.DataFrame, codes: tuple[str, ...], folder: Path, params: Params) -> pd.DataFrame:
-    """The manifest with what its files show and what only the whole of it can tell of a patch."""
-    training = manifest["split"] == "train"
-    most_common = manifest.groupby("split")["size"].transform(lambda sizes: sizes.mode().iloc[0])
-    rows = list(manifest.itertuples(index=False))
-    files = pd.DataFrame(
-        map_files(lambda row: _measure(row, folder, len(codes)), rows, "measure patches"), index=manifest.index
-    )
-    places = manifest[["slide_id", "x", "y"]].astype(str).agg(" ".join, axis=1).where(manifest["x"] >= 0)
-    return manifest[["patch_id", "slide_id", "patient_id", "split", "mpp", "size"]].assign(
-        expected_size=most_common.mask(training, params.patches.size),
-        tissue=manifest["tissue"].fillna(-1).where(training),  # no value outside the training split
-        labels=manifest[list(codes)].sum(axis=1).where(training),
-        place_copies=places.groupby(places).transform("size"),
-        patient_splits=manifest.groupby("patient_id")["split"].transform("nunique"),
-        slide_splits=manifest.groupby("slide_id")["split"].transform("nunique"),
-        slide_patients=manifest.groupby("slide_id")["patient_id"].transform("nunique"),
-        stated_pixels=[f"{size} x {size}" for size in manifest["size"]],
-        sha256=manifest["sha256"],
-        **files,
-        image_splits=manifest["split"].groupby(files["file_sha256"]).transform("nunique"),
-    )
+def _files(manifest: pd.DataFrame, codes: list[str], folder: Path, params: Params) -> pd.DataFrame:
+    """What the files of each patch show."""
+    rows = manifest.to_dict("records")
+    least = max(_PLAIN, params.patches.min_class_share)
+    measured = map_files(lambda row: _measure(row, folder, codes, least), rows, "measure patches")
+    return pd.DataFrame(measured, index=manifest.index, dtype=object)
 
 
-def _measure(row: Any, folder: Path, classes: int) -> dict[str, Any]:
+def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) -> dict[str, Any]:
     """What the files of a patch show; what cannot be told, because a file is bad, is None and fails another check."""
-    masked = isinstance(row.mask_path, str) and bool(row.mask_path)
+    masked = isinstance(row["mask_path"], str) and bool(row["mask_path"])
     measured: dict[str, Any] = {
-        "image_file": is_file_inside(folder, row.path),
-        "image": "none",
-        "pixels": None,
-        "file_sha256": None,
-        "mask_file": not masked or is_file_inside(folder, row.mask_path),
-        "mask": "none",
-        "mask_pixels": None,
-        "mask_strangers": 0,
-        **dict.fromkeys(STATISTICS),
+        **{"image_file": is_file_inside(folder, row["path"]), "image": "none", "mask": "none", "mask_strangers": 0},
+        "mask_file": not masked or is_file_inside(folder, row["mask_path"]),
+        "mask_file_sha256": None if masked else "none",
+        **dict.fromkeys(("pixels", "file_sha256", "look", "grey_tissue", "mask_pixels")),
+        "mask_content": None if masked else "none",
+        **dict.fromkeys(("class_pixels", "truth", "contradictions", *STATISTICS)),
     }
     if measured["image_file"]:
-        measured["file_sha256"] = digest(folder / row.path)
+        measured["file_sha256"] = digest(folder / row["path"])
         try:
-            image = read_image(folder / row.path)
-            measured |= {"pixels": _pixels(image)} | image_statistics(image)
+            image = read_image(folder / row["path"])
+            measured |= {"pixels": _pixels(image), "look": look(image), "grey_tissue": tissue_share(image)}
+            measured |= image_statistics(image)
         except InputError as error:
             measured["image"] = str(error)
     if masked and measured["mask_file"]:
+        measured["mask_file_sha256"] = digest(folder / row["mask_path"])
         try:
-            mask = read_label_map(folder / row.mask_path)
-            known = (mask < classes) | (mask == IGNORE)
-            measured |= {"mask_pixels": _pixels(mask), "mask_strangers": int((~known).sum())}
+            mask = read_label_map(folder / row["mask_path"])
         except InputError as error:
-            measured["mask"] = str(error)
+            return measured | {"mask": str(error)}
+        shares, labels = class_shares(mask, len(codes)), np.array([row[code] for code in codes])
+        gaps = float((mask == IGNORE).mean())
+        contradicted = ((shares >= plain) & ~labels) | ((shares == 0) & labels & (1 - gaps >= _WHOLE))
+        measured |= {
+            "mask_pixels": _pixels(mask),
+            "mask_strangers": round((1 - gaps - shares.sum()) * mask.size),
+            "mask_content": _content(mask),
+            "class_pixels": np.round(shares * mask.size),
+            "truth": float(shares.sum()),
+            "contradictions": int(contradicted.sum()),
+        }
     return measured
 
 
@@ -146,27 +389,81 @@ def _pixels(image: np.ndarray) -> str:
     return f"{image.shape[1]} x {image.shape[0]}"
 
 
-def _training_classes(manifest: pd.DataFrame, codes: tuple[str, ...]) -> pd.DataFrame:
+def _content(mask: np.ndarray) -> str:
+    return hashlib.sha256(mask.tobytes()).hexdigest()
+
+
+def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The manifest with what its files show and what only the whole of it can tell of a patch."""
+    training = manifest["split"] == "train"
+    most_common = manifest.groupby("split")["size"].transform(lambda sizes: sizes.mode().iloc[0])
+    places = _places(manifest).where(manifest["x"] >= 0)
+    patients = manifest["patient_id"].map(one_name)
+    ids = manifest[["patch_id", "slide_id", "patient_id"]].map(lambda text: text if str(text).strip() else None)
+    seen = np.flatnonzero(files["look"].notna())
+    again = pd.Series("none", index=manifest.index)
+    looks = np.stack(files["look"].to_numpy()[seen]) if len(seen) else np.empty((0, 1, 1), np.uint8)
+    for pair in twins(looks, manifest["split"].to_numpy()[seen]):
+        for one, other in (seen[[*pair]], seen[[*pair[::-1]]]):
+            again.iloc[one] = str(manifest["patch_id"].iloc[other])
+    return ids.assign(
+        split=manifest["split"],
+        size=manifest["size"],
+        mpp_error=(manifest["mpp"] / params.patches.mpp - 1).abs(),
+        expected_size=most_common.mask(training, params.patches.size),
+        tissue=manifest["tissue"].fillna(-1).where(training),  # no value outside the training split
+        labels=manifest[codes].sum(axis=1).where(training),
+        place_copies=places.groupby(places).transform("size"),
+        patient_splits=manifest["split"].groupby(patients).transform("nunique"),
+        slide_splits=manifest.groupby("slide_id")["split"].transform("nunique"),
+        slide_patients=manifest.groupby("slide_id")["patient_id"].transform("nunique"),
+        stated_pixels=[f"{size} x {size}" for size in manifest["size"]],
+        sha256=manifest["sha256"],
+        mask_sha256=manifest["mask_sha256"].fillna("none"),
+        **files.drop(columns=["look", "mask_content", "class_pixels", "grey_tissue"]),
+        image_splits=manifest["split"].groupby(files["file_sha256"]).transform("nunique"),
+        again_elsewhere=again,
+    )
+
+
+def _places(rows: pd.DataFrame) -> pd.Series:
+    """What tells a patch from all others: its slide and place, or its id where the source tells no place."""
+    return (
+        rows[["slide_id", "x", "y"]]
+        .fillna("")
+        .astype(str)
+        .agg(" ".join, axis=1)
+        .where(rows["x"] >= 0, rows["patch_id"])
+    )
+
+
+def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
-    return pd.DataFrame([{"class": code, **_counts(training[training[code]])} for code in codes])
+    rows = [{"class": code, **_counts(training[training[code]])} for code in codes]
+    return pd.DataFrame(rows).assign(without=lambda classes: len(training) - classes["patches"])
 
 
-def _judging_classes(manifest: pd.DataFrame, codes: tuple[str, ...]) -> pd.DataFrame:
-    """One row a class and split: how many patches can judge it."""
-    rows = [
-        {"class": f"{split} {code}", "patches": int(manifest.loc[manifest["split"] == split, code].sum())}
-        for split in ("valid", "test")
-        for code in codes
-    ]
+def _judged_classes(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame) -> pd.DataFrame:
+    """One row a class and split: how many patches, and px of their masks, can judge it."""
+    rows = []
+    for split in ("valid", "test"):
+        of_split = manifest["split"] == split
+        pixels = files.loc[of_split, "class_pixels"].dropna()
+        for index, code in enumerate(codes):
+            truth = float(sum(counts[index] for counts in pixels))
+            labelled = int((of_split & manifest[code]).sum())
+            judged = len(pixels) and labelled
+            rows.append({"class": f"{split} {code}", "patches": labelled, "truth": truth if judged else None})
     return pd.DataFrame(rows)
 
 
-def _splits(manifest: pd.DataFrame) -> pd.DataFrame:
+def _splits(manifest: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
     """One row a split; `masks` is counted where it matters, in test."""
     masks = int((manifest["mask_path"].notna() & (manifest["split"] == "test")).sum())
     rows = [{"split": split, **_counts(manifest[manifest["split"] == split])} for split in SPLITS]
-    return pd.DataFrame(rows).assign(masks=[None, None, masks])
+    truth = files["truth"].astype(float).groupby(manifest["split"]).mean()
+    return pd.DataFrame(rows).assign(masks=[None, None, masks], truth=[truth.get(split) for split in SPLITS])
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:
@@ -189,3 +486,48 @@ def _drift(patches: pd.DataFrame) -> pd.DataFrame:
             difference, distance = drift(*samples)
             rows.append({"what": f"{split} {name}", "difference": difference, "distance": distance})
     return pd.DataFrame(rows)
+
+
+def _made_again(
+    manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, params: Params, root: Path
+) -> pd.DataFrame:
+    """The manifest beside what making the patches again gives; patches that it lacks follow at the end."""
+    aside = {kind: quarantined(kind, root / QUARANTINE) for kind in ("slide", "patch")}
+    rows = make_rows(params, root, _described, without=aside["slide"], side=SIDE)
+    made = pd.DataFrame(rows)
+    made = made[~made["patch_id"].isin(aside["patch"]) & ~made["slide_id"].isin(aside["slide"])]
+    made = made.set_index(_places(made))
+    found = made.reindex(_places(manifest)).set_axis(manifest.index)
+    known = found["patch_id"].notna() & ~manifest["patch_id"].isin(aside["patch"])
+    pairs = zip(files["look"], found["look"].where(known, None), strict=True)
+    beside = pd.DataFrame(
+        {
+            "patch_id": manifest["patch_id"],
+            "listed": known.map({True: "none", False: "is not of the cohort, or set aside"}),
+            "whose": _joined(manifest, _WHOSE).where(known),
+            "made_whose": _joined(found, _WHOSE).where(known),
+            "labels": _names(manifest, codes).where(known),
+            "made_labels": _names(found, codes).where(known),
+            "mask": files["mask_content"].where(known),
+            "made_mask": found["mask"],
+            "tissue_error": (manifest["tissue"] - found["tissue"].astype(float)).abs(),
+            "image_error": [None if a is None or b is None else difference(a, b) for a, b in pairs],
+        }
+    )
+    lacking = made.loc[~made.index.isin(_places(manifest)), ["patch_id"]].assign(listed="is missing")
+    return pd.concat([beside, lacking], ignore_index=True)
+
+
+def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
+    """What is compared of a patch that was made again."""
+    seen = {"look": look(image), "tissue": tissue_share(image), "mask": "none" if mask is None else _content(mask)}
+    return {"patch_id": patch_id, "split": split, **seen}
+
+
+def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    return rows[columns].fillna("").astype(str).agg(", ".join, axis=1)
+
+
+def _names(rows: pd.DataFrame, codes: list[str]) -> pd.Series:
+    """Label sets as people write them."""
+    return rows[codes].eq(True).apply(lambda row: ";".join(row.index[row]), axis=1)

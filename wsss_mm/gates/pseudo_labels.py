@@ -1,10 +1,14 @@
 """Gate after `pseudo_labels`: are they fit to train a segmenter on?
 
 Reads data/pseudo_labels/manifest.parquet (patch_id, path, coverage, share_<code> as shares of the patch's pixels, so
-that they add up to the coverage, agreement) beside data/patches/manifest.parquet, whose label sets say which classes
-may appear, and measures each label file: its manifest is believed only where the file bears it out.
+that they add up to the coverage, agreement, sha256 of the file, and digests of what they were made of) beside
+data/patches/manifest.parquet, whose label sets say which classes may appear, and measures each label file: its manifest
+is believed only where the file bears it out. Files may be consistent and wrong: what is ignored must be the background
+of the image, some patches are labelled again by models/classifier, and where there are masks the labels must agree with
+them, in reports/metrics/pseudo_labels.json and in what it follows from, reports/plots/pseudo_label_counts.csv.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,107 +18,379 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_rows
-from wsss_mm.gates.checks import Check, Table
-from wsss_mm.gates.reading import is_file_inside
-from wsss_mm.patches.images import read_label_map
+from wsss_mm.evaluation.confusion import confusion_matrix
+from wsss_mm.evaluation.report import pseudo_label_metrics
+from wsss_mm.evaluation.tables import counts_of
+from wsss_mm.files import digest, read_rows
+from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.measure import colour_explained
+from wsss_mm.gates.reading import (
+    count_columns,
+    figures,
+    is_file_inside,
+    read_metrics,
+    read_numbers,
+    same_figures,
+    weights_md5,
+)
+from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
 
-FOLDER = Path("data/pseudo_labels")
-PATCHES = Path("data/patches")
+FOLDER, PATCHES, CLASSIFIER = Path("data/pseudo_labels"), Path("data/patches"), Path("models/classifier")
+METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plots/pseudo_label_counts.csv")
 
 _MAKE = "dvc repro -f pseudo_labels"
+_AGAIN = f"make them again: {_MAKE}"
+_TODAY = f"make them again for the labels of today: {_MAKE}"
 _ROUNDING = 1e-9
+_SAME = 0.98  # of the pixels, when a patch is labelled again; processors differ in the last bits, and ties fall apart
+_OFF = 0.01  # of the pixels; decoders and grey values of other versions differ by a level
+
+INPUTS = Table(
+    "inputs",
+    "what",
+    (
+        Check(
+            "made_of_these_patches",
+            "patches",
+            "the pseudo-labels were made of the patches in data/patches",
+            _AGAIN,
+            same_as="gated_patches",
+        ),
+        Check(
+            "made_by_this_classifier",
+            "classifier",
+            "the pseudo-labels were made by the weights in models/classifier",
+            _AGAIN,
+            same_as="weights",
+        ),
+        Check(
+            "metrics_of_these_weights",
+            "judged_weights",
+            "the metrics are those of the weights in models/classifier",
+            _AGAIN,
+            same_as="weights",
+        ),
+    ),
+)
+PATCHES_TABLE = Table(
+    "patches",
+    "patch_id",
+    (
+        # Records and files are what the patches and each other say. What a file that is missing or broken would hold is
+        # not asked again: hence `optional`.
+        Check("one_per_patch", "labels", "a training patch has one pseudo-label", _AGAIN, among=(1,)),
+        Check("training_patches_only", "training", "a pseudo-label belongs to a training patch", _AGAIN, among=(True,)),
+        Check("files_exist", "file", "the pseudo-label is a file in data/pseudo_labels", _AGAIN, among=(True,)),
+        Check(
+            "files_readable",
+            "problem",
+            "the pseudo-label can be decoded and holds class indices",
+            _AGAIN,
+            among=("none",),
+        ),
+        Check(
+            "file_of_the_manifest",
+            "sha256",
+            "the file is the one that the manifest describes",
+            _AGAIN,
+            same_as="stated_sha256",
+            optional=True,
+        ),
+        Check(
+            "size_of_the_patch",
+            "pixels",
+            "the pseudo-label has the pixels of its patch",
+            _AGAIN,
+            same_as="stated",
+            optional=True,
+        ),
+        Check(
+            "pixels_of_the_label_set",
+            "strangers",
+            "the file holds classes of its patch's label set and ignore only",
+            _TODAY,
+            among=(0,),
+            optional=True,
+        ),
+        Check(
+            "coverage_of_the_file",
+            "coverage_error",
+            "the manifest's coverage is that of the file",
+            _AGAIN,
+            high=1e-6,
+            optional=True,
+        ),
+        Check(
+            "shares_of_the_file",
+            "share_error",
+            "the manifest's share of each class is that of the file",
+            _AGAIN,
+            high=1e-6,
+            optional=True,
+        ),
+        Check(
+            "label_set_only",
+            "foreign",
+            "a pseudo-label holds classes of its patch's label set only",
+            _TODAY,
+            high=_ROUNDING,
+        ),
+        Check("shares_make_coverage", "unaccounted", "class shares add up to the coverage", _AGAIN, high=1e-6),
+        Check("agreement_is_a_share", "agreement", "agreement is there, from 0 to 1", _AGAIN, low=0, high=1),
+        Check(
+            "ignored_is_background",
+            "ignored_error",
+            f"what is ignored is the image's background, but for {_OFF:.0%} of the pixels",
+            _AGAIN,
+            high=_OFF,
+            optional=True,
+        ),
+        # Enough of each patch is labelled, with what it holds, and the scales agree.
+        Check(
+            "labelled_classes_seen",
+            "unseen",
+            "every class a patch is labelled with has a pixel, but in {max_unseen_share:.0%} of the patches",
+            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or "
+            "a common class outshines a rare one, which pseudo_labels.normalization: class prevents",
+            high=0,
+            but="max_unseen_share",
+        ),
+        Check(
+            "patch_coverage",
+            "coverage",
+            "at least {min_patch_coverage:.0%} of a patch is labelled",
+            "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background",
+            low="min_patch_coverage",
+            high=1,
+        ),
+        Check(
+            "mean_coverage",
+            "coverage",
+            "at least {min_coverage:.0%} of all pixels are labelled",
+            "raise pseudo_labels.background_grey if tissue is taken for background",
+            low="min_coverage",
+            high=1,
+            mean=True,
+        ),
+        Check(
+            "agreement",
+            "agreement",
+            "scales agree on at least {min_agreement:.0%} of the labelled pixels, on average",
+            "train the classifier longer, or choose pseudo_labels.scales nearer to 1",
+            low="min_agreement",
+            high=1,
+            mean=True,
+        ),
+    ),
+)
+CLASSES = Table(
+    "classes",
+    "class",
+    (
+        Check(
+            "some_class_is_labelled",
+            None,
+            "training patches are labelled with at least two classes",
+            "add training patches with other tissues",
+            low=2,
+        ),
+        Check(
+            "class_has_pixels",
+            "share",
+            "a class that patches are labelled with has at least {min_class_share:.1%} of the labelled pixels",
+            "the classifier does not see it: label more patches of it, or train longer",
+            low="min_class_share",
+        ),
+        Check(
+            "shares_follow_labels",
+            "ratio",
+            "a class has {share_ratio[0]:g} to {share_ratio[1]:g} times the pixels its labels let expect",
+            "the classifier takes one class for another: label more patches of it, or train longer",
+            low="share_ratio[0]",
+            high="share_ratio[1]",
+        ),
+        Check(
+            "no_class_takes_all",
+            "share",
+            "a class has at most {max_class_share:.0%} of the labelled pixels",
+            "the labels collapsed to one class: train the classifier longer, or check the patches' labels",
+            high="max_class_share",
+        ),
+    ),
+)
+REMADE = Table(
+    "patches labelled again",
+    "patch_id",
+    (
+        Check(
+            "made_by_the_classifier",
+            "same",
+            f"labelled again by the classifier, {_SAME:.0%} of a patch's pixels are as they were",
+            _AGAIN,
+            low=_SAME,
+        ),
+        Check(
+            "agreement_of_the_scales",
+            "agreement_error",
+            "labelled again, the scales agree as the manifest says",
+            _AGAIN,
+            high=1 - _SAME,
+        ),
+    ),
+)
+JUDGED = Table(
+    "judged patches",
+    "patch_id",
+    (
+        Check("patch_counted_once", "rows", "a patch with a mask was judged, once", _AGAIN, among=(1,)),
+        Check(
+            "counts_of_the_mask",
+            "off",
+            "a patch's pixels by class are those of its mask under its pseudo-label",
+            _AGAIN,
+            high=_OFF,
+        ),
+    ),
+    required=True,
+)
+SPLITS_TABLE = Table(
+    "judged splits",
+    "split",
+    (
+        Check(
+            "miou",
+            "miou",
+            "where there are masks, the pseudo-labels' mean IoU is at least {min_miou:g}",
+            "train the classifier longer, or label more patches: a segmenter learns what it is shown",
+            low="min_miou",
+            high=1,
+            optional=True,  # no mask of the split has a class
+        ),
+    ),
+)
+FIGURES = same_figures("the metrics are what follows from the manifest and the pixel counts of the patches", _AGAIN)
+TABLES = (INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES)
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
-    """Measure pseudo-labels: patches against their label sets, then classes over the cohort."""
+def measure(params: Params, root: Path) -> Iterator[Measured]:
+    """Measure pseudo-labels: patches against their label sets and images, then classes over the cohort, then truth."""
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     codes = list(vocabulary.codes)
     folder = root / FOLDER
     labels = _read(folder, codes)
     manifest = read_manifest(root / PATCHES, vocabulary)
     training = manifest[manifest["split"] == "train"]
-    yield Table(
-        "patches", _patches(labels, training, codes, folder), "patch_id", lambda gxe: _patch_checks(gxe, params)
-    )
-    yield Table("classes", _classes(labels, training, codes), "class", lambda gxe: _class_checks(gxe, params))
+    metrics = read_metrics(root / METRICS, _MAKE)
+    inputs = {
+        "what": "pseudo-labels",
+        **{name: ", ".join(sorted(set(labels[name].astype(str)))) for name in ("patches", "classifier")},
+        "gated_patches": digest(root / PATCHES / FILE_NAME),
+        "weights": weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier"),
+        "judged_weights": metrics.get("weights_md5", "not said"),
+    }
+    yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
+    patches = _patches(labels, training, codes, root, params)
+    yield PATCHES_TABLE.of(patches, manifest=digest(folder / FILE_NAME))
+    yield CLASSES.of(_classes(labels, training, codes))
+    yield REMADE.of(_remade(patches, labels, training, root, params))
+    masked = manifest[manifest["mask_path"].notna()]
+    counts = read_numbers(root / COUNTS, count_columns(["labels"], codes), _MAKE)
+    judged = _judged(counts, masked, patches, root, params)
+    yield JUDGED.of(judged)
+    splits = masked.set_index("patch_id").loc[counts["patch_id"], ["split"]].assign(known=judged["known"].to_numpy())
+    expected = pseudo_label_metrics(labels, splits, counts_of(counts, "labels", codes), codes)
+    rows = [{"split": split, "miou": expected[split]["miou"]} for split in sorted(set(splits["split"]))]
+    yield SPLITS_TABLE.of(pd.DataFrame(rows, columns=["split", "miou"]).astype({"miou": float}))
+    yield FIGURES.of(figures(root / METRICS, metrics, expected))
 
 
 def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
     labels = read_rows(folder / FILE_NAME, remedy=_MAKE)
-    missing = [
-        name
-        for name in ("patch_id", "path", "coverage", "agreement", *(f"share_{code}" for code in codes))
-        if name not in labels
-    ]
+    numbers = ["coverage", "agreement", *(f"share_{code}" for code in codes)]
+    missing = [name for name in ("patch_id", "path", "sha256", "patches", "classifier", *numbers) if name not in labels]
     if missing:
         raise InputError(f"{folder / FILE_NAME}: column {', '.join(missing)} is missing; make it again: {_MAKE}")
-    for name in ("coverage", "agreement", *(f"share_{code}" for code in codes)):
+    for name in numbers:
         if not pd.api.types.is_numeric_dtype(labels[name]):
             raise InputError(f"{folder / FILE_NAME}: column {name} holds no numbers; make it again: {_MAKE}")
     return labels
 
 
-def _patches(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], folder: Path) -> pd.DataFrame:
+def _patches(
+    labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], root: Path, params: Params
+) -> pd.DataFrame:
     """One row a patch that has, or ought to have, a pseudo-label."""
-    present = training.set_index("patch_id")[codes]
+    known = training.set_index("patch_id").reindex(labels["patch_id"])
     shares = labels[[f"share_{code}" for code in codes]].to_numpy()
-    allowed = present.reindex(labels["patch_id"]).fillna(False).to_numpy(dtype=bool)
-    rows = list(zip(labels["path"], allowed, strict=True))
-    files = pd.DataFrame(map_files(lambda row: _measure(folder, *row), rows, "measure pseudo-labels"))
-    sizes = training.set_index("patch_id")["size"].reindex(labels["patch_id"])
-    measured = labels[["patch_id", "coverage", "agreement"]].assign(
+    allowed = known[codes].fillna(False).to_numpy(dtype=bool)
+    rows = list(zip(labels["path"], known["path"], allowed, strict=True))
+    files = pd.DataFrame(
+        map_files(lambda row: _measure(root, *row, params=params), rows, "measure pseudo-labels"), columns=list(_FILE)
+    )
+    held = np.array([[math.nan] * len(codes) if row is None else row for row in files.pop("shares")])
+    measured = labels[["patch_id", "path", "coverage", "agreement"]].assign(
         labels=labels.groupby("patch_id")["patch_id"].transform("size"),
         foreign=(shares * ~allowed).sum(axis=1),
         unaccounted=abs(shares.sum(axis=1) - labels["coverage"]),
         **files,
-        stated=[None if pd.isna(size) else f"{size:.0f} x {size:.0f}" for size in sizes],
-        coverage_error=(files["covered"].astype(float) - labels["coverage"]).abs(),
+        stated_sha256=labels["sha256"],
+        stated=[None if pd.isna(size) else f"{size:.0f} x {size:.0f}" for size in known["size"]],
+        coverage_error=abs(held.sum(axis=1) - labels["coverage"]),
+        share_error=abs(held.reshape(shares.shape) - shares).max(axis=1),
+        allowed=allowed.sum(axis=1),
         unseen=(allowed & (shares == 0)).sum(axis=1),
-        training=labels["patch_id"].isin(present.index),
+        training=labels["patch_id"].isin(training["patch_id"]),
     )
-    without = present.index.difference(labels["patch_id"])
+    without = training.loc[~training["patch_id"].isin(labels["patch_id"]), "patch_id"]
     # A patch without a pseudo-label fails `one_per_patch` alone: the other values are those of a good one.
-    absent = pd.DataFrame(
-        {
-            "patch_id": without,
-            "coverage": measured["coverage"].mean() if len(measured) else 0.0,
-            "agreement": measured["agreement"].mean() if len(measured) else 0.0,
-            "labels": 0,
-            "foreign": 0.0,
-            "unaccounted": 0.0,
-            "file": True,
-            "problem": "none",
-            "unseen": 0,
-            "training": True,
-        }
-    )
+    good = {name: measured[name].mean() if len(measured) else 0.0 for name in ("coverage", "agreement")}
+    good |= {"labels": 0, "foreign": 0.0, "unaccounted": 0.0, "file": True, "problem": "none", "unseen": 0}
+    absent = pd.DataFrame({"patch_id": without, **good, "training": True})
     return pd.concat([measured, absent], ignore_index=True) if len(absent) else measured
 
 
-def _measure(folder: Path, relative: object, allowed: npt.NDArray[np.bool_]) -> dict[str, Any]:
+_FILE = ("file", "problem", "sha256", "pixels", "strangers", "shares", "ignored_error", "explained")
+
+
+def _measure(
+    root: Path, relative: object, image: object, allowed: npt.NDArray[np.bool_], params: Params
+) -> dict[str, Any]:
     """What a label file shows; None where it cannot be told, which fails another check."""
-    measured: dict[str, Any] = {
-        "file": is_file_inside(folder, relative),
-        "problem": "none",
-        "pixels": None,
-        "strangers": None,
-        "covered": None,
-    }
-    if measured["file"]:
-        try:
-            values = read_label_map(folder / str(relative))
-        except InputError as error:
-            return measured | {"problem": str(error)}
-        measured["pixels"] = f"{values.shape[1]} x {values.shape[0]}"
-        fine = np.isin(values, [*np.flatnonzero(allowed), IGNORE])
-        measured["strangers"] = int((~fine).sum())
-        measured["covered"] = float((values != IGNORE).mean())
+    measured: dict[str, Any] = dict.fromkeys(_FILE) | {"file": is_file_inside(root / FOLDER, relative)}
+    measured["problem"] = "none"
+    if not measured["file"]:
+        return measured
+    path = root / FOLDER / str(relative)
+    try:
+        values = read_label_map(path)
+    except InputError as error:
+        return measured | {"problem": str(error)}
+    fine = np.isin(values, [*np.flatnonzero(allowed), IGNORE])
+    measured |= {"sha256": digest(path), "pixels": f"{values.shape[1]} x {values.shape[0]}"}
+    measured |= {"strangers": int((~fine).sum()), "shares": [float((values == i).mean()) for i in range(len(allowed))]}
+    if isinstance(image, str):
+        picture = read_image(root / PATCHES / image)
+        if picture.shape[:2] == values.shape:
+            ignored = _background(picture, allowed, params)
+            measured["ignored_error"] = float(((values == IGNORE) != ignored).mean())
+            measured["explained"] = colour_explained(picture, values)
     return measured
+
+
+def _background(image: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], params: Params) -> npt.NDArray[np.bool_]:
+    """What a pseudo-label of an image ignores: white, or all of it where its label set is empty."""
+    from wsss_mm.cam.background import background_mask
+
+    settings = params.pseudo_labels
+    if settings.gating == "labels" and not present.any():
+        return np.ones(image.shape[:2], dtype=bool)
+    if not settings.background:
+        return np.zeros(image.shape[:2], dtype=bool)
+    return background_mask(image, settings.background_grey, settings.background_min_area)
 
 
 def _classes(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
@@ -135,124 +411,78 @@ def _classes(labels: pd.DataFrame, training: pd.DataFrame, codes: list[str]) -> 
     return pd.DataFrame(rows, columns=["class", "share", "ratio"])
 
 
-def _patch_checks(gxe: Any, params: Params) -> list[Check]:
-    return [*_record_checks(gxe), *_content_checks(gxe, params)]
+def _remade(
+    patches: pd.DataFrame, labels: pd.DataFrame, training: pd.DataFrame, root: Path, params: Params
+) -> pd.DataFrame:
+    """One row a patch that the classifier labels again, now."""
+    import torch
+
+    from wsss_mm.cam.pseudo_label import PseudoLabeller
+    from wsss_mm.cam.store import label_patches
+    from wsss_mm.models import load_model
+
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    classifier, _ = load_model(root / CLASSIFIER, device, vocabulary.codes)
+    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump(), device=device)
+    chosen = training[training["patch_id"].isin(_worth_a_look(patches, params.gates.pseudo_labels.labelled_again))]
+    stated, rows = labels.drop_duplicates("patch_id").set_index("patch_id"), []
+    for patch in label_patches(labeller, chosen, root / PATCHES, vocabulary, among=training):
+        before = stated.loc[patch.row["patch_id"]]
+        same = float((read_label_map(root / FOLDER / before["path"]) == patch.labels).mean())
+        rows.append((patch.row["patch_id"], same, abs(patch.agreement - before["agreement"])))
+    return pd.DataFrame(rows, columns=["patch_id", "same", "agreement_error"])
 
 
-def _record_checks(gxe: Any) -> list[Check]:
-    """Records and files are what the patches and each other say."""
-    within, among = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnValuesToBeInSet
-    same_size = gxe.ExpectColumnPairValuesToBeEqual(
-        column_A="pixels", column_B="stated", ignore_row_if="either_value_is_missing"
-    )
-
-    def check(
-        name: str, says: str, expectation: Any, *, remedy: str = "make them again", optional: bool = False
-    ) -> Check:
-        return Check(name, says, expectation, f"{remedy}: {_MAKE}", optional)
-
-    for_today = "make them again for the labels of today"
-    return [
-        check("one_per_patch", "a training patch has one pseudo-label", among(column="labels", value_set=[1])),
-        check(
-            "training_patches_only",
-            "a pseudo-label belongs to a training patch",
-            among(column="training", value_set=[True]),
-        ),
-        check(
-            "files_exist", "the pseudo-label is a file in data/pseudo_labels", among(column="file", value_set=[True])
-        ),
-        check(
-            "files_readable",
-            "the pseudo-label can be decoded and holds class indices",
-            among(column="problem", value_set=["none"]),
-        ),
-        # What a file that is missing or broken would hold is not asked again.
-        check("size_of_the_patch", "the pseudo-label has the pixels of its patch", same_size, optional=True),
-        check(
-            "pixels_of_the_label_set",
-            "the file holds classes of its patch's label set and ignore only",
-            among(column="strangers", value_set=[0]),
-            remedy=for_today,
-            optional=True,
-        ),
-        check(
-            "coverage_of_the_file",
-            "the manifest's coverage is that of the file",
-            within(column="coverage_error", max_value=1e-6),
-            optional=True,
-        ),
-        check(
-            "label_set_only",
-            "a pseudo-label holds classes of its patch's label set only",
-            within(column="foreign", max_value=_ROUNDING),
-            remedy=for_today,
-        ),
-        check(
-            "shares_make_coverage", "class shares add up to the coverage", within(column="unaccounted", max_value=1e-6)
-        ),
-    ]
+def _readable(patches: pd.DataFrame) -> pd.DataFrame:
+    """Those whose file can be held against their image."""
+    return patches[patches["training"] & (patches["pixels"] == patches["stated"])].drop_duplicates("patch_id")
 
 
-def _content_checks(gxe: Any, params: Params) -> list[Check]:
-    """Enough of each patch is labelled, with what it holds, and the scales agree."""
-    gate = params.gates.pseudo_labels
-    within, mean = gxe.ExpectColumnValuesToBeBetween, gxe.ExpectColumnMeanToBeBetween
-    return [
-        Check(
-            "labelled_classes_seen",
-            f"every class a patch is labelled with has a pixel, but in {gate.max_unseen_share:.0%} of the patches",
-            within(column="unseen", max_value=0, mostly=1 - gate.max_unseen_share),
-            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or "
-            "a common class outshines a rare one, which pseudo_labels.normalization: class prevents",
-        ),
-        Check(
-            "patch_coverage",
-            f"at least {gate.min_patch_coverage:.0%} of a patch is labelled",
-            within(column="coverage", min_value=gate.min_patch_coverage, max_value=1),
-            "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background",
-        ),
-        Check(
-            "mean_coverage",
-            f"at least {gate.min_coverage:.0%} of all pixels are labelled",
-            mean(column="coverage", min_value=gate.min_coverage, max_value=1),
-            "raise pseudo_labels.background_grey if tissue is taken for background",
-        ),
-        Check(
-            "agreement",
-            f"scales agree on at least {gate.min_agreement:.0%} of the labelled pixels, on average",
-            mean(column="agreement", min_value=gate.min_agreement, max_value=1),
-            "train the classifier longer, or choose pseudo_labels.scales nearer to 1",
-        ),
-    ]
+def _worth_a_look(patches: pd.DataFrame, count: int) -> list[str]:
+    """Names of patches with a readable file: one half those whose classes differ least in colour, one half any.
+
+    A patch that can be of one class alone says little: others come first.
+    """
+    right = _readable(patches)
+    right = right.assign(alone=right["allowed"] < 2).sort_values(["alone", "explained"], na_position="first")
+    odd, rest = right[: (count + 1) // 2], right[(count + 1) // 2 :]
+    rest = rest[: max(count // 2, int((~rest["alone"]).sum()))].sort_values("patch_id")
+    even = [index * len(rest) // (count // 2) for index in range(count // 2)] if len(rest) else []
+    return [*odd["patch_id"], *rest["patch_id"].iloc[even]]
 
 
-def _class_checks(gxe: Any, params: Params) -> list[Check]:
-    low, high = params.gates.pseudo_labels.share_ratio
-    least, most = params.gates.pseudo_labels.min_class_share, params.gates.pseudo_labels.max_class_share
-    return [
-        Check(
-            "some_class_is_labelled",
-            "training patches are labelled with at least two classes",
-            gxe.ExpectTableRowCountToBeBetween(min_value=2),
-            "add training patches with other tissues",
-        ),
-        Check(
-            "class_has_pixels",
-            f"a class that patches are labelled with has at least {least:.1%} of the labelled pixels",
-            gxe.ExpectColumnValuesToBeBetween(column="share", min_value=least),
-            "the classifier does not see it: label more patches of it, or train longer",
-        ),
-        Check(
-            "shares_follow_labels",
-            f"a class has {low:g} to {high:g} times the pixels its labels let expect",
-            gxe.ExpectColumnValuesToBeBetween(column="ratio", min_value=low, max_value=high),
-            "the classifier takes one class for another: label more patches of it, or train longer",
-        ),
-        Check(
-            "no_class_takes_all",
-            f"a class has at most {most:.0%} of the labelled pixels",
-            gxe.ExpectColumnValuesToBeBetween(column="share", max_value=most),
-            "the labels collapsed to one class: train the classifier longer, or check the patches' labels",
-        ),
-    ]
+def _judged(
+    counts: pd.DataFrame, masked: pd.DataFrame, patches: pd.DataFrame, root: Path, params: Params
+) -> pd.DataFrame:
+    """One row a patch that has, or ought to have, counts: which share of its pixels they are off.
+
+    Of a training patch all of them follow from files, its mask and its pseudo-label; of others the true ones, which lie
+    where its image is no background.
+    """
+    codes = list(get_vocabulary(params.cohort.vocabulary).codes)
+    files = _readable(patches).set_index("patch_id")["path"]
+
+    def truth(row: Any) -> tuple[int, npt.NDArray[np.int64]]:
+        mask = read_mask(root / PATCHES / row.mask_path, len(codes))
+        present = np.array([getattr(row, code) for code in codes], dtype=bool)
+        if row.patch_id in files:
+            given = read_label_map(root / FOLDER / files[row.patch_id])
+            there = (mask != IGNORE) & (given < len(codes))
+            return int((mask != IGNORE).sum()), confusion_matrix(mask[there], given[there], len(codes))
+        there = (mask != IGNORE) & ~_background(read_image(root / PATCHES / row.path), present, params)
+        pixels = np.bincount(mask[there], minlength=len(codes))
+        return int((mask != IGNORE).sum()), pixels
+
+    rows = list(masked.itertuples(index=False))
+    found = dict(zip(masked["patch_id"], map_files(truth, rows, "judge pseudo-labels"), strict=True))
+    matrices = counts_of(counts.fillna(-1), "labels", codes)
+    judged = []
+    for name, matrix in zip(counts["patch_id"], matrices, strict=True):
+        known, pixels = found.get(name, (0, matrix))
+        own = matrix if pixels.ndim == 2 else matrix.sum(axis=1)
+        judged.append((name, int(name in found), known, int(abs(own - pixels).sum()) / max(known, 1)))
+    frame = pd.DataFrame(judged, columns=["patch_id", "rows", "known", "off"])
+    frame["rows"] *= frame.groupby("patch_id")["patch_id"].transform("size")
+    without = pd.DataFrame({"patch_id": [name for name in found if name not in set(frame["patch_id"])]})
+    return pd.concat([frame, without.assign(rows=0, known=0, off=0.0)], ignore_index=True)

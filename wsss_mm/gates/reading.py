@@ -1,14 +1,24 @@
 """Reading a gate's artefacts: whatever is wrong with a file becomes one line that names it."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import is_file, leads_outside, read_json
-from wsss_mm.gates.checks import GateResult
+from wsss_mm.files import digest, is_file, leads_outside, read_cells, read_json, rounded
+from wsss_mm.gates.checks import Check, GateResult, Table
+from wsss_mm.patches.images import read_mask
+from wsss_mm.patches.parallel import map_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CLOSE = 1e-5  # figures are written to six decimals
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
@@ -48,7 +58,15 @@ def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         InputError: see `read_object`.
     """
-    return dict(_flat(read_object(path, remedy)))
+    return flat(read_object(path, remedy))
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, with dotted keys."""
+    items: dict[str, Any] = {}
+    for key, value in content.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return items
 
 
 def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
@@ -68,16 +86,96 @@ def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
         raise InputError(f"{path}: metric {key} is too large a number; make it again: {remedy}") from None
 
 
-def gated_digest(root: Path, name: str) -> str:
-    """What gate `patches` said it judged: the digest called `name` in its report.
+def read_numbers(path: Path, names: Iterable[str], remedy: str) -> "pd.DataFrame":
+    """Read a CSV of patches: `patch_id`, and columns of numbers; NaN where there is none.
+
+    Raises:
+        InputError: it is missing, no CSV, or lacks a column.
+    """
+    import pandas as pd
+
+    cells = read_cells(path, absent=f"not found; make it with: {remedy}", remedy=f"make it again: {remedy}")
+    names = list(names)
+    if missing := [name for name in ("patch_id", *names) if name not in cells]:
+        raise InputError(f"{path}: column {', '.join(missing[:3])} is missing; make it again: {remedy}")
+    return cells[["patch_id"]].assign(**cells[names].apply(pd.to_numeric, errors="coerce"))
+
+
+def weights_md5(folder: Path, remedy: str) -> str:
+    """What tells a model's weights apart.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / "weights.pth"
+    if not path.is_file():
+        raise InputError(f"{path}: not found; make it with: {remedy}")
+    return digest(path, "md5")
+
+
+def same_figures(says: str, do: str) -> Table:
+    """A table for `figures`, with one check: what a person reads is what follows from what was recorded."""
+    return Table("figures", "figure", (Check("figures_follow", "stated", says, do, same_as="recomputed"),))
+
+
+def figures(path: Path, stated: Mapping[str, Any], recomputed: Mapping[str, Any]) -> "pd.DataFrame":
+    """What a file states beside what it ought to: a row a figure, of `recomputed`, whose keys may be nested."""
+    import pandas as pd
+
+    rows = [
+        {
+            "figure": f"{path.name}: {key}",
+            "stated": _figure(stated.get(key, "missing"), value),
+            "recomputed": str(value),
+        }
+        for key, value in flat(rounded(dict(recomputed))).items()
+    ]
+    return pd.DataFrame(rows, columns=["figure", "stated", "recomputed"], dtype=object)
+
+
+def table_cells(frame: "pd.DataFrame", index: list[str]) -> dict[str, Any]:
+    """The cells of a small table by the names of their row and column, and how many rows it has."""
+    rows = frame.set_index(index).to_dict("index")
+    named = {".".join(key) if isinstance(key, tuple) else str(key): row for key, row in rows.items()}
+    return {"rows": len(frame), **flat(named)}
+
+
+def _figure(stated: Any, recomputed: Any) -> str:
+    """A figure as text: that of the recomputed one where they are close."""
+    try:
+        return str(recomputed if abs(float(stated) - float(recomputed)) <= _CLOSE else stated)
+    except (TypeError, ValueError):
+        return str(stated)
+
+
+def count_columns(kinds: Iterable[str], codes: Sequence[str]) -> list[str]:
+    """Columns of pixel counts, see `wsss_mm.evaluation.tables.count_table`."""
+    return [f"{kind}.{true}.{predicted}" for kind in kinds for true in codes for predicted in codes]
+
+
+def true_pixels(rows: "pd.DataFrame", folder: Path, classes: int) -> list[npt.NDArray[np.int64]]:
+    """Pixels of each class in the masks of manifest rows.
+
+    Raises:
+        InputError: a mask is missing or unreadable.
+    """
+    return map_files(
+        lambda path: np.bincount(read_mask(folder / path, classes).ravel(), minlength=classes)[:classes],
+        rows["mask_path"],
+        "count masks",
+    )
+
+
+def gated_digest(root: Path, name: str, gate: str = "patches") -> str:
+    """What a gate said it judged: the digest called `name` in its report.
 
     Raises:
         InputError: there is no report, or it names no such digest.
     """
-    path = root / "reports/gates/patches.json"
-    digests = read_object(path, "dvc repro -f gate@patches").get("digests")
+    path, remedy = root / f"reports/gates/{gate}.json", f"dvc repro -f gate@{gate}"
+    digests = read_object(path, remedy).get("digests")
     if not isinstance(digests, dict) or name not in digests:
-        raise InputError(f"{path}: digest {name} is missing; make it again: dvc repro -f gate@patches")
+        raise InputError(f"{path}: digest {name} is missing; make it again: {remedy}")
     return str(digests[name])
 
 
@@ -86,13 +184,6 @@ def is_file_inside(folder: Path, relative: object) -> bool:
     if not isinstance(relative, str) or not relative:
         return False
     return is_file(folder / relative) and not leads_outside(folder / relative, folder)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    items: list[tuple[str, Any]] = []
-    for key, value in content.items():
-        items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return items
 
 
 def _one_line(error: Exception) -> str:

@@ -2,170 +2,139 @@
 
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from html import escape, unescape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates.checks import EXAMPLES, LISTED, Check, GateResult, Outcome, Severity, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_SITE = "data_docs"
+from wsss_mm.gates.checks import EXAMPLES, LISTED, Check, GateResult, Measured, Outcome, Severity, Thresholds
 
 
 def validate(
-    gate: str, tables: Iterable[Table], data_docs: Path | None = None, tolerated: Collection[str] = ()
+    gate: str, tables: Iterable[Measured], thresholds: Thresholds, tolerated: Collection[str] = ()
 ) -> GateResult:
     """Check tables in turn, until one fails that later ones rest on.
 
     Args:
         gate: The gate's name.
         tables: Measured lazily: an `InputError` raised while measuring becomes the gate's failed check `readable`.
-        data_docs: Folder for Great Expectations' HTML, written anew; none is made if None.
+        thresholds: What limits and texts of checks call by name.
         tolerated: Checks that do not stop the line.
 
     Returns:
         The outcome of every check that was reached.
-
-    Raises:
-        InputError: `tolerated` names a check that the gate does not have.
     """
     outcomes: list[Outcome] = []
-    measured: dict[str, dict[str, Any]] = {}
+    summaries: dict[str, dict[str, Any]] = {}
     digests: dict[str, str] = {}
     validator: _Validator | None = None
     try:
-        for table in tables:
-            validator = validator or _Validator(data_docs, tolerated)
-            measured[table.name] = table.summary()
-            digests |= table.digests
-            results = validator.run(gate, table)
+        for measured in tables:
+            validator = validator or _Validator(thresholds, tolerated)
+            summaries[measured.table.name] = measured.summary()
+            digests |= measured.digests
+            results = validator.run(measured)
             outcomes.extend(results)
-            if table.required and not all(outcome.passed for outcome in results):
+            if measured.table.required and not all(outcome.passed for outcome in results):
                 break
-        else:
-            _check_names(gate, tolerated, outcomes)
     except InputError as error:
         outcomes.append(_unreadable(error))
-    return GateResult(gate, tuple(outcomes), measured, digests)
+    return GateResult(gate, tuple(outcomes), summaries, digests)
 
 
 class _Validator:
-    """An ephemeral Great Expectations context with one pandas data source and, if asked for, a Data Docs site."""
+    """An ephemeral Great Expectations context with one pandas data source."""
 
-    def __init__(self, data_docs: Path | None, tolerated: Collection[str]) -> None:
-        self._tolerated = tolerated
+    def __init__(self, thresholds: Thresholds, tolerated: Collection[str]) -> None:
+        self._thresholds, self._tolerated = thresholds, tolerated
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         _quiet_log()
         import great_expectations as gx
 
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}
-        self._source = self._context.data_sources.add_pandas("measurements")
-        self._actions = []
-        if data_docs is not None:
-            self._actions = [self._add_site(data_docs)]
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        self._source = context.data_sources.add_pandas("measurements")
 
-    def _add_site(self, folder: Path) -> Any:
-        from great_expectations.checkpoint import UpdateDataDocsAction
-
-        shutil.rmtree(folder, ignore_errors=True)  # it keeps every run it ever saw
-        self._context.add_data_docs_site(
-            site_name=_SITE,
-            site_config={
-                "class_name": "SiteBuilder",
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-                "store_backend": {
-                    "class_name": "TupleFilesystemStoreBackend",
-                    "base_directory": str(folder.resolve()),
-                },
-            },
-        )
-        return UpdateDataDocsAction(name=_SITE, site_names=[_SITE])
-
-    def run(self, gate: str, table: Table) -> list[Outcome]:
+    def run(self, measured: Measured) -> list[Outcome]:
         """Validate one table; outcomes are in the order of its checks."""
         import great_expectations as gx
-        import great_expectations.expectations as gxe
-        from great_expectations.expectations.metadata_types import FailureSeverity
 
-        name = f"{gate}-{table.name}"
-        checks = table.checks(gxe)
-        suite = self._context.suites.add(gx.ExpectationSuite(name=name))
-        for check in checks:
-            check.expectation.notes = f"{check.name}: {check.says}. If not: {check.remedy}."
-            check.expectation.meta = {"check": check.name}
-            check.expectation.severity = FailureSeverity(self._severity(check))
-            suite.add_expectation(check.expectation)
+        table = measured.table
         batch = self._source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("whole")
-        definition = self._context.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=suite)
+        suite = gx.ExpectationSuite(
+            name=table.name, expectations=[_expectation(check, self._thresholds) for check in table.checks]
         )
-        checkpoint = self._context.checkpoints.add(
-            gx.Checkpoint(
-                name=name,
-                validation_definitions=[definition],
-                actions=self._actions,
+        with _quiet_numpy():
+            validation = batch.get_batch({"dataframe": measured.frame}).validate(
+                suite,
                 result_format={
                     "result_format": "COMPLETE",
                     "partial_unexpected_count": EXAMPLES,
                     "unexpected_index_column_names": [table.index],
                 },
             )
-        )
-        with _quiet_numpy():
-            (validation,) = checkpoint.run(batch_parameters={"dataframe": _escaped(table.frame)}).run_results.values()
         results = {result.expectation_config.meta["check"]: result for result in validation.results}
-        return [_outcome(check, table, results[check.name], self._severity(check)) for check in checks]
+        return [self._outcome(check, measured, results[check.name]) for check in table.checks]
 
-    def _severity(self, check: Check) -> Severity:
-        return "warning" if check.name in self._tolerated else "critical"
-
-
-def _outcome(check: Check, table: Table, validation: Any, severity: Severity) -> Outcome:
-    """One check's outcome out of Great Expectations' result."""
-    result = validation.result or {}
-    unexpected = int(result.get("unexpected_count") or 0)
-    found = result.get("unexpected_index_list") or []
-    examples = _examples(found[:EXAMPLES], table.index)
-    observed = result.get("observed_value")
-    if not result and not validation.success:
-        observed = _reason(validation.exception_info)
-    missing = 0 if check.optional else int(result.get("missing_count") or 0)
-    offending = [unescape(str(row[table.index])) for row in found]
-    if missing:
-        offending += _without_value(check, table)
-        examples = (*examples, f"{missing} without a value")
-    passed = bool(validation.success) and not missing
-    return Outcome(
-        name=check.name,
-        table=table.name,
-        expectation=validation.expectation_config.type,
-        says=check.says,
-        passed=passed,
-        rows=len(table.frame),
-        severity=severity,
-        index=table.index,
-        unexpected=unexpected + missing,
-        offending=tuple(offending[:LISTED]),
-        examples=examples,
-        observed=_plain(observed),
-        remedy=None if passed else check.remedy,
-    )
+    def _outcome(self, check: Check, measured: Measured, validation: Any) -> Outcome:
+        """One check's outcome out of Great Expectations' result."""
+        severity: Severity = "warning" if check.name in self._tolerated else "critical"
+        index = measured.table.index
+        result = validation.result or {}
+        unexpected = int(result.get("unexpected_count") or 0)
+        found = result.get("unexpected_index_list") or []
+        examples = _examples(found[:EXAMPLES], index)
+        observed = result.get("observed_value")
+        if not result and not validation.success:
+            observed = _reason(validation.exception_info)
+        missing = 0 if check.optional else int(result.get("missing_count") or 0)
+        offending = [str(row[index]) for row in found]
+        if missing:
+            offending += _without_value(check, measured)
+            examples = (*examples, f"{missing} without a value")
+        passed = bool(validation.success) and not missing
+        return Outcome(
+            name=check.name,
+            table=measured.table.name,
+            expectation=validation.expectation_config.type,
+            says=self._thresholds.fill(check.says),
+            passed=passed,
+            rows=len(measured.frame),
+            severity=severity,
+            index=index,
+            unexpected=unexpected + missing,
+            offending=tuple(offending[:LISTED]),
+            examples=examples,
+            observed=_plain(observed),
+            remedy=None if passed else self._thresholds.fill(check.do),
+        )
 
 
-def _escaped(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The table with its texts as HTML: Data Docs show values as they are, and names come from the data."""
-    texts = frame.select_dtypes(["object", "string"]).columns
-    return frame.assign(
-        **{name: frame[name].map(lambda value: escape(value) if isinstance(value, str) else value) for name in texts}
-    )
+def _expectation(check: Check, thresholds: Thresholds) -> Any:
+    """What Great Expectations calls it."""
+    import great_expectations.expectations as gxe
+
+    limits = {"min_value": thresholds.limit(check.low), "max_value": thresholds.limit(check.high)}
+    mostly = {"mostly": 1 - (thresholds.limit(check.but) or 0.0)}
+    about: dict[str, Any] = {"column": check.column, "meta": {"check": check.name}}
+    if check.column is None:
+        kind, about = "ExpectTableRowCountToBeBetween", limits | {"meta": about["meta"]}
+    elif check.same_as:
+        passed_over = "either_value_is_missing" if check.optional else "both_values_are_missing"
+        pair = {"column_A": check.column, "column_B": check.same_as, "ignore_row_if": passed_over}
+        kind, about = "ExpectColumnPairValuesToBeEqual", pair | {"meta": about["meta"]}
+    elif check.unique:
+        kind = "ExpectColumnValuesToBeUnique"
+    elif check.mean:
+        kind, about = "ExpectColumnMeanToBeBetween", about | limits
+    elif check.among:
+        kind, about = "ExpectColumnValuesToBeInSet", about | mostly | {"value_set": list(check.among)}
+    elif check.low is not None or check.high is not None:
+        kind, about = "ExpectColumnValuesToBeBetween", about | mostly | limits
+    else:
+        kind, about = "ExpectColumnValuesToNotBeNull", about | mostly
+    return getattr(gxe, kind)(**about)
 
 
 def _examples(rows: list[dict[str, Any]], index: str) -> tuple[str, ...]:
@@ -173,23 +142,15 @@ def _examples(rows: list[dict[str, Any]], index: str) -> tuple[str, ...]:
     named = []
     for row in rows:
         values = [f"{column} {_text(value)}" for column, value in row.items() if column != index]
-        named.append(unescape(str(row[index]) + (f" ({', '.join(values)})" if values else "")))
+        named.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
     return tuple(named)
 
 
-def _without_value(check: Check, table: Table) -> list[str]:
+def _without_value(check: Check, measured: Measured) -> list[str]:
     """Rows that lack what the check looks at."""
-    expectation = check.expectation
-    columns = [getattr(expectation, name, None) for name in ("column", "column_A", "column_B")]
-    empty = table.frame[[column for column in columns if column]].isna().any(axis=1)
-    return table.frame.loc[empty, table.index].astype(str).tolist()
-
-
-def _check_names(gate: str, tolerated: Collection[str], outcomes: list[Outcome]) -> None:
-    names = [outcome.name for outcome in outcomes]
-    unknown = sorted(set(tolerated) - set(names))
-    if unknown:
-        raise InputError(f"params.yaml: gates.{gate}.warnings: no check {unknown[0]!r}; choose from {', '.join(names)}")
+    columns = [column for column in (check.column, check.same_as) if column]
+    empty = measured.frame[columns].isna().any(axis=1)
+    return measured.frame.loc[empty, measured.table.index].astype(str).tolist()
 
 
 def _text(value: Any) -> str:

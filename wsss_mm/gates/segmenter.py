@@ -1,9 +1,11 @@
 """Gate after `evaluate`: is the segmenter good enough to segment slides with, and no step back?
 
-Reads reports/metrics/test.json, metrics of the test split. Keys used: `test_split`, the digest of what was judged, and
-under `ungated` `miou` and per class `iou.<code>`; None means undefined, for a class without a pixel of truth, and is
-passed over. reports/plots/test_confusion.csv says how many pixels were given to each class, and
-reports/metrics/pseudo_labels.json how good the labels it learnt from are on the same patches.
+Reads reports/metrics/test.json, metrics of the test split. Keys used: `test_split`, the digest of what was judged,
+`weights_md5`, and under `ungated` `miou` and per class `iou.<code>`; None means undefined, for a class without a pixel
+of truth, and is passed over. reports/metrics/pseudo_labels.json says how good the labels it learnt from are on the same
+patches. All figures of test.json, summary.json, test_iou.csv and test_confusion.csv are computed again, from
+reports/plots/test_counts.csv, whose true pixels are counted again in the masks of data/patches.
+models/segmenter/model.json says which pseudo-labels it was trained on, reports/gates which ones passed.
 """
 
 import math
@@ -11,124 +13,256 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates.checks import Check, Table, same_inputs
-from wsss_mm.gates.reading import gated_digest, metric, read_metrics
-from wsss_mm.patches.manifest import get_vocabulary
+from wsss_mm.evaluation.judge import Judgement
+from wsss_mm.evaluation.report import headline, test_metrics
+from wsss_mm.evaluation.tables import confusion_table, counts_of, iou_table
+from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.reading import (
+    count_columns,
+    figures,
+    gated_digest,
+    metric,
+    read_metrics,
+    read_numbers,
+    read_object,
+    same_figures,
+    table_cells,
+    true_pixels,
+    weights_md5,
+)
+from wsss_mm.patches.digests import judged_rows
+from wsss_mm.patches.manifest import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
 
-METRICS = Path("reports/metrics/test.json")
-PSEUDO_LABELS = Path("reports/metrics/pseudo_labels.json")
-CONFUSION = Path("reports/plots/test_confusion.csv")
+METRICS, PSEUDO_LABELS = Path("reports/metrics/test.json"), Path("reports/metrics/pseudo_labels.json")
+CLASSES, SUMMARY = Path("reports/metrics/classifier.json"), Path("reports/metrics/summary.json")
+PLOTS = Path("reports/plots")
+PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
 
 _MAKE = "dvc repro -f evaluate"
+_AGAIN = f"judge it again: {_MAKE}"
+_TRAIN = "train it again: dvc repro -f train_segmenter"
+_KINDS = ("ungated", "gated")
+
+INPUTS = Table(
+    "inputs",
+    "model",
+    (
+        Check(
+            "judged_on_gated_split",
+            "test_split",
+            "the segmenter was judged on exactly the test patches and masks that gate patches let through",
+            _AGAIN,
+            same_as="gated_split",
+        ),
+        Check(
+            "learnt_from_gated_labels",
+            "pseudo_labels",
+            "the segmenter was trained on exactly the pseudo-labels that gate pseudo_labels let through",
+            _TRAIN,
+            same_as="gated_labels",
+        ),
+        Check(
+            "trained_on_gated_patches",
+            "patches",
+            "the segmenter was trained on the manifest that gate patches let through",
+            _TRAIN,
+            same_as="gated_patches",
+        ),
+        Check(
+            "metrics_of_these_weights",
+            "judged_weights",
+            "the metrics are those of the weights in models/segmenter",
+            _AGAIN,
+            same_as="weights",
+        ),
+        Check(
+            "gated_by_this_classifier",
+            "judged_classifier",
+            "the gated metrics are those of the weights in models/classifier",
+            _AGAIN,
+            same_as="classifier",
+        ),
+    ),
+)
+METRICS_TABLE = Table(
+    "metrics",
+    "split",
+    (
+        Check(
+            "miou",
+            "miou",
+            "mean IoU on the test split is at least {min_miou:g}",
+            "train longer (segmenter.iterations), or improve the pseudo-labels",
+            low="min_miou",
+            high=1,
+        ),
+        Check(
+            "pseudo_labels",
+            "below_pseudo_labels",
+            "mean IoU is at most {max_pseudo_label_drop:g} below that of the test patches' pseudo-labels",
+            "it has not learnt what it was shown: train longer (segmenter.iterations), or lower segmenter.lr",
+            high="max_pseudo_label_drop",
+            optional=True,  # where no test patch has a label set or mask
+        ),
+        Check(
+            "champion",
+            "below_champion",
+            "mean IoU is at most {max_champion_drop:g} below the champion's on the same test split",
+            "keep the champion, and see what changed: dvc params diff",
+            high="max_champion_drop",
+            optional=True,  # there is none, or it was judged on other patches
+        ),
+    ),
+)
+CLASSES_TABLE = Table(
+    "classes",
+    "class",
+    (
+        Check(
+            "two_classes_are_judged",
+            None,
+            "the test split has pixels of at least two classes",
+            "move slides with other tissues into the test split",
+            low=2,
+        ),
+        Check(
+            "class_iou",
+            "iou",
+            "the IoU of a class is at least {min_class_iou:g}",
+            "label more patches of it, or train longer (segmenter.iterations)",
+            low="min_class_iou",
+            high=1,
+        ),
+        Check(
+            "no_class_collapsed",
+            "predicted_ratio",
+            "a class is given to at least {min_predicted_ratio:.0%} as many pixels as it has",
+            "it never sees this class: check its share in the pseudo-labels, or train longer",
+            low="min_predicted_ratio",
+        ),
+    ),
+)
+COUNTS = Table(
+    "judged patches",
+    "patch_id",
+    (
+        Check("counts_of_the_mask", "off", "a patch's pixels by class are those of its mask", _AGAIN, low=0, high=0),
+        Check("patch_counted_once", "rows", "a test patch with a mask was judged, once", _AGAIN, among=(1,)),
+    ),
+    required=True,
+)
+FIGURES = same_figures("the metrics are what follows from the pixel counts of the patches", _AGAIN)
+TABLES = (INPUTS, METRICS_TABLE, CLASSES_TABLE, COUNTS, FIGURES)
 
 
-def tables(params: Params, root: Path, champion: Mapping[str, Any] | None = None) -> Iterator[Table]:
-    """Measure the test metrics: what was judged, the mean, then each class that has pixels of truth.
+def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = None) -> Iterator[Measured]:
+    """Measure the test metrics: what was judged, the mean, each class that has pixels of truth; then all of it again.
 
     Args:
         params: All of params.yaml.
         root: The project's root.
         champion: `miou` and `test_split` of the registered champion, if there is one and it is another model.
     """
-    path = root / METRICS
+    path, vocabulary = root / METRICS, get_vocabulary(params.cohort.vocabulary)
     metrics = read_metrics(path, _MAKE)
-    judged = str(metrics.get("test_split", "not said"))
-    yield same_inputs("test split", judged, gated_digest(root, "test"), _input_check)
+    inputs = _inputs(root, metrics)
+    yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     miou = metric(metrics, "ungated.miou", path, _MAKE)
     pseudo = {"test.miou": None} | read_metrics(root / PSEUDO_LABELS, "dvc repro -f pseudo_labels")
-    rival = champion.get("miou") if champion is not None and champion.get("test_split") == judged else None
+    same_split = champion is not None and champion.get("test_split") == inputs["test_split"]
+    rival = champion.get("miou") if champion is not None and same_split else None
     measured = {
         "split": "test",
         "miou": miou,
-        "over_pseudo_labels": miou - metric(pseudo, "test.miou", root / PSEUDO_LABELS, "dvc repro -f pseudo_labels"),
-        "over_champion": math.nan if rival is None else miou - float(rival),
+        "below_pseudo_labels": metric(pseudo, "test.miou", root / PSEUDO_LABELS, "dvc repro -f pseudo_labels") - miou,
+        "below_champion": math.nan if rival is None else float(rival) - miou,
     }
-    yield Table("metrics", pd.DataFrame([measured]), "split", lambda gxe: _metric_checks(gxe, params))
-    predicted = _predicted(root / CONFUSION)
+    yield METRICS_TABLE.of(pd.DataFrame([measured]))
+    confusion = _read_plot(root / PLOTS / "test_confusion.csv", ["actual", "predicted"])
+    ratio = confusion.groupby("predicted")["pixels"].sum() / confusion.groupby("actual")["pixels"].sum()
     rows = [
         {
             "class": code,
             "iou": metric(metrics, f"ungated.iou.{code}", path, _MAKE),
-            "predicted_ratio": predicted.get(code, math.nan),
+            "predicted_ratio": ratio.get(code, math.nan),
         }
-        for code in get_vocabulary(params.cohort.vocabulary).codes
+        for code in vocabulary.codes
     ]
-    classes = pd.DataFrame(rows).dropna(subset="iou")
-    yield Table("classes", classes, "class", lambda gxe: _class_checks(gxe, params))
+    yield CLASSES_TABLE.of(pd.DataFrame(rows).dropna(subset="iou"))
+    counts = read_numbers(root / PLOTS / "test_counts.csv", count_columns(_KINDS, vocabulary.codes), _MAKE)
+    judged = judged_rows(read_manifest(root / PATCHES, vocabulary), "test")
+    yield COUNTS.of(_counted(counts, judged, root, vocabulary.codes))
+    rows = judged.set_index("patch_id").loc[counts["patch_id"]].reset_index()
+    judgement = Judgement.of(rows, *(counts_of(counts, kind, vocabulary.codes) for kind in _KINDS), vocabulary.codes)
+    expected = test_metrics(judgement, judged, vocabulary, params)
+    classifier = read_object(root / CLASSES, "dvc repro -f train_classifier")
+    summary = headline(expected, read_object(root / PSEUDO_LABELS, _MAKE), classifier, vocabulary.codes)
+    iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"])
+    tables = (
+        figures(path, metrics, expected),
+        figures(root / SUMMARY, read_metrics(root / SUMMARY, _MAKE), summary),
+        figures(
+            root / PLOTS / "test_confusion.csv",
+            table_cells(confusion, ["actual", "predicted"]),
+            table_cells(confusion_table(judgement.ungated, vocabulary.codes), ["actual", "predicted"]),
+        ),
+        figures(
+            root / PLOTS / "test_iou.csv",
+            table_cells(iou, ["class"]),
+            table_cells(iou_table(expected["ungated"], vocabulary.codes), ["class"]),
+        ),
+    )
+    yield FIGURES.of(pd.concat(tables, ignore_index=True))
 
 
-def _predicted(path: Path) -> dict[str, float]:
-    """Predicted over true pixels of each class that has pixels of truth."""
+def _inputs(root: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained and judged, beside what the gates let through and what is there."""
+    model = read_object(root / SEGMENTER / "model.json", "dvc repro -f train_segmenter")
+    return {
+        "model": "segmenter",
+        "test_split": metrics.get("test_split", "not said"),
+        "gated_split": gated_digest(root, "test"),
+        "pseudo_labels": model.get("pseudo_labels", "not said"),
+        "gated_labels": gated_digest(root, "manifest", "pseudo_labels"),
+        "patches": model.get("patches", "not said"),
+        "gated_patches": gated_digest(root, "manifest"),
+        "judged_weights": metrics.get("weights_md5.segmenter", "not said"),
+        "weights": weights_md5(root / SEGMENTER, "dvc repro -f train_segmenter"),
+        "judged_classifier": metrics.get("weights_md5.classifier", "not said"),
+        "classifier": weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier"),
+    }
+
+
+def _counted(counts: pd.DataFrame, judged: pd.DataFrame, root: Path, codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a patch that has, or ought to have, counts: how many pixels they are off its mask."""
+    truth = dict(zip(judged["patch_id"], true_pixels(judged, root / PATCHES, len(codes)), strict=True))
+    nothing: npt.NDArray[np.int64] = np.zeros(len(codes), dtype=np.int64)
+    found = counts.fillna(-1)
+    sums = np.stack([counts_of(found, kind, codes).sum(axis=2) for kind in _KINDS])
+    off = [int(abs(sums[:, row] - truth.get(name, nothing)).sum()) for row, name in enumerate(counts["patch_id"])]
+    repeats = counts.groupby("patch_id")["patch_id"].transform("size")
+    rows = counts[["patch_id"]].assign(off=off, rows=repeats.where(counts["patch_id"].isin(truth), 0))
+    without = [name for name, pixels in truth.items() if pixels.any() and name not in set(counts["patch_id"])]
+    return pd.concat([rows, pd.DataFrame({"patch_id": without, "off": 0, "rows": 0})], ignore_index=True)
+
+
+def _read_plot(path: Path, index: list[str]) -> pd.DataFrame:
+    """A small table of numbers, by its first columns.
+
+    Raises:
+        InputError: it is missing or no such table.
+    """
     try:
-        table = pd.read_csv(path)
-        true = table.groupby("actual")["pixels"].sum()
-        predicted = table.groupby("predicted")["pixels"].sum()
+        frame = pd.read_csv(path, dtype=dict.fromkeys(index, str), keep_default_na=False)
+        return frame.astype({name: float for name in frame.columns if name not in index}).drop_duplicates(index)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; make it with: {_MAKE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not a table of pixels ({why}); make it again: {_MAKE}") from None
-    return {str(code): float(predicted.get(code, 0) / count) for code, count in true.items() if count}
-
-
-def _input_check(same: Any) -> Check:
-    return Check(
-        "judged_on_gated_split",
-        "the segmenter was judged on exactly the test patches and masks that gate patches let through",
-        same,
-        f"judge it again: {_MAKE}",
-    )
-
-
-def _metric_checks(gxe: Any, params: Params) -> list[Check]:
-    gate = params.gates.segmenter
-    return [
-        Check(
-            "miou",
-            f"mean IoU on the test split is at least {gate.min_miou:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="miou", min_value=gate.min_miou, max_value=1),
-            "train longer (segmenter.iterations), or improve the pseudo-labels",
-        ),
-        Check(
-            "pseudo_labels",
-            f"mean IoU is at most {gate.max_pseudo_label_drop:g} below that of the test patches' pseudo-labels",
-            gxe.ExpectColumnValuesToBeBetween(column="over_pseudo_labels", min_value=-gate.max_pseudo_label_drop),
-            "it has not learnt what it was shown: train longer (segmenter.iterations), or lower segmenter.lr",
-            optional=True,  # where no test patch has a label set or mask
-        ),
-        Check(
-            "champion",
-            f"mean IoU is at most {gate.max_champion_drop:g} below the champion's on the same test split",
-            gxe.ExpectColumnValuesToBeBetween(column="over_champion", min_value=-gate.max_champion_drop),
-            "keep the champion, and see what changed: dvc params diff",
-            optional=True,  # there is none, or it was judged on other patches
-        ),
-    ]
-
-
-def _class_checks(gxe: Any, params: Params) -> list[Check]:
-    least, collapsed = params.gates.segmenter.min_class_iou, params.gates.segmenter.min_predicted_ratio
-    return [
-        Check(
-            "two_classes_are_judged",
-            "the test split has pixels of at least two classes",
-            gxe.ExpectTableRowCountToBeBetween(min_value=2),
-            "move slides with other tissues into the test split",
-        ),
-        Check(
-            "class_iou",
-            f"the IoU of a class is at least {least:g}",
-            gxe.ExpectColumnValuesToBeBetween(column="iou", min_value=least, max_value=1),
-            "label more patches of it, or train longer (segmenter.iterations)",
-        ),
-        Check(
-            "no_class_collapsed",
-            f"a class is given to at least {collapsed:.0%} as many pixels as it has",
-            gxe.ExpectColumnValuesToBeBetween(column="predicted_ratio", min_value=collapsed),
-            "it never sees this class: check its share in the pseudo-labels, or train longer",
-        ),
-    ]

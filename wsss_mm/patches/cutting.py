@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.images import store_patch
+from wsss_mm.patches.images import Keep, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.splits import held_out
@@ -72,6 +73,34 @@ def cut_slides(
     Raises:
         InputError: a slide is missing, cannot be opened or has no mpp, or a table, truth or annotation is wrong.
     """
+    store = partial(store_patch, Path(out), vocabulary=vocabulary)
+    rows = cut_rows(table, store, settings=settings, vocabulary=vocabulary, seed=seed, labels=labels, without=without)
+    return build_manifest(rows, vocabulary, str(table))
+
+
+def cut_rows(
+    table: Path,
+    keep: Keep,
+    *,
+    settings: PatchSettings,
+    vocabulary: Vocabulary,
+    seed: int,
+    labels: Path | None = None,
+    without: Collection[str] = (),
+    side: int | None = None,
+) -> list[dict[str, Any]]:
+    """Cut slides as `cut_slides` does, whatever becomes of the patches.
+
+    Args:
+        table: slides.csv.
+        keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
+        settings: as for `cut_slides`, and so are those that follow.
+        vocabulary: likewise.
+        seed: likewise.
+        labels: likewise.
+        without: likewise.
+        side: width and height of the images, px, where `keep` does with smaller ones; reading takes most of the time.
+    """
     slides = read_slide_table(table)
     slides = slides[slides["path"] != ""]
     if slides.empty:
@@ -81,9 +110,8 @@ def cut_slides(
     for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
         _open(table, slide).close()
     slides = _with_valid_split(slides, table, settings.valid_share, seed)
-    cutter = _Cutter(Path(table), Path(out), settings, vocabulary, known, labels)
-    rows = [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
-    return build_manifest(rows, vocabulary, str(table))
+    cutter = _Cutter(Path(table), keep, settings, vocabulary, known, side or settings.size, labels)
+    return [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
 
 
 @dataclass(frozen=True)
@@ -91,10 +119,11 @@ class _Cutter:
     """Cuts one slide after another."""
 
     table: Path
-    out: Path
+    keep: Keep
     settings: PatchSettings
     vocabulary: Vocabulary
     labels: pd.DataFrame | None
+    side: int  # px, of the images
     labels_path: Path | None = None
 
     def cut(self, slide: Any) -> list[dict[str, Any]]:
@@ -125,7 +154,7 @@ class _Cutter:
         tissue = find_tissue(reader).share(boxes)
         states = rows[list(self.vocabulary.codes)].to_numpy()
         for name, (x, y), share, labels in zip(names, corners.tolist(), tissue, states, strict=True):
-            image = reader.read(x, y, self.settings.size, self.settings.mpp)
+            image = self._image(reader, x, y)
             if image.min() == _NOTHING:
                 raise InputError(f"{name} shows nothing, that part was not scanned; correct or remove the line")
             mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
@@ -136,7 +165,7 @@ class _Cutter:
             mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
             labels = class_shares(mask, len(self.vocabulary)) >= self.settings.min_class_share
             if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
-                image = reader.read(x, y, self.settings.size, self.settings.mpp)
+                image = self._image(reader, x, y)
                 yield self._store(slide, image, (x, y), labels=labels, mask=mask, tissue=share)
 
     def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
@@ -152,6 +181,9 @@ class _Cutter:
             kept &= region.share(boxes) >= _MIN_REGION_SHARE
         yield from zip(map(tuple, corners[kept].tolist()), tissue[kept].tolist(), strict=True)
 
+    def _image(self, reader: SlideReader, x: int, y: int) -> npt.NDArray[np.uint8]:
+        return reader.read(x, y, self.side, self.settings.mpp * self.settings.size / self.side)
+
     def _store(
         self,
         slide: Any,
@@ -164,7 +196,7 @@ class _Cutter:
     ) -> dict[str, Any]:
         patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
         return {
-            **store_patch(self.out, patch_id, slide.split, image=image, mask=mask, vocabulary=self.vocabulary),
+            **self.keep(patch_id, slide.split, image=image, mask=mask),
             "slide_id": slide.slide_id,
             "patient_id": slide.patient_id,
             "x": corner[0],

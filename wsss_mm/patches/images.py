@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from wsss_mm.files import atomic_path
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
+
+Keep = Callable[..., dict[str, Any]]
+"""What becomes of a patch: takes patch_id, split, `image` and `mask`; gives what a manifest says of its files."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1 << 26
@@ -140,12 +143,10 @@ def store_patch(
         vocabulary: gives the mask its palette.
 
     Returns:
-        What the manifest says of the files: patch_id, split, size, path, mask_path, sha256, tissue.
+        What the manifest says of the files: patch_id, split, size, path, mask_path, sha256, mask_sha256, tissue.
     """
     path = f"images/{split}/{patch_id}.png"
     mask_path = f"masks/{split}/{patch_id}.png" if mask is not None else None
-    if mask is not None:
-        write_mask(out / str(mask_path), mask, vocabulary)
     return {
         "patch_id": patch_id,
         "split": split,
@@ -153,6 +154,7 @@ def store_patch(
         "path": path,
         "mask_path": mask_path,
         "sha256": write_image(out / path, image),
+        "mask_sha256": None if mask is None else write_mask(out / str(mask_path), mask, vocabulary),
         "tissue": tissue_share(image),
     }
 

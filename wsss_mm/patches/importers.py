@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.images import read_image, read_mask, store_patch
+from wsss_mm.patches.images import Keep, read_image, read_mask, store_patch
 from wsss_mm.patches.layout import SourceFile, find_files
 from wsss_mm.patches.manifest import build_manifest, check_splits, get_vocabulary
 from wsss_mm.patches.parallel import map_files
@@ -85,13 +86,29 @@ def import_patches(
     Raises:
         InputError: a setting does not fit the data set, or a file or the layout is wrong; the message names it.
     """
-    source, out = Path(source), Path(out)
+    store = partial(store_patch, Path(out), vocabulary=vocabulary)
+    rows = import_rows(name, source, store, settings=settings, vocabulary=vocabulary, seed=seed)
+    return build_manifest(rows, vocabulary, str(source))
+
+
+def import_rows(
+    name: str, source: Path, keep: Keep, *, settings: PatchSettings, vocabulary: Vocabulary, seed: int
+) -> list[dict[str, Any]]:
+    """Import patches as `import_patches` does, whatever becomes of them.
+
+    Args:
+        name: as for `import_patches`, and so are the others.
+        source: likewise.
+        keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
+        settings: likewise.
+        vocabulary: likewise.
+        seed: likewise.
+    """
     definition = _definition(name)
     _check_settings(name, definition, settings, vocabulary)
-    items = _items(source, definition, vocabulary, settings.valid_share, seed)
-    importer = _Importer(definition, vocabulary, settings.size, out)
-    rows = [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
-    return build_manifest(rows, vocabulary, str(source))
+    items = _items(Path(source), definition, vocabulary, settings.valid_share, seed)
+    importer = _Importer(definition, vocabulary, settings.size, keep)
+    return [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
 
 
 def _definition(name: str) -> Source:
@@ -134,15 +151,15 @@ def _items(source: Path, definition: Source, vocabulary: Vocabulary, valid_share
 
 @dataclass(frozen=True)
 class _Importer:
-    """Copies one file after another into the manifest's folder `out`."""
+    """Reads one file after another and passes on its patches."""
 
     definition: Source
     vocabulary: Vocabulary
     size: int  # px, of patches that are not regions
-    out: Path
+    keep: Keep
 
     def store(self, item: _Item) -> list[dict[str, Any]]:
-        """Read a file, write its patches, and give their rows of the manifest."""
+        """Read a file, keep its patches, and give their rows of the manifest."""
         file = item.file
         image = read_image(file.image)
         mask = read_mask(file.mask, len(self.vocabulary), self.definition.ignored) if file.mask else None
@@ -181,7 +198,7 @@ class _Importer:
             "y": origin.y,
             "mpp": self.definition.mpp,
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
-            **store_patch(self.out, origin.patch_id, item.split, image=image, mask=mask, vocabulary=self.vocabulary),
+            **self.keep(origin.patch_id, item.split, image=image, mask=mask),
         }
 
     def _classes_in(self, mask: Pixels) -> tuple[bool, ...]:

@@ -32,8 +32,11 @@ _BEFORE_LABELS = {
 }
 _AFTER_LABELS = {
     "sha256": _TEXT,  # of the image file
+    "mask_sha256": _TEXT,  # of the mask file; None where there is none
     "tissue": _FLOAT,  # share of the patch that is tissue, 0..1
 }
+_NEWER = frozenset({"mask_sha256"})
+"""Columns that older manifests lack: these are read, but do not pass the gate."""
 
 
 def get_vocabulary(name: str) -> Vocabulary:
@@ -84,7 +87,7 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
     path = Path(folder) / FILE_NAME
     frame = read_rows(path, remedy="dvc repro -f patches")
     check_manifest(frame, vocabulary, str(path))
-    return _tidy(frame[manifest_columns(vocabulary.codes)])
+    return _tidy(frame.reindex(columns=manifest_columns(vocabulary.codes)))
 
 
 def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
@@ -98,7 +101,7 @@ def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
     codes = [name for name in frame.columns if name not in _BEFORE_LABELS and name not in _AFTER_LABELS]
     types = {**_BEFORE_LABELS, **dict.fromkeys(codes, pa.bool_()), **_AFTER_LABELS}
     schema = pa.schema(list(types.items()))
-    rows = _tidy(frame[manifest_columns(codes)])
+    rows = _tidy(frame.reindex(columns=manifest_columns(codes)))
     columns = [pa.array(rows[name].to_numpy(), type=kind, from_pandas=True) for name, kind in types.items()]
     path = Path(folder) / FILE_NAME
     with atomic_path(path) as temporary:
@@ -154,7 +157,7 @@ def check_splits(frame: pd.DataFrame, where: str) -> None:
 
 def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
     expected = manifest_columns(vocabulary.codes)
-    missing = [name for name in expected if name not in frame.columns]
+    missing = [name for name in expected if name not in frame.columns and name not in _NEWER]
     if missing:
         raise InputError(
             f"{where}: column {', '.join(missing)} is missing (vocabulary {vocabulary.name!r}); "
@@ -169,7 +172,8 @@ def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
 
 
 def _check_text(frame: pd.DataFrame, where: str) -> None:
-    for column in (name for name, kind in (_BEFORE_LABELS | _AFTER_LABELS).items() if kind == _TEXT):
+    texts = [name for name, kind in (_BEFORE_LABELS | _AFTER_LABELS).items() if kind == _TEXT]
+    for column in (name for name in texts if name in frame):
         odd = frame.loc[frame[column].notna(), column]
         odd = odd[~odd.map(lambda value: isinstance(value, str))]
         if len(odd):
