@@ -7,10 +7,12 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openslide.deepzoom import DeepZoomGenerator
 
 from wsss_mm.errors import InputError
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.levels import true_levels
+from wsss_mm.slides.pages import LevelledSlide
 
 ROUNDINGS = {"floor": math.floor, "round": round, "ceil": math.ceil}
 PYRAMIDS = [(2, 4, 8, 16), (4, 16), (4, 16, 32), (4, 16, 64), (16,), (8, 64), (3, 9, 27), (3.2,), (2.5, 6.25), (10,)]
@@ -149,6 +151,22 @@ def test_a_level_that_was_cut_to_whole_pixels_has_no_white_rim(tmp_path):
         assert (slide.read(0, 0, (250, 100), 1.0) == 80).all()
         corner = slide.read(1000, 400, (1, 1), 1.0)
     assert corner.max() < 200
+
+
+def test_deep_zoom_sees_levels_where_they_are(tmp_path):
+    """A slide of whose pages one is padded, and one is none of it."""
+    image = np.repeat(np.arange(3000, dtype=np.uint16)[None, :, None] // 12, 700, axis=0).repeat(3, axis=2)
+    half = _shrunk(image.astype(np.uint8), 2, "floor")
+    half = np.pad(half, [(0, -side % 64) for side in half.shape[:2]] + [(0, 0)], constant_values=255)
+    _write(tmp_path / "a.tif", [image.astype(np.uint8), half, np.full((300, 310, 3), 255, np.uint8)])
+    zoom = DeepZoomGenerator(LevelledSlide(tmp_path / "a.tif"), 254, 1)
+    for level in range(zoom.level_count - 1, zoom.level_count - 5, -1):
+        step = 3000 / zoom.level_dimensions[level][0]
+        column = zoom.level_tiles[level][0] - 1
+        tile = np.asarray(zoom.get_tile(level, (column, 0)))[5, :, 0].astype(float)
+        first = column * 254 - (column > 0)
+        truth = (first + np.arange(len(tile)) + 0.5) * step / 12 - 0.5
+        assert np.abs(tile[2:-2] - truth[2:-2]).max() < 0.5 * step / 12 + 1
 
 
 def test_a_picture_of_the_glass_is_not_read(tmp_path, caplog):

@@ -70,7 +70,7 @@ def true_levels(
             factor = divisors[number]
             stated.add(number)
         else:
-            factor = _factor(sizes[0], size, tiles[number], nominal)
+            factor = _factor(sizes[0], size, tiles[number], nominal, regular=len(nominal) == number)
         if factor:
             nominal.append(factor)
             levels.append(_level(number, sizes[0], size, factor, divisors[number]))
@@ -89,15 +89,20 @@ def _level(number: int, whole: Size, size: Size, factor: float, divisor: float) 
     return Level(number, factors, shown, tuple(map(min, extent, (n + 1 for n in shown))), divisor)
 
 
-def _factor(whole: Size, size: Size, tile: Size, finer: Sequence[float]) -> float | None:
-    """Level-0 px per px of a level, after those of `finer` ones; None if not exactly one explains both its sides."""
+def _factor(whole: Size, size: Size, tile: Size, finer: Sequence[float], *, regular: bool) -> float | None:
+    """Level-0 px per px of a level, after those of `finer` ones; None if not exactly one explains both its sides.
+
+    `regular`: it may go on as those do, of which none was left out.
+    """
     least = finer[-1] * _NEXT
     rounded = _of_rounded(finer, least, *_explained(whole, size))
     padding = tuple(t if t and n % t == 0 else 0 for n, t in zip(size, tile, strict=True))
-    if rounded is not None and all(n * rounded == n0 for n0, n in zip(whole, size, strict=True)):
+    exact = rounded is not None and all(n * rounded == n0 for n0, n in zip(whole, size, strict=True))
+    if exact and rounded.is_integer():
         return rounded
     for tiles in (1, 2) if any(padding) else ():
-        found = _next_factors(finer, least, *_explained(whole, size, tuple(tiles * side for side in padding)))
+        bounds = _explained(whole, size, tuple(tiles * side for side in padding))
+        found = _next_factors(finer if regular else (), least, *bounds)
         if found:
             other = rounded is not None and rounded != found[0]
             if len(found) > 1 or (other and _is_simple(rounded, 1 if len(finer) > 1 else _SIMPLE)):
@@ -117,7 +122,7 @@ def _of_rounded(finer: Sequence[float], least: float, low: float, high: float) -
 def _explained(whole: Size, size: Size, padding: Size = (0, 0)) -> tuple[float, float]:
     """Open interval of the factors that explain the size of a level of which up to `padding` px are none of it."""
     low = max(n0 / (n + 1) for n0, n in zip(whole, size, strict=True))
-    least = (n - 1 - more for n, more in zip(size, padding, strict=True))
+    least = (n - (more or 1) for n, more in zip(size, padding, strict=True))
     return low, min(n0 / n if n > 0 else math.inf for n0, n in zip(whole, least, strict=True))
 
 
@@ -131,7 +136,7 @@ def _next_factors(finer: Sequence[float], least: float, low: float, high: float)
     if len(ratios) == 1 and low < (following := finer[-1] * ratios.pop()) < high:
         return [following]
     first = math.floor(low) + 1
-    return list(_powers(2.0, low, high)) or [float(factor) for factor in (first, first + 1) if factor < high]
+    return [*_powers(2.0, low, high)] or [float(factor) for factor in (first, first + 1) if factor < high]
 
 
 def _powers(base: float, low: float, high: float) -> Iterator[float]:

@@ -1,11 +1,6 @@
 """Reading slides at a given resolution, in microns per pixel, whatever the scanner or the pyramid."""
 
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import suppress
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -16,18 +11,13 @@ from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, sampled_digest
-from wsss_mm.slides.levels import Level, true_levels
+from wsss_mm.slides.levels import Level
+from wsss_mm.slides.pages import check_tiles, check_upright, shown_levels
 from wsss_mm.slides.resample import resample
 from wsss_mm.slides.resolution import MICROSCOPES, are_same, is_microscopes
 
-logger = logging.getLogger(__name__)
-
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
-_LARGEST_TILE = 1 << 26  # px; those of scanners are a thousand times smaller
 _READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
-_TIFF_MAGIC = tuple(order + version for order in (b"II", b"MM") for version in (b"*\0", b"\0*", b"+\0", b"\0+"))
-_TIFF_PAGES = 64  # looked at for levels that lie turned
-_ORIENTATION, _UPRIGHT = 274, (0, 1)
 
 
 class SlideReader:
@@ -50,7 +40,7 @@ class SlideReader:
         self.mpp, self.stated_mpp = mpp, stated_mpp
         self.size: tuple[int, int] = slide.dimensions
         self.bounds = _bounds(slide)
-        self._levels = _levels(path, slide)
+        self._levels = shown_levels(path, slide)
         self.steps: tuple[float, ...] = tuple(level.step for level in self._levels)
         self.quickhash: str = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) or sampled_digest(path)
         self._slide = slide
@@ -156,8 +146,8 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
         why = "of no format OpenSlide knows" if isinstance(error, openslide.OpenSlideUnsupportedFormatError) else error
         raise InputError(f"{path}: not a readable slide ({why}); fetch it again or leave it out") from None
     try:
-        _check_tiles(path, slide)
-        _check_upright(path, slide)
+        check_tiles(path, slide)
+        check_upright(path, slide)
         stated, why = _stated_resolution(slide)
         if mpp is None and stated is None:
             raise InputError(f"{path}: {why}; give it in column mpp of the slide table or with --mpp")
@@ -170,72 +160,6 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
     except InputError:
         slide.close()
         raise
-
-
-def _check_tiles(path: Path, slide: openslide.OpenSlide) -> None:
-    """OpenSlide holds whole tiles in memory and ends the process where there is too little of it."""
-    for level in range(slide.level_count):
-        tile = _tile(slide, level)
-        if math.prod(tile) > _LARGEST_TILE:
-            raise InputError(f"{path}: tiles of {_by(tile)} px, which no scanner writes; fetch it again")
-
-
-def _check_upright(path: Path, slide: openslide.OpenSlide) -> None:
-    """Refuse levels that a TIFF calls turned: OpenSlide would turn each tile by itself, in some compressions."""
-    with path.open("rb") as stream:
-        if stream.read(4) not in _TIFF_MAGIC:
-            return
-    turned = None
-    with suppress(Exception):  # of files that OpenSlide opens and this reader does not, nothing is known
-        turned = next(_turned_pages(path, set(slide.level_dimensions)), None)
-    if turned is not None:
-        raise InputError(
-            f"{path}: is stored turned or mirrored (TIFF orientation {turned}); write it upright, as with "
-            "`vips autorot IN.tif 'OUT.tif[tile,pyramid]'`"
-        )
-
-
-def _turned_pages(path: Path, sizes: set[tuple[int, int]]) -> Iterator[int]:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        for page in islice(tiff.pages, _TIFF_PAGES):
-            tag = page.tags.get(_ORIENTATION)
-            if tag is not None and tag.value not in _UPRIGHT and (page.imagewidth, page.imagelength) in sizes:
-                yield int(tag.value)
-
-
-def _levels(path: Path, slide: openslide.OpenSlide) -> list[Level]:
-    """The levels that show the slide, in OpenSlide's order, which is from fine to coarse."""
-    sizes = slide.level_dimensions
-    tiles = [_tile(slide, number) for number in range(len(sizes))]
-    levels = true_levels(sizes, tiles, slide.level_downsamples)
-    left_out = sorted(set(range(len(sizes))) - {level.number for level in levels})
-    if len(levels) == 1 and len(sizes) > 2 and len(true_levels(sizes[1:], tiles[1:])) > 1:
-        raise InputError(
-            f"{path}: its largest page, {_by(sizes[0])} px, is not what the others are downsamples of; write the slide "
-            "without it"
-        )
-    if left_out:
-        named = ", ".join(_by(sizes[number]) for number in left_out)
-        _say_once(f"{path}: pages of {named} px fit the slide's {_by(sizes[0])} px by no one factor and are not used")
-    return levels
-
-
-@lru_cache(maxsize=4096)
-def _say_once(line: str) -> None:
-    logger.warning("%s", line)  # a slide is opened many times
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _tile(slide: openslide.OpenSlide, level: int) -> tuple[int, int]:
-    width, height = (
-        int(slide.properties.get(f"openslide.level[{level}].tile-{side}", "0")) for side in ("width", "height")
-    )
-    return width, height
 
 
 def _read_level(

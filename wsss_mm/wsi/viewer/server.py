@@ -107,7 +107,7 @@ class _Shown:
             abort(404)
         try:
             return self._open(name, kind)
-        except (OpenSlideError, OSError) as error:
+        except (InputError, OpenSlideError, OSError) as error:
             logger.warning("%s: %s does not open (%s)", name, kind, error)
             abort(404)
 
@@ -116,11 +116,12 @@ class _Shown:
         self._open.cache_clear()
 
     def _open_tiles(self, name: str, kind: str) -> _Tiles:
-        import openslide
         from openslide.deepzoom import DeepZoomGenerator
 
+        from wsss_mm.slides.pages import LevelledSlide
+
         path = self.slides[name] if kind == "slide" else self.results[name].folder / "segmentation.tif"
-        slide = openslide.OpenSlide(path)
+        slide = LevelledSlide(path)
         return _Tiles(slide, DeepZoomGenerator(slide, _TILE, _OVERLAP, limit_bounds=True))
 
 
