@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pipelines import run_stage
 from wsss_mm.files import atomic_folder
-from wsss_mm.gates.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches import get_vocabulary, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.patches.making import COHORT, make_rows
 from wsss_mm.patches.manifest import build_manifest
+from wsss_mm.patches.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches.sources import SOURCES
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table

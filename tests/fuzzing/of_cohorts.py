@@ -135,7 +135,7 @@ def check_labels(data: bytes, folder: Path) -> None:
 
 
 def check_quarantine(data: bytes, folder: Path) -> None:
-    from wsss_mm.gates.quarantine import KINDS, read_quarantine, write_quarantine
+    from wsss_mm.patches.quarantine import KINDS, read_quarantine, write_quarantine
 
     path = written(folder, "quarantine.csv", data)
     with one_line("quarantine.csv"):

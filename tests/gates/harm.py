@@ -28,10 +28,10 @@ from tests.gates.project import (
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, counts_of, write_plot
 from wsss_mm.files import digest, rounded
-from wsss_mm.gates.quarantine import PATH as QUARANTINE
-from wsss_mm.gates.quarantine import Entry, write_quarantine
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map, write_image, write_mask
+from wsss_mm.patches.quarantine import PATH as QUARANTINE
+from wsss_mm.patches.quarantine import Entry, write_quarantine
 from wsss_mm.patches.vocabulary import IGNORE
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from wsss_mm.errors import InputError
 
-_LIST = Path("data/quarantine.csv")  # as wsss_mm.gates.quarantine.PATH, which takes a second to import
+_LIST = Path("data/quarantine.csv")  # as wsss_mm.patches.quarantine.PATH, which takes a second to import
 _KIND_OF_INDEX = {"patch_id": "patch", "slide_id": "slide"}
 
 
@@ -51,7 +51,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
     import pandas as pd
 
-    from wsss_mm.gates.quarantine import read_quarantine
+    from wsss_mm.patches.quarantine import read_quarantine
 
     entries = read_quarantine(arguments.path)
     text = pd.DataFrame([asdict(entry) for entry in entries]).to_string(index=False) if entries else "nothing set aside"
@@ -59,7 +59,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    from wsss_mm.gates.quarantine import KINDS, Entry, add_entries, check_known
+    from wsss_mm.patches.quarantine import KINDS, Entry, add_entries, check_known
 
     if arguments.report is None and not (arguments.patch or arguments.slide):
         raise InputError("nothing to set aside: give --from reports/gates/<gate>.json, --patch ID or --slide ID")
@@ -108,7 +108,7 @@ def offending(report: Path, checks: list[str], reason: str | None) -> Iterator[t
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    from wsss_mm.gates.quarantine import remove_entries
+    from wsss_mm.patches.quarantine import remove_entries
 
     for entry in remove_entries(arguments.ids, arguments.path):
         sys.stdout.write(f"{entry.kind} {entry.id} is back after dvc repro\n")

@@ -18,9 +18,9 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
 from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
 from wsss_mm.gates.measure import image_statistics, one_name
-from wsss_mm.gates.quarantine import PATH as QUARANTINE
-from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.quarantine import PATH as QUARANTINE
+from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import look, twins
 from wsss_mm.settings import Params
 from wsss_mm.slides import SlideReader, open_slide

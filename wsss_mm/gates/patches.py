@@ -17,8 +17,6 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name
-from wsss_mm.gates.quarantine import PATH as QUARANTINE
-from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.patches.cutting import class_shares
 from wsss_mm.patches.digests import judged_digest
@@ -26,6 +24,8 @@ from wsss_mm.patches.images import read_image, read_label_map, tissue_share
 from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import FILE_NAME, SPLITS, get_vocabulary
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.quarantine import PATH as QUARANTINE
+from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params

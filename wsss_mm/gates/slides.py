@@ -17,10 +17,10 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_cells, rounded
 from wsss_mm.gates.checks import Check, Limit, Measured, Table
-from wsss_mm.gates.quarantine import PATH as QUARANTINE
-from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.gates.reading import flat, read_object, weights_md5
 from wsss_mm.patches.manifest import get_vocabulary
+from wsss_mm.patches.quarantine import PATH as QUARANTINE
+from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide

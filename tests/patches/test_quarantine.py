@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
-from wsss_mm.gates.quarantine import (
+from wsss_mm.patches.quarantine import (
     COLUMNS,
     Entry,
     quarantined,
