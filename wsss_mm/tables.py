@@ -7,7 +7,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +23,7 @@ _NO_TEXT = {
     b"\x1f\x8b": "it is compressed",
 }
 _SAYS_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE)  # a first line for Excel
-_AROUND = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+\Z")
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
@@ -108,11 +108,11 @@ class _Source:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not readable as CSV ({error}); {remedy}") from None
         source = cls(path, "", ",", 1, remedy)
-        source = source._with(source._decoded(data))
+        source = replace(source, text=source._decoded(data))
         first, *rest = _LINE_END.split(source.text, maxsplit=1)
         if said := _SAYS_SEPARATOR.fullmatch(first):
             return cls(path, "".join(rest), said[1], 2, remedy)
-        return max((source._with(source.text, item) for item in _SEPARATORS), key=lambda item: item._headings(known))
+        return max((replace(source, separator=mark) for mark in _SEPARATORS), key=lambda item: item._headings(known))
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """The lines that hold a text: each one's number in the file, and its cells."""
@@ -121,7 +121,7 @@ class _Source:
         while True:
             line = self.first + reader.line_num
             try:
-                cells = [_AROUND.sub("", cell) for cell in next(reader)]
+                cells = [cell.strip(_AROUND) for cell in next(reader)]
             except StopIteration:
                 return
             except csv.Error as error:
@@ -135,13 +135,15 @@ class _Source:
         if len(cells) == 1 < len(names):
             other = next((said for mark, said in _SEPARATORS.items() if cells[0].count(mark) >= len(names) - 1), None)
             if other:
-                raise self.refused(line, f"its cells are separated by {other}, the headings by {self._separated}")
+                raise self.refused(
+                    line, f"its cells are separated by {other}, the headings by {_SEPARATORS[self.separator]}"
+                )
         cells = cells + [""] * (len(names) - len(cells))
         for at, cell in enumerate(cells):
             if cell and at and (at >= len(names) or not names[at]):
                 raise InputError(
                     f"{self.path}: line {line}: {cell[:_SHOWN]!r} stands in no column, of {_listed(names)}; put a cell"
-                    f" that holds {self._separated} in quotation marks, or give the column a name"
+                    f" that holds {_SEPARATORS[self.separator]} in quotation marks, or give the column a name"
                 )
         return cells[: len(names)]
 
@@ -149,13 +151,6 @@ class _Source:
         """What to raise for a file that is no CSV."""
         where = "" if line is None else f"line {line}: "
         return InputError(f"{self.path}: {where}not readable as CSV ({why}); {self.remedy}")
-
-    @property
-    def _separated(self) -> str:
-        return _SEPARATORS.get(self.separator, repr(self.separator))
-
-    def _with(self, text: str, separator: str = ",") -> "_Source":
-        return _Source(self.path, text, separator, self.first, self.remedy)
 
     def _headings(self, known: Mapping[str, str]) -> int:
         """How many columns, of those that are known if any are, the headings name."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -81,6 +82,14 @@ class TestOutlines:
         assert classes(self.area("TAS", 0, 300), self.area("LYM", 100, 200), self.area("TAS", 100, 150)) == [3, 2, 3]
         assert classes(self.area("TAS", 0, 200), self.area("TAS", 0, 300)) == [3, 3, 3]
         assert not caplog.records
+
+    def test_outlines_on_glass_are_named(self, classes, cohort, caplog):
+        cohort.add("a", "test", glass=900)
+        with caplog.at_level(logging.WARNING):
+            classes(self.area("TE", 0, 120))
+            assert not caplog.records
+            classes(self.area("TE", 0, 120), self.area("TE", 120, 1000))
+        assert re.search(r"a\.geojson: 1\d% of what is outlined is tissue; was it drawn on a\.tiff", caplog.text)
 
     def test_areas_without_a_class_are_named(self, classes, caplog):
         with caplog.at_level(logging.WARNING):

@@ -84,6 +84,10 @@ def test_an_mpp_other_than_the_slides_own_stands_and_is_told(params, own, caplog
         ("a,p1,a.tif,train,,\nb,p1,b.tif,test,0.5,\n", r"patient 'p1' is in the splits test and train"),
         ("a,p1,a.tif,train,,\nb,p2,text.svs,test,,\n", r"line 3 \(b\): .*text\.svs: not a readable slide"),
         ("a,p1,a.tif,train,,text.svs\n", r"line 2 \(a\): .*text\.svs: not readable as GeoJSON"),
+        (
+            "\na,p1,a.tif,train,,off.geojson\n",
+            r"line 3 \(a\): .*off\.geojson: no area lies .* 64 x 64 px",
+        ),
         ("a,p1,,train,,\n", r"line 2 \(a\): path is empty"),
         ("a,p1,a.tif,train,21.2,\n", r"line 2 \(a\): mpp '21.2' is no resolution of a slide; .* 0\.1 to 4"),
         ("a,p1,a.tif,train,0.05,\n", r"line 2 \(a\): mpp '0.05' is no resolution of a slide"),
@@ -92,6 +96,7 @@ def test_an_mpp_other_than_the_slides_own_stands_and_is_told(params, own, caplog
 )
 def test_bad_input_damages_nothing(params, own, rows, message):
     (own / "text.svs").write_text("no slide")
+    (own / "off.geojson").write_text('{"type": "Polygon", "coordinates": [[[70, 0], [90, 0], [90, 20], [70, 0]]]}')
     (own / "slides.csv").write_text(TABLE.format("a,p1,a.tif,train,,\n"))
     stage.main(params(name="slides", source=own))
     before = snapshot(stage.COHORT)

@@ -47,7 +47,10 @@ def test_spreadsheets_mark_and_spaces_do_no_harm(folder):
 
 def test_a_german_spreadsheet_says_what_the_plain_table_says(folder):
     plain = read_slide_table(folder / "slides.csv")
-    text = GOOD.replace(",", ";").replace("0.25", "0,25").replace("slide_id", "Slide ID") + ";;;;\n"
+    text = (
+        GOOD.replace(",", ";").replace("0.25", "0,25").replace("slide_id", "Slide ID").replace("train", "Train")
+        + ";;;;\n"
+    )
     (folder / "slides.csv").write_text("\ufeff" + text, encoding="utf-16-le")
     pd.testing.assert_frame_equal(read_slide_table(folder / "slides.csv"), plain)
 

@@ -17,11 +17,15 @@ from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
+from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.tables import nearest, read_table
 
 logger = logging.getLogger(__name__)
 
 LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
+
+_ROUGH = 16.0  # um/px, to see whether outlines lie on tissue at all
+_LEAST_TISSUE = 0.25  # of what is outlined; outlines in um, or of another slide, lie on glass as often as not
 
 
 class Truth(Protocol):
@@ -99,7 +103,9 @@ def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> 
         logger.warning(message, path, len(nameless), len(found), nameless[0])
     classes = [_drawn_class(area, vocabulary, f"{path}: {area.place}") for area in drawn]
     _warn_of_covered(path, drawn, classes)
-    return DrawnTruth([(area.geometry, index) for area, index in zip(drawn, classes, strict=True)], slide.mpp)
+    truth = DrawnTruth([(area.geometry, index) for area, index in zip(drawn, classes, strict=True)], slide.mpp)
+    _warn_of_glass(path, truth, slide)
+    return truth
 
 
 def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
@@ -167,6 +173,14 @@ def _warn_of_covered(path: Path, drawn: Sequence[Annotation], classes: Sequence[
         )
         under, over = drawn[below], drawn[above]
         logger.warning(message, path, under.place, under.name, over.place, over.name, len(covered))
+
+
+def _warn_of_glass(path: Path, truth: DrawnTruth, slide: SlideReader) -> None:
+    tissue = find_tissue(slide, _ROUGH)
+    drawn = rasterise(truth.areas, (0, 0), tissue.mask.shape[::-1], tissue.scale[0], fill=IGNORE) != IGNORE
+    if drawn.any() and (share := tissue.mask[drawn].mean()) < _LEAST_TISSUE:
+        message = "%s: %.0f%% of what is outlined is tissue; was it drawn on %s, and are its coordinates pixels?"
+        logger.warning(message, path, 100 * share, slide.path.name)
 
 
 def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:

@@ -45,6 +45,7 @@ def read_slide_table(path: Path | str, *, check_files: bool = True, for_training
     )
     if not for_training:
         table = table.assign(patient_id="", split="")[list(COLUMNS)]
+    table["split"] = table["split"].str.lower()
     _check(path, table, for_training)
     if check_files:
         _check_files(path, table)
