@@ -32,13 +32,18 @@ def is_plain_name(name: object) -> bool:
     return not name.endswith(".") and _TAKEN.fullmatch(name) is None  # Windows drops the dot, and keeps some names
 
 
+def composed(name: str) -> str:
+    """A name whose letters and accents are single characters, as Linux has them and macOS has not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def safe_name(*parts: str) -> str:
     """A plain name from parts that may hold anything, joined by dashes.
 
     What is plain stays as it is. Anything else becomes what ASCII can show of it and a digest of the whole, so that
     different names stay different; a name has one result however its letters are composed.
     """
-    name = _composed("-".join(parts))
+    name = composed("-".join(parts))
     if is_plain_name(name) and len(name) <= _MAX_SAFE:
         return name
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
@@ -53,7 +58,7 @@ def folder_name(name: str) -> str:
     It stays as it is where every system can have such a folder, and where a spreadsheet takes it for text; otherwise it
     becomes its `safe_name`.
     """
-    name = _composed(name)
+    name = composed(name)
     shown = name.isprintable() and not _NOT_IN_FOLDERS.search(name) and not name.startswith((".", " ", *_FORMULA))
     kept = bool(name) and not name.endswith((".", " ")) and _TAKEN.fullmatch(name) is None
     return name if shown and kept and len(name.encode()) <= _MAX_NAME else safe_name(name)
@@ -61,12 +66,17 @@ def folder_name(name: str) -> str:
 
 def shown_name(name: str) -> str:
     """A file's name as text that can be written and shown anywhere, the same however its letters are composed."""
-    return spelled_out(_composed(name))
+    return spelled_out(composed(name))
 
 
 def text_cell(text: str) -> str:
     """Text for a CSV that people open in a spreadsheet: what that would take for a formula gets an apostrophe."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def cell_text(cell: str) -> str:
+    """The text that `text_cell` was given."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def look_alikes(names: Iterable[str]) -> list[list[str]]:
@@ -88,8 +98,4 @@ def likeness(name: str) -> str:
     """What `look_alikes` have in common."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     seen = "".join(c for c in folded if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf"))
-    return _ZEROS.sub("", seen)
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return _ZEROS.sub("", unicodedata.normalize("NFKC", seen))

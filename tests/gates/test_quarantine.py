@@ -100,6 +100,16 @@ def test_a_report_of_a_broken_cohort_is_refused(run, capsys):
     assert "5000 of 20 rows" in capsys.readouterr().err
 
 
+def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path):
+    path = tmp_path / "quarantine.csv"
+    texts = ("=1+2", "-x", "@a", "+", "'quoted", "'=1", "plain")
+    entries = [Entry("patch", text, "", "", text, text, "2025-01-02") for text in sorted(texts)]
+    write_quarantine(entries, path)
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert not cells.map(lambda cell: cell.startswith(("=", "+", "-", "@"))).any(axis=None)
+    assert read_quarantine(path) == entries
+
+
 def test_a_wrong_list_names_its_line(tmp_path):
     path = tmp_path / "quarantine.csv"
     path.write_text(",".join(COLUMNS) + "\npatient,p1,,,why,Ada,2025-01-02\n")

@@ -9,7 +9,8 @@ from wsss_mm.names import is_plain_name
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.importers import import_patches, list_slides
-from wsss_mm.patches.sources import SOURCES, label_of, origin_of
+from wsss_mm.patches.layout import find_files
+from wsss_mm.patches.sources import SOURCES, label_of, origin_of, without_label
 from wsss_mm.settings import PatchSettings
 
 LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
@@ -99,6 +100,25 @@ class TestNames:
         for part in ("slide_id", "patient_id", "patch_id"):
             assert len({getattr(origin, part) for origin in origins}) == len(names)
             assert all(is_plain_name(getattr(origin, part)) for origin in origins)
+
+    def test_a_name_from_macos_is_that_of_linux(self, tmp_path):
+        one, other = (
+            origin_of(tmp_path / f"{name}-1-2.png", "train", SOURCES["luad_histoseg"])
+            for name in ("M\u00fcller", "Mu\u0308ller")
+        )
+        assert one == other
+        for folder, name in (
+            ("train", "a-0-0[1000]"),
+            ("val/img", "M\u00fcller-1-2"),
+            ("val/mask", "Mu\u0308ller-1-2"),
+        ):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / f"{name}.png").touch()
+        (valid,) = (item for item in find_files(tmp_path, without_label) if item.split == "valid")
+        assert valid.mask is not None
+        (tmp_path / "val/img/Mu\u0308ller-1-2.png").touch()
+        with pytest.raises(InputError, match="names the same patch"):
+            find_files(tmp_path, without_label)
 
     def test_ids_of_published_names_are_what_they_were(self, tmp_path):
         bcss = "TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500+0[1101].png"

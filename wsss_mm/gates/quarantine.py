@@ -17,6 +17,7 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, read_rows
+from wsss_mm.names import cell_text, text_cell
 from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def write_quarantine(entries: Iterable[Entry], path: Path | str = PATH) -> None:
     """Write the list, atomically, sorted by kind and id, so that git shows what was added."""
     rows = sorted((asdict(entry) for entry in entries), key=lambda row: (row["kind"], row["id"]))
     with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False, lineterminator="\n")
+        cells = pd.DataFrame(rows, columns=list(COLUMNS)).map(text_cell)
+        cells.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def add_entries(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
@@ -189,7 +191,10 @@ def _rows(path: Path) -> list[tuple[int, Entry]]:
     if not path.is_file():
         return []
     table = read_table(path, COLUMNS, absent="not found", remedy="git checkout it")
-    rows = [(line, Entry(kind.lower(), *map(_on_one_line, cells))) for line, kind, *cells in table.itertuples()]
+    rows = [
+        (line, Entry(kind.lower(), *map(_on_one_line, map(cell_text, cells))))
+        for line, kind, *cells in table.itertuples()
+    ]
     for line, entry in rows:
         _check(entry, f"{path}: line {line}")
     return rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsss_mm.errors import InputError
-from wsss_mm.names import safe_name
+from wsss_mm.names import composed, safe_name
 from wsss_mm.patches.vocabulary import Vocabulary
 
 _LABEL = re.compile(r"-?\s*\[([01,\s]*)\]$")
@@ -64,8 +64,8 @@ class Source:
 
 
 def without_label(stem: str) -> str:
-    """A file name without suffix and without its `[1, 0, 0]`."""
-    return _LABEL.sub("", stem)
+    """A file name without suffix and without its `[1, 0, 0]`, the same however its letters are composed."""
+    return _LABEL.sub("", composed(stem))
 
 
 def label_of(path: Path, vocabulary: Vocabulary) -> tuple[bool, ...]:

@@ -20,7 +20,7 @@ _NOT_TRACKED = ("__pycache__", ".ipynb_checkpoints")  # as in .dvcignore
 
 @dataclass(frozen=True)
 class GitState:
-    """The checked-out commit, and whether tracked files differ from it; `problem` says why there is no commit."""
+    """The checked-out commit, and whether tracked files differ from it, or may; `problem` says why it is not known."""
 
     commit: str | None
     dirty: bool
@@ -34,12 +34,12 @@ class GitState:
 
 def git_state(root: Path) -> GitState:
     """State of the git repository that holds `root`."""
+    commit = None
     try:
         commit = _run(root, "rev-parse", "--verify", "HEAD").strip()
+        return GitState(commit, bool(_run(root, "status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.CalledProcessError) as error:
-        return GitState(None, False, _problem(root, error))
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return GitState(commit, bool(changes))
+        return GitState(commit, dirty=commit is not None, problem=_problem(root, error))
 
 
 def git_diff(root: Path) -> str:
@@ -121,4 +121,6 @@ def _problem(root: Path, error: OSError | subprocess.CalledProcessError) -> str:
     if any("safe.directory" in line for line in lines):  # the checkout belongs to someone else
         place = next((path for path in (root, *root.parents) if (path / ".git").exists()), root)
         return f"{said}; if you trust it: git config --global --add safe.directory {shlex.quote(str(place))}"
-    return f"no git commit here ({said}); the lineage of runs and DVC need one: git init, git commit"
+    return (
+        f"git knows no commit here, or not what differs from it ({said}); lineage and DVC need it: git init, git commit"
+    )

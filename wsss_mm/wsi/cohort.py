@@ -77,7 +77,8 @@ def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Result]]:
                 logger.info("%s: belongs to the slide of that name, passed over", path)
                 continue
             slide = path.parent / f"{path.name}{_MIRAX}"
-            error = f"{path}: is a folder, not a slide; name {slide if is_file(slide) else f'files: {path}/*.svs'}"
+            remedy = f"name the slide: {slide}" if is_file(slide) else f"name the files in it: {path}/*.svs"
+            error = f"{path}: is a folder, not a slide; {remedy}"
             logger.error("%s", error)
             failed.append(Result(f"{folder_name(path.resolve().name)}/", error=spelled_out(error)))
             continue
