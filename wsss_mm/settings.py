@@ -173,7 +173,7 @@ class SlideSettings(Section):
     splits: tuple[Literal["train", "valid", "test"], ...]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
-    weighting: Literal["uniform", "gaussian"]  # how the pixels of a window count in the average
+    weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
     readers: AtOnce  # threads that read ahead of the network
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32

@@ -76,20 +76,24 @@ def test_batch_size_and_strips_do_not_matter(segment, tissue, monkeypatch):
 
 @pytest.mark.parametrize("size", [(130, 101), (5, 7)])
 @pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.75), (32, 0.0), (31, 0.6)])
-def test_gaussian_windows_equal_full_canvas(segment, predict, tissue, size, window, overlap):
+@pytest.mark.parametrize("weighting", ["gaussian", "linear"])
+def test_weighted_windows_equal_full_canvas(segment, predict, tissue, size, window, overlap, weighting):
     image = tissue(*size)
-    labels, probabilities = segment(image, window=window, overlap=overlap, weighting="gaussian")
-    distance = (np.arange(window) + 0.5 - window / 2) / (window / 8)
-    expected_labels, expected = _naive(predict, image, window, overlap, profile=np.exp(-(distance**2) / 2))
+    labels, probabilities = segment(image, window=window, overlap=overlap, weighting=weighting)
+    distance = np.arange(window) + 0.5 - window / 2
+    linear = 1 - 2 * abs(distance) / window
+    profile = linear if weighting == "linear" else np.exp(-((distance / (window / 8)) ** 2) / 2)
+    expected_labels, expected = _naive(predict, image, window, overlap, profile=profile)
     inside = expected_labels != IGNORE
     np.testing.assert_array_equal(labels, expected_labels)
     np.testing.assert_allclose(probabilities[:, inside], expected[:, inside], atol=1e-5)
 
 
+@pytest.mark.parametrize("weighting", ["gaussian", "linear"])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_where_no_window_counts_much_probabilities_are_still_averages(segment, tissue, overlap):
+def test_where_no_window_counts_much_probabilities_are_still_averages(segment, tissue, overlap, weighting):
     """At the map's corners and between windows weights are smallest; the average there is that of equal windows."""
-    _, probabilities = segment(tissue(100, 75) // 2, window=32, overlap=overlap, weighting="gaussian")
+    _, probabilities = segment(tissue(100, 75) // 2, window=32, overlap=overlap, weighting=weighting)
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
 
 

@@ -105,6 +105,7 @@ def _outcome(slide, precision):
         (["--force-mpp"], "--force-mpp"),
         (["--table", "slides.csv"], "--table"),
         (["--min-island", "-1"], "--min-island"),
+        (["--min-hole", "-1"], "--min-hole"),
     ],
 )
 def test_wrong_options(slide, tmp_path, capsys, options, word):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.wsi import overlay
 from wsss_mm.wsi.summary import LEAST_RATIO_AREA, LEAST_STROMA, class_figures, tumour_stroma_ratio
 
 
@@ -48,3 +49,10 @@ def test_classes_without_stroma_have_no_ratio():
     del figures["STR"]
     assert tumour_stroma_ratio(figures) is None
     assert tumour_stroma_ratio({"NOR": {"area_mm2": 1.0}}) is None
+
+
+def test_the_overlay_says_no_share_where_there_is_no_tissue():
+    classes = VOCABULARIES["luad_normal"].classes
+    without, tissue = (class_figures(np.array([0, count, 0]), classes, 1.0) for count in (0, 9))
+    assert [overlay._text(figures) for figures in without.values()] == ["0.000 mm\u00b2   \u2013"] * 3
+    assert [overlay._text(figures)[-7:] for figures in tissue.values()] == ["  0.0 %", "100.0 %", "  0.0 %"]

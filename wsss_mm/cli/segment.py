@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
         "--weighting",
         choices=WEIGHTINGS,
         default=Parameters.weighting,
-        help="of a window's pixels in the average; uniform, as published, leaves the windows' edges in the map",
+        help="of a window's pixels in the average; uniform, as published, leaves the window grid in the map",
     )
     parser.add_argument(
         "--batch-size", type=_batch_size, default="auto", help="windows a forward pass; auto: what fits into memory"

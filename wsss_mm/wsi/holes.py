@@ -42,13 +42,11 @@ def fill_holes(source: RowMap, target: RawMap, max_area: float) -> None:
     component_of_run, areas = find_components(source, _is_background, diagonal=True, weigh=_weights(source.shape))
     small, seen = areas < max_area, 0
     for top, band in bands(source):
-        background = _is_background(band)
-        runs = runs_of(background, 0)
-        filled = runs.where(small[component_of_run[seen : seen + len(runs.row)]])
+        runs = runs_of(_is_background(band), 0)
+        filled = _painted(runs.where(small[component_of_run[seen : seen + len(runs.row)]]), band.shape)
         seen += len(runs.row)
-        labels = np.where(background, np.uint8(IGNORE), band)
-        here = _painted(filled, band.shape)
-        labels[here] = band[here] ^ _COVERED
+        labels = np.where(_is_background(band) & ~filled, np.uint8(IGNORE), band)
+        labels[filled] ^= _COVERED
         target.write(top, labels)
 
 
@@ -61,10 +59,12 @@ def _weights(shape: tuple[int, ...]) -> Callable[[Runs, int, np.ndarray], np.nda
     height, width = shape
 
     def weigh(runs: Runs, top: int, band: np.ndarray) -> np.ndarray:
-        unknown = np.concatenate([[0], np.cumsum(band == IGNORE, dtype=np.int32)])
-        first = (runs.row - top) * width
         open_ended = (runs.row == 0) | (runs.row == height - 1) | (runs.start == 0) | (runs.stop == width)
-        open_ended |= unknown[first + runs.stop] > unknown[first + runs.start]
+        if (band == IGNORE).any():
+            before = np.zeros(band.size + 1, np.int32)
+            np.cumsum(band == IGNORE, out=before[1:])
+            first = (runs.row - top) * width
+            open_ended |= before[first + runs.stop] > before[first + runs.start]
         return np.where(open_ended, _NEVER, runs.stop - runs.start)
 
     return weigh

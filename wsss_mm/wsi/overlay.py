@@ -75,10 +75,12 @@ def _draw_legend(
         top = _MARGIN + _LINE * (index + 1)
         draw.rectangle([left, top, left + 26, top + 26], fill=item.color, outline=_FRAME)
         draw.text((left + 38, top - 3), item.name, fill=_INK, font=normal)
-        values = figures[item.code]
-        share = "\u2013" if values["share"] is None else f"{100 * values['share']:.1f} %"
-        text = f"{values['area_mm2']:.3f} mm\u00b2   {share}"
-        draw.text((left + 38, top + 15), text, fill=_FAINT, font=small)
+        draw.text((left + 38, top + 15), _text(figures[item.code]), fill=_FAINT, font=small)
+
+
+def _text(figures: Mapping[str, Any]) -> str:
+    share = "\u2013" if figures["share"] is None else f"{100 * figures['share']:.1f} %"
+    return f"{figures['area_mm2']:.3f} mm\u00b2   {share}"
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, left: int, top: int, mpp: float, room: int) -> None:

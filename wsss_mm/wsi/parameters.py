@@ -6,7 +6,7 @@ Light to import: the command line shows these defaults before anything is comput
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Weighting = Literal["uniform", "gaussian"]
+Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
 
 
@@ -17,7 +17,7 @@ class Parameters:
     Attributes:
         window: side of the sliding window, px at the model's mpp.
         overlap: of neighbouring windows, share of their side, 0 <= overlap < 1.
-        weighting: how the pixels of a window count in the average: all alike, or the middle most.
+        weighting: how the pixels of a window count in the average, see `wsss_mm.wsi.stitch.window_profile`.
         background_grey: slide pixels whose grey value exceeds it are background.
         tissue_mask: look for tissue on a thumbnail first, and pass over what is glass there.
         min_hole: um2, smaller holes of background in the tissue are tissue of the class that the network sees there. A
@@ -28,7 +28,7 @@ class Parameters:
 
     window: int = 224
     overlap: float = 0.5
-    weighting: Weighting = "gaussian"
+    weighting: Weighting = "linear"
     background_grey: int = 210
     tissue_mask: bool = True
     min_hole: float = 200.0
