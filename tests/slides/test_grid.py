@@ -67,6 +67,7 @@ class FakeSlide:
 
 
 def test_bounds_are_respected_and_transparency_is_white(tmp_path):
+    (tmp_path / "a.mrxs").write_bytes(b"")  # from which a slide without a quickhash has its name
     slide = SlideReader(tmp_path / "a.mrxs", FakeSlide(), 0.25)
     assert slide.bounds == (100, 60, 200, 150)
     region = slide.read(50, 30, (300, 200), 0.25)

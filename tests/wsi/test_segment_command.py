@@ -164,9 +164,9 @@ def test_a_slide_of_any_name_has_its_folder_and_its_row(slide, tmp_path, caplog,
 def test_an_error_is_no_formula(slide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--quiet", "segment", "=1+2.tiff", "M\udcfcller.tiff", "--out", "out"]) == 1
-    first, second = read_cells(tmp_path / "out/slides.csv", absent="", remedy="")["error"]
-    assert first.startswith("'=1+2.tiff: no such slide file")
-    assert second.startswith("M\\udcfcller.tiff: no such slide file")
+    rows = read_cells(tmp_path / "out/slides.csv", absent="", remedy="")
+    assert rows["error"].iloc[0].startswith("'=1+2.tiff: no such slide file")
+    assert rows["error"].iloc[1].startswith("M\\udcfcller.tiff: no such slide file")
 
 
 def test_folders_are_no_slides_and_stop_none(slide, tmp_path, monkeypatch, caplog):

@@ -154,19 +154,15 @@ class _Cutter:
         tissue = find_tissue(reader).share(boxes)
         states = rows[list(self.vocabulary.codes)].to_numpy()
         for name, (x, y), share, labels in zip(names, corners.tolist(), tissue, states, strict=True):
-            image = self._image(reader, x, y)
-            if image.min() == _NOTHING:
-                raise InputError(f"{name} shows nothing, that part was not scanned; correct or remove the line")
             mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
-            yield self._store(slide, image, (x, y), labels=labels, mask=mask, tissue=float(share))
+            yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=float(share), name=name)
 
     def _gridded(self, slide: Any, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
         for (x, y), share in self._grid(slide, reader):
             mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
             labels = class_shares(mask, len(self.vocabulary)) >= self.settings.min_class_share
             if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
-                image = self._image(reader, x, y)
-                yield self._store(slide, image, (x, y), labels=labels, mask=mask, tissue=share)
+                yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=share)
 
     def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
         """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
@@ -181,19 +177,20 @@ class _Cutter:
             kept &= region.share(boxes) >= _MIN_REGION_SHARE
         yield from zip(map(tuple, corners[kept].tolist()), tissue[kept].tolist(), strict=True)
 
-    def _image(self, reader: SlideReader, x: int, y: int) -> npt.NDArray[np.uint8]:
-        return reader.read(x, y, self.side, self.settings.mpp * self.settings.size / self.side)
-
     def _store(
         self,
         slide: Any,
-        image: npt.NDArray[np.uint8],
+        reader: SlideReader,
         corner: tuple[int, int],
         *,
         labels: npt.NDArray[np.bool_],
         mask: npt.NDArray[np.uint8] | None,
         tissue: float,
+        name: str = "",
     ) -> dict[str, Any]:
+        image = reader.read(*corner, self.side, self.settings.mpp * self.settings.size / self.side)
+        if name and image.min() == _NOTHING:
+            raise InputError(f"{name} shows nothing, that part was not scanned; correct or remove the line")
         patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
         return {
             **self.keep(patch_id, slide.split, image=image, mask=mask),

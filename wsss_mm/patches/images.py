@@ -80,8 +80,10 @@ def read_label_map(path: Path) -> Pixels:
     image, stored = _decode(path)
     plain = image.mode == "P" or (image.mode == "L" and stored.bits == 8 and not stored.white_is_zero)
     if not plain or stored.numbers != "unsigned" or image.format == "JPEG":
-        what = f"mode {image.mode}, {stored.numbers} {stored.bits}-bit {image.format}"
-        raise InputError(f"{path}: a mask of {what}; write class indices as a palette or 8-bit grey PNG")
+        kind = f", {stored.numbers} {stored.bits}-bit {image.format}" if image.mode == "L" else ""
+        raise InputError(
+            f"{path}: a mask of mode {image.mode}{kind}; write class indices as a palette or 8-bit grey PNG"
+        )
     return np.array(image, dtype=np.uint8)
 
 
