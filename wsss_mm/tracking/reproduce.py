@@ -165,12 +165,14 @@ def _checked_params(path: Path, clone: Path, *, changed: bool) -> dict[str, Any]
     params, values = _read_values(path)
     if not isinstance(params, dict):
         raise InputError(f"{what}: holds no sections; register the model again: dvc repro -f register")
-    strange = {place for place, value in values if isinstance(value, str) and _OF_SHELLS.search(value)}
+    committed = _read_values(clone / PARAMS)[1]
+    texts = [(place, value) for place, value in values if isinstance(value, str) and (place, value) not in committed]
+    strange = {place for place, value in texts if _OF_SHELLS.search(value)}
     if not changed and _wrong(clone / PARAMS) is None:
         if wrong := _wrong(path):
             raise InputError(f"{what}: {wrong}")
     elif not changed:
-        strange |= {place for place, _ in values} - {place for place, _ in _read_values(clone / PARAMS)[1]}
+        strange |= {place for place, _ in values} - {place for place, _ in committed}
     if strange:
         raise InputError(f"{what}: {min(strange)[:80]}: no parameter of commit and settings; restore the artifacts")
     return params
@@ -211,9 +213,9 @@ def _stages(uri: str, lock: str, clone: Path) -> list[str]:
         InputError: dvc.lock names others.
     """
     try:
-        there = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        there = dict(yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
         names = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
-    except (OSError, yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError):
+    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError):
         raise InputError(f"{uri}: dvc.yaml of its commit, or its dvc.lock, has no stages; register it again") from None
     strange = [
         name
