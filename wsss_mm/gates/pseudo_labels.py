@@ -20,12 +20,11 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
-from wsss_mm.evaluation.tables import counts_of
+from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Check, Measured, Table
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import (
-    count_columns,
     figures,
     is_file_inside,
     read_metrics,

@@ -1,19 +1,15 @@
 """Reading a gate's artefacts: whatever is wrong with a file becomes one line that names it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, is_file, leads_outside, read_cells, read_json, rounded
 from wsss_mm.gates.checks import Check, GateResult, Table
-from wsss_mm.patches.images import read_mask
-from wsss_mm.patches.parallel import map_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,24 +145,6 @@ def _figure(stated: Any, recomputed: Any) -> str:
         return str(recomputed if abs(float(stated) - float(recomputed)) <= _CLOSE else stated)
     except (TypeError, ValueError):
         return str(stated)
-
-
-def count_columns(kinds: Iterable[str], codes: Sequence[str]) -> list[str]:
-    """Columns of pixel counts, see `wsss_mm.evaluation.tables.count_table`."""
-    return [f"{kind}.{true}.{predicted}" for kind in kinds for true in codes for predicted in codes]
-
-
-def true_pixels(rows: "pd.DataFrame", folder: Path, classes: int) -> list[npt.NDArray[np.int64]]:
-    """Pixels of each class in the masks of manifest rows.
-
-    Raises:
-        InputError: a mask is missing or unreadable.
-    """
-    return map_files(
-        lambda path: np.bincount(read_mask(folder / path, classes).ravel(), minlength=classes)[:classes],
-        rows["mask_path"],
-        "count masks",
-    )
 
 
 def gated_digest(root: Path, name: str, gate: str = "patches") -> str:

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
-from wsss_mm.evaluation.tables import confusion_table, counts_of, iou_table
+from wsss_mm.evaluation.tables import confusion_table, count_columns, counts_of, iou_table
 from wsss_mm.gates.checks import Check, Measured, Table
 from wsss_mm.gates.reading import (
-    count_columns,
     figures,
     gated_digest,
     metric,
@@ -33,12 +31,13 @@ from wsss_mm.gates.reading import (
     same_figures,
     table_cells,
     tied,
-    true_pixels,
     weights_md5,
     within,
 )
 from wsss_mm.patches.digests import judged_rows
+from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import get_vocabulary, read_manifest
+from wsss_mm.patches.parallel import map_files
 from wsss_mm.settings import Params
 
 METRICS, PSEUDO_LABELS = Path("reports/metrics/test.json"), Path("reports/metrics/pseudo_labels.json")
@@ -138,7 +137,7 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
         "below_champion": math.nan if rival is None else float(rival) - miou,
     }
     yield METRICS_TABLE.of(pd.DataFrame([measured]))
-    confusion = _read_plot(root / PLOTS / "test_confusion.csv", ["actual", "predicted"])
+    confusion = _read_plot(root / PLOTS / "test_confusion.csv", ["actual", "predicted"], "pixels")
     ratio = confusion.groupby("predicted")["pixels"].sum() / confusion.groupby("actual")["pixels"].sum()
     rows = [
         {
@@ -155,9 +154,9 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
     rows = judged.set_index("patch_id").loc[counts["patch_id"]].reset_index()
     judgement = Judgement.of(rows, *(counts_of(counts, kind, vocabulary.codes) for kind in _KINDS), vocabulary.codes)
     expected = test_metrics(judgement, judged, vocabulary, params)
-    classifier = read_object(root / CLASSES, "dvc repro -f train_classifier")
-    summary = headline(expected, read_object(root / PSEUDO_LABELS, _MAKE), classifier, vocabulary.codes)
-    iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"])
+    classifier = {"mean_ap": None} | read_object(root / CLASSES, "dvc repro -f train_classifier")
+    summary = headline(expected, {"test": {"miou": pseudo["test.miou"]}}, classifier, vocabulary.codes)
+    iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"], "iou")
     tables = (
         figures(path, metrics, expected),
         figures(root / SUMMARY, read_metrics(root / SUMMARY, _MAKE), summary),
@@ -193,8 +192,9 @@ def _inputs(root: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counted(counts: pd.DataFrame, judged: pd.DataFrame, root: Path, codes: tuple[str, ...]) -> pd.DataFrame:
     """One row a patch that has, or ought to have, counts: how many pixels they are off its mask."""
-    truth = dict(zip(judged["patch_id"], true_pixels(judged, root / PATCHES, len(codes)), strict=True))
-    nothing: npt.NDArray[np.int64] = np.zeros(len(codes), dtype=np.int64)
+    masks = map_files(lambda path: read_mask(root / PATCHES / path, len(codes)), judged["mask_path"], "count masks")
+    pixels = [np.bincount(mask.ravel(), minlength=256)[: len(codes)] for mask in masks]
+    truth, nothing = dict(zip(judged["patch_id"], pixels, strict=True)), np.zeros(len(codes), dtype=np.int64)
     found = counts.fillna(-1)
     sums = np.stack([counts_of(found, kind, codes).sum(axis=2) for kind in _KINDS])
     off = [int(abs(sums[:, row] - truth.get(name, nothing)).sum()) for row, name in enumerate(counts["patch_id"])]
@@ -204,15 +204,15 @@ def _counted(counts: pd.DataFrame, judged: pd.DataFrame, root: Path, codes: tupl
     return pd.concat([rows, pd.DataFrame({"patch_id": without, "off": 0, "rows": 0})], ignore_index=True)
 
 
-def _read_plot(path: Path, index: list[str]) -> pd.DataFrame:
-    """A small table of numbers, by its first columns.
+def _read_plot(path: Path, index: list[str], value: str) -> pd.DataFrame:
+    """A small table: columns of text, and one of numbers, among others.
 
     Raises:
         InputError: it is missing or no such table.
     """
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(index, str), keep_default_na=False)
-        return frame.astype({name: float for name in frame.columns if name not in index}).drop_duplicates(index)
+        return frame.astype({value: float}).drop_duplicates(index)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; make it with: {_MAKE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
