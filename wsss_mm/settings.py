@@ -173,12 +173,13 @@ class SlideSettings(Section):
     splits: tuple[Literal["train", "valid", "test"], ...]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
-    weighting: Literal["uniform", "gaussian"]  # how the pixels of a window count in the average
+    weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
     readers: AtOnce  # threads that read ahead of the network
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
     background_grey: Annotated[int, Field(ge=0, le=255)]
     tissue_mask: bool  # pass over what is glass on a thumbnail
+    min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
     probabilities: bool  # write those of the classes too
 
@@ -286,10 +287,11 @@ class SegmenterGate(Gate):
 class SlidesGate(Gate):
     """How far the products of a segmented slide may disagree with each other."""
 
-    max_share_error: Share  # of shares from the label map, and of their sum from 1
     max_area_error: Share  # of polygon areas from areas in the label map, relative
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
     max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
+    max_better_elsewhere: Share  # of the slide's colours that the map explains where it is not, more than where it is
+    max_seam: Annotated[float, Field(ge=1)]  # class borders on a line of the window lattice over those on other lines
 
 
 class GateSettings(Section):

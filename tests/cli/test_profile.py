@@ -4,6 +4,7 @@ import yaml
 from wsss_mm.cli.profile import profile_names, render_profile
 from wsss_mm.patches.vocabulary import VOCABULARIES
 from wsss_mm.settings import load_params
+from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -15,6 +16,15 @@ def test_every_profile_is_valid(name, tmp_path):
 
 def test_the_committed_params_are_the_default_profile(project_root):
     assert (project_root / "params.yaml").read_text() == render_profile("phantom")
+
+
+def test_slides_are_segmented_as_on_the_command_line(tmp_path):
+    """Where people segment, no window grid and no pinholes; only the published profiles differ."""
+    for name in set(profile_names()) - {"luad", "bcss"}:
+        path = tmp_path / "params.yaml"
+        path.write_text(render_profile(name))
+        slides = load_params(path).slides.model_dump()
+        assert {key: slides[key] for key in vars(Parameters())} == vars(Parameters())
 
 
 def test_a_profile_changes_only_what_it_names(tmp_path):
@@ -82,7 +92,7 @@ class TestPublishedSetting:
             "auxiliary_weight": 0.4,
         },
         "evaluate": {"scales": (0.75, 1, 1.25), "flip": True},
-        "slides": {"window": 224, "overlap": 0.5, "background_grey": 210},
+        "slides": {"window": 224, "overlap": 0.5, "weighting": "uniform", "background_grey": 210, "min_hole": 0},
     }
 
     @pytest.mark.parametrize(

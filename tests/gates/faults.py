@@ -4,6 +4,7 @@
 """
 
 from tests.gates.faults_of_data import COHORT_FAULTS, PATCH_FAULTS
-from tests.gates.faults_of_models import CLASSIFIER_FAULTS, LABEL_FAULTS, SEGMENTER_FAULTS, SLIDE_FAULTS
+from tests.gates.faults_of_models import CLASSIFIER_FAULTS, LABEL_FAULTS, SEGMENTER_FAULTS
+from tests.gates.faults_of_slides import SLIDE_FAULTS
 
 FAULTS = [*COHORT_FAULTS, *PATCH_FAULTS, *CLASSIFIER_FAULTS, *LABEL_FAULTS, *SEGMENTER_FAULTS, *SLIDE_FAULTS]

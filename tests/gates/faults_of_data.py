@@ -217,7 +217,13 @@ PATCH_FAULTS = [
         "images_unchanged",
         cells(PATCHES, "train-02", sha256="0" * 64),
     ),
-    Fault("an image is smaller than listed", "patches", "images_of_the_size", image("train-02", lambda p: p[:40, :40])),
+    Fault(
+        "an image is smaller than listed",
+        "patches",
+        "images_of_the_size",
+        image("train-02", lambda p: p[:40, :40]),
+        ("images_as_made",),
+    ),
     Fault(
         "a mask is gone", "patches", "masks_exist", gone("data/patches/masks/test/test-02.png"), ("truth_per_class",)
     ),

@@ -1,4 +1,4 @@
-"""Faults of models, pseudo-labels and slide maps."""
+"""Faults of models and pseudo-labels."""
 
 import numpy as np
 import pandas as pd
@@ -7,16 +7,13 @@ from tests.gates.harm import (
     CLASSIFIER,
     CONFUSION,
     COUNTS,
-    GEOJSON,
     HEADLINE,
     LABEL_COUNTS,
     LABELS,
     MODEL,
     PSEUDO,
-    RESULT,
     SCORES,
     SEGMENTER,
-    SUMMARY,
     TEST,
     Fault,
     cells,
@@ -26,7 +23,6 @@ from tests.gates.harm import (
     cut_short,
     described,
     drawn_from_set,
-    enlarge,
     full,
     gone,
     good_when_gated,
@@ -43,14 +39,13 @@ from tests.gates.harm import (
     share_given,
     shares_exchanged,
     shares_of_the_next,
-    swap_shares,
     swapped_files,
     swapped_labels,
     table,
     taken_for,
     written,
 )
-from tests.gates.project import CODES, SIZE, write_map
+from tests.gates.project import CODES, SIZE
 from wsss_mm.patches.vocabulary import IGNORE
 
 CLASSIFIER_FAULTS = [
@@ -565,102 +560,5 @@ SEGMENTER_FAULTS = [
             ),
             ("the plot shows another IoU", cells("reports/plots/test_iou.csv", "TE", iou="0.99")),
         )
-    ),
-]
-
-SLIDE_FAULTS = [
-    Fault("a slide was not segmented", "slides", "complete", lambda root: (root / RESULT).rename(root / "elsewhere")),
-    Fault(
-        "a slide is there that nobody asked for",
-        "slides",
-        "complete",
-        lambda root: (root / "results/slides/other").mkdir(),
-    ),
-    Fault("the overlay is gone", "slides", "complete", gone(f"{RESULT}/overlay.png")),
-    Fault("the map is truncated", "slides", "complete", written(f"{RESULT}/segmentation.tif", b"II*")),
-    Fault("the GeoJSON is no collection", "slides", "complete", content(GEOJSON, lambda g: {"type": "Feature"})),
-    Fault("a class has no figures", "slides", "complete", content(SUMMARY, lambda s: s["classes"].pop("TE") and None)),
-    Fault("the map has another size", "slides", "map_size", content(SUMMARY, lambda s: s | {"size": [320, 239]})),
-    Fault("the map has another mpp", "slides", "map_mpp", content(SUMMARY, lambda s: s | {"mpp": 1.1}), ("*",)),
-    Fault(
-        "the slide has another mpp",
-        "slides",
-        "slide_as_stated",
-        content(SUMMARY, lambda s: s | {"slide": s["slide"] | {"mpp": 0.25}}),
-        ("*",),
-    ),
-    Fault(
-        "the map covers half the slide",
-        "slides",
-        "map_covers_slide",
-        content(SUMMARY, lambda s: s | {"slide": s["slide"] | {"bounds": [0, 0, 1280, 480]}}),
-        ("*",),
-    ),
-    Fault(
-        "glass is taken for tissue",
-        "slides",
-        "tissue_area",
-        content(SUMMARY, lambda s: s["classes"]["TE"].update(area_mm2=0.08)),
-        (),
-    ),
-    Fault(
-        "the map has a value without a class",
-        "slides",
-        "known_values",
-        lambda root: write_map(root / f"{RESULT}/segmentation.tif", np.full((240, 320), 9, np.uint8)),
-        ("*",),
-    ),
-    Fault(
-        "shares add up to more than 1",
-        "slides",
-        "shares_sum_to_one",
-        content(SUMMARY, lambda s: s["classes"]["TE"].update(share=0.9)),
-        ("shares_match_map",),
-    ),
-    Fault(
-        "a share is NaN",
-        "slides",
-        "complete",
-        content(SUMMARY, lambda s: s["classes"]["TE"].update(share=float("nan"))),
-    ),
-    Fault("shares are swapped", "slides", "shares_match_map", content(SUMMARY, swap_shares)),
-    Fault(
-        "a polygon crosses itself",
-        "slides",
-        "valid_polygons",
-        content(GEOJSON, lambda g: g["features"][0]["geometry"]["coordinates"][0].insert(2, [0.0, 200.1])),
-        ("*",),
-    ),
-    Fault(
-        "a polygon has a class nobody knows",
-        "slides",
-        "valid_polygons",
-        content(GEOJSON, lambda g: g["features"][0]["properties"]["classification"].update(name="Bone")),
-        ("*",),
-    ),
-    Fault(
-        "a polygon is missing",
-        "slides",
-        "polygons_match_map",
-        content(GEOJSON, lambda g: g | {"features": g["features"][1:]}),
-    ),
-    Fault("polygons are 2 % too large", "slides", "polygons_match_map", content(GEOJSON, enlarge)),
-    Fault(
-        "a dropped island is counted twice",
-        "slides",
-        "polygons_match_map",
-        content(SUMMARY, lambda s: s["classes"]["LYM"].update(dropped_area_mm2=0.001)),
-    ),
-    Fault(
-        "slides were segmented with two models",
-        "slides",
-        "one_model",
-        content(SUMMARY, lambda s: s["model"].update(weights_md5="1" * 32)),
-    ),
-    Fault(
-        "a slide was segmented in another precision",
-        "slides",
-        "one_model",
-        content(SUMMARY, lambda s: s["model"].update(precision="bf16")),
     ),
 ]

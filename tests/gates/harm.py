@@ -63,8 +63,6 @@ CONFUSION, COUNTS = "reports/plots/test_confusion.csv", "reports/plots/test_coun
 PSEUDO, LABEL_COUNTS = "reports/metrics/pseudo_labels.json", "reports/plots/pseudo_label_counts.csv"
 SCORES, HEADLINE = "reports/plots/classifier_scores.csv", "reports/metrics/summary.json"
 SEGMENTER = "models/segmenter/model.json"
-RESULT = "results/slides/slide-test"
-SUMMARY, GEOJSON = f"{RESULT}/summary.json", f"{RESULT}/segmentation.geojson"
 
 
 def cells(file: str, name: str, **values: Any) -> Callable[[Path], None]:
@@ -489,14 +487,3 @@ def rotated(names: str, keys: dict[str, Any]) -> None:
 
 def full(value: int, size: int = SIZE) -> np.ndarray:
     return np.full((size, size), value, np.uint8)
-
-
-def swap_shares(summary: dict) -> None:
-    te, tas = summary["classes"]["TE"], summary["classes"]["TAS"]
-    te["share"], tas["share"] = tas["share"], te["share"]
-
-
-def enlarge(collection: dict) -> None:
-    for feature in collection["features"]:
-        ring = feature["geometry"]["coordinates"][0]
-        feature["geometry"]["coordinates"] = [[[x * 1.01, y * 1.01] for x, y in ring]]

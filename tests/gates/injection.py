@@ -31,7 +31,7 @@ READS = {
         "reports/plots/pseudo_label_counts.csv",
     ),
     "segmenter": ("data/patches/", "models/", "reports/metrics/", "reports/plots/", "reports/gates/"),
-    "slides": ("results/slides/", "data/cohort/"),
+    "slides": ("results/slides/", "data/cohort/", "models/segmenter/"),
 }
 """What each gate looks at. A gate that reads nothing of what changed passes, as it does on the clean project."""
 

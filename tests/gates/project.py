@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.patches.images import read_label_map, store_patch
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params, PatchSettings
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.wsi.cohort import Result, write_table
+from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
+from wsss_mm.wsi.truth import judge_slide
 
 CODES = ("TE", "NEC", "LYM", "TAS")
 SIZE = 48
@@ -92,10 +101,11 @@ SETTINGS = {
     },
     "slides": {
         "warnings": [],
-        "max_share_error": 0.001,
         "max_area_error": 0.01,
         "max_mpp_error": 0.02,
         "max_tissue_error": 0.15,
+        "max_better_elsewhere": 0.05,
+        "max_seam": 4.0,
     },
 }
 """Thresholds that do not move when someone tunes the line."""
@@ -106,7 +116,7 @@ def set_params(content: dict[str, Any]) -> dict[str, Any]:
     content["cohort"]["vocabulary"] = "lung"
     content["patches"] |= CUT
     content["pseudo_labels"] |= {"normalization": "class"}
-    content["slides"] |= {"splits": ["test"]}
+    content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS
     return content
 
@@ -120,6 +130,30 @@ def tissue_image(rng: np.random.Generator, height: int, width: int, classes: np.
     if classes is not None:
         colour[classes == IGNORE] = 245
     return np.clip(colour, 0, 255).astype(np.uint8)
+
+
+def slide_map(upper: tuple[int, int], lower: tuple[int, int]) -> np.ndarray:
+    """A map of four fields and glass, with an island that is too small for a polygon."""
+    labels = np.full((240, 320), IGNORE, np.uint8)
+    labels[:100, :160], labels[:100, 160:240] = upper
+    labels[100:, :120], labels[100:, 120:240] = lower
+    labels[20:30, 40:50] = 1
+    return labels
+
+
+MAPS = {"slide-test": slide_map((0, 0), (3, 2)), "slide-more": slide_map((2, 3), (3, 0))}
+"""Maps of the test slides, by slide."""
+
+CLASSES = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in LUNG.classes]
+
+
+def slide_image(rng: np.random.Generator, labels: np.ndarray | None) -> np.ndarray:
+    """A slide of 480 x 640 px, tissue on its left, that looks as its map at half the resolution says."""
+    if labels is not None:
+        return tissue_image(rng, 480, 640, labels.repeat(2, axis=0).repeat(2, axis=1))
+    image = np.full((480, 640, 3), 245, np.uint8)
+    image[:, :480] = tissue_image(rng, 480, 480)
+    return image
 
 
 def layout(split: str, number: int, labels: list[str]) -> np.ndarray:
@@ -171,9 +205,8 @@ def make_cohort(root: Path) -> None:
         (folder / name).mkdir(parents=True)
     names = (("slide-train", "train"), ("slide-valid", "valid"), ("slide-test", "test"), ("slide-more", "test"))
     for number, (name, split) in enumerate(names):
-        image = np.full((480, 640, 3), 245, np.uint8)
         rng = np.random.default_rng(number)
-        image[:, :480] = tissue_image(rng, 480, 480)
+        image = slide_image(rng, MAPS.get(name))
         for n, x, y, labels in places({"slide-train": 12, "slide-more": 0}.get(name, 4)):
             classes = layout(split, n, labels).repeat(2, axis=0).repeat(2, axis=1)
             image[y : y + STEP, x : x + STEP] = tissue_image(rng, STEP, STEP, classes)
@@ -261,7 +294,7 @@ def make_classifier(root: Path) -> None:
         )  # a CAM sees nothing negative
         network.head.weight.copy_(torch.from_numpy(fitted)[:, :, None, None])
     info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": SIZE}
-    info["classes"] = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in LUNG.classes]
+    info["classes"] = CLASSES
     info["patches"] = whole = digest(folder / "manifest.parquet")
     save_model(root / "models/classifier", state=network.state_dict(), info=info, config_text="", card="")
     write_report(root, "patches", manifest=whole, test=judged_digest(manifest, "test", folder))
@@ -285,7 +318,8 @@ def make_pseudo_labels(root: Path) -> None:
 
 def make_segmenter(root: Path) -> None:
     """A segmenter that takes a twentieth of the pixels of each class for the next one."""
-    info = {"kind": "segmenter", "patches": digest(root / "data/patches/manifest.parquet")}
+    info = {"kind": "segmenter", "mpp": 1.0, "classes": CLASSES}
+    info["patches"] = digest(root / "data/patches/manifest.parquet")
     info["pseudo_labels"] = digest(root / "data/pseudo_labels/manifest.parquet")
     write_json(root / "models/segmenter/model.json", info)
     (root / "models/segmenter/weights.pth").write_bytes(b"weights")
@@ -312,48 +346,50 @@ def write_report(root: Path, gate: str, **digests: str) -> None:
 
 
 def make_slides(root: Path) -> None:
-    labels = np.full((240, 320), IGNORE, np.uint8)
-    labels[:100, :240], labels[100:, :120], labels[100:, 120:240] = 0, 3, 2
-    for name in ("slide-test", "slide-more"):
-        write_result(root / "results/slides" / name, labels)
+    for name, labels in MAPS.items():
+        write_result(root, name, labels)
 
 
-def write_result(folder: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
-    """What segment_slide leaves, from a label map of upright rectangles: one polygon a class."""
-    folder.mkdir(parents=True)
-    write_map(folder / "segmentation.tif", labels, mpp)
-    features, classes, factor = [], {}, mpp / 0.5
-    tissue = int((labels != IGNORE).sum())
-    for index, item in enumerate(LUNG.classes):
-        rows, columns = np.nonzero(labels == index)
-        if len(rows):
-            x, y, right, bottom = (
-                float(edge * factor) for edge in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            )
-            ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
-            geometry = {"type": "Polygon", "coordinates": [ring]}
-            properties = {"classification": {"name": item.name, "color": list(item.color)}}
-            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-        figures = {"area_mm2": len(rows) * mpp**2 / 1e6, "share": len(rows) / tissue, "dropped_area_mm2": 0.0}
-        classes[item.code] = figures
-    write_json(folder / "segmentation.geojson", {"type": "FeatureCollection", "features": features})
-    height, width = labels.shape
-    (folder / "overlay.png").write_bytes(b"png")
+def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, roi: Path | None = None) -> None:
+    """What stage segment_slides leaves of a slide, given its map."""
+    folder, path = root / "results/slides" / name, root / f"data/cohort/slides/{name}.tiff"
+    parameters, figures = Parameters(), class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
+    with open_slide(path) as slide:
+        stated = {"file": path.name, "bytes": path.stat().st_size, "quickhash": slide.quickhash}
+        stated |= {"mpp": slide.mpp, "bounds": list(slide.bounds)}
+        picture = slide.read(0, 0, labels.shape[::-1], mpp)
+    write_label_pyramid(folder / "segmentation.tif", labels, mpp, LUNG.palette)
+    draw_overlay(picture, labels, LUNG.classes, figures, name, mpp=mpp).save(folder / "overlay.png")
+    written = write_geojson(
+        folder / "segmentation.geojson",
+        labels,
+        LUNG.classes,
+        factor=mpp / stated["mpp"],
+        limits=stated["bounds"][2:],
+        min_area=parameters.min_island / mpp**2,
+    )
     summary = {
-        "slide": {"mpp": 0.5, "bounds": [0, 0, int(width * factor), int(height * factor)]},
+        "slide": stated,
         "mpp": mpp,
-        "size": [width, height],
-        "model": {"weights_md5": "0" * 32, "precision": "fp32"},
-        "classes": classes,
+        "size": list(labels.shape[::-1]),
+        "model": {
+            "weights_md5": digest(root / "models/segmenter/weights.pth", "md5"),
+            "classes": list(CODES),
+            "precision": "fp32",
+        },
+        "parameters": asdict(parameters),
+        "roi": None if roi is None else {"file": roi.name, "sha256": digest(roi)},
+        "classes": {code: figures[code] | polygon_figures(written[code], mpp) for code in CODES},
+        "tissue_area_mm2": sum(item["area_mm2"] for item in figures.values()),
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures),
+        "unreadable_share": 0.0,
     }
+    notes, truth = {"split": "test"}, root / f"data/cohort/truth/{name}.tif"
+    if truth.is_file():
+        summary["truth"] = judge_slide(folder / "segmentation.tif", truth, CODES)
+        notes["miou"] = summary["truth"]["miou"]
     write_json(folder / "summary.json", summary)
-
-
-def write_map(path: Path, labels: np.ndarray, mpp: float = 1.0) -> None:
-    """A label map as segment_slide writes it."""
-    per_cm = (1e4 / mpp, 1e4 / mpp)
-    with tifffile.TiffWriter(path) as file:
-        file.write(labels, tile=(128, 128), compression="zlib", resolution=per_cm, resolutionunit="CENTIMETER")
+    write_table(root / "results/slides/slides.csv", [Result(name, summary, notes=notes)], update=True)
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:

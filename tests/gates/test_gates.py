@@ -1,6 +1,7 @@
 """What gates do with what they find; that they find it is shown in test_faults.py."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -104,9 +105,9 @@ class TestSlides:
         (project / "results/slides/slide-more/segmentation.tif").write_bytes(b"II*")
         inject(project, "the map has another size")
         failures = {o.name: o for o in run_gate("slides", params, project).failures}
-        assert set(failures) == {"complete", "map_size"}
+        assert set(failures) == {"complete", "figures_match_map"}
         assert failures["complete"].offending == ("slide-more",)
-        assert failures["map_size"].offending == ("slide-test",)
+        assert failures["figures_match_map"].offending == ("slide-test",)
 
     def test_of_a_slide_with_a_region_of_interest_the_region_is_judged(self, params, project):
         ring = [[0, 0], [240, 0], [240, 200], [0, 200], [0, 0]]
@@ -115,11 +116,11 @@ class TestSlides:
             project / "data/cohort/slides.csv",
             lambda table: table.assign(roi=np.where(table["slide_id"] == "slide-test", "roi.geojson", "")),
         )
-        for part, found in ((1, []), (0.5, ["tissue_area"])):
+        for part, found in ((1, []), (0.5, ["tissue_area", "in_place"])):
             labels = np.full((240, 320), IGNORE, np.uint8)
             labels[: round(100 * part), :120] = 0
             shutil.rmtree(project / "results/slides/slide-test")
-            write_result(project / "results/slides/slide-test", labels)
+            write_result(project, "slide-test", labels, roi=project / "data/cohort/roi.geojson")
             failures = run_gate("slides", params, project).failures
             assert [outcome.name for outcome in failures] == found
 
@@ -223,11 +224,16 @@ class TestPage:
     def test_it_says_what_failed_where_and_what_to_do(self, reported):
         page = render_page(reported)
         assert "The line stopped at gate patches" in page
-        assert page.count('class="check failed"') == 2  # the classifier was trained before the manifest changed
-        assert page.count('class="check warned"') == 1
+        assert re.findall('class="check failed"><h3>([a-z_]+)', page) == [
+            "focus",
+            "images_as_made",
+            "trained_on_gated_patches",  # the manifest changed since
+            "readable",
+        ]
+        assert re.findall('class="check warned"><h3>([a-z_]+)', page) == ["calibration"]
         assert "1 of 20" in page
         assert "wsss-mm quarantine add --from reports/gates/patches.json" in page
-        assert page.count("data:image/png;base64,") == 1
+        assert page.count("data:image/png;base64,") == 2
         for gate in GATES:
             assert f'href="#{gate}"' in page
 
@@ -251,7 +257,7 @@ class TestPage:
     def test_tags_for_the_run(self, reported):
         edit(reported / "reports/gates/classifier.json", lambda report: report | {"passed": True})
         outcomes = {"gate.cohort": "passed", "gate.patches": "failed", "gate.classifier": "passed"}
-        assert gate_tags(reported) == outcomes
+        assert gate_tags(reported, ("cohort", "patches", "classifier")) == outcomes
 
 
 def test_warnings_of_every_profile_are_checks_of_their_gate(project_root, params_content, project):

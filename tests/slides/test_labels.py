@@ -3,7 +3,8 @@ import pytest
 import tifffile
 
 from wsss_mm.errors import InputError
-from wsss_mm.slides.labels import read_label_map, resample_labels
+from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
+from wsss_mm.slides.pyramid import write_label_pyramid
 
 LABELS = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 255], np.uint8), (24, 30))
 
@@ -56,3 +57,30 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, tags, values):
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match=r"bomb\.tif: claims .* which is no label map"):
         read_label_map(path)
+
+
+@pytest.mark.parametrize("shape", [(600, 300), (256, 512), (1, 1), (257, 900)])
+def test_bands_are_the_map(tmp_path, shape):
+    labels = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), shape)
+    write_label_pyramid(tmp_path / "map.tif", labels, 1.0, [0] * 768)
+    bands = list(label_bands(tmp_path / "map.tif"))
+    assert [top for top, _ in bands] == list(range(0, shape[0], 256))
+    np.testing.assert_array_equal(np.concatenate([band for _, band in bands]), labels)
+
+
+def test_bands_of_files_that_are_no_map(tmp_path):
+    labels = np.zeros((600, 300), np.uint8)
+    path = tmp_path / "map.tif"
+    with pytest.raises(InputError, match="no such label map"):
+        list(label_bands(path))
+    for content in ({"data": labels}, {"data": np.zeros((64, 64, 3), np.uint8), "tile": (64, 64)}):
+        tifffile.imwrite(path, **content)
+        with pytest.raises(InputError, match=r"map\.tif: a map is one uint8 channel in tiles"):
+            list(label_bands(path))
+    write_label_pyramid(path, np.random.default_rng(0).integers(0, 9, (600, 300), np.uint8), 1.0, [0] * 768)
+    whole = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].dataoffsets[2]
+    path.write_bytes(whole[:offset] + bytes(500) + whole[offset + 500 :])
+    with pytest.raises(InputError, match=r"map\.tif: not readable as a TIFF"):
+        list(label_bands(path))

@@ -53,9 +53,9 @@ def _naive(predict, image, window, overlap, grey=210, profile=None):
 
 @pytest.mark.parametrize("size", [(150, 211), (32, 32), (20, 97), (5, 7), (129, 64)])
 @pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (32, 0.0), (48, 0.75), (31, 0.6)])
-def test_equals_full_canvas(segment, predict, tissue, size, window, overlap):
+def test_uniform_windows_equal_full_canvas(segment, predict, tissue, size, window, overlap):
     image = tissue(*size)
-    labels, probabilities = segment(image, window=window, overlap=overlap)
+    labels, probabilities = segment(image, window=window, overlap=overlap, weighting="uniform")
     expected_labels, expected = _naive(predict, image, window, overlap)
     inside = expected_labels != IGNORE
     np.testing.assert_array_equal(labels, expected_labels)
@@ -74,14 +74,43 @@ def test_batch_size_and_strips_do_not_matter(segment, tissue, monkeypatch):
         np.testing.assert_array_equal(probabilities[:, tissue_only], other[:, tissue_only])
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.75), (32, 0.0)])
-def test_gaussian_windows_equal_full_canvas(segment, predict, tissue, window, overlap):
-    image = tissue(130, 101)
-    _, probabilities = segment(image, window=window, overlap=overlap, weighting="gaussian")
-    distance = (np.arange(window) + 0.5 - window / 2) / (window / 8)
-    expected_labels, expected = _naive(predict, image, window, overlap, profile=np.exp(-(distance**2) / 2))
+@pytest.mark.parametrize("size", [(130, 101), (5, 7)])
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.75), (32, 0.0), (31, 0.6)])
+@pytest.mark.parametrize("weighting", ["gaussian", "linear"])
+def test_weighted_windows_equal_full_canvas(segment, predict, tissue, size, window, overlap, weighting):
+    image = tissue(*size)
+    labels, probabilities = segment(image, window=window, overlap=overlap, weighting=weighting)
+    distance = np.arange(window) + 0.5 - window / 2
+    linear = 1 - 2 * abs(distance) / window
+    profile = linear if weighting == "linear" else np.exp(-((distance / (window / 8)) ** 2) / 2)
+    expected_labels, expected = _naive(predict, image, window, overlap, profile=profile)
     inside = expected_labels != IGNORE
+    np.testing.assert_array_equal(labels, expected_labels)
     np.testing.assert_allclose(probabilities[:, inside], expected[:, inside], atol=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["gaussian", "linear"])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_where_no_window_counts_much_probabilities_are_still_averages(segment, tissue, overlap, weighting):
+    """At the map's corners and between windows weights are smallest; the average there is that of equal windows."""
+    _, probabilities = segment(tissue(100, 75) // 2, window=32, overlap=overlap, weighting=weighting)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+
+
+def test_beneath_background_is_what_the_network_sees(array_slide, predict, tissue):
+    """As on a slide whose white is just dark enough, and nothing outside the region of interest."""
+    image = tissue(100, 120)
+    wanted = np.ones((100, 120), bool)
+    wanted[:, 90:] = False
+
+    def rows(grey):
+        raster = Raster(lambda: array_slide(image), 1.0)
+        raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
+        return list(segment_rows(raster, predict, 3, window=64, background_grey=grey))
+
+    beneath = np.concatenate([item.beneath for item in rows(210)])
+    np.testing.assert_array_equal(beneath, np.concatenate([item.labels for item in rows(255)]))
+    np.testing.assert_array_equal(beneath == IGNORE, ~wanted)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +201,9 @@ class TestUnreadable:
         labels = np.concatenate([rows.labels for rows in segment_rows(raster, predict, 3, window=32)])
         assert (labels[70:80, 130:150] == IGNORE).all()
         assert 200 <= (labels == IGNORE).sum() == raster.unreadable < 2000
+        again = Raster(lambda: array_slide(image, broken=(130, 70, 20, 10)), 1.0)
+        beneath = np.concatenate([rows.beneath for rows in segment_rows(again, predict, 3, window=32)])
+        np.testing.assert_array_equal(beneath == IGNORE, labels == IGNORE)
         assert raster.overview(100).shape == (75, 100, 3)
         raster.check_readable("slide")
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as st_numpy
 from scipy import ndimage
 from shapely.geometry import Polygon
 
-from wsss_mm.wsi import polygons
+from wsss_mm.wsi import polygons, runs
 from wsss_mm.wsi.polygons import trace_regions
 from wsss_mm.wsi.rawmap import RawMap
 
@@ -82,7 +82,7 @@ def test_bands_do_not_show(monkeypatch):
     labels = (ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(97, 61)), 2) > 0).astype(np.uint8)
     whole = list(trace_regions(labels, 1))
     for band in (1, 16, 97):
-        monkeypatch.setattr(polygons, "_BAND_PIXELS", band * 61)
+        monkeypatch.setattr(runs, "_BAND_PIXELS", band * 61)
         for one, other in zip(whole, trace_regions(labels, 1), strict=True):
             np.testing.assert_array_equal(one.exterior, other.exterior)
             assert len(one.holes) == len(other.holes)
@@ -113,7 +113,7 @@ def test_absent_class():
 
 
 def test_memory_does_not_follow_the_number_of_regions(monkeypatch, tmp_path):
-    monkeypatch.setattr(polygons, "_BAND_PIXELS", 1 << 14)
+    monkeypatch.setattr(runs, "_BAND_PIXELS", 1 << 14)
     monkeypatch.setattr(polygons, "_TURNS_AT_ONCE", 1 << 11)
     block = (ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), 2) > 0.01).astype(np.uint8)
     block[-1] = 0

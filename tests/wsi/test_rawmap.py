@@ -5,7 +5,7 @@ import pytest
 
 from wsss_mm.patches import IGNORE
 from wsss_mm.wsi.engine import Rows
-from wsss_mm.wsi.rawmap import RawMap, write_probabilities
+from wsss_mm.wsi.rawmap import OnTissue, RawMap, write_probabilities
 
 
 @pytest.fixture
@@ -48,9 +48,11 @@ def test_a_map_that_ends_early_is_an_error(raw, array):
 def test_probabilities_are_bytes_and_zero_on_background(tmp_path):
     labels = np.array([[0, 1, IGNORE]], np.uint8)
     probabilities = np.array([[[1.0, 0.25, 0.5]], [[0.0, 0.75, 0.5]]], np.float32)
-    maps = [RawMap(tmp_path / f"{index}.raw", (3, 3)) for index in range(2)]
-    write_probabilities(maps, Rows(2, labels, probabilities))
-    assert maps[0][2].tolist() == [255, 64, 0]
-    assert maps[1][2].tolist() == [0, 191, 0]
+    maps = [RawMap(tmp_path / f"{index}.raw", (1, 3)) for index in range(2)]
+    write_probabilities(maps, Rows(0, labels, probabilities))
+    shown = [OnTissue(item, labels) for item in maps]
+    assert shown[0].shape == (1, 3)
+    assert shown[0][0:1].tolist() == [[255, 64, 0]]
+    assert shown[1][0:1].tolist() == [[0, 191, 0]]
     for item in maps:
         item.close()

@@ -114,6 +114,53 @@ def test_glass_gives_a_valid_empty_result(write_slide, model, tmp_path):
     assert (tifffile.imread(tmp_path / "out" / "segmentation.tif", key=0) == IGNORE).all()
 
 
+class TestSmallHoles:
+    """A dark square of 200 x 240 px at 1 um/px with white in it: 1 px, 5 x 8 px, 20 x 20 px, and a notch at its edge."""
+
+    @pytest.fixture
+    def pierced(self, write_slide):
+        image = np.full((300, 340, 3), 245, np.uint8)
+        image[40:240, 50:290] = (150, 60, 60)
+        for rows, columns in (
+            ((60, 61), (70, 71)),
+            ((90, 95), (100, 108)),
+            ((130, 150), (200, 220)),
+            ((40, 50), (90, 93)),
+        ):
+            image[slice(*rows), slice(*columns)] = 245
+        return write_slide(image)
+
+    @pytest.mark.parametrize(("min_hole", "white"), [(0, 441), (1.5, 440), (40, 440), (41, 400), (200, 400), (401, 0)])
+    def test_are_tissue_in_all_products(self, pierced, model, tmp_path, min_hole, white):
+        out = tmp_path / "out"
+        summary = segment_slide(pierced, model, out, mpp_override=1.0, min_hole=min_hole, probabilities=True, **OPTIONS)
+        labels = tifffile.imread(out / "segmentation.tif", key=0)
+        tissue = 200 * 240 - 30 - white
+        assert (labels != IGNORE).sum() == tissue
+        assert summary["tissue_area_mm2"] == pytest.approx(tissue / 1e6, abs=1e-6)
+        features = json.loads((out / "segmentation.geojson").read_text())["features"]
+        assert sum(shape(feature["geometry"]).area for feature in features) == tissue
+        assert summary["parameters"]["min_hole"] == min_hole
+        probabilities = tifffile.imread(out / PROBABILITIES).astype(int)
+        inside = labels != IGNORE
+        assert np.abs(probabilities.sum(axis=0)[inside] - 255).max() <= 1
+        assert not probabilities[:, ~inside].any()
+        best = np.take_along_axis(probabilities, np.where(inside, labels, 0)[None].astype(int), axis=0)[0]
+        assert (best[inside] == probabilities.max(axis=0)[inside]).all()
+
+    def test_but_none_as_large_as_a_window_which_nobody_looked_at(self, pierced, model, tmp_path):
+        options = OPTIONS | {"window": 20, "min_hole": 1e6}
+        segment_slide(pierced, model, tmp_path / "out", mpp_override=1.0, **options)
+        labels = tifffile.imread(tmp_path / "out" / "segmentation.tif", key=0)
+        assert (labels == IGNORE).sum() == 300 * 340 - (200 * 240 - 30 - 400)
+
+    def test_are_um2_whatever_the_resolution(self, pierced, predict, tmp_path):
+        model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 0.5, "a" * 32)
+        segment_slide(pierced, model, tmp_path / "out", mpp_override=0.5, min_hole=10.25, **OPTIONS)
+        labels = tifffile.imread(tmp_path / "out" / "segmentation.tif", key=0)
+        assert (labels != IGNORE).sum() == 200 * 240 - 30 - 400  # the one of 10 um2 is filled
+
+
 class TestBadInput:
     def test_no_mpp(self, slide, model, tmp_path):
         with pytest.raises(InputError, match=r"slide\.tiff.*mpp"):

@@ -94,6 +94,7 @@ def _outcome(slide, precision):
         (["--window", "8"], "--window"),
         (["--mpp", "-1"], "--mpp"),
         (["--min-island", "-1"], "--min-island"),
+        (["--min-hole", "-1"], "--min-hole"),
     ],
 )
 def test_wrong_options(slide, tmp_path, capsys, options, word):

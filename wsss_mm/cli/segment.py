@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
+from wsss_mm.wsi.parameters import WEIGHTINGS, Parameters
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.cohort import Result
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LEAST = {
-    **{"window": 32, "batch_size": 1, "readers": 0, "min_island": 0},
+    **{"window": 32, "batch_size": 1, "readers": 0, "min_hole": 0, "min_island": 0},
     **{"ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0},
 }
 
@@ -34,13 +35,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter, or models:/NAME@ALIAS")
     parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
     parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say")
-    parser.add_argument("--window", type=int, default=224, help="side of the sliding window, px")
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows, share of their side")
+    parser.add_argument("--window", type=int, default=Parameters.window, help="side of the sliding window, px")
+    parser.add_argument(
+        "--overlap", type=float, default=Parameters.overlap, help="of neighbouring windows, share of their side"
+    )
     parser.add_argument(
         "--roi", type=Path, metavar="GEOJSON", help="polygons of QuPath: only what is inside (one slide)"
     )
     parser.add_argument(
-        "--weighting", choices=("uniform", "gaussian"), default="uniform", help="of a window's pixels in the average"
+        "--weighting",
+        choices=WEIGHTINGS,
+        default=Parameters.weighting,
+        help="of a window's pixels in the average; uniform, as published, leaves the window grid in the map",
     )
     parser.add_argument(
         "--batch-size", type=_batch_size, default="auto", help="windows a forward pass; auto: what fits into memory"
@@ -55,11 +61,24 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--tissue-mask",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=Parameters.tissue_mask,
         help="pass over what is glass on a thumbnail",
     )
-    parser.add_argument("--background-grey", type=int, default=210, help="brighter slide pixels are background")
-    parser.add_argument("--min-island", type=float, default=500.0, help="um2, smaller regions stay out of the GeoJSON")
+    parser.add_argument(
+        "--background-grey", type=int, default=Parameters.background_grey, help="brighter slide pixels are background"
+    )
+    parser.add_argument(
+        "--min-hole",
+        type=float,
+        default=Parameters.min_hole,
+        help="um2, smaller holes of background in the tissue are filled with what the network sees there",
+    )
+    parser.add_argument(
+        "--min-island",
+        type=float,
+        default=Parameters.min_island,
+        help="um2, smaller regions stay out of the GeoJSON",
+    )
     parser.add_argument("--probabilities", action="store_true", help="write those of the classes too, uint8 channels")
     parser.add_argument("--force", action="store_true", help="segment again what is done already")
     cluster = parser.add_argument_group("many machines", "slides and --out lie on storage that all nodes share")
@@ -71,8 +90,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 _OPTIONS = (
-    *("window", "overlap", "weighting", "batch_size", "readers", "background_grey", "tissue_mask", "min_island"),
-    "probabilities",
+    *("window", "overlap", "weighting", "batch_size", "readers", "background_grey", "tissue_mask", "min_hole"),
+    *("min_island", "probabilities"),
 )
 
 

@@ -2,8 +2,7 @@
 
 Reads data/patches/manifest.parquet (every row, as it is: `wsss_mm.patches.read_manifest` would stop at the first fault)
 and measures the images and masks it names. Then the patches are made once more, from slides, truth, drawings and labels
-or from the data set of patches, without being written, and compared with the manifest; of slides that were cut, masks
-are all made again, and a few images.
+or from the data set of patches, without being written, and compared with the manifest; images as small ones.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from wsss_mm.patches.images import read_image, read_label_map, tissue_share
 from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import FILE_NAME, SPLITS, get_vocabulary
 from wsss_mm.patches.parallel import map_files
-from wsss_mm.patches.twins import look, twins
+from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
 
@@ -38,7 +37,8 @@ _KINDS = dict.fromkeys(_TEXTS, "text") | dict.fromkeys(("x", "y", "size"), "inte
 _KINDS |= dict.fromkeys(("mpp", "tissue"), "number")
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
-_PICTURED = 4  # patches of each slide whose images are read again
+
+_WHOSE = ["slide_id", "patient_id", "split"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 _ASIDE = "look at them, then set them aside: wsss-mm quarantine add --from reports/gates/patches.json"
@@ -492,21 +492,14 @@ def _made_again(
     manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, params: Params, root: Path
 ) -> pd.DataFrame:
     """The manifest beside what making the patches again gives; patches that it lacks follow at the end."""
-    order = manifest["patch_id"].map(lambda name: hashlib.sha256(str(name).encode()).digest()).sort_values().index
-    few = manifest.loc[order].groupby("slide_id").head(_PICTURED)
-    few = set(few[["slide_id", "x", "y"]].itertuples(index=False, name=None))
     aside = {kind: quarantined(kind, root / QUARANTINE) for kind in ("slide", "patch")}
-    rows = make_rows(params, root, _described, without=aside["slide"], wanted=lambda *place: place in few)
+    rows = make_rows(params, root, _described, without=aside["slide"], side=SIDE)
     made = pd.DataFrame(rows)
     made = made[~made["patch_id"].isin(aside["patch"]) & ~made["slide_id"].isin(aside["slide"])]
     made = made.set_index(_places(made))
     found = made.reindex(_places(manifest)).set_axis(manifest.index)
     known = found["patch_id"].notna() & ~manifest["patch_id"].isin(aside["patch"])
-    errors = {"tissue_error": (manifest["tissue"] - found["tissue"].astype(float)).abs()}
-    differ = [
-        None if a is None or not isinstance(b, np.ndarray) else float(np.abs(a.astype(float) - b).mean())
-        for a, b in zip(files["look"], found["look"], strict=True)
-    ]
+    pairs = zip(files["look"], found["look"].where(known, None), strict=True)
     beside = pd.DataFrame(
         {
             "patch_id": manifest["patch_id"],
@@ -516,24 +509,19 @@ def _made_again(
             "labels": _names(manifest, codes).where(known),
             "made_labels": _names(found, codes).where(known),
             "mask": files["mask_content"].where(known),
-            "made_mask": found["mask"].fillna("none").where(known),
-            **errors,
-            "image_error": differ,
+            "made_mask": found["mask"],
+            "tissue_error": (manifest["tissue"] - found["tissue"].astype(float)).abs(),
+            "image_error": [None if a is None or b is None else difference(a, b) for a, b in pairs],
         }
     )
     lacking = made.loc[~made.index.isin(_places(manifest)), ["patch_id"]].assign(listed="is missing")
     return pd.concat([beside, lacking], ignore_index=True)
 
 
-_WHOSE = ["slide_id", "patient_id", "split"]
-
-
-def _described(patch_id: str, split: str, *, image: np.ndarray | None, mask: np.ndarray | None) -> dict[str, Any]:
+def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
     """What is compared of a patch that was made again."""
-    return {
-        **{"patch_id": patch_id, "split": split, "mask": None if mask is None else _content(mask)},
-        **({"look": None, "tissue": None} if image is None else {"look": look(image), "tissue": tissue_share(image)}),
-    }
+    seen = {"look": look(image), "tissue": tissue_share(image), "mask": "none" if mask is None else _content(mask)}
+    return {"patch_id": patch_id, "split": split, **seen}
 
 
 def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
@@ -542,6 +530,4 @@ def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
 
 def _names(rows: pd.DataFrame, codes: list[str]) -> pd.Series:
     """Label sets as people write them."""
-    return rows[codes].apply(
-        lambda row: ";".join(code for code in codes if row[code] is True or row[code] == 1), axis=1
-    )
+    return rows[codes].eq(True).apply(lambda row: ";".join(row.index[row]), axis=1)

@@ -54,7 +54,15 @@ def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         InputError: see `read_object`.
     """
-    return dict(_flat(read_object(path, remedy)))
+    return flat(read_object(path, remedy))
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, with dotted keys."""
+    items: dict[str, Any] = {}
+    for key, value in content.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return items
 
 
 def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
@@ -127,7 +135,7 @@ def figures(path: Path, stated: Mapping[str, Any], recomputed: Mapping[str, Any]
             "stated": _figure(stated.get(key, "missing"), value),
             "recomputed": str(value),
         }
-        for key, value in _flat(rounded(dict(recomputed)))
+        for key, value in flat(rounded(dict(recomputed))).items()
     ]
     return pd.DataFrame(rows, columns=["figure", "stated", "recomputed"], dtype=object)
 
@@ -136,7 +144,7 @@ def table_cells(frame: "pd.DataFrame", index: list[str]) -> dict[str, Any]:
     """The cells of a small table by the names of their row and column, and how many rows it has."""
     rows = frame.set_index(index).to_dict("index")
     named = {".".join(key) if isinstance(key, tuple) else str(key): row for key, row in rows.items()}
-    return {"rows": len(frame), **dict(_flat(named))}
+    return {"rows": len(frame), **flat(named)}
 
 
 def _figure(stated: Any, recomputed: Any) -> str:
@@ -165,13 +173,6 @@ def is_file_inside(folder: Path, relative: object) -> bool:
     if not isinstance(relative, str) or not relative:
         return False
     return is_file(folder / relative) and not leads_outside(folder / relative, folder)
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    items: list[tuple[str, Any]] = []
-    for key, value in content.items():
-        items += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return items
 
 
 def _one_line(error: Exception) -> str:

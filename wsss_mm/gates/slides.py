@@ -1,97 +1,283 @@
-"""Gate after `segment_slides`: do the products of each slide agree with each other?
+"""Gate after `segment_slides`: do the products of each slide agree with each other, with the slide and the segmenter?
 
-Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it, and the slides themselves. A cohort of
-labelled patches has no slides: no rows pass, and the report says that there are none.
+Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it, the table beside it, the slides themselves,
+and models/segmenter. Each figure is recomputed from the map. A cohort of labelled patches has no slides: no rows pass,
+and the report says that there are none.
 """
 
-import json
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates.checks import Check, Table
+from wsss_mm.files import digest, read_cells, rounded
+from wsss_mm.gates.checks import Check, Limit, Measured, Table
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
-from wsss_mm.gates.reading import read_object
+from wsss_mm.gates.reading import flat, read_object, weights_md5
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
+from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
-from wsss_mm.slides.tissue import find_tissue
+from wsss_mm.wsi import agreement
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.seams import seam_ratio
+from wsss_mm.wsi.segment import FILES, PROBABILITIES, SUMMARY
+from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
+from wsss_mm.wsi.truth import judge_slide
 
 FOLDER = Path("results/slides")
 COHORT = Path("data/cohort/slides.csv")
+MODEL = Path("models/segmenter")
 
 _MAKE = "dvc repro -f segment_slides"
-_FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json")
-_COLUMNS = (
+_AGAIN = f"segment the slide again: {_MAKE}"
+_MAP, _OUTLINES, _OVERLAY, _ = FILES
+_LISTED, _NONE = 6, "none"
+_ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
+
+
+def _at_most(name: str, column: str, says: str, high: Limit, low: Limit = None) -> Check:
+    return Check(name, column, says, _AGAIN, low=low, high=high, optional=True)  # without measures: `complete` fails
+
+
+def _nothing(name: str, column: str, says: str) -> Check:
+    return Check(name, column, says, _AGAIN, among=(_NONE,), optional=True)
+
+
+SLIDES = Table(
+    "slides",
     "slide_id",
-    "problem",
-    "weights_md5",
-    "precision",
-    "size_error",
-    "slide_error",
-    "tissue_error",
-    "mpp_error",
-    "extent_error",
-    "stray_pixels",
-    "share_sum_error",
-    "share_error",
-    "invalid_polygons",
-    "area_error",
+    (
+        Check(
+            "complete",
+            "problem",
+            "each slide of slides.splits, and no other, has its files, and they can be read",
+            _AGAIN,
+            among=(_NONE,),
+        ),
+        _nothing(
+            "same_slide",
+            "other_slide",
+            "file, bytes, quickhash, bounds, um/px and region of interest in the summary are those of the slide",
+        ),
+        _nothing("same_segmenter", "other_model", f"the summary names the weights, classes and um/px of {MODEL}"),
+        _nothing("as_asked", "other_parameters", "the slide was segmented with the parameters of params.yaml"),
+        _at_most(
+            "tissue_area",
+            "tissue_error",
+            "place by place, the map's tissue differs from the tissue mask by at most {max_tissue_error:.0%} of the "
+            "slide, or of its region of interest",
+            "max_tissue_error",
+        ),
+        _at_most(
+            "in_place",
+            "better_elsewhere",
+            "shifted, mirrored or turned, the map explains at most {max_better_elsewhere:.0%} more of the slide's "
+            "colours than in place, and so does each map of another slide",
+            "max_better_elsewhere",
+        ),
+        _at_most("coherent", "coherence", "neighbouring pixels are of one class, beyond chance", None, low=0.5),
+        _at_most(
+            "no_seams",
+            "seam",
+            "class borders prefer no line of the window lattice, at most {max_seam:g} times",
+            "max_seam",
+        ),
+        _at_most("map_mpp", "mpp_error", "the map's um/px is the summary's", 1e-3),
+        _at_most(
+            "map_covers_slide",
+            "extent_error",
+            "the map is as large as the slide in um, within {max_mpp_error:.0%}",
+            "max_mpp_error",
+        ),
+        _at_most("known_values", "stray_pixels", "the map holds classes and ignore only", 0),
+        _at_most("levels_match_map", "wrong_samples", "the map's coarser levels are samples of its finest", 0),
+        _nothing("legend", "other_legend", "names and colours in map, GeoJSON and summary are the vocabulary's"),
+        _nothing("figures_match_map", "other_figures", "size and each figure in the summary are those of the map"),
+        _nothing("fit_to_truth", "other_truth", "where there is truth, the summary says how well the map fits it"),
+        _at_most("valid_polygons", "invalid_polygons", "the GeoJSON holds valid polygons of known classes", 0),
+        _at_most(
+            "polygon_count", "miscounted_polygons", "there is a polygon for each region that is no small island", 0
+        ),
+        _at_most(
+            "polygons_match_map",
+            "area_error",
+            "polygons have the area of the map's regions in each class, within {max_area_error:.0%}",
+            "max_area_error",
+        ),
+        _at_most("polygons_in_place", "misplaced_points", "at random points, polygons are of the map's class", 0),
+        _at_most("overlay", "overlay_error", "the overlay shows the map on the slide, within 16 grey levels", 16),
+        _nothing("table", "other_cells", f"the slide's row of {FOLDER}/slides.csv says what its summary says"),
+    ),
 )
+MODELS = Table(
+    "models",
+    "weights_md5",
+    (
+        Check(
+            "one_model",
+            None,
+            "all slides were segmented with the same model, in the same precision",
+            f"segment all slides again: {_MAKE}",
+            high=1,
+        ),
+    ),
+)
+TABLES = (SLIDES, MODELS)
 
 
-def tables(params: Params, root: Path) -> Iterator[Table]:
-    """Measure each slide's map, figures and polygons against each other."""
-    folder = root / FOLDER
-    if not folder.is_dir():
-        raise InputError(f"{folder}: not found; make it with: {_MAKE}")
-    vocabulary = get_vocabulary(params.cohort.vocabulary)
-    slides = _wanted(root, params)
-    found = {item.name for item in folder.iterdir() if item.is_dir()}
-    rows = [
-        _measure(folder / name, vocabulary, root / COHORT, slides.get(name)) for name in sorted(found | set(slides))
-    ]
-    frame, model = pd.DataFrame(rows, columns=list(_COLUMNS)), ["weights_md5", "precision"]
-    yield Table("slides", frame.drop(columns=model), "slide_id", lambda gxe: _slide_checks(gxe, params))
-    models = frame.groupby(model).size().reset_index(name="slides")
-    yield Table("models", models, "weights_md5", _model_checks)
+def measure(params: Params, root: Path) -> Iterator[Measured]:
+    """Measure each slide's map, figures and polygons against each other, against the slide and the segmenter."""
+    results = _Results(params, root)
+    if not results.folder.is_dir():
+        raise InputError(f"{results.folder}: not found; make it with: {_MAKE}")
+    models = ["weights_md5", "precision"]
+    frame = pd.DataFrame(results.rows(), columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
+    yield SLIDES.of(frame.drop(columns=models))
+    yield MODELS.of(frame.groupby(models).size().reset_index(name="slides"))
 
 
-def _wanted(root: Path, params: Params) -> dict[str, Any]:
-    """The slides that ought to be segmented: those with a file, of the chosen splits, not quarantined."""
-    table = read_slide_table(root / COHORT, check_files=False)
-    table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
-    aside = quarantined("slide", root / QUARANTINE)
-    return {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
+class _Results:
+    """The results of a cohort, and what they must be."""
 
+    def __init__(self, params: Params, root: Path) -> None:
+        self.folder, self._cohort, self._model = root / FOLDER, root / COHORT, root / MODEL
+        self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
+        self._vocabulary = get_vocabulary(params.cohort.vocabulary)
+        self._parameters = params.slides.model_dump(include={item.name for item in fields(Parameters)})
+        table = read_slide_table(self._cohort, check_files=False)
+        table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
+        aside = quarantined("slide", root / QUARANTINE)
+        self._views: dict[str, agreement.View] = {}
+        self._wanted = {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
 
-def _measure(folder: Path, vocabulary: Vocabulary, table: Path, slide: Any) -> dict[str, Any]:
-    """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
-    row = {"slide_id": folder.name, "problem": "none"}
-    if slide is None:
-        return row | {"problem": "not among the slides to segment"}
-    if not folder.is_dir():
-        return row | {"problem": "not segmented"}
-    missing = [name for name in _FILES if not (folder / name).is_file()]
-    if missing:
-        return row | {"problem": f"{', '.join(missing)} missing"}
-    try:
-        return row | _numbers(_compare(folder, vocabulary) | _against_slide(folder, table, slide))
-    except InputError as error:
-        return row | {"problem": str(error)}
-    except Exception as error:  # broken files make TIFF and JSON readers raise anything
-        return row | {"problem": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+    def rows(self) -> list[dict[str, Any]]:
+        """Measurements of the slides that are there, that ought to be, or that the table lists."""
+        found = {item.name for item in self.folder.iterdir() if item.is_dir()}
+        rows = [self._measured(name) for name in sorted(found | set(self._wanted) | set(self._table))]
+        for row in rows:
+            if (view := self._views.get(row["slide_id"])) is not None:
+                row["better_elsewhere"] = agreement.better_elsewhere(view, self._views.values())
+        return rows
+
+    def _measured(self, name: str) -> dict[str, Any]:
+        """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
+        row, folder = {"slide_id": name, "problem": _NONE}, self.folder / name
+        if name not in self._wanted:
+            return row | {"problem": "not among the slides to segment"}
+        if not folder.is_dir():
+            return row | {"problem": "not segmented"}
+        missing = [file for file in self._files if not (folder / file).is_file()]
+        if missing:
+            return row | {"problem": f"{', '.join(missing)} missing"}
+        try:
+            return row | _numbers(self._against_all(folder, read_object(folder / SUMMARY, _MAKE)))
+        except InputError as error:
+            return row | {"problem": str(error)}
+        except Exception as error:  # broken files make TIFF and JSON readers raise anything
+            return row | {"problem": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+    @cached_property
+    def _table(self) -> dict[str, dict[str, str]]:
+        """Rows of slides.csv by slide; a cohort without slides has no such table."""
+        path = self.folder / "slides.csv"
+        if not path.is_file():
+            return {}
+        table = read_cells(path, absent="not found", remedy=f"make it again: {_MAKE}")
+        if "slide_id" not in table:
+            raise InputError(f"{path}: has no column slide_id; make it again: {_MAKE}")
+        return {row["slide_id"]: row for row in table.to_dict("records")}
+
+    @cached_property
+    def _segmenter(self) -> dict[str, Any]:
+        """What a summary must say of the segmenter."""
+        info = read_object(self._model / "model.json", "dvc repro -f train_segmenter")
+        weights = weights_md5(self._model, "dvc repro -f train_segmenter")
+        codes = [item["code"] for item in info["classes"]]
+        return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}
+
+    def _against_all(self, folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+        """The results of a slide against everything they tell of."""
+        slide, codes = self._wanted[folder.name], self._vocabulary.codes
+        if set(summary["classes"]) != set(codes):
+            raise InputError(f"classes are {', '.join(summary['classes'])}")
+        truth = self._cohort.parent / "truth" / f"{folder.name}.tif"
+        measures = self._against_slide(folder, summary, slide)
+        if truth.is_file() and not measures["stray_pixels"]:
+            fit = judge_slide(folder / _MAP, truth, codes)
+            measures["other_truth"] = _differences({"truth": fit}, summary)
+        return measures | {
+            "other_model": _differences(self._segmenter, summary),
+            "other_parameters": _differences({"parameters": self._parameters}, summary),
+            "other_cells": _differences(_cells(summary, slide.split), self._table.get(folder.name, {})),
+            "weights_md5": str(summary["model"]["weights_md5"]),
+            "precision": str(summary["model"]["precision"]),
+        }
+
+    def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Any) -> dict[str, Any]:
+        """The map against its slide, its figures, its outlines and its picture."""
+        vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
+        source, drawn = resolve(self._cohort, slide.path), resolve(self._cohort, slide.roi) if slide.roi else None
+        with (
+            open_slide(source, None if pd.isna(slide.mpp) else slide.mpp) as reader,
+            open_label_pyramid(path) as pyramid,
+        ):
+            level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
+            region = None if drawn is None else read_region(drawn, reader.bounds[:2])
+            identity = {"file": source.name, "bytes": source.stat().st_size, "quickhash": reader.quickhash}
+            identity |= {"mpp": reader.mpp, "bounds": list(reader.bounds)}
+            roi = None if drawn is None else {"file": drawn.name, "sha256": digest(drawn)}
+            size, wide = level.shape[::-1], said["bounds"][2:]
+            extent = [side * pyramid.mpp / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
+            counts, coherence = agreement.tally(level)
+            of_classes = counts[: len(vocabulary)]
+            written = agreement.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
+            outlines = agreement.compare_outlines(
+                folder / _OUTLINES,
+                level,
+                vocabulary,
+                written,
+                factor=mpp / reader.mpp,
+                seed=int(digest(path)[:16], 16),
+            )
+            classes = class_figures(of_classes, vocabulary.classes, mpp)
+            for code, item in zip(vocabulary.codes, written, strict=True):
+                classes[code] |= polygon_figures(item, mpp)
+                del classes[code]["name"], classes[code]["color"]  # `legend` looks at these
+            figures = {
+                "size": list(size),
+                "classes": classes,
+                "tissue_area_mm2": int(of_classes.sum()) * mpp**2 / 1e6,
+                "tumour_stroma_ratio": tumour_stroma_ratio(classes),
+                "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
+            }
+            on_slide, self._views[folder.name] = agreement.on_slide(
+                level, reader, region, vocabulary, folder / _OVERLAY
+            )
+            return on_slide | {
+                "other_slide": _differences({"slide": identity, "roi": roi}, summary),
+                "mpp_error": abs(pyramid.mpp / mpp - 1),
+                "extent_error": max(abs(ratio - 1) for ratio in extent),
+                "stray_pixels": int(counts.sum() - of_classes.sum() - counts[IGNORE]),
+                "coherence": coherence,
+                "seam": seam_ratio(path, parameters["window"], parameters["overlap"]) or 0.0,
+                "wrong_samples": count_wrong_samples(pyramid.levels),
+                "other_legend": _legend(summary, vocabulary, pyramid.colors, outlines.recolored),
+                "other_figures": _differences(figures, summary),
+                "invalid_polygons": outlines.invalid,
+                "miscounted_polygons": outlines.miscounted,
+                "area_error": outlines.area_error,
+                "misplaced_points": outlines.misplaced,
+            }
 
 
 def _numbers(measured: dict[str, Any]) -> dict[str, Any]:
@@ -102,151 +288,44 @@ def _numbers(measured: dict[str, Any]) -> dict[str, Any]:
     return measured
 
 
-def _compare(folder: Path, vocabulary: Vocabulary) -> dict[str, Any]:
-    summary = read_object(folder / "summary.json", _MAKE)
-    figures = summary["classes"]
-    if set(figures) != set(vocabulary.codes):
-        raise InputError(f"classes are {', '.join(figures)}")
-    size, mpp, counts = _read_map(folder / "segmentation.tif")
-    mm2 = summary["mpp"] ** 2 / 1e6
-    of_class = counts[: len(vocabulary)]
-    areas = dict(zip(vocabulary.codes, of_class * mm2, strict=True))
-    polygons, invalid = _polygon_areas(folder / "segmentation.geojson", vocabulary)
-    slide_mm = summary["slide"]["mpp"] / 1e3
-    expected = {code: area - figures[code]["dropped_area_mm2"] for code, area in areas.items()}
-    found = {code: area * slide_mm**2 for code, area in polygons.items()}
-    bounds = summary["slide"]["bounds"][2:]
-    extent = [side * mpp / (wide * summary["slide"]["mpp"]) for side, wide in zip(size, bounds, strict=True)]
-    total = float(of_class.sum())
-    least = max(total * mm2 / 100, mm2)  # of rare classes one clipped pixel would be much
-    shares = {code: figures[code]["share"] or 0.0 for code in vocabulary.codes}
-    return {
-        "weights_md5": str(summary["model"]["weights_md5"]),
-        "precision": str(summary["model"]["precision"]),
-        "size_error": max(abs(side - wide) for side, wide in zip(size, summary["size"], strict=True)),
-        "mpp_error": abs(mpp / summary["mpp"] - 1),
-        "extent_error": max(abs(ratio - 1) for ratio in extent),
-        "stray_pixels": int(counts.sum() - total - counts[IGNORE]),
-        "share_sum_error": abs(sum(shares.values()) - 1) if total else 0.0,
-        "share_error": max(abs(shares[code] - areas[code] / (total * mm2 or 1.0)) for code in vocabulary.codes),
-        "invalid_polygons": invalid,
-        "area_error": max(abs(found[code] - expected[code]) / max(areas[code], least) for code in vocabulary.codes),
-    }
+def _differences(expected: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+    """Dotted names of what is said otherwise than expected, or not at all."""
+    said = flat(dict(said))
+    found = [key for key, value in flat(dict(expected)).items() if key not in said or _differ(value, said[key])]
+    return ", ".join([*found[:_LISTED], *(["..."] if len(found) > _LISTED else [])]) or _NONE
 
 
-def _against_slide(folder: Path, table: Path, slide: Any) -> dict[str, Any]:
-    """The map against the slide: its size and mpp, and where there is tissue."""
-    summary = read_object(folder / "summary.json", _MAKE)
-    with open_slide(resolve(table, slide.path), None if pd.isna(slide.mpp) else slide.mpp) as reader:
-        stated = [*summary["slide"]["bounds"], summary["slide"]["mpp"]]
-        # JSON keeps six decimals
-        errors = [abs(said - true) for said, true in zip(stated, [*reader.bounds, reader.mpp], strict=True)]
-        region = read_region(resolve(table, slide.roi), reader.bounds[:2]) if slide.roi else None
-        share = 1.0 if region is None else float(region.share([reader.bounds])[0])
-        area = share * reader.bounds[2] * reader.bounds[3] * reader.mpp**2 / 1e6
-        tissue = find_tissue(reader)
-        if region is not None:
-            inside = region.mask((0, 0), tissue.mask.shape[::-1], tissue.scale[0])
-            tissue = replace(tissue, mask=tissue.mask & inside)
-        expected = float(tissue.share([reader.bounds])[0]) / share
-    mapped = sum(figures["area_mm2"] for figures in summary["classes"].values()) / area
-    return {"slide_error": float(f"{max(errors):.5f}"), "tissue_error": abs(mapped - expected)}
-
-
-def _read_map(path: Path) -> tuple[tuple[int, int], float, npt.NDArray[np.int64]]:
-    """Width and height (px), um/px and the histogram (256) of a label map, tile by tile."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        if page.dtype != np.uint8:
-            raise InputError(f"the map holds {page.dtype}, not uint8")
-        counts = np.zeros(256, np.int64)
-        for data, (_, _, top, left, _), _ in page.segments():
-            if data is None:
-                raise InputError("the map has an empty tile")
-            inside = data[0, : page.imagelength - top, : page.imagewidth - left]  # tiles at the edge are padded
-            counts += np.bincount(inside.ravel(), minlength=256)
-        if page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER:
-            raise InputError("the map's resolution is not per centimetre")
-        pixels, centimetres = page.tags["XResolution"].value
-        return (page.imagewidth, page.imagelength), 1e4 * centimetres / pixels, counts
-
-
-def _polygon_areas(path: Path, vocabulary: Vocabulary) -> tuple[dict[str, float], int]:
-    """Area of each class's polygons, level-0 px2, and how many features are no valid polygon of a known class."""
-    import shapely
-    from shapely.geometry import shape
-
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content.get("type") != "FeatureCollection":
-        raise InputError("the GeoJSON is no FeatureCollection")
-    codes = {item.name: item.code for item in vocabulary.classes}
-    areas, invalid = dict.fromkeys(vocabulary.codes, 0.0), 0
-    for feature in content["features"]:
-        code = codes.get(feature["properties"]["classification"]["name"])
+def _differ(expected: Any, said: Any) -> bool:
+    """Whether two values are not the same: in a CSV numbers are text, and nothing is empty."""
+    if isinstance(said, str) and not isinstance(expected, str):
         try:
-            polygon = shape(feature["geometry"])
-        except (ValueError, TypeError, KeyError, shapely.errors.ShapelyError):
-            code, polygon = None, None
-        if code is None or not polygon.is_valid or polygon.is_empty:
-            invalid += 1
-        else:
-            areas[code] += polygon.area
-    return areas, invalid
+            said = float(said) if said else None
+        except ValueError:
+            return True
+    if isinstance(expected, int | float) and isinstance(said, int | float):
+        return not abs(expected - said) <= _ROUNDING
+    return rounded(expected) != said
 
 
-def _slide_checks(gxe: Any, params: Params) -> list[Check]:
-    gate = params.gates.slides
-    again = f"segment the slide again: {_MAKE}"
-
-    def at_most(name: str, says: str, column: str, most: float) -> Check:
-        # Slides without measurements fail `complete`, once is enough.
-        expectation = gxe.ExpectColumnValuesToBeBetween(column=column, max_value=most)
-        return Check(name, says, expectation, again, optional=True)
-
-    return [
-        Check(
-            "complete",
-            "each slide of slides.splits, and no other, has its files, and they can be read",
-            gxe.ExpectColumnValuesToBeInSet(column="problem", value_set=["none"]),
-            again,
-        ),
-        at_most("slide_as_stated", "bounds and um/px in the summary are those of the slide", "slide_error", 0),
-        at_most(
-            "tissue_area",
-            f"the map's tissue differs from the tissue mask by at most {gate.max_tissue_error:.0%} of the slide, or of "
-            "its region of interest",
-            "tissue_error",
-            gate.max_tissue_error,
-        ),
-        at_most("map_size", "the map is as wide and high as the summary says", "size_error", 0),
-        at_most("map_mpp", "the map's um/px is the summary's", "mpp_error", 1e-3),
-        at_most(
-            "map_covers_slide",
-            f"the map is as large as the slide in um, within {gate.max_mpp_error:.0%}",
-            "extent_error",
-            gate.max_mpp_error,
-        ),
-        at_most("known_values", "the map holds classes and ignore only", "stray_pixels", 0),
-        at_most("shares_sum_to_one", "class shares add up to 1", "share_sum_error", gate.max_share_error),
-        at_most("shares_match_map", "class shares are those of the map", "share_error", gate.max_share_error),
-        at_most("valid_polygons", "the GeoJSON holds valid polygons of known classes", "invalid_polygons", 0),
-        at_most(
-            "polygons_match_map",
-            f"polygons and dropped islands have the map's area in each class, within {gate.max_area_error:.0%}",
-            "area_error",
-            gate.max_area_error,
-        ),
-    ]
+def _cells(summary: dict[str, Any], split: str) -> dict[str, Any]:
+    """What slides.csv must say of a slide."""
+    names = ("tissue_area_mm2", "tumour_stroma_ratio", "unreadable_share")
+    cells = {"status": "done", "split": split, "error": ""} | {name: summary[name] for name in names}
+    for figure in ("area_mm2", "share"):
+        cells |= {f"{figure}.{code}": figures[figure] for code, figures in summary["classes"].items()}
+    return cells | ({"miou": summary["truth"]["miou"]} if "truth" in summary else {})
 
 
-def _model_checks(gxe: Any) -> list[Check]:
-    return [
-        Check(
-            "one_model",
-            "all slides were segmented with the same model, in the same precision",
-            gxe.ExpectTableRowCountToBeBetween(max_value=1),
-            f"segment all slides again: {_MAKE}",
-        )
-    ]
+def _legend(summary: dict[str, Any], vocabulary: Vocabulary, colors: Any, recolored: int) -> str:
+    """Where a class has another name or colour."""
+    said = {
+        "summary": [(item["name"], tuple(item["color"])) for item in map(summary["classes"].get, vocabulary.codes)],
+        "map": [] if colors is None else colors.ravel().tolist(),
+        "GeoJSON": recolored,
+    }
+    true = {
+        "summary": [(item.name, item.color) for item in vocabulary.classes],
+        "map": vocabulary.palette,
+        "GeoJSON": 0,
+    }
+    return ", ".join(where for where, found in said.items() if found != true[where]) or _NONE

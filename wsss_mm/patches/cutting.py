@@ -1,7 +1,7 @@
 """Cutting slides into labelled patches (METHOD.md section 1)."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,7 @@ def cut_rows(
     seed: int,
     labels: Path | None = None,
     without: Collection[str] = (),
-    wanted: Callable[[str, int, int], bool] | None = None,
+    side: int | None = None,
 ) -> list[dict[str, Any]]:
     """Cut slides as `cut_slides` does, whatever becomes of the patches.
 
@@ -97,7 +97,7 @@ def cut_rows(
         seed: likewise.
         labels: likewise.
         without: likewise.
-        wanted: whether to read the image at a slide_id, x, y: reading takes most of the time; by default all.
+        side: width and height of the images, px, where `keep` does with smaller ones; reading takes most of the time.
     """
     slides = read_slide_table(table)
     slides = slides[slides["path"] != ""]
@@ -108,7 +108,7 @@ def cut_rows(
     for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
         _open(table, slide).close()
     slides = _with_valid_split(slides, table, settings.valid_share, seed)
-    cutter = _Cutter(Path(table), keep, settings, vocabulary, known, wanted)
+    cutter = _Cutter(Path(table), keep, settings, vocabulary, known, side or settings.size)
     return [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
 
 
@@ -121,7 +121,7 @@ class _Cutter:
     settings: PatchSettings
     vocabulary: Vocabulary
     labels: pd.DataFrame | None
-    wanted: Callable[[str, int, int], bool] | None
+    side: int  # px, of the images
 
     def cut(self, slide: Any) -> list[dict[str, Any]]:
         """Write the patches of a row of the slide table, and give their rows of the manifest."""
@@ -181,8 +181,7 @@ class _Cutter:
         mask: npt.NDArray[np.uint8] | None,
         tissue: float,
     ) -> dict[str, Any]:
-        read = self.wanted is None or self.wanted(slide.slide_id, *corner)
-        image = reader.read(*corner, self.settings.size, self.settings.mpp) if read else None
+        image = reader.read(*corner, self.side, self.settings.mpp * self.settings.size / self.side)
         patch_id = f"{slide.slide_id}-{corner[0]}-{corner[1]}"
         return {
             **self.keep(patch_id, slide.split, image=image, mask=mask),

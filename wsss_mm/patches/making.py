@@ -1,6 +1,6 @@
 """From params.yaml to the rows of the manifest: cut from slides, or imported from a data set of patches."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def make_rows(
     keep: Keep,
     *,
     without: Collection[str] = (),
-    wanted: Callable[[str, int, int], bool] | None = None,
+    side: int | None = None,
 ) -> list[dict[str, Any]]:
     """Make the patches of the cohort.
 
@@ -29,7 +29,7 @@ def make_rows(
         root: the project's root.
         keep: what becomes of a patch (see `wsss_mm.patches.images.Keep`).
         without: slides to leave out; they are not even opened.
-        wanted: see `wsss_mm.patches.cutting.cut_rows`.
+        side: see `wsss_mm.patches.cutting.cut_rows`; data sets of patches are read as they are.
 
     Returns:
         Rows of the manifest, not checked.
@@ -42,7 +42,7 @@ def make_rows(
     if cohort.name in SOURCES:
         return import_rows(cohort.name, root / cohort.source, keep, **common)
     labels = _labels(cohort, root)
-    return cut_rows(root / COHORT / "slides.csv", keep, labels=labels, without=without, wanted=wanted, **common)
+    return cut_rows(root / COHORT / "slides.csv", keep, labels=labels, without=without, side=side, **common)
 
 
 def _labels(cohort: CohortSettings, root: Path) -> Path | None:

@@ -27,6 +27,12 @@ def look(image: npt.NDArray[np.uint8]) -> Looks:
     return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
+def difference(one: Looks, other: Looks) -> float:
+    """Mean difference of two looks, grey levels; of halves of them, which do not tell how a slide was resampled."""
+    halves = (each.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3)) for each in (one, other))
+    return float(np.abs(np.subtract(*halves)).mean())
+
+
 def twins(looks: Looks, groups: npt.ArrayLike | None = None) -> list[tuple[int, int]]:
     """Pairs of pictures that show the same, up to encoding, flips and quarter turns.
 

@@ -1,5 +1,6 @@
 """Reading label maps, such as the truth of a phantom slide, at any resolution."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,39 @@ def read_label_map(path: Path | str) -> NDArray[np.uint8]:
     except InputError:
         raise
     except Exception as error:  # broken files make TIFF readers and decoders raise anything, a lack of memory too
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not readable as a TIFF ({reason}); make it again") from None
+
+
+def label_bands(path: Path | str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """First row and rows of each band of a map in tiles, such as segmentation.tif: a row of tiles is held at a time.
+
+    Raises:
+        InputError: the file is missing, no label map in tiles, or damaged.
+    """
+    if not is_file(Path(path)):
+        raise InputError(f"{path}: no such label map; make it again")
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            if page.ndim != 2 or page.dtype != np.uint8 or not page.size or not page.is_tiled:
+                raise InputError(f"{path}: a map is one uint8 channel in tiles, this is {page.dtype} {page.shape}")
+            height, width = page.shape
+            if page.tilelength * page.tilewidth > _MAX_TILE:
+                raise InputError(f"{path}: has tiles of {page.chunks}, which no map has; make it again")
+            band, top = np.empty((0, width), np.uint8), -1
+            for data, (_, _, y, x, _), _ in page.segments():
+                if y != top:
+                    if len(band):
+                        yield top, band
+                    band, top = np.full((min(page.tilelength, height - y), width), _NOTHING, np.uint8), y
+                if data is not None:
+                    tile = data[0, ..., 0]
+                    band[:, x : x + tile.shape[1]] = tile[: len(band), : width - x]
+            yield top, band
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # as above
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not readable as a TIFF ({reason}); make it again") from None
 

@@ -76,9 +76,7 @@ def _write_pyramid(
     **options: object,
 ) -> None:
     height, width = maps[0].shape
-    steps = [1]
-    while max(_level_shape((height, width), steps[-1])) > _TILE:
-        steps.append(2 * steps[-1])
+    steps = _steps((height, width))
     with tifffile.TiffWriter(path, bigtiff=len(maps) * height * width > _BIG, ome=False) as tiff:
         for step in steps:
             shape = _level_shape((height, width), step)
@@ -99,6 +97,18 @@ def _write_pyramid(
                 maxworkers=1,
                 **options,
             )
+
+
+def level_samples(shape: tuple[int, int]) -> list[tuple[range, range]]:
+    """Rows and columns of a map (height, width) that each level of its pyramid takes, the finest first."""
+    return [tuple(range(_first_sample(side, step), side, step) for side in shape) for step in _steps(shape)]
+
+
+def _steps(shape: tuple[int, int]) -> list[int]:
+    steps = [1]
+    while max(_level_shape(shape, steps[-1])) > _TILE:
+        steps.append(2 * steps[-1])
+    return steps
 
 
 def _level_shape(shape: tuple[int, int], step: int) -> tuple[int, int]:

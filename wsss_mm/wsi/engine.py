@@ -14,9 +14,10 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.parameters import Parameters, Weighting
 from wsss_mm.wsi.prefetch import prefetch, worked
 from wsss_mm.wsi.raster import Band, Raster
-from wsss_mm.wsi.stitch import RowStitcher, Weighting, window_profile
+from wsss_mm.wsi.stitch import RowStitcher, window_profile
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """RGB windows (N, H, W, 3) uint8 to class probabilities (N, C, H, W) float32."""
@@ -28,15 +29,18 @@ _HELD_ROWS = 4
 class Rows:
     """Finished rows of the map, from row `start`: `labels` (rows, width) uint8, 0..C-1 and `IGNORE` for background.
 
-    `probabilities` (C, rows, width) float32 are the averages; in background they mean nothing. `carry` (C, r, width)
-    float32 is what windows have already added to the rows below: enough to go on from here, see `Resumption`.
-    `probabilities` and `carry` are valid until the next rows are asked for: keep a copy.
+    `probabilities` (C, rows, width) float32 are the averages; in background further from tissue than a window they mean
+    nothing. `carry` (C, r, width) float32 is what windows have already added to the rows below: enough to go on from
+    here, see `Resumption`. `probabilities` and `carry` are valid until the next rows are asked for: keep a copy.
+    `beneath` (rows, width) uint8 is what the labels would be without the grey threshold: `IGNORE` where nothing was to
+    be looked at, or could be decoded.
     """
 
     start: int
     labels: np.ndarray
     probabilities: np.ndarray
     carry: np.ndarray | None = None
+    beneath: np.ndarray | None = None
 
     @property
     def stop(self) -> int:
@@ -66,6 +70,7 @@ class _RowEnd:
     start: int
     stop: int
     background: np.ndarray
+    unknown: np.ndarray
 
 
 _Event = _Window | _RowEnd
@@ -76,12 +81,12 @@ def segment_rows(
     predict: Predict,
     classes: int,
     *,
-    window: int = 224,
-    overlap: float = 0.5,
-    weighting: Weighting = "uniform",
+    window: int = Parameters.window,
+    overlap: float = Parameters.overlap,
+    weighting: Weighting = Parameters.weighting,
     batch_size: int = 16,
     full_batches: bool = False,
-    background_grey: int = 210,
+    background_grey: int = Parameters.background_grey,
     ahead: int = 2,
     at_once: int = 1,
     resume: Resumption | None = None,
@@ -130,8 +135,10 @@ def segment_rows(
                 continue
             averages = stitcher.take(event.stop)
             labels = _likeliest(averages)
+            beneath = labels.copy()
             labels[event.background] = IGNORE
-            yield Rows(event.start, labels, averages, stitcher.carry)
+            beneath[event.unknown] = IGNORE
+            yield Rows(event.start, labels, averages, stitcher.carry, beneath)
 
 
 def _events(
@@ -145,7 +152,7 @@ def _events(
                 yield _Window(x, y, band.window(x))
         start = max(y, 0)
         if following > start:
-            yield _RowEnd(start, following, band.background(start, following))
+            yield _RowEnd(start, following, band.background(start, following), band.unknown(start, following))
 
 
 def _batches(events: Iterator[_Event], size: int) -> Generator[list[_Event], None, None]:

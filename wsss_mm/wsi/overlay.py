@@ -14,6 +14,7 @@ from wsss_mm.patches.vocabulary import IGNORE, TissueClass
 
 _INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (200, 200, 200)
 _MARGIN, _LEGEND, _LINE = 16, 320, 48
+_ALPHA = 0.45
 
 
 def draw_overlay(
@@ -24,7 +25,7 @@ def draw_overlay(
     title: str,
     *,
     mpp: float,
-    alpha: float = 0.45,
+    alpha: float = _ALPHA,
 ) -> Image.Image:
     """Lay the classes over a picture of the slide; background shows the slide as it is.
 
@@ -38,11 +39,7 @@ def draw_overlay(
         alpha: how much the colours cover.
     """
     height, width = picture.shape[:2]
-    small = _nearest(labels, height, width)
-    colors = np.full((256, 3), 255, np.uint8)
-    colors[: len(classes)] = [item.color for item in classes]
-    mixed = cv2.addWeighted(picture, 1 - alpha, colors[small], alpha, 0)
-    np.copyto(mixed, picture, where=(small == IGNORE)[..., None])
+    mixed = blended(picture, _nearest(labels, height, width), classes, alpha)
     legend = _MARGIN * 4 + _LINE * (len(classes) + 2)
     sheet = Image.new("RGB", (width + 2 * _MARGIN + _LEGEND, max(height + 2 * _MARGIN, legend)), _PAPER)
     sheet.paste(Image.fromarray(mixed), (_MARGIN, _MARGIN))
@@ -52,6 +49,25 @@ def draw_overlay(
     _draw_legend(draw, left, classes, figures, title)
     _draw_scale(draw, left, _MARGIN * 3 + _LINE * (len(classes) + 1), mpp, _LEGEND - 80)
     return sheet
+
+
+def blended(
+    picture: np.ndarray, labels: np.ndarray, classes: Sequence[TissueClass], alpha: float = _ALPHA
+) -> np.ndarray:
+    """A picture (h, w, 3) with the colours of the classes of `labels` (h, w) laid over it."""
+    colors = np.full((256, 3), 255, np.uint8)
+    colors[: len(classes)] = [item.color for item in classes]
+    mixed = cv2.addWeighted(picture, 1 - alpha, colors[labels], alpha, 0)
+    np.copyto(mixed, picture, where=(labels == IGNORE)[..., None])
+    return mixed
+
+
+def picture_of(sheet: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
+    """The picture on a sheet that `draw_overlay` drew of a map (height, width); None if there is no room for it."""
+    width = sheet.shape[1] - 2 * _MARGIN - _LEGEND
+    height = max(1, round(width * shape[0] / shape[1]))
+    found = sheet[_MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width]
+    return found if width > 0 and found.shape[:2] == (height, width) else None
 
 
 def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -75,9 +91,12 @@ def _draw_legend(
         top = _MARGIN + _LINE * (index + 1)
         draw.rectangle([left, top, left + 26, top + 26], fill=item.color, outline=_FRAME)
         draw.text((left + 38, top - 3), item.name, fill=_INK, font=normal)
-        values = figures[item.code]
-        text = f"{values['area_mm2']:.3f} mm\u00b2   {100 * (values['share'] or 0):.1f} %"
-        draw.text((left + 38, top + 15), text, fill=_FAINT, font=small)
+        draw.text((left + 38, top + 15), _text(figures[item.code]), fill=_FAINT, font=small)
+
+
+def _text(figures: Mapping[str, Any]) -> str:
+    share = "\u2013" if figures["share"] is None else f"{100 * figures['share']:.1f} %"
+    return f"{figures['area_mm2']:.3f} mm\u00b2   {share}"
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, left: int, top: int, mpp: float, room: int) -> None:

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.wsi.runs import Runs, bands, find_components, runs_of
 
-_BAND_PIXELS = 1 << 22
 _TURNS_AT_ONCE = 1 << 19  # of the regions at hand, unless one alone has more
 
 # Which of the pixels a (upper left), b (upper right), c (lower left), d (lower right) around a lattice point are set,
@@ -68,7 +66,7 @@ def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path
         Regions, by their first pixel from top to bottom. Exteriors and holes are simple rings that at most touch in
         points, so each region is a valid polygon, and its area is exactly its number of pixels.
     """
-    region_of_run, areas = _find_regions(labels, value)
+    region_of_run, areas = find_components(labels, lambda band: band == value)
     with ExitStack() as stack:
         waiting = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
         counts = np.zeros(len(areas), np.int64)
@@ -88,77 +86,9 @@ def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path
                 yield Region(exterior, int(areas[region]), holes)
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Maximal horizontal runs of set pixels, in raster order; `stop` is exclusive."""
-
-    row: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    width: int
-
-    def key(self, column: np.ndarray, row: np.ndarray | None = None) -> np.ndarray:
-        return (self.row if row is None else row) * (self.width + 1) + column
-
-    def where(self, chosen: np.ndarray) -> "_Runs":
-        return _Runs(self.row[chosen], self.start[chosen], self.stop[chosen], self.width)
-
-    def followed_by(self, other: "_Runs") -> "_Runs":
-        pairs = ((self.row, other.row), (self.start, other.start), (self.stop, other.stop))
-        return _Runs(*(np.concatenate(pair) for pair in pairs), self.width)
-
-
 _RECORD = np.dtype([("region", np.int32), ("x", np.int32), ("y", np.int32), ("kind", np.uint8)])
 """A turn of a boundary; `kind` is the sum of the flags below."""
 _DOWN, _SIDEWAYS, _DIAGONAL = 1, 2, 4
-
-
-def _bands(labels: RowMap) -> Iterator[tuple[int, np.ndarray]]:
-    """First row and rows of each band."""
-    rows = max(1, _BAND_PIXELS // labels.shape[1])
-    for top in range(0, labels.shape[0], rows):
-        yield top, labels[top : top + rows]
-
-
-def _find_regions(labels: RowMap, value: int) -> tuple[np.ndarray, np.ndarray]:
-    """Region of each run, int32, and the area of each region, px."""
-    of_bands, areas, seams, count = [], [], [], 0
-    above = None
-    for top, band in _bands(labels):
-        runs = _runs(band == value, top)
-        parts = connected_components(_touching(runs, runs), directed=False)[1].astype(np.int32) + count
-        number = int(parts.max(initial=count - 1)) + 1 - count
-        areas.append(np.bincount(parts - count, weights=runs.stop - runs.start, minlength=number))
-        if above is not None:
-            edges = _touching(above[0], runs)
-            seams.append((above[1][edges.row], parts[edges.col]))
-        last = runs.row == top + len(band) - 1
-        above = runs.where(last), parts[last]
-        of_bands.append(parts)
-        count += number
-    upper, lower = (np.concatenate(side) for side in zip(*seams, strict=True)) if seams else (np.zeros(0, int),) * 2
-    graph = coo_array((np.ones(len(upper), np.int8), (upper, lower)), shape=(count, count))
-    region_of_part = connected_components(graph, directed=False)[1].astype(np.int32)
-    of_regions = np.bincount(region_of_part, weights=np.concatenate(areas)).astype(np.int64)
-    return np.concatenate([region_of_part[parts] for parts in of_bands]), of_regions
-
-
-def _runs(mask: np.ndarray, top: int) -> _Runs:
-    padded = np.pad(mask, ((0, 0), (1, 1)))
-    ends = np.flatnonzero(padded[:, 1:] != padded[:, :-1])  # of each run its start and its stop, in raster order
-    row, start = np.divmod(ends[0::2], mask.shape[1] + 1)
-    return _Runs(row + top, start, ends[1::2] % (mask.shape[1] + 1), mask.shape[1])
-
-
-def _touching(upper: _Runs, lower: _Runs) -> coo_array:
-    """Which runs lie in adjacent rows, one of `upper` above one of `lower`, and share a column."""
-    below = upper.row + 1
-    first = np.searchsorted(lower.key(lower.stop), upper.key(upper.start, below), side="right")
-    last = np.searchsorted(lower.key(lower.start), upper.key(upper.stop, below), side="left")
-    counts = np.maximum(last - first, 0)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    columns = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    return coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(counts), len(lower.row)))
 
 
 def _turns(labels: RowMap, value: int, region_of_run: np.ndarray) -> Iterator[np.ndarray]:
@@ -166,10 +96,10 @@ def _turns(labels: RowMap, value: int, region_of_run: np.ndarray) -> Iterator[np
     height, width = labels.shape
     before = np.zeros((1, width), bool)  # the last row of the band above
     seen = 0
-    runs, regions = _runs(before, -1), np.zeros(0, np.int32)
-    for top, band in _bands(labels):
+    runs, regions = runs_of(before, -1), np.zeros(0, np.int32)
+    for top, band in bands(labels):
         mask = band == value
-        new = _runs(mask, top)
+        new = runs_of(mask, top)
         last = runs.row == top - 1
         runs = runs.where(last).followed_by(new)
         regions = np.concatenate([regions[last], region_of_run[seen : seen + len(new.row)]])
@@ -179,7 +109,7 @@ def _turns(labels: RowMap, value: int, region_of_run: np.ndarray) -> Iterator[np
         before = mask[-1:]
 
 
-def _turns_between(mask: np.ndarray, top: int, runs: _Runs, regions: np.ndarray) -> np.ndarray:
+def _turns_between(mask: np.ndarray, top: int, runs: Runs, regions: np.ndarray) -> np.ndarray:
     """Turns at the lattice rows between the rows of a mask, of which the first is row `top` - 1 of the map."""
     padded = np.pad(mask, ((0, 0), (1, 1)))
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]

@@ -67,6 +67,7 @@ class Raster:
         self.wanted: Wanted | None = None
         self.reach = 0
         self.lost: dict[int, int] = {}
+        self._gaps: dict[int, set[tuple[int, int, int, int]]] = {}
         self._height = _STRIP if 3 * _STRIP * self.size[0] <= _STRIP_BYTES else _STRIP // 2
         self._pool = ThreadPoolExecutor(readers, "slide-reader") if readers else None
         self._begun: dict[int, list[tuple[int, Callable[[], tuple[np.ndarray, int]]]]] = {}
@@ -91,6 +92,14 @@ class Raster:
         strips = [self._strips[number] for number in numbers]
         offset = numbers[0] * self._height
         return (strips[0] if len(strips) == 1 else np.concatenate(strips))[start - offset : stop - offset]
+
+    def gaps(self, start: int, stop: int) -> np.ndarray:
+        """Pixels of rows start..stop-1 that could not be decoded, (rows, width) bool, as far as `rows` gave them."""
+        found = np.zeros((stop - start, self.size[0]), bool)
+        for number in range(start // self._height, (stop - 1) // self._height + 1):
+            for x, y, width, height in self._gaps.get(number, ()):
+                found[max(y - start, 0) : max(y + height - start, 0), x : x + width] = True
+        return found
 
     def overview(self, max_side: int) -> np.ndarray:
         """The whole raster as one small picture, (h, w, 3) uint8, its longer side at most `max_side` px.
@@ -170,6 +179,8 @@ class Raster:
             self._slide(again=True)
         block, lost = np.full((height, width, 3), 255, np.uint8), 0
         if max(width, height) <= _SMALLEST:
+            if shrink == 1:
+                self._gaps.setdefault(y // self._height, set()).add((x, y, width, height))
             return block, width * height
         for top, left, bottom, right in _quarters(width, height):
             part, unreadable = self._read_block(x + left, y + top, right - left, bottom - top, shrink)
@@ -203,9 +214,11 @@ class Band:
         place = slice(None) if y >= 0 and y + window <= height else rows - first
         self._top, self._window, self._width = y, window, width
         self._image = raster.rows(first, stop)[place]
-        self._background = cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY) > background_grey
+        unknown = raster.gaps(first, stop)
         if raster.wanted is not None:
-            self._background |= ~raster.wanted.rows(first, stop)[place]
+            unknown |= ~raster.wanted.rows(first, stop)
+        self._unknown = unknown[place]
+        self._background = (cv2.cvtColor(self._image, cv2.COLOR_RGB2GRAY) > background_grey) | self._unknown
         self._tissue_before = np.concatenate([[0], np.cumsum(~self._background.all(axis=0))])
 
     def has_tissue(self, x: int) -> bool:
@@ -222,6 +235,10 @@ class Band:
     def background(self, start: int, stop: int) -> np.ndarray:
         """Background of map rows start..stop-1, (rows, width) bool."""
         return self._background[start - self._top : stop - self._top].copy()
+
+    def unknown(self, start: int, stop: int) -> np.ndarray:
+        """Which of them are background because they were not to be looked at, or could not be decoded."""
+        return self._unknown[start - self._top : stop - self._top].copy()
 
 
 def _quarters(width: int, height: int) -> list[tuple[int, int, int, int]]:

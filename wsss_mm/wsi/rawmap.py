@@ -8,6 +8,7 @@ from types import TracebackType
 import numpy as np
 
 from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.wsi.engine import Rows
 
 
@@ -82,10 +83,21 @@ class RawMap:
 
 
 def write_probabilities(maps: Sequence[RawMap], rows: Rows) -> None:
-    """Write finished rows into the maps of the classes, as 0..255 for probabilities 0..1.
-
-    Background is 0 in every class, whether a window looked at it or not.
-    """
-    tissue = rows.labels != IGNORE
+    """Write finished rows into the maps of the classes, as 0..255 for probabilities 0..1, those in background too."""
     for target, probabilities in zip(maps, rows.probabilities, strict=True):
-        target.write(rows.start, np.round(255 * probabilities * tissue).astype(np.uint8))
+        target.write(rows.start, np.round(255 * probabilities).astype(np.uint8))
+
+
+class OnTissue:
+    """Rows of a map, 0 where another map has background.
+
+    Args:
+        values: the map.
+        labels: the other map, of the same shape.
+    """
+
+    def __init__(self, values: RowMap, labels: RowMap) -> None:
+        self._values, self._labels, self.shape = values, labels, values.shape
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self._values[rows] * (self._labels[rows] != IGNORE)

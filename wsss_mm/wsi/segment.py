@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +15,13 @@ from wsss_mm.files import digest, read_json, rounded, write_json
 from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.holes import covered, fill_holes
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.parameters import Parameters, Weighting
 from wsss_mm.wsi.raster import Raster
-from wsss_mm.wsi.rawmap import RawMap, write_probabilities
-from wsss_mm.wsi.stitch import Weighting
+from wsss_mm.wsi.rawmap import OnTissue, RawMap, write_probabilities
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.wanted import Wanted
 from wsss_mm.wsi.workplace import workplace
@@ -38,44 +38,22 @@ _OVERLAY_SIDE = 1600
 _COUNTED = 1 << 21  # px; counting them takes eight bytes each
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """How a slide is segmented; part of its summary.
-
-    Attributes:
-        window: side of the sliding window, px at the model's mpp.
-        overlap: of neighbouring windows, share of their side, 0 <= overlap < 1.
-        weighting: how the pixels of a window count in the average: all alike, or the middle most.
-        background_grey: slide pixels whose grey value exceeds it are background.
-        tissue_mask: look for tissue on a thumbnail first, and pass over what is glass there.
-        min_island: um2, smaller regions stay in the map but not in the GeoJSON.
-        probabilities: whether the probabilities of the classes are written too.
-    """
-
-    window: int = 224
-    overlap: float = 0.5
-    weighting: Weighting = "uniform"
-    background_grey: int = 210
-    tissue_mask: bool = True
-    min_island: float = 500.0
-    probabilities: bool = False
-
-
 def segment_slide(
     slide_path: Path | str,
     model: SlideModel | Path | str,
     out_dir: Path | str,
     *,
     mpp_override: float | None = None,
-    window: int = 224,
-    overlap: float = 0.5,
-    weighting: Weighting = "uniform",
+    window: int = Parameters.window,
+    overlap: float = Parameters.overlap,
+    weighting: Weighting = Parameters.weighting,
     batch_size: int | Literal["auto"] = "auto",
     readers: int = 2,
-    background_grey: int = 210,
-    tissue_mask: bool = True,
-    min_island: float = 500.0,
-    probabilities: bool = False,
+    background_grey: int = Parameters.background_grey,
+    tissue_mask: bool = Parameters.tissue_mask,
+    min_hole: float = Parameters.min_hole,
+    min_island: float = Parameters.min_island,
+    probabilities: bool = Parameters.probabilities,
     roi: Path | str | None = None,
     registered: Mapping[str, str] | None = None,
     skip_done: bool = False,
@@ -95,8 +73,8 @@ def segment_slide(
         model: the segmenter, or its folder.
         out_dir: folder of this slide's results.
         mpp_override: um/px at level 0, for slides that do not say or say wrong.
-        window: see `Parameters`, as are `overlap`, `weighting`, `background_grey`, `tissue_mask`, `min_island` and
-            `probabilities`.
+        window: see `Parameters`, as are `overlap`, `weighting`, `background_grey`, `tissue_mask`, `min_hole`,
+            `min_island` and `probabilities`.
         overlap: see `Parameters`.
         weighting: see `Parameters`.
         batch_size: windows a forward pass, or as many as fit into memory. On a CPU the result does not depend on it,
@@ -104,6 +82,7 @@ def segment_slide(
         readers: threads that read the slide ahead of the network; with 0 nothing runs ahead.
         background_grey: see `Parameters`.
         tissue_mask: see `Parameters`.
+        min_hole: see `Parameters`.
         min_island: see `Parameters`.
         probabilities: see `Parameters`; probabilities.ome.tif then holds a channel for each class, uint8.
         roi: QuPath GeoJSON; what lies outside its polygons is not computed and is ignored in the map.
@@ -123,7 +102,9 @@ def segment_slide(
     slide_path, out_dir = Path(slide_path), Path(out_dir)
     name = slide_path.name
     model = model if isinstance(model, SlideModel) else SlideModel.from_folder(model)
-    parameters = Parameters(window, overlap, weighting, background_grey, tissue_mask, min_island, probabilities)
+    parameters = Parameters(
+        window, overlap, weighting, background_grey, tissue_mask, min_hole, min_island, probabilities
+    )
     raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp, readers)
     try:
         identity = _identity(slide_path, raster, model, parameters, roi)
@@ -146,7 +127,9 @@ def segment_slide(
                     name=name,
                     progress=progress,
                 )
-                figures = _export(work, raster, model, parameters, labels=labels, of_classes=of_classes, name=name)
+                with _filled(labels, parameters, model.mpp) as final:
+                    shown = [OnTissue(item, final) for item in of_classes]
+                    figures = _export(work, raster, model, parameters, labels=final, of_classes=shown, name=name)
             named = identity["model"] | dict(registered or {})
             write_json(work / SUMMARY, identity | figures | {"model": named})
             _deliver(work, out_dir, parameters)
@@ -163,6 +146,20 @@ def _maps(work: Path, raster: Raster, classes: int) -> Iterator[tuple[RawMap, li
             stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1])) for item in ("labels", *range(classes))
         )
         yield labels, of_classes
+
+
+@contextmanager
+def _filled(labels: RawMap, parameters: Parameters, mpp: float) -> Iterator[RawMap]:
+    """The finished map without its small holes, in a file of its own: a kill leaves the rows as they were noted.
+
+    A window that holds no tissue is not computed; what is as large as that may not have been seen, and is no hole.
+    """
+    if not parameters.min_hole:
+        yield labels
+        return
+    with RawMap(labels.path.with_name("filled.raw"), labels.shape) as filled:
+        fill_holes(labels, filled, min(parameters.min_hole / mpp**2, parameters.window**2))
+        yield filled
 
 
 def _wanted(
@@ -286,7 +283,7 @@ def _write_map(
             at_once=model.at_once,
             resume=resume,
         ):
-            labels.write(rows.start, rows.labels)
+            labels.write(rows.start, covered(rows.labels, rows.beneath) if parameters.min_hole else rows.labels)
             if of_classes:
                 write_probabilities(of_classes, rows)
             for item in maps:
@@ -303,7 +300,7 @@ def _export(
     parameters: Parameters,
     *,
     labels: RawMap,
-    of_classes: Sequence[RawMap],
+    of_classes: Sequence[OnTissue],
     name: str,
 ) -> dict[str, Any]:
     """Write everything but the summary, and give back its figures."""

@@ -1,11 +1,10 @@
 """Averages the class probabilities of overlapping windows, a band of rows at a time."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
-Weighting = Literal["uniform", "gaussian"]
+from wsss_mm.wsi.parameters import Weighting
 
 _SIGMA = 1 / 8  # of the Gaussian, as a share of the window
 
@@ -13,11 +12,16 @@ _SIGMA = 1 / 8  # of the Gaussian, as a share of the window
 def window_profile(window: int, weighting: Weighting) -> np.ndarray:
     """How much the pixels of a window count along one axis, (window,) float32; along both it is the product.
 
-    `uniform` is METHOD.md section 6; `gaussian` lets the middle of a window count most (sigma an eighth of its side).
+    `uniform` is METHOD.md section 6. It counts a network's worst pixels, those at its window's edge, like any others,
+    and where a window begins or ends the average jumps: the lattice of windows shows in the map. `gaussian` (sigma an
+    eighth of the side) and `linear` let the middle count most, `linear` falling evenly to next to nothing at the edge:
+    windows cross-fade over all of their overlap. No weight is 0, so that every average is one.
     """
     if weighting == "uniform":
         return np.ones(window, np.float32)
-    distance = np.arange(window) - (window - 1) / 2
+    distance = np.abs(np.arange(window) - (window - 1) / 2)
+    if weighting == "linear":
+        return (1 - distance / (window / 2)).astype(np.float32)
     return np.exp(-0.5 * (distance / (window * _SIGMA)) ** 2).astype(np.float32)
 
 

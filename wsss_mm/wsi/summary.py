@@ -10,6 +10,12 @@ from wsss_mm.wsi.geojson import Written
 
 _TUMOUR, _STROMA = ("TE", "TUM"), ("TAS", "STR")
 
+LEAST_STROMA = 0.01
+"""Share of stroma in tumour and stroma below which their ratio is no number: it would be 100 and more, and depend on
+some pixels."""
+LEAST_RATIO_AREA = 0.01
+"""mm2 of tumour and stroma together, a tenth of a millimetre square, below which it is none either."""
+
 
 def class_figures(counts: np.ndarray, classes: Sequence[TissueClass], mpp: float) -> dict[str, dict[str, Any]]:
     """Figures of each class.
@@ -45,7 +51,15 @@ def polygon_figures(written: Written, mpp: float) -> dict[str, Any]:
 
 
 def tumour_stroma_ratio(figures: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Tumour area over stroma area; None where the classes lack one of them or there is no stroma."""
-    areas = [sum(figures[code]["area_mm2"] for code in codes if code in figures) for codes in (_TUMOUR, _STROMA)]
-    known = all(any(code in figures for code in codes) for codes in (_TUMOUR, _STROMA))
-    return areas[0] / areas[1] if known and areas[1] else None
+    """Tumour area over stroma area.
+
+    None where the classes lack one of them, where stroma is less than `LEAST_STROMA` of both, and where both are less
+    than `LEAST_RATIO_AREA`: a ratio to next to nothing says nothing.
+    """
+    if not all(any(code in figures for code in codes) for codes in (_TUMOUR, _STROMA)):
+        return None
+    tumour, stroma = (
+        sum(figures[code]["area_mm2"] for code in codes if code in figures) for codes in (_TUMOUR, _STROMA)
+    )
+    both = tumour + stroma
+    return tumour / stroma if both >= LEAST_RATIO_AREA and stroma >= LEAST_STROMA * both else None

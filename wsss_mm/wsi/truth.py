@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
 from wsss_mm.patches.vocabulary import IGNORE
-from wsss_mm.slides.labels import read_label_map, resample_labels
-
-_BAND = 1024
+from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
 
 
 def judge_slide(segmentation: Path, truth: Path, codes: Sequence[str]) -> dict[str, float | None]:
@@ -25,12 +22,10 @@ def judge_slide(segmentation: Path, truth: Path, codes: Sequence[str]) -> dict[s
         `wsss_mm.evaluation.segmentation_metrics` over the pixels that both call tissue, and `coverage`, the share of
         true tissue that the map does not call background.
     """
-    labels = tifffile.imread(segmentation, key=0)
     exact = read_label_map(truth)
-    scale = exact.shape[1] / labels.shape[1]
     confusion, known, covered = np.zeros((len(codes),) * 2, np.int64), 0, 0
-    for top in range(0, labels.shape[0], _BAND):
-        band = labels[top : top + _BAND]
+    for top, band in label_bands(segmentation):
+        scale = exact.shape[1] / band.shape[1]
         target = resample_labels(exact, 0, top * scale, band.shape[::-1], scale)
         known += int((target != IGNORE).sum())
         target = np.where(band == IGNORE, IGNORE, target)

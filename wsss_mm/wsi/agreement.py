@@ -1,0 +1,172 @@
+"""Whether what was made of a slide agrees: the finished map with its slide, its outlines and its picture.
+
+Everything is read in bands and by features, so that a map of any size can be asked.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from wsss_mm.patches.images import read_image
+from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.slides import SlideReader
+from wsss_mm.slides.bands import MapLevel
+from wsss_mm.slides.placement import explained_colors
+from wsss_mm.slides.roi import Region
+from wsss_mm.slides.tissue import find_tissue
+from wsss_mm.wsi.geojson import Written
+from wsss_mm.wsi.outlines import read_outlines
+from wsss_mm.wsi.overlay import blended, picture_of
+from wsss_mm.wsi.runs import find_components
+
+_SIDE, _CELLS = 256, 16  # px of a slide's picture, and cells along it where tissue is compared
+_POINTS = 20_000  # on a map, at which polygons are asked for their class
+_CHANCE = 4  # standard deviations
+
+
+def tally(level: MapLevel) -> tuple[npt.NDArray[np.int64], float]:
+    """Histogram (256) of a map, and how far neighbours agree beyond chance, 0..1: about 0 for shuffled pixels."""
+    counts, same, pairs = np.zeros(256, np.int64), 0, 0
+    for _, band in level.bands():
+        counts += np.bincount(band.ravel(), minlength=256)
+        left, right = band[:, :-1], band[:, 1:]
+        known = (left != IGNORE) & (right != IGNORE)
+        pairs, same = pairs + int(known.sum()), same + int((known & (left == right)).sum())
+    tissue = counts[:IGNORE] / max(1, counts[:IGNORE].sum())
+    chance = float((tissue**2).sum())
+    return counts, (same / pairs - chance) / (1 - chance) if pairs and chance < 1 else 1.0
+
+
+def expected_outlines(level: MapLevel, counts: Sequence[int], min_area: float) -> list[Written]:
+    """What the GeoJSON of a map must hold of each class, given the pixels of each."""
+    areas = [find_components(level, lambda band, value=value: band == value)[1] for value in range(len(counts))]
+    kept = [of_class[of_class >= min_area] for of_class in areas]
+    sums = [int(of_class.sum()) for of_class in kept]
+    return [Written(len(k), s, int(n) - s) for k, s, n in zip(kept, sums, counts, strict=True)]
+
+
+@dataclass
+class Outlines:
+    """What a GeoJSON holds, beside its map.
+
+    Attributes:
+        invalid: features that are no valid polygon of a known class.
+        miscounted: polygons too many or too few.
+        area_error: the largest difference of a class's area, relative.
+        misplaced: points in a polygon of another class, or in none though their islands cannot all be too small.
+        recolored: polygons that have another colour than their class.
+    """
+
+    invalid: int = 0
+    miscounted: int = 0
+    area_error: float = 0.0
+    misplaced: int = 0
+    recolored: int = 0
+
+
+def compare_outlines(
+    path: Path, level: MapLevel, vocabulary: Vocabulary, written: Sequence[Written], *, factor: float, seed: int
+) -> Outlines:
+    """Compare a GeoJSON with its map.
+
+    Args:
+        path: the GeoJSON.
+        level: the map.
+        vocabulary: its classes.
+        written: what the GeoJSON must hold of each class.
+        factor: level-0 px per px of the map.
+        seed: of the random points.
+    """
+    import shapely
+
+    found, values = Outlines(), {item.name: value for value, item in enumerate(vocabulary.classes)}
+    height, width = level.shape
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, max(1, side - 1), _POINTS) for side in (width, height))  # the last may be cut by the edge
+    tree = shapely.STRtree(shapely.points((x + 0.5) * factor, (y + 0.5) * factor))
+    drawn, areas, polygons = np.full(_POINTS, IGNORE, np.uint8), np.zeros(len(written)), np.zeros(len(written), int)
+    for outline in read_outlines(path):
+        value = values.get(outline.name) if isinstance(outline.name, str) else None
+        if value is None or outline.polygon is None:
+            found.invalid += 1
+            continue
+        inside = tree.query(outline.polygon, predicate="contains")
+        found.misplaced += int((drawn[inside] != IGNORE).sum())
+        drawn[inside] = value
+        areas[value] += outline.polygon.area / factor**2
+        polygons[value] += 1
+        found.recolored += outline.color != list(vocabulary.colors[value])
+    true = level.at(y, x)
+    found.misplaced += int(((drawn != IGNORE) & (drawn != true)).sum())
+    pixels = np.array([item.pixels + item.dropped_pixels for item in written], float)
+    least = max(1.0, pixels.sum() / 100)  # of rare classes one clipped pixel would be much
+    for value, item in enumerate(written):
+        here = true == value
+        share = item.dropped_pixels / max(1.0, pixels[value])
+        most = here.sum() * share + _CHANCE * np.sqrt(here.sum() * share * (1 - share)) + (share > 0)
+        found.misplaced += max(0, int((here & (drawn == IGNORE)).sum() - most))
+        found.miscounted += abs(int(polygons[value]) - item.polygons)
+        found.area_error = max(found.area_error, abs(areas[value] - item.pixels) / max(pixels[value], least))
+    return found
+
+
+@dataclass(frozen=True)
+class View:
+    """A slide and its map, small.
+
+    Attributes:
+        picture: (h, w, 3) RGB.
+        labels: (h, w).
+        inside: (h, w), the pixels that count.
+        in_place: how well the map explains the colours, see `wsss_mm.slides.placement`.
+        elsewhere: likewise, where it does not lie.
+    """
+
+    picture: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    inside: npt.NDArray[np.bool_]
+    in_place: float
+    elsewhere: float
+
+
+def better_elsewhere(view: View, others: Iterable[View]) -> float:
+    """By how much the colours of a slide are explained better by its map elsewhere, or by the map of another slide."""
+    maps = (other.labels for other in others if other.labels.shape == view.labels.shape and other is not view)
+    found = [explained_colors(view.picture, labels, view.inside, elsewhere=False)[0] for labels in maps]
+    return max(view.in_place, view.elsewhere, *found) - view.in_place
+
+
+def on_slide(
+    level: MapLevel, reader: SlideReader, region: Region | None, vocabulary: Vocabulary, overlay: Path
+) -> tuple[dict[str, float], View]:
+    """The map and its overlay against the slide, on a small picture of it."""
+    left, top, *sides = reader.bounds
+    scale = max(sides) / _SIDE
+    width, height = (max(1, round(side / scale)) for side in sides)
+    picture = reader.read(left, top, (width, height), reader.mpp * scale)
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    labels = level.at(
+        (rows * level.shape[0] / height).astype(np.int64), (columns * level.shape[1] / width).astype(np.int64)
+    )
+    inside = np.ones((height, width), bool) if region is None else region.mask((left, top), (width, height), scale)
+    tissue = find_tissue(reader)
+    place = [
+        np.clip((corner + at * scale) / step, 0, most - 1).astype(np.int64)
+        for corner, at, step, most in zip(
+            (top, left), (rows, columns), tissue.scale[::-1], tissue.mask.shape, strict=True
+        )
+    ]
+    cells = (rows * _CELLS / height).astype(np.int64) * _CELLS + (columns * _CELLS / width).astype(np.int64)
+    more = ((labels != IGNORE).astype(float) - tissue.mask[tuple(place)])[inside]
+    view = View(picture, labels, inside, *explained_colors(picture, labels, inside))
+    shown = picture_of(read_image(overlay), level.shape)
+    expected = blended(picture, labels, vocabulary.classes).astype(float)
+    error = 255.0
+    if shown is not None:
+        error = float(np.abs(cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA) - expected).mean())
+    tissue_error = float(np.abs(np.bincount(cells[inside], more)).sum() / max(1, inside.sum()))
+    return {"tissue_error": tissue_error, "overlay_error": error}, view
