@@ -129,8 +129,8 @@ def region_came_later(root: Path) -> None:
 
 
 def scanned_again(root: Path) -> None:
-    image = slide_image(np.random.default_rng(7), MAPS["slide-test"])
-    write_slide(root / "data/cohort/slides/slide-test.tiff", image)
+    image = slide_image(np.random.default_rng(7), MAPS["slide-more"])
+    write_slide(root / "data/cohort/slides/slide-more.tiff", image)
 
 
 def summary(change: Callable[[dict], object]) -> Callable[[Path], None]:
@@ -168,7 +168,7 @@ SLIDE_FAULTS = [
     on_slides("a slide was scanned again", "same_slide", scanned_again, "*"),
     on_slides("a region of interest was drawn later", "same_slide", region_came_later),
     on_slides("a slide has another quickhash", "same_slide", summary(lambda s: s["slide"].update(quickhash="0" * 64))),
-    on_slides("the slide has another mpp", "slide_as_stated", summary(lambda s: s["slide"].update(mpp=0.25)), "*"),
+    on_slides("the slide has another mpp", "same_slide", summary(lambda s: s["slide"].update(mpp=0.25)), "*"),
     on_slides("slides were segmented with two models", "one_model", of_model(weights_md5="1" * 32), "same_segmenter"),
     on_slides("a slide was segmented in another precision", "one_model", of_model(precision="bf16")),
     on_slides("the segmenter was trained again since", "same_segmenter", older_weights),
@@ -186,13 +186,13 @@ SLIDE_FAULTS = [
     on_slides("all but their slides' names are exchanged", "in_place", exchange_all_but_identity, "*"),
     on_slides("pixels are shuffled, and results made of that", "coherent", everything(shuffled), "*"),
     on_slides("the lattice of windows shows", "no_seams", seams, "*"),
-    on_slides("the map has another size", "map_size", summary(lambda s: s | {"size": [320, 239]})),
+    on_slides("the map has another size", "figures_match_map", summary(lambda s: s | {"size": [320, 239]})),
     on_slides("the map has another mpp", "map_mpp", summary(lambda s: s | {"mpp": 1.1}), "*"),
     on_slides(
         "the map covers half the slide",
         "map_covers_slide",
         summary(lambda s: s["slide"].update(bounds=[0, 0, 1280, 480])),
-        "slide_as_stated",
+        "same_slide",
     ),
     on_slides("the map has a value without a class", "known_values", only_map(lambda m: np.full_like(m, 9)), "*"),
     on_slides("a coarser level is mirrored", "levels_match_map", levels(_COARSE[:, ::-1])),

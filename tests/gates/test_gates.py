@@ -106,9 +106,9 @@ class TestSlides:
         (project / "results/slides/slide-more/segmentation.tif").write_bytes(b"II*")
         inject(project, "the map has another size")
         failures = {o.name: o for o in run_gate("slides", params, project).failures}
-        assert set(failures) == {"complete", "map_size"}
+        assert set(failures) == {"complete", "figures_match_map"}
         assert failures["complete"].offending == ("slide-more",)
-        assert failures["map_size"].offending == ("slide-test",)
+        assert failures["figures_match_map"].offending == ("slide-test",)
 
     def test_of_a_slide_with_a_region_of_interest_the_region_is_judged(self, params, project):
         ring = [[0, 0], [240, 0], [240, 200], [0, 200], [0, 0]]
@@ -117,7 +117,7 @@ class TestSlides:
             project / "data/cohort/slides.csv",
             lambda table: table.assign(roi=np.where(table["slide_id"] == "slide-test", "roi.geojson", "")),
         )
-        for part, found in ((1, []), (0.5, ["tissue_area"])):
+        for part, found in ((1, []), (0.5, ["tissue_area", "in_place"])):
             labels = np.full((240, 320), IGNORE, np.uint8)
             labels[: round(100 * part), :120] = 0
             shutil.rmtree(project / "results/slides/slide-test")

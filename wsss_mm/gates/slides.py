@@ -16,7 +16,6 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_cells, rounded
-from wsss_mm.gates import slide_maps
 from wsss_mm.gates.checks import Check, Limit, Measured, Table
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
@@ -25,11 +24,13 @@ from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
-from wsss_mm.slides.levels import count_wrong_samples, open_label_pyramid
+from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
+from wsss_mm.wsi import agreement
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
+from wsss_mm.wsi.segment import FILES, PROBABILITIES, SUMMARY
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
 
@@ -39,7 +40,7 @@ MODEL = Path("models/segmenter")
 
 _MAKE = "dvc repro -f segment_slides"
 _AGAIN = f"segment the slide again: {_MAKE}"
-_FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json")
+_MAP, _OUTLINES, _OVERLAY, _ = FILES
 _LISTED, _NONE = 6, "none"
 _ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
 
@@ -48,8 +49,8 @@ def _at_most(name: str, column: str, says: str, high: Limit, low: Limit = None) 
     return Check(name, column, says, _AGAIN, low=low, high=high, optional=True)  # without measures: `complete` fails
 
 
-def _nothing(name: str, column: str, says: str, do: str = _AGAIN) -> Check:
-    return Check(name, column, says, do, among=(_NONE,), optional=True)
+def _nothing(name: str, column: str, says: str) -> Check:
+    return Check(name, column, says, _AGAIN, among=(_NONE,), optional=True)
 
 
 SLIDES = Table(
@@ -64,9 +65,10 @@ SLIDES = Table(
             among=(_NONE,),
         ),
         _nothing(
-            "same_slide", "other_slide", "file, bytes, quickhash and region in the summary are those of the slide"
+            "same_slide",
+            "other_slide",
+            "file, bytes, quickhash, bounds, um/px and region of interest in the summary are those of the slide",
         ),
-        _at_most("slide_as_stated", "slide_error", "bounds and um/px in the summary are those of the slide", 0),
         _nothing("same_segmenter", "other_model", f"the summary names the weights, classes and um/px of {MODEL}"),
         _nothing("as_asked", "other_parameters", "the slide was segmented with the parameters of params.yaml"),
         _at_most(
@@ -90,7 +92,6 @@ SLIDES = Table(
             "class borders prefer no line of the window lattice, at most {max_seam:g} times",
             "max_seam",
         ),
-        _at_most("map_size", "size_error", "the map is as wide and high as the summary says", 0),
         _at_most("map_mpp", "mpp_error", "the map's um/px is the summary's", 1e-3),
         _at_most(
             "map_covers_slide",
@@ -101,7 +102,7 @@ SLIDES = Table(
         _at_most("known_values", "stray_pixels", "the map holds classes and ignore only", 0),
         _at_most("levels_match_map", "wrong_samples", "the map's coarser levels are samples of its finest", 0),
         _nothing("legend", "other_legend", "names and colours in map, GeoJSON and summary are the vocabulary's"),
-        _nothing("figures_match_map", "other_figures", "each figure of the summary is what the map gives"),
+        _nothing("figures_match_map", "other_figures", "size and each figure in the summary are those of the map"),
         _nothing("fit_to_truth", "other_truth", "where there is truth, the summary says how well the map fits it"),
         _at_most("valid_polygons", "invalid_polygons", "the GeoJSON holds valid polygons of known classes", 0),
         _at_most(
@@ -139,9 +140,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     results = _Results(params, root)
     if not results.folder.is_dir():
         raise InputError(f"{results.folder}: not found; make it with: {_MAKE}")
-    rows = results.rows()
     models = ["weights_md5", "precision"]
-    frame = pd.DataFrame(rows, columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
+    frame = pd.DataFrame(results.rows(), columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
     yield SLIDES.of(frame.drop(columns=models))
     yield MODELS.of(frame.groupby(models).size().reset_index(name="slides"))
 
@@ -151,12 +151,13 @@ class _Results:
 
     def __init__(self, params: Params, root: Path) -> None:
         self.folder, self._cohort, self._model = root / FOLDER, root / COHORT, root / MODEL
+        self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
         self._parameters = params.slides.model_dump(include={item.name for item in fields(Parameters)})
         table = read_slide_table(self._cohort, check_files=False)
         table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
         aside = quarantined("slide", root / QUARANTINE)
-        self._views: dict[str, slide_maps.View] = {}
+        self._views: dict[str, agreement.View] = {}
         self._wanted = {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
 
     def rows(self) -> list[dict[str, Any]]:
@@ -165,7 +166,7 @@ class _Results:
         rows = [self._measured(name) for name in sorted(found | set(self._wanted) | set(self._table))]
         for row in rows:
             if (view := self._views.get(row["slide_id"])) is not None:
-                row["better_elsewhere"] = slide_maps.better_elsewhere(view, self._views.values())
+                row["better_elsewhere"] = agreement.better_elsewhere(view, self._views.values())
         return rows
 
     def _measured(self, name: str) -> dict[str, Any]:
@@ -175,11 +176,11 @@ class _Results:
             return row | {"problem": "not among the slides to segment"}
         if not folder.is_dir():
             return row | {"problem": "not segmented"}
-        missing = [file for file in _FILES if not (folder / file).is_file()]
+        missing = [file for file in self._files if not (folder / file).is_file()]
         if missing:
             return row | {"problem": f"{', '.join(missing)} missing"}
         try:
-            return row | _numbers(self._against_all(folder, read_object(folder / "summary.json", _MAKE)))
+            return row | _numbers(self._against_all(folder, read_object(folder / SUMMARY, _MAKE)))
         except InputError as error:
             return row | {"problem": str(error)}
         except Exception as error:  # broken files make TIFF and JSON readers raise anything
@@ -212,7 +213,7 @@ class _Results:
         truth = self._cohort.parent / "truth" / f"{folder.name}.tif"
         measures = self._against_slide(folder, summary, slide)
         if truth.is_file() and not measures["stray_pixels"]:
-            fit = judge_slide(folder / "segmentation.tif", truth, codes)
+            fit = judge_slide(folder / _MAP, truth, codes)
             measures["other_truth"] = _differences({"truth": fit}, summary)
         return measures | {
             "other_model": _differences(self._segmenter, summary),
@@ -224,23 +225,24 @@ class _Results:
 
     def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Any) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
-        vocabulary, path, parameters = self._vocabulary, folder / "segmentation.tif", summary["parameters"]
+        vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
         source, drawn = resolve(self._cohort, slide.path), resolve(self._cohort, slide.roi) if slide.roi else None
         with (
             open_slide(source, None if pd.isna(slide.mpp) else slide.mpp) as reader,
             open_label_pyramid(path) as pyramid,
         ):
             level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
-            size, stated = level.shape[::-1], [*said["bounds"], said["mpp"]]
             region = None if drawn is None else read_region(drawn, reader.bounds[:2])
             identity = {"file": source.name, "bytes": source.stat().st_size, "quickhash": reader.quickhash}
+            identity |= {"mpp": reader.mpp, "bounds": list(reader.bounds)}
             roi = None if drawn is None else {"file": drawn.name, "sha256": digest(drawn)}
-            extent = [side * pyramid.mpp / (wide * stated[4]) for side, wide in zip(size, stated[2:4], strict=True)]
-            counts, coherence = slide_maps.tally(level)
+            size, wide = level.shape[::-1], said["bounds"][2:]
+            extent = [side * pyramid.mpp / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
+            counts, coherence = agreement.tally(level)
             of_classes = counts[: len(vocabulary)]
-            written = slide_maps.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
-            outlines = slide_maps.compare_outlines(
-                folder / "segmentation.geojson",
+            written = agreement.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
+            outlines = agreement.compare_outlines(
+                folder / _OUTLINES,
                 level,
                 vocabulary,
                 written,
@@ -252,18 +254,17 @@ class _Results:
                 classes[code] |= polygon_figures(item, mpp)
                 del classes[code]["name"], classes[code]["color"]  # `legend` looks at these
             figures = {
+                "size": list(size),
                 "classes": classes,
                 "tissue_area_mm2": int(of_classes.sum()) * mpp**2 / 1e6,
                 "tumour_stroma_ratio": tumour_stroma_ratio(classes),
                 "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
             }
-            on_slide, self._views[folder.name] = slide_maps.on_slide(
-                level, reader, region, vocabulary, folder / "overlay.png"
+            on_slide, self._views[folder.name] = agreement.on_slide(
+                level, reader, region, vocabulary, folder / _OVERLAY
             )
             return on_slide | {
                 "other_slide": _differences({"slide": identity, "roi": roi}, summary),
-                "slide_error": float(f"{max(map(_distance, stated, [*reader.bounds, reader.mpp])):.5f}"),
-                "size_error": max(map(_distance, size, summary["size"])),
                 "mpp_error": abs(pyramid.mpp / mpp - 1),
                 "extent_error": max(abs(ratio - 1) for ratio in extent),
                 "stray_pixels": int(counts.sum() - of_classes.sum() - counts[IGNORE]),
@@ -313,10 +314,6 @@ def _cells(summary: dict[str, Any], split: str) -> dict[str, Any]:
     for figure in ("area_mm2", "share"):
         cells |= {f"{figure}.{code}": figures[figure] for code, figures in summary["classes"].items()}
     return cells | ({"miou": summary["truth"]["miou"]} if "truth" in summary else {})
-
-
-def _distance(one: float, other: float) -> float:
-    return abs(one - other)
 
 
 def _legend(summary: dict[str, Any], vocabulary: Vocabulary, colors: Any, recolored: int) -> str:

@@ -17,7 +17,7 @@ _MAX_TILE = 1 << 26  # px
 _BAND_PIXELS = 1 << 22
 
 
-class Level:
+class MapLevel:
     """A level as an array (height, width) uint8 of which rows are taken by slices, from top to bottom at best."""
 
     def __init__(self, page: tifffile.TiffPage) -> None:
@@ -68,7 +68,7 @@ class Level:
 class Pyramid:
     """A label map: its levels, the finest first, um/px, and the colour of each value, (256, 3) uint8, if it has any."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[MapLevel, ...]
     mpp: float
     colors: NDArray[np.uint8] | None
 
@@ -86,10 +86,10 @@ def open_label_pyramid(path: Path | str) -> Iterator[Pyramid]:
             raise InputError("the map's resolution is not per centimetre")
         pixels, centimetres = page.tags["XResolution"].value
         colors = None if page.colormap is None else (page.colormap.T >> 8).astype(np.uint8)
-        yield Pyramid(tuple(Level(item) for item in file.pages), 1e4 * centimetres / pixels, colors)
+        yield Pyramid(tuple(MapLevel(item) for item in file.pages), 1e4 * centimetres / pixels, colors)
 
 
-def count_wrong_samples(levels: Sequence[Level]) -> int:
+def count_wrong_samples(levels: Sequence[MapLevel]) -> int:
     """Pixels of coarser levels that are not what `write_label_pyramid` takes out of the finest, or that are missing."""
     wrong, coarse = 0, []
     for samples, level in zip_longest(level_samples(levels[0].shape)[1:], levels[1:]):

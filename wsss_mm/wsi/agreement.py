@@ -1,4 +1,7 @@
-"""What gate `slides` measures of a map: what it holds, how it lies on its slide, and what its outlines enclose."""
+"""Whether what was made of a slide agrees: the finished map with its slide, its outlines and its picture.
+
+Everything is read in bands and by features, so that a map of any size can be asked.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ import numpy.typing as npt
 from wsss_mm.patches.images import read_image
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
-from wsss_mm.slides.levels import Level
+from wsss_mm.slides.bands import MapLevel
 from wsss_mm.slides.placement import explained_colors
 from wsss_mm.slides.roi import Region
 from wsss_mm.slides.tissue import find_tissue
@@ -25,7 +28,7 @@ _POINTS = 20_000  # on a map, at which polygons are asked for their class
 _CHANCE = 4  # standard deviations
 
 
-def tally(level: Level) -> tuple[npt.NDArray[np.int64], float]:
+def tally(level: MapLevel) -> tuple[npt.NDArray[np.int64], float]:
     """Histogram (256) of a map, and how far neighbours agree beyond chance, 0..1: about 0 for shuffled pixels."""
     counts, same, pairs = np.zeros(256, np.int64), 0, 0
     for _, band in level.bands():
@@ -38,7 +41,7 @@ def tally(level: Level) -> tuple[npt.NDArray[np.int64], float]:
     return counts, (same / pairs - chance) / (1 - chance) if pairs and chance < 1 else 1.0
 
 
-def expected_outlines(level: Level, counts: Sequence[int], min_area: float) -> list[Written]:
+def expected_outlines(level: MapLevel, counts: Sequence[int], min_area: float) -> list[Written]:
     """What the GeoJSON of a map must hold of each class, given the pixels of each."""
     areas = [find_components(level, lambda band, value=value: band == value)[1] for value in range(len(counts))]
     kept = [of_class[of_class >= min_area] for of_class in areas]
@@ -66,7 +69,7 @@ class Outlines:
 
 
 def compare_outlines(
-    path: Path, level: Level, vocabulary: Vocabulary, written: Sequence[Written], *, factor: float, seed: int
+    path: Path, level: MapLevel, vocabulary: Vocabulary, written: Sequence[Written], *, factor: float, seed: int
 ) -> Outlines:
     """Compare a GeoJSON with its map.
 
@@ -138,7 +141,7 @@ def better_elsewhere(view: View, others: Iterable[View]) -> float:
 
 
 def on_slide(
-    level: Level, reader: SlideReader, region: Region | None, vocabulary: Vocabulary, overlay: Path
+    level: MapLevel, reader: SlideReader, region: Region | None, vocabulary: Vocabulary, overlay: Path
 ) -> tuple[dict[str, float], View]:
     """The map and its overlay against the slide, on a small picture of it."""
     left, top, *sides = reader.bounds

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
-from wsss_mm.slides import levels
-from wsss_mm.slides.levels import count_wrong_samples, open_label_pyramid
+from wsss_mm.slides import bands
+from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.pyramid import write_label_pyramid
 
 PALETTE = VOCABULARIES["lung"].palette
@@ -39,7 +39,7 @@ def test_what_is_read_is_what_was_written(tmp_path_factory, height, width, seed)
 
 @pytest.fixture
 def three_levels(tmp_path, monkeypatch):
-    monkeypatch.setattr(levels, "_BAND_PIXELS", 5000)
+    monkeypatch.setattr(bands, "_BAND_PIXELS", 5000)
     labels = np.random.default_rng(0).integers(0, 4, (700, 900), dtype=np.uint8)
     with open_label_pyramid(written(tmp_path, labels)) as pyramid:
         yield pyramid.levels
