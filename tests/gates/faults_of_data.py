@@ -8,6 +8,7 @@ from tests.gates.harm import (
     Fault,
     again,
     all_but_emptied,
+    another_slide,
     blurred,
     cells,
     copied,
@@ -415,4 +416,14 @@ PATCH_FAULTS = [
     Fault("a patch is said to lie 7 px beside", "patches", "as_many_as_made", cells(PATCHES, "test-02", x=199)),
     Fault("a patch that was set aside is still there", "patches", "as_many_as_made", set_aside("train-02")),
     Fault("a share of tissue is made up", "patches", "tissue_as_made", cells(PATCHES, "train-02", tissue=0.8)),
+    Fault(
+        "a picture of a test slide is on another one, mirrored",
+        "patches",
+        "one_picture_once",
+        another_slide,
+        ("*",),
+    ),
+    Fault(
+        "red and blue of a patch are exchanged", "patches", "images_as_made", image("test-02", lambda p: p[..., ::-1])
+    ),
 ]

@@ -239,6 +239,14 @@ def copied(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]
     return inject
 
 
+def another_slide(root: Path) -> None:
+    """A test patch is on another slide, and shows what one of slide-test shows, mirrored."""
+    rows = table(PATCHES, lambda t: t.assign(slide_id=t["slide_id"].mask(t["patch_id"] == "test-03", "slide-more")))
+    rows(root)
+    picture = read_image(root / "data/patches/images/test/test-01.png")
+    image("test-03", lambda _: picture[:, ::-1])(root)
+
+
 def drawn(column: str, left: int, top: int, right: int, bottom: int) -> Callable[[Path], None]:
     """A rectangle is drawn on slide-test, level-0 px."""
 

@@ -49,7 +49,7 @@ SETTINGS = {
         "eosin": [0.03, 0.5],
     },
     "patches": {
-        "warnings": ["drift"],
+        "warnings": ["drift", "one_picture_once"],
         "min_patches_per_class": 3,
         "min_slides_per_class": 1,
         "min_patients_per_class": 1,

@@ -13,7 +13,7 @@ from tests.gates.project import SIZE, edit, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_warnings, gate_tags, report_path, run_gate
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics
+from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name
 from wsss_mm.gates.page import PAGE, render_page, write_page
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
@@ -81,7 +81,7 @@ class TestSeverity:
         inject(project, "a patch is out of focus")
         params = with_settings(params_content, "patches", max_odd_share=0.1)
         result = run_gate("patches", params, project)
-        assert not result.failures
+        assert [outcome.name for outcome in result.failures] == ["images_as_made"]
         focus = next(outcome for outcome in result.checks if outcome.name == "focus")
         assert focus.offending == ("train-02",)
 
@@ -95,9 +95,11 @@ class TestPatches:
         edit(project / PATCHES, spread)
         params = with_settings(params_content, "patches", min_slides_per_class=2, warnings=["slides_per_class"])
         result = run_gate("patches", params, project)
-        assert [(outcome.name, outcome.offending) for outcome in result.failures] == [("slides_per_class", ("NEC",))]
-        assert result.status == "warned"
-        assert "label patches of it on other slides too" in result.lines()[0]
+        failed = {outcome.name: outcome for outcome in result.failures}
+        assert failed.keys() == {"slides_per_class", "as_many_as_made"}
+        assert failed["slides_per_class"].offending == ("NEC",)
+        assert failed["slides_per_class"].severity == "warning"
+        assert "label patches of it on other slides too" in failed["slides_per_class"].remedy
 
 
 class TestSlides:
@@ -185,6 +187,12 @@ class TestBadArtefacts:
 
 
 class TestMeasure:
+    def test_names_that_people_take_for_one_are_one(self):
+        written = ["P1", "p1", "P 1 ", "\uff30\uff11", "P1\u200b", "\tp\u00a01"]
+        assert {one_name(name) for name in written} == {"p1"}
+        assert {one_name(name) for name in ("", "  ", None, float("nan"))} == {None}
+        assert len({one_name(name) for name in ("P1", "P-1", "P11", "Q1", "P\u00fc", "Pu")}) == 6
+
     def test_blur_lowers_focus_and_stain_is_what_it_was_made_of(self):
         rng = np.random.default_rng(0)
         sharp = rng.integers(100, 200, (SIZE, SIZE, 3), dtype=np.uint8)

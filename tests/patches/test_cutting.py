@@ -5,7 +5,7 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
-from wsss_mm.patches.cutting import class_shares, cut_slides
+from wsss_mm.patches.cutting import class_shares, cut_rows, cut_slides
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.settings import PatchSettings
 
@@ -217,3 +217,22 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
     table.write_text(table.read_text().replace("valid,0.5", "valid,"))
     with pytest.raises(InputError, match=r"tcga-cr-7395.*no mpp"):
         cut_slides(table, tmp_path / "out", settings=settings, vocabulary=LUNG, seed=0, labels=labels)
+
+
+def test_rows_are_the_same_whatever_becomes_of_the_patches(phantom, tmp_path):
+    settings = PatchSettings(mpp=1.0, size=128, min_tissue=0.5, min_class_share=0.1, valid_share=0.5)
+    pictures = {}
+
+    def keep(patch_id, split, *, image, mask):
+        pictures[patch_id] = image
+        return {"patch_id": patch_id, "split": split, "mask": mask}
+
+    rows = cut_rows(phantom.table, keep, settings=settings, vocabulary=LUNG, seed=0, side=32)
+    frame = cut(phantom, tmp_path / "out").set_index("patch_id")
+    assert sorted(row["patch_id"] for row in rows) == sorted(frame.index)
+    for row in rows:
+        said = frame.loc[row["patch_id"]]
+        assert all(row[name] == said[name] for name in ("slide_id", "patient_id", "split", "x", "y", "tissue", *CODES))
+        np.testing.assert_array_equal(row["mask"], read_label_map(tmp_path / "out" / said["mask_path"]))
+        small = read_image(tmp_path / "out" / said["path"]).reshape(32, 4, 32, 4, 3).mean(axis=(1, 3))
+        np.testing.assert_allclose(pictures[row["patch_id"]], small, atol=2)

@@ -38,6 +38,14 @@ def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
     assert write_manifest(read_manifest(tmp_path / "a", LUNG), tmp_path / "c").read_bytes() == first
 
 
+def test_a_manifest_of_before_masks_had_digests_is_read(frame, tmp_path):
+    table = pq.read_table(write_manifest(frame, tmp_path)).drop_columns("mask_sha256")
+    pq.write_table(table, tmp_path / FILE_NAME)
+    read = read_manifest(tmp_path, LUNG)
+    assert list(read.columns) == manifest_columns(LUNG.codes)
+    assert read["mask_sha256"].isna().all()
+
+
 def test_missing_manifest_names_the_command(tmp_path):
     with pytest.raises(InputError, match=r"manifest.parquet: not found; make it with: dvc repro -f patches"):
         read_manifest(tmp_path, LUNG)

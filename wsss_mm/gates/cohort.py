@@ -17,7 +17,7 @@ import shapely
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
 from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
-from wsss_mm.gates.measure import image_statistics, one_name
+from wsss_mm.gates.measure import image_statistics, one_name, shown_again
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.patches.parallel import map_files
@@ -149,24 +149,20 @@ def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.Data
     folder = (root / LIST).parent
     rows = map_files(lambda slide: _measure_slide(slide, folder, params), named.itertuples(), "measure slides")
     frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
-    again = _again(frame, named["split"].to_numpy())
+    again = _again(frame, named["split"])
     copies = frame.groupby("content")["slide_id"].transform("size")
     return frame[[*_MEASURED]].assign(copies=copies, **again)
 
 
-def _again(frame: pd.DataFrame, splits: np.ndarray) -> dict[str, pd.Series]:
-    """For each slide another one, of its split and of another, that shows the same tissue, or "none"."""
+def _again(frame: pd.DataFrame, splits: pd.Series) -> dict[str, np.ndarray]:
+    """For each slide another one that shows the same tissue: in its split the whole of it, in another any part."""
     seen = np.flatnonzero(frame["look"].notna())
-    looks, sketches = frame["look"].to_numpy(object), frame["sketches"].to_numpy(object)
+    looks, drawn = frame["look"].to_numpy(object), frame["sketches"].to_numpy(object)
     found = {(seen[one], seen[other]) for one, other in (twins(np.stack(looks[seen])) if len(seen) else ())}
-    across = [(one, other) for one in seen for other in seen if one < other and splits[one] != splits[other]]
-    shared = map_files(lambda pair: overlap(sketches[pair[0]], sketches[pair[1]]), across, "compare slides")
-    found |= {pair for pair, alike in zip(across, shared, strict=True) if alike >= _SAME}
-    again = {name: pd.Series("none", index=frame.index) for name in ("again_here", "again_elsewhere")}
-    for one, other in sorted(found):
-        column = again["again_here" if splits[one] == splits[other] else "again_elsewhere"]
-        column[one], column[other] = frame["slide_id"][other], frame["slide_id"][one]
-    return again
+    across = [(one, other) for one in seen for other in seen if one < other and splits.iloc[one] != splits.iloc[other]]
+    alike = map_files(lambda pair: overlap(drawn[pair[0]], drawn[pair[1]]), across, "compare slides")
+    found |= {pair for pair, correlation in zip(across, alike, strict=True) if correlation >= _SAME}
+    return shown_again(frame["slide_id"], splits, found)
 
 
 def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:

@@ -6,11 +6,13 @@ Quant. Cytol. Histol. 2001). Deconvolution is linear, so the mean density is spl
 """
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from wsss_mm.patches.images import GLASS_GREY
 from wsss_mm.patches.vocabulary import IGNORE
@@ -93,3 +95,15 @@ def one_name(text: Any) -> str | None:
     """A name without what people do not see as a difference: case, width, spaces, invisible signs; None if empty."""
     plain = unicodedata.normalize("NFKC", text).casefold() if isinstance(text, str) else ""
     return "".join(sign for sign in plain if unicodedata.category(sign)[0] not in "ZC") or None
+
+
+def shown_again(
+    ids: pd.Series, splits: pd.Series, pairs: Iterable[tuple[int, int]]
+) -> dict[str, npt.NDArray[np.object_]]:
+    """For each row another one that shows the same, in its split and in another, or "none"; `pairs` are of rows."""
+    found = {name: np.full(len(ids), "none", object) for name in ("again_here", "again_elsewhere")}
+    for pair in sorted(pairs):
+        column = found["again_here" if splits.iloc[pair[0]] == splits.iloc[pair[1]] else "again_elsewhere"]
+        for row, other in (pair, pair[::-1]):
+            column[row] = str(ids.iloc[other])
+    return found

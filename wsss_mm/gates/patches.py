@@ -16,7 +16,7 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name
+from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name, shown_again
 from wsss_mm.gates.quarantine import PATH as QUARANTINE
 from wsss_mm.gates.quarantine import quarantined
 from wsss_mm.gates.reading import is_file_inside
@@ -121,6 +121,7 @@ PATCHES = Table(
             "a picture, re-encoded, mirrored or turned as may be, is in one split",
             _TWICE,
         ),
+        none_found("one_picture_once", "again_here", "a picture is in its split once, mirrored ones counted", _TWICE),
         Check(
             "size",
             "size",
@@ -400,12 +401,6 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
     places = _places(manifest).where(manifest["x"] >= 0)
     patients = manifest["patient_id"].map(one_name)
     ids = manifest[["patch_id", "slide_id", "patient_id"]].map(lambda text: text if str(text).strip() else None)
-    seen = np.flatnonzero(files["look"].notna())
-    again = pd.Series("none", index=manifest.index)
-    looks = np.stack(files["look"].to_numpy()[seen]) if len(seen) else np.empty((0, 1, 1), np.uint8)
-    for pair in twins(looks, manifest["split"].to_numpy()[seen]):
-        for one, other in (seen[[*pair]], seen[[*pair[::-1]]]):
-            again.iloc[one] = str(manifest["patch_id"].iloc[other])
     return ids.assign(
         split=manifest["split"],
         size=manifest["size"],
@@ -422,8 +417,16 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
         mask_sha256=manifest["mask_sha256"].fillna("none"),
         **files.drop(columns=["look", "mask_content", "class_pixels", "grey_tissue"]),
         image_splits=manifest["split"].groupby(files["file_sha256"]).transform("nunique"),
-        again_elsewhere=again,
+        **_again(manifest, files["look"]),
     )
+
+
+def _again(manifest: pd.DataFrame, looks: pd.Series) -> dict[str, np.ndarray]:
+    """For each patch another one that shows the same; on one slide places tell, and may overlap."""
+    seen, slides = np.flatnonzero(looks.notna()), manifest["slide_id"].where(manifest["x"] >= 0).to_numpy(object)
+    pairs = twins(np.stack(looks.to_numpy()[seen])) if len(seen) else []
+    pairs = [pair for pair in ((seen[one], seen[other]) for one, other in pairs) if slides[pair[0]] != slides[pair[1]]]
+    return shown_again(manifest["patch_id"], manifest["split"], pairs)
 
 
 def _places(rows: pd.DataFrame) -> pd.Series:
@@ -510,7 +513,7 @@ def _made_again(
             "made_labels": _names(found, codes).where(known),
             "mask": files["mask_content"].where(known),
             "made_mask": found["mask"],
-            "tissue_error": (manifest["tissue"] - found["tissue"].astype(float)).abs(),
+            "tissue_error": (manifest["tissue"].fillna(-1) - found["tissue"].astype(float)).abs(),
             "image_error": [None if a is None or b is None else difference(a, b) for a, b in pairs],
         }
     )

@@ -1,6 +1,6 @@
 """Finding a picture again that was re-encoded, mirrored or turned: two such patches in two splits are a leak.
 
-A picture is looked at as 32 x 32 grey values. Mirroring changes only signs of its cosine transform, a quarter turn
+A picture is looked at as 32 x 32 px, here in grey. Mirroring changes only signs of its cosine transform, a quarter turn
 exchanges rows and columns besides, so that sums and differences of the sizes of transposed coefficients stay what they
 are: near neighbours among those are candidates, by one matrix product. Candidates are compared in all eight positions.
 """
@@ -12,24 +12,24 @@ import numpy.typing as npt
 SIDE = 32
 """px of a look."""
 
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _FREQUENCIES = 16  # lowest cosines that are compared along each axis; finer ones are the encoder's
 _CANDIDATE = 0.92  # cosine of what no position changes
 _SAME = 0.8  # correlation of two pictures in the best of the eight positions
 _FLAT = 2.0  # grey levels; a picture that varies less shows nothing
 _BLOCK = 1024  # pictures that are compared with all others at once
 
-Looks = npt.NDArray[np.uint8]  # (N, SIDE, SIDE)
+Looks = npt.NDArray[np.uint8]  # (N, SIDE, SIDE, 3)
 
 
 def look(image: npt.NDArray[np.uint8]) -> Looks:
-    """The (SIDE, SIDE) uint8 grey look of an RGB image."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    """An RGB image (H, W, 3) uint8, small: (SIDE, SIDE, 3)."""
+    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def difference(one: Looks, other: Looks) -> float:
     """Mean difference of two looks, grey levels; of halves of them, which do not tell how a slide was resampled."""
-    halves = (each.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3)) for each in (one, other))
+    halves = (each.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3)) for each in (one, other))
     return float(np.abs(np.subtract(*halves)).mean())
 
 
@@ -37,16 +37,17 @@ def twins(looks: Looks, groups: npt.ArrayLike | None = None) -> list[tuple[int, 
     """Pairs of pictures that show the same, up to encoding, flips and quarter turns.
 
     Args:
-        looks: (N, SIDE, SIDE), one a picture.
+        looks: (N, SIDE, SIDE, 3), one a picture.
         groups: (N,), the split of each: pairs in one split are passed over.
 
     Returns:
         Pairs of indices in order, the smaller first.
     """
-    shown = np.flatnonzero(looks.reshape(len(looks), -1).std(axis=1) >= _FLAT) if len(looks) else np.empty(0, int)
+    grey = looks.astype(np.float32) @ _GREY
+    shown = np.flatnonzero(grey.std(axis=(1, 2)) >= _FLAT) if len(grey) else []
     if not len(shown):
         return []
-    waves = _waves(looks[shown])
+    waves = _waves(grey[shown])
     steady = _unit(_steady(waves))
     flat = _unit(waves.reshape(len(waves), -1))
     groups = np.asarray(range(len(looks)) if groups is None else groups)[shown]
@@ -60,12 +61,12 @@ def twins(looks: Looks, groups: npt.ArrayLike | None = None) -> list[tuple[int, 
     return pairs
 
 
-def _waves(looks: Looks) -> npt.NDArray[np.float32]:
+def _waves(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(N, K, K) cosine coefficients, the finer ones raised to what the coarse ones have in tissue; without the mean."""
     number = np.arange(_FREQUENCIES)
     cosines = np.cos(np.pi / SIDE * (np.arange(SIDE) + 0.5) * number[:, None]).astype(np.float32)
     weights = np.hypot(number[:, None], number).astype(np.float32)
-    return (cosines @ looks.astype(np.float32) @ cosines.T) * weights
+    return (cosines @ grey @ cosines.T) * weights
 
 
 def _steady(waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
