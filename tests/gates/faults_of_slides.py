@@ -141,6 +141,11 @@ def of_model(**values: object) -> Callable[[Path], None]:
     return summary(lambda s: s["model"].update(values))
 
 
+def other_ome(root: Path) -> None:
+    comment = tifffile.tiffcomment(root / MAP)
+    tifffile.tiffcomment(root / MAP, comment.replace('PhysicalSizeX="1"', 'PhysicalSizeX="2"'))
+
+
 def older_weights(root: Path) -> None:
     for folder in (RESULT, OTHER):
         edit(root / f"{folder}/summary.json", lambda s: s["model"].update(weights_md5="1" * 32))
@@ -276,6 +281,14 @@ SLIDE_FAULTS = [
     on_slides("the overlay is white", "overlay", overlay(lambda sheet: np.full_like(sheet, 255))),
     on_slides("the overlay is of another slide", "overlay", exchange("overlay.png")),
     on_slides("the overlay is of half the map", "overlay", overlay(lambda sheet: sheet[:, : sheet.shape[1] - 160])),
+    on_slides("the map's OME-XML has another mpp", "map_mpp", other_ome),
+    on_slides(
+        "there is a fit without truth",
+        "fit_to_truth",
+        content(f"{OTHER}/summary.json", lambda s: s | {"truth": {"miou": 0.9}}),
+        "table",
+    ),
+    on_slides("there is an mIoU without truth", "table", cells(TABLE, "slide-more", miou="0.9")),
     on_slides("an area in the table is edited", "table", cells(TABLE, "slide-test", **{"area_mm2.TE": "9.0"})),
     on_slides("two areas in the table are exchanged", "table", table(TABLE, swap_areas)),
     on_slides("mIoU in the table is edited", "table", cells(TABLE, "slide-test", miou="1.000000")),

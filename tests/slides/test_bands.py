@@ -33,7 +33,7 @@ def test_what_is_read_is_what_was_written(tmp_path_factory, height, width, seed)
         assert np.array_equal(level.at(rows, columns), labels[rows, columns])
         assert np.array_equal(np.concatenate([band for _, band in level.bands()]), labels)
         assert count_wrong_samples(pyramid.levels) == 0
-        assert pyramid.mpp == 2.0
+        assert pyramid.mpp == (2.0,) * 4
         assert pyramid.colors.ravel().tolist() == PALETTE
 
 

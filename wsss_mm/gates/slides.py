@@ -92,7 +92,7 @@ SLIDES = Table(
             "class borders prefer no line of the window lattice, at most {max_seam:g} times",
             "max_seam",
         ),
-        _at_most("map_mpp", "mpp_error", "the map's um/px is the summary's", 1e-3),
+        _at_most("map_mpp", "mpp_error", "resolution and OME-XML of the map say the summary's um/px", 1e-3),
         _at_most(
             "map_covers_slide",
             "extent_error",
@@ -153,7 +153,9 @@ class _Results:
         self.folder, self._cohort, self._model = root / FOLDER, root / COHORT, root / MODEL
         self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
-        self._parameters = params.slides.model_dump(include={item.name for item in fields(Parameters)})
+        asked = params.slides.model_dump(include={item.name for item in fields(Parameters)})
+        precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
+        self._asked = {"parameters": asked, "model": precision}
         table = read_slide_table(self._cohort, check_files=False)
         table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
         aside = quarantined("slide", root / QUARANTINE)
@@ -210,15 +212,15 @@ class _Results:
         slide, codes = self._wanted[folder.name], self._vocabulary.codes
         if set(summary["classes"]) != set(codes):
             raise InputError(f"classes are {', '.join(summary['classes'])}")
-        truth = self._cohort.parent / "truth" / f"{folder.name}.tif"
+        cells, truth = self._table.get(folder.name, {}), self._cohort.parent / "truth" / f"{folder.name}.tif"
         measures = self._against_slide(folder, summary, slide)
-        if truth.is_file() and not measures["stray_pixels"]:
-            fit = judge_slide(folder / _MAP, truth, codes)
-            measures["other_truth"] = _differences({"truth": fit}, summary)
+        if not measures["stray_pixels"]:
+            fit = {"truth": judge_slide(folder / _MAP, truth, codes)} if truth.is_file() else {"truth": None}
+            measures["other_truth"] = _differences(fit, {"truth": None} | summary)
         return measures | {
             "other_model": _differences(self._segmenter, summary),
-            "other_parameters": _differences({"parameters": self._parameters}, summary),
-            "other_cells": _differences(_cells(summary, slide.split), self._table.get(folder.name, {})),
+            "other_parameters": _differences(self._asked, summary),
+            "other_cells": _differences(_cells(summary, slide.split, "miou" in cells), cells),
             "weights_md5": str(summary["model"]["weights_md5"]),
             "precision": str(summary["model"]["precision"]),
         }
@@ -237,7 +239,7 @@ class _Results:
             identity |= {"mpp": reader.mpp, "bounds": list(reader.bounds)}
             roi = None if drawn is None else {"file": drawn.name, "sha256": digest(drawn)}
             size, wide = level.shape[::-1], said["bounds"][2:]
-            extent = [side * pyramid.mpp / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
+            extent = [side * pyramid.mpp[0] / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
             counts, coherence = agreement.tally(level)
             of_classes = counts[: len(vocabulary)]
             written = agreement.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
@@ -265,7 +267,7 @@ class _Results:
             )
             return on_slide | {
                 "other_slide": _differences({"slide": identity, "roi": roi}, summary),
-                "mpp_error": abs(pyramid.mpp / mpp - 1),
+                "mpp_error": max(abs(stated / mpp - 1) for stated in pyramid.mpp),
                 "extent_error": max(abs(ratio - 1) for ratio in extent),
                 "stray_pixels": int(counts.sum() - of_classes.sum() - counts[IGNORE]),
                 "coherence": coherence,
@@ -307,13 +309,13 @@ def _differ(expected: Any, said: Any) -> bool:
     return rounded(expected) != said
 
 
-def _cells(summary: dict[str, Any], split: str) -> dict[str, Any]:
-    """What slides.csv must say of a slide."""
+def _cells(summary: dict[str, Any], split: str, judged: bool) -> dict[str, Any]:
+    """What slides.csv must say of a slide; `judged` if it has a column of mIoU."""
     names = ("tissue_area_mm2", "tumour_stroma_ratio", "unreadable_share")
     cells = {"status": "done", "split": split, "error": ""} | {name: summary[name] for name in names}
     for figure in ("area_mm2", "share"):
         cells |= {f"{figure}.{code}": figures[figure] for code, figures in summary["classes"].items()}
-    return cells | ({"miou": summary["truth"]["miou"]} if "truth" in summary else {})
+    return cells | ({"miou": summary.get("truth", {}).get("miou")} if judged or "truth" in summary else {})
 
 
 def _legend(summary: dict[str, Any], vocabulary: Vocabulary, colors: Any, recolored: int) -> str:

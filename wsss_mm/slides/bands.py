@@ -1,5 +1,6 @@
 """Reading a label pyramid back in bands of rows: neither a level nor the file need fit into memory."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,10 +67,16 @@ class MapLevel:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A label map: its levels, the finest first, um/px, and the colour of each value, (256, 3) uint8, if it has any."""
+    """A label map.
+
+    Attributes:
+        levels: the finest first.
+        mpp: um/px, each time the file says it, as the resolution of both axes and in the OME-XML.
+        colors: of each value, (256, 3) uint8, None if it has none.
+    """
 
     levels: tuple[MapLevel, ...]
-    mpp: float
+    mpp: tuple[float, ...]
     colors: NDArray[np.uint8] | None
 
 
@@ -84,9 +91,11 @@ def open_label_pyramid(path: Path | str) -> Iterator[Pyramid]:
         page = file.pages[0]
         if page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER:
             raise InputError("the map's resolution is not per centimetre")
-        pixels, centimetres = page.tags["XResolution"].value
+        per_cm = [page.tags[f"{axis}Resolution"].value for axis in "XY"]
+        stated = re.findall(r'PhysicalSize[XY]="([^"]*)"', page.description)
+        mpp = (*(1e4 * centimetres / pixels for pixels, centimetres in per_cm), *map(float, stated))
         colors = None if page.colormap is None else (page.colormap.T >> 8).astype(np.uint8)
-        yield Pyramid(tuple(MapLevel(item) for item in file.pages), 1e4 * centimetres / pixels, colors)
+        yield Pyramid(tuple(MapLevel(item) for item in file.pages), mpp, colors)
 
 
 def count_wrong_samples(levels: Sequence[MapLevel]) -> int:

@@ -57,7 +57,8 @@ class Outlines:
         invalid: features that are no valid polygon of a known class.
         miscounted: polygons too many or too few.
         area_error: the largest difference of a class's area, relative.
-        misplaced: points in a polygon of another class, or in none though their islands cannot all be too small.
+        misplaced: points of the map in a polygon of another class, or in none though their islands cannot all be too
+            small; and polygons that lie on another class.
         recolored: polygons that have another colour than their class.
     """
 
@@ -89,6 +90,7 @@ def compare_outlines(
     x, y = (rng.integers(0, max(1, side - 1), _POINTS) for side in (width, height))  # the last may be cut by the edge
     tree = shapely.STRtree(shapely.points((x + 0.5) * factor, (y + 0.5) * factor))
     drawn, areas, polygons = np.full(_POINTS, IGNORE, np.uint8), np.zeros(len(written)), np.zeros(len(written), int)
+    places: list[tuple[float, float, int]] = []
     for outline in read_outlines(path):
         value = values.get(outline.name) if isinstance(outline.name, str) else None
         if value is None or outline.polygon is None:
@@ -97,11 +99,17 @@ def compare_outlines(
         inside = tree.query(outline.polygon, predicate="contains")
         found.misplaced += int((drawn[inside] != IGNORE).sum())
         drawn[inside] = value
+        inner = outline.polygon.representative_point()
+        places.append((inner.y / factor, inner.x / factor, value))
         areas[value] += outline.polygon.area / factor**2
         polygons[value] += 1
         found.recolored += outline.color != list(vocabulary.colors[value])
     true = level.at(y, x)
     found.misplaced += int(((drawn != IGNORE) & (drawn != true)).sum())
+    row, column, value = np.floor(np.array(places).reshape(-1, 3)).astype(np.int64).T
+    on_map = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    same = level.at(np.where(on_map, row, 0), np.where(on_map, column, 0)) == value
+    found.misplaced += int((~(same & on_map)).sum())
     pixels = np.array([item.pixels + item.dropped_pixels for item in written], float)
     least = max(1.0, pixels.sum() / 100)  # of rare classes one clipped pixel would be much
     for value, item in enumerate(written):
