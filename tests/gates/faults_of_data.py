@@ -187,8 +187,20 @@ PATCH_FAULTS = [
         ("images_as_made", "one_picture_one_split"),
     ),
     Fault("a training patch has another size", "patches", "size", cells(PATCHES, "train-02", size=64), ("*",)),
-    Fault("a patch has another resolution", "patches", "mpp", cells(PATCHES, "train-02", mpp=1.03)),
-    Fault("a patch has no resolution", "patches", "mpp", cells(PATCHES, "train-02", mpp=np.nan)),
+    Fault(
+        "a patch has another resolution",
+        "patches",
+        "mpp",
+        cells(PATCHES, "train-02", mpp=1.03),
+        ("whose_as_made",),
+    ),
+    Fault(
+        "a patch has no resolution",
+        "patches",
+        "mpp",
+        cells(PATCHES, "train-02", mpp=np.nan),
+        ("whose_as_made",),
+    ),
     Fault(
         "a training patch is glass, says the manifest",
         "patches",
@@ -237,7 +249,7 @@ PATCH_FAULTS = [
     ),
     Fault("a mask is smaller than its patch", "patches", "masks_of_the_size", mask("test-02", full(0, 40)), ("*",)),
     Fault("a mask has a value without a class", "patches", "masks_of_known_classes", mask("test-02", full(7)), ("*",)),
-    Fault("a patch is out of focus", "patches", "focus", image("train-02", blurred(4))),
+    Fault("a patch is out of focus", "patches", "focus", image("train-02", blurred(4)), ("images_as_made",)),
     Fault("a patch is too dark", "patches", "brightness", image("train-02", darker), ("*",)),
     Fault(
         "a patch is overexposed",
@@ -316,7 +328,7 @@ PATCH_FAULTS = [
         "of a test slide hardly anything is annotated",
         "patches",
         "truth_per_class",
-        remade(truth(lambda t: np.where(np.arange(240)[:, None] < 3, t, 255).astype(np.uint8))),
+        remade(truth(lambda t: np.where(np.arange(240)[:, None] < 4, t, 255).astype(np.uint8))),
         ("truth_per_split",),
     ),
     Fault(
@@ -425,5 +437,11 @@ PATCH_FAULTS = [
     ),
     Fault(
         "red and blue of a patch are exchanged", "patches", "images_as_made", image("test-02", lambda p: p[..., ::-1])
+    ),
+    Fault(
+        "all patches are said to be a little coarser",
+        "patches",
+        "whose_as_made",
+        table(PATCHES, lambda t: t.assign(mpp=1.01)),
     ),
 ]

@@ -38,14 +38,15 @@ _KINDS |= dict.fromkeys(("mpp", "tissue"), "number")
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
 
-_WHOSE = ["slide_id", "patient_id", "split"]
+_WHOSE = ["slide_id", "patient_id", "split", "mpp"]
 
 _AGAIN = "make them again: dvc repro -f patches"
+_BACK = f"restore it with dvc checkout, or {_AGAIN}"
 _ASIDE = "look at them, then set them aside: wsss-mm quarantine add --from reports/gates/patches.json"
 _MORE = "move slides of other patients into it in slides.csv"
-_ONE_SPLIT = "give the {} one split in slides.csv"
+_TABLE = "correct slides.csv"
 _TWICE = "the same picture under two names: set it aside in one of the splits with wsss-mm quarantine"
-_LABEL = "label {}, or lower gates.patches.min_{}_per_class in params.yaml"
+_LOWER = ", or lower gates.patches.{} in params.yaml"
 
 
 def _look(name: str, what: str, low: str, high: str | None = None) -> Check:
@@ -59,9 +60,13 @@ def _true(name: str, column: str, says: str) -> Check:
     return Check(name, column, says, _AGAIN, among=(True,))
 
 
-def _least(what: str, of: str, says: str, do: str) -> Check:
-    """A check that there are enough patches, slides or patients."""
-    return Check(f"{what}_per_{of}", what, says, do, low=f"min_{what}_per_{of}")
+def _same(name: str, column: str, other: str, says: str, do: str = _AGAIN) -> Check:
+    return if_known(name, column, says, do, same_as=other)
+
+
+def _enough(name: str, column: str, least: str, says: str, do: str) -> Check:
+    """A check that there are `least`, a threshold that may be lowered."""
+    return if_known(name, column, says.format(f"at least {{{least}:g}}"), do + _LOWER.format(least), low=least)
 
 
 COLUMNS = Table(
@@ -83,41 +88,22 @@ PATCHES = Table(
     "patch_id",
     (
         Check("unique_ids", "patch_id", "a patch id is given once", "remove or rename the repeated ones", unique=True),
-        if_known(  # public data sets do not tell places
-            "one_patch_a_place",
-            "place_copies",
-            "a place on a slide is cut once",
-            "remove the repeated rows of labels.csv",
-            high=1,
-        ),
-        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", "correct slides.csv", among=SPLITS),
+        if_known("one_patch_a_place", "place_copies", "a place on a slide is cut once", "mend labels.csv", high=1),
+        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", _TABLE, among=SPLITS),
         Check("has_slide", "slide_id", "a patch has a slide", _AGAIN),
         Check("has_patient", "patient_id", "a patch has a patient", "fill in patient_id in slides.csv"),
         if_known(
             "one_patient_one_split",
             "patient_splits",
             "a patient, in whatever case and with whatever spaces the name is written, is in one split",
-            _ONE_SPLIT.format("patient"),
+            _TABLE,
             high=1,
         ),
-        if_known("one_slide_one_split", "slide_splits", "a slide is in one split", _ONE_SPLIT.format("slide"), high=1),
-        if_known(
-            "one_slide_one_patient",
-            "slide_patients",
-            "a slide belongs to one patient",
-            "correct patient_id in slides.csv",
-            high=1,
-        ),
-        if_known(
-            "one_image_one_split",
-            "image_splits",
-            "an image, by the sha256 of its file, is in one split",
-            _TWICE,
-            high=1,
-        ),
+        if_known("one_slide_one_split", "slide_splits", "a slide is in one split", _TABLE, high=1),
+        if_known("one_slide_one_patient", "slide_patients", "a slide belongs to one patient", _TABLE, high=1),
+        if_known("one_image_one_split", "image_splits", "an image, by its sha256, is in one split", _TWICE, high=1),
         none_found(
-            "one_picture_one_split",
-            "again_elsewhere",
+            *("one_picture_one_split", "again_elsewhere"),
             "a picture, re-encoded, mirrored or turned as may be, is in one split",
             _TWICE,
         ),
@@ -148,26 +134,12 @@ PATCHES = Table(
         if_known("labelled", "labels", "a training patch has a label", "label these patches, or leave them out", low=1),
         _true("images_exist", "image_file", "the image is a file in data/patches"),
         none_found("images_readable", "image", "the image can be decoded", _AGAIN),
-        if_known(
-            "images_unchanged",
-            "file_sha256",
-            "the image file has the sha256 of the manifest",
-            f"restore it with dvc checkout, or {_AGAIN}",
-            same_as="sha256",
-        ),
-        if_known("images_of_the_size", "pixels", "the image has the stated pixels", _AGAIN, same_as="stated_pixels"),
+        _same("images_unchanged", "file_sha256", "sha256", "the image file has the sha256 of the manifest", _BACK),
+        _same("images_of_the_size", "pixels", "stated_pixels", "the image has the stated pixels"),
         _true("masks_exist", "mask_file", "the mask, where there is one, is a file in data/patches"),
         none_found("masks_readable", "mask", "the mask can be decoded and holds class indices", _AGAIN),
-        if_known(
-            "masks_unchanged",
-            "mask_file_sha256",
-            "the mask file, where there is one, has the mask_sha256 of the manifest",
-            f"restore it with dvc checkout, or {_AGAIN}",
-            same_as="mask_sha256",
-        ),
-        if_known(
-            "masks_of_the_size", "mask_pixels", "the mask has the pixels of its patch", _AGAIN, same_as="stated_pixels"
-        ),
+        _same("masks_unchanged", "mask_file_sha256", "mask_sha256", "the mask file has its mask_sha256", _BACK),
+        _same("masks_of_the_size", "mask_pixels", "stated_pixels", "the mask has the pixels of its patch"),
         Check(
             "masks_of_known_classes",
             "mask_strangers",
@@ -195,32 +167,25 @@ CLASSES = Table(
     "classes",
     "class",
     (
-        _least(
-            "patches",
-            "class",
-            "at least {min_patches_per_class} training patches are labelled with a class",
-            _LABEL.format("more patches of it", "patches"),
+        _enough(
+            *("patches_per_class", "patches", "min_patches_per_class"),
+            "{} training patches are labelled with a class",
+            "label more patches of it",
         ),
-        _least(
-            "slides",
-            "class",
-            "a class is labelled in training patches of at least {min_slides_per_class} slides",
-            _LABEL.format(
-                "patches of it on other slides too (what is on one alone may be told by its stain)", "slides"
-            ),
+        _enough(
+            *("slides_per_class", "slides", "min_slides_per_class"),
+            "a class is labelled in training patches of {} slides",
+            "label patches of it on other slides too (what is on one alone may be told by its stain)",
         ),
-        _least(
-            "patients",
-            "class",
-            "a class is labelled in training patches of at least {min_patients_per_class} patients",
-            _LABEL.format("slides of other patients", "patients"),
+        _enough(
+            *("patients_per_class", "patients", "min_patients_per_class"),
+            "a class is labelled in training patches of {} patients",
+            "label slides of other patients",
         ),
-        Check(
-            "patches_without_class",
-            "without",
-            "at least {min_patches_per_class} training patches lack a class: what is in all of them cannot be learnt",
-            "see that labels name only what a patch shows, or " + _LABEL.format("patches without it", "patches"),
-            low="min_patches_per_class",
+        _enough(
+            *("patches_without_class", "without", "min_patches_per_class"),
+            "{} training patches lack a class: what is in all of them cannot be learnt",
+            "see that labels name only what a patch shows, label patches without it",
         ),
     ),
 )
@@ -228,19 +193,15 @@ JUDGED = Table(
     "judged classes",
     "class",
     (
-        Check(
-            "patches_per_judged_class",
-            "patches",
-            "valid and test each have at least {min_judging_patches} patches of a class",
-            "annotate slides with this tissue, or lower gates.patches.min_judging_patches in params.yaml",
-            low="min_judging_patches",
+        _enough(
+            *("patches_per_judged_class", "patches", "min_judging_patches"),
+            "valid and test each have {} patches of a class",
+            "annotate slides with this tissue",
         ),
-        if_known(
-            "truth_per_class",
-            "truth",
-            "masks of valid and test have at least {min_class_truth} px of each class they are labelled with",
-            "annotate more of this tissue, or lower gates.patches.min_class_truth in params.yaml",
-            low="min_class_truth",
+        _enough(
+            *("truth_per_class", "truth", "min_class_truth"),
+            "masks of valid and test have {} px of each class they are labelled with",
+            "annotate more of this tissue",
         ),
     ),
 )
@@ -248,22 +209,19 @@ SPLIT_SIZES = Table(
     "splits",
     "split",
     (
-        _least("patches", "split", "a split has at least {min_patches_per_split} patches", _MORE),
-        _least("slides", "split", "a split has patches of at least {min_slides_per_split} slides", _MORE),
-        _least("patients", "split", "a split has patches of at least {min_patients_per_split} patients", _MORE),
+        *(
+            _enough(f"{what}_per_split", what, f"min_{what}_per_split", f"a split has {{}} {what}", _MORE)
+            for what in ("patches", "slides", "patients")
+        ),
         if_known(  # of the other splits nothing is asked
-            "test_has_masks",
-            "masks",
-            "some test patch has a mask",
+            *("test_has_masks", "masks", "some test patch has a mask"),
             "annotate a test slide in QuPath and name the GeoJSON in slides.csv",
             low=1,
         ),
-        if_known(
-            "truth_per_split",
-            "truth",
-            "masks tell the class of at least {min_truth:.0%} of their pixels, on average",
-            "annotate patches whole, or lower gates.patches.min_truth in params.yaml",
-            low="min_truth",
+        _enough(
+            *("truth_per_split", "truth", "min_truth"),
+            "masks tell the class of a share of {} of their pixels, on average",
+            "annotate patches whole",
         ),
     ),
 )
@@ -272,8 +230,7 @@ DRIFT = Table(
     "what",
     (
         if_known(
-            "drift",
-            "difference",
+            *("drift", "difference"),
             "focus, brightness and stain of valid and test lie within {max_drift:g} standard deviations of training",
             "slides differ in scanner or stain: spread each kind over the splits, or expect worse figures",
             high="max_drift",
@@ -285,19 +242,11 @@ MADE_AGAIN = Table(
     "patch_id",
     (
         none_found("as_many_as_made", "listed", "the manifest lists just the patches that the cohort gives", _AGAIN),
-        if_known("whose_as_made", "whose", "slide, patient and split are the cohort's", _AGAIN, same_as="made_whose"),
-        if_known(
-            "labels_as_made",
-            "labels",
-            "labels are those of labels.csv, of the file's name, or of the truth",
-            _AGAIN,
-            same_as="made_labels",
-        ),
-        if_known("masks_as_made", "mask", "a mask shows the truth of its place", _AGAIN, same_as="made_mask"),
+        _same("whose_as_made", "whose", "made_whose", "slide, patient, split and um/px are the cohort's"),
+        _same("labels_as_made", "labels", "made_labels", "labels are those of labels.csv, file name or truth"),
+        _same("masks_as_made", "mask", "made_mask", "a mask shows the truth of its place"),
         if_known("tissue_as_made", "tissue_error", "tissue is the share that is there", _AGAIN, high=0.01),
-        if_known(
-            "images_as_made", "image_error", "an image shows its place, within 6 grey levels on average", _AGAIN, high=6
-        ),
+        if_known("images_as_made", "image_error", "an image shows its place, within 6 grey levels", _AGAIN, high=6),
     ),
 )
 TABLES = (COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN)
