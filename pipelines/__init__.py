@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
+from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.settings import Params, load_params
 
@@ -18,11 +19,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 def run_stage(stage: Callable[[Params], None]) -> None:
     """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
         with explained(Path.cwd()):  # the writes that no one else explained
             stage(load_params())
-    except InputError as error:
+    except (InputError, UnicodeEncodeError) as error:
+        error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except Exception as error:

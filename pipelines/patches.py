@@ -4,12 +4,13 @@ from pathlib import Path
 
 from pipelines import run_stage
 from wsss_mm.files import atomic_folder
-from wsss_mm.gates.quarantine import quarantined, without_quarantined
+from wsss_mm.gates.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches import get_vocabulary, write_manifest
 from wsss_mm.patches.cutting import cut_slides
 from wsss_mm.patches.importers import import_patches
 from wsss_mm.patches.sources import SOURCES
 from wsss_mm.settings import CohortSettings, Params
+from wsss_mm.slides.table import read_slide_table
 
 COHORT, OUT = Path("data/cohort"), Path("data/patches")
 
@@ -21,13 +22,14 @@ def main(params: Params) -> None:
     with atomic_folder(OUT) as folder:
         if cohort.name in SOURCES:
             frame = import_patches(cohort.name, cohort.source, folder, **common)
+            slides_aside(frame)  # stops where a row does not quite fit
         else:
-            aside = quarantined("slide")  # not even opened
+            aside = slides_aside(read_slide_table(COHORT / "slides.csv", check_files=False))  # not even opened
             frame = cut_slides(COHORT / "slides.csv", folder, labels=_labels(cohort), without=aside, **common)
-        kept, aside = without_quarantined(frame)
+        kept, left = without_quarantined(frame)
         write_manifest(kept, folder)
-        if len(aside):
-            write_manifest(aside, folder / "quarantined")
+        if len(left):
+            write_manifest(left, folder / "quarantined")
 
 
 def _labels(cohort: CohortSettings) -> Path | None:

@@ -13,7 +13,9 @@ from pipelines import run_stage
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
-from wsss_mm.gates.quarantine import quarantined
+from wsss_mm.gates.quarantine import slides_aside
+from wsss_mm.names import NOTE
+from wsss_mm.names import TABLE as SLIDES
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
@@ -32,11 +34,11 @@ def main(params: Params) -> None:
     prepare_torch(params.threads)
     table = read_slide_table(TABLE, check_files=False)
     slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
-    slides = slides[~slides["slide_id"].isin(quarantined("slide"))]
+    slides = slides[~slides["slide_id"].isin(slides_aside(table))]
     OUT.mkdir(parents=True, exist_ok=True)
     if slides.empty:
         splits = ", ".join(params.slides.splits)
-        write_text(OUT / "NOTE.txt", f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
+        write_text(OUT / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
         return
     model = SlideModel.from_folder(MODEL, precision=params.slides.precision)
     codes = get_vocabulary(params.cohort.vocabulary).codes
@@ -51,7 +53,7 @@ def main(params: Params) -> None:
         if result.summary is not None:
             notes |= _publish(result.slide_id, dict(result.summary), codes)
         results.append(replace(result, notes=notes))
-    write_table(OUT / "slides.csv", results)
+    write_table(OUT / SLIDES, results)
     write_overview(OUT)
     if errors := [result.error for result in results if result.error]:
         raise InputError(f"{len(errors)} of {len(jobs)} slides failed, the first: {errors[0]}")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, rounded, write_json
+from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, rounded, sampled_digest, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -116,3 +116,23 @@ def test_json_with_half_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_pat
     path.write_text('{"name": "\\uD800"}')
     with pytest.raises(ValueError, match="surrogates not allowed"):
         read_json(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_of_any_editor_is_read(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"name": "M\u00fcller"}'.encode(encoding))
+    assert read_json(path) == {"name": "M\u00fcller"}
+
+
+@pytest.mark.parametrize("place", [0, 1_000_000, 2_999_999])
+def test_a_sampled_digest_sees_the_size_and_all_over_the_file(tmp_path, place):
+    content = bytearray(3_000_000)
+    (tmp_path / "a").write_bytes(content)
+    (tmp_path / "longer").write_bytes(content + b"\0")
+    content[place : place + 100_000] = b"x" * len(content[place : place + 100_000])
+    (tmp_path / "b").write_bytes(content)
+    (tmp_path / "empty").touch()
+    digests = {sampled_digest(tmp_path / name) for name in ("a", "b", "longer", "empty")}
+    assert len(digests) == 4
+    assert sampled_digest(tmp_path / "a") in digests

@@ -15,6 +15,12 @@ class InputError(Exception):
         super().__init__(spelled_out(message))
 
 
+def not_text(error: UnicodeEncodeError) -> InputError:
+    """What to say where a name that is no UTF-8 comes to a place that takes text alone."""
+    around = str(error.object)[max(0, error.start - 60) : error.end + 60]
+    return InputError(f"{around}: not UTF-8; give the file or folder, or write the text, in UTF-8")
+
+
 class Terminated(SystemExit):
     """The process was asked to end, by SIGTERM; it exits with code 143, as a shell says of such a process."""
 

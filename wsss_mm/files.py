@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CHUNK = 1 << 20
+_SAMPLES, _SAMPLE = 33, 1 << 16
 _MAX_ROWS = 20_000_000
-_MAX_NAME = 200  # a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
@@ -146,9 +145,9 @@ def _locked_folder(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; names of files that are no UTF-8 are spelled out."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, content: Any, exact: Collection[str] = ()) -> None:
@@ -163,12 +162,13 @@ def write_json(path: Path | str, content: Any, exact: Collection[str] = ()) -> N
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
+    """Read a JSON file: UTF-8, with or without a byte order mark, or UTF-16 or 32.
 
     Raises:
         ValueError: it is no JSON, nested too deep, or holds text that is not Unicode.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    data = Path(path).read_bytes()
+    text = data.decode(json.detect_encoding(data))
     try:
         content = json.loads(text)
         if "\\ud" in text.lower():  # half a surrogate pair is a text that cannot be written
@@ -179,24 +179,10 @@ def read_json(path: Path | str) -> Any:
 
 
 def read_cells(path: Path | str, *, absent: str, remedy: str) -> "pd.DataFrame":
-    """Read a CSV whose cells stay the text that is written there; it is never decompressed, whatever its name says.
+    """Read a CSV with whatever columns it has; see `wsss_mm.tables.read_table`."""
+    from wsss_mm.tables import read_table
 
-    Args:
-        path: the CSV, UTF-8 with or without a byte order mark.
-        absent: what a message says where there is no such file.
-        remedy: what it says of a file that is no CSV.
-
-    Raises:
-        InputError: there is no such file, or it is no CSV.
-    """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", compression=None)
-    except FileNotFoundError:
-        raise InputError(f"{path}: {absent}") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())}); {remedy}") from None
+    return read_table(path, absent=absent, remedy=remedy)
 
 
 def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
@@ -224,16 +210,19 @@ def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = 
     raise InputError(f"{path}: claims {rows} rows, more than {_MAX_ROWS}; make it again: {remedy}")
 
 
-def is_plain_name(name: object) -> bool:
-    """Whether a name from data can name a file on every system, and no other place than the folder it is put into."""
-    return isinstance(name, str) and len(name) <= _MAX_NAME and _PLAIN_NAME.fullmatch(name) is not None
-
-
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name from data may be none that a file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, a NUL, half a surrogate pair
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; likewise."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
         return False
 
 
@@ -249,6 +238,17 @@ def digest(path: Path | str, algorithm: str = "sha256") -> str:
     with Path(path).open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def sampled_digest(path: Path | str) -> str:
+    """Hex digest of a file's size and of pieces from all over it, for files that are too large to be read for that."""
+    with Path(path).open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        hasher = hashlib.sha256(str(size).encode())
+        for index in range(_SAMPLES):
+            stream.seek(max(0, size - _SAMPLE) * index // (_SAMPLES - 1))
+            hasher.update(stream.read(_SAMPLE))
     return hasher.hexdigest()
 
 

@@ -1,8 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
 
+from wsss_mm.cli import doctor
 from wsss_mm.cli.main import build_parser, main
 
 COMMANDS = ["segment", "profile", "data", "models", "report", "reproduce", "weights", "doctor"]
@@ -35,3 +37,57 @@ def test_the_command_line_imports_nothing_heavy():
 def test_quiet_goes_before_or_after_the_command(argv):
     assert build_parser().parse_args(argv).quiet
     assert not build_parser().parse_args(["doctor"]).quiet
+
+
+def run(*arguments, stdout, **environment):
+    command = [sys.executable, "-m", "wsss_mm.cli.main", *arguments]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=os.environ | environment, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"), [(["segment", "--help"], (0, 141)), (["quarantine", "list", "--list", "none.csv"], (141,))]
+)
+def test_a_reader_who_has_gone_is_no_error(arguments, codes):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        code, error = run(*arguments, stdout=writing)
+        assert code in codes  # argparse itself may pass over it
+        assert error == ""
+    finally:
+        os.close(writing)
+
+
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        code, error = run("quarantine", "list", "--list", "none.csv", stdout=full)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "No space left" in error
+
+
+def test_what_the_terminal_has_no_letters_for_is_spelled_out(tmp_path):
+    (tmp_path / "M\u00fcller").mkdir()
+    params = ["--source", str(tmp_path / "M\u00fcller"), "--params", str(tmp_path / "params.yaml")]
+    code, error = run("profile", "phantom", *params, stdout=subprocess.DEVNULL, PYTHONIOENCODING="ascii")
+    assert (code, error) == (0, "")
+
+
+def test_a_folder_that_is_no_utf8_is_one_line(tmp_path, capsys):
+    (tmp_path / "M\udcfcller").mkdir()
+    params = ["--source", str(tmp_path / "M\udcfcller"), "--params", str(tmp_path / "params.yaml")]
+    assert main(["profile", "phantom", *params]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "M\\udcfcller: not UTF-8" in error
+    assert not (tmp_path / "params.yaml").exists()
+
+
+def test_a_connection_that_breaks_is_an_error(monkeypatch, capsys):
+    def broken(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(doctor, "_handle", broken)
+    assert main(["doctor"]) == 2
+    assert "Broken pipe" in capsys.readouterr().err

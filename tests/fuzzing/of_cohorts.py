@@ -38,7 +38,7 @@ def _name(random: Random) -> bytes:
 
 
 def check_name(data: bytes, folder: Path) -> None:
-    from wsss_mm.patches.sources import SOURCES, UNKNOWN, label_of, origin_of, safe_name, without_label
+    from wsss_mm.patches.sources import SOURCES, UNKNOWN, label_of, origin_of
 
     name = data.decode("utf-8", "surrogateescape").replace("/", "").replace("\x00", "") + ".png"
     path = Path("data") / name
@@ -49,7 +49,7 @@ def check_name(data: bytes, folder: Path) -> None:
         for split in ("train", "valid"):
             with one_line("data/"):
                 origin = origin_of(path, split, source)
-                for part in (origin.slide_id, origin.patient_id, safe_name(without_label(path.stem))):
+                for part in (origin.slide_id, origin.patient_id, origin.patch_id):
                     assert SAFE_NAME.fullmatch(part) and len(part) < 200, part
                 assert min(origin.x, origin.y) >= UNKNOWN and max(origin.x, origin.y) < 1e9
 
@@ -230,6 +230,12 @@ _DRAWING = {
     "features": [
         {"type": "Feature", "geometry": _POLYGON, "properties": {"classification": {"name": "TE"}}},
         {"type": "Feature", "geometry": _MULTI, "properties": {"classification": "TAS"}},
+        {
+            "type": "Feature",
+            "geometry": _POLYGON,
+            "properties": {"classification": {"names": ["TE", "Positive"]}},
+            "childObjects": [{"type": "Feature", "geometry": _MULTI, "properties": {"classification": "LYM"}}],
+        },
         {"type": "Feature", "geometry": {"type": "GeometryCollection", "geometries": [_POLYGON]}, "properties": None},
     ],
 }
@@ -239,7 +245,7 @@ def check_drawing(data: bytes, folder: Path) -> None:
     from wsss_mm.slides.roi import Region, rasterise, read_annotations
 
     with one_line("roi.geojson"):
-        areas = read_annotations(written(folder, "roi.geojson", data), (5, 5))
+        areas = read_annotations(written(folder, "roi.geojson", data), (5, 5), (100, 80))
         for area in areas:
             assert isinstance(area.name, str)
             assert area.geometry.is_valid and area.geometry.area > 0 and np.isfinite(area.geometry.bounds).all()

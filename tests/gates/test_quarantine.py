@@ -1,12 +1,26 @@
 """The quarantine sets rows aside, says why, and gives them back; nothing is deleted."""
 
+import logging
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
-from wsss_mm.gates.quarantine import COLUMNS, Entry, quarantined, read_quarantine, without_quarantined
+from wsss_mm.gates.quarantine import (
+    COLUMNS,
+    Entry,
+    quarantined,
+    read_quarantine,
+    slides_aside,
+    without_quarantined,
+    write_quarantine,
+)
+from wsss_mm.slides.table import write_slide_table
 
 _CHECK = {"table": "patches", "expectation": "expect", "rows": 20, "severity": "critical"}
 REPORT = {
@@ -86,10 +100,127 @@ def test_a_report_of_a_broken_cohort_is_refused(run, capsys):
     assert "5000 of 20 rows" in capsys.readouterr().err
 
 
+def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path):
+    path = tmp_path / "quarantine.csv"
+    texts = ("=1+2", "-x", "@a", "+", "'quoted", "'=1", "plain")
+    entries = [Entry("patch", text, "", "", text, text, "2025-01-02") for text in sorted(texts)]
+    write_quarantine(entries, path)
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert not cells.map(lambda cell: cell.startswith(("=", "+", "-", "@"))).any(axis=None)
+    assert read_quarantine(path) == entries
+
+
 def test_a_wrong_list_names_its_line(tmp_path):
     path = tmp_path / "quarantine.csv"
     path.write_text(",".join(COLUMNS) + "\npatient,p1,,,why,Ada,2025-01-02\n")
     with pytest.raises(InputError, match="line 2: kind 'patient'"):
+        read_quarantine(path)
+
+
+SLIDES = pd.DataFrame({"slide_id": ["S1", "TCGA-A1-A0SK-DX1", "b"], "patient_id": ["P1", "TCGA-A1-A0SK", "P3"]})
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Writes a list of ids of a kind, the first on line 3."""
+
+    def write(kind, *ids):
+        path = tmp_path / "quarantine.csv"
+        rows = "".join(f"{kind},{name},,,consent withdrawn,Ada,2025-01-02\n" for name in ids)
+        path.write_text(",".join(COLUMNS) + "\n\n" + rows, encoding="utf-8")
+        return path
+
+    return write
+
+
+class TestRowsThatMiss:
+    @pytest.mark.parametrize("cell", ["S1", "S1 ", " S1", "S1\u00a0", "\u200bS1", '"S1 "'])
+    def test_what_stands_around_an_id_is_no_part_of_it(self, listed, cell):
+        path = listed("Slide", cell)
+        assert slides_aside(SLIDES, path) == {"S1"}
+        assert quarantined("slide", path) == {"S1"}
+
+    @pytest.mark.parametrize(
+        ("cell", "message"),
+        [
+            ("S11", "line 3: slide 'S11' is not in this cohort, but 'S1' is; correct the row, or remove it"),
+            ("s1", "but 'S1' is"),
+            ("S 1", "but 'S1' is"),
+            ("tcga_a1_a0sk_DX1", "but 'TCGA-A1-A0SK-DX1' is"),
+            ("P1", "line 3: slide 'P1' is not in this cohort, but a patient is; give each slide a row: S1"),
+        ],
+    )
+    def test_a_slide_that_is_nearly_there_stops(self, listed, cell, message):
+        with pytest.raises(InputError, match=rf"quarantine\.csv: .*{message}"):
+            slides_aside(SLIDES, listed("slide", cell))
+
+    def test_a_slide_of_another_cohort_is_named(self, listed, caplog):
+        with caplog.at_level(logging.WARNING):
+            assert slides_aside(SLIDES, listed("slide", "phantom-train-01", "b", "other")) == {"b"}
+        assert "quarantine.csv: 2 slides are not in this cohort, the first on line 3: phantom-train-01" in caplog.text
+
+    @given(st.sampled_from(list(SLIDES["slide_id"][:2])), st.data())
+    def test_no_slip_of_the_pen_passes(self, tmp_path_factory, name, data):
+        at = data.draw(st.integers(0, len(name) - 1))
+        letter = data.draw(st.sampled_from("aZ0-_ "))
+        typed = data.draw(
+            st.sampled_from(
+                [
+                    name[:at] + name[at + 1 :],
+                    name[:at] + letter + name[at:],
+                    name[:at] + letter + name[at + 1 :],
+                    name[:at] + name[at : at + 2][::-1] + name[at + 2 :],
+                    name.swapcase(),
+                ]
+            )
+        )
+        assume(len(typed) > 1 and typed.strip() not in set(SLIDES["slide_id"]))
+        path = tmp_path_factory.getbasetemp() / "typed.csv"
+        path.write_text(",".join(COLUMNS) + f"\nslide,{typed},,,why,Ada,2025-01-02\n")
+        with pytest.raises(InputError, match=r"typed\.csv: line 2: slide"):
+            slides_aside(SLIDES, path)
+
+    @pytest.mark.parametrize(
+        ("cell", "message"), [("P2", "line 3: patch 'P2' .*, but 'p2' is"), ("s1", "patch 's1' .*, but a slide is")]
+    )
+    def test_a_patch_that_is_nearly_there_stops(self, listed, cell, message):
+        with pytest.raises(InputError, match=message):
+            without_quarantined(MANIFEST, listed("patch", cell))
+
+    def test_a_patch_that_is_not_there_is_named(self, listed, caplog):
+        with caplog.at_level(logging.WARNING):
+            kept, _ = without_quarantined(MANIFEST, listed("patch", "gone", "p1"))
+        assert list(kept["patch_id"]) == ["p2", "p3"]
+        assert "quarantine.csv: 1 patches are not in this cohort, the first on line 3: gone" in caplog.text
+
+    def test_a_name_is_checked_when_it_is_added(self, run, capsys):
+        write_slide_table(SLIDES.assign(split="train"), "data/cohort/slides.csv")
+        assert add(run, "--slide", "S7", "--reason", "pen") == 2
+        assert "data/cohort/slides.csv: slide 'S7' is not in it, but 'S1' is; correct the id" in capsys.readouterr().err
+        assert add(run, "--slide", " S1 ", "--reason", "pen") == 0
+        assert add(run, "--slide", "other", "--reason", "pen", "--force") == 0
+        assert quarantined("slide") == {"S1", "other"}
+        Path("data/patches").mkdir()
+        MANIFEST.to_parquet("data/patches/manifest.parquet")
+        assert add(run, "--patch", "nosuch", "--reason", "pen") == 2
+        assert "patch 'nosuch' is not in it" in capsys.readouterr().err
+        assert add(run, "--patch", "p3", "--reason", "pen") == 0
+
+
+def test_a_list_from_a_spreadsheet_is_kept_as_it_was_meant(tmp_path):
+    path = tmp_path / "quarantine.csv"
+    row = 'Slide;S1;;;"consent\nwithdrawn";Ada;2025-01-02'
+    path.write_text(f"Kind;ID;Gate;Expectation;Reason;Reviewer;Date\n{row}\n;;;;;;\n", encoding="utf-16")
+    assert read_quarantine(path) == [Entry("slide", "S1", "", "", "consent withdrawn", "Ada", "2025-01-02")]
+    write_quarantine(read_quarantine(path), path)
+    assert path.read_text() == ",".join(COLUMNS) + "\nslide,S1,,,consent withdrawn,Ada,2025-01-02\n"
+
+
+@pytest.mark.parametrize("day", ["20250102", "2025-W01-4", "02.01.2025", "2025-13-01"])
+def test_a_day_is_written_in_one_way(tmp_path, day):
+    path = tmp_path / "quarantine.csv"
+    path.write_text(",".join(COLUMNS) + f"\nslide,s1,,,why,Ada,{day}\n")
+    with pytest.raises(InputError, match=r"line 2: date .* is no date; write YYYY-MM-DD"):
         read_quarantine(path)
 
 

@@ -104,6 +104,19 @@ class TestRegion:
         frame = cut(cohort, tmp_path / "out")
         assert list(zip(frame["x"], frame["y"], strict=True)) == [(100, 60), (356, 60)]
 
+    def test_a_region_that_misses_the_slide_stops(self, cohort, quarters, tmp_path):
+        cohort.add("a", "train", truth=quarters, roi="roi.json").add("b", "valid", truth=quarters)
+        cohort.draw("roi.json", (None, 5000, 60, 5500, 500))
+        with pytest.raises(InputError, match=r"roi\.json: no area lies on the slide: .* the slide is 1024 x 768 px"):
+            cut(cohort, tmp_path / "out")
+
+    def test_a_slide_that_gives_no_patch_is_named(self, cohort, quarters, tmp_path, caplog):
+        cohort.add("a", "train", truth=quarters, glass=512, roi="roi.json").add("b", "valid", truth=quarters)
+        cohort.draw("roi.json", (None, 600, 0, 1000, 700))  # on glass
+        with caplog.at_level(logging.WARNING):
+            assert set(cut(cohort, tmp_path / "out")["slide_id"]) == {"b"}
+        assert "a: no patch has enough tissue and truth; look at its roi and annotation" in caplog.text
+
 
 class TestAnnotation:
     def test_drawings_give_masks_and_label_sets(self, cohort, tmp_path):
@@ -127,9 +140,17 @@ class TestAnnotation:
         assert "a: nothing is known" in caplog.text
         assert "v: nothing is known" in caplog.text
 
+    def test_outlines_of_another_slide_stop(self, cohort, tmp_path):
+        cohort.draw("a.geojson", ("TE", 0, 800, 700, 1000))
+        with pytest.raises(InputError, match=r"a\.geojson: no area lies on the slide \(x and y exchanged they would\)"):
+            cut(cohort.add("a", "train", annotation="a.geojson").add("b", "valid"), tmp_path / "out")
+
     @pytest.mark.parametrize(
         ("kind", "message"),
-        [("Mucin", r"a\.geojson: 'Mucin' is no class of vocabulary 'lung' \(TE, NEC"), (None, "no area has a class")],
+        [
+            ("Mucin", r"a\.geojson: feature 1: 'Mucin' is no class of vocabulary 'lung' \(TE, NEC"),
+            (None, "no area has a class"),
+        ],
     )
     def test_class_must_be_known(self, cohort, tmp_path, kind, message):
         cohort.draw("a.geojson", (kind, 0, 0, 512, 512))

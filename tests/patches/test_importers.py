@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 
 from wsss_mm.errors import InputError
+from wsss_mm.names import is_plain_name
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.importers import import_patches, list_slides
-from wsss_mm.patches.sources import SOURCES, label_of, origin_of, safe_name
+from wsss_mm.patches.layout import find_files
+from wsss_mm.patches.sources import SOURCES, label_of, origin_of, without_label
 from wsss_mm.settings import PatchSettings
 
 LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
@@ -72,12 +74,58 @@ class TestNames:
         with pytest.raises(InputError, match=r"x\.png.*look like 1031280-2300"):
             origin_of(tmp_path / "x.png", "test", SOURCES["luad_histoseg"])
 
-    def test_safe_names_stay_plain_and_distinct(self):
-        assert safe_name("../../etc", "a b\n+0") == "etc-a_b_0"
-        assert safe_name("..") == "_"
-        long = [safe_name("x" * 300 + end) for end in "ab"]
-        assert long[0] != long[1]
-        assert max(map(len, long)) < 200
+    @pytest.mark.parametrize(
+        ("source", "pattern"),
+        [
+            ("luad_histoseg", "{}-1-2.png"),
+            ("bcss_wsss", "{}_xmin1_ymin2_MPP-0.2500+0.png"),
+            ("wsss4luad", "{}-1-2.png"),
+        ],
+    )
+    def test_different_names_are_different_slides_patients_and_patches(self, tmp_path, source, pattern):
+        names = [
+            "Muller",
+            "M\u00fcller",
+            "M\u00f6ller",
+            "M_ller",
+            "M+ller",
+            "\u738b",
+            "\u674e",
+            "_",
+            "a_b",
+            "a__b",
+            "a b",
+        ]
+        origins = [origin_of(tmp_path / pattern.format(name), "train", SOURCES[source]) for name in names]
+        for part in ("slide_id", "patient_id", "patch_id"):
+            assert len({getattr(origin, part) for origin in origins}) == len(names)
+            assert all(is_plain_name(getattr(origin, part)) for origin in origins)
+
+    def test_a_name_from_macos_is_that_of_linux(self, tmp_path):
+        one, other = (
+            origin_of(tmp_path / f"{name}-1-2.png", "train", SOURCES["luad_histoseg"])
+            for name in ("M\u00fcller", "Mu\u0308ller")
+        )
+        assert one == other
+        for folder, name in (
+            ("train", "a-0-0[1000]"),
+            ("val/img", "M\u00fcller-1-2"),
+            ("val/mask", "Mu\u0308ller-1-2"),
+        ):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / f"{name}.png").touch()
+        (valid,) = (item for item in find_files(tmp_path, without_label) if item.split == "valid")
+        assert valid.mask is not None
+        (tmp_path / "val/img/Mu\u0308ller-1-2.png").touch()
+        with pytest.raises(InputError, match="names the same patch"):
+            find_files(tmp_path, without_label)
+
+    def test_ids_of_published_names_are_what_they_were(self, tmp_path):
+        bcss = "TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500+0[1101].png"
+        found = origin_of(tmp_path / bcss, "train", SOURCES["bcss_wsss"]).patch_id
+        assert found == "TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500_0"
+        luad = "1031280-2300-27920-[1 0 0 1].png"
+        assert origin_of(tmp_path / luad, "train", SOURCES["luad_histoseg"]).patch_id == "1031280-2300-27920"
 
 
 class TestImport:

@@ -30,3 +30,12 @@ def test_never_none_and_never_all(share):
 def test_one_group_cannot_be_divided():
     with pytest.raises(InputError, match="one patient"):
         held_out(["a", "a"], 0.2, seed=0)
+
+
+def test_what_looks_alike_stays_together():
+    alike = {"P1", "p1", "P01"}
+    for seed in range(8):
+        held = held_out([*alike, "P2", "P3"], 0.5, seed)
+        assert held & alike in (set(), alike)
+    with pytest.raises(InputError, match="one patient"):
+        held_out(alike, 0.5, seed=0)

@@ -48,7 +48,7 @@ def test_phantom(params):
 
     table = read_slide_table("data/cohort/slides.csv")
     assert list(table["slide_id"]) == ["phantom-train-01"]
-    with open_slide(resolve("data/cohort/slides.csv", table["path"][0])) as slide:
+    with open_slide(resolve("data/cohort/slides.csv", table["path"].iloc[0])) as slide:
         assert slide.size == (1024, 1024)
     assert [path.name for path in stage.COHORT.parent.iterdir()] == ["cohort"]
 
@@ -61,7 +61,7 @@ def test_own_slides_are_found_from_the_cohort(params, own, as_folder):
 
     table = read_slide_table("data/cohort/slides.csv")
     assert list(table["path"]) == ["../../../own/a.tif", "../../../own/b.tif"]
-    assert table["mpp"][1] == 0.25
+    assert table["mpp"].iloc[1] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,24 @@ def test_a_tile_larger_than_memory_is_refused_before_it_is_read(tmp_path, side, 
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match=rf"bomb\.tiff: tiles of {tile} x {tile} px, which no scanner writes"):
         open_slide(path)
+
+
+def test_slides_of_one_size_are_told_apart_where_openslide_makes_no_hash(tmp_path):
+    options = {
+        "photometric": "rgb",
+        "tile": (256, 256),
+        "metadata": None,
+        "resolution": (1e4, 1e4),
+        "resolutionunit": 3,
+    }
+    hashes = []
+    for value in (60, 200):
+        path = tmp_path / f"{value}.tiff"
+        tifffile.imwrite(path, np.full((1400, 1400, 3), value, np.uint8), **options)
+        with openslide.OpenSlide(path) as peer:
+            assert openslide.PROPERTY_NAME_QUICKHASH1 not in peer.properties
+        with open_slide(path) as slide:
+            hashes.append(slide.quickhash)
+    assert (tmp_path / "60.tiff").stat().st_size == (tmp_path / "200.tiff").stat().st_size
+    assert hashes[0] != hashes[1]
+    assert all(hashes)

@@ -1,8 +1,11 @@
 import json
+import logging
 
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.slides.roi import Region, rasterise, read_annotations, read_region
@@ -106,9 +109,111 @@ class TestRead:
         assert area.geometry.is_valid
         assert area.geometry.area == shapely.from_geojson(json.dumps(SQUARE)).area
 
+    def test_a_derived_class_has_all_its_names(self, tmp_path):
+        path = write(tmp_path / "a.geojson", feature(RING, classification={"names": ["Tumor", " Positive"]}))
+        (area,) = read_annotations(path)
+        assert (area.names, area.name) == (("Tumor", "Positive"), "Tumor: Positive")
+
+    @pytest.mark.parametrize("beside", [True, False])
+    def test_objects_that_others_hold_come_after_them(self, tmp_path, beside):
+        def holding(name, *children):
+            more = {"childObjects": list(children)}
+            item = feature(RING, classification={"name": name}, **({} if beside else more))
+            return item | more if beside else item
+
+        root = {"type": "Feature", "geometry": None, "properties": {}, "childObjects": [holding("e")]}
+        content = [holding("a", holding("b", holding("c")), holding("d")), root]
+        areas = read_annotations(write(tmp_path / "a.geojson", content))
+        assert [(area.name, area.place) for area in areas] == [
+            ("a", "feature 1"),
+            ("b", "feature 1, child 1"),
+            ("c", "feature 1, child 1, child 1"),
+            ("d", "feature 1, child 2"),
+            ("e", "feature 2, child 1"),
+        ]
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+    def test_files_of_any_editor(self, tmp_path, encoding):
+        path = tmp_path / "a.geojson"
+        path.write_bytes(json.dumps(feature(RING)).encode(encoding))
+        assert len(read_annotations(path)) == 1
+
+    def test_a_third_coordinate_and_a_plane_do_no_harm(self, tmp_path):
+        solid = {"type": "Polygon", "coordinates": [[[x, y, 7] for x, y in SQUARE["coordinates"][0]]]}
+        path = write(tmp_path / "a.geojson", feature(solid | {"plane": {"c": -1, "z": 2, "t": 0}}, isLocked=True))
+        region = read_region(path, (10, 0))
+        assert region.bounds == (210, 0, 100, 100)
+        assert not region.geometry.has_z
+
+    @pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+    def test_a_ring_that_is_left_open_is_closed(self, tmp_path, kind):
+        rings = [ring[:-1] for ring in RING["coordinates"]]
+        geometry = {"type": kind, "coordinates": rings if kind == "Polygon" else [rings]}
+        assert read_region(write(tmp_path / "a.geojson", feature(geometry))).geometry.area == 7500
+
+    def test_an_outline_that_runs_over_itself_is_all_it_goes_round(self, tmp_path):
+        star = [[round(50 + 40 * np.cos(a), 3), round(50 + 40 * np.sin(a), 3)] for a in np.arange(6) * 4 * np.pi / 5]
+        region = read_region(write(tmp_path / "a.geojson", feature({"type": "Polygon", "coordinates": [star]})))
+        assert region.mask((0, 0), (100, 100), 1)[50, 50]
+
+    def test_a_hole_that_leaves_its_outline_adds_nothing(self, tmp_path):
+        hole = [[[50, 50], [150, 50], [150, 150], [50, 150], [50, 50]]]
+        geometry = {"type": "Polygon", "coordinates": [RING["coordinates"][0], *hole]}
+        assert read_region(write(tmp_path / "a.geojson", feature(geometry))).geometry.area == 7500
+
+    def test_classes_of_what_is_no_area_are_named(self, tmp_path, caplog):
+        line = feature({"type": "LineString", "coordinates": [[0, 0], [5, 5]]}, classification={"name": "TE"})
+        flat = feature({"type": "Polygon", "coordinates": [[[0, 0], [5, 0], [0, 0]]]}, classification="TE")
+        with caplog.at_level(logging.WARNING):
+            assert len(read_annotations(write(tmp_path / "a.geojson", [feature(RING), line, flat]))) == 1
+        assert "2 objects with a class have no area and are left out, the first: feature 2" in caplog.text
+
     def test_missing_file(self, tmp_path):
         with pytest.raises(InputError, match="no such file"):
             read_annotations(tmp_path / "none.geojson")
+
+
+class TestPlace:
+    """Whether what was drawn lies on the slide; its size is 300 x 100 px, from QuPath's origin."""
+
+    def test_on_the_slide(self, tmp_path, caplog):
+        path = write(tmp_path / "a.geojson", [feature(RING), feature(SQUARE)])
+        assert len(read_annotations(path, (1000, 50), (300, 100))) == 2
+        assert len(read_annotations(path, (1000, 50), (260, 90))) == 2  # a little over the edge
+        assert not caplog.records
+
+    @pytest.mark.parametrize(
+        ("size", "message"),
+        [
+            (
+                (150, 350),
+                r"\(x and y exchanged they would\): they reach from x=200, y=0 to 300, 100, the slide is 150 x 3",
+            ),
+            ((150, 90), r"no area lies on the slide: they reach"),
+        ],
+    )
+    def test_off_the_slide(self, tmp_path, size, message):
+        path = write(tmp_path / "a.geojson", feature(SQUARE))
+        with pytest.raises(InputError, match=rf"a\.geojson: .*{message}"):
+            read_region(path, (1000, 50), size)
+
+    def test_some_of_them(self, tmp_path, caplog):
+        with caplog.at_level(logging.WARNING):
+            read_annotations(write(tmp_path / "a.geojson", [feature(RING), feature(SQUARE)]), size=(240, 100))
+        assert "1 of 2 areas lie more than half outside the slide, the first: feature 2" in caplog.text
+
+    @given(st.tuples(*[st.integers(-50, 350)] * 2), st.tuples(*[st.integers(1, 200)] * 2))
+    def test_nothing_that_misses_the_slide_passes(self, tmp_path_factory, corner, sides):
+        (x, y), (width, height) = corner, sides
+        box = {"type": "Polygon", "coordinates": [[[x, y], [x + width, y], [x + width, y + height], [x, y + height]]]}
+        path = write(tmp_path_factory.getbasetemp() / "box.geojson", feature(box))
+        on_slide = x < 300 and x + width > 0 and y < 100 and y + height > 0
+        try:
+            assert read_region(path, (7, 9), (300, 100)).bounds == (x + 7, y + 9, width, height)
+        except InputError:
+            assert not on_slide
+        else:
+            assert on_slide
 
 
 def test_share_of_rectangles():

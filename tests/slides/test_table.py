@@ -26,7 +26,7 @@ def test_a_good_table(folder):
     assert tuple(table.columns) == COLUMNS
     assert list(table["slide_id"]) == ["a1", "a2", "b1"]
     assert table["mpp"].isna().tolist() == [True, False, True]
-    assert table["mpp"][1] == 0.25
+    assert table["mpp"].iloc[1] == 0.25
     assert set(table["roi"]) == {""}
     assert resolve(folder / "slides.csv", "a1.svs") == folder / "a1.svs"
 
@@ -45,15 +45,28 @@ def test_spreadsheets_mark_and_spaces_do_no_harm(folder):
     assert list(read_slide_table(folder / "slides.csv")["split"]) == ["train", "train", "test"]
 
 
+def test_a_german_spreadsheet_says_what_the_plain_table_says(folder):
+    plain = read_slide_table(folder / "slides.csv")
+    text = GOOD.replace(",", ";").replace("0.25", "0,25").replace("slide_id", "Slide ID") + ";;;;\n"
+    (folder / "slides.csv").write_text("\ufeff" + text, encoding="utf-16-le")
+    pd.testing.assert_frame_equal(read_slide_table(folder / "slides.csv"), plain)
+
+
+def test_lines_are_those_of_the_file(folder):
+    (folder / "slides.csv").write_text("\n" + GOOD.replace("\n", "\n\n").replace("b1.svs,test", "b1.svs,prueba"))
+    with pytest.raises(InputError, match=r"line 8 \(b1\): split 'prueba'"):
+        read_slide_table(folder / "slides.csv")
+
+
 def test_identifiers_stay_text(folder):
     (folder / "slides.csv").write_text("slide_id,patient_id,path,split\n007,NA,a1.svs,train\n")
     table = read_slide_table(folder / "slides.csv")
-    assert (table["slide_id"][0], table["patient_id"][0]) == ("007", "NA")
+    assert (table["slide_id"].iloc[0], table["patient_id"].iloc[0]) == ("007", "NA")
 
 
 def test_slides_known_by_their_patches_alone_need_no_file(folder):
     (folder / "slides.csv").write_text("slide_id,patient_id,path,split\na,p,,train\n")
-    assert read_slide_table(folder / "slides.csv")["path"][0] == ""
+    assert read_slide_table(folder / "slides.csv")["path"].iloc[0] == ""
 
 
 @pytest.mark.parametrize(
@@ -66,6 +79,9 @@ def test_slides_known_by_their_patches_alone_need_no_file(folder):
         ("0.25", "40x", r"line 3 \(a2\): mpp '40x' is no resolution"),
         ("0.25", "-1", r"line 3 \(a2\): mpp '-1' is no resolution"),
         ("0.25", "inf", r"line 3 \(a2\): mpp 'inf' is no resolution"),
+        ("0.25", "0_25", r"line 3 \(a2\): mpp '0_25' is no resolution"),
+        ("0.25", "#N/A", r"line 3 \(a2\): mpp '#N/A' is no resolution"),
+        (",mpp", ",mpp,Mpp", r"line 1: column 'mpp' is there twice"),
         ("a2,p1", "../a2,p1", r"line 3 \(../a2\): slide_id '../a2' must be of letters"),
         ("a2,p1", "..,p1", r"must be of letters"),
         ("a2,p1", ",p1", r"line 3 \(no slide_id\): slide_id '' must be"),

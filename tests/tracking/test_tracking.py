@@ -151,6 +151,24 @@ class TestLineage:
         assert git_state(project).dirty
         assert git_state(tmp_path_factory.mktemp("no-repository")).commit is None
 
+    def test_what_git_refuses_is_said(self, project, monkeypatch):
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        state = git_state(project / "data")
+        assert state.commit is None
+        assert "dubious ownership" in state.problem
+        assert state.problem.endswith(f"git config --global --add safe.directory {project}")
+
+    def test_a_broken_checkout_is_not_taken_for_a_clean_one(self, project):
+        (project / ".git/index").write_bytes(b"broken")
+        state = git_state(project)
+        assert (len(state.commit), state.dirty) == (40, True)
+        assert "index" in state.problem
+
+    def test_without_git(self, project, monkeypatch):
+        monkeypatch.setenv("PATH", "")
+        assert "git does not start" in git_state(project).problem
+
     def test_a_diff_in_another_encoding_is_no_error(self, project):
         (project / "data/a.txt").write_bytes("Gewebe, gef\xe4rbt".encode("latin-1"))
         assert "+Gewebe, gef\N{REPLACEMENT CHARACTER}rbt" in git_diff(project)
@@ -185,6 +203,28 @@ class TestTrainingRun:
         assert expected.items() <= found.data.tags.items()
         (dataset,) = found.inputs.dataset_inputs
         assert (dataset.dataset.name, dataset.dataset.digest) == ("data", dvc_digest(Path("data")))
+
+    def test_the_run_of_a_job_around_it_is_left_alone(self, tracked, monkeypatch):
+        with connect().start_run(experiment_id=experiment_id("outer")) as outer:
+            pass
+        for stage, lr in (("train_classifier", 0.1), ("train_segmenter", 0.2)):
+            monkeypatch.setenv("MLFLOW_RUN_ID", outer.info.run_id)
+            with training_run(stage, {"lr": lr}) as run:
+                pass
+            found = get_run(run)
+            assert connect().get_experiment(found.info.experiment_id).name == stage.removeprefix("train_")
+            assert found.data.tags["outer_run"] == outer.info.run_id
+        assert get_run(outer).data.params == {}
+
+    def test_a_run_without_a_commit_says_why(self, tracked, monkeypatch, caplog):
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        with training_run("segmenter", {}) as run:
+            pass
+        tags = get_run(run).data.tags
+        assert tags["git.commit"] == "none"
+        assert "safe.directory" in tags["git.problem"]
+        assert caplog.text.count("dubious ownership") == 1
 
     def test_by_hand_it_is_named_after_the_commit(self, tracked):
         with training_run("segmenter", {}) as run:

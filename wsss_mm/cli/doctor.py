@@ -4,7 +4,6 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -68,12 +67,14 @@ def _params() -> str:
 
 
 def _checkout() -> str:
+    from wsss_mm.tracking.lineage import git_state
+
     if not Path("dvc.yaml").is_file():
         raise InputError("no dvc.yaml here; run from the project's root")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    if commit.returncode:
-        raise InputError("no git commit here; DVC and the lineage of runs need one: git init, git commit")
-    return f"commit {commit.stdout.strip()}"
+    git = git_state(Path.cwd())
+    if git.problem:
+        raise InputError(git.problem)
+    return f"commit {git.short}"
 
 
 def _disk() -> str:

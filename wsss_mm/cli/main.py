@@ -1,11 +1,15 @@
 """Entry point of `wsss-mm`: parse, dispatch, and turn input errors into one line."""
 
 import argparse
+import io
 import logging
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from wsss_mm import __version__
 from wsss_mm.cli import (
@@ -22,7 +26,8 @@ from wsss_mm.cli import (
     view,
     weights,
 )
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, not_text
+from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 
 
@@ -65,25 +70,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 on success, 1 when part of the work failed, 2 for wrong input.
+        0 on success, 1 when part of the work failed, 2 for wrong input, 141 where whoever read the output has gone, as
+        a shell says of a process that SIGPIPE ended.
     """
-    arguments = build_parser().parse_args(argv)
+    if sys.stdout is None:  # closed by the shell: >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
+    try:
+        return _run(argv)
+    except BrokenPipeError:  # what is left in the stream has no reader, nor has a message
+        for stream in filter(_unread, (sys.stdout, sys.stderr)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = build_parser().parse_args(argv)
+    finally:
+        _flush()  # what --help says
     if arguments.quiet:
         os.environ["TQDM_DISABLE"] = "1"
-    level = logging.WARNING if arguments.quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    log_to_stderr(logging.WARNING if arguments.quiet else logging.INFO, "%(levelname)s %(message)s")
     try:
-        return arguments.handler(arguments) or 0
+        code = arguments.handler(arguments) or 0
+        _flush()
+        return code
     except (InputError, OSError) as error:
-        if arguments.debug:
+        if arguments.debug or (isinstance(error, BrokenPipeError) and any(map(_unread, (sys.stdout, sys.stderr)))):
             raise
         sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else error}\n")
         return 2
     except Exception as error:
-        if arguments.debug or not is_outage(error):
+        told = not_text(error) if isinstance(error, UnicodeEncodeError) else needed(error) if is_outage(error) else None
+        if arguments.debug or told is None:
             raise
-        sys.stderr.write(f"wsss-mm: error: {needed(error)}\n")
+        sys.stderr.write(f"wsss-mm: error: {told}\n")
         return 2
+
+
+def _flush() -> None:
+    """Meet a full disk or a reader who has gone here, and not when the interpreter ends."""
+    sys.stdout.flush()
+
+
+def _unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(stream, 0)
+        return bool(poll.poll(0))
+    except (OSError, ValueError, TypeError, AttributeError):  # none that the system knows
+        return False
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def render_profile(name: str, source: Path | None = None) -> str:
     if name != _BASE:
         _merge(content, yaml.load((_PROFILES / f"{name}.yaml").read_text(encoding="utf-8")))
     if source is not None:
-        content["cohort"]["source"] = source.as_posix()
+        content["cohort"]["source"] = source.as_posix().encode().decode()  # DVC has no other paths than UTF-8
     stream = StringIO()
     yaml.dump(content, stream)
     return stream.getvalue()

@@ -37,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
     adding.add_argument("--slide", action="append", default=[], metavar="ID", help="a slide_id; repeatable")
     adding.add_argument("--reason", help="why; by default what the check found")
     adding.add_argument("--reviewer", help="who looked at them; by default git's user.name")
+    adding.add_argument("--force", action="store_true", help="set names aside that are not in the cohort")
     adding.add_argument("--date", default=date.today().isoformat(), help="when, YYYY-MM-DD")
     removing = actions.add_parser("remove", help="take rows back", formatter_class=defaults)
     removing.add_argument("ids", nargs="+", metavar="ID", help="patch_id or slide_id")
@@ -58,13 +59,15 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    from wsss_mm.gates.quarantine import Entry, add_entries
+    from wsss_mm.gates.quarantine import KINDS, Entry, add_entries, check_known
 
     if arguments.report is None and not (arguments.patch or arguments.slide):
         raise InputError("nothing to set aside: give --from reports/gates/<gate>.json, --patch ID or --slide ID")
     if arguments.check and arguments.report is None:
         raise InputError("--check narrows a report: give --from reports/gates/<gate>.json too")
-    named = [("patch", name) for name in arguments.patch] + [("slide", name) for name in arguments.slide]
+    named = [(kind, name.strip()) for kind in KINDS for name in getattr(arguments, kind)]
+    for kind in KINDS if not arguments.force else ():
+        check_known(kind, [name for of, name in named if of == kind], arguments.path.parent)
     found = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
     if arguments.report is not None:
         found += offending(arguments.report, arguments.check, arguments.reason)

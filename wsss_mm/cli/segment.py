@@ -2,15 +2,14 @@
 
 import argparse
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, spelled_out
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.cohort import Result
@@ -82,16 +81,20 @@ _OPTIONS = (
 def _segment(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from wsss_mm.wsi.cohort import TABLE, write_table
+    from wsss_mm.names import TABLE
+    from wsss_mm.wsi.cohort import name_slides, write_table
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
     folder, registered = _model(arguments.model)
     options = {name: getattr(arguments, name) for name in _OPTIONS} | {"skip_done": not arguments.force}
     options["registered"] = registered
-    results = []
+    names, results = name_slides(arguments.slides)
+    if results:
+        write_table(arguments.out / TABLE, results, update=True)
+    segmented = (_on_cluster if arguments.ray else _here)(arguments, names, folder, options) if names else ()
     with logging_redirect_tqdm():
-        for result in (_on_cluster if arguments.ray else _here)(arguments, folder, options):
+        for result in segmented:
             results.append(result)
             write_table(arguments.out / TABLE, results, update=True)
     write_overview(arguments.out)
@@ -114,19 +117,21 @@ def _compare_precisions(results: Sequence["Result"]) -> None:
         )
 
 
-def _here(arguments: argparse.Namespace, folder: Path, options: dict[str, Any]) -> Iterator["Result"]:
+def _here(
+    arguments: argparse.Namespace, names: Mapping[Path, str], folder: Path, options: dict[str, Any]
+) -> Iterator["Result"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
     from wsss_mm.wsi.cohort import Job, segment_all
 
     model = SlideModel.from_folder(folder, precision=arguments.precision)
-    jobs = [
-        Job(slide.stem, slide, arguments.out / slide.stem, arguments.mpp, arguments.roi) for slide in arguments.slides
-    ]
+    jobs = [Job(name, slide, arguments.out / name, arguments.mpp, arguments.roi) for slide, name in names.items()]
     return segment_all(jobs, model, options)
 
 
-def _on_cluster(arguments: argparse.Namespace, folder: Path, options: dict[str, Any]) -> Iterator["Result"]:
+def _on_cluster(
+    arguments: argparse.Namespace, names: Mapping[Path, str], folder: Path, options: dict[str, Any]
+) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 
@@ -134,13 +139,13 @@ def _on_cluster(arguments: argparse.Namespace, folder: Path, options: dict[str, 
     from wsss_mm.wsi.cohort import Result
 
     demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
-    folders = {slide: arguments.out / slide.stem for slide in arguments.slides}
+    folders = {slide: arguments.out / name for slide, name in names.items()}
     options = options | {"mpp_override": arguments.mpp, "roi": arguments.roi and arguments.roi.absolute()}
     outcomes = segment_on_cluster(folders, folder, arguments.ray, demand, options)
     for outcome in tqdm(outcomes, total=len(folders), unit="slide"):
         if outcome.error:
             logger.error("%s", outcome.error)
-        yield Result(outcome.slide.stem, outcome.summary, outcome.error or "")
+        yield Result(names[outcome.slide], outcome.summary, spelled_out(outcome.error or ""))
 
 
 def _batch_size(text: str) -> int | str:
@@ -148,10 +153,7 @@ def _batch_size(text: str) -> int | str:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what would fail for each slide, or make two slides share a folder."""
-    for name, count in Counter(slide.stem for slide in arguments.slides).items():
-        if count > 1:
-            raise InputError(f"{name}: {count} slides of this name would share a folder; give each its own --out")
+    """Refuse what would fail for each slide."""
     for option, least in _LEAST.items():
         if getattr(arguments, option) != "auto" and getattr(arguments, option) < least:
             raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")

@@ -5,16 +5,20 @@ slides pass over quarantined slides, and a row that is removed from the list is 
 """
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import date
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, read_cells
+from wsss_mm.files import atomic_path, read_rows
+from wsss_mm.names import cell_text, text_cell
+from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -56,24 +60,15 @@ def read_quarantine(path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: names the line and the remedy.
     """
-    path = Path(path)
-    if not path.is_file():
-        return []
-    table = read_cells(path, absent="not found", remedy="git checkout it")
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing; the columns are {', '.join(COLUMNS)}")
-    entries = [Entry(*row) for row in table[list(COLUMNS)].itertuples(index=False)]
-    for line, entry in enumerate(entries, start=2):  # the header is line 1
-        _check(entry, f"{path}: line {line}")
-    return entries
+    return [entry for _, entry in _rows(Path(path))]
 
 
 def write_quarantine(entries: Iterable[Entry], path: Path | str = PATH) -> None:
     """Write the list, atomically, sorted by kind and id, so that git shows what was added."""
     rows = sorted((asdict(entry) for entry in entries), key=lambda row: (row["kind"], row["id"]))
     with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False, lineterminator="\n")
+        cells = pd.DataFrame(rows, columns=list(COLUMNS)).map(text_cell)
+        cells.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def add_entries(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
@@ -99,7 +94,7 @@ def remove_entries(ids: Iterable[str], path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: one of them is not in it.
     """
-    entries, ids = read_quarantine(path), set(ids)
+    entries, ids = read_quarantine(path), {name.strip() for name in ids}
     unknown = sorted(ids - {entry.id for entry in entries})
     if unknown:
         raise InputError(f"{path}: {unknown[0]!r} is not in it; see: wsss-mm quarantine list")
@@ -116,24 +111,133 @@ def quarantined(kind: Kind, path: Path | str = PATH) -> frozenset[str]:
     return frozenset(entry.id for entry in read_quarantine(path) if entry.kind == kind)
 
 
+def slides_aside(slides: pd.DataFrame, path: Path | str = PATH) -> frozenset[str]:
+    """Ids of a cohort's slides that are set aside.
+
+    A row that fits no slide is one of another cohort, and named in a warning; but one that nearly fits, or names a
+    patient, stops: what somebody withdrew must not come back by a slip of the pen.
+
+    Args:
+        slides: slide_id and patient_id of the cohort.
+        path: the list.
+
+    Raises:
+        InputError: names the line and the nearest slide; or see `read_quarantine`.
+    """
+    rows = [(line, entry.id) for line, entry in _rows(Path(path)) if entry.kind == "slide"]
+    known = set(slides["slide_id"])
+    absent = [(line, name) for line, name in rows if name not in known]
+    for line, name in absent:
+        where = f"{path}: line {line}: slide {name!r} is not in this cohort"
+        own = slides.loc[slides["patient_id"] == name, "slide_id"].unique()
+        if len(own):
+            raise InputError(f"{where}, but a patient is; give each slide a row: {', '.join(own)}")
+        near = nearest(name, known)
+        if near is not None and _is_slip(name, near):
+            raise InputError(f"{where}, but {near!r} is; correct the row, or remove it if it means no slide of these")
+    _warn(path, "slides", absent)
+    return frozenset(name for _, name in rows) & known
+
+
 def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split a manifest into the rows to work with and those set aside.
 
-    Ids that are not there are no error, since the cohort may be another one; they are named in a warning.
+    Patches that are not there are no error, since the cohort may be another one; they are named in a warning.
 
     Raises:
-        InputError: nothing is left, or see `read_quarantine`.
+        InputError: nothing is left, an id is that of a patch but for its case or that of a slide, or see
+            `read_quarantine`.
     """
-    patches, slides = quarantined("patch", path), quarantined("slide", path)
+    rows = _rows(Path(path))
+    patches, slides = ({entry.id for _, entry in rows if entry.kind == kind} for kind in KINDS)
     aside = manifest["patch_id"].isin(patches) | manifest["slide_id"].isin(slides)
-    absent = sorted(patches - set(manifest["patch_id"]))
-    if absent:
-        logger.warning("%s: %d patches are not in this cohort, the first: %s", path, len(absent), absent[0])
+    of_slides = tuple(f"{name}-" for name in slides)  # may not have been cut at all
+    known = set(manifest["patch_id"])
+    absent = [
+        (line, entry.id)
+        for line, entry in rows
+        if entry.kind == "patch" and entry.id not in known and not entry.id.startswith(of_slides)
+    ]
+    _check_patches(manifest, absent, path)
+    _warn(path, "patches", absent)
     if aside.any():
         logger.info("%s: %d of %d patches are set aside", path, int(aside.sum()), len(manifest))
     if len(manifest) and aside.all():
         raise InputError(f"{path}: sets every patch aside; see: wsss-mm quarantine list")
     return manifest[~aside].reset_index(drop=True), manifest[aside].reset_index(drop=True)
+
+
+def check_known(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) -> None:
+    """Refuse ids that are not in the cohort, as far as one has been made.
+
+    Args:
+        kind: What they name.
+        ids: As somebody gave them.
+        data: Folder of `cohort` and `patches`.
+
+    Raises:
+        InputError: names the first that is not there, and the nearest that is.
+    """
+    places, known = _known(kind, Path(data))
+    unknown = next((name for name in ids if name not in known), None) if places else None
+    if unknown is not None:
+        near = nearest(unknown, known)
+        hint = "" if near is None else f", but {near!r} is"
+        raise InputError(f"{places[0]}: {kind} {unknown!r} is not in it{hint}; correct the id, or add --force")
+
+
+def _rows(path: Path) -> list[tuple[int, Entry]]:
+    """The list with the line of each row, checked."""
+    if not path.is_file():
+        return []
+    table = read_table(path, COLUMNS, absent="not found", remedy="git checkout it")
+    rows = [
+        (line, Entry(kind.lower(), *map(_on_one_line, map(cell_text, cells))))
+        for line, kind, *cells in table.itertuples()
+    ]
+    for line, entry in rows:
+        _check(entry, f"{path}: line {line}")
+    return rows
+
+
+def _on_one_line(cell: str) -> str:
+    return " ".join(filter(None, map(str.strip, re.split(r"[\r\n]", cell))))
+
+
+def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
+    """Ids of a kind, and the files that name them; no file, no cohort yet."""
+    if kind == "slide":
+        from wsss_mm.slides.table import read_slide_table  # OpenSlide takes a while to import
+
+        table = data / "cohort/slides.csv"
+        return ([table], set(read_slide_table(table, check_files=False)["slide_id"])) if table.is_file() else ([], ())
+    names = (data / "patches/manifest.parquet", data / "patches/quarantined/manifest.parquet")
+    places = [path for path in names if path.is_file()]
+    tables = [read_rows(path, remedy="dvc repro -f patches", columns=["patch_id"]) for path in places]
+    return places, {name for table in tables for name in table["patch_id"]}
+
+
+def _check_patches(manifest: pd.DataFrame, absent: list[tuple[int, str]], path: Path | str) -> None:
+    slides, folded = set(manifest["slide_id"]), {fold(name): name for name in manifest["patch_id"] if absent}
+    for line, name in absent:
+        where = f"{path}: line {line}: patch {name!r} is not in this cohort"
+        if name in slides:
+            raise InputError(f"{where}, but a slide is; write kind slide, or the id of a patch")
+        if fold(name) in folded:
+            raise InputError(f"{where}, but {folded[fold(name)]!r} is; correct the row")
+
+
+def _warn(path: Path | str, kinds: str, absent: list[tuple[int, str]]) -> None:
+    if absent:
+        message = "%s: %d %s are not in this cohort, the first on line %d: %s"
+        logger.warning(message, path, len(absent), kinds, *absent[0])
+
+
+def _is_slip(name: str, near: str) -> bool:
+    """Whether the letters and digits of two names differ by one at most, or in long names by one in eight."""
+    a, b = (re.sub(r"[\W_]", "", fold(text)) for text in (name, near))
+    same = sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+    return max(len(a), len(b)) - same <= max(1, len(b) // 8)
 
 
 def _check(entry: Entry, where: str) -> None:
@@ -143,6 +247,7 @@ def _check(entry: Entry, where: str) -> None:
         if not getattr(entry, name).strip():
             raise InputError(f"{where}: {name} is empty; a quarantined row says what, why and who looked at it")
     try:
-        date.fromisoformat(entry.date)
-    except ValueError:
+        year, month, day = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", entry.date).groups()
+        date(int(year), int(month), int(day))
+    except (AttributeError, ValueError):
         raise InputError(f"{where}: date {entry.date!r} is no date; write YYYY-MM-DD") from None

@@ -105,6 +105,8 @@ class _Cutter:
             else:
                 logger.warning("%s: nothing is known of its tissues; it gives no patches", slide.slide_id)
                 return []
+        if not rows:
+            logger.warning("%s: no patch has enough tissue and truth; look at its roi and annotation", slide.slide_id)
         logger.info("%s: %d patches", slide.slide_id, len(rows))
         return rows
 
@@ -132,7 +134,8 @@ class _Cutter:
 
     def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
         """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
-        region = read_region(resolve(self.table, slide.roi), reader.bounds[:2]) if slide.roi else None
+        origin, size = reader.bounds[:2], reader.bounds[2:]
+        region = read_region(resolve(self.table, slide.roi), origin, size) if slide.roi else None
         left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
         corners = grid(width, height, self._side(reader)) + np.array([int(left), int(top)])
         boxes = self._boxes(corners, reader)

@@ -15,10 +15,11 @@ from wsss_mm.patches.layout import SourceFile, find_files
 from wsss_mm.patches.manifest import build_manifest, check_splits, get_vocabulary
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.regions import TILE, cut_region
-from wsss_mm.patches.sources import SOURCES, UNKNOWN, Origin, Source, label_of, origin_of, safe_name, without_label
+from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.patches.splits import held_out
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import PatchSettings
+from wsss_mm.slides.patients import check_alike
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
     rows = {(origin.slide_id, origin.patient_id, split) for split, origin in origins}
     slides = pd.DataFrame(sorted(rows), columns=["slide_id", "patient_id", "split"])
     check_splits(slides, str(source))
+    check_alike(slides, str(source))
     slides = slides.assign(path="", mpp=definition.mpp, roi="", annotation="")
     return slides[["slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation"]]
 
@@ -172,10 +174,6 @@ class _Importer:
     def _store(
         self, item: _Item, origin: Origin, *, image: Pixels, mask: Pixels | None, labels: tuple[bool, ...]
     ) -> dict[str, Any]:
-        if origin.x == UNKNOWN:
-            patch_id = safe_name(without_label(item.file.image.stem))
-        else:
-            patch_id = safe_name(origin.slide_id, str(origin.x), str(origin.y))
         return {
             "slide_id": origin.slide_id,
             "patient_id": origin.patient_id,
@@ -183,7 +181,7 @@ class _Importer:
             "y": origin.y,
             "mpp": self.definition.mpp,
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
-            **store_patch(self.out, patch_id, item.split, image=image, mask=mask, vocabulary=self.vocabulary),
+            **store_patch(self.out, origin.patch_id, item.split, image=image, mask=mask, vocabulary=self.vocabulary),
         }
 
     def _classes_in(self, mask: Pixels) -> tuple[bool, ...]:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, is_plain_name, read_rows
+from wsss_mm.files import atomic_path, read_rows
+from wsss_mm.names import is_plain_name
 from wsss_mm.patches.vocabulary import VOCABULARIES, Vocabulary
 
 FILE_NAME = "manifest.parquet"

@@ -1,18 +1,16 @@
 """The public patch data sets: classes, resolution, and what their file names say."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsss_mm.errors import InputError
+from wsss_mm.names import composed, safe_name
 from wsss_mm.patches.vocabulary import Vocabulary
 
 _LABEL = re.compile(r"-?\s*\[([01,\s]*)\]$")
 _TCGA = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
-_MAX_NAME = 120
 
 UNKNOWN = -1
 """x or y of a patch whose position on its slide the source does not tell."""
@@ -20,11 +18,22 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a patch comes from: its slide, and the level-0 px of its corner there (or `UNKNOWN`)."""
+    """Where a patch comes from: its slide, and the level-0 px of its corner there (or `UNKNOWN`).
+
+    `rest` is what the name says of a patch whose corner it does not tell.
+    """
 
     slide_id: str
     x: int = UNKNOWN
     y: int = UNKNOWN
+    rest: str = ""
+
+    @property
+    def patch_id(self) -> str:
+        """A plain name; different where slide, corner or `rest` are, since those have a shape of their own."""
+        if self.x == UNKNOWN:
+            return safe_name(f"{self.slide_id}_{self.rest}")
+        return f"{self.slide_id}-{self.x}-{self.y}"
 
     @property
     def patient_id(self) -> str:
@@ -55,8 +64,8 @@ class Source:
 
 
 def without_label(stem: str) -> str:
-    """A file name without suffix and without its `[1, 0, 0]`."""
-    return _LABEL.sub("", stem)
+    """A file name without suffix and without its `[1, 0, 0]`, the same however its letters are composed."""
+    return _LABEL.sub("", composed(stem))
 
 
 def label_of(path: Path, vocabulary: Vocabulary) -> tuple[bool, ...]:
@@ -91,23 +100,15 @@ def origin_of(path: Path, split: str, source: Source) -> Origin:
     return origin
 
 
-def safe_name(*parts: str) -> str:
-    """A plain file name on every system, from parts that may hold anything; long ones end in a digest."""
-    name = "-".join(_UNSAFE.sub("_", part).strip("._-") or "_" for part in parts)
-    if len(name) <= _MAX_NAME:
-        return name
-    return f"{name[:_MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
 def _slide_x_y(name: str, split: str) -> Origin | None:
-    match = re.fullmatch(r"(?P<slide>.*[^-\s])-+(?P<x>\d{1,9})-(?P<y>\d{1,9})", name)
+    match = re.fullmatch(r"(?P<slide>.*[^-\s])-+(?P<x>[0-9]{1,9})-(?P<y>[0-9]{1,9})", name)
     return Origin(safe_name(match["slide"]), int(match["x"]), int(match["y"])) if match else None
 
 
 def _bcss(name: str, split: str) -> Origin | None:
     # xmin and ymin are the corner of the annotated region; where in it patch +k lies is not told.
-    match = re.fullmatch(r"(?P<slide>.+?)_xmin\d+_ymin\d+_MPP-[\d.]+\+\d+", name)
-    return Origin(safe_name(match["slide"])) if match else None
+    match = re.fullmatch(r"(?P<slide>.+?)_(?P<region>xmin\d+_ymin\d+_MPP-[\d.]+)\+(?P<number>\d+)", name, re.ASCII)
+    return Origin(safe_name(match["slide"]), rest=f"{match['region']}_{match['number']}") if match else None
 
 
 def _wsss4luad(name: str, split: str) -> Origin | None:

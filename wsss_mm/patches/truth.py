@@ -1,5 +1,6 @@
 """What is known of the tissues of a slide: exact truth, drawn annotations, or a table of labelled patches."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_cells
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
-from wsss_mm.slides.roi import rasterise, read_annotations
+from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
+from wsss_mm.tables import nearest, read_table
+
+logger = logging.getLogger(__name__)
 
 LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
 
@@ -77,21 +81,25 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
 def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
     """Read annotations drawn in QuPath; a class is given by code or name, in any case.
 
-    Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
+    A derived class (QuPath 0.4 and later: `TE: Positive` as a list) counts as the one class of the vocabulary among
+    its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
 
     Raises:
-        InputError: no area, or one of an unknown class.
+        InputError: no area, none on the slide, or one of an unknown class.
     """
-    areas = []
-    for annotation in read_annotations(path, slide.bounds[:2]):
-        if not annotation.name or annotation.name.endswith("*"):
-            continue
-        areas.append((annotation.geometry, _class_index(annotation.name, vocabulary, str(path))))
-    if not areas:
+    found = read_annotations(path, slide.bounds[:2], slide.bounds[2:])
+    drawn = [area for area in found if area.names and not area.names[0].endswith("*")]
+    if not drawn:
         raise InputError(
             f"{path}: no area has a class; set one of {', '.join(vocabulary.codes)} in QuPath and export again"
         )
-    return DrawnTruth(areas, slide.mpp)
+    nameless = [area.place for area in found if not area.names]
+    if nameless:
+        message = "%s: %d of %d areas have no class and are left out, the first: %s"
+        logger.warning(message, path, len(nameless), len(found), nameless[0])
+    classes = [_drawn_class(area, vocabulary, f"{path}: {area.place}") for area in drawn]
+    _warn_of_covered(path, drawn, classes)
+    return DrawnTruth([(area.geometry, index) for area, index in zip(drawn, classes, strict=True)], slide.mpp)
 
 
 def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
@@ -100,49 +108,78 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
     Args:
         path: the CSV.
         slide_ids: the slides there are.
-        vocabulary: classes are given by code or name, in any case, separated by semicolons.
+        vocabulary: classes are given by code or name, in any case, separated by semicolons or commas.
 
     Returns:
-        slide_id, x, y (int) and one bool column per class code, in the file's order.
+        slide_id, x, y (int) and one bool column per class code, in the file's order. The index is the line of each row.
 
     Raises:
         InputError: names the line and the remedy.
     """
-    table = read_cells(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
-    table.columns = table.columns.str.strip()
-    missing = [column for column in LABEL_COLUMNS if column not in table]
-    if missing:
-        raise InputError(f"{path}: column {', '.join(missing)} is missing; labels.csv has {', '.join(LABEL_COLUMNS)}")
+    table = read_table(path, LABEL_COLUMNS, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
     known, rows, seen = set(slide_ids), [], {}
-    for line, row in enumerate(table[list(LABEL_COLUMNS)].itertuples(index=False), start=2):
+    for line, slide_id, *place, labels in table.itertuples():
         where = f"{path}: line {line}"
-        slide_id = row.slide_id.strip()
         if slide_id not in known:
-            raise InputError(f"{where}: slide_id {slide_id!r} is not in slides.csv; add the slide or remove the line")
-        x, y = (_coordinate(value, name, where) for name, value in (("x", row.x), ("y", row.y)))
+            near = nearest(slide_id, slide_ids)
+            hint = f" ({near} is)" if near else ""
+            raise InputError(
+                f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; add the slide or remove the line"
+            )
+        x, y = (_coordinate(value, name, where) for name, value in zip("xy", place, strict=True))
         if (slide_id, x, y) in seen:
             raise InputError(f"{where}: the patch of line {seen[slide_id, x, y]} again; keep one of them")
         seen[slide_id, x, y] = line
-        names = [name.strip() for name in row.labels.split(";") if name.strip()]
+        names = [name.strip() for name in re.split(r"[;,\r\n]", labels) if name.strip()]
         if not names:
             raise InputError(
                 f"{where}: no label; give one or more of {', '.join(vocabulary.codes)}, or remove the line"
             )
         present = {_class_index(name, vocabulary, where) for name in names}
         rows.append((slide_id, x, y, *(index in present for index in range(len(vocabulary)))))
-    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes])
+    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes], index=table.index)
 
 
 def _coordinate(text: str, name: str, where: str) -> int:
-    if not re.fullmatch(r"\d{1,9}(\.0*)?", text.strip()):
-        raise InputError(f"{where}: {name} {text!r} is no position; give whole level-0 px of the patch's corner")
-    return int(float(text))
+    """A whole number, also as 448.0; 1.000 is none: it may be a thousand."""
+    if not re.fullmatch(r"[0-9]{1,9}([.,](0{0,2}|0{4,}))?", text):
+        raise InputError(
+            f"{where}: {name} {text!r} is no position; give whole level-0 px of the patch's corner, such as 12000"
+        )
+    return int(re.split("[.,]", text)[0])
+
+
+def _drawn_class(area: Annotation, vocabulary: Vocabulary, where: str) -> int:
+    known = {index for name in area.names if (index := _find_class(name, vocabulary)) is not None}
+    if len(known) > 1:
+        raise InputError(f"{where}: {area.name!r} names {len(known)} classes; give an area one of them")
+    return known.pop() if known else _class_index(area.name, vocabulary, where)
+
+
+def _warn_of_covered(path: Path, drawn: Sequence[Annotation], classes: Sequence[int]) -> None:
+    """Name areas of which nothing is left, since one of another class was drawn over them."""
+    geometries = [area.geometry for area in drawn]
+    pairs = shapely.STRtree(geometries).query(geometries, predicate="covers").T.tolist()
+    covered = {below: above for above, below in pairs if below < above and classes[below] != classes[above]}
+    for below, above in sorted(covered.items())[:1]:
+        message = (
+            "%s: %s (%s) lies whole under %s (%s) and counts for nothing, one of %d such; export it after that one"
+        )
+        under, over = drawn[below], drawn[above]
+        logger.warning(message, path, under.place, under.name, over.place, over.name, len(covered))
 
 
 def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:
-    for index, item in enumerate(vocabulary.classes):
-        if name.casefold() in (item.code.casefold(), item.name.casefold()):
-            return index
-    raise InputError(
-        f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)}); correct it"
-    )
+    index = _find_class(name, vocabulary)
+    if index is None:
+        raise InputError(
+            f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)});"
+            " correct it"
+        )
+    return index
+
+
+def _find_class(name: str, vocabulary: Vocabulary) -> int | None:
+    name = " ".join(name.split()).casefold()
+    names = ((item.code.casefold(), item.name.casefold()) for item in vocabulary.classes)
+    return next((index for index, of in enumerate(names) if name in of), None)

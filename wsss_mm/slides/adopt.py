@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
+from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.reader import open_slide
 from wsss_mm.slides.roi import read_annotations
 from wsss_mm.slides.table import read_slide_table, resolve
@@ -30,14 +31,13 @@ def adopt_slides(source: Path | str, folder: Path | str) -> pd.DataFrame:
     source = Path(source)
     table_path = source / "slides.csv" if source.is_dir() else source
     table = read_slide_table(table_path)
+    check_alike(table, str(table_path))
     failures = []
-    for row, slide in enumerate(
-        tqdm(table.itertuples(index=False), "checking slides", len(table), unit="slide"), start=2
-    ):
+    for slide in tqdm(table.itertuples(), "checking slides", len(table), unit="slide"):
         try:
             _try(table_path, slide)
         except InputError as error:
-            failures.append(f"line {row} ({slide.slide_id}): {error}")
+            failures.append(f"line {slide.Index} ({slide.slide_id}): {error}")
     if failures:
         more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
         raise InputError(f"{table_path}: {'; '.join(failures[:_NAMED])}{more}")
@@ -49,10 +49,9 @@ def adopt_slides(source: Path | str, folder: Path | str) -> pd.DataFrame:
 def _try(table_path: Path, slide: object) -> None:
     if not slide.path:
         raise InputError("path is empty; name the slide's file or remove the row")
-    open_slide(resolve(table_path, slide.path), None if pd.isna(slide.mpp) else slide.mpp).close()
-    for drawing in (slide.roi, slide.annotation):
-        if drawing:
-            read_annotations(resolve(table_path, drawing))
+    with open_slide(resolve(table_path, slide.path), None if pd.isna(slide.mpp) else slide.mpp) as reader:
+        for drawing in filter(None, (slide.roi, slide.annotation)):
+            read_annotations(resolve(table_path, drawing), reader.bounds[:2], reader.bounds[2:])
 
 
 def _from(folder: Path, table_path: Path, name: str) -> str:

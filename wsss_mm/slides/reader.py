@@ -10,7 +10,7 @@ import openslide
 from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import is_file
+from wsss_mm.files import is_file, sampled_digest
 from wsss_mm.slides.resample import resample
 
 _PLAUSIBLE_MPP = (0.02, 50.0)  # outside, a resolution tag means printing, not a microscope
@@ -30,7 +30,8 @@ class SlideReader:
         bounds: x, y, width and height of the scanned part, level-0 px; the whole slide where the scanner names none.
             QuPath counts from its top-left corner.
         steps: level-0 px per px of each level.
-        quickhash: OpenSlide's, of the coarsest level and what the file says of itself; None where it makes none.
+        quickhash: OpenSlide's, of the coarsest level and what the file says of itself; where it makes none, because
+            that level is large, of samples of the file.
     """
 
     def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float) -> None:
@@ -39,7 +40,7 @@ class SlideReader:
         self.size: tuple[int, int] = slide.dimensions
         self.bounds = _bounds(slide)
         self.steps: tuple[float, ...] = slide.level_downsamples
-        self.quickhash: str | None = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
+        self.quickhash: str = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) or sampled_digest(path)
         self._slide = slide
 
     def read(self, x: float, y: float, size: int | tuple[int, int], mpp: float) -> NDArray[np.uint8]:

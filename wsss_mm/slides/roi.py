@@ -1,8 +1,9 @@
 """Polygons drawn in QuPath: regions of interest and annotations, as GeoJSON."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,15 +15,30 @@ from shapely.geometry.base import BaseGeometry
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 
+logger = logging.getLogger(__name__)
+
 _FARTHEST = 1e9  # px; a slide is a thousand times smaller
+_DEEPEST = 20  # objects in objects, of which people draw a few
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """A drawn area: its class as named in QuPath (empty if none) and its polygons in level-0 px."""
+    """A drawn area.
 
-    name: str
+    Attributes:
+        names: Its class as named in QuPath, of a derived class (`Tumor: Positive`) each part; empty if it has none.
+        geometry: Its polygons, level-0 px.
+        place: Where it stands in the file, in words.
+    """
+
+    names: tuple[str, ...]
     geometry: BaseGeometry
+    place: str
+
+    @property
+    def name(self) -> str:
+        """Its class as QuPath shows it."""
+        return ": ".join(self.names)
 
 
 @dataclass(frozen=True)
@@ -78,15 +94,18 @@ class Region:
         return np.hstack([points[:-1], points[1:]])[ring[:-1] == ring[1:]]
 
 
-def read_annotations(path: Path | str, origin: tuple[float, float] = (0, 0)) -> list[Annotation]:
-    """Read the areas of a QuPath GeoJSON export, in the order drawn.
+def read_annotations(
+    path: Path | str, origin: tuple[float, float] = (0, 0), size: tuple[float, float] | None = None
+) -> list[Annotation]:
+    """Read the areas of a QuPath GeoJSON export, in the order drawn: an object's child objects come after it.
 
     Args:
         path: a FeatureCollection, a list of features or a single one. Lines and points are no areas and are left out.
         origin: level-0 px of QuPath's origin: the first two values of `SlideReader.bounds`.
+        size: width and height of what was scanned, the last two, where the areas have to lie.
 
     Raises:
-        InputError: the file is missing, is no GeoJSON, or holds no area.
+        InputError: the file is missing, is no GeoJSON, holds no area, or none that lies on the slide.
     """
     path = Path(path)
     try:
@@ -95,22 +114,32 @@ def read_annotations(path: Path | str, origin: tuple[float, float] = (0, 0)) -> 
         raise InputError(f"{path}: no such file; correct the path in the slide table or leave it empty") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again from QuPath") from None
-    annotations = []
-    for number, feature in enumerate(_features(content), start=1):
+    annotations, flat = [], []
+    for place, feature in _objects(path, content):
         try:
             geometry = _areas(_geometry(feature))
         except (InputError, ValueError, RecursionError, shapely.errors.GEOSException) as error:
-            raise InputError(f"{path}: feature {number} is no GeoJSON geometry ({error}); export it again") from None
+            raise InputError(f"{path}: {place} is no GeoJSON geometry ({error}); export it again") from None
         if not geometry.is_empty:
-            annotations.append(Annotation(_name(feature), shapely.transform(geometry, lambda xy: xy + origin)))
+            annotations.append(Annotation(_names(feature), geometry, place))
+        elif _names(feature):
+            flat.append(place)
     if not annotations:
         raise InputError(f"{path}: holds no polygon; draw an area in QuPath and export it as GeoJSON")
-    return annotations
+    if flat:
+        logger.warning(
+            "%s: %d objects with a class have no area and are left out, the first: %s", path, len(flat), flat[0]
+        )
+    if size is not None:
+        _check_place(path, annotations, size)
+    return [replace(item, geometry=shapely.transform(item.geometry, lambda xy: xy + origin)) for item in annotations]
 
 
-def read_region(path: Path | str, origin: tuple[float, float] = (0, 0)) -> Region:
+def read_region(
+    path: Path | str, origin: tuple[float, float] = (0, 0), size: tuple[float, float] | None = None
+) -> Region:
     """Read a region of interest: the union of a file's areas; see `read_annotations`."""
-    return Region(shapely.union_all([annotation.geometry for annotation in read_annotations(path, origin)]))
+    return Region(shapely.union_all([annotation.geometry for annotation in read_annotations(path, origin, size)]))
 
 
 def rasterise(
@@ -151,20 +180,61 @@ def _features(content: object) -> list[object]:
     return content if isinstance(content, list) else [content]
 
 
+def _objects(path: Path, content: object) -> Iterator[tuple[str, object]]:
+    """Each feature and, after it, the objects it holds, with its place in words."""
+    waiting = [(f"feature {number}", 0, feature) for number, feature in enumerate(_features(content), start=1)][::-1]
+    while waiting:
+        place, depth, feature = waiting.pop()
+        yield place, feature
+        held = _children(feature)
+        if held and (depth == _DEEPEST or not isinstance(held, list)):
+            raise InputError(f"{path}: the child objects of {place} are no list, or too deep; export it again")
+        inner = [(f"{place}, child {number}", depth + 1, child) for number, child in enumerate(held or [], start=1)]
+        waiting += inner[::-1]
+
+
+def _children(feature: object) -> object:
+    """QuPath's `childObjects`, beside the properties or among them."""
+    if not isinstance(feature, dict):
+        return None
+    properties = feature.get("properties")
+    return feature.get("childObjects") or (properties.get("childObjects") if isinstance(properties, dict) else None)
+
+
 def _geometry(feature: object) -> BaseGeometry | None:
     geometry = feature.get("geometry", feature) if isinstance(feature, dict) else feature
     if geometry is None and isinstance(feature, dict):  # GeoJSON's word for a feature that lies nowhere
         return None
-    return shapely.from_geojson(json.dumps(geometry))
+    return shapely.from_geojson(json.dumps(_closed(geometry)))
+
+
+def _closed(geometry: object) -> object:
+    """The geometry with rings that end where they begin, which some programs leave to the reader."""
+    if not isinstance(geometry, dict):
+        return geometry
+    kind, parts = geometry.get("type"), geometry.get("coordinates")
+    if kind == "Polygon":
+        return geometry | {"coordinates": _closed_rings(parts)}
+    if kind == "MultiPolygon" and isinstance(parts, list):
+        return geometry | {"coordinates": [_closed_rings(rings) for rings in parts]}
+    return geometry
+
+
+def _closed_rings(rings: object) -> object:
+    if not isinstance(rings, list):
+        return rings
+    return [
+        [*ring, ring[0]] if isinstance(ring, list) and len(ring) > 2 and ring[0] != ring[-1] else ring for ring in rings
+    ]
 
 
 def _areas(geometry: BaseGeometry | None) -> BaseGeometry:
-    """The polygons of a geometry, made valid: hand-drawn outlines cross themselves."""
+    """The polygons of a geometry, made valid: where a hand-drawn outline crosses itself, all that it goes round."""
     if geometry is None:
         return shapely.MultiPolygon()
     if not (np.abs(shapely.get_coordinates(geometry)) <= _FARTHEST).all():
         raise InputError("lies nowhere on a slide")
-    parts = shapely.get_parts(shapely.make_valid(geometry))
+    parts = shapely.get_parts(shapely.make_valid(geometry, method="structure", keep_collapsed=False))
     while any(part.geom_type == "GeometryCollection" or part.geom_type.startswith("Multi") for part in parts):
         parts = shapely.get_parts(parts)
     polygons = [part for part in parts if part.geom_type == "Polygon" and part.area]
@@ -172,9 +242,28 @@ def _areas(geometry: BaseGeometry | None) -> BaseGeometry:
     return areas if areas.is_valid else shapely.MultiPolygon(shapely.get_parts(shapely.union_all(polygons)).tolist())
 
 
-def _name(feature: object) -> str:
-    """Class of a QuPath feature: `properties.classification.name`, in older exports a plain string."""
+def _names(feature: object) -> tuple[str, ...]:
+    """Class of a QuPath feature: `properties.classification.name`, `names` of a derived one, or a plain string."""
     properties = feature.get("properties") if isinstance(feature, dict) else None
-    classification = properties.get("classification") if isinstance(properties, dict) else None
-    name = classification.get("name") if isinstance(classification, dict) else classification
-    return name if isinstance(name, str) else ""
+    names = properties.get("classification") if isinstance(properties, dict) else None
+    if isinstance(names, dict):
+        names = names.get("names") or names.get("name")
+    names = names if isinstance(names, list) else [names]
+    return tuple(name.strip() for name in names if isinstance(name, str) and name.strip())
+
+
+def _check_place(path: Path, annotations: Sequence[Annotation], size: tuple[float, float]) -> None:
+    """Look whether the areas lie on a slide of this width and height."""
+    geometries = [annotation.geometry for annotation in annotations]
+    on_slide = shapely.area(shapely.intersection(geometries, shapely.box(0, 0, *size))) / shapely.area(geometries)
+    if not on_slide.any():
+        left, top, right, bottom = shapely.total_bounds(geometries)
+        turned = " (x and y exchanged they would)" if bottom <= size[0] and right <= size[1] else ""
+        raise InputError(
+            f"{path}: no area lies on the slide{turned}: they reach from x={left:.0f}, y={top:.0f} to {right:.0f},"
+            f" {bottom:.0f}, the slide is {size[0]:.0f} x {size[1]:.0f} px; export what was drawn on it, in pixels"
+        )
+    off = [annotation.place for annotation, share in zip(annotations, on_slide, strict=True) if share < 0.5]
+    if off:
+        message = "%s: %d of %d areas lie more than half outside the slide, the first: %s; is it this slide's file?"
+        logger.warning(message, path, len(off), len(annotations), off[0])

@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, is_file, is_plain_name, read_cells
+from wsss_mm.files import atomic_path, is_file
+from wsss_mm.names import is_plain_name
+from wsss_mm.tables import number, read_table
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
 SPLITS = ("train", "valid", "test")
 
-_REQUIRED = COLUMNS[:4]
+_REQUIRED, _OPTIONAL = COLUMNS[:4], COLUMNS[4:]
 _FILES = ("path", "roi", "annotation")
 _MAX_NAME = 160  # a patch is called after its slide and its place there
 
@@ -26,30 +28,23 @@ def read_slide_table(path: Path | str, *, check_files: bool = True) -> pd.DataFr
 
     Returns:
         One row a slide, in the table's order, with all `COLUMNS`: text, empty where nothing is given, but `mpp` float
-        or NaN. Paths stay as written; `resolve` makes them usable.
+        or NaN. Paths stay as written; `resolve` makes them usable. The index is the line of each row.
 
     Raises:
         InputError: names the row and the remedy.
     """
     path = Path(path)
-    table = read_cells(
-        path, absent="no such table of slides; see the README for its columns", remedy="save it as CSV, in UTF-8"
+    table = read_table(
+        path,
+        _REQUIRED,
+        _OPTIONAL,
+        absent="no such table of slides; see the README for its columns",
+        remedy="save it as CSV, in UTF-8",
     )
-    table.columns = table.columns.str.strip()
-    missing = [column for column in _REQUIRED if column not in table]
-    if missing:
-        raise InputError(
-            f"{path}: column {', '.join(missing)} is missing; a table of slides has {', '.join(_REQUIRED)}"
-        )
-    table = table.apply(lambda column: column.str.strip())
-    for column in COLUMNS:
-        if column not in table:
-            table[column] = ""
-    table = table[list(COLUMNS)]
     _check(path, table)
     if check_files:
         _check_files(path, table)
-    table["mpp"] = [float(text or "nan") for text in table["mpp"]]
+    table["mpp"] = [number(text) if text else math.nan for text in table["mpp"]]
     return table
 
 
@@ -67,13 +62,14 @@ def resolve(table_path: Path | str, name: str) -> Path:
 def _check(path: Path, table: pd.DataFrame) -> None:
     if table.empty:
         raise InputError(f"{path}: holds no slide; add a row for each")
-    for row, slide in enumerate(table.itertuples(index=False), start=2):  # the header is line 1
-        where = f"{path}: line {row} ({slide.slide_id or 'no slide_id'})"
+    for slide in table.itertuples():
+        where = f"{path}: line {slide.Index} ({slide.slide_id or 'no slide_id'})"
         for column in ("slide_id", "patient_id"):
             if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
                 raise InputError(
                     f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
-                    f" at most {_MAX_NAME}, and begin with none of '.' and '-'; it becomes part of file names"
+                    f" at most {_MAX_NAME}, begin with none of '.' and '-', end in no '.', and be no name that is taken"
+                    " (such as con or index.html); it becomes part of file names"
                 )
         if slide.split not in SPLITS:
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
@@ -84,7 +80,7 @@ def _check(path: Path, table: pd.DataFrame) -> None:
     repeated = table.index[table["slide_id"].duplicated()]
     if len(repeated):
         raise InputError(
-            f"{path}: line {repeated[0] + 2}: slide_id {table['slide_id'][repeated[0]]!r} is there twice;"
+            f"{path}: line {repeated[0]}: slide_id {table['slide_id'][repeated[0]]!r} is there twice;"
             " give every slide its own"
         )
     for patient, splits in table.groupby("patient_id", sort=False)["split"].unique().items():
@@ -96,19 +92,16 @@ def _check(path: Path, table: pd.DataFrame) -> None:
 
 
 def _check_files(path: Path, table: pd.DataFrame) -> None:
-    for row, slide in enumerate(table.itertuples(index=False), start=2):
+    for slide in table.itertuples():
         for column in _FILES:
             name = getattr(slide, column)
             if name and not is_file(resolve(path, name)):
                 raise InputError(
-                    f"{path}: line {row} ({slide.slide_id}): {column} {resolve(path, name)} does not exist;"
+                    f"{path}: line {slide.Index} ({slide.slide_id}): {column} {resolve(path, name)} does not exist;"
                     f" correct it (relative to {path.parent}) or remove the row"
                 )
 
 
 def _is_resolution(text: str) -> bool:
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return math.isfinite(value) and 0 < value < 100
+    value = number(text)
+    return value is not None and 0 < value < 100

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
 
 _NOT_TRACKED = ("__pycache__", ".ipynb_checkpoints")  # as in .dvcignore
@@ -19,10 +20,11 @@ _NOT_TRACKED = ("__pycache__", ".ipynb_checkpoints")  # as in .dvcignore
 
 @dataclass(frozen=True)
 class GitState:
-    """The checked-out commit, and whether tracked files differ from it; no commit outside a git repository."""
+    """The checked-out commit, and whether tracked files differ from it, or may; `problem` says why it is not known."""
 
     commit: str | None
     dirty: bool
+    problem: str = ""
 
     @property
     def short(self) -> str:
@@ -32,9 +34,12 @@ class GitState:
 
 def git_state(root: Path) -> GitState:
     """State of the git repository that holds `root`."""
-    commit = _git(root, "rev-parse", "HEAD").strip()
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return GitState(commit or None, bool(changes))
+    commit = None
+    try:
+        commit = _run(root, "rev-parse", "--verify", "HEAD").strip()
+        return GitState(commit, bool(_run(root, "status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError) as error:
+        return GitState(commit, dirty=commit is not None, problem=_problem(root, error))
 
 
 def git_diff(root: Path) -> str:
@@ -96,7 +101,26 @@ def _locked(root: Path) -> dict[str, str]:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True)
+        return _run(root, *arguments)
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _run(root: Path, *arguments: str) -> str:
+    english = os.environ | {"LC_ALL": "C"}
+    result = subprocess.run(["git", *arguments], cwd=root, env=english, capture_output=True, check=True)
     return result.stdout.decode("utf-8", errors="replace")
+
+
+def _problem(root: Path, error: OSError | subprocess.CalledProcessError) -> str:
+    """What git says where it gives no commit, and what to do, in one line."""
+    if isinstance(error, OSError):
+        return f"git does not start ({error.strerror}); install it"
+    lines = error.stderr.decode("utf-8", errors="backslashreplace").strip().splitlines() or ["git says nothing"]
+    said = spelled_out(lines[0].removeprefix("fatal: "))
+    if any("safe.directory" in line for line in lines):  # the checkout belongs to someone else
+        place = next((path for path in (root, *root.parents) if (path / ".git").exists()), root)
+        return f"{said}; if you trust it: git config --global --add safe.directory {shlex.quote(str(place))}"
+    return (
+        f"git knows no commit here, or not what differs from it ({said}); lineage and DVC need it: git init, git commit"
+    )

@@ -12,7 +12,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.tracking.copying import COPIED_FROM, all_runs, copy_content, counterpart, pages, replaced
 from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
-from wsss_mm.tracking.store import SQLITE, connect
+from wsss_mm.tracking.store import connect, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +45,7 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
     mlflow = connect()
     if not database.is_file():
         raise InputError(f"{database}: not found; name the mlflow.db of the project to migrate")
-    source_uri = f"{SQLITE}{database.resolve()}"
+    source_uri = sqlite_uri(database.resolve())
     target_uri = target_uri or mlflow.get_tracking_uri()
     if target_uri == source_uri:
         raise InputError(f"{database} is the store in use; set MLFLOW_TRACKING_URI to the server it shall go to")

@@ -107,7 +107,8 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         "Started": started.strftime("%Y-%m-%d %H:%M UTC"),
         "Duration": f"{minutes:.1f} min" if minutes is not None else "still running",
         "Git commit": tags.get("git.commit", "none")
-        + (", with changes: git.diff" if tags.get("git.dirty") == "true" else ""),
+        + (", with changes: git.diff" if tags.get("git.dirty") == "true" else "")
+        + (f" ({tags['git.problem']})" if "git.problem" in tags else ""),
         "Run": run.info.run_id,
     }
     inputs = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs} if run.inputs else {}

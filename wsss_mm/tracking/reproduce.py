@@ -24,6 +24,7 @@ from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
 from wsss_mm.tracking.runs import ENVIRONMENT
+from wsss_mm.tracking.store import sqlite_uri
 from wsss_mm.yaml_places import parse
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
         if not key.startswith(("DVC_", "MLFLOW_")) and key != "PYTHONPATH"
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{scratch.resolve() / 'mlflow.db'}"
+    environment["MLFLOW_TRACKING_URI"] = sqlite_uri(scratch.resolve() / "mlflow.db")
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=scratch,

@@ -21,7 +21,7 @@ from wsss_mm.outage import is_outage, send
 from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
-from wsss_mm.tracking.store import adding, connect, experiment_id, tracking_uri
+from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, tracking_uri
 from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
 
 if TYPE_CHECKING:
@@ -72,9 +72,12 @@ def training_run(
     """
     here = Path.cwd()
     git, digests = git_state(here), dvc_digests(inputs, here)
+    if git.problem:
+        logger.warning("%s: the run cannot say from which commit it is: %s", stage, git.problem)
+    around = {"outer_run": os.environ[OUTER_RUN]} if os.environ.get(OUTER_RUN) else {}
     mlflow = connect()
     experiment = stage.removeprefix("train_")
-    about = {"stage": stage, **_origin(git, digests), **(tags or {})}
+    about = {"stage": stage, **_origin(git, digests), **around, **(tags or {})}
 
     def start() -> "ActiveRun":
         name = os.environ.get("DVC_EXP_NAME") or git.short
@@ -110,6 +113,7 @@ def _origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
     return {
         "git.commit": git.commit or "none",
         "git.dirty": str(git.dirty).lower(),
+        **({"git.problem": git.problem[:_TAG_LENGTH]} if git.problem else {}),
         "dvc.stage": os.environ.get("DVC_STAGE", "none"),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments

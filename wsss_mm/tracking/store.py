@@ -10,10 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
 
+from wsss_mm.errors import InputError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 # Read by MLflow at each request. Its own settings wait for a lost server for minutes, at every call.
 _PATIENCE = {
@@ -22,7 +26,8 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
-SQLITE = "sqlite:///"
+_SQLITE = "sqlite:///"
+OUTER_RUN = "MLFLOW_RUN_ID"
 _RACES = 5  # lost before an error is believed
 
 
@@ -42,11 +47,41 @@ def project_root() -> Path:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or mlflow.db in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{project_root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(project_root() / "mlflow.db")
+
+
+def sqlite_uri(database: Path) -> str:
+    """MLflow's name of the store in a file; versions of SQLAlchemy differ in what they take `%` and `?` for.
+
+    Raises:
+        InputError: this version cannot be told of such a file.
+    """
+    plain = f"{_SQLITE}{database}"
+    for uri in (plain, f"{_SQLITE}{str(database).replace('%', '%25').replace('?', '%3F')}"):
+        if sqlite_file(uri) == database:
+            return uri
+    raise InputError(
+        f"{database}: SQLAlchemy cannot open a database there; rename the folder to one without % and ?, or set "
+        "MLFLOW_TRACKING_URI"
+    )
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file behind MLflow's name of a store, None for a server."""
+    if not uri.startswith(_SQLITE):
+        return None
+    if not set("%?") & set(uri):
+        return Path(uri.removeprefix(_SQLITE))
+    from sqlalchemy.engine import make_url
+
+    return Path(make_url(uri).database or "")
 
 
 def connect() -> ModuleType:
     """Import MLflow, without telemetry, and point it at the store; a lost server is noticed within seconds.
+
+    The run of a job around this one (`mlflow run`, Azure ML, Databricks) is left to that job: MLflow would go on with
+    it, as if every training here were that one.
 
     Returns:
         The module `mlflow`.
@@ -54,6 +89,8 @@ def connect() -> ModuleType:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at import
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
+    if outer := os.environ.pop(OUTER_RUN, None):
+        logger.info("%s=%s is of a job around this one; what is trained here gets runs of its own", OUTER_RUN, outer)
     import mlflow
 
     for name in ("alembic", "mlflow.store.db.utils"):  # a new store logs each of its migrations
@@ -61,8 +98,10 @@ def connect() -> ModuleType:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
-    if uri.startswith(SQLITE):
-        _make_tables_once(Path(uri.removeprefix(SQLITE)).resolve())
+    if (database := sqlite_file(uri)) is not None:
+        if not database.resolve().parent.is_dir():
+            raise InputError(f"{uri}: there is no folder {database.resolve().parent}; correct MLFLOW_TRACKING_URI")
+        _make_tables_once(database.resolve())
     return mlflow
 
 
@@ -84,7 +123,7 @@ def make_tables(database: Path) -> None:
         for name in (fresh.name, f"{fresh.name}-journal"):
             database.with_name(name).unlink(missing_ok=True)
         with suppress(Exception):
-            SqlAlchemyStore(f"{SQLITE}{fresh}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+            SqlAlchemyStore(sqlite_uri(fresh), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
             fresh.replace(database)
 
 

@@ -16,7 +16,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
 from wsss_mm.outage import falling_back, is_outage, reason, server_uri, shown
 from wsss_mm.tracking.open_runs import mark
-from wsss_mm.tracking.store import SQLITE, connect, experiment_in, make_tables, project_root
+from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -34,7 +34,7 @@ def unsent_folder() -> Path:
 
 def unsent_uri() -> str:
     """MLflow's name of the store of unsent runs."""
-    return f"{SQLITE}{unsent_folder() / 'mlflow.db'}"
+    return sqlite_uri(unsent_folder() / "mlflow.db")
 
 
 def anything_unsent() -> bool:

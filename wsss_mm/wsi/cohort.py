@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_mm.errors import InputError
-from wsss_mm.files import write_text
+from wsss_mm.errors import InputError, spelled_out
+from wsss_mm.files import is_file, is_folder, write_text
+from wsss_mm.names import folder_name, text_cell
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.segment import SUMMARY, segment_slide
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TABLE = "slides.csv"
-"""The table of a cohort's results, beside the folders of its slides."""
+_MIRAX = ".mrxs"  # such a slide has a folder of its own name, which holds its pixels
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,54 @@ class Result:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Result]]:
+    """Slides among paths that a shell has made of a pattern, and what they are called.
+
+    A file that is named twice counts once, and the folder of a MIRAX slide belongs to it.
+
+    Args:
+        paths: as given.
+
+    Returns:
+        The slides, each with a name for its folder and its row, and a failed result for each folder, which is no slide.
+
+    Raises:
+        InputError: two slides would share a folder.
+    """
+    paths = list(paths)
+    companions = {path.with_suffix("") for path in paths if path.suffix.lower() == _MIRAX}
+    names: dict[Path, str] = {}
+    folders: dict[str, Path] = {}  # by what file systems that ignore case call them
+    failed = []
+    for path in paths:
+        if is_folder(path):
+            if path in companions:
+                logger.info("%s: belongs to the slide of that name, passed over", path)
+                continue
+            slide = path.parent / f"{path.name}{_MIRAX}"
+            remedy = f"name the slide: {slide}" if is_file(slide) else f"name the files in it: {path}/*.svs"
+            error = f"{path}: is a folder, not a slide; {remedy}"
+            logger.error("%s", error)
+            failed.append(Result(f"{folder_name(path.resolve().name)}/", error=spelled_out(error)))
+            continue
+        name = folder_name(path.stem)
+        other = folders.setdefault(name.lower(), path)
+        if other is path:
+            names[path] = name
+        elif _same_file(path, other):
+            logger.info("%s: the same file as %s, passed over", path, other)
+        else:
+            raise InputError(f"{path}: would share a folder of results with {other}; give each its own --out")
+    return names, failed
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return path.absolute() == other.absolute()
+
+
 def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, Any]) -> Iterator[Result]:
     """Segment slides in turn.
 
@@ -68,13 +116,17 @@ def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, An
             summary = segment_slide(job.path, model, job.folder, mpp_override=job.mpp, roi=job.roi, **options)
         except (InputError, OSError) as error:
             logger.error("%s: %s", job.slide_id, error)
-            yield Result(job.slide_id, error=" ".join(str(error).split()))
+            yield Result(job.slide_id, error=_one_line(error))
         except Exception as error:
             logger.exception("%s: failed", job.slide_id)
-            yield Result(job.slide_id, error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            yield Result(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
         else:
             logger.info("%s: %.2f mm2 of tissue", job.slide_id, summary["tissue_area_mm2"])
             yield Result(job.slide_id, summary)
+
+
+def _one_line(error: Exception) -> str:
+    return spelled_out(" ".join(str(error).split()))
 
 
 def write_table(path: Path, results: Sequence[Result], *, update: bool = False) -> None:
@@ -87,6 +139,8 @@ def write_table(path: Path, results: Sequence[Result], *, update: bool = False) 
 
     Columns are slide_id, status (done, failed), the results' notes, tissue_area_mm2, tumour_stroma_ratio,
     unreadable_share, area_mm2.CODE and share.CODE for each class, and error. Figures of failed slides are empty.
+    No cell is a formula to a spreadsheet: names of slides never are (`wsss_mm.names.folder_name`), errors get an
+    apostrophe where they would be.
     """
     import pandas as pd
 
@@ -137,4 +191,4 @@ def _row(result: Result) -> dict[str, Any]:
         row |= {key: result.summary[key] for key in ("tissue_area_mm2", "tumour_stroma_ratio", "unreadable_share")}
         for figure in ("area_mm2", "share"):
             row |= {f"{figure}.{code}": figures[figure] for code, figures in result.summary["classes"].items()}
-    return row | {"error": result.error}
+    return row | {"error": text_cell(result.error)}

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json, rounded, write_json
+from wsss_mm.names import shown_name
 from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
@@ -121,7 +122,7 @@ def segment_slide(
     from wsss_mm.slides import open_slide
 
     slide_path, out_dir = Path(slide_path), Path(out_dir)
-    name = slide_path.name
+    name = shown_name(slide_path.name)
     model = model if isinstance(model, SlideModel) else SlideModel.from_folder(model)
     parameters = Parameters(window, overlap, weighting, background_grey, tissue_mask, min_island, probabilities)
     raster = Raster(lambda: open_slide(slide_path, mpp_override), model.mpp, readers)
@@ -194,7 +195,7 @@ def _identity(
     """What the result depends on; no path and no time, so that equal work gives equal bytes."""
     return {
         "slide": {
-            "file": slide_path.name,
+            "file": shown_name(slide_path.name),
             "bytes": slide_path.stat().st_size,
             "quickhash": raster.quickhash,
             "mpp": raster.slide_mpp,

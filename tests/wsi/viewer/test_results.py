@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import tifffile
 
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.viewer.results import find_slides, read_results
@@ -88,6 +89,53 @@ class TestFindSlides:
         path.write_text(json.dumps(summary))
         assert "first" not in find_slides(read_results(tmp_path / "results"), [run[0]])
 
+    def test_another_slide_of_that_name_and_size_is_not_the_slide(self, run, tmp_path, caplog):
+        other = _other_picture(run[0] / "first.tiff", tmp_path)
+        results = read_results(run[1] / "first")
+        assert find_slides(results, [tmp_path]) == {}
+        assert f"first: {other} is not its slide" in caplog.text
+        assert find_slides(results, [tmp_path, run[0]]) == {"first": run[0] / "first.tiff"}
+        assert find_slides(results, [other, run[0]]) == {"first": run[0] / "first.tiff"}
+        unread = tmp_path / "unread" / "first.tiff"
+        unread.parent.mkdir()
+        unread.write_bytes(bytes(other.stat().st_size))
+        assert find_slides(results, [unread]) == {}
+
+    def test_without_a_quickhash_the_name_must_fit_one_file(self, run, tmp_path, caplog):
+        shutil.copytree(run[1] / "first", tmp_path / "results" / "first")
+        path = tmp_path / "results" / "first" / "summary.json"
+        summary = json.loads(path.read_text())
+        del summary["slide"]["quickhash"]
+        path.write_text(json.dumps(summary))
+        results, slide = read_results(tmp_path / "results"), run[0] / "first.tiff"
+        (tmp_path / "scans").mkdir()
+        other = _other_picture(slide, tmp_path / "scans")
+        (tmp_path / "scans" / "link").mkdir()
+        (tmp_path / "scans" / "link" / "first.tiff").symlink_to(other)
+        assert find_slides(results, [run[0]]) == {"first": slide}
+        assert set(find_slides(results, [tmp_path / "scans"])) == {"first"}
+        assert not caplog.text
+        assert find_slides(results, [run[0], tmp_path / "scans"]) == {}
+        assert "could both be its slide" in caplog.text
+        assert find_slides(results, [tmp_path / "scans", slide]) == {"first": slide}
+
+    def test_letters_composed_in_another_way_are_the_same_name(self, run, tmp_path):
+        shutil.copytree(run[1] / "first", tmp_path / "results" / "first")
+        path = tmp_path / "results" / "first" / "summary.json"
+        path.write_text(path.read_text().replace("first.tiff", "f\u00fcrst.tiff"))
+        shutil.copy(run[0] / "first.tiff", tmp_path / "fu\u0308rst.tiff")
+        assert list(find_slides(read_results(tmp_path / "results"), [tmp_path])) == ["first"]
+
     def test_a_place_that_does_not_exist(self, run, tmp_path):
         with pytest.raises(InputError, match="--slide"):
             find_slides(read_results(run[1]), [tmp_path / "none"])
+
+
+def _other_picture(slide, folder):
+    """A slide that differs in its pixels alone."""
+    path = folder / slide.name
+    image, packed = 255 - tifffile.imread(slide), {"compression": "zlib", "compressionargs": {"level": 9}}
+    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", metadata=None, **packed)
+    path.write_bytes(path.read_bytes().ljust(slide.stat().st_size, b"\0"))
+    assert path.stat().st_size == slide.stat().st_size
+    return path

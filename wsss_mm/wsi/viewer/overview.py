@@ -1,15 +1,16 @@
 """index.html of a run: what was found on each slide, for any browser and without a server."""
 
+import os
 import shlex
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
+from wsss_mm.names import OVERVIEW
 from wsss_mm.wsi.viewer.results import Result, read_results
-
-OVERVIEW = "index.html"
 
 
 def write_overview(folder: Path) -> None:
@@ -40,6 +41,7 @@ def make_environment() -> Environment:
         loader=PackageLoader("wsss_mm.wsi.viewer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {
+        "urlencode": lambda name: quote(os.fsencode(name), safe=""),  # as jinja2's, also of what is no UTF-8
         "mm2": lambda area: f"{area:.3f}",
         "percent": lambda share: "\u2013" if share is None else f"{100 * share:.1f} %",
         "ratio": lambda value: "\u2013" if value is None else f"{value:.2f}",

@@ -9,6 +9,7 @@ from typing import Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside, read_json
+from wsss_mm.names import shown_name
 from wsss_mm.wsi.segment import FILES, SUMMARY
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,11 @@ class Result:
     """A segmented slide.
 
     Attributes:
-        name: of its folder, unique in a run.
+        name: of its folder, as it is shown, unique in a run.
         folder: holds `wsss_mm.wsi.segment.FILES`.
         slide_file: name of the slide's file, without a folder.
-        slide_bytes: its size, to tell it from another of that name.
+        slide_bytes: its size, and
+        quickhash: what OpenSlide makes of it, to tell it from another of that name; None where it makes nothing.
         slide_mpp: um per level-0 px.
         bounds: x, y, width and height of the slide's content, level-0 px.
         size: width and height of the map, px.
@@ -50,6 +52,7 @@ class Result:
     folder: Path
     slide_file: str
     slide_bytes: int
+    quickhash: str | None
     slide_mpp: float
     bounds: tuple[int, int, int, int]
     size: tuple[int, int]
@@ -100,6 +103,10 @@ def read_result(folder: Path) -> Result:
 def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, Path]:
     """Slide files of results, by the results' names; slides that are not found are left out.
 
+    A slide has the name and the size that the summary says, and its quickhash. Where the summary says none, there must
+    be one such file alone, among those that are named if not among those in folders. What is not shown for want of this
+    is said.
+
     Args:
         results: of a run.
         places: slide files, and folders that hold slides.
@@ -107,18 +114,63 @@ def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, 
     Raises:
         InputError: a place does not exist.
     """
-    files: dict[str, list[Path]] = {}
+    named: dict[str, list[Path]] = {}
+    held: dict[str, list[Path]] = {}
     for place in places:
         if not place.exists():
             raise InputError(f"{place}: no such slide or folder; correct --slide")
-        for path in place.rglob("*") if place.is_dir() else [place]:
-            files.setdefault(path.name, []).append(path)
+        if place.is_dir():
+            for path in place.rglob("*"):
+                held.setdefault(shown_name(path.name), []).append(path)
+        else:
+            named.setdefault(shown_name(place.name), []).append(place)
     found = {}
     for result in results:
-        for path in files.get(result.slide_file, ()):
-            if path.is_file() and path.stat().st_size == result.slide_bytes:
-                found.setdefault(result.name, path)
+        candidates = (_of_size(files.get(result.slide_file, ()), result.slide_bytes) for files in (named, held))
+        path = _the_slide(result, *candidates)
+        if path is not None:
+            found[result.name] = path
     return found
+
+
+def _of_size(paths: Iterable[Path], size: int) -> list[Path]:
+    """The files among paths of this size, each once however many links lead to it."""
+    files = {path.resolve(): path for path in reversed(list(paths)) if path.is_file() and path.stat().st_size == size}
+    return list(reversed(files.values()))
+
+
+def _the_slide(result: Result, named: list[Path], held: list[Path]) -> Path | None:
+    """The one that was segmented, of files with its name and size."""
+    if result.quickhash is not None:
+        for path in (*named, *held):
+            if _quickhash(path, result.slide_mpp) == result.quickhash:
+                return path
+        if named or held:
+            other = (*named, *held)[0]
+            logger.warning(
+                "%s: %s is not its slide, although name and size are (another quickhash)", result.name, other
+            )
+        return None
+    first = named or held
+    if len(first) > 1:
+        logger.warning(
+            "%s: %s and %s could both be its slide, of which the summary has no quickhash; name the right one with "
+            "--slide FILE",
+            result.name,
+            *first[:2],
+        )
+    return first[0] if len(first) == 1 else None
+
+
+def _quickhash(path: Path, mpp: float) -> str | None:
+    """OpenSlide's, None of what does not open."""
+    from wsss_mm.slides import open_slide
+
+    try:
+        with open_slide(path, mpp) as slide:
+            return slide.quickhash
+    except (InputError, OSError):
+        return None
 
 
 def _parse(folder: Path, summary: dict[str, Any]) -> Result:
@@ -127,10 +179,11 @@ def _parse(folder: Path, summary: dict[str, Any]) -> Result:
         raise ValueError(f"size {summary['size']} of {slide['bounds']}")
     ratio = summary["tumour_stroma_ratio"]
     return Result(
-        name=folder.resolve().name,
+        name=shown_name(folder.resolve().name),
         folder=folder,
         slide_file=str(slide["file"]),
         slide_bytes=int(slide["bytes"]),
+        quickhash=None if slide.get("quickhash") is None else str(slide["quickhash"]),
         slide_mpp=_positive(slide["mpp"]),
         bounds=_whole(slide["bounds"], 4),
         size=_whole(summary["size"], 2),

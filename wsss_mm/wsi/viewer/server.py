@@ -148,7 +148,8 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
 
     @app.get("/slides/<name>/overlay.png")
     def overlay(name: str) -> Response:
-        return send_file((shown.result(name).folder / "overlay.png").resolve())
+        # an etag is made of the path, which may be no UTF-8
+        return send_file((shown.result(name).folder / "overlay.png").resolve(), etag=False)
 
 
 def _add_tiles(app: "Flask", shown: _Shown) -> None:

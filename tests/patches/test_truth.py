@@ -1,0 +1,133 @@
+"""What people say of tissues: outlines, and tables of labelled patches."""
+
+import json
+import logging
+
+import pytest
+
+from wsss_mm.errors import InputError
+from wsss_mm.patches import get_vocabulary
+from wsss_mm.patches.truth import read_drawn_truth, read_patch_labels
+from wsss_mm.slides import open_slide
+
+LUNG = get_vocabulary("lung")
+
+
+class TestOutlines:
+    @pytest.fixture
+    def classes(self, cohort):
+        """Reads areas, and gives the classes along a line that crosses them: at 50, 150 and 250 px."""
+        cohort.add("a", "test")
+
+        def along(*features):
+            path = cohort.folder / "a.geojson"
+            path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+            with open_slide(cohort.folder / "slides/a.tiff") as slide:
+                return read_drawn_truth(path, slide, LUNG).mask(0, 0, 300, slide.mpp)[50, 50::100].tolist()
+
+        return along
+
+    @staticmethod
+    def area(classification, left=0, right=100, *children):
+        ring = [[left, 0], [right, 0], [right, 100], [left, 100], [left, 0]]
+        properties = {"objectType": "annotation"} | ({"classification": classification} if classification else {})
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        item = {"type": "Feature", "geometry": geometry, "properties": properties}
+        return item | ({"childObjects": list(children)} if children else {})
+
+    @pytest.mark.parametrize(
+        ("classification", "expected"),
+        [
+            ({"name": "te"}, 0),
+            ({"names": ["TE", "Positive"]}, 0),
+            ({"names": ["Positive", "Tumour  Epithelium"]}, 0),
+            ({"names": ["TE", "Ignore*"]}, 0),
+            ({"names": ["LYM"], "color": [1, 2, 3]}, 2),
+            ("LYM", 2),
+        ],
+    )
+    def test_classes_as_qupath_writes_them(self, classes, classification, expected):
+        assert classes(self.area(classification)) == [expected, 255, 255]
+
+    def test_a_child_is_drawn_over_its_parent_and_what_comes_later_over_both(self, classes):
+        child = self.area({"name": "LYM"}, 100, 200)
+        parent = self.area({"name": "TAS"}, 0, 300, child)
+        assert classes(parent) == [3, 2, 3]
+        assert classes(parent, self.area({"name": "NEC"}, 200, 300)) == [3, 2, 1]
+
+    @pytest.mark.parametrize(
+        ("features", "message"),
+        [
+            (
+                [("TE", 0, 100), ("Tumor", 0, 100)],
+                r"feature 2: 'Tumor' is no class of vocabulary 'lung' \(TE, NEC, LYM",
+            ),
+            ([("TE: Positive", 0, 100)], "feature 1: 'TE: Positive' is no class"),
+            ([({"names": ["Tumor", "Positive"]}, 0, 100)], "feature 1: 'Tumor: Positive' is no class"),
+            ([({"names": ["TE", "LYM"]}, 0, 100)], "feature 1: 'TE: LYM' names 2 classes; give an area one of them"),
+            ([({"name": "Ignore*"}, 0, 100), (None, 0, 100)], "no area has a class"),
+            ([("TE", 9000, 9100)], r"no area lies on the slide: .* the slide is 1024 x 768 px"),
+        ],
+    )
+    def test_what_is_wrong_is_named_with_its_feature(self, classes, features, message):
+        with pytest.raises(InputError, match=rf"a\.geojson: {message}"):
+            classes(*(self.area(*item) for item in features))
+
+    def test_an_area_that_another_class_was_drawn_over_is_named(self, classes, caplog):
+        with caplog.at_level(logging.WARNING):
+            assert classes(self.area("LYM", 100, 200), self.area("TE"), self.area("TAS", 0, 300)) == [3, 3, 3]
+        assert "feature 1 (LYM) lies whole under feature 3 (TAS) and counts for nothing, one of 2 such" in caplog.text
+        caplog.clear()
+        assert classes(self.area("TAS", 0, 300), self.area("LYM", 100, 200), self.area("TAS", 100, 150)) == [3, 2, 3]
+        assert classes(self.area("TAS", 0, 200), self.area("TAS", 0, 300)) == [3, 3, 3]
+        assert not caplog.records
+
+    def test_areas_without_a_class_are_named(self, classes, caplog):
+        with caplog.at_level(logging.WARNING):
+            assert classes(self.area(None, 100, 200), self.area("TE")) == [0, 255, 255]
+        assert "a.geojson: 1 of 2 areas have no class and are left out, the first: feature 1" in caplog.text
+
+
+class TestLabels:
+    @pytest.fixture
+    def read(self, tmp_path):
+        def from_text(text):
+            (tmp_path / "labels.csv").write_text(text)
+            return read_patch_labels(tmp_path / "labels.csv", ["S1", "S2"], LUNG)
+
+        return from_text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "slide_id,x,y,labels\nS1,448,0,TE;TAS\n",
+            'Slide ID;X;Y;Labels\nS1;448,0;0;"TE;TAS"\n;;;\n',
+            'slide_id,x,y,labels\nS1,448.00,0,"te, tumour-associated\u00a0stroma"\n',
+            'slide_id,x,y,labels\nS1,448,0,"TE\nTAS"\n',
+        ],
+    )
+    def test_a_table_of_any_spreadsheet(self, read, text):
+        frame = read(text)
+        assert frame.to_dict("records") == [
+            {"slide_id": "S1", "x": 448, "y": 0, "TE": True, "NEC": False, "LYM": False, "TAS": True}
+        ]
+
+    def test_rows_keep_their_lines(self, read):
+        assert list(read("\nslide_id,x,y,labels\n\nS1,0,0,TE\n\nS2,0,0,TE\n").index) == [4, 6]
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            ("S1,12.000,0,TE", r"line 3: x '12\.000' is no position"),  # a thousand, or a decimal point
+            ('S1,"12,000",0,TE', "line 3: x '12,000' is no position"),
+            ("S1,1e3,0,TE", "line 3: x '1e3' is no position"),
+            ("S1,0_25,0,TE", "line 3: x '0_25' is no position"),
+            ("S1,\u0661,0,TE", "is no position"),
+            ("s1,0,0,TE", r"line 3: slide_id 's1' is not in slides\.csv \(S1 is\)"),
+            ("S1,0,0,TE,TAS", "line 3: 'TAS' stands in no column, of slide_id, x, y, labels"),
+            ("S1,0,0,#N/A", "line 3: '#N/A' is no class"),
+        ],
+    )
+    def test_what_may_mean_two_things_is_refused(self, read, row, message):
+        with pytest.raises(InputError, match=message):
+            read(f"slide_id,x,y,labels\n\n{row}\n")

@@ -1,0 +1,56 @@
+"""The store is mlflow.db of the project, in whatever folder that is."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsss_mm.errors import InputError
+from wsss_mm.tracking.runs import training_run
+from wsss_mm.tracking.store import connect, sqlite_file, sqlite_uri, tracking_uri
+
+NAMES = ["with blank", "hash#1", "my%20project", "100%", "what?", "\u00fc;&+=", "a:b@c", "%3F?%25"]
+
+
+def knows(name):
+    """Versions before 2.1 take a question mark for the end of the path, however it is written."""
+    return "?" not in name or tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= (2, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_are_in_the_project_whatever_its_folder_is_called(project, store, monkeypatch, name):
+    folder = project / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if not knows(name):
+        with pytest.raises(InputError, match="rename the folder"):
+            tracking_uri()
+        return
+    shutil.copyfile(store / "empty.db", folder / "mlflow.db")
+    with training_run("segmenter", {}) as run:
+        (folder / "note.txt").write_text("x")
+        connect().log_artifact("note.txt")
+    assert [item.name for item in project.glob("**/mlflow.db")] == ["mlflow.db"]
+    assert [found.info.run_id for found in connect().search_runs(["1"], output_format="list")] == [run.info.run_id]
+    assert len(list(folder.glob(f"mlartifacts/segmenter/{run.info.run_id}/**/note.txt"))) == 1
+
+
+@given(st.text("ab%?#;&+ \u00fc25F/", max_size=20).map(lambda text: Path("/project") / text.strip("/") / "mlflow.db"))
+def test_a_file_is_found_again_from_its_name(path):
+    if knows(str(path)):
+        assert sqlite_file(sqlite_uri(path)) == path
+
+
+def test_usual_names_stay_as_they_were():
+    assert sqlite_uri(Path("/home/a b/mlflow.db")) == "sqlite:////home/a b/mlflow.db"
+    assert sqlite_file("sqlite:///mlflow.db") == Path("mlflow.db")
+    assert sqlite_file("http://127.0.0.1:5000") is None
+
+
+def test_a_store_in_no_folder_is_refused_at_once(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/none/mlflow.db")
+    with pytest.raises(InputError, match=r"there is no folder .*none; correct MLFLOW_TRACKING_URI"):
+        connect()

@@ -1,0 +1,221 @@
+"""Tables that people write, as CSV of any spreadsheet: cells as text, under the product's names, with their lines."""
+
+import csv
+import difflib
+import io
+import logging
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from wsss_mm.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NO_TEXT = {
+    b"PK\x03\x04": "it is a workbook or an archive",
+    b"\xd0\xcf\x11\xe0": "it is a workbook",
+    b"\x1f\x8b": "it is compressed",
+}
+_SAYS_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE)  # a first line for Excel
+_AROUND = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+\Z")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
+_WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
+_NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+_SHOWN = 80  # characters of a cell, or of all headings, in a message
+
+
+def read_table(
+    path: Path | str, columns: Sequence[str] = (), optional: Sequence[str] = (), *, absent: str, remedy: str
+) -> pd.DataFrame:
+    """Read a CSV whose cells stay the text that is written there; it is never decompressed, whatever its name says.
+
+    Cells are separated by commas, semicolons, tabs or bars, lines end as on any system, and the text is UTF-8, UTF-16
+    or, with a warning, Windows-1252. White space around a cell is no part of it, lines without a text are passed over,
+    and cells that are missing at the end of a line are empty.
+
+    Args:
+        path: the CSV.
+        columns: those it must have, in any order and spelling (`Slide ID`); with none, all that have a name are read.
+        optional: those it may have, empty where it has not. Further ones are passed over.
+        absent: what a message says where there is no such file.
+        remedy: what it says of a file that is no CSV.
+
+    Returns:
+        `columns` and `optional`, all text. The index, `line`, is the line of the file on which a row begins.
+
+    Raises:
+        InputError: names the line and the remedy.
+    """
+    known = {_key(name): name for name in (*columns, *optional)}
+    source = _Source.read(Path(path), known, absent=absent, remedy=remedy)
+    records = source.records()
+    line, header = next(records, (1, []))
+    if not header:
+        raise source.refused(None, "it is empty")
+    names = [known.get(_key(cell), cell) for cell in header]
+    _check_names(f"{path}: line {line}", names, columns, known)
+    rows = {line: source.fitted(line, cells, names) for line, cells in records}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=range(len(names)), dtype=str)
+    frame = frame[[at for at, name in enumerate(names) if (name in known.values() if known else name)]]
+    frame.columns = [names[at] for at in frame.columns]
+    frame.index = pd.Index(frame.index, dtype=int, name="line")
+    return frame.reindex(columns=[*columns, *optional], fill_value="") if known else frame
+
+
+def number(text: str) -> float | None:
+    """A number as people write it, with a point or a comma before decimals; None if the text is none."""
+    return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a name is most like, in capitals or not; None where none is like it."""
+    folded = {}
+    for item in known:
+        folded.setdefault(fold(item), item)
+    near = difflib.get_close_matches(fold(name), list(folded), n=1, cutoff=0.5)
+    return folded[near[0]] if near else None
+
+
+def fold(name: str) -> str:
+    """A name as it looks: whatever its case, and whether accents are characters of their own."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The text of a table and how its cells are separated."""
+
+    path: Path
+    text: str
+    separator: str
+    first: int  # line of the file on which the text begins
+    remedy: str
+
+    @classmethod
+    def read(cls, path: Path, known: Mapping[str, str], *, absent: str, remedy: str) -> "_Source":
+        """Read the file; the columns that are known tell its separator, if it does not say so itself."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{path}: {absent}") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not readable as CSV ({error}); {remedy}") from None
+        source = cls(path, "", ",", 1, remedy)
+        source = source._with(source._decoded(data))
+        first, *rest = _LINE_END.split(source.text, maxsplit=1)
+        if said := _SAYS_SEPARATOR.fullmatch(first):
+            return cls(path, "".join(rest), said[1], 2, remedy)
+        return max((source._with(source.text, item) for item in _SEPARATORS), key=lambda item: item._headings(known))
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """The lines that hold a text: each one's number in the file, and its cells."""
+        lines = io.StringIO(self.text, newline="")  # lines end with \n, \r or \r\n, which a cell keeps
+        reader = csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)
+        while True:
+            line = self.first + reader.line_num
+            try:
+                cells = [_AROUND.sub("", cell) for cell in next(reader)]
+            except StopIteration:
+                return
+            except csv.Error as error:
+                why = "a quotation mark is opened and never closed" if "unexpected end" in str(error) else error
+                raise self.refused(line, why) from None
+            if any(cells):
+                yield line, cells
+
+    def fitted(self, line: int, cells: list[str], names: Sequence[str]) -> list[str]:
+        """A cell for each column; what stands in none is refused, but for numbers that a program put before a row."""
+        if len(cells) == 1 < len(names):
+            other = next((said for mark, said in _SEPARATORS.items() if cells[0].count(mark) >= len(names) - 1), None)
+            if other:
+                raise self.refused(line, f"its cells are separated by {other}, the headings by {self._separated}")
+        cells = cells + [""] * (len(names) - len(cells))
+        for at, cell in enumerate(cells):
+            if cell and at and (at >= len(names) or not names[at]):
+                raise InputError(
+                    f"{self.path}: line {line}: {cell[:_SHOWN]!r} stands in no column, of {_listed(names)}; put a cell"
+                    f" that holds {self._separated} in quotation marks, or give the column a name"
+                )
+        return cells[: len(names)]
+
+    def refused(self, line: int | None, why: object) -> InputError:
+        """What to raise for a file that is no CSV."""
+        where = "" if line is None else f"line {line}: "
+        return InputError(f"{self.path}: {where}not readable as CSV ({why}); {self.remedy}")
+
+    @property
+    def _separated(self) -> str:
+        return _SEPARATORS.get(self.separator, repr(self.separator))
+
+    def _with(self, text: str, separator: str = ",") -> "_Source":
+        return _Source(self.path, text, separator, self.first, self.remedy)
+
+    def _headings(self, known: Mapping[str, str]) -> int:
+        """How many columns, of those that are known if any are, the headings name."""
+        try:
+            _, header = next(self.records())
+        except (InputError, StopIteration):
+            return 0
+        return sum(_key(cell) in known for cell in header) if known else len(header)
+
+    def _decoded(self, data: bytes) -> str:
+        for mark, why in _NO_TEXT.items():
+            if data.startswith(mark):
+                raise self.refused(None, why)
+        codec = "utf-8-sig"
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            codec = "utf-16"
+        elif data[1:8:2] == bytes(4):  # Latin letters: every second byte is none
+            codec = "utf-16-le"
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError as error:
+            if codec != "utf-8-sig":
+                raise self.refused(None, error) from None
+            text = self._western(data, error.start)
+        if "\0" in text:
+            raise self.refused(_line_at(text, text.index("\0")), "it holds NUL bytes, which no text has")
+        return text
+
+    def _western(self, data: bytes, start: int) -> str:
+        """Text of a Western European Windows, if it looks like nothing else."""
+        text = data.decode("latin-1")  # as Windows-1252, for the letters that are taken
+        line = _line_at(text, start)
+        if not all(map(_WESTERN.fullmatch, _FOREIGN.findall(text))):
+            raise self.refused(line, "the text is not UTF-8")
+        shown = _LINE_END.split(text)[line - 1][:_SHOWN]
+        logger.warning("%s: not UTF-8, read as Windows-1252, as line %d shows: %r", self.path, line, shown)
+        return text
+
+
+def _check_names(where: str, names: Sequence[str], columns: Sequence[str], known: Mapping[str, str]) -> None:
+    repeated = next((name for name in known.values() or names if name and names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{where}: column {repeated[:_SHOWN]!r} is there twice; keep one of them")
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(
+            f"{where}: column {', '.join(missing)} is missing; the columns are {', '.join(columns)},"
+            f" found was {_listed(names)}"
+        )
+
+
+def _key(heading: str) -> str:
+    """What a heading is compared by: its letters and digits."""
+    return re.sub(r"[\W_]+", "", heading.casefold())
+
+
+def _listed(names: Sequence[str]) -> str:
+    text = ", ".join(filter(None, names))
+    return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
+
+
+def _line_at(text: str, place: int) -> int:
+    return len(_LINE_END.findall(text, 0, place)) + 1
