@@ -13,7 +13,7 @@ from tests.gates.project import SIZE, edit, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_warnings, gate_tags, report_path, run_gate
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name
+from wsss_mm.gates.measure import STATISTICS, colour_explained, drift, image_statistics, one_name
 from wsss_mm.gates.page import PAGE, render_page, write_page
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
@@ -204,6 +204,16 @@ class TestMeasure:
         assert found["haematoxylin"] == pytest.approx(0.4, abs=0.01)
         assert found["eosin"] == pytest.approx(0.0, abs=0.01)
         assert all(np.isnan(image_statistics(np.full_like(sharp, 255))[name]) for name in STATISTICS)
+
+    def test_colour_is_explained_by_labels_that_lie_where_it_changes(self):
+        image = np.full((SIZE, SIZE, 3), (200, 120, 160), np.uint8)
+        image[:, SIZE // 2 :] = (120, 80, 150)
+        right, across = np.zeros((2, SIZE, SIZE), np.uint8)
+        right[:, SIZE // 2 :], across[SIZE // 2 :] = 1, 1
+        assert colour_explained(image, right) == pytest.approx(1)
+        assert colour_explained(image, across) == pytest.approx(0, abs=1e-6)
+        assert np.isnan(colour_explained(image, np.zeros_like(right)))
+        assert np.isnan(colour_explained(image, np.full_like(right, IGNORE)))
 
     def test_drift_is_the_peers(self):
         from scipy.stats import ks_2samp

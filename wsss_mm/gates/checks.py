@@ -130,18 +130,6 @@ def if_known(name: str, column: str, says: str, do: str, **limits: Any) -> Check
     return Check(name, column, says, do, optional=True, **limits)
 
 
-def same_inputs(name: str, says: str, do: str) -> Table:
-    """A table for `input_row`, with one check: what was used is exactly what a gate let through."""
-    return Table("inputs", "input", (Check(name, "used", says, do, same_as="gated"),))
-
-
-def input_row(what: str, used: str, gated: str) -> "pd.DataFrame":
-    """The digest of what was used beside that of what a gate judged."""
-    import pandas as pd
-
-    return pd.DataFrame([{"input": what, "used": used, "gated": gated}], dtype=object)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a check came out.
