@@ -444,4 +444,6 @@ PATCH_FAULTS = [
         "whose_as_made",
         table(PATCHES, lambda t: t.assign(mpp=1.01)),
     ),
+    Fault("the manifest is empty", "patches", "readable", table(PATCHES, lambda t: t[:0])),
+    Fault("patches have no ids", "patches", "unique_ids", table(PATCHES, lambda t: t.assign(patch_id=None))),
 ]

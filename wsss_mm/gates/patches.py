@@ -258,6 +258,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     manifest = read_rows(folder / FILE_NAME, remedy="dvc repro -f patches")
     codes = list(get_vocabulary(params.cohort.vocabulary).codes)
     yield COLUMNS.of(_columns(manifest, codes))
+    if manifest.empty:
+        raise InputError(f"{folder / FILE_NAME}: holds no patch; {_AGAIN}")
     files = _files(manifest, codes, folder, params)
     patches = _patches(manifest, codes, files, params)
     judged = judged_digest(manifest[patches["image_file"] & patches["mask_file"]], "test", folder)
