@@ -13,7 +13,7 @@ from tests.gates.project import SIZE, edit, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_warnings, gate_tags, report_path, run_gate
-from wsss_mm.gates.measure import STATISTICS, colour_explained, drift, image_statistics, one_name
+from wsss_mm.gates.measure import STATISTICS, colour_explained, drift, image_statistics
 from wsss_mm.gates.page import PAGE, render_page, write_page
 from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
@@ -187,12 +187,6 @@ class TestBadArtefacts:
 
 
 class TestMeasure:
-    def test_names_that_people_take_for_one_are_one(self):
-        written = ["P1", "p1", "P 1 ", "\uff30\uff11", "P1\u200b", "\tp\u00a01"]
-        assert {one_name(name) for name in written} == {"p1"}
-        assert {one_name(name) for name in ("", "  ", None, float("nan"))} == {None}
-        assert len({one_name(name) for name in ("P1", "P-1", "P11", "Q1", "P\u00fc", "Pu")}) == 6
-
     def test_blur_lowers_focus_and_stain_is_what_it_was_made_of(self):
         rng = np.random.default_rng(0)
         sharp = rng.integers(100, 200, (SIZE, SIZE, 3), dtype=np.uint8)
