@@ -502,7 +502,7 @@ SEGMENTER_FAULTS = [
         "it is worse than what it learnt from",
         "segmenter",
         "pseudo_labels",
-        counts(lambda m: taken_for("LYM", "TE", 0.3)(taken_for("TE", "LYM", 0.3)(m))),
+        counts(lambda m: taken_for("LYM", "TE", 0.5)(taken_for("TE", "LYM", 0.5)(m))),
     ),
     Fault("it never says a class", "segmenter", "no_class_collapsed", counts(taken_for("LYM", "TE", 1.0)), ("*",)),
     Fault(

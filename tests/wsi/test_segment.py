@@ -115,7 +115,7 @@ def test_glass_gives_a_valid_empty_result(write_slide, model, tmp_path):
 
 
 class TestSmallHoles:
-    """A dark square of 200 x 240 px at 1 um/px with white in it: 1 px, 5 x 8 px, 20 x 20 px, and a notch at its edge."""
+    """A dark rectangle, 200 x 240 px of 1 um, with white in it: 1 px, 5 x 8 px, 20 x 20 px, and a notch at its edge."""
 
     @pytest.fixture
     def pierced(self, write_slide):

@@ -1,6 +1,6 @@
 """Small tables: what `dvc plots` draws with the templates in .dvc/plots, and counts that metrics are made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +42,19 @@ def count_table(patch_ids: Sequence[str], codes: Sequence[str], **matrices: npt.
     Returns:
         `patch_id` and `<name>.<true>.<predicted>`, a row a patch.
     """
-    columns = [f"{name}.{true}.{predicted}" for name in matrices for true in codes for predicted in codes]
+    columns = count_columns(matrices, codes)
     flat = np.concatenate([part.reshape(len(patch_ids), len(codes) ** 2) for part in matrices.values()], axis=1)
     return pd.DataFrame(flat, columns=columns).assign(patch_id=list(patch_ids))[["patch_id", *columns]]
 
 
+def count_columns(names: Iterable[str], codes: Sequence[str]) -> list[str]:
+    """Columns of a `count_table` but `patch_id`."""
+    return [f"{name}.{true}.{predicted}" for name in names for true in codes for predicted in codes]
+
+
 def counts_of(table: pd.DataFrame, name: str, codes: Sequence[str]) -> npt.NDArray[np.int64]:
     """The (P, C, C) matrices called `name` in a `count_table`."""
-    columns = [f"{name}.{true}.{predicted}" for true in codes for predicted in codes]
-    return table[columns].to_numpy(dtype=np.int64).reshape(-1, len(codes), len(codes))
+    return table[count_columns([name], codes)].to_numpy(dtype=np.int64).reshape(-1, len(codes), len(codes))
 
 
 def write_plot(table: pd.DataFrame, path: Path | str, float_format: str = "%.6f") -> None:

@@ -23,7 +23,9 @@ from wsss_mm.gates.reading import (
     read_numbers,
     read_object,
     same_figures,
+    tied,
     weights_md5,
+    within,
 )
 from wsss_mm.patches.manifest import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
@@ -36,56 +38,32 @@ PATCHES = Path("data/patches")
 _MAKE = "dvc repro -f train_classifier"
 _AGAIN = f"train it again: {_MAKE}"
 _LEARN = "train longer (classifier.epochs), lower classifier.lr, or label more patches"
+_LEARN_IT = f"{_LEARN} of it"
 
 INPUTS = Table(
     "inputs",
     "model",
     (
-        Check(
-            "trained_on_gated_patches",
-            "patches",
-            "the classifier was trained on the manifest that gate patches let through",
-            _AGAIN,
-            same_as="gated_patches",
-        ),
-        Check(
-            "metrics_of_these_weights",
-            "judged_weights",
-            "the metrics are those of the weights in models/classifier",
-            _AGAIN,
-            same_as="weights",
-        ),
+        tied("trained_on_gated_patches", "patches", "it was trained on the manifest that passed gate patches", _AGAIN),
+        tied("metrics_of_these_weights", "metrics", "the metrics are of the weights in models/classifier", _AGAIN),
     ),
 )
 SCORES_TABLE = Table(
     "scores",
     "patch_id",
     (
-        Check(
-            "one_score_per_patch",
-            "scores",
-            "each validation patch was judged once, beside training patches",
-            _AGAIN,
-            among=(1,),
-        ),
-        Check("probabilities_from_0", "lowest", "a probability is at least 0", _AGAIN, low=0, high=1),
-        Check("probabilities_to_1", "highest", "a probability is at most 1", _AGAIN, low=0, high=1),
+        Check("one_score_per_patch", "scores", "validation patches were judged, once each", _AGAIN, among=(1,)),
+        Check("probabilities_from_0", "lowest", "a probability is at least 0", _AGAIN, 0, 1),
+        Check("probabilities_to_1", "highest", "a probability is at most 1", _AGAIN, 0, 1),
     ),
     required=True,
 )
-FIGURES = same_figures("the metrics are what follows from each patch's probabilities and its label set", _AGAIN)
+FIGURES = same_figures("the metrics follow from each patch's probabilities and its label set", _AGAIN)
 METRICS_TABLE = Table(
     "metrics",
     "split",
     (
-        Check(
-            "mean_ap",
-            "mean_ap",
-            "mean average precision on the validation split is at least {min_mean_ap:g}",
-            _LEARN,
-            low="min_mean_ap",
-            high=1,
-        ),
+        within("mean_ap", "mean_ap", "mean average precision on the validation split is {min_mean_ap:g}", _LEARN),
         Check(
             "calibration",
             "calibration_error",
@@ -114,33 +92,16 @@ CLASSES = Table(
             "move slides into the validation split until its patches differ in their labels",
             low="min_judged_classes",
         ),
-        Check(
-            "class_ap",
-            "ap",
-            "the average precision of a class is at least {min_class_ap:g}",
-            f"{_LEARN} of it",
-            low="min_class_ap",
-            high=1,
-        ),
-        Check(
-            "better_than_chance",
-            "gain",
-            "the average precision of a class exceeds its prior by at least {min_ap_gain:g}",
-            f"{_LEARN} of it",
-            low="min_ap_gain",
-        ),
-        Check(
-            "predicted_in_some",
-            "predicted_positive",
-            "a class is predicted in at least {min_predicted:.1%} of the patches",
-            f"{_LEARN} of it",
-            low="min_predicted",
+        within("class_ap", "ap", "the average precision of a class is {min_class_ap:g}", _LEARN_IT),
+        within("better_than_chance", "gain", "average precision exceeds the prior by {min_ap_gain:g}", _LEARN_IT),
+        within(
+            "predicted_in_some", "predicted_positive", "a class is predicted in {min_predicted:.1%} of them", _LEARN_IT
         ),
         Check(
             "not_predicted_in_all",
             "predicted_positive",
             "a class is predicted in at most {max_predicted:.1%} of the patches",
-            f"{_LEARN} of it",
+            _LEARN_IT,
             high="max_predicted",
         ),
     ),
@@ -167,8 +128,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
         "model": "classifier",
         "patches": read_object(root / MODEL / "model.json", _MAKE).get("patches", "not said"),
         "gated_patches": gated_digest(root, "manifest"),
-        "judged_weights": metrics.get("weights_md5", "not said"),
-        "weights": weights_md5(root / MODEL, _MAKE),
+        "metrics": metrics.get("weights_md5", "not said"),
+        "gated_metrics": weights_md5(root / MODEL, _MAKE),
     }
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     yield METRICS_TABLE.of(pd.DataFrame([{"split": "valid", **measured}]))

@@ -20,18 +20,19 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
-from wsss_mm.evaluation.tables import counts_of
+from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Check, Measured, Table
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import (
-    count_columns,
     figures,
     is_file_inside,
     read_metrics,
     read_numbers,
     same_figures,
+    tied,
     weights_md5,
+    within,
 )
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
@@ -45,166 +46,70 @@ METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plot
 _MAKE = "dvc repro -f pseudo_labels"
 _AGAIN = f"make them again: {_MAKE}"
 _TODAY = f"make them again for the labels of today: {_MAKE}"
-_ROUNDING = 1e-9
+_GREY = "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background"
+_UNSEEN = (
+    "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or a common "
+    "class outshines a rare one, which pseudo_labels.normalization: class prevents"
+)
+_LONGER = "train the classifier longer, or label more patches: a segmenter learns what it is shown"
+_SCALES = "train the classifier longer, or choose pseudo_labels.scales nearer to 1"
+_ROUNDING = 1e-6
 _SAME = 0.98  # of the pixels, when a patch is labelled again; processors differ in the last bits, and ties fall apart
 _OFF = 0.01  # of the pixels; decoders and grey values of other versions differ by a level
+
+
+def _record(name: str, column: str, says: str, do: str = _AGAIN, **expected: Any) -> Check:
+    """What the manifest or a file must be; what a missing or broken file would hold is not asked again."""
+    return Check(name, column, says, do, optional=column not in _ALWAYS, **expected)
+
+
+_ALWAYS = ("labels", "training", "file", "problem", "foreign", "unaccounted", "agreement")
 
 INPUTS = Table(
     "inputs",
     "what",
     (
-        Check(
-            "made_of_these_patches",
-            "patches",
-            "the pseudo-labels were made of the patches in data/patches",
-            _AGAIN,
-            same_as="gated_patches",
-        ),
-        Check(
-            "made_by_this_classifier",
-            "classifier",
-            "the pseudo-labels were made by the weights in models/classifier",
-            _AGAIN,
-            same_as="weights",
-        ),
-        Check(
-            "metrics_of_these_weights",
-            "judged_weights",
-            "the metrics are those of the weights in models/classifier",
-            _AGAIN,
-            same_as="weights",
-        ),
+        tied("made_of_these_patches", "patches", "the pseudo-labels were made of the patches in data/patches", _AGAIN),
+        tied("made_by_this_classifier", "classifier", "the weights in models/classifier made them", _AGAIN),
+        tied("metrics_of_these_weights", "metrics", "the metrics are of the weights in models/classifier", _AGAIN),
     ),
 )
 PATCHES_TABLE = Table(
     "patches",
     "patch_id",
     (
-        # Records and files are what the patches and each other say. What a file that is missing or broken would hold is
-        # not asked again: hence `optional`.
-        Check("one_per_patch", "labels", "a training patch has one pseudo-label", _AGAIN, among=(1,)),
-        Check("training_patches_only", "training", "a pseudo-label belongs to a training patch", _AGAIN, among=(True,)),
-        Check("files_exist", "file", "the pseudo-label is a file in data/pseudo_labels", _AGAIN, among=(True,)),
-        Check(
-            "files_readable",
-            "problem",
-            "the pseudo-label can be decoded and holds class indices",
-            _AGAIN,
-            among=("none",),
-        ),
-        Check(
-            "file_of_the_manifest",
-            "sha256",
-            "the file is the one that the manifest describes",
-            _AGAIN,
-            same_as="stated_sha256",
-            optional=True,
-        ),
-        Check(
-            "size_of_the_patch",
-            "pixels",
-            "the pseudo-label has the pixels of its patch",
-            _AGAIN,
-            same_as="stated",
-            optional=True,
-        ),
-        Check(
-            "pixels_of_the_label_set",
-            "strangers",
-            "the file holds classes of its patch's label set and ignore only",
-            _TODAY,
-            among=(0,),
-            optional=True,
-        ),
-        Check(
-            "coverage_of_the_file",
-            "coverage_error",
-            "the manifest's coverage is that of the file",
-            _AGAIN,
-            high=1e-6,
-            optional=True,
-        ),
-        Check(
-            "shares_of_the_file",
-            "share_error",
-            "the manifest's share of each class is that of the file",
-            _AGAIN,
-            high=1e-6,
-            optional=True,
-        ),
-        Check(
-            "label_set_only",
-            "foreign",
-            "a pseudo-label holds classes of its patch's label set only",
-            _TODAY,
-            high=_ROUNDING,
-        ),
-        Check("shares_make_coverage", "unaccounted", "class shares add up to the coverage", _AGAIN, high=1e-6),
-        Check("agreement_is_a_share", "agreement", "agreement is there, from 0 to 1", _AGAIN, low=0, high=1),
-        Check(
-            "ignored_is_background",
-            "ignored_error",
-            f"what is ignored is the image's background, but for {_OFF:.0%} of the pixels",
-            _AGAIN,
-            high=_OFF,
-            optional=True,
-        ),
-        # Enough of each patch is labelled, with what it holds, and the scales agree.
+        _record("one_per_patch", "labels", "a training patch has one pseudo-label", among=(1,)),
+        _record("training_patches_only", "training", "a pseudo-label belongs to a training patch", among=(True,)),
+        _record("files_exist", "file", "the pseudo-label is a file in data/pseudo_labels", among=(True,)),
+        _record("files_readable", "problem", "the pseudo-label can be decoded to class indices", among=("none",)),
+        _record("file_of_the_manifest", "sha256", "the file is that of the manifest", same_as="stated_sha256"),
+        _record("size_of_the_patch", "pixels", "the pseudo-label has the pixels of its patch", same_as="stated"),
+        _record("pixels_of_the_label_set", "strangers", "the file holds classes of its label set", _TODAY, among=(0,)),
+        _record("coverage_of_the_file", "coverage_error", "coverage is that of the file", high=_ROUNDING),
+        _record("shares_of_the_file", "share_error", "the share of each class is that of the file", high=_ROUNDING),
+        _record("label_set_only", "foreign", "shares are of classes of the label set", _TODAY, high=_ROUNDING),
+        _record("shares_make_coverage", "unaccounted", "class shares add up to the coverage", high=_ROUNDING),
+        _record("agreement_is_a_share", "agreement", "agreement is there, from 0 to 1", low=0, high=1),
+        _record("ignored_is_background", "ignored_error", "the image's background alone is ignored", high=_OFF),
         Check(
             "labelled_classes_seen",
             "unseen",
-            "every class a patch is labelled with has a pixel, but in {max_unseen_share:.0%} of the patches",
-            "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or "
-            "a common class outshines a rare one, which pseudo_labels.normalization: class prevents",
+            "every class of a label set has a pixel, but in {max_unseen_share:.0%} of the patches",
+            _UNSEEN,
             high=0,
             but="max_unseen_share",
         ),
-        Check(
-            "patch_coverage",
-            "coverage",
-            "at least {min_patch_coverage:.0%} of a patch is labelled",
-            "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background",
-            low="min_patch_coverage",
-            high=1,
-        ),
-        Check(
-            "mean_coverage",
-            "coverage",
-            "at least {min_coverage:.0%} of all pixels are labelled",
-            "raise pseudo_labels.background_grey if tissue is taken for background",
-            low="min_coverage",
-            high=1,
-            mean=True,
-        ),
-        Check(
-            "agreement",
-            "agreement",
-            "scales agree on at least {min_agreement:.0%} of the labelled pixels, on average",
-            "train the classifier longer, or choose pseudo_labels.scales nearer to 1",
-            low="min_agreement",
-            high=1,
-            mean=True,
-        ),
+        within("patch_coverage", "coverage", "{min_patch_coverage:.0%} of a patch is labelled", _GREY),
+        within("mean_coverage", "coverage", "{min_coverage:.0%} of all pixels are labelled", _GREY, mean=True),
+        within("agreement", "agreement", "scales agree on {min_agreement:.0%} of the pixels", _SCALES, mean=True),
     ),
 )
 CLASSES = Table(
     "classes",
     "class",
     (
-        Check(
-            "some_class_is_labelled",
-            None,
-            "training patches are labelled with at least two classes",
-            "add training patches with other tissues",
-            low=2,
-        ),
-        Check(
-            "class_has_pixels",
-            "share",
-            "a class that patches are labelled with has at least {min_class_share:.1%} of the labelled pixels",
-            "the classifier does not see it: label more patches of it, or train longer",
-            low="min_class_share",
-        ),
+        Check("some_class_is_labelled", None, "two classes are labelled", "add patches with other tissues", low=2),
+        within("class_has_pixels", "share", "a class has {min_class_share:.1%} of the labelled pixels", _LONGER),
         Check(
             "shares_follow_labels",
             "ratio",
@@ -226,20 +131,8 @@ REMADE = Table(
     "patches labelled again",
     "patch_id",
     (
-        Check(
-            "made_by_the_classifier",
-            "same",
-            f"labelled again by the classifier, {_SAME:.0%} of a patch's pixels are as they were",
-            _AGAIN,
-            low=_SAME,
-        ),
-        Check(
-            "agreement_of_the_scales",
-            "agreement_error",
-            "labelled again, the scales agree as the manifest says",
-            _AGAIN,
-            high=1 - _SAME,
-        ),
+        Check("made_by_the_classifier", "same", f"labelled again, {_SAME:.0%} of the pixels are equal", _AGAIN, _SAME),
+        Check("agreement_of_the_scales", "agreement_error", "labelled again, scales agree as stated", _AGAIN, 0, 0.02),
     ),
 )
 JUDGED = Table(
@@ -247,32 +140,16 @@ JUDGED = Table(
     "patch_id",
     (
         Check("patch_counted_once", "rows", "a patch with a mask was judged, once", _AGAIN, among=(1,)),
-        Check(
-            "counts_of_the_mask",
-            "off",
-            "a patch's pixels by class are those of its mask under its pseudo-label",
-            _AGAIN,
-            high=_OFF,
-        ),
+        Check("counts_of_the_mask", "off", "pixel counts are those of mask and pseudo-label", _AGAIN, high=_OFF),
     ),
     required=True,
 )
 SPLITS_TABLE = Table(
     "judged splits",
     "split",
-    (
-        Check(
-            "miou",
-            "miou",
-            "where there are masks, the pseudo-labels' mean IoU is at least {min_miou:g}",
-            "train the classifier longer, or label more patches: a segmenter learns what it is shown",
-            low="min_miou",
-            high=1,
-            optional=True,  # no mask of the split has a class
-        ),
-    ),
+    (within("miou", "miou", "mean IoU of the pseudo-labels is {min_miou:g}", _LONGER, optional=True),),
 )
-FIGURES = same_figures("the metrics are what follows from the manifest and the pixel counts of the patches", _AGAIN)
+FIGURES = same_figures("the metrics follow from the manifest and the pixel counts of the patches", _AGAIN)
 TABLES = (INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES)
 
 
@@ -285,12 +162,14 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     manifest = read_manifest(root / PATCHES, vocabulary)
     training = manifest[manifest["split"] == "train"]
     metrics = read_metrics(root / METRICS, _MAKE)
+    weights = weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier")
     inputs = {
         "what": "pseudo-labels",
         **{name: ", ".join(sorted(set(labels[name].astype(str)))) for name in ("patches", "classifier")},
+        "metrics": metrics.get("weights_md5", "not said"),
         "gated_patches": digest(root / PATCHES / FILE_NAME),
-        "weights": weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier"),
-        "judged_weights": metrics.get("weights_md5", "not said"),
+        "gated_metrics": weights,
+        "gated_classifier": weights,
     }
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     patches = _patches(labels, training, codes, root, params)

@@ -1,19 +1,15 @@
 """Reading a gate's artefacts: whatever is wrong with a file becomes one line that names it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, is_file, leads_outside, read_cells, read_json, rounded
 from wsss_mm.gates.checks import Check, GateResult, Table
-from wsss_mm.patches.images import read_mask
-from wsss_mm.patches.parallel import map_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +109,17 @@ def weights_md5(folder: Path, remedy: str) -> str:
     return digest(path, "md5")
 
 
+def tied(name: str, column: str, says: str, do: str) -> Check:
+    """A check that what was used, in `column`, is what there is or what a gate let through, in `gated_<column>`."""
+    return Check(name, column, says, do, same_as=f"gated_{column}")
+
+
+def within(name: str, column: str, says: str, do: str, **options: Any) -> Check:
+    """A check that a share is at least a threshold, the one that `says` shows."""
+    low = says.partition("{")[2].partition(":")[0]
+    return Check(name, column, says.replace("{", "at least {", 1), do, low=low, high=1, **options)
+
+
 def same_figures(says: str, do: str) -> Table:
     """A table for `figures`, with one check: what a person reads is what follows from what was recorded."""
     return Table("figures", "figure", (Check("figures_follow", "stated", says, do, same_as="recomputed"),))
@@ -146,24 +153,6 @@ def _figure(stated: Any, recomputed: Any) -> str:
         return str(recomputed if abs(float(stated) - float(recomputed)) <= _CLOSE else stated)
     except (TypeError, ValueError):
         return str(stated)
-
-
-def count_columns(kinds: Iterable[str], codes: Sequence[str]) -> list[str]:
-    """Columns of pixel counts, see `wsss_mm.evaluation.tables.count_table`."""
-    return [f"{kind}.{true}.{predicted}" for kind in kinds for true in codes for predicted in codes]
-
-
-def true_pixels(rows: "pd.DataFrame", folder: Path, classes: int) -> list[npt.NDArray[np.int64]]:
-    """Pixels of each class in the masks of manifest rows.
-
-    Raises:
-        InputError: a mask is missing or unreadable.
-    """
-    return map_files(
-        lambda path: np.bincount(read_mask(folder / path, classes).ravel(), minlength=classes)[:classes],
-        rows["mask_path"],
-        "count masks",
-    )
 
 
 def gated_digest(root: Path, name: str, gate: str = "patches") -> str:

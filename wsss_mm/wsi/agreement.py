@@ -24,8 +24,8 @@ from wsss_mm.wsi.overlay import blended, picture_of
 from wsss_mm.wsi.runs import find_components
 
 _SIDE, _CELLS = 256, 16  # px of a slide's picture, and cells along it where tissue is compared
-_POINTS = 20_000  # on a map, at which polygons are asked for their class
-_CHANCE = 4  # standard deviations
+_POINTS = 20_000  # of a map, at which polygons are asked for their class
+_CHANCE, _FEW = 6, 5  # standard deviations, and points more
 
 
 def tally(level: MapLevel) -> tuple[npt.NDArray[np.int64], float]:
@@ -86,10 +86,11 @@ def compare_outlines(
 
     found, values = Outlines(), {item.name: value for value, item in enumerate(vocabulary.classes)}
     height, width = level.shape
-    rng = np.random.default_rng(seed)
-    x, y = (rng.integers(0, max(1, side - 1), _POINTS) for side in (width, height))  # the last may be cut by the edge
-    tree = shapely.STRtree(shapely.points((x + 0.5) * factor, (y + 0.5) * factor))
-    drawn, areas, polygons = np.full(_POINTS, IGNORE, np.uint8), np.zeros(len(written)), np.zeros(len(written), int)
+    pixels = height * width
+    place = np.arange(pixels) if pixels <= _POINTS else np.random.default_rng(seed).integers(0, pixels, _POINTS)
+    y, x = np.divmod(place, width)
+    tree = shapely.STRtree(shapely.points((x + 0.25) * factor, (y + 0.25) * factor))  # the last centre may be cut off
+    drawn, areas, polygons = np.full(len(place), IGNORE, np.uint8), np.zeros(len(written)), np.zeros(len(written), int)
     places: list[tuple[float, float, int]] = []
     for outline in read_outlines(path):
         value = values.get(outline.name) if isinstance(outline.name, str) else None
@@ -110,15 +111,15 @@ def compare_outlines(
     on_map = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     same = level.at(np.where(on_map, row, 0), np.where(on_map, column, 0)) == value
     found.misplaced += int((~(same & on_map)).sum())
-    pixels = np.array([item.pixels + item.dropped_pixels for item in written], float)
-    least = max(1.0, pixels.sum() / 100)  # of rare classes one clipped pixel would be much
+    totals = np.array([item.pixels + item.dropped_pixels for item in written], float)
+    least = max(1.0, totals.sum() / 100)  # of rare classes one clipped pixel would be much
     for value, item in enumerate(written):
         here = true == value
-        share = item.dropped_pixels / max(1.0, pixels[value])
-        most = here.sum() * share + _CHANCE * np.sqrt(here.sum() * share * (1 - share)) + (share > 0)
+        share = item.dropped_pixels / max(1.0, totals[value])
+        most = here.sum() * share + _CHANCE * np.sqrt(here.sum() * share * (1 - share)) + _FEW * (share > 0)
         found.misplaced += max(0, int((here & (drawn == IGNORE)).sum() - most))
         found.miscounted += abs(int(polygons[value]) - item.polygons)
-        found.area_error = max(found.area_error, abs(areas[value] - item.pixels) / max(pixels[value], least))
+        found.area_error = max(found.area_error, abs(areas[value] - item.pixels) / max(totals[value], least))
     return found
 
 
