@@ -36,7 +36,8 @@ def sandbox(line, tmp_path_factory) -> Line:
 @pytest.mark.slow
 @pytest.mark.xdist_group("line")
 @pytest.mark.parametrize("page", page_names())
-def test_blocks_run(page, sandbox, project_root):
+def test_blocks_run(page, sandbox, line, project_root):
+    shutil.copyfile(line.root / "params.yaml", sandbox.root / "params.yaml")  # a page may have chosen a profile
     for block in blocks(project_root, page):
         if block.reason is None:
             done = sandbox.run("bash", "-euo", "pipefail", "-c", block.text, check=False)
