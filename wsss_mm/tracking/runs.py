@@ -22,7 +22,7 @@ from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
 from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, tracking_uri
-from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
+from wsss_mm.tracking.unsent import ADDS, Refuge, anything_unsent, surviving, unsent_uri
 
 if TYPE_CHECKING:
     import numpy as np
@@ -382,7 +382,7 @@ def log_evaluation(
     with evaluation_run(weights, params, inputs) as run:
         log()
         training = send(newest_run, digest(weights, "md5"))
-    if training is not None and is_own(training) and "stage" in training.data.tags and not _is_judged(training):
+    if training is not None and is_own(training) and not _is_judged(training):
         with model_run(weights) as added:
             if added is not None:
                 log()
@@ -390,7 +390,8 @@ def log_evaluation(
 
 
 def _is_judged(training: "Run") -> bool:
-    return any(key.startswith(TEST) for key in training.data.metrics)
+    """Whether it has figures; what was added to one while the server was lost does not tell."""
+    return ADDS in training.data.tags or any(key.startswith(TEST) for key in training.data.metrics)
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

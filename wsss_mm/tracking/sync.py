@@ -141,17 +141,16 @@ def _adopt(md5: str, server: "MlflowClient") -> None:
     The training shows what its own evaluation found, as it would have without the outage.
     """
     training = newest_run(md5, tracking_uri())
-    if training is None or "stage" not in training.data.tags:
+    if training is None:
         return
     shown = any(key.startswith(TEST) for key in training.data.metrics)
     for child in reversed(newest_first(server, f"tags.{JUDGED_TAG} = '{md5}'")):  # the first is its own
         if PARENT_TAG not in child.data.tags:
             server.set_tag(child.info.run_id, PARENT_TAG, training.info.run_id)
-        found = {key: value for key, value in child.data.metrics.items() if key.startswith(TEST)}
+        found = [item for item in child.data._metric_objs if item.key.startswith(TEST)]
         if found and not shown and child.data.tags.get(EXPERIMENT_TAG) == training.data.tags.get(EXPERIMENT_TAG):
+            log_values(server, training.info.run_id, metrics=found)
             shown = True
-            for key, value in found.items():
-                server.log_metric(training.info.run_id, key, value)
 
 
 def _send_values(run: "Run", there: "Run", server: "MlflowClient", *, made: bool) -> None:
