@@ -65,7 +65,15 @@ def main(params: Params) -> None:
         vocabulary=vocabulary,
         path=PICTURE,
     )
-    log_evaluation(SEGMENTER / "weights.pth", metrics, judgement.ungated, vocabulary, PICTURE)
+    log_evaluation(
+        SEGMENTER / "weights.pth",
+        metrics,
+        judgement.ungated,
+        vocabulary,
+        PICTURE,
+        params={"seed": params.seed, "vocabulary": params.cohort.vocabulary, "evaluate": settings},
+        inputs=[PATCHES, SEGMENTER, CLASSIFIER],
+    )
 
 
 def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Params) -> dict[str, Any]:

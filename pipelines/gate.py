@@ -16,7 +16,7 @@ from wsss_mm.settings import Params
 logger = logging.getLogger(__name__)
 
 JUDGED = {"classifier": "classifier", "pseudo_labels": "classifier", "segmenter": "segmenter", "slides": "segmenter"}
-"""The model whose training run shows the outcome; those of the gates before it are logged when it is trained."""
+"""The model whose run shows the outcome; those of the gates before it are logged when it is trained."""
 
 
 def main(name: str, params: Params) -> None:
@@ -35,13 +35,13 @@ def main(name: str, params: Params) -> None:
 
 def _champion(params: Params) -> dict[str, Any] | None:
     """Figures of the registered champion; a store that does not answer is no reason to stop."""
-    weights = Path("models/segmenter/weights.pth")
-    if not weights.is_file():
+    weights, registered = Path("models/segmenter/weights.pth"), params.register_.model_name
+    if registered is None or not weights.is_file():
         return None
     try:
         from wsss_mm.tracking import champion_figures
 
-        return champion_figures(params.register_.model_name, besides=weights)
+        return champion_figures(registered, besides=weights)
     except Exception as error:  # a gate judges files; MLflow fails in many ways
         logger.warning("the champion is unknown, MLflow does not answer: %s", " ".join(str(error).split()))
         return None
@@ -53,9 +53,9 @@ def _log(result: GateResult) -> None:
     if not weights.is_file():
         return
     try:
-        from wsss_mm.tracking import log_gate, model_run
+        from wsss_mm.tracking import judging_run, log_gate
 
-        with model_run(weights) as run:
+        with judging_run(weights) as run:
             if run is not None:
                 log_gate(result.gate, result.passed, result.metrics(), [item.name for item in result.failures])
     except Exception as error:  # as above

@@ -339,14 +339,14 @@ class GateSettings(Section):
 
 def _model_name(name: str) -> str:
     if not name.strip() or len(name) > _LONGEST_NAME or any(c in "/:@'\"`" or not c.isprintable() for c in name):
-        raise ValueError("is no model's name: give letters, digits, - or _, such as segmenter")
+        raise ValueError("is no model's name: give letters, digits, - or _, such as segmenter-lung, or null")
     return name
 
 
 class RegisterSettings(Section):
-    """Where the segmenter is registered."""
+    """Where the segmenter is registered: one name a task, since a champion is that of a task."""
 
-    model_name: Annotated[str, AfterValidator(_model_name)]  # of MLflow's registry, and part of models:/NAME@ALIAS
+    model_name: Annotated[str, AfterValidator(_model_name)] | None  # part of models:/NAME@ALIAS; None: nowhere
 
 
 class Params(Section):

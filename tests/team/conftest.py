@@ -175,6 +175,8 @@ def alice(site, homes, project_root) -> User:
     user.run("dvc", "remote", "modify", "bucket", "endpointurl", site.gate.endpoint)
     user.run("dvc", "remote", "modify", "bucket", "verify", "true")
     user.wsss_mm("profile", "tiny")
+    params = user.root / "params.yaml"
+    params.write_text(params.read_text().replace("model_name: null", "model_name: segmenter"))
     user.run("git", "add", "-A")
     user.run("git", "commit", "-qm", "A small line")
     user.run("dvc", "repro")

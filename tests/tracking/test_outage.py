@@ -232,7 +232,7 @@ def test_nothing_is_removed_before_the_server_gives_it_back(tracked, store, monk
 def test_what_needs_the_server_says_so_in_one_line(project, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert main(["models", "list"]) == 2
+    assert main(["models", "list", "--name", "segmenter"]) == 2
     message = capsys.readouterr().err
     assert "http://127.0.0.1:9: the MLflow server does not answer" in message
     assert "wsss-mm sync" in message
@@ -255,7 +255,7 @@ def test_who_is_not_let_in_is_told_what_to_correct(project, monkeypatch, capsys,
 
     for name in ("search_model_versions", "get_model_version_by_alias"):
         monkeypatch.setattr(mlflow.MlflowClient, name, refuse)
-    assert main(["models", *arguments]) == 2
+    assert main(["models", *arguments, "--name", "segmenter"]) == 2
     message = capsys.readouterr().err
     assert "http://127.0.0.1:9: the MLflow server refuses this user or password (not authenticated)" in message
     assert "MLFLOW_TRACKING_PASSWORD" in message

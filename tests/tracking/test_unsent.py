@@ -9,7 +9,15 @@ import pytest
 from wsss_mm.errors import InputError
 from wsss_mm.tracking import sync as syncing
 from wsss_mm.tracking import unsent
-from wsss_mm.tracking.runs import WEIGHTS_TAG
+from wsss_mm.tracking.runs import (
+    EXPERIMENT_TAG,
+    JUDGED_TAG,
+    NUMBER_TAG,
+    PARENT_TAG,
+    WEIGHTS_TAG,
+    tag_weights,
+    training_run,
+)
 from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
 from wsss_mm.tracking.sync import sync
 from wsss_mm.tracking.unsent import Refuge, alone, unsent_folder
@@ -34,6 +42,26 @@ def test_what_was_added_to_a_run_that_the_server_never_had_is_no_open_run_there(
     (sent,) = sync()
     run = connect().MlflowClient().get_run(sent.run_id)
     assert (run.info.status, run.info.end_time is not None, "error" in run.data.tags) == ("FINISHED", True, False)
+
+
+def test_an_evaluation_that_was_kept_becomes_a_child_of_its_training(refuge, tracked):
+    """Its training is on the server, and shows the figures as if nothing had been lost."""
+    weights = tracked / "weights.pth"
+    weights.write_text("of an outage")
+    with training_run("train_segmenter", {}) as run:
+        md5 = tag_weights(weights)
+    kept = refuge(adds=False)
+    kept.enter()
+    kept.start_run({JUDGED_TAG: md5, PARENT_TAG: "0" * 32, EXPERIMENT_TAG: "none", NUMBER_TAG: "000000001"})
+    connect().log_metrics({"test.ungated.miou": 0.5, "other": 1.0})
+    connect().end_run()
+    kept.leave()
+    (sent,) = sync()
+    client = connect().MlflowClient()
+    child, training = client.get_run(sent.run_id), client.get_run(run.info.run_id)
+    assert child.data.tags[PARENT_TAG] == run.info.run_id
+    assert child.data.tags[NUMBER_TAG] > training.data.tags[NUMBER_TAG]
+    assert training.data.metrics == {"test.ungated.miou": 0.5}
 
 
 def test_a_store_that_begins_while_a_sync_removes_the_old_one_stays(refuge, monkeypatch):

@@ -33,6 +33,12 @@ def add_parser(subparsers: Any) -> None:
         help="check the installation, the checkout and params.yaml",
         description="Check the installation, the checkout and params.yaml; exit code 1 when something is wrong.",
     )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="in a project that was copied, moved or renamed, let mlflow.db name the files here; it is kept beside as "
+        "mlflow.db.before-fix-1",
+    )
     parser.set_defaults(handler=_handle)
 
 
@@ -127,9 +133,11 @@ def _remote() -> str:
 
 def _tracking() -> str:
     from wsss_mm.outage import is_outage, needed, server_uri
-    from wsss_mm.tracking.store import connect, tracking_uri
+    from wsss_mm.tracking.places import refuse_strange_roots
+    from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
     if not server_uri():
+        refuse_strange_roots(project_root() / "mlflow.db", project_root())
         return tracking_uri()
     mlflow = connect()
     try:
@@ -141,7 +149,19 @@ def _tracking() -> str:
     return server_uri()
 
 
+def _fix() -> None:
+    from wsss_mm.tracking.places import settle
+    from wsss_mm.tracking.store import project_root
+
+    root = project_root()
+    for database, backup in ((root / "mlflow.db", True), (root / "work_dirs/unsent/mlflow.db", False)):
+        for old in settle(database, root, backup=backup):
+            sys.stdout.write(f"mended  {database}: named files in {old}, and names those here now\n")
+
+
 def _handle(arguments: argparse.Namespace) -> int:
+    if arguments.fix:
+        _fix()
     checks: dict[str, Callable[[], str]] = {
         "python": _python,
         "packages": _packages,

@@ -15,6 +15,7 @@ from wsss_mm import __version__
 from wsss_mm.cli import (
     data,
     doctor,
+    gates,
     migrate_store,
     models,
     profile,
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         profile,
         data,
         quarantine,
+        gates,
         models,
         migrate_store,
         report,

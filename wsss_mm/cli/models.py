@@ -3,7 +3,9 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,33 @@ def _action(actions: Any, name: str, handler: Any, text: str) -> argparse.Argume
     parser = actions.add_parser(
         name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--name", default="segmenter", help="registered model")
-    parser.set_defaults(handler=handler)
+    parser.add_argument("--name", help="registered model; default: register.model_name of params.yaml")
+    parser.set_defaults(handler=partial(_named, handler))
     return parser
+
+
+def registered_name() -> str:
+    """The model that params.yaml registers.
+
+    Raises:
+        InputError: it registers none, or there is none here.
+    """
+    from wsss_mm.settings import load_params
+
+    if not Path("params.yaml").is_file():
+        raise InputError("no params.yaml here that names a model; go to the project's root, or: --name NAME")
+    name = load_params().register_.model_name
+    if name is None:
+        raise InputError(
+            "params.yaml: register.model_name is null, so nothing is registered, as with profile tiny; give it a name, "
+            "or name a model: --name NAME"
+        )
+    return name
+
+
+def _named(handler: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    arguments.name = arguments.name or registered_name()
+    handler(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -91,7 +117,7 @@ def _card(arguments: argparse.Namespace) -> None:
     else:
         version = find_version(arguments.name, arguments.what)
     if not version.description:
-        raise InputError(f"{arguments.name} version {version.version} has no card; make it: dvc repro -f register")
+        raise InputError(f"{arguments.name} version {version.version} has no card; make it: dvc repro -s -f register")
     aliases = f", {', '.join(version.aliases)}" if version.aliases else ""
     sys.stdout.write(f"{arguments.name} version {version.version}{aliases}\n\n{plain_lines(version.description)}")
 

@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
         "The project, its MLflow store and its registry stay as they are.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="models:/segmenter/3 or models:/segmenter@champion")
+    parser.add_argument("model", metavar="MODEL", help="models:/NAME/3 or models:/NAME@champion")
     parser.add_argument(
         "--apply-diff",
         action="store_true",

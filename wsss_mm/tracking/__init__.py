@@ -12,7 +12,7 @@ from wsss_mm.tracking.registry import (
     register_segmenter,
     resolve_uri,
 )
-from wsss_mm.tracking.runs import find_run, log_evaluation, log_gate, model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import find_run, judging_run, log_evaluation, log_gate, model_run, tag_weights, training_run
 
 __all__ = [
     "Registration",
@@ -20,6 +20,7 @@ __all__ = [
     "delete",
     "download_model",
     "find_run",
+    "judging_run",
     "keep_evidence",
     "list_versions",
     "log_evaluation",

@@ -74,7 +74,7 @@ def changes_of(version: "ModelVersion", project: Path, *, sealed: bool) -> Chang
     diff = read_artifact(version.run_id, DIFF, most=_MOST)
     found = _NONE if diff is None else hashlib.sha256(diff).hexdigest()
     if kept is None and sealed:
-        raise InputError(f"{what}: keeps no digest of {DIFF}, as it should; register it again: dvc repro -f register")
+        raise InputError(f"{what}: keeps no digest of {DIFF}, as it should; register again: dvc repro -s -f register")
     if found != (kept or found):
         raise InputError(
             f"{what}: {DIFF} of its run was changed after it was registered, sha256 {found[:12]} instead of "

@@ -135,7 +135,7 @@ def run_evidence(run_id: str, target: Path) -> Evidence:
         if is_outage(error):
             raise
         if kept:
-            raise InputError(f"run {run_id}: its {EVIDENCE} is gone; restore it, or: dvc repro -f register") from None
+            raise InputError(f"run {run_id}: its {EVIDENCE} is gone; restore it or: dvc repro -s -f register") from None
         return Evidence(target)  # an older run, or one that no line stands behind
     for sha256 in kept:
         _check_kept(Path(folder), run_id, sha256)
@@ -151,7 +151,7 @@ def _check_kept(folder: Path, run_id: str, kept: str) -> None:
     if changed:
         raise InputError(
             f"run {run_id}: {EVIDENCE}/{changed[0]} was changed after it was registered; restore a backup of the run's "
-            "artifacts, or register again: dvc repro -f register"
+            "artifacts, or register again: dvc repro -s -f register"
         )
     for name in files.keys() - names.keys() - {_DIGESTS, _LINEAGE}:
         files[name].unlink()

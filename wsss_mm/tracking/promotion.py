@@ -59,7 +59,10 @@ def objections(challenger: Evidence, champion: Evidence | None) -> list[str]:
         return found
     own, theirs = challenger.tested_on, champion.tested_on
     if own is None or own != theirs:
-        found.append(f"it was tested on data {_short(own)}, the champion on data {_short(theirs)}")
+        found.append(
+            f"it was tested on data {_short(own)}, the champion on data {_short(theirs)} (if that is another task, "
+            "register this one under another name: register.model_name in params.yaml)"
+        )
     interval = champion.interval()
     if champion.miou is None or interval is None:
         found.append("the champion's test mIoU has no interval")
@@ -177,7 +180,7 @@ def current_champion(name: str) -> "ModelVersion | None":
     except mlflow.exceptions.MlflowException as error:
         if is_outage(error):
             raise
-        raise InputError(f"no registered model {name!r}; make one with: dvc repro register") from None
+        raise InputError(f"no registered model {name!r}; make one: dvc repro -s -f register") from None
     return None if version is None else client.get_model_version(name, str(version))
 
 

@@ -34,7 +34,7 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
         if wanted and info["digest"] != wanted:
             raise InputError(
                 f"{context.artifacts[ARTIFACT]}: model.json: changed where it is stored, digest {info['digest'][:12]} "
-                f"instead of {str(wanted)[:12]}; register the model again (dvc repro -f register), or restore a backup"
+                f"instead of {str(wanted)[:12]}; register it again (dvc repro -s -f register), or restore a backup"
             )
 
     # MLflow reads the hint of model_input: of all that are true, np.ndarray alone does not make it warn.

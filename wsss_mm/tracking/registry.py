@@ -91,6 +91,13 @@ def register_segmenter(
     return Registration(name, str(version.version), version.run_id, md5, existing is None, model)
 
 
+def registered_as(folder: Path, name: str) -> "ModelVersion | None":
+    """The version that a segmenter was registered as before."""
+    from wsss_mm.models.description import folder_digest
+
+    return _find_model(name, digest(folder / "weights.pth", "md5"), folder_digest(folder))
+
+
 def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":
     """Log a model folder to the active run as an MLflow model, with signature, example, code and requirements.
 
@@ -140,7 +147,7 @@ def list_versions(name: str) -> "pd.DataFrame":
     client = connect().MlflowClient()
     versions = client.search_model_versions(f"name = '{quoted(name)}'")
     if not versions:
-        raise InputError(f"no registered model {name!r}; make one with: dvc repro register")
+        raise InputError(f"no registered model {name!r}; make one: dvc repro -s -f register")
     aliases: dict[str, list[str]] = {}
     for alias, version in client.get_registered_model(name).aliases.items():
         aliases.setdefault(str(version), []).append(alias)
@@ -182,7 +189,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     """
     name, _, version = uri.removeprefix("models:/").replace("@", "/", 1).partition("/")
     if not uri.startswith("models:/") or not name or not version or "/" in version:
-        raise InputError(f"{uri!r}: names no model; write models:/segmenter/3 or models:/segmenter@champion")
+        raise InputError(f"{uri!r}: names no model; write models:/NAME/3 or models:/NAME@champion")
     return name, version
 
 
@@ -256,7 +263,8 @@ def download_model(uri: str, target: Path | None = None) -> Path:
     except (mlflow.exceptions.MlflowException, OSError) as error:
         if is_outage(error):
             raise
-        raise InputError(f"{uri}: {' '.join(str(error).split())}; see: wsss-mm models list") from None
+        said = " ".join(str(error).split())
+        raise InputError(f"{uri}: {said}; see: wsss-mm models list --name {version.name}") from None
     found = sorted(folder.glob("artifacts/*/model.json"))
     if len(found) != 1:
         raise InputError(f"{uri}: holds {len(found) or 'no'} segmenter{'s' * bool(found)}; see: wsss-mm models list")
@@ -273,7 +281,7 @@ def check_stored(version: "ModelVersion") -> None:
     if DIGEST_TAG not in version.tags:
         logger.warning(
             "%s version %s: registered without a digest by an older version, so its files are not checked; register "
-            "it again: dvc repro -f register",
+            "it again: dvc repro -s -f register",
             *(version.name, version.version),
         )
         return
@@ -285,9 +293,7 @@ def _check_model(uri: str, version: "ModelVersion", folder: Path) -> None:
     """What a registered version is made of must be what was registered: storage rots, and others may write there."""
     from wsss_mm.models.description import DESCRIPTION, WEIGHTS, check_digest, described, has_digest
 
-    remedy = (
-        "delete this version (wsss-mm models delete) and register it again (dvc repro -f register), or restore a backup"
-    )
+    remedy = "delete this version (wsss-mm models delete) and register again (dvc repro -s -f register), or restore it"
     for name in (DESCRIPTION, WEIGHTS):
         if leads_outside(folder / name, folder):
             raise InputError(f"{uri}: its {name}: a link that leads out of the model; {remedy}")

@@ -19,6 +19,7 @@ from wsss_mm.patches.vocabulary import VOCABULARIES
 from wsss_mm.tracking.card import CONFUSION, failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
+from wsss_mm.tracking.runs import EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _QUALITY = 88  # of WebP
 _POINTS = 300  # of a curve
 _WIDTH, _HEIGHT = 560.0, 160.0  # px of a curve's plane
 _GREY = "#888888"
+_WANTED = ("train_segmenter", "evaluate", "train_classifier")
 _CURVES = {
     "loss": "Loss",
     "valid/miou": "mIoU on the validation split",
@@ -47,7 +49,7 @@ def find_run_of(what: str) -> tuple["Run", str]:
 
     Args:
         what: "models:/NAME/VERSION", a run id, or the name of a run, which is that of its DVC experiment: the newest
-            segmenter run of that name, else the newest run.
+            training of a segmenter of that name, else the newest evaluation, else the newest run.
 
     Raises:
         InputError: there is none.
@@ -68,16 +70,15 @@ def find_run_of(what: str) -> tuple["Run", str]:
         return run, run.info.run_name
     if "'" in what:
         raise InputError(f"{what!r} is no run's name: it holds a quote")
-    runs = mlflow.search_runs(
-        search_all_experiments=True,
-        filter_string=f"attributes.run_name = '{what}'",
-        order_by=["attributes.start_time DESC"],
-        output_format="list",
-    )
+    runs = newest_first(client, f"attributes.run_name = '{what}'")
     if not runs:
         raise InputError(f"{what}: no run of that name in {mlflow.get_tracking_uri()}; look with: make ui")
-    segmenters = [run for run in runs if run.data.tags.get("stage") == "train_segmenter"]
-    return (segmenters or runs)[0], what
+    return min(runs, key=lambda run: _rank(run.data.tags.get("stage", ""))), what
+
+
+def _rank(stage: str) -> int:
+    """What a name means first: the training it was given to, or the evaluation if nothing was trained."""
+    return _WANTED.index(stage) if stage in _WANTED else len(_WANTED)
 
 
 def render_report(run: "Run", title: str) -> str:
@@ -110,6 +111,7 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         + (", with changes: git.diff" if tags.get("git.dirty") == "true" else "")
         + (f" ({tags['git.problem']})" if "git.problem" in tags else ""),
         "Run": run.info.run_id,
+        **_training(run),
     }
     inputs = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs} if run.inputs else {}
     return {
@@ -122,6 +124,22 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         "metrics": {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")},
         "curves": [curve for name, text in _CURVES.items() if (curve := _curve(run, name, text))],
     }
+
+
+def _training(run: "Run") -> dict[str, str]:
+    """The training that an evaluation belongs to."""
+    parent = run.data.tags.get(PARENT_TAG)
+    if parent is None:
+        return {}
+    mlflow = connect()
+    try:
+        training = mlflow.MlflowClient().get_run(parent)
+    except mlflow.exceptions.MlflowException as error:
+        if is_outage(error):
+            raise
+        return {"Evaluation of": f"run {parent}, which is not in this store"}
+    experiment = training.data.tags.get(EXPERIMENT_TAG, "none")
+    return {"Evaluation of": f"{training.info.run_name}, run {parent}, DVC experiment {experiment}"}
 
 
 def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:

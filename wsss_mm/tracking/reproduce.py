@@ -128,7 +128,7 @@ def _commit(uri: str, evidence: Evidence, version: "ModelVersion") -> str:
     """The commit a version was made of."""
     commit = evidence.lineage.get("commit")
     if not evidence.digests or not commit:
-        raise InputError(f"{uri}: nothing says what it was made of; register it again: dvc repro -f register")
+        raise InputError(f"{uri}: nothing says what it was made of; register it again: dvc repro -s -f register")
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise InputError(f"{uri}: {str(commit)[:40]!r} is no commit; train in a git repository, and register again")
     if version.tags.get(COMMIT_TAG, commit) != commit:
@@ -164,7 +164,7 @@ def _checked_params(path: Path, clone: Path, *, changed: bool) -> dict[str, Any]
     what = f"{EVIDENCE}/{PARAMS} of the run"
     params, values = _read_values(path)
     if not isinstance(params, dict):
-        raise InputError(f"{what}: holds no sections; register the model again: dvc repro -f register")
+        raise InputError(f"{what}: holds no sections; register the model again: dvc repro -s -f register")
     committed = _read_values(clone / PARAMS)[1]
     texts = [(place, value) for place, value in values if isinstance(value, str) and (place, value) not in committed]
     strange = {place for place, value in texts if _OF_SHELLS.search(value)}

@@ -1,4 +1,4 @@
-"""Runs: one per training, found again by the md5 of the weights it made.
+"""Runs: one per training, found again by the md5 of the weights it made, and one per evaluation, its child.
 
 No run id enters an out of the pipeline, because outs are the same for the same inputs and run ids are not.
 """
@@ -22,12 +22,12 @@ from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
 from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, tracking_uri
-from wsss_mm.tracking.unsent import Refuge, anything_unsent, surviving, unsent_uri
+from wsss_mm.tracking.unsent import ADDS, Refuge, anything_unsent, surviving, unsent_uri
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from mlflow import ActiveRun
+    from mlflow import ActiveRun, MlflowClient
     from mlflow.entities import Run, RunInfo
 
     from wsss_mm.patches.vocabulary import Vocabulary
@@ -35,10 +35,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WEIGHTS_TAG = "weights_md5"
+JUDGED_TAG = "judged_weights_md5"
+"""Tag of an evaluation: the weights it judged. That of a training says what it made."""
+
+PARENT_TAG, EXPERIMENT_TAG, NUMBER_TAG = "mlflow.parentRunId", "dvc.experiment", "run_number"
+"""Tags: the training an evaluation belongs to; the DVC experiment; how many runs were begun in the store before."""
+
+EVALUATIONS, TEST = "evaluation", "test."
+"""The experiment of evaluations, and what the names of their metrics begin with."""
+
 ENVIRONMENT, DIFF = "environment.txt", "git.diff"
 """Artifacts of every run: the installed versions, and what differs from its commit, if anything does."""
 
 _TAG_LENGTH = 500
+_NUMBER_WIDTH = 9  # digits: the store sorts tags as text
 
 
 @contextmanager
@@ -49,6 +59,7 @@ def training_run(
     *,
     tags: Mapping[str, str] | None = None,
     offline: bool = True,
+    experiment: str | None = None,
 ) -> Iterator["ActiveRun"]:
     """Start a run, active within the block, which says what it was made from.
 
@@ -57,12 +68,13 @@ def training_run(
     `wsss_mm.outage.send`.
 
     Args:
-        stage: The pipeline stage; the experiment is called like it, without "train_".
+        stage: The pipeline stage.
         params: Settings, or several sections by name; nested keys are joined by dots.
         inputs: Files and folders DVC knows, relative to the current folder, logged as data sets and as tags
             `dvc.md5.<path>`.
         tags: Further tags.
         offline: Whether the block may go on without the server.
+        experiment: MLflow's; called like the stage, without "train_", if None.
 
     Yields:
         The active run: log to it with `mlflow.log_metrics` and the like.
@@ -76,14 +88,13 @@ def training_run(
         logger.warning("%s: the run cannot say from which commit it is: %s", stage, git.problem)
     around = {"outer_run": os.environ[OUTER_RUN]} if os.environ.get(OUTER_RUN) else {}
     mlflow = connect()
-    experiment = stage.removeprefix("train_")
+    experiment = experiment or stage.removeprefix("train_")
     about = {"stage": stage, **_origin(git, digests), **around, **(tags or {})}
 
     def start() -> "ActiveRun":
-        name = os.environ.get("DVC_EXP_NAME") or git.short
-        return mlflow.start_run(
-            experiment_id=experiment_id(experiment), run_name=name, tags=about, log_system_metrics=True
-        )
+        name, where = os.environ.get("DVC_EXP_NAME") or git.short, experiment_id(experiment)
+        numbered = about | {NUMBER_TAG: next_number(mlflow.MlflowClient())}
+        return mlflow.start_run(experiment_id=where, run_name=name, tags=numbered, log_system_metrics=True)
 
     with surviving(experiment, offline=offline):
         send(close_abandoned)
@@ -115,7 +126,7 @@ def _origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
         "git.dirty": str(git.dirty).lower(),
         **({"git.problem": git.problem[:_TAG_LENGTH]} if git.problem else {}),
         "dvc.stage": os.environ.get("DVC_STAGE", "none"),
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+        EXPERIMENT_TAG: os.environ.get("DVC_EXP_NAME", "none"),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "none"),  # the same in a queue of experiments
         **{f"dvc.md5.{path}": md5 for path, md5 in digests.items()},
     }
@@ -157,7 +168,7 @@ def tag_weights(weights: Path) -> str:
 
 def find_run(weights: Path) -> "Run | None":
     """The newest run that made these weights; None, with a warning, if this store has none."""
-    found = _newest_run(digest(weights, "md5"))
+    found = newest_run(digest(weights, "md5"))
     if found is None:
         logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
     return found
@@ -172,20 +183,49 @@ def refuse_unsent(*weights: Path) -> None:
     if not anything_unsent() or tracking_uri() == unsent_uri():
         return
     for path in weights:
-        if path.is_file() and _newest_run(digest(path, "md5"), unsent_uri()) is not None:
+        if path.is_file() and newest_run(digest(path, "md5"), unsent_uri()) is not None:
             raise InputError(f"{path}: the run that made it is not on the MLflow server yet; first: wsss-mm sync")
 
 
-def _newest_run(md5: str, store: str | None = None) -> "Run | None":
-    """The newest run that made these weights in a store, the current one by default."""
+def newest_run(md5: str, store: str | None = None, tag: str = WEIGHTS_TAG) -> "Run | None":
+    """The run that made these weights in a store, the current one by default.
+
+    Of several, it is that of the DVC experiment at work, and else the one that was begun last: numbers tell, since a
+    clock may be wrong.
+    """
     client = connect().MlflowClient(tracking_uri=store)
-    found = client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()],
-        filter_string=f"tags.{WEIGHTS_TAG} = '{md5}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
+    found = newest_first(client, f"tags.{tag} = '{md5}'")
+    ours = [run for run in found if _experiment_of(run) == os.environ.get("DVC_EXP_NAME")]
+    return next(iter(ours or found), None)
+
+
+def newest_first(client: "MlflowClient", wanted: str, most: int = 1000) -> "list[Run]":
+    """Runs of all experiments that a filter finds, the one begun last first; those of older days have no number."""
+    return list(
+        client.search_runs(
+            [experiment.experiment_id for experiment in client.search_experiments()],
+            filter_string=wanted,
+            order_by=[f"tags.{NUMBER_TAG} DESC", "attributes.start_time DESC"],
+            max_results=most,
+        )
     )
-    return found[0] if found else None
+
+
+def next_number(client: "MlflowClient") -> str:
+    """One more than the highest number of a run in the store."""
+    found = newest_first(client, "", most=1)
+    last = found[0].data.tags.get(NUMBER_TAG, "") if found else ""
+    return f"{int(last) + 1 if last.isdecimal() else 1:0{_NUMBER_WIDTH}d}"
+
+
+def _experiment_of(run: "Run") -> str:
+    return str(run.data.tags.get(EXPERIMENT_TAG, "none"))
+
+
+def is_own(run: "Run") -> bool:
+    """Whether what is found out now may be added to a run: not by another DVC experiment than the one it is of."""
+    now = os.environ.get("DVC_EXP_NAME")
+    return not now or _experiment_of(run) == now
 
 
 def log_gate(name: str, passed: bool, metrics: Mapping[str, int], failed: Iterable[str]) -> None:
@@ -198,7 +238,55 @@ def log_gate(name: str, passed: bool, metrics: Mapping[str, int], failed: Iterab
 
 
 @contextmanager
-def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | None"]:
+def judging_run(weights: Path) -> Iterator["ActiveRun | None"]:
+    """The run that shows what is found out about a model: its training's, or in another DVC experiment, that one's own.
+
+    So an experiment that trains nothing anew leaves the finished run as it is.
+
+    Args:
+        weights: Of the model.
+
+    Yields:
+        The active run; None, with a warning, if this store has no training of these weights, and none is wanted.
+    """
+    md5 = digest(weights, "md5")
+    with surviving(EVALUATIONS, adds=True) as refuge:
+        training, known = send(newest_run, md5), send(newest_run, md5, tag=JUDGED_TAG)
+        unknown = training is None and not (refuge.entered and os.environ.get("DVC_EXP_NAME"))
+    if unknown or (training is not None and is_own(training)):
+        with model_run(weights) as run:
+            yield run
+        return
+    if known is not None and is_own(known):
+        with model_run(weights, tag=JUDGED_TAG) as run:
+            yield run
+        return
+    with evaluation_run(weights, {}) as run:
+        yield run
+
+
+@contextmanager
+def evaluation_run(
+    weights: Path, params: BaseModel | Mapping[str, Any], inputs: Iterable[Path] = ()
+) -> Iterator["ActiveRun"]:
+    """Start a run that judges a model, a child of the run that trained it where this store has that.
+
+    Args:
+        weights: Of the model.
+        params: See `training_run`.
+        inputs: See `training_run`.
+    """
+    md5 = digest(weights, "md5")
+    stage = os.environ.get("DVC_STAGE", EVALUATIONS).rpartition(":")[2]
+    with training_run(stage, params, inputs, tags={JUDGED_TAG: md5}, experiment=EVALUATIONS) as run:
+        training = send(newest_run, md5)
+        if training is not None:
+            send(connect().set_tag, PARENT_TAG, training.info.run_id)
+        yield run
+
+
+@contextmanager
+def model_run(weights: Path, *, offline: bool = True, tag: str = WEIGHTS_TAG) -> Iterator["ActiveRun | None"]:
     """Open the newest run that made these weights again, to add to it; its status stays as it was.
 
     If it is among the unsent ones, it is opened there; if the server is lost, what is added is kept there.
@@ -206,6 +294,7 @@ def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | N
     Args:
         weights: Of the model.
         offline: Whether the block may go on without the server.
+        tag: `JUDGED_TAG` for the newest run that judged them.
 
     Yields:
         The active run, or None, with a warning, if this store has none: the weights came with `dvc pull`, or the store
@@ -214,7 +303,7 @@ def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | N
     md5 = digest(weights, "md5")
     with surviving(weights.parent.name, offline=offline, adds=True) as refuge:
         send(close_abandoned)  # a killed stage may have left this very run open
-        found = send(_reopen, md5, refuge)
+        found = send(_reopen, md5, refuge, tag)
         if found is None:
             logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
             yield None
@@ -228,23 +317,23 @@ def model_run(weights: Path, *, offline: bool = True) -> Iterator["ActiveRun | N
                 open_run.remove()
 
 
-def _reopen(md5: str, refuge: Refuge) -> "RunInfo | None":
+def _reopen(md5: str, refuge: Refuge, tag: str) -> "RunInfo | None":
     """Make the newest run of these weights the active one; says how it was before.
 
     If the server is lost, the run may be there: what is added to it then begins a run of its own, which is sent to it.
     """
     mlflow = connect()
-    found = _newest_run(md5)
+    found = newest_run(md5, tag=tag)
     elsewhere = found is None and refuge.server and not refuge.entered and anything_unsent()
-    if elsewhere and _newest_run(md5, unsent_uri()) is not None:
+    if elsewhere and newest_run(md5, unsent_uri(), tag) is not None:
         refuge.enter()
-        found = _newest_run(md5)  # unless a sync has sent it meanwhile
+        found = newest_run(md5, tag=tag)  # unless a sync has sent it meanwhile
     if found is not None:
         mlflow.set_experiment(experiment_id=found.info.experiment_id)  # or MLflow refuses to open the run
         mlflow.start_run(run_id=found.info.run_id, log_system_metrics=False)
         return found.info
     if refuge.entered:
-        return refuge.start_run({WEIGHTS_TAG: md5})
+        return refuge.start_run({tag: md5})
     return None
 
 
@@ -254,8 +343,14 @@ def log_evaluation(
     confusion: "npt.NDArray[np.int64]",
     vocabulary: "Vocabulary",
     picture: Path,
+    *,
+    params: Mapping[str, Any],
+    inputs: Iterable[Path] = (),
 ) -> None:
-    """Add how good a segmenter is to the run that trained it, if this store has it.
+    """Log how good a segmenter is, as a run of its own, child of its training.
+
+    The training shows the figures of its first evaluation, too, so that trainings can be compared: only if both are of
+    the same DVC experiment, and never those of a later one.
 
     Args:
         weights: Those of the segmenter.
@@ -264,19 +359,39 @@ def log_evaluation(
         confusion: The ungated confusion matrix (C, C), row = truth.
         vocabulary: The C classes.
         picture: The sheet of test patches, kept in `pictures/`.
+        params: What the figures depend on.
+        inputs: See `training_run`.
     """
-    with model_run(weights) as run:
-        if run is None:
-            return
-        from wsss_mm.evaluation.figures import report_figures
+    from wsss_mm.evaluation.figures import report_figures
 
-        mlflow = connect()
-        for kind in ("ungated", "gated"):
-            values = {f"test.{kind}.{name}": value for name, value in metrics[kind].items() if value is not None}
-            send(mlflow.log_metrics, values)
-        for name, figure in report_figures(metrics, confusion, vocabulary).items():
+    mlflow = connect()
+    values = {
+        f"{TEST}{kind}.{name}": value
+        for kind in ("ungated", "gated")
+        for name, value in metrics[kind].items()
+        if value is not None
+    }
+    figures = report_figures(metrics, confusion, vocabulary)
+
+    def log() -> None:
+        send(mlflow.log_metrics, values)
+        for name, figure in figures.items():
             send(mlflow.log_figure, figure, f"figures/{name}")
         send(mlflow.log_artifact, str(picture), "pictures")
+
+    with evaluation_run(weights, params, inputs) as run:
+        log()
+        training = send(newest_run, digest(weights, "md5"))
+    if training is not None and is_own(training) and not _is_judged(training):
+        with model_run(weights) as added:
+            if added is not None:
+                log()
+                send(mlflow.set_tag, EVALUATIONS, run.info.run_id)
+
+
+def _is_judged(training: "Run") -> bool:
+    """Whether it has figures; what was added to one while the server was lost does not tell."""
+    return ADDS in training.data.tags or any(key.startswith(TEST) for key in training.data.metrics)
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

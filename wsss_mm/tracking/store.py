@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked
+from wsss_mm.tracking.places import refuse_strange_roots
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,6 +86,9 @@ def connect() -> ModuleType:
 
     Returns:
         The module `mlflow`.
+
+    Raises:
+        InputError: there is no place for the store, or it names files of another project.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at import
     for name, value in _PATIENCE.items():
@@ -102,6 +106,7 @@ def connect() -> ModuleType:
         if not database.resolve().parent.is_dir():
             raise InputError(f"{uri}: there is no folder {database.resolve().parent}; correct MLFLOW_TRACKING_URI")
         _make_tables_once(database.resolve())
+        refuse_strange_roots(database.resolve(), project_root())
     return mlflow
 
 

@@ -18,7 +18,17 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, moved_aside, remove_aside
 from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
-from wsss_mm.tracking.runs import WEIGHTS_TAG
+from wsss_mm.tracking.runs import (
+    EXPERIMENT_TAG,
+    JUDGED_TAG,
+    NUMBER_TAG,
+    PARENT_TAG,
+    TEST,
+    WEIGHTS_TAG,
+    newest_first,
+    newest_run,
+    next_number,
+)
 from wsss_mm.tracking.store import be_patient, connect, experiment_id, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, CONTINUES, SERVER, alone, anything_unsent, unsent_folder, unsent_uri
 from wsss_mm.uris import shown
@@ -92,6 +102,8 @@ def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowCli
         folder = path.relative_to(_files(run)).parent.as_posix()
         server.log_artifact(run_id, str(path), None if folder == "." else folder)
     _confirm(run, run_id, local, server)
+    for md5 in {run.data.tags[tag] for tag in (WEIGHTS_TAG, JUDGED_TAG) if tag in run.data.tags}:
+        _adopt(md5, server)
     if made or ADDS not in run.data.tags:
         _end(run, run_id, server)
     return Sent(run_id, experiment, len(points), len(files))
@@ -103,7 +115,8 @@ def _target(run: "Run", experiment: str, server: "MlflowClient") -> tuple[str, b
     if found is not None:
         return found.info.run_id, found.data.tags.get(_ID) == run.info.run_id
     tags = {key: value for key, value in run.data.tags.items() if not key.startswith(_OWN)}
-    tags[_ID] = run.info.run_id
+    tags |= {_ID: run.info.run_id, NUMBER_TAG: next_number(server)}
+    tags.pop(PARENT_TAG, None)  # see `_adopt`
     made = server.create_run(experiment_id(experiment), run.info.start_time, tags, run.info.run_name)
     return made.info.run_id, True
 
@@ -120,14 +133,30 @@ def _find(run: "Run", server: "MlflowClient") -> "Run | None":
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
     wanted = [f"tags.`{_ID}` = '{run.info.run_id}'"]
-    if ADDS in tags and WEIGHTS_TAG in tags:
-        wanted.insert(0, f"tags.{WEIGHTS_TAG} = '{tags[WEIGHTS_TAG]}'")
-    experiments = [item.experiment_id for item in server.search_experiments()]
+    wanted[:0] = [f"tags.{tag} = '{tags[tag]}'" for tag in (WEIGHTS_TAG, JUDGED_TAG) if ADDS in tags and tag in tags]
     for text in wanted:
-        found = server.search_runs(experiments, text, order_by=["attributes.start_time DESC"], max_results=1)
+        found = newest_first(server, text, most=1)
         if found:
             return found[0]
     return None
+
+
+def _adopt(md5: str, server: "MlflowClient") -> None:
+    """Make evaluations of weights children of the training that made them: either may have come to the server first.
+
+    The training shows what its own evaluation found, as it would have without the outage.
+    """
+    training = newest_run(md5, tracking_uri())
+    if training is None:
+        return
+    shown = any(key.startswith(TEST) for key in training.data.metrics)
+    for child in reversed(newest_first(server, f"tags.{JUDGED_TAG} = '{md5}'")):  # the first is its own
+        if PARENT_TAG not in child.data.tags:
+            server.set_tag(child.info.run_id, PARENT_TAG, training.info.run_id)
+        found = [item for item in child.data._metric_objs if item.key.startswith(TEST)]
+        if found and not shown and child.data.tags.get(EXPERIMENT_TAG) == training.data.tags.get(EXPERIMENT_TAG):
+            log_values(server, training.info.run_id, metrics=found)
+            shown = True
 
 
 def _send_values(run: "Run", there: "Run", server: "MlflowClient", *, made: bool) -> None:
@@ -142,7 +171,8 @@ def _send_values(run: "Run", there: "Run", server: "MlflowClient", *, made: bool
 
 def _tags(run: "Run", *, made: bool) -> dict[str, str]:
     """The tags to send: a run that is continued keeps its own name, user and source."""
-    tags = {key: value for key, value in run.data.tags.items() if not key.startswith(_OWN)}
+    here = (NUMBER_TAG, PARENT_TAG)  # they tell of the local store
+    tags = {key: value for key, value in run.data.tags.items() if not key.startswith(_OWN) and key not in here}
     return {key: value for key, value in tags.items() if made or key in _KEPT or not key.startswith("mlflow.")}
 
 

@@ -16,6 +16,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
 from wsss_mm.outage import falling_back, is_outage, lost, reason, server_uri
 from wsss_mm.tracking.open_runs import mark
+from wsss_mm.tracking.places import settle
 from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri, tracking_uri
 from wsss_mm.uris import shown
 
@@ -69,6 +70,7 @@ class Refuge:
         self._stack.callback(mlflow.set_tracking_uri, self.server)
         mlflow.set_tracking_uri(unsent_uri())
         make_tables(unsent_folder() / "mlflow.db")
+        settle(unsent_folder() / "mlflow.db", project_root(), backup=False)  # the project may have moved meanwhile
         self._experiment_id = experiment_in(mlflow, self.experiment, (unsent_folder() / "artifacts").as_uri())
         if active is None:
             return
