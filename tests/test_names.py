@@ -86,7 +86,7 @@ def test_readable_folders_stay(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["S1.", "con", "NUL.1", "com1", "index.html", "Slides.csv", "", ".a", "-a", "a b", "x" * 201]
+    "name", ["S1.", "con", "NUL.1", "com1", "LPT\u00b9", "index.html", "Slides.csv", "", ".a", "-a", "a b", "x" * 201]
 )
 def test_what_is_not_plain(name):
     assert not is_plain_name(name)

@@ -119,6 +119,7 @@ def test_without_wanted_columns_all_that_have_a_name_are_read(read):
             "\nslide,labels\n",
             "line 2: column slide_id is missing; the columns are .*, found was slide, labels",
         ),
+        ("slide_id,labels (um)\nS1,TE\n", "line 1: column labels is missing"),
         ("slide_id,labels\n\nS1,TE,TAS\n", "line 3: 'TAS' stands in no column, of slide_id, labels; .* holds commas"),
         ("slide_id,labels,,\nS1,TE,,seen\n", "line 2: 'seen' stands in no column"),
         ("slide_id,labels\nS1;TE\n", "line 2: not readable as CSV .its cells are separated by semicolons, the head"),

@@ -29,7 +29,7 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _NEAR = 0.7  # likeness of headings: mpp_x, rois, annotations
-_UNIT = re.compile(r"[(\[].*[)\]]")  # behind a heading, as in mpp (um/px)
+_BRACKETS = re.compile(r"[(\[].*[)\]]")
 _ALL_QUOTED = "the whole line stands in quotation marks, as one cell"
 _SHOWN = 80  # characters of a cell, or of all headings, in a message
 
@@ -62,7 +62,7 @@ def read_table(
     line, header = next(records, (1, []))
     if not header:
         raise source.refused(None, "it is empty")
-    names = _named(header, known)
+    names = _named(header, known, optional)
     if len(names) == 1 < len(columns) and (why := source.misread(header[0], known)):
         raise source.refused(line, why)
     _check_names(f"{path}: line {line}", names, columns, known)
@@ -219,11 +219,16 @@ def _check_names(where: str, names: Sequence[str], columns: Sequence[str], known
         )
 
 
-def _named(header: Sequence[str], known: Mapping[str, str]) -> list[str]:
-    """The product's names of columns, others as they are; a unit in brackets is no part of the only one of a name."""
+def _named(header: Sequence[str], known: Mapping[str, str], optional: Sequence[str]) -> list[str]:
+    """The product's names of columns, others as they are.
+
+    What stands in brackets is no part of an optional one, as in mpp (um/px). Of the others it may change the meaning:
+    x (um) is no x.
+    """
     names = [known.get(_key(cell), cell) for cell in header]
+    bare = [known.get(_key(_BRACKETS.sub("", cell)), "") for cell in header]
     return [
-        name if other in names else other for name in names for other in [known.get(_key(_UNIT.sub("", name)), name)]
+        other if other in optional and other not in names else name for name, other in zip(names, bare, strict=True)
     ]
 
 

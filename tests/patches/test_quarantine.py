@@ -147,6 +147,12 @@ class TestRowsThatMiss:
             ("s1", "but 'S1' is"),
             ("S 1", "but 'S1' is"),
             ("tcga_a1_a0sk_DX1", "but 'TCGA-A1-A0SK-DX1' is"),
+            ("S01", "but 'S1' is"),
+            ("S1.svs", "but 'S1' is"),
+            ("scans/TCGA-A1-A0SK-DX1.ome.tiff", "but 'TCGA-A1-A0SK-DX1' is"),
+            ("C:\\\\scans\\\\S1.NDPI", "but 'S1' is"),
+            ("other;S1", "but 'S1' is"),
+            ('"S1\nother"', "but 'S1' is"),
             ("P1", "line 3: slide 'P1' is not in this cohort, but a patient is; give each slide a row: S1"),
         ],
     )
@@ -181,11 +187,17 @@ class TestRowsThatMiss:
             slides_aside(SLIDES, path)
 
     @pytest.mark.parametrize(
-        ("cell", "message"), [("P2", "line 3: patch 'P2' .*, but 'p2' is"), ("s1", "patch 's1' .*, but a slide is")]
+        ("cell", "message"),
+        [("P2", "line 3: patch 'P2' .*, but 'p2' is"), ("s1", "patch 's1' .*, but a slide is")]
+        + [(cell, "but 'p1' is") for cell in ("p1.png", "images/train/p1.png", "p01", "\uff50\uff11", '"p1, p2"')],
     )
     def test_a_patch_that_is_nearly_there_stops(self, listed, cell, message):
         with pytest.raises(InputError, match=message):
             without_quarantined(MANIFEST, listed("patch", cell))
+
+    def test_a_patch_that_is_called_a_slide_stops(self, listed):
+        with pytest.raises(InputError, match=r"line 3: 'p1' is no slide but a patch; write kind patch"):
+            without_quarantined(MANIFEST, listed("slide", "p1"))
 
     def test_a_patch_that_is_not_there_is_named(self, listed, caplog):
         with caplog.at_level(logging.WARNING):

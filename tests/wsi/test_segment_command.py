@@ -107,6 +107,9 @@ def _outcome(slide, precision):
         (["--table", "slides.csv"], "--table"),
         (["--min-island", "-1"], "--min-island"),
         (["--min-hole", "-1"], "--min-hole"),
+        (["--min-hole", "nan"], "--min-hole"),
+        (["--min-island", "inf"], "--min-island"),
+        (["--overlap", "nan"], "--overlap"),
     ],
 )
 def test_wrong_options(slide, tmp_path, capsys, options, word):
@@ -258,6 +261,53 @@ class TestResolution:
         assert "none.tiff: no such slide file" in table["error"][3]
         (told,) = (record.message for record in caplog.records if "column mpp" in record.message)
         assert "line 4 (c): column mpp says 0.5 um/px, the file 1; the table counts" in told
+
+    def test_rows_of_a_table_that_name_no_slide_or_share_a_folder(self, stated, tmp_path, capsys):
+        command = [
+            "--quiet",
+            "segment",
+            "--table",
+            str(tmp_path / "t.csv"),
+            "--out",
+            str(tmp_path / "o"),
+            "--window",
+            "64",
+        ]
+        (tmp_path / "t.csv").write_text("slide_id,path\na,\nb,stated.tiff\n")
+        assert main(command) == 1
+        table = pd.read_csv(tmp_path / "o/slides.csv", keep_default_na=False)
+        assert list(table["status"]) == ["failed", "done"]
+        assert "t.csv: line 2 (a): path is empty; name the slide's file" in table["error"][0]
+        (tmp_path / "t.csv").write_text("slide_id,path\nB,stated.tiff\nb,stated.tiff\n")
+        assert main(command) == 2
+        assert "slides 'B' and 'b' differ only in case" in capsys.readouterr().err
+
+    def test_a_region_in_other_units_is_told_of(self, stated, tmp_path, caplog):
+        square = {"type": "Polygon", "coordinates": [[[0.02, 0.02], [0.06, 0.02], [0.06, 0.05], [0.02, 0.05]]]}
+        (tmp_path / "roi.geojson").write_text(json.dumps(square))
+        command = ["--quiet", "segment", str(stated), "--out", str(tmp_path / "o"), "--window", "64"]
+        assert main([*command, "--roi", str(tmp_path / "roi.geojson")]) == 0
+        assert "what it outlines on stated.tiff is 0.0012 um2, less than a cell; are its" in caplog.text
+
+    @pytest.mark.parametrize(("text", "mpp"), [("0.5", 0.5), ("0,5", 0.5), (" 5e-1", 0.5)])
+    def test_numbers_as_people_write_them(self, slide, tmp_path, text, mpp):
+        out = str(tmp_path / "o")
+        assert main(["--quiet", "segment", str(slide), "--out", out, "--window", "64", "--mpp", text]) == 0
+        assert _mpp(tmp_path / "o/good") == mpp
+
+    @pytest.mark.parametrize(
+        ("option", "text"), [("--mpp", "0_2"), ("--mpp", "0.25um"), ("--min-hole", "1,0,0"), ("--overlap", "")]
+    )
+    def test_what_is_no_number(self, slide, capsys, option, text):
+        with pytest.raises(SystemExit):
+            main(["segment", str(slide), option, text])
+        assert f"argument {option}: '{text}' is no number" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("place", ["file", "file/below"])
+    def test_results_need_a_folder_before_anything_is_computed(self, slide, tmp_path, capsys, place):
+        (tmp_path / "file").touch()
+        assert main(["segment", str(slide), "--mpp", "1", "--out", str(tmp_path / place)]) == 2
+        assert "file is no folder; name another place" in capsys.readouterr().err
 
     def test_a_table_has_columns_of_its_own_for_that(self, tmp_path, capsys):
         for option in (["--mpp", "1"], ["--roi", "a.geojson"]):

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,11 +43,11 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter, or models:/NAME@ALIAS")
     parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
-    parser.add_argument("--mpp", type=float, help="um/px at level 0, for slides that do not say; 0.1 to 4")
+    parser.add_argument("--mpp", type=_number, help="um/px at level 0, for slides that do not say; 0.1 to 4")
     parser.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")
     parser.add_argument("--window", type=int, default=Parameters.window, help="side of the sliding window, px")
     parser.add_argument(
-        "--overlap", type=float, default=Parameters.overlap, help="of neighbouring windows, share of their side"
+        "--overlap", type=_number, default=Parameters.overlap, help="of neighbouring windows, share of their side"
     )
     parser.add_argument(
         "--roi", type=Path, metavar="GEOJSON", help="polygons of QuPath: only what is inside (one slide)"
@@ -77,13 +79,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--min-hole",
-        type=float,
+        type=_number,
         default=Parameters.min_hole,
         help="um2, smaller holes of background in the tissue are filled with what the network sees there",
     )
     parser.add_argument(
         "--min-island",
-        type=float,
+        type=_number,
         default=Parameters.min_island,
         help="um2, smaller regions stay out of the GeoJSON",
     )
@@ -92,7 +94,9 @@ def add_parser(subparsers: Any) -> None:
     cluster = parser.add_argument_group("many machines", "slides and --out lie on storage that all nodes share")
     cluster.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster, HOST:PORT or auto; a task for each slide")
     cluster.add_argument("--ray-cpus", type=int, default=1, help="cores that a slide takes of a node")
-    cluster.add_argument("--ray-gpus", type=float, default=0, help="GPUs that a slide takes; 0.5: two slides share one")
+    cluster.add_argument(
+        "--ray-gpus", type=_number, default=0, help="GPUs that a slide takes; 0.5: two slides share one"
+    )
     cluster.add_argument("--ray-retries", type=int, default=3, help="new starts of a slide whose node died")
     parser.set_defaults(handler=_segment)
 
@@ -148,30 +152,38 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
     from wsss_mm.wsi.cohort import Job, name_slides
 
     if arguments.table is not None:
-        return _table_jobs(arguments.table, arguments.out), []
+        return _table_jobs(arguments.table, arguments.out)
     names, failed = name_slides(arguments.slides)
     return [
         Job(name, slide, arguments.out / name, arguments.mpp, arguments.roi) for slide, name in names.items()
     ], failed
 
 
-def _table_jobs(path: Path, out: Path) -> list["Job"]:
+def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
     import pandas as pd
 
     from wsss_mm.slides import open_slide
     from wsss_mm.slides.adopt import warn_of_overruled
+    from wsss_mm.slides.patients import check_alike
     from wsss_mm.slides.table import read_slide_table, resolve
-    from wsss_mm.wsi.cohort import Job
+    from wsss_mm.wsi.cohort import Job, Result
 
-    jobs = []
-    for slide in read_slide_table(path, check_files=False, for_training=False).itertuples():
+    jobs, failed = [], []
+    table = read_slide_table(path, check_files=False, for_training=False)
+    check_alike(table, str(path))
+    for slide in table.itertuples():
+        if not slide.path:
+            error = f"{path}: line {slide.Index} ({slide.slide_id}): path is empty; name the slide's file"
+            logger.error("%s", error)
+            failed.append(Result(slide.slide_id, error=spelled_out(error)))
+            continue
         mpp, roi = None if pd.isna(slide.mpp) else slide.mpp, resolve(path, slide.roi) if slide.roi else None
         jobs.append(Job(slide.slide_id, resolve(path, slide.path), out / slide.slide_id, mpp, roi))
         with suppress(InputError):  # what cannot be opened is told of when its turn comes
             if mpp is not None:
                 with open_slide(jobs[-1].path, mpp) as reader:
                     warn_of_overruled(f"{path}: line {slide.Index} ({slide.slide_id})", reader)
-    return jobs
+    return jobs, failed
 
 
 def _here(
@@ -201,6 +213,15 @@ def _on_cluster(
         yield Result(outcome.job.slide_id, outcome.summary, spelled_out(outcome.error or ""))
 
 
+def _number(text: str) -> float:
+    from wsss_mm.tables import number
+
+    value = number(text.strip())
+    if value is None and text.strip("+-").lower() not in ("nan", "inf"):  # those are refused with the others
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, such as 0.25")
+    return float(text) if value is None else value
+
+
 def _batch_size(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
@@ -217,12 +238,16 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.force_mpp and arguments.mpp is None:
         raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
     for option, least in _LEAST.items():
-        if getattr(arguments, option) != "auto" and getattr(arguments, option) < least:
-            raise InputError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: must be at least {least}")
+        value = getattr(arguments, option)
+        if value != "auto" and not least <= value < math.inf:
+            raise InputError(f"--{option.replace('_', '-')} {value}: must be at least {least}")
     if not 0 <= arguments.overlap < 1:
         raise InputError(f"--overlap {arguments.overlap}: must be at least 0 and below 1")
     if arguments.roi is not None and len(arguments.slides) > 1:
         raise InputError(f"--roi {arguments.roi}: polygons belong to one slide, but {len(arguments.slides)} are given")
+    there = next((place for place in (arguments.out, *arguments.out.parents) if os.path.lexists(place)), Path())
+    if not there.is_dir():
+        raise InputError(f"--out {arguments.out}: {there} is no folder; name another place")
     if arguments.mpp is not None and not is_microscopes(arguments.mpp):
         low, high = MICROSCOPES
         raise InputError(f"--mpp {arguments.mpp:g}: no slide has that; give um per pixel, {low:g} to {high:g}")

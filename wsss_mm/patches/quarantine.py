@@ -6,7 +6,7 @@ slides pass over quarantined slides, and a row that is removed from the list is 
 
 import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from difflib import SequenceMatcher
@@ -17,7 +17,7 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked, read_rows
-from wsss_mm.names import cell_text, text_cell
+from wsss_mm.names import cell_text, likeness, text_cell
 from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ PATH = Path("data/quarantine.csv")
 
 Kind = Literal["patch", "slide"]
 KINDS: tuple[Kind, ...] = ("patch", "slide")
+
+_FILE = re.compile(r"(\.ome)?\.(svs|tiff?|ndpi|mrxs|scn|vms|vmu|svslide|bif|czi|dcm|png|jpe?g|bmp)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,15 @@ def slides_aside(slides: pd.DataFrame, path: Path | str = PATH) -> frozenset[str
     rows = [(line, entry.id) for line, entry in _rows(Path(path)) if entry.kind == "slide"]
     known = set(slides["slide_id"])
     absent = [(line, name) for line, name in rows if name not in known]
+    written = {_spelling(name): name for name in known} if absent else {}
     for line, name in absent:
         where = f"{path}: line {line}: slide {name!r} is not in this cohort"
         own = slides.loc[slides["patient_id"] == name, "slide_id"].unique()
         if len(own):
             raise InputError(f"{where}, but a patient is; give each slide a row: {', '.join(own)}")
-        near = nearest(name, known)
-        if near is not None and _is_slip(name, near):
+        meant = _meant(name, written)
+        near = meant or nearest(name, known)
+        if near is not None and (meant or _is_slip(name, near)):
             raise InputError(f"{where}, but {near!r} is; correct the row, or remove it if it means no slide of these")
     _warn(path, "slides", absent)
     return frozenset(name for _, name in rows) & known
@@ -148,7 +152,7 @@ def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tupl
     Patches that are not there are no error, since the cohort may be another one; they are named in a warning.
 
     Raises:
-        InputError: nothing is left, an id is that of a patch but for its case or that of a slide, or see
+        InputError: nothing is left, an id is that of a patch written otherwise or of another kind, or see
             `read_quarantine`.
     """
     rows = _rows(Path(path))
@@ -162,6 +166,9 @@ def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tupl
         if entry.kind == "patch" and entry.id not in known and not entry.id.startswith(of_slides)
     ]
     _check_patches(manifest, absent, path)
+    for line, entry in rows:
+        if entry.kind == "slide" and entry.id in known - set(manifest["slide_id"]):
+            raise InputError(f"{path}: line {line}: {entry.id!r} is no slide but a patch; write kind patch")
     _warn(path, "patches", absent)
     if aside.any():
         logger.info("%s: %d of %d patches are set aside", path, int(aside.sum()), len(manifest))
@@ -221,19 +228,34 @@ def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
 
 
 def _check_patches(manifest: pd.DataFrame, absent: list[tuple[int, str]], path: Path | str) -> None:
-    slides, folded = set(manifest["slide_id"]), {fold(name): name for name in manifest["patch_id"] if absent}
+    slides, written = set(manifest["slide_id"]), {_spelling(name): name for name in manifest["patch_id"] if absent}
     for line, name in absent:
         where = f"{path}: line {line}: patch {name!r} is not in this cohort"
         if name in slides:
             raise InputError(f"{where}, but a slide is; write kind slide, or the id of a patch")
-        if fold(name) in folded:
-            raise InputError(f"{where}, but {folded[fold(name)]!r} is; correct the row")
+        if meant := _meant(name, written):
+            raise InputError(f"{where}, but {meant!r} is; correct the row")
 
 
 def _warn(path: Path | str, kinds: str, absent: list[tuple[int, str]]) -> None:
     if absent:
         message = "%s: %d %s are not in this cohort, the first on line %d: %s"
         logger.warning(message, path, len(absent), kinds, *absent[0])
+
+
+def _meant(cell: str, written: Mapping[str, str]) -> str | None:
+    """The id that a cell holds written otherwise, with others, or as the name of a file; no id has a space in it."""
+    for part in (cell, *re.split(r"[;,|\s]+", cell)):
+        name = re.split(r"[/\\]", part)[-1]
+        for spelling in (_spelling(name), _spelling(_FILE.sub("", name))):
+            if spelling in written:
+                return written[spelling]
+    return None
+
+
+def _spelling(name: str) -> str:
+    """A name as it is compared: whatever its case, zeros and the marks between its parts."""
+    return re.sub(r"[\W_]+", "-", likeness(name)).strip("-")
 
 
 def _is_slip(name: str, near: str) -> bool:

@@ -168,8 +168,11 @@ def rasterise(
         start + (np.arange(length) + 0.5) * scale + nudge
         for start, length, nudge in zip(corner, size, _NUDGE, strict=True)
     )
-    for geometry, label in areas:
-        left, top, right, bottom = geometry.bounds
+    bounds = shapely.bounds([geometry for geometry, _ in areas]).reshape(-1, 4)
+    there = (bounds[:, :2] <= (x[-1], y[-1])).all(axis=1) & (bounds[:, 2:] >= (x[0], y[0])).all(axis=1)
+    for number in np.flatnonzero(there):  # of many thousand cells few lie in a patch
+        geometry, label = areas[number]
+        left, top, right, bottom = bounds[number]
         columns, rows = slice(*np.searchsorted(x, (left, right))), slice(*np.searchsorted(y, (top, bottom)))
         shapely.prepare(geometry)
         inside = shapely.contains_xy(geometry, *np.meshgrid(x[columns], y[rows]))

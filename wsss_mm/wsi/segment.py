@@ -36,6 +36,7 @@ PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 
 _OVERLAY_SIDE = 1600
+_LEAST_REGION = 100.0  # um2
 _COUNTED = 1 << 21  # px; counting them takes eight bytes each
 
 
@@ -182,8 +183,13 @@ def _wanted(
             except InputError as error:  # the pixels themselves will tell
                 logger.warning("%s; looking at every window instead", error)
     region = None if roi is None else read_region(roi, origin)
-    if region is not None and not region.share(raster.bounds).any():
-        raise InputError(f"{roi}: no polygon lies on {slide_path}; give the GeoJSON that was drawn on this slide")
+    if region is not None:
+        area = region.share(raster.bounds)[0] * raster.bounds[2] * raster.bounds[3] * raster.slide_mpp**2
+        if not area:
+            raise InputError(f"{roi}: no polygon lies on {slide_path}; give the GeoJSON that was drawn on this slide")
+        if area < _LEAST_REGION:
+            message = "%s: what it outlines on %s is %.2g um2, less than a cell; are its coordinates level-0 px?"
+            logger.warning(message, roi, slide_path.name, area)
     if tissue is None and region is None:
         return None
     return Wanted(raster.size, origin, raster.factor, tissue, region)
