@@ -66,7 +66,9 @@ def git_diff(root: Path) -> str:
     kept = _ADDED.sub(lambda line: _URI.sub(_without_secrets, line[0]), diff)
     if kept != diff:
         logger.warning("uncommitted changes: a URI with a password or a key in it is kept with the run without that")
-    for name in _git(root, "diff", "--name-only", "HEAD", "--", *(f":(glob,icase){name}" for name in _SECRET)).split():
+    for name in _git(
+        root, "diff", "--name-only", "HEAD", "--", *(f":(glob,icase){name}" for name in _SECRET)
+    ).splitlines():
         logger.warning("%s: may hold secrets; what is not committed of it is not kept with the run", name)
     return kept
 
