@@ -66,9 +66,8 @@ def git_diff(root: Path) -> str:
     kept = _ADDED.sub(lambda line: _URI.sub(_without_secrets, line[0]), diff)
     if kept != diff:
         logger.warning("uncommitted changes: a URI with a password or a key in it is kept with the run without that")
-    for name in _git(
-        root, "diff", "--name-only", "HEAD", "--", *(f":(glob,icase){name}" for name in _SECRET)
-    ).splitlines():
+    secret = (f":(glob,icase){name}" for name in _SECRET)
+    for name in _git(root, "diff", "--name-only", "HEAD", "--", *secret).splitlines():
         logger.warning("%s: may hold secrets; what is not committed of it is not kept with the run", name)
     return kept
 
