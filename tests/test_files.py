@@ -3,6 +3,8 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_folder, atomic_path, digest, read_json, rounded, sampled_digest, write_json
+from wsss_mm.files import atomic_folder, atomic_path, digest, locked, read_json, rounded, sampled_digest, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -67,6 +69,114 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     with atomic_folder(target) as temporary:
         (temporary / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def _folder(path, name):
+    path.mkdir(parents=True)
+    (path / name).touch()
+    return path
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_folder_that_cannot_be_moved_in_leaves_the_one_before(tmp_path, monkeypatch, failing):
+    target = _folder(tmp_path / "out", "old")
+    rename, calls = Path.rename, []
+
+    def broken(self, other):
+        calls.append(self)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "the disk is old")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="the disk is old"), atomic_folder(target) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+
+
+def test_a_process_killed_between_its_two_renames_loses_nothing(tmp_path, monkeypatch):
+    target = _folder(tmp_path / "out", "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename := os.rename)
+        patch.setattr(Path, "rename", lambda self, other: rename(self, other) if ".before." in str(other) else 1 / 0)
+        with pytest.raises(ZeroDivisionError), atomic_folder(target):
+            pass
+    assert not target.exists()  # nor could it be moved back
+    with pytest.raises(RuntimeError), atomic_folder(target):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    disk = _folder(tmp_path / "disk/patches", "old")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/patches").symlink_to(disk)
+    with atomic_folder(tmp_path / "data/patches") as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "data/patches").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").rglob("*")] == ["patches", "new"]
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    target = _folder(tmp_path / "out", "old")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write everything
+    with pytest.raises(InputError, match=r"out: no permission to write"), atomic_folder(target):
+        pytest.fail("worked")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from wsss_mm.files import locked, write_text
+path = Path(sys.argv[1])
+for index in range(100):
+    with locked(path):
+        write_text(path, path.read_text() + f"{sys.argv[2]}-{index}\\n")
+"""
+
+
+def test_ten_writers_lose_nothing_in_a_hundred_rounds_and_leave_no_lock(tmp_path, project_root):
+    (tmp_path / "list.txt").touch()
+    environment = os.environ | {"PYTHONPATH": str(project_root)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "list.txt"), str(name)], env=environment)
+        for name in range(10)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * 10
+    lines = (tmp_path / "list.txt").read_text().splitlines()
+    assert sorted(lines) == sorted(f"{name}-{index}" for name in range(10) for index in range(100))
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022])
+def test_the_lock_that_another_user_left_is_no_hindrance(tmp_path, monkeypatch, mask):
+    before = os.umask(mask)
+    try:
+        (tmp_path / ".a.lock").touch()
+    finally:
+        os.umask(before)
+    opened, open_path = [], Path.open
+
+    def of_another_user(self, mode="r", *args, **kwargs):
+        opened.append(mode)
+        if mode != "r":
+            raise PermissionError(errno.EACCES, "no", str(self))
+        return open_path(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", of_another_user)
+    with locked(tmp_path / "a"):
+        assert opened == ["a", "r"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_a_folder_that_may_not_be_written_is_one_line(tmp_path, monkeypatch):
+    def refused(self, *_, **__):
+        raise PermissionError(errno.EACCES, "no", str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"list\.csv: no permission to write"), locked(tmp_path / "list.csv"):
+        pytest.fail("held")
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,17 @@ class TestDigest:
         found = json.loads((tmp_path / "model.json").read_text())
         assert (found["params"], found["model"]) == (content["params"], config)
         assert found["valid"] == {"miou": 0.123457}
+
+
+def test_a_model_takes_the_place_of_another_whole_or_not_at_all(folder, kind, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    config = CLASSIFIER if kind == "classifier" else SEGMENTER
+    written = {"state": build_network(config).state_dict(), "info": info(kind, config), "config_text": "new"}
+    with pytest.raises(TypeError):
+        save_model(folder, card=None, **written)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "of_an_older_version.txt").touch()
+    save_model(folder, card="# New", **written)
+    assert {path.name for path in folder.iterdir()} == before.keys()
+    assert [path.name for path in folder.parent.iterdir()] == [kind]
+    load_model(folder)

@@ -1,6 +1,7 @@
 """The quarantine sets rows aside, says why, and gives them back; nothing is deleted."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +15,10 @@ from wsss_mm.files import write_json
 from wsss_mm.patches.quarantine import (
     COLUMNS,
     Entry,
+    add_entries,
     quarantined,
     read_quarantine,
+    remove_entries,
     slides_aside,
     without_quarantined,
     write_quarantine,
@@ -246,3 +249,18 @@ def test_it_never_sets_everything_aside(tmp_path):
 
 def test_the_list_of_the_project_is_valid(project_root):
     assert read_quarantine(project_root / "data/quarantine.csv") == []
+
+
+def test_decisions_of_ten_reviewers_at_once_are_all_kept(tmp_path):
+    path = tmp_path / "quarantine.csv"
+
+    def review(who):
+        for index in range(10):
+            add_entries([Entry("patch", f"{who}-{index}", "", "", "blurred", f"R{who}", "2026-01-01")], path)
+        remove_entries([f"{who}-0"], path)
+
+    with ThreadPoolExecutor(10) as reviewers:
+        list(reviewers.map(review, range(10)))
+    kept = {entry.id for entry in read_quarantine(path)}
+    assert kept == {f"{who}-{index}" for who in range(10) for index in range(1, 10)}
+    assert [item.name for item in tmp_path.iterdir()] == ["quarantine.csv"]

@@ -1,4 +1,4 @@
-"""What DVC does when two run at once and when its cache rots, on which docs/reliability.md relies."""
+"""What DVC does when two run at once, a stage fails, or its cache rots, on which docs/reliability.md relies."""
 
 import subprocess
 import sys
@@ -74,3 +74,71 @@ def test_a_kill_while_dvc_writes_its_table_of_locks_is_mended(repository, projec
     whole = table.read_bytes()
     subprocess.run(mend, cwd=repository, check=True)
     assert table.read_bytes() == whole
+
+
+MODEL, STAGE = "models/segmenter", "train_segmenter"
+TRAINING = f"""
+from pathlib import Path
+from pipelines import run_stage
+from wsss_mm.files import atomic_folder, write_text
+
+def main(params):
+    with atomic_folder("{MODEL}") as folder:
+        write_text(folder / "weights.pth", params.segmenter.loss)
+        1 / (0 if Path("fail").exists() else 1)
+    for path in ("reports/metrics/segmenter.json", "reports/plots/segmenter_curves.csv"):
+        write_text(path, "made")
+
+run_stage(main)
+"""
+
+
+@pytest.fixture
+def line(repository, project_root, monkeypatch):
+    """The stage of dvc.yaml that trains the segmenter, whose command makes a small model."""
+    monkeypatch.setenv("PYTHONPATH", str(project_root))
+    stage = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"][STAGE]
+    stage["cmd"] = f"{sys.executable} training.py"
+    for dependency in stage["deps"]:
+        path = repository / dependency
+        path = path if path.suffix else path / "file"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (repository / "training.py").write_text(TRAINING)
+    (repository / "params.yaml").write_bytes((project_root / "params.yaml").read_bytes())
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["params.yaml"], "stages": {STAGE: stage}}))
+    return repository
+
+
+def outs(root):
+    files = (path for name in (MODEL, "reports/metrics", "reports/plots") for path in (root / name).rglob("*"))
+    return {path: path.read_bytes() for path in files if path.is_file() and path.name != ".gitignore"}
+
+
+def test_a_stage_that_is_refused_or_fails_leaves_what_was_there(line):
+    assert dvc(line, "repro").returncode == 0
+    before = outs(line)
+    params, text = line / "params.yaml", (line / "params.yaml").read_text()
+    loss = yaml.safe_load(text)["segmenter"]["loss"]
+    other = next(name for name in ("ce", "onss") if name != loss)
+    assert text.count(f"  loss: {loss} ") == 1
+    for name, failing in (("foo", False), (other, True)):
+        params.write_text(text.replace(f"  loss: {loss} ", f"  loss: {name} "))
+        if failing:
+            (line / "fail").touch()
+        assert dvc(line, "repro").returncode != 0
+        assert outs(line) == before
+        assert STAGE in dvc(line, "status").stdout
+    (line / "fail").unlink()
+    assert dvc(line, "repro").returncode == 0
+    assert (line / MODEL / "weights.pth").read_text() == other
+    assert [path.name for path in (line / MODEL).iterdir()] == ["weights.pth"]
+    assert dvc(line, "status", "-q").returncode == 0
+
+
+def test_every_out_of_a_stage_that_makes_something_persists(project_root):
+    stages = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])] if name != "gate" else ():
+            ((path, options),) = out.items()
+            assert options["persist"], path

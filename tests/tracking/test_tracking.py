@@ -169,6 +169,29 @@ class TestLineage:
         monkeypatch.setenv("PATH", "")
         assert "git does not start" in git_state(project).problem
 
+    def test_a_diff_keeps_no_secrets_and_still_applies(self, project, caplog):
+        code, clone = project / "data/a.txt", project / "clone"
+        for name in (".dvc/config", "deploy/my.env", "a/credentials.json", "blank name.pem"):
+            (project / name).parent.mkdir(exist_ok=True)
+            (project / name).write_text("before\n")
+        code.write_text("here\n")
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        for command in (["add", "-A"], ["commit", "-q", "-m", "second"], ["clone", "-q", ".", str(clone)]):
+            subprocess.run([*git, *command], cwd=project, check=True)
+        for path in (project / name for name in (".dvc/config", "deploy/my.env", "a/credentials.json")):
+            path.write_text("key = hunter2\n")
+        code.write_text("here\n")
+        assert git_diff(project) == ""
+        uris = "postgresql://me:hunter2@db/x git+ssh://git@host/y https://host/z?token=hunter2&page=1 a[i];key=1"
+        code.write_text(f"here\n{uris}\x0chttp://u:hunter2@h/\n")
+        (project / "blank name.pem").write_text("hunter2")
+        diff = git_diff(project)
+        assert "hunter2" not in diff
+        assert "blank name.pem: may hold secrets" in caplog.text
+        subprocess.run([*git, "apply"], cwd=clone, input=diff.encode(), check=True)
+        kept = "postgresql://db/x git+ssh://git@host/y https://host/z?token=***&page=1 a[i];key=1"
+        assert (clone / "data/a.txt").read_text() == f"here\n{kept}\x0chttp://h/\n"
+
     def test_a_diff_in_another_encoding_is_no_error(self, project):
         (project / "data/a.txt").write_bytes("Gewebe, gef\xe4rbt".encode("latin-1"))
         assert "+Gewebe, gef\N{REPLACEMENT CHARACTER}rbt" in git_diff(project)

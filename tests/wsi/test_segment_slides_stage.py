@@ -129,3 +129,26 @@ def test_model_of_another_vocabulary(project, params, tissue):
     cohort = params.cohort.model_copy(update={"vocabulary": "lung"})
     with pytest.raises(InputError, match="models/segmenter"):
         segment_slides.main(params.model_copy(update={"cohort": cohort}))
+
+
+def test_what_was_there_stays_until_all_slides_had_their_turn_and_then_goes(project, params, tissue, monkeypatch):
+    for name in ("a", "b"):
+        _write(project, name, tissue(64, 64))
+    _cohort(project, ["a", "b"], mpp=1.0)
+    segment_slides.main(params)
+    out = project / "results/slides"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert "wsss-mm view results/slides" in (out / "index.html").read_text()
+
+    _cohort(project, ["b"], mpp=1.0)
+    other = params.cohort.model_copy(update={"vocabulary": "lung"})
+    with pytest.raises(InputError, match="models/segmenter"):
+        segment_slides.main(params.model_copy(update={"cohort": other}))
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_slides, "segment_all", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            segment_slides.main(params)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    segment_slides.main(params)
+    assert {path.name for path in out.iterdir()} == {"b", "index.html", "slides.csv"}
+    assert [path.name for path in out.parent.iterdir()] == ["slides"]

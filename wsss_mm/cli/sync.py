@@ -1,4 +1,4 @@
-"""`wsss-mm sync`: send what the MLflow server did not take."""
+"""`wsss-mm sync`: send what MLflow's store did not take, mostly a server."""
 
 import argparse
 import sys
@@ -20,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
 def _sync(_: argparse.Namespace) -> None:
     from wsss_mm.errors import InputError
     from wsss_mm.outage import server_uri
-    from wsss_mm.tracking.sync import all_for_this_store, sync
-    from wsss_mm.tracking.unsent import anything_unsent, unsent_folder
+    from wsss_mm.tracking.sync import sync
+    from wsss_mm.tracking.unsent import all_for_this_store, anything_unsent, unsent_folder
 
     if not anything_unsent():
         sys.stdout.write(f"{unsent_folder()}: nothing is unsent\n")

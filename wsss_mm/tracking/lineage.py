@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterable
@@ -14,7 +16,17 @@ import yaml
 
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
+from wsss_mm.uris import shown
 
+logger = logging.getLogger(__name__)
+
+_WRITTEN = ("dvc.lock", "reports")
+_SECRET = (
+    *(".dvc/config*", "**/.env*", "**/*.env", "**/.netrc", "**/.npmrc", "**/.pypirc", "**/.htpasswd", "**/id_*"),
+    *("**/*.pem", "**/*.key", "**/*.p12", "**/*credentials*", "**/secrets.*", "**/.secrets*", "**/*passwords*"),
+)
+_ADDED = re.compile(r"^\+.*", re.MULTILINE)
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?P<user>[^\s/'\"<>`]*@)?[^\s'\"<>`]*")
 _NOT_TRACKED = ("__pycache__", ".ipynb_checkpoints")  # as in .dvcignore
 
 
@@ -45,11 +57,25 @@ def git_state(root: Path) -> GitState:
 def git_diff(root: Path) -> str:
     """What tracked files have that the commit has not, for `git apply`; without what the line itself writes.
 
+    Secrets stay here: files that hold some by their name are left out, and so are those in URIs of added lines.
     Lines in another encoding than UTF-8 come with replacement characters: MLflow keeps text, and an unusual comment in
     a file is no reason to stop a training.
     """
-    written = [f":(exclude){name}" for name in ("dvc.lock", "reports")]
-    return _git(root, "diff", "--binary", "HEAD", "--", ".", *written)
+    left_out = [*(f":(exclude){name}" for name in _WRITTEN), *(f":(exclude,glob,icase){name}" for name in _SECRET)]
+    diff = _git(root, "diff", "--binary", "HEAD", "--", ".", *left_out)
+    kept = _ADDED.sub(lambda line: _URI.sub(_without_secrets, line[0]), diff)
+    if kept != diff:
+        logger.warning("uncommitted changes: a URI with a password or a key in it is kept with the run without that")
+    secret = (f":(glob,icase){name}" for name in _SECRET)
+    for name in _git(root, "diff", "--name-only", "HEAD", "--", *secret).splitlines():
+        logger.warning("%s: may hold secrets; what is not committed of it is not kept with the run", name)
+    return kept
+
+
+def _without_secrets(uri: re.Match[str]) -> str:
+    """A URI as it is shown if it has a password or a secret parameter; a user alone, as git@, is none."""
+    less = shown(uri[0])
+    return less if "***" in less or ":" in (uri["user"] or "") else uri[0]
 
 
 def dvc_digests(paths: Iterable[Path], root: Path) -> dict[str, str]:

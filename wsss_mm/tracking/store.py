@@ -99,6 +99,7 @@ def connect() -> ModuleType:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whose errors are raised, too
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # a lost store is told by those who mend it
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)

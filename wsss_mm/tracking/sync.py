@@ -30,7 +30,7 @@ from wsss_mm.tracking.runs import (
     next_number,
 )
 from wsss_mm.tracking.store import be_patient, connect, experiment_id, tracking_uri
-from wsss_mm.tracking.unsent import ADDS, CONTINUES, SERVER, alone, anything_unsent, unsent_folder, unsent_uri
+from wsss_mm.tracking.unsent import ADDS, CONTINUES, alone, anything_unsent, unsent_folder, unsent_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -83,12 +83,6 @@ def sync() -> Iterator[Sent]:
             shutil.rmtree(_files(run).parent, ignore_errors=True)
         moved_aside(unsent_folder())
     remove_aside(unsent_folder())
-
-
-def all_for_this_store() -> bool:
-    """Whether every unsent run was meant for the current store."""
-    runs = all_runs(connect().MlflowClient(unsent_uri()))
-    return {run.data.tags.get(SERVER) for run in runs} <= {shown(tracking_uri())}
 
 
 def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowClient") -> Sent:

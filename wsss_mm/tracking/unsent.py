@@ -2,6 +2,7 @@
 
 work_dirs/unsent/mlflow.db          runs; tag `unsent.run_id` names the run on the server that one continues
 work_dirs/unsent/artifacts/<id>/    their files
+work_dirs/unsent/stores.txt         the stores they were meant for
 work_dirs/unsent/lock               held by who logs there; who has it alone may remove the folder
 """
 
@@ -44,6 +45,14 @@ def anything_unsent() -> bool:
     return (unsent_folder() / "mlflow.db").is_file()
 
 
+def all_for_this_store() -> bool:
+    """Whether all of them were meant for the current store."""
+    try:
+        return set(_stores().read_text(encoding="utf-8").splitlines()) == {shown(tracking_uri())}
+    except FileNotFoundError:
+        return False
+
+
 class Refuge:
     """Takes a block's logging over when the store is lost; see `surviving`."""
 
@@ -68,6 +77,8 @@ class Refuge:
         self._stack.enter_context(_store_lock())
         self.entered = True
         self._stack.callback(mlflow.set_tracking_uri, self.server)
+        with _stores().open("a", encoding="utf-8") as stores:
+            stores.write(f"{shown(self.server)}\n")
         mlflow.set_tracking_uri(unsent_uri())
         make_tables(unsent_folder() / "mlflow.db")
         settle(unsent_folder() / "mlflow.db", project_root(), backup=False)  # the project may have moved meanwhile
@@ -97,6 +108,10 @@ class Refuge:
                 unsent_folder(),
                 shown(self.server),
             )
+
+
+def _stores() -> Path:
+    return unsent_folder() / "stores.txt"
 
 
 @contextmanager

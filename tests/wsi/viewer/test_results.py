@@ -63,6 +63,15 @@ def test_a_link_that_leads_out_is_left_out(run, tmp_path, caplog):
     assert "overlay.png, or has links that lead out of it" in caplog.text
 
 
+def test_a_folder_that_leads_out_is_left_out(run, tmp_path, caplog):
+    shutil.copytree(run[1], tmp_path / "results")
+    shutil.copytree(run[1] / "first", tmp_path / "other")
+    (tmp_path / "results/linked").symlink_to("../other")
+    (tmp_path / "results/within").symlink_to("first")
+    assert "linked" not in {result.folder.name for result in read_results(tmp_path / "results")}
+    assert "linked: is a link that leads out of" in caplog.text
+
+
 def test_nothing_to_show(tmp_path):
     with pytest.raises(InputError, match="no results"):
         read_results(tmp_path)

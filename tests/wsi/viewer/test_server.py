@@ -1,6 +1,7 @@
 """Pages and tiles of a run; nothing outside it can be asked for."""
 
 import io
+import shutil
 import socket
 import threading
 import urllib.request
@@ -140,6 +141,37 @@ def test_another_host_name_is_refused(client):
 def test_pages_may_load_nothing_from_outside(client):
     policy = client.get("/slides/first/").headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self';")
+
+
+def test_no_page_may_frame_this_one(client):
+    for path in ("/", "/slides/first/", "/none"):
+        headers = client.get(path).headers
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("swapped", ["overlay.png", "segmentation.tif", "", "slide"])
+def test_a_link_that_came_after_the_start_is_not_followed(run, tmp_path, swapped, opened):
+    shutil.copytree(run[1], tmp_path / "results")
+    shutil.copytree(run[0], tmp_path / "scans")
+    shutil.copytree(run[1] / "first", tmp_path / "secret")
+    results = read_results(tmp_path / "results")
+    client = make_app(results, find_slides(results, [tmp_path / "scans"]), SCRIPT).test_client()
+    places = {
+        "overlay.png": "overlay.png",
+        "segmentation.tif": "map_files/0/0_0.png",
+        "": "overlay.png",
+        "slide": "slide_files/0/0_0.jpeg",
+    }
+    url = f"/slides/first/{places[swapped]}"
+    if opened:
+        assert client.get(url).status_code == 200
+    path = tmp_path / "scans/first.tiff" if swapped == "slide" else tmp_path / "results/first" / swapped
+    path.rename(tmp_path / "moved")
+    secret = tmp_path / "moved" if swapped == "slide" else tmp_path / "secret" / swapped
+    path.symlink_to(secret)
+    assert client.get(url).status_code == 404
 
 
 def test_served_on_loopback_only(run, client):

@@ -1,0 +1,53 @@
+"""The table of many slides, and their folders, whoever else writes there."""
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from wsss_mm.files import write_text
+from wsss_mm.wsi.cohort import Result, share_folder, write_table
+
+
+def test_rows_of_ten_runs_into_one_folder_are_all_kept(tmp_path):
+    path = tmp_path / "slides.csv"
+
+    def run(name):
+        results = []
+        for index in range(10):
+            results.append(Result(f"{name}-{index}", error="cannot be read"))
+            write_table(path, results, update=True)
+
+    with ThreadPoolExecutor(10) as runs:
+        list(runs.map(run, range(10)))
+    kept = pd.read_csv(path)["slide_id"]
+    assert sorted(kept) == sorted(f"{name}-{index}" for name in range(10) for index in range(10))
+    assert [item.name for item in tmp_path.iterdir()] == ["slides.csv"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_folder_is_shared_with_what_is_in_it(tmp_path, monkeypatch, links):
+    write_text(tmp_path / "work/a.txt", "a")
+    write_text(tmp_path / "work/inner/b.txt", "b")
+    write_text(tmp_path / "out/a.txt", "old")
+    if not links:
+        monkeypatch.setattr(os, "link", _refused)
+    share_folder(tmp_path / "work", tmp_path / "out")
+    for name, content in {"a.txt": "a", "inner/b.txt": "b"}.items():
+        assert (tmp_path / "out" / name).read_text() == content
+        assert (tmp_path / "out" / name).samefile(tmp_path / "work" / name) == links
+
+
+def test_results_that_may_not_be_written_are_named(tmp_path, monkeypatch):
+    write_text(tmp_path / "work/a.txt", "a")
+    monkeypatch.setattr(Path, "unlink", _refused)
+    with pytest.raises(PermissionError) as caught:
+        share_folder(tmp_path / "work", tmp_path / "out")
+    assert caught.value.errno == errno.EACCES  # which `explained` turns into one line
+
+
+def _refused(*_, **__):
+    raise PermissionError(errno.EACCES, "no")
