@@ -12,7 +12,7 @@ from tqdm import tqdm
 from pipelines import run_stage
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_json, write_text
+from wsss_mm.files import atomic_folder, write_json, write_text
 from wsss_mm.names import NOTE
 from wsss_mm.names import TABLE as SLIDES
 from wsss_mm.patches import get_vocabulary
@@ -26,7 +26,9 @@ from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 
 TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Path("results/slides")
-WORK = Path("work_dirs/segment_slides")  # DVC empties OUT before a run: what is done of a failed one stays here
+WORK = Path(
+    "work_dirs/segment_slides"
+)  # what is done of a failed or killed run: OUT is replaced when all have had their turn
 
 
 def main(params: Params) -> None:
@@ -35,10 +37,10 @@ def main(params: Params) -> None:
     table = read_slide_table(TABLE, check_files=False)
     slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
     slides = slides[~slides["slide_id"].isin(slides_aside(table))]
-    OUT.mkdir(parents=True, exist_ok=True)
     if slides.empty:
         splits = ", ".join(params.slides.splits)
-        write_text(OUT / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
+        with atomic_folder(OUT) as folder:
+            write_text(folder / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
         return
     model = SlideModel.from_folder(MODEL, precision=params.slides.precision)
     codes = get_vocabulary(params.cohort.vocabulary).codes
@@ -48,13 +50,14 @@ def main(params: Params) -> None:
     jobs = [_job(slide) for slide in slides.itertuples(index=False)]
     options = params.slides.model_dump(exclude={"splits", "precision"}) | {"skip_done": True}
     results = []
-    for result in tqdm(segment_all(jobs, model, options), "slides", len(jobs), unit="slide"):
-        notes = {"split": splits[result.slide_id]}
-        if result.summary is not None:
-            notes |= _publish(result.slide_id, dict(result.summary), codes)
-        results.append(replace(result, notes=notes))
-    write_table(OUT / SLIDES, results)
-    write_overview(OUT)
+    with atomic_folder(OUT) as folder:
+        for result in tqdm(segment_all(jobs, model, options), "slides", len(jobs), unit="slide"):
+            notes = {"split": splits[result.slide_id]}
+            if result.summary is not None:
+                notes |= _publish(result.slide_id, dict(result.summary), codes, folder)
+            results.append(replace(result, notes=notes))
+        write_table(folder / SLIDES, results)
+        write_overview(folder, OUT)
     if errors := [result.error for result in results if result.error]:
         raise InputError(f"{len(errors)} of {len(jobs)} slides failed, the first: {errors[0]}")
     shutil.rmtree(WORK)
@@ -66,9 +69,9 @@ def _job(slide: Any) -> Job:
     return Job(slide.slide_id, resolve(TABLE, slide.path), WORK / slide.slide_id, mpp, roi)
 
 
-def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str]) -> dict[str, Any]:
+def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str], out: Path) -> dict[str, Any]:
     """Put a finished slide among the results, judged where there is truth; gives further columns of the table."""
-    folder, truth = OUT / slide_id, TABLE.parent / "truth" / f"{slide_id}.tif"
+    folder, truth = out / slide_id, TABLE.parent / "truth" / f"{slide_id}.tif"
     share_folder(WORK / slide_id, folder)
     if not truth.is_file():
         return {}

@@ -94,6 +94,8 @@ def test_a_table_in_any_dialect_gives_the_same_cells_on_their_lines(read, cells,
         ("slide_id,labels,mpp\nS1,TE\n", [(2, "S1", "TE", "")]),
         ('"sep=;";;\nslide_id;labels\nS1;"TE;TAS"\n', [(3, "S1", "TE;TAS", "")]),
         ('slide_id, labels\nS1, "TE,TAS"\n', [(2, "S1", "TE,TAS", "")]),
+        ("slide_id,labels,MPP [\u00b5m/px]\nS1,TE,0.5\n", [(2, "S1", "TE", "0.5")]),
+        ("slide_id,labels,mpp (old),mpp\nS1,TE,1,0.5\n", [(2, "S1", "TE", "0.5")]),
     ],
 )
 def test_what_is_meant_is_read(read, text, expected):
@@ -122,6 +124,9 @@ def test_without_wanted_columns_all_that_have_a_name_are_read(read):
         ("slide_id,labels\nS1;TE\n", "line 2: not readable as CSV .its cells are separated by semicolons, the head"),
         ('slide_id,labels\nS1,TE\n"S2,TE\nS3,TE\n', "line 3: not readable as CSV .a quotation mark is opened"),
         ('slide_id,labels\n"S"1,TE\n', "line 2: not readable as CSV"),
+        ('slide_id,labels\n"S1,TE"\n', "line 2: .*the whole line stands in quotation marks"),
+        ('"slide_id,labels"\n"S1,TE"\n', "line 1: .*the whole line stands in quotation marks"),
+        ("sep=,\nslide_id;labels\nS1;TE\n", "line 2: .*its cells are separated by semicolons, it says commas"),
         ("slide_id,labels\nS1,T\0E\n", "line 2: not readable as CSV .it holds NUL bytes"),
         (b"PK\x03\x04 xl/workbook.xml", "it is a workbook"),
         ("slide_id,labels\nS1,\u0141\u00f3d\u017a\n".encode("cp1250"), "line 2: .*the text is not UTF-8"),
@@ -134,6 +139,12 @@ def test_without_wanted_columns_all_that_have_a_name_are_read(read):
 def test_damage_is_named_with_its_line(read, text, message):
     with pytest.raises(InputError, match=rf"table\.csv: .*{message}"):
         read(text)
+
+
+@pytest.mark.parametrize(("heading", "told"), [("mpps", True), ("mpp_x", True), ("note", False), ("", False)])
+def test_a_column_that_is_probably_meant_for_an_optional_one_is_told_of(read, caplog, heading, told):
+    assert rows(read(f"slide_id,labels,{heading}\nS1,TE,\n")) == [(2, "S1", "TE", "")]
+    assert (f"line 1: column {heading!r} is passed over; if it is meant, call it mpp" in caplog.text) == told
 
 
 def test_text_of_an_older_windows_is_read_with_a_warning(read, caplog):

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _SAMPLES, _SAMPLE = 33, 1 << 16
 _MAX_ROWS = 20_000_000
+_BEFORE = "before."
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
     errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise it, or choose another place",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same again",
     errno.EROFS: "the file system is read-only; choose a place that can be written to",
-    errno.EACCES: "no permission to write; change the owner or the mode of its folder",
+    errno.EACCES: "no permission to write; change the owner or the mode of it and its folder",
 }
 
 
@@ -70,27 +71,96 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place on success; on failure `path` stays as it was.
 
-    Temporary folders that killed processes left for `path` are removed.
+    A link to a folder stays one: what it leads to is replaced. What killed processes left beside `path` is removed.
 
     Raises:
         InputError: no space, or no permission to write.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.*"):
-            with suppress(OSError), _locked_folder(left):
-                shutil.rmtree(left)
+        with locked(path):
+            _mend(path)
+        if path.is_dir() and not os.access(path, os.W_OK):  # now, and not after hours of work
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
         temporary.mkdir()
         try:
             with _locked_folder(temporary):
                 yield temporary
-                if path.exists():
-                    shutil.rmtree(path)
-                temporary.rename(path)
+                with locked(path):
+                    _swap(path, temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(path: Path, new: Path) -> None:
+    """Let a folder take the place of another, which is back if that fails."""
+    aside = path.with_name(f".{path.name}.{_BEFORE}{uuid4().hex[:8]}")
+    if path.exists():
+        path.rename(aside)
+    try:
+        new.rename(path)
+    except BaseException:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _mend(path: Path) -> None:
+    """Put back a folder that a process moved aside and was killed before the new one was in its place; tidy up."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.({_BEFORE})?[^.]+")
+    for left in path.parent.glob(".*"):
+        if not (found := ours.fullmatch(left.name)):
+            continue
+        with suppress(OSError), _locked_folder(left):
+            if found[1] and not path.exists():
+                left.rename(path)
+            else:
+                shutil.rmtree(left)
+
+
+@contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Hold a file or folder for this block alone; what is read, changed and written within it is lost by nobody.
+
+    Others wait. The lock is a hidden file beside the path, there only while it is held or waited for: it asks for no
+    more rights than a write, and stays in no out of the line.
+
+    Raises:
+        InputError: no space, or no permission to write.
+    """
+    path = Path(path)
+    name = path.with_name(f".{path.name}.lock")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = _waited_for(name)
+    with stream:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # somebody else's, in a folder like /tmp
+                name.unlink()
+
+
+def _waited_for(name: Path) -> IO[str]:
+    """A lock file, open and locked, under the name that everybody looks for."""
+    while True:
+        try:
+            stream = name.open("a")
+        except PermissionError:
+            if not name.exists():
+                raise
+            stream = name.open()  # of another user, whose umask lets us read it; that is enough to wait for it
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if still_named(stream, name):
+                return stream
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()
 
 
 def try_lock(stream: IO[str]) -> bool:

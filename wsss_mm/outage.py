@@ -1,10 +1,11 @@
-"""What a lost MLflow server means: which errors are one, and calls that go elsewhere when it happens.
+"""What a lost MLflow store means: which errors are one, and calls that go elsewhere when it happens.
 
 The rooms that log do not know who opened the run. They log through `send`; whoever opened the run says with
 `falling_back` where a call goes that the server does not take.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,16 @@ _STRANGERS = {401, 403}
 _NO_SUCH_PAGE = {404, 405}
 _SERVER_ERROR = 500
 _SHOWN = 160
+_OF_A_FILE = {  # what SQLite and MLflow say of a store that is a file, and what to do about it
+    "is locked": "another process holds it (a notebook, a copy or a backup at work): end that, or wait for it",
+    "or disk is full|disk I/O error": "no space left on device: free some",
+    "readonly database|unable to open database": "no permission to write: change the owner or the mode of it and its "
+    "folder",
+    "not a database|malformed|no such table|no such column": "it is damaged: move it away and put a copy of it there, "
+    "or let a new one be made",
+    "out-of-date database schema|Can't locate revision": "another version of MLflow made it: install that one again, "
+    "or, if it is older, bring it up to date (mlflow db upgrade)",
+}
 
 _fallbacks: list[Fallback] = []
 
@@ -50,9 +61,11 @@ def falling_back(fallback: Fallback) -> Iterator[None]:
 def is_outage(error: BaseException) -> bool:
     """Whether this error says that the MLflow server is down, out of order, or does not let us in.
 
-    What the server understood and rejected (an unknown run, a bad name) is none; neither is any error of a store that
-    is a local file.
+    So it does of a store that is a file, where that is locked, full, damaged, or may not be written. What a store
+    understood and rejected (an unknown run, a bad name) is none.
     """
+    if _of_a_file(error):
+        return True
     if not server_uri():
         return False
     status = _status(error)
@@ -66,6 +79,14 @@ def _is_no_mlflow(error: BaseException) -> bool:
     """Whether a web server answered that is not MLflow's, or not at this address: its answer is no JSON of MLflow's."""
     exceptions = sys.modules["mlflow.exceptions"]
     return _status(error) in _NO_SUCH_PAGE and not isinstance(error, exceptions.RestException)
+
+
+def _of_a_file(error: BaseException) -> str:
+    """What to do about a store that is a file, an empty string for any other error."""
+    text = str(error)
+    if not any(word in text for word in ("(sqlite3.", "database schema", "locate revision")):
+        return ""
+    return next((remedy for words, remedy in _OF_A_FILE.items() if re.search(words, text)), "")
 
 
 def _status(error: BaseException) -> int | None:
@@ -88,8 +109,17 @@ def reason(error: BaseException) -> str:
     return text.partition(" Response body: '<")[0][:_SHOWN]
 
 
+def lost(error: BaseException) -> str:
+    """What is wrong with the store, in one line that names it."""
+    if remedy := _of_a_file(error):
+        return f"{shown(os.environ.get('MLFLOW_TRACKING_URI', 'mlflow.db')).removeprefix('sqlite:///')}: {remedy}"
+    return f"{shown(server_uri())}: the MLflow server does not answer"
+
+
 def needed(error: BaseException) -> str:
-    """One line for work that cannot go on without the server."""
+    """One line for work that cannot go on without the store."""
+    if _of_a_file(error):
+        return f"{lost(error)}, then the same command again ({reason(error)})"
     if _status(error) in _STRANGERS:
         return (
             f"{shown(server_uri())}: the MLflow server refuses this user or password ({reason(error)}); correct "

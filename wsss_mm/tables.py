@@ -28,6 +28,9 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
 _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+_NEAR = 0.7  # likeness of headings: mpp_x, rois, annotations
+_UNIT = re.compile(r"[(\[].*[)\]]")  # behind a heading, as in mpp (um/px)
+_ALL_QUOTED = "the whole line stands in quotation marks, as one cell"
 _SHOWN = 80  # characters of a cell, or of all headings, in a message
 
 
@@ -59,8 +62,11 @@ def read_table(
     line, header = next(records, (1, []))
     if not header:
         raise source.refused(None, "it is empty")
-    names = [known.get(_key(cell), cell) for cell in header]
+    names = _named(header, known)
+    if len(names) == 1 < len(columns) and (why := source.misread(header[0], known)):
+        raise source.refused(line, why)
     _check_names(f"{path}: line {line}", names, columns, known)
+    _warn_of_near(f"{path}: line {line}", names, optional)
     rows = {line: source.fitted(line, cells, names) for line, cells in records}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=range(len(names)), dtype=str)
     frame = frame[[at for at, name in enumerate(names) if (name in known.values() if known else name)]]
@@ -133,10 +139,13 @@ class _Source:
     def fitted(self, line: int, cells: list[str], names: Sequence[str]) -> list[str]:
         """A cell for each column; what stands in none is refused, but for numbers that a program put before a row."""
         if len(cells) == 1 < len(names):
-            other = next((said for mark, said in _SEPARATORS.items() if cells[0].count(mark) >= len(names) - 1), None)
+            other = next((mark for mark in _SEPARATORS if cells[0].count(mark) >= len(names) - 1), None)
+            if other == self.separator:
+                raise self.refused(line, _ALL_QUOTED)
             if other:
                 raise self.refused(
-                    line, f"its cells are separated by {other}, the headings by {_SEPARATORS[self.separator]}"
+                    line,
+                    f"its cells are separated by {_SEPARATORS[other]}, the headings by {_SEPARATORS[self.separator]}",
                 )
         cells = cells + [""] * (len(names) - len(cells))
         for at, cell in enumerate(cells):
@@ -146,6 +155,14 @@ class _Source:
                     f" that holds {_SEPARATORS[self.separator]} in quotation marks, or give the column a name"
                 )
         return cells[: len(names)]
+
+    def misread(self, heading: str, known: Mapping[str, str]) -> str | None:
+        """Why a line of headings that looks like a single one may be several; None if it does not."""
+        for mark, said in _SEPARATORS.items():
+            if sum(_key(cell) in known for cell in heading.split(mark)) > 1:
+                own = _SEPARATORS[self.separator]
+                return _ALL_QUOTED if mark == self.separator else f"its cells are separated by {said}, it says {own}"
+        return None
 
     def refused(self, line: int | None, why: object) -> InputError:
         """What to raise for a file that is no CSV."""
@@ -200,6 +217,23 @@ def _check_names(where: str, names: Sequence[str], columns: Sequence[str], known
             f"{where}: column {', '.join(missing)} is missing; the columns are {', '.join(columns)},"
             f" found was {_listed(names)}"
         )
+
+
+def _named(header: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """The product's names of columns, others as they are; a unit in brackets is no part of the only one of a name."""
+    names = [known.get(_key(cell), cell) for cell in header]
+    return [
+        name if other in names else other for name in names for other in [known.get(_key(_UNIT.sub("", name)), name)]
+    ]
+
+
+def _warn_of_near(where: str, names: Sequence[str], optional: Sequence[str]) -> None:
+    """Say which columns are passed over although they are probably meant for ones that may be there and are not."""
+    absent = {_key(name): name for name in optional if name not in names}
+    for name in names:
+        near = difflib.get_close_matches(_key(name), absent, n=1, cutoff=_NEAR)
+        if near:
+            logger.warning("%s: column %r is passed over; if it is meant, call it %s", where, name, absent[near[0]])
 
 
 def _key(heading: str) -> str:

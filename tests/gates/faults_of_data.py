@@ -258,7 +258,7 @@ PATCH_FAULTS = [
         image("train-02", lambda p: np.clip(p.astype(int) + 104, 0, 207).astype(np.uint8)),
         ("*",),
     ),
-    Fault("a patch is grey", "patches", "eosin", image("train-02", grey)),
+    Fault("a patch is grey", "patches", "eosin", image("train-02", grey), ("images_as_made",)),
     Fault("a patch's colours are inverted", "patches", "eosin", image("train-02", lambda p: 255 - p), ("*",)),
     Fault("a patch is drowned in ink", "patches", "haematoxylin", image("train-02", inked), ("*",)),
     Fault(
@@ -444,4 +444,6 @@ PATCH_FAULTS = [
         "whose_as_made",
         table(PATCHES, lambda t: t.assign(mpp=1.01)),
     ),
+    Fault("the manifest is empty", "patches", "readable", table(PATCHES, lambda t: t[:0])),
+    Fault("patches have no ids", "patches", "unique_ids", table(PATCHES, lambda t: t.assign(patch_id=None))),
 ]

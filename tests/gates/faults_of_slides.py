@@ -247,7 +247,7 @@ SLIDE_FAULTS = [
         summary(lambda s: s["classes"]["NEC"].update(dropped_area_mm2=0.0002)),
     ),
     on_slides("the slide's mIoU is edited", "fit_to_truth", summary(lambda s: s["truth"].update(miou=1.0)), "table"),
-    on_slides("the slide's mIoU is gone", "fit_to_truth", summary(lambda s: s.pop("truth") and None)),
+    on_slides("the slide's mIoU is gone", "fit_to_truth", summary(lambda s: s.pop("truth") and None), "table"),
     on_slides(
         "a polygon crosses itself",
         "valid_polygons",

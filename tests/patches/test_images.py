@@ -190,6 +190,27 @@ class TestMasks:
         with pytest.raises(InputError, match="palette or 8-bit grey"):
             read_mask(tmp_path / "m.png", 4)
 
+    @pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (3, 2), (2, 0, 1, 3)])
+    def test_a_palette_may_not_give_a_class_the_colour_of_another(self, tmp_path, order):
+        """As where a picture in the classes' colours was turned into a palette image."""
+        mask = np.arange(len(order), dtype=np.uint8)[None]
+        image = Image.fromarray(mask)
+        image.putpalette([channel for index in order for channel in LUNG.colors[index]])
+        image.save(tmp_path / "m.png")
+        if order == (0, 1, 2, 3):
+            np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 4, (), LUNG.colors), mask)
+        else:
+            wrong = next(value for value, index in enumerate(order) if value != index)
+            with pytest.raises(InputError, match=rf"m\.png: value {wrong} has the colour of class {order[wrong]}"):
+                read_mask(tmp_path / "m.png", 4, (), LUNG.colors)
+
+    @pytest.mark.parametrize("first", [(0, 0, 0), LUNG.colors[3]])
+    def test_colours_of_others_say_nothing(self, tmp_path, first):
+        image = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8))
+        image.putpalette([*first, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+        image.save(tmp_path / "m.png")
+        assert read_mask(tmp_path / "m.png", 4, (), LUNG.colors).tolist() == [[0, 1, 2, 3]]
+
     def test_palette_carries_the_vocabulary_and_values_survive(self, tmp_path):
         mask = np.array([[0, 1, 2, 3, IGNORE]], np.uint8)
         write_mask(tmp_path / "m.png", mask, LUNG)

@@ -83,6 +83,11 @@ class TestOutlines:
         assert classes(self.area("TAS", 0, 200), self.area("TAS", 0, 300)) == [3, 3, 3]
         assert not caplog.records
 
+    def test_what_qupath_ignores_is_not_judged_where_it_is_drawn_over_a_class(self, classes):
+        assert classes(self.area("TE", 0, 300), self.area("Ignore*", 100, 200)) == [0, 255, 0]
+        assert classes(self.area("Ignore*", 100, 200), self.area("TE", 0, 300)) == [0, 0, 0]
+        assert classes(self.area("TE", 0, 200), self.area("Region*", 0, 300)) == [0, 0, 255]
+
     def test_outlines_on_glass_are_named(self, classes, cohort, caplog):
         cohort.add("a", "test", glass=900)
         with caplog.at_level(logging.WARNING):

@@ -201,3 +201,57 @@ def test_a_level_that_lies_turned_is_refused(tmp_path, orientation, level):
             )  # fmt: skip
     with pytest.raises(InputError, match=rf"a\.tif: is stored turned or mirrored \(TIFF orientation {orientation}\)"):
         open_slide(tmp_path / "a.tif")
+
+
+class TestPagesOfNoScanner:
+    """OpenSlide takes the first page of a TIFF that it knows no more of, and the high bytes of its numbers."""
+
+    @staticmethod
+    def write(path, *pages, reduced=(), **options):
+        with tifffile.TiffWriter(path) as tiff:
+            for number, page in enumerate(pages):
+                tiff.write(
+                    page, photometric="rgb" if page.ndim == 3 else "minisblack", tile=(64, 64), metadata=None,
+                    subfiletype=int(number in reduced), resolution=(4e4, 4e4), resolutionunit=3, **options,
+                )  # fmt: skip
+
+    @pytest.mark.parametrize("reduced", [(0, 2), (), (1, 2), (0, 1, 2)])
+    def test_a_larger_page_that_comes_later_is_refused(self, tmp_path, reduced):
+        image = np.full((512, 768, 3), 90, np.uint8)
+        self.write(tmp_path / "a.tif", image[::2, ::2], image, image[::4, ::4], reduced=reduced)
+        with pytest.raises(InputError, match=r"a\.tif: a page of 768 x 512 px comes after one of 384 x 256 px"):
+            open_slide(tmp_path / "a.tif")
+
+    @pytest.mark.parametrize(
+        ("values", "refused"),
+        [
+            (np.uint16(200 * 257), False),
+            (np.uint16(200 * 16), True),
+            (np.uint16(200), True),
+            (np.float32(0.8), True),
+            (np.uint32(200 << 24), True),
+        ],
+    )
+    def test_deep_numbers_are_shown_or_refused(self, tmp_path, values, refused):
+        self.write(tmp_path / "a.tif", np.full((128, 192, 3), values))
+        if refused:
+            with pytest.raises(InputError, match=r"a\.tif: (16|32) bits a channel"):
+                open_slide(tmp_path / "a.tif")
+            return
+        with open_slide(tmp_path / "a.tif") as slide:
+            assert (slide.read(0, 0, 16, 0.25) == 200).all()
+
+    def test_channels_in_pages_of_their_own_are_refused_and_one_channel_is_told_of(self, tmp_path, caplog):
+        grey = np.full((128, 192), 90, np.uint8)
+        self.write(tmp_path / "rgb.tif", grey, grey, grey)
+        with pytest.raises(InputError, match=r"rgb\.tif: its 3 channels are pages of their own"):
+            open_slide(tmp_path / "rgb.tif")
+        self.write(tmp_path / "grey.tif", grey)
+        open_slide(tmp_path / "grey.tif").close()
+        assert "grey.tif: has one channel, no colours" in caplog.text
+
+    def test_further_pictures_of_its_size_are_told_of(self, tmp_path, caplog):
+        image = np.full((128, 192, 3), 90, np.uint8)
+        self.write(tmp_path / "stack.tif", image, image)
+        open_slide(tmp_path / "stack.tif").close()
+        assert "stack.tif: holds 2 pictures of 192 x 128 px, of which the first is taken" in caplog.text

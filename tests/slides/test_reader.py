@@ -121,7 +121,10 @@ class TestOpen:
         if square:
             assert open_slide(tmp_path / "a.tif").mpp == pytest.approx(0.5015)
         else:
-            with pytest.raises(InputError, match=r"a\.tif: pixels of 0\.5 x 1 um are not square; resample"):
+            with pytest.raises(
+                InputError,
+                match=r"a\.tif: pixels of 0\.5 x 1 um are not square; .* if its mpp is wrong, give",
+            ):
                 open_slide(tmp_path / "a.tif")
         assert open_slide(tmp_path / "a.tif", mpp=0.5).mpp == 0.5
 

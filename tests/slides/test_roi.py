@@ -244,3 +244,28 @@ class TestRasterise:
         expected[2:, :8] = 0
         expected[2:6, 3:8] = 3
         np.testing.assert_array_equal(labels, expected)
+
+    @pytest.mark.parametrize("corner", [(0, 0), (3, 7)])
+    def test_areas_that_meet_leave_no_pixel_between_them(self, corner):
+        """QuPath's brush and wand give whole numbers, on which the centres of a map of half the resolution lie."""
+        sides = [(shapely.box(-9, -9, 101, 201), 1), (shapely.box(101, -9, 301, 201), 2)]
+        slopes = [([(-9, -9), (301, 301), (-9, 301)], 1), ([(-9, -9), (301, -9), (301, 301)], 2)]
+        for areas in (sides, [(shapely.Polygon(points), label) for points, label in slopes]):
+            assert set(np.unique(rasterise(areas, corner, (90, 90), 2))) == {1, 2}
+        square = rasterise([(shapely.box(101, 51, 141, 91), 1)], (0, 0), (100, 100), 2)
+        assert (square == 1).sum() == 20 * 20
+
+
+def test_lists_of_collections_are_read_as_their_features(tmp_path):
+    squares = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(shapely.box(x, 0, x + 9, 9)),
+            "properties": {"classification": name},
+        }
+        for x, name in ((0, "TE"), (20, "LYM"), (40, "TAS"))
+    ]
+    collections = [{"type": "FeatureCollection", "features": part} for part in (squares[:2], squares[2:])]
+    for content in (collections, {"type": "FeatureCollection", "features": squares}, squares):
+        (tmp_path / "a.geojson").write_text(json.dumps(content))
+        assert [area.name for area in read_annotations(tmp_path / "a.geojson")] == ["TE", "LYM", "TAS"]

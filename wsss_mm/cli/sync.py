@@ -20,13 +20,13 @@ def add_parser(subparsers: Any) -> None:
 def _sync(_: argparse.Namespace) -> None:
     from wsss_mm.errors import InputError
     from wsss_mm.outage import server_uri
-    from wsss_mm.tracking.sync import sync
+    from wsss_mm.tracking.sync import all_for_this_store, sync
     from wsss_mm.tracking.unsent import anything_unsent, unsent_folder
 
     if not anything_unsent():
         sys.stdout.write(f"{unsent_folder()}: nothing is unsent\n")
         return
-    if not server_uri():
+    if not server_uri() and not all_for_this_store():
         raise InputError(f"{unsent_folder()}: sent where? set MLFLOW_TRACKING_URI to the server's http address")
     for sent in sync():
         sys.stdout.write(

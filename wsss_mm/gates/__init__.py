@@ -1,7 +1,7 @@
 """Gates: after a stage, Great Expectations judges tables measured from what it made; a failed gate stops the line.
 
-One module per gate, each with `TABLES`, its checks as rows of tables, and `measure(params, root)`, which measures
-lazily and yields the tables with their rows. `reports/gates/<gate>.json` is deterministic and an out of the pipeline;
+checks.yaml says what is expected, a row a check. One module per gate has `measure(params, root)`, which measures lazily
+and yields the tables with their rows. `reports/gates/<gate>.json` is deterministic and an out of the pipeline;
 the page `index.html` beside it is for people.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
-from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
+from wsss_mm.gates.checks import Check, GateResult, Outcome, Table, gate_tables
 from wsss_mm.settings import Params
 
 __all__ = [
@@ -56,7 +56,7 @@ def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:
 
 def check_names(name: str) -> tuple[str, ...]:
     """Names of the checks of a gate, known without running it."""
-    return tuple(check.name for table in _module(name).TABLES for check in table.checks)
+    return tuple(check.name for table in gate_tables(name).values() for check in table.checks)
 
 
 def check_warnings(params: Params) -> None:

@@ -4,8 +4,11 @@ Nothing here imports Great Expectations: the names of checks are known without r
 artefact says so at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import starmap
+from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,7 +64,7 @@ class Check:
     do: str
     low: Limit = None
     high: Limit = None
-    among: tuple[Any, ...] = ()
+    among: Sequence[Any] = ()
     same_as: str | None = None
     unique: bool = False
     mean: bool = False
@@ -105,6 +108,23 @@ class Measured:
         return {"rows": len(self.frame), "values": self.frame.to_dict("records")}
 
 
+@cache
+def gate_tables(gate: str) -> Mapping[str, Table]:
+    """The tables of a gate, in the order in which it measures them, as checks.yaml beside this module has them."""
+    import yaml
+
+    content = yaml.safe_load(Path(__file__).with_name("checks.yaml").read_text(encoding="utf-8"))[gate]
+    return {table.name: table for table in starmap(_table, content.items())}
+
+
+def _table(head: str, checks: Mapping[str, Any]) -> Table:
+    """A table of checks.yaml, whose head is such as "columns by column, required"."""
+    title, _, required = head.partition(", ")
+    name, _, index = title.partition(" by ")
+    rows = tuple(Check(check, column, says, do, **allowed) for check, (column, allowed, says, do) in checks.items())
+    return Table(name, index, rows, bool(required))
+
+
 class Thresholds(Formatter):
     """What checks call by name: the thresholds of a gate, and the sections of params.yaml."""
 
@@ -118,28 +138,6 @@ class Thresholds(Formatter):
     def fill(self, text: str) -> str:
         """A text with its thresholds shown."""
         return self.vformat(text, (), self._values)
-
-
-def none_found(name: str, column: str, says: str, do: str) -> Check:
-    """A check that a column, which names what is wrong, says "none"."""
-    return Check(name, column, says, do, among=("none",))
-
-
-def if_known(name: str, column: str, says: str, do: str, **limits: Any) -> Check:
-    """A check that a row without a value passes, as another one tells of it."""
-    return Check(name, column, says, do, optional=True, **limits)
-
-
-def same_inputs(name: str, says: str, do: str) -> Table:
-    """A table for `input_row`, with one check: what was used is exactly what a gate let through."""
-    return Table("inputs", "input", (Check(name, "used", says, do, same_as="gated"),))
-
-
-def input_row(what: str, used: str, gated: str) -> "pd.DataFrame":
-    """The digest of what was used beside that of what a gate judged."""
-    import pandas as pd
-
-    return pd.DataFrame([{"input": what, "used": used, "gated": gated}], dtype=object)
 
 
 @dataclass(frozen=True)

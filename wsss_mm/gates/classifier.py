@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from wsss_mm.evaluation.multilabel import classifier_metrics
-from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import (
     figures,
     gated_digest,
@@ -22,10 +22,7 @@ from wsss_mm.gates.reading import (
     read_metrics,
     read_numbers,
     read_object,
-    same_figures,
-    tied,
     weights_md5,
-    within,
 )
 from wsss_mm.patches.manifest import get_vocabulary, read_manifest
 from wsss_mm.settings import Params
@@ -36,77 +33,8 @@ MODEL = Path("models/classifier")
 PATCHES = Path("data/patches")
 
 _MAKE = "dvc repro -f train_classifier"
-_AGAIN = f"train it again: {_MAKE}"
-_LEARN = "train longer (classifier.epochs), lower classifier.lr, or label more patches"
-_LEARN_IT = f"{_LEARN} of it"
 
-INPUTS = Table(
-    "inputs",
-    "model",
-    (
-        tied("trained_on_gated_patches", "patches", "it was trained on the manifest that passed gate patches", _AGAIN),
-        tied("metrics_of_these_weights", "metrics", "the metrics are of the weights in models/classifier", _AGAIN),
-    ),
-)
-SCORES_TABLE = Table(
-    "scores",
-    "patch_id",
-    (
-        Check("one_score_per_patch", "scores", "validation patches were judged, once each", _AGAIN, among=(1,)),
-        Check("probabilities_from_0", "lowest", "a probability is at least 0", _AGAIN, 0, 1),
-        Check("probabilities_to_1", "highest", "a probability is at most 1", _AGAIN, 0, 1),
-    ),
-    required=True,
-)
-FIGURES = same_figures("the metrics follow from each patch's probabilities and its label set", _AGAIN)
-METRICS_TABLE = Table(
-    "metrics",
-    "split",
-    (
-        within("mean_ap", "mean_ap", "mean average precision on the validation split is {min_mean_ap:g}", _LEARN),
-        Check(
-            "calibration",
-            "calibration_error",
-            "probabilities differ from frequencies by at most {max_calibration_error:g}, on average",
-            "train for fewer epochs, raise classifier.dropout, or label more patches",
-            low=0,
-            high="max_calibration_error",
-        ),
-        Check(
-            "train_gap",
-            "train_gap",
-            "mean average precision on training patches is at most {max_train_gap:g} above the validation's",
-            "it learnt patches by heart: label slides of more patients, raise classifier.dropout or color_jitter",
-            high="max_train_gap",
-        ),
-    ),
-)
-CLASSES = Table(
-    "classes",
-    "class",
-    (
-        Check(
-            "some_class_is_judged",
-            None,
-            "validation patches differ in at least {min_judged_classes} of the classes",
-            "move slides into the validation split until its patches differ in their labels",
-            low="min_judged_classes",
-        ),
-        within("class_ap", "ap", "the average precision of a class is {min_class_ap:g}", _LEARN_IT),
-        within("better_than_chance", "gain", "average precision exceeds the prior by {min_ap_gain:g}", _LEARN_IT),
-        within(
-            "predicted_in_some", "predicted_positive", "a class is predicted in {min_predicted:.1%} of them", _LEARN_IT
-        ),
-        Check(
-            "not_predicted_in_all",
-            "predicted_positive",
-            "a class is predicted in at most {max_predicted:.1%} of the patches",
-            _LEARN_IT,
-            high="max_predicted",
-        ),
-    ),
-)
-TABLES = (INPUTS, METRICS_TABLE, CLASSES, SCORES_TABLE, FIGURES)
+INPUTS, METRICS_TABLE, CLASSES, SCORES_TABLE, FIGURES = gate_tables("classifier").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:

@@ -16,8 +16,9 @@ import shapely
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_cells
-from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
-from wsss_mm.gates.measure import image_statistics, one_name, shown_again
+from wsss_mm.gates.checks import Measured, gate_tables
+from wsss_mm.gates.measure import image_statistics, shown_again
+from wsss_mm.names import likeness
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
@@ -26,7 +27,6 @@ from wsss_mm.settings import Params
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
 from wsss_mm.slides.roi import Region, read_annotations
-from wsss_mm.slides.table import SPLITS
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
 
@@ -40,93 +40,9 @@ _MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "ti
 _SAME = 0.6  # correlation of tissue that is the same; that of two slides stays below 0.4
 
 _MAKE = "dvc repro -f cohort"
-_FILL = "correct {} in slides.csv"
-_REDRAW = "see that it was drawn on this slide, export it again, or empty the cell in slides.csv"
-_ASIDE = "scan it again, or set it aside: wsss-mm quarantine add --from reports/gates/cohort.json"
-_FETCH = "fetch the file again, or give mpp in slides.csv; or wsss-mm quarantine add --from reports/gates/cohort.json"
 
 
-def _between(name: str, what: str, unit: str, do: str) -> Check:
-    """A check of a measurement with the range of its name; slides without it fail `opens`, once is enough."""
-    return if_known(
-        name, name, f"{what} is {{{name}[0]:g}} to {{{name}[1]:g}}{unit}", do, low=f"{name}[0]", high=f"{name}[1]"
-    )
-
-
-COLUMNS = Table(
-    "columns",
-    "column",
-    (Check("columns", "there", "every column is there", f"make the table again: {_MAKE}", among=(True,)),),
-    required=True,
-)
-SLIDES = Table(
-    "slides",
-    "slide_id",
-    (
-        Check("some_slides", None, "there is at least one slide", "list slides in slides.csv", low=1),
-        Check("unique_ids", "slide_id", "a slide id is given once", "give every slide its own slide_id", unique=True),
-        Check("has_patient", "patient_id", "a slide has a patient", _FILL.format("patient_id")),
-        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", _FILL.format("split"), among=SPLITS),
-        if_known(
-            "one_patient_one_split",
-            "patient_splits",
-            "a patient, in whatever case and with whatever spaces the name is written, is in one split",
-            "give all slides of the patient the same split in slides.csv",
-            high=1,
-        ),
-    ),
-)
-FILES = Table(
-    "files",
-    "slide_id",
-    (
-        none_found("opens", "problem", "the slide opens, and its resolution is known", _FETCH),
-        none_found("drawings_readable", "drawings", "roi and annotation, where given, are GeoJSON", _REDRAW),
-        _between("mpp", "the resolution", " um/px", _FILL.format("mpp")),
-        if_known(
-            "mpp_as_scanned",
-            "mpp_error",
-            "a given mpp is what the slide itself says, where it says one, within 5%",
-            "empty the cell mpp in slides.csv, unless you know that the file is wrong",
-            high=0.05,
-        ),
-        if_known("roi_on_tissue", "roi", "a region of interest holds tissue", _REDRAW, low=0.01),
-        if_known("annotation_on_tissue", "annotation", "a tenth or more of an annotation is tissue", _REDRAW, low=0.1),
-        if_known(
-            "tissue",
-            "tissue_area",
-            "a slide shows at least {min_tissue_area:g} mm2 of tissue",
-            _ASIDE,
-            low="min_tissue_area",
-        ),
-        if_known("focus", "focus", "the variance of the Laplacian is at least {min_focus:g}", _ASIDE, low="min_focus"),
-        *(_between(stain, f"the density of {stain}", "", _ASIDE) for stain in _STAINS),
-        if_known("one_slide_once", "copies", "no two slides show the same picture", "keep one in slides.csv", high=1),
-        none_found(
-            "one_tissue_once", "again_here", "no two slides of a split show the same tissue", "keep one in slides.csv"
-        ),
-        none_found(
-            "one_tissue_one_split",
-            "again_elsewhere",
-            "no slides of two splits show the same tissue, in whole or in part, mirrored or turned",
-            "give both to one patient and split in slides.csv, or remove one",
-        ),
-    ),
-)
-SPLIT_SIZES = Table(
-    "splits",
-    "split",
-    (
-        Check(
-            "slides_per_split",
-            "slides",
-            "train and test have at least {min_slides_per_split} slides",
-            "move slides of other patients into it in slides.csv",
-            low="min_slides_per_split",
-        ),
-    ),
-)
-TABLES = (COLUMNS, SLIDES, FILES, SPLIT_SIZES)
+COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -135,7 +51,9 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
-    patients = listed.groupby(listed["patient_id"].map(one_name))["split"].transform("nunique")
+    patients = listed.groupby(listed["patient_id"].map(likeness, na_action="ignore").replace("", None))[
+        "split"
+    ].transform("nunique")
     yield SLIDES.of(listed.assign(patient_splits=patients))
     yield FILES.of(_measure_slides(slides, params, root))
     counts = slides.groupby("split")["slide_id"].nunique()

@@ -5,9 +5,7 @@ density of the tissue, split into haematoxylin, eosin and a rest by colour decon
 Quant. Cytol. Histol. 2001). Deconvolution is linear, so the mean density is split once, not every pixel.
 """
 
-import unicodedata
 from collections.abc import Iterable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -89,12 +87,6 @@ def drift(values: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -
     both = np.concatenate([values, reference])
     steps = [np.searchsorted(sample, both, side="right") / len(sample) for sample in (values, reference)]
     return float(difference / spread) if spread else float(difference > 0), float(np.abs(steps[0] - steps[1]).max())
-
-
-def one_name(text: Any) -> str | None:
-    """A name without what people do not see as a difference: case, width, spaces, invisible signs; None if empty."""
-    plain = unicodedata.normalize("NFKC", text).casefold() if isinstance(text, str) else ""
-    return "".join(sign for sign in plain if unicodedata.category(sign)[0] not in "ZC") or None
 
 
 def shown_again(

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_cells, read_rows, write_text
+from wsss_mm.files import locked, read_cells, read_rows, write_text
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
 from wsss_mm.patches.images import read_image
@@ -58,7 +58,8 @@ td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}td:first-
 def write_page(root: Path) -> Path:
     """Write reports/gates/index.html from the reports that are there."""
     path = root / PAGE
-    write_text(path, render_page(root))
+    with locked(path):
+        write_text(path, render_page(root))
     return path
 
 

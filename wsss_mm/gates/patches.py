@@ -15,9 +15,10 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_rows
-from wsss_mm.gates.checks import Check, Measured, Table, if_known, none_found
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, one_name, shown_again
+from wsss_mm.gates.checks import Measured, gate_tables
+from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, shown_again
 from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.names import likeness
 from wsss_mm.patches.cutting import class_shares
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map, tissue_share
@@ -41,215 +42,9 @@ _WHOLE = 0.95  # share of a mask that has a class; then no further class hides i
 _WHOSE = ["slide_id", "patient_id", "split", "mpp"]
 
 _AGAIN = "make them again: dvc repro -f patches"
-_BACK = f"restore it with dvc checkout, or {_AGAIN}"
-_ASIDE = "look at them, then set them aside: wsss-mm quarantine add --from reports/gates/patches.json"
-_MORE = "move slides of other patients into it in slides.csv"
-_TABLE = "correct slides.csv"
-_TWICE = "the same picture under two names: set it aside in one of the splits with wsss-mm quarantine"
-_LOWER = ", or lower gates.patches.{} in params.yaml"
 
 
-def _look(name: str, what: str, low: str, high: str | None = None) -> Check:
-    """A check of what an image shows; one that cannot be decoded fails `images_readable`, once is enough."""
-    limits = f"at least {{{low}:g}}" if high is None else f"{{{low}:g}} to {{{high}:g}}"
-    says = f"{what} is {limits}, but for {{max_odd_share:.1%}} of the patches"
-    return if_known(name, name, says, _ASIDE, low=low, high=high, but="max_odd_share")
-
-
-def _true(name: str, column: str, says: str) -> Check:
-    return Check(name, column, says, _AGAIN, among=(True,))
-
-
-def _same(name: str, column: str, other: str, says: str, do: str = _AGAIN) -> Check:
-    return if_known(name, column, says, do, same_as=other)
-
-
-def _enough(name: str, column: str, least: str, says: str, do: str) -> Check:
-    """A check that there are `least`, a threshold that may be lowered."""
-    return if_known(name, column, says.format(f"at least {{{least}:g}}"), do + _LOWER.format(least), low=least)
-
-
-COLUMNS = Table(
-    "columns",
-    "column",
-    (
-        Check(
-            "columns_and_types",
-            "kind",
-            "every column is there, holds its kind of value, and is no unknown class",
-            "check cohort.vocabulary in params.yaml and make the manifest again: dvc repro -f patches",
-            same_as="expected",
-        ),
-    ),
-    required=True,
-)
-PATCHES = Table(
-    "patches",
-    "patch_id",
-    (
-        Check("unique_ids", "patch_id", "a patch id is given once", "remove or rename the repeated ones", unique=True),
-        if_known("one_patch_a_place", "place_copies", "a place on a slide is cut once", "mend labels.csv", high=1),
-        Check("known_splits", "split", f"split is one of {', '.join(SPLITS)}", _TABLE, among=SPLITS),
-        Check("has_slide", "slide_id", "a patch has a slide", _AGAIN),
-        Check("has_patient", "patient_id", "a patch has a patient", "fill in patient_id in slides.csv"),
-        if_known(
-            "one_patient_one_split",
-            "patient_splits",
-            "a patient, in whatever case and with whatever spaces the name is written, is in one split",
-            _TABLE,
-            high=1,
-        ),
-        if_known("one_slide_one_split", "slide_splits", "a slide is in one split", _TABLE, high=1),
-        if_known("one_slide_one_patient", "slide_patients", "a slide belongs to one patient", _TABLE, high=1),
-        if_known("one_image_one_split", "image_splits", "an image, by its sha256, is in one split", _TWICE, high=1),
-        none_found(
-            *("one_picture_one_split", "again_elsewhere"),
-            "a picture, re-encoded, mirrored or turned as may be, is in one split",
-            _TWICE,
-        ),
-        none_found("one_picture_once", "again_here", "a picture is in its split once, mirrored ones counted", _TWICE),
-        Check(
-            "size",
-            "size",
-            "a training patch is {patches.size} px wide and high, others are as large as most of their split",
-            "set patches.size in params.yaml to the size of the cohort's patches, or leave the odd ones out",
-            same_as="expected_size",
-        ),
-        Check(
-            "mpp",
-            "mpp_error",
-            "resolution is {patches.mpp:g} um/px, within {max_mpp_error:.0%}",
-            "set patches.mpp in params.yaml, or correct the mpp of these slides in slides.csv",
-            high="max_mpp_error",
-        ),
-        if_known(
-            "tissue",
-            "tissue",
-            "training patches are {patches.min_tissue:.0%} tissue or more, but for {max_thin_share:.1%} of them",
-            "lower patches.min_tissue in params.yaml, or leave these patches out",
-            low="patches.min_tissue",
-            high=1,
-            but="max_thin_share",
-        ),
-        if_known("labelled", "labels", "a training patch has a label", "label these patches, or leave them out", low=1),
-        _true("images_exist", "image_file", "the image is a file in data/patches"),
-        none_found("images_readable", "image", "the image can be decoded", _AGAIN),
-        _same("images_unchanged", "file_sha256", "sha256", "the image file has the sha256 of the manifest", _BACK),
-        _same("images_of_the_size", "pixels", "stated_pixels", "the image has the stated pixels"),
-        _true("masks_exist", "mask_file", "the mask, where there is one, is a file in data/patches"),
-        none_found("masks_readable", "mask", "the mask can be decoded and holds class indices", _AGAIN),
-        _same("masks_unchanged", "mask_file_sha256", "mask_sha256", "the mask file has its mask_sha256", _BACK),
-        _same("masks_of_the_size", "mask_pixels", "stated_pixels", "the mask has the pixels of its patch"),
-        Check(
-            "masks_of_known_classes",
-            "mask_strangers",
-            "the mask holds classes and ignore only",
-            "check cohort.vocabulary in params.yaml, or correct the masks",
-            high=0,
-        ),
-        if_known(
-            "truth_in_mask", "truth", "a mask holds a class", "annotate these patches, or leave them out", low=1e-9
-        ),
-        if_known(
-            "labels_fit_mask",
-            "contradictions",
-            f"a class with {_PLAIN:.0%} of a mask is in the label set, and all of that is in a mask without gaps",
-            "correct the labels or the annotation of these patches, then " + _AGAIN,
-            high=0,
-        ),
-        _look("focus", "the variance of the Laplacian", "min_focus"),
-        _look("brightness", "the mean grey value of the tissue", "brightness[0]", "brightness[1]"),
-        _look("haematoxylin", "the density of haematoxylin", "haematoxylin[0]", "haematoxylin[1]"),
-        _look("eosin", "the density of eosin", "eosin[0]", "eosin[1]"),
-    ),
-)
-CLASSES = Table(
-    "classes",
-    "class",
-    (
-        _enough(
-            *("patches_per_class", "patches", "min_patches_per_class"),
-            "{} training patches are labelled with a class",
-            "label more patches of it",
-        ),
-        _enough(
-            *("slides_per_class", "slides", "min_slides_per_class"),
-            "a class is labelled in training patches of {} slides",
-            "label patches of it on other slides too (what is on one alone may be told by its stain)",
-        ),
-        _enough(
-            *("patients_per_class", "patients", "min_patients_per_class"),
-            "a class is labelled in training patches of {} patients",
-            "label slides of other patients",
-        ),
-        _enough(
-            *("patches_without_class", "without", "min_patches_per_class"),
-            "{} training patches lack a class: what is in all of them cannot be learnt",
-            "see that labels name only what a patch shows, label patches without it",
-        ),
-    ),
-)
-JUDGED = Table(
-    "judged classes",
-    "class",
-    (
-        _enough(
-            *("patches_per_judged_class", "patches", "min_judging_patches"),
-            "valid and test each have {} patches of a class",
-            "annotate slides with this tissue",
-        ),
-        _enough(
-            *("truth_per_class", "truth", "min_class_truth"),
-            "masks of valid and test have {} px of each class they are labelled with",
-            "annotate more of this tissue",
-        ),
-    ),
-)
-SPLIT_SIZES = Table(
-    "splits",
-    "split",
-    (
-        *(
-            _enough(f"{what}_per_split", what, f"min_{what}_per_split", f"a split has {{}} {what}", _MORE)
-            for what in ("patches", "slides", "patients")
-        ),
-        if_known(  # of the other splits nothing is asked
-            *("test_has_masks", "masks", "some test patch has a mask"),
-            "annotate a test slide in QuPath and name the GeoJSON in slides.csv",
-            low=1,
-        ),
-        _enough(
-            *("truth_per_split", "truth", "min_truth"),
-            "masks tell the class of a share of {} of their pixels, on average",
-            "annotate patches whole",
-        ),
-    ),
-)
-DRIFT = Table(
-    "drift",
-    "what",
-    (
-        if_known(
-            *("drift", "difference"),
-            "focus, brightness and stain of valid and test lie within {max_drift:g} standard deviations of training",
-            "slides differ in scanner or stain: spread each kind over the splits, or expect worse figures",
-            high="max_drift",
-        ),
-    ),
-)
-MADE_AGAIN = Table(
-    "patches made again",
-    "patch_id",
-    (
-        none_found("as_many_as_made", "listed", "the manifest lists just the patches that the cohort gives", _AGAIN),
-        _same("whose_as_made", "whose", "made_whose", "slide, patient, split and um/px are the cohort's"),
-        _same("labels_as_made", "labels", "made_labels", "labels are those of labels.csv, file name or truth"),
-        _same("masks_as_made", "mask", "made_mask", "a mask shows the truth of its place"),
-        if_known("tissue_as_made", "tissue_error", "tissue is the share that is there", _AGAIN, high=0.01),
-        if_known("images_as_made", "image_error", "an image shows its place, within 6 grey levels", _AGAIN, high=6),
-    ),
-)
-TABLES = (COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN)
+COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = gate_tables("patches").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -258,6 +53,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     manifest = read_rows(folder / FILE_NAME, remedy="dvc repro -f patches")
     codes = list(get_vocabulary(params.cohort.vocabulary).codes)
     yield COLUMNS.of(_columns(manifest, codes))
+    if manifest.empty:
+        raise InputError(f"{folder / FILE_NAME}: holds no patch; {_AGAIN}")
     files = _files(manifest, codes, folder, params)
     patches = _patches(manifest, codes, files, params)
     judged = judged_digest(manifest[patches["image_file"] & patches["mask_file"]], "test", folder)
@@ -348,7 +145,7 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
     training = manifest["split"] == "train"
     most_common = manifest.groupby("split")["size"].transform(lambda sizes: sizes.mode().iloc[0])
     places = _places(manifest).where(manifest["x"] >= 0)
-    patients = manifest["patient_id"].map(one_name)
+    patients = manifest["patient_id"].map(likeness, na_action="ignore").replace("", None)
     ids = manifest[["patch_id", "slide_id", "patient_id"]].map(lambda text: text if str(text).strip() else None)
     return ids.assign(
         split=manifest["split"],

@@ -22,17 +22,14 @@ from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest, read_rows
-from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import (
     figures,
     is_file_inside,
     read_metrics,
     read_numbers,
-    same_figures,
-    tied,
     weights_md5,
-    within,
 )
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
@@ -44,113 +41,9 @@ FOLDER, PATCHES, CLASSIFIER = Path("data/pseudo_labels"), Path("data/patches"), 
 METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plots/pseudo_label_counts.csv")
 
 _MAKE = "dvc repro -f pseudo_labels"
-_AGAIN = f"make them again: {_MAKE}"
-_TODAY = f"make them again for the labels of today: {_MAKE}"
-_GREY = "raise patches.min_tissue, or pseudo_labels.background_grey if tissue is taken for background"
-_UNSEEN = (
-    "look at the patches listed in reports/gates/pseudo_labels.json: labels or classifier are wrong there, or a common "
-    "class outshines a rare one, which pseudo_labels.normalization: class prevents"
-)
-_LONGER = "train the classifier longer, or label more patches: a segmenter learns what it is shown"
-_SCALES = "train the classifier longer, or choose pseudo_labels.scales nearer to 1"
-_ROUNDING = 1e-6
-_SAME = 0.98  # of the pixels, when a patch is labelled again; processors differ in the last bits, and ties fall apart
-_OFF = 0.01  # of the pixels; decoders and grey values of other versions differ by a level
 
 
-def _record(name: str, column: str, says: str, do: str = _AGAIN, **expected: Any) -> Check:
-    """What the manifest or a file must be; what a missing or broken file would hold is not asked again."""
-    return Check(name, column, says, do, optional=column not in _ALWAYS, **expected)
-
-
-_ALWAYS = ("labels", "training", "file", "problem", "foreign", "unaccounted", "agreement")
-
-INPUTS = Table(
-    "inputs",
-    "what",
-    (
-        tied("made_of_these_patches", "patches", "the pseudo-labels were made of the patches in data/patches", _AGAIN),
-        tied("made_by_this_classifier", "classifier", "the weights in models/classifier made them", _AGAIN),
-        tied("metrics_of_these_weights", "metrics", "the metrics are of the weights in models/classifier", _AGAIN),
-    ),
-)
-PATCHES_TABLE = Table(
-    "patches",
-    "patch_id",
-    (
-        _record("one_per_patch", "labels", "a training patch has one pseudo-label", among=(1,)),
-        _record("training_patches_only", "training", "a pseudo-label belongs to a training patch", among=(True,)),
-        _record("files_exist", "file", "the pseudo-label is a file in data/pseudo_labels", among=(True,)),
-        _record("files_readable", "problem", "the pseudo-label can be decoded to class indices", among=("none",)),
-        _record("file_of_the_manifest", "sha256", "the file is that of the manifest", same_as="stated_sha256"),
-        _record("size_of_the_patch", "pixels", "the pseudo-label has the pixels of its patch", same_as="stated"),
-        _record("pixels_of_the_label_set", "strangers", "the file holds classes of its label set", _TODAY, among=(0,)),
-        _record("coverage_of_the_file", "coverage_error", "coverage is that of the file", high=_ROUNDING),
-        _record("shares_of_the_file", "share_error", "the share of each class is that of the file", high=_ROUNDING),
-        _record("label_set_only", "foreign", "shares are of classes of the label set", _TODAY, high=_ROUNDING),
-        _record("shares_make_coverage", "unaccounted", "class shares add up to the coverage", high=_ROUNDING),
-        _record("agreement_is_a_share", "agreement", "agreement is there, from 0 to 1", low=0, high=1),
-        _record("ignored_is_background", "ignored_error", "the image's background alone is ignored", high=_OFF),
-        Check(
-            "labelled_classes_seen",
-            "unseen",
-            "every class of a label set has a pixel, but in {max_unseen_share:.0%} of the patches",
-            _UNSEEN,
-            high=0,
-            but="max_unseen_share",
-        ),
-        within("patch_coverage", "coverage", "{min_patch_coverage:.0%} of a patch is labelled", _GREY),
-        within("mean_coverage", "coverage", "{min_coverage:.0%} of all pixels are labelled", _GREY, mean=True),
-        within("agreement", "agreement", "scales agree on {min_agreement:.0%} of the pixels", _SCALES, mean=True),
-    ),
-)
-CLASSES = Table(
-    "classes",
-    "class",
-    (
-        Check("some_class_is_labelled", None, "two classes are labelled", "add patches with other tissues", low=2),
-        within("class_has_pixels", "share", "a class has {min_class_share:.1%} of the labelled pixels", _LONGER),
-        Check(
-            "shares_follow_labels",
-            "ratio",
-            "a class has {share_ratio[0]:g} to {share_ratio[1]:g} times the pixels its labels let expect",
-            "the classifier takes one class for another: label more patches of it, or train longer",
-            low="share_ratio[0]",
-            high="share_ratio[1]",
-        ),
-        Check(
-            "no_class_takes_all",
-            "share",
-            "a class has at most {max_class_share:.0%} of the labelled pixels",
-            "the labels collapsed to one class: train the classifier longer, or check the patches' labels",
-            high="max_class_share",
-        ),
-    ),
-)
-REMADE = Table(
-    "patches labelled again",
-    "patch_id",
-    (
-        Check("made_by_the_classifier", "same", f"labelled again, {_SAME:.0%} of the pixels are equal", _AGAIN, _SAME),
-        Check("agreement_of_the_scales", "agreement_error", "labelled again, scales agree as stated", _AGAIN, 0, 0.02),
-    ),
-)
-JUDGED = Table(
-    "judged patches",
-    "patch_id",
-    (
-        Check("patch_counted_once", "rows", "a patch with a mask was judged, once", _AGAIN, among=(1,)),
-        Check("counts_of_the_mask", "off", "pixel counts are those of mask and pseudo-label", _AGAIN, high=_OFF),
-    ),
-    required=True,
-)
-SPLITS_TABLE = Table(
-    "judged splits",
-    "split",
-    (within("miou", "miou", "mean IoU of the pseudo-labels is {min_miou:g}", _LONGER, optional=True),),
-)
-FIGURES = same_figures("the metrics follow from the manifest and the pixel counts of the patches", _AGAIN)
-TABLES = (INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES)
+INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES = gate_tables("pseudo_labels").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, is_file, leads_outside, read_cells, read_json, rounded
-from wsss_mm.gates.checks import Check, GateResult, Table
+from wsss_mm.gates.checks import GateResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,22 +107,6 @@ def weights_md5(folder: Path, remedy: str) -> str:
     if not path.is_file():
         raise InputError(f"{path}: not found; make it with: {remedy}")
     return digest(path, "md5")
-
-
-def tied(name: str, column: str, says: str, do: str) -> Check:
-    """A check that what was used, in `column`, is what there is or what a gate let through, in `gated_<column>`."""
-    return Check(name, column, says, do, same_as=f"gated_{column}")
-
-
-def within(name: str, column: str, says: str, do: str, **options: Any) -> Check:
-    """A check that a share is at least a threshold, the one that `says` shows."""
-    low = says.partition("{")[2].partition(":")[0]
-    return Check(name, column, says.replace("{", "at least {", 1), do, low=low, high=1, **options)
-
-
-def same_figures(says: str, do: str) -> Table:
-    """A table for `figures`, with one check: what a person reads is what follows from what was recorded."""
-    return Table("figures", "figure", (Check("figures_follow", "stated", says, do, same_as="recomputed"),))
 
 
 def figures(path: Path, stated: Mapping[str, Any], recomputed: Mapping[str, Any]) -> "pd.DataFrame":

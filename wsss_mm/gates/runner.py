@@ -3,8 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from wsss_mm.errors import InputError
@@ -65,7 +64,8 @@ class _Validator:
         suite = gx.ExpectationSuite(
             name=table.name, expectations=[_expectation(check, self._thresholds) for check in table.checks]
         )
-        with _quiet_numpy():
+        with warnings.catch_warnings():  # the checks tell of empty columns; NumPy's warnings add nothing
+            warnings.simplefilter("ignore")
             validation = batch.get_batch({"dataframe": measured.frame}).validate(
                 suite,
                 result_format={
@@ -169,16 +169,8 @@ def _reason(exception_info: dict[str, Any]) -> str:
 
 
 def _unreadable(error: InputError) -> Outcome:
-    return Outcome(
-        name="readable",
-        table="files",
-        expectation="none",
-        says="the gate's files can be read",
-        passed=False,
-        rows=0,
-        observed=str(error),
-        remedy="mend or remake that file, then dvc repro",
-    )
+    says, remedy = "the gate's files can be read", "mend or remake that file, then dvc repro"
+    return Outcome("readable", "files", "none", says, passed=False, rows=0, observed=str(error), remedy=remedy)
 
 
 def _quiet_log() -> None:
@@ -189,11 +181,3 @@ def _quiet_log() -> None:
         handler.setLevel(logging.WARNING)
         log.addHandler(handler)
         log.propagate = False
-
-
-@contextmanager
-def _quiet_numpy() -> Iterator[None]:
-    """Means of empty columns are reported by the checks; NumPy's warnings about them add nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -20,7 +20,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
 from wsss_mm.evaluation.tables import confusion_table, count_columns, counts_of, iou_table
-from wsss_mm.gates.checks import Check, Measured, Table
+from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import (
     figures,
     gated_digest,
@@ -28,11 +28,8 @@ from wsss_mm.gates.reading import (
     read_metrics,
     read_numbers,
     read_object,
-    same_figures,
     table_cells,
-    tied,
     weights_md5,
-    within,
 )
 from wsss_mm.patches.digests import judged_rows
 from wsss_mm.patches.images import read_mask
@@ -46,72 +43,9 @@ PLOTS = Path("reports/plots")
 PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
 
 _MAKE = "dvc repro -f evaluate"
-_AGAIN = f"judge it again: {_MAKE}"
-_TRAIN = "train it again: dvc repro -f train_segmenter"
-_LONGER = "train longer (segmenter.iterations), label more patches, or improve the pseudo-labels"
-_MOVE = "move slides with other tissues into the test split"
 _KINDS = ("ungated", "gated")
 
-INPUTS = Table(
-    "inputs",
-    "model",
-    (
-        tied("judged_on_gated_split", "split", "it was judged on the test patches and masks that passed", _AGAIN),
-        tied("learnt_from_gated_labels", "labels", "it was trained on the pseudo-labels that passed", _TRAIN),
-        tied("trained_on_gated_patches", "patches", "it was trained on the manifest that passed", _TRAIN),
-        tied("metrics_of_these_weights", "segmenter", "the metrics are of the weights in models/segmenter", _AGAIN),
-        tied("gated_by_this_classifier", "classifier", "gated metrics are of the weights in models/classifier", _AGAIN),
-    ),
-)
-METRICS_TABLE = Table(
-    "metrics",
-    "split",
-    (
-        within("miou", "miou", "mean IoU on the test split is {min_miou:g}", _LONGER),
-        Check(
-            "pseudo_labels",
-            "below_pseudo_labels",
-            "mean IoU is at most {max_pseudo_label_drop:g} below that of the test patches' pseudo-labels",
-            "it has not learnt what it was shown: train longer (segmenter.iterations), or lower segmenter.lr",
-            high="max_pseudo_label_drop",
-            optional=True,  # where no test patch has a label set or mask
-        ),
-        Check(
-            "champion",
-            "below_champion",
-            "mean IoU is at most {max_champion_drop:g} below the champion's on the same test split",
-            "keep the champion, and see what changed: dvc params diff",
-            high="max_champion_drop",
-            optional=True,  # there is none, or it was judged on other patches
-        ),
-    ),
-)
-CLASSES_TABLE = Table(
-    "classes",
-    "class",
-    (
-        Check("two_classes_are_judged", None, "the test split has pixels of two classes", _MOVE, low=2),
-        within("class_iou", "iou", "the IoU of a class is {min_class_iou:g}", _LONGER),
-        Check(
-            "no_class_collapsed",
-            "predicted_ratio",
-            "a class is given to at least {min_predicted_ratio:.0%} as many pixels as it has",
-            "it never sees this class: check its share in the pseudo-labels, or train longer",
-            low="min_predicted_ratio",
-        ),
-    ),
-)
-COUNTS = Table(
-    "judged patches",
-    "patch_id",
-    (
-        Check("counts_of_the_mask", "off", "a patch's pixels by class are those of its mask", _AGAIN, 0, 0),
-        Check("patch_counted_once", "rows", "a test patch with a mask was judged, once", _AGAIN, among=(1,)),
-    ),
-    required=True,
-)
-FIGURES = same_figures("the metrics follow from the pixel counts of the patches", _AGAIN)
-TABLES = (INPUTS, METRICS_TABLE, CLASSES_TABLE, COUNTS, FIGURES)
+INPUTS, METRICS_TABLE, CLASSES_TABLE, COUNTS, FIGURES = gate_tables("segmenter").values()
 
 
 def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = None) -> Iterator[Measured]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_cells, rounded
-from wsss_mm.gates.checks import Check, Limit, Measured, Table
+from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, read_object, weights_md5
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
@@ -39,100 +39,12 @@ COHORT = Path("data/cohort/slides.csv")
 MODEL = Path("models/segmenter")
 
 _MAKE = "dvc repro -f segment_slides"
-_AGAIN = f"segment the slide again: {_MAKE}"
 _MAP, _OUTLINES, _OVERLAY, _ = FILES
 _LISTED, _NONE = 6, "none"
 _ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
 
 
-def _at_most(name: str, column: str, says: str, high: Limit, low: Limit = None) -> Check:
-    return Check(name, column, says, _AGAIN, low=low, high=high, optional=True)  # without measures: `complete` fails
-
-
-def _nothing(name: str, column: str, says: str) -> Check:
-    return Check(name, column, says, _AGAIN, among=(_NONE,), optional=True)
-
-
-SLIDES = Table(
-    "slides",
-    "slide_id",
-    (
-        Check(
-            "complete",
-            "problem",
-            "each slide of slides.splits, and no other, has its files, and they can be read",
-            _AGAIN,
-            among=(_NONE,),
-        ),
-        _nothing(
-            "same_slide",
-            "other_slide",
-            "file, bytes, quickhash, bounds, um/px and region of interest in the summary are those of the slide",
-        ),
-        _nothing("same_segmenter", "other_model", f"the summary names the weights, classes and um/px of {MODEL}"),
-        _nothing("as_asked", "other_parameters", "the slide was segmented with the parameters of params.yaml"),
-        _at_most(
-            "tissue_area",
-            "tissue_error",
-            "place by place, the map's tissue differs from the tissue mask by at most {max_tissue_error:.0%} of the "
-            "slide, or of its region of interest",
-            "max_tissue_error",
-        ),
-        _at_most(
-            "in_place",
-            "better_elsewhere",
-            "shifted, mirrored or turned, the map explains at most {max_better_elsewhere:.0%} more of the slide's "
-            "colours than in place, and so does each map of another slide",
-            "max_better_elsewhere",
-        ),
-        _at_most("coherent", "coherence", "neighbouring pixels are of one class, beyond chance", None, low=0.5),
-        _at_most(
-            "no_seams",
-            "seam",
-            "class borders prefer no line of the window lattice, at most {max_seam:g} times",
-            "max_seam",
-        ),
-        _at_most("map_mpp", "mpp_error", "resolution and OME-XML of the map say the summary's um/px", 1e-3),
-        _at_most(
-            "map_covers_slide",
-            "extent_error",
-            "the map is as large as the slide in um, within {max_mpp_error:.0%}",
-            "max_mpp_error",
-        ),
-        _at_most("known_values", "stray_pixels", "the map holds classes and ignore only", 0),
-        _at_most("levels_match_map", "wrong_samples", "the map's coarser levels are samples of its finest", 0),
-        _nothing("legend", "other_legend", "names and colours in map, GeoJSON and summary are the vocabulary's"),
-        _nothing("figures_match_map", "other_figures", "size and each figure in the summary are those of the map"),
-        _nothing("fit_to_truth", "other_truth", "where there is truth, the summary says how well the map fits it"),
-        _at_most("valid_polygons", "invalid_polygons", "the GeoJSON holds valid polygons of known classes", 0),
-        _at_most(
-            "polygon_count", "miscounted_polygons", "there is a polygon for each region that is no small island", 0
-        ),
-        _at_most(
-            "polygons_match_map",
-            "area_error",
-            "polygons have the area of the map's regions in each class, within {max_area_error:.0%}",
-            "max_area_error",
-        ),
-        _at_most("polygons_in_place", "misplaced_points", "at random points, polygons are of the map's class", 0),
-        _at_most("overlay", "overlay_error", "the overlay shows the map on the slide, within 16 grey levels", 16),
-        _nothing("table", "other_cells", f"the slide's row of {FOLDER}/slides.csv says what its summary says"),
-    ),
-)
-MODELS = Table(
-    "models",
-    "weights_md5",
-    (
-        Check(
-            "one_model",
-            None,
-            "all slides were segmented with the same model, in the same precision",
-            f"segment all slides again: {_MAKE}",
-            high=1,
-        ),
-    ),
-)
-TABLES = (SLIDES, MODELS)
+SLIDES, MODELS = gate_tables("slides").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, rounded, write_json, write_text
+from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
 from wsss_mm.models.description import DIGEST, check_config, check_digest, read_description, sealed
 from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.registry import MODELS
@@ -57,12 +57,16 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 def save_model(
     folder: Path, *, state: Mapping[str, Tensor], info: Mapping[str, Any], config_text: str, card: str
 ) -> None:
-    """Write a model folder: see `load_model` for what `info` must hold; the digests are added here."""
-    save_weights(state, folder / "weights.pth")
-    write_text(folder / "config.py", config_text)
-    write_text(folder / "README.md", card)
-    content = sealed(rounded(dict(info), _PARAMETERS), folder / "weights.pth")
-    write_json(folder / "model.json", content, _PARAMETERS)  # last: a folder that has it is complete
+    """Write a model folder, whole or not at all: what was there before is gone, see `atomic_folder`.
+
+    `load_model` says what `info` must hold; the digests are added here.
+    """
+    with atomic_folder(folder) as new:
+        save_weights(state, new / "weights.pth")
+        write_text(new / "config.py", config_text)
+        write_text(new / "README.md", card)
+        content = sealed(rounded(dict(info), _PARAMETERS), new / "weights.pth")
+        write_json(new / "model.json", content, _PARAMETERS)
 
 
 def load_model(

@@ -28,6 +28,6 @@ def judged_digest(manifest: pd.DataFrame, split: str, folder: Path) -> str:
     hasher = hashlib.sha256()
     for row in judged_rows(manifest, split).sort_values("patch_id").itertuples():
         files = (folder / name for name in (row.path, row.mask_path))
-        parts = [row.patch_id, *(digest(file) if file.is_file() else "missing" for file in files)]
+        parts = [str(row.patch_id), *(digest(file) if file.is_file() else "missing" for file in files)]
         hasher.update(("\t".join(parts) + "\n").encode())
     return hasher.hexdigest()

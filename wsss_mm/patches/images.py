@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.patches.vocabulary import IGNORE, IGNORE_COLOR, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -77,6 +77,10 @@ def read_label_map(path: Path) -> Pixels:
         InputError: as for `read_image`, or the values in the file are no class indices: colours, greys of other than 8
             bits (a picture of 2 bits has greys of 0, 85, 170 and 255), or what JPEG makes of them.
     """
+    return np.array(_label_image(path), dtype=np.uint8)
+
+
+def _label_image(path: Path) -> Image.Image:
     image, stored = _decode(path)
     plain = image.mode == "P" or (image.mode == "L" and stored.bits == 8 and not stored.white_is_zero)
     if not plain or stored.numbers != "unsigned" or image.format == "JPEG":
@@ -84,24 +88,29 @@ def read_label_map(path: Path) -> Pixels:
         raise InputError(
             f"{path}: a mask of mode {image.mode}{kind}; write class indices as a palette or 8-bit grey PNG"
         )
-    return np.array(image, dtype=np.uint8)
+    return image
 
 
-def read_mask(path: Path, classes: int, ignored: Collection[int] = ()) -> Pixels:
+def read_mask(
+    path: Path, classes: int, ignored: Collection[int] = (), colors: Sequence[tuple[int, int, int]] = ()
+) -> Pixels:
     """Read a mask and normalise it to values 0..classes-1 and `IGNORE`.
 
     Args:
         path: palette or grey image of class indices.
         classes: number of classes C.
         ignored: further values that mean "ignore" in this data set; 255 always does.
+        colors: RGB of the classes, for masks from elsewhere: a program that made a palette of the colours in a picture
+            numbers them as it likes.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        InputError: as for `read_label_map`, or a value is neither a class nor ignored.
+        InputError: as for `read_label_map`, a value is neither a class nor ignored, or it has another class's colour.
     """
-    mask = read_label_map(path)
+    image = _label_image(path)
+    mask = np.array(image, dtype=np.uint8)
     table = np.arange(256, dtype=np.uint8)
     table[classes:] = IGNORE
     table[list(ignored)] = IGNORE
@@ -111,7 +120,28 @@ def read_mask(path: Path, classes: int, ignored: Collection[int] = ()) -> Pixels
             f"{path}: mask value {unknown[0]} is none of the {classes} classes; "
             f"expected 0..{classes - 1} and {', '.join(str(value) for value in sorted({*ignored, IGNORE}))} for ignore"
         )
+    _check_colors(path, image, np.unique(mask).tolist(), colors)
     return table[mask]
+
+
+def _check_colors(
+    path: Path, image: Image.Image, values: Collection[int], colors: Sequence[tuple[int, int, int]]
+) -> None:
+    known = [*colors, IGNORE_COLOR]
+    inside = [value for value in values if value < len(colors)]
+    if image.mode != "P" or not inside:
+        return
+    palette = image.getpalette() or []
+    shown = [tuple(palette[3 * value : 3 * value + 3]) for value in range(max(inside) + 1)]
+    if not set(shown) <= set(known):  # somebody else's colours, which say nothing
+        return
+    for value in inside:
+        if (index := known.index(shown[value])) != value:
+            other = f"class {index}" if index < len(colors) else "no class"
+            raise InputError(
+                f"{path}: value {value} has the colour of {other} in its palette; write class indices as values, "
+                "whatever their colours"
+            )
 
 
 def write_image(path: Path, image: Pixels) -> str:

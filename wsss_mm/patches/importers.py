@@ -162,7 +162,10 @@ class _Importer:
         """Read a file, keep its patches, and give their rows of the manifest."""
         file = item.file
         image = read_image(file.image)
-        mask = read_mask(file.mask, len(self.vocabulary), self.definition.ignored) if file.mask else None
+        mask = None
+        if file.mask:
+            colors = self.vocabulary.colors
+            mask = read_mask(file.mask, len(colors), self.definition.ignored, colors)
         if mask is not None and mask.shape != image.shape[:2]:
             raise InputError(f"{file.mask}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
         if item.labels is None and self.definition.regions:

@@ -16,7 +16,7 @@ from typing import Literal
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, read_rows
+from wsss_mm.files import atomic_path, locked, read_rows
 from wsss_mm.names import cell_text, text_cell
 from wsss_mm.tables import fold, nearest, read_table
 
@@ -77,14 +77,15 @@ def add_entries(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: an entry is incomplete, or the list is wrong.
     """
-    known = {(entry.kind, entry.id): entry for entry in read_quarantine(path)}
     added = []
-    for entry in new:
-        _check(entry, f"{entry.kind} {entry.id}")
-        if (entry.kind, entry.id) not in known:
-            known[entry.kind, entry.id] = entry
-            added.append(entry)
-    write_quarantine(known.values(), path)
+    with locked(path):
+        known = {(entry.kind, entry.id): entry for entry in read_quarantine(path)}
+        for entry in new:
+            _check(entry, f"{entry.kind} {entry.id}")
+            if (entry.kind, entry.id) not in known:
+                known[entry.kind, entry.id] = entry
+                added.append(entry)
+        write_quarantine(known.values(), path)
     return added
 
 
@@ -94,11 +95,13 @@ def remove_entries(ids: Iterable[str], path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: one of them is not in it.
     """
-    entries, ids = read_quarantine(path), {name.strip() for name in ids}
-    unknown = sorted(ids - {entry.id for entry in entries})
-    if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is not in it; see: wsss-mm quarantine list")
-    write_quarantine([entry for entry in entries if entry.id not in ids], path)
+    ids = {name.strip() for name in ids}
+    with locked(path):
+        entries = read_quarantine(path)
+        unknown = sorted(ids - {entry.id for entry in entries})
+        if unknown:
+            raise InputError(f"{path}: {unknown[0]!r} is not in it; see: wsss-mm quarantine list")
+        write_quarantine([entry for entry in entries if entry.id not in ids], path)
     return [entry for entry in entries if entry.id in ids]
 
 

@@ -86,14 +86,15 @@ def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> 
     """Read annotations drawn in QuPath; a class is given by code or name, in any case.
 
     A derived class (QuPath 0.4 and later: `TE: Positive` as a list) counts as the one class of the vocabulary among
-    its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out.
+    its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out,
+    but for `Ignore*`: what it is drawn over is `IGNORE`.
 
     Raises:
         InputError: no area, none on the slide, or one of an unknown class.
     """
     found = read_annotations(path, slide.bounds[:2], slide.bounds[2:])
-    drawn = [area for area in found if area.names and not area.names[0].endswith("*")]
-    if not drawn:
+    drawn = [area for area in found if area.names and (_is_ignored(area) or not area.names[0].endswith("*"))]
+    if all(map(_is_ignored, drawn)):
         raise InputError(
             f"{path}: no area has a class; set one of {', '.join(vocabulary.codes)} in QuPath and export again"
         )
@@ -155,7 +156,13 @@ def _coordinate(text: str, name: str, where: str) -> int:
     return int(re.split("[.,]", text)[0])
 
 
+def _is_ignored(area: Annotation) -> bool:
+    return area.names[0].casefold() == "ignore*"
+
+
 def _drawn_class(area: Annotation, vocabulary: Vocabulary, where: str) -> int:
+    if _is_ignored(area):
+        return IGNORE
     known = {index for name in area.names if (index := _find_class(name, vocabulary)) is not None}
     if len(known) > 1:
         raise InputError(f"{where}: {area.name!r} names {len(known)} classes; give an area one of them")

@@ -2,11 +2,13 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import openslide
 from PIL import Image
@@ -20,6 +22,10 @@ _LARGEST_TILE = 1 << 26  # px; those of scanners are a thousand times smaller
 _TIFF_MAGIC = tuple(order + version for order in (b"II", b"MM") for version in (b"*\0", b"\0*", b"+\0", b"\0+"))
 _TIFF_PAGES = 64  # looked at for levels that lie turned
 _ORIENTATION, _UPRIGHT = 274, (0, 1)
+_GENERIC = "generic-tiff"  # what OpenSlide calls a TIFF of no scanner that it knows
+_GREY = 1  # and less: photometric interpretations without a colour
+_LEAST_WHITE = 64  # of 255: glass is brighter; 14 of 16 bits are not, taken for 16
+_MIDDLE = 2048  # px
 
 
 def check_tiles(path: Path, slide: openslide.OpenSlide) -> None:
@@ -30,29 +36,99 @@ def check_tiles(path: Path, slide: openslide.OpenSlide) -> None:
             raise InputError(f"{path}: tiles of {_by(tile)} px, which no scanner writes; fetch it again")
 
 
-def check_upright(path: Path, slide: openslide.OpenSlide) -> None:
-    """Refuse levels that a TIFF calls turned: OpenSlide would turn each tile by itself, in some compressions."""
+def check_pages(path: Path, slide: openslide.OpenSlide) -> None:
+    """Refuse a TIFF of which OpenSlide would show another picture than is meant, and say where it may be another.
+
+    Levels that are called turned: OpenSlide turns each tile by itself, in some compressions. And where it knows no more
+    of a file than that it is one, it takes the first page for the slide, the high bytes of numbers, and one channel.
+    """
     with path.open("rb") as stream:
         if stream.read(4) not in _TIFF_MAGIC:
             return
-    turned = None
-    with suppress(Exception):  # of files that OpenSlide opens and this reader does not, nothing is known
-        turned = next(_turned_pages(path, set(slide.level_dimensions)), None)
+    pages, sizes = _pages(path), set(slide.level_dimensions)
+    turned = next((page.orientation for page in pages if page.orientation not in _UPRIGHT and page.size in sizes), None)
     if turned is not None:
         raise InputError(
             f"{path}: is stored turned or mirrored (TIFF orientation {turned}); write it upright, as with "
             "`vips autorot IN.tif 'OUT.tif[tile,pyramid]'`"
         )
+    if pages and slide.properties.get(openslide.PROPERTY_NAME_VENDOR) == _GENERIC:
+        _check_first(path, slide, [page for page in pages if page.tiled] or pages)
 
 
-def _turned_pages(path: Path, sizes: set[tuple[int, int]]) -> Iterator[int]:
+@dataclass(frozen=True)
+class _Page:
+    """What a page of a TIFF says of itself."""
+
+    size: tuple[int, int]
+    orientation: int
+    bits: int
+    channels: int
+    tiled: bool
+    reduced: bool
+    colored: bool
+
+    @classmethod
+    def of(cls, page: Any) -> "_Page":
+        """Of tifffile's."""
+        tag = page.tags.get(_ORIENTATION)
+        return cls(
+            size=(page.imagewidth, page.imagelength),
+            orientation=1 if tag is None else int(tag.value),
+            bits=page.bitspersample,
+            channels=page.samplesperpixel,
+            tiled=page.is_tiled,
+            reduced=page.is_reduced,
+            colored=page.photometric > _GREY,
+        )
+
+
+def _pages(path: Path) -> list[_Page]:
+    """The pages of a TIFF, as far as they can be read: of files that OpenSlide opens and this reader does not, none."""
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
-        for page in islice(tiff.pages, _TIFF_PAGES):
-            tag = page.tags.get(_ORIENTATION)
-            if tag is not None and tag.value not in _UPRIGHT and (page.imagewidth, page.imagelength) in sizes:
-                yield int(tag.value)
+    pages = []
+    with suppress(Exception), tifffile.TiffFile(path) as tiff:
+        pages.extend(map(_Page.of, islice(tiff.pages, _TIFF_PAGES)))
+    return pages
+
+
+def _check_first(path: Path, slide: openslide.OpenSlide, pages: Sequence[_Page]) -> None:
+    """Whether the first page is the slide, and all of it."""
+    first, largest = pages[0], max((page.size for page in pages), key=math.prod)
+    size = first.size
+    shown = largest in slide.level_dimensions and len(true_levels([largest, size], [(0, 0)] * 2)) == 1
+    if math.prod(largest) > math.prod(size) and not shown:
+        raise InputError(
+            f"{path}: a page of {_by(largest)} px comes after one of {_by(size)} px, which OpenSlide takes for the "
+            "slide; write the largest page first"
+        )
+    if first.bits > 16 or (first.bits > 8 and _brightest(path, slide) < _LEAST_WHITE):
+        raise InputError(
+            f"{path}: {first.bits} bits a channel, of which the 8 highest are not the picture; write it with 8 bits"
+        )
+    pictures = sum(page.size == size and not page.reduced for page in pages)
+    if first.channels == 1 and not first.colored:
+        if pictures > 1:
+            raise InputError(f"{path}: its {pictures} channels are pages of their own; write one page, in RGB")
+        _say_once(f"{path}: has one channel, no colours; is it a slide in H&E?")
+    elif pictures > 1:
+        _say_once(f"{path}: holds {pictures} pictures of {_by(size)} px, of which the first is taken")
+
+
+def _brightest(path: Path, slide: openslide.OpenSlide) -> int:
+    """The highest value in the middle of the coarsest level."""
+    level = slide.level_count - 1
+    size = tuple(min(side, _MIDDLE) for side in slide.level_dimensions[level])
+    corner = (
+        int((side - part) / 2 * slide.level_downsamples[level])
+        for side, part in zip(slide.level_dimensions[level], size, strict=True)
+    )
+    try:
+        region = slide.read_region(tuple(corner), level, size)
+    except openslide.OpenSlideError as error:
+        raise InputError(f"{path}: cannot be read ({error}); the file is damaged, fetch it again") from None
+    return max(high for _, high in region.convert("RGB").getextrema())
 
 
 def shown_levels(path: Path, slide: openslide.OpenSlide) -> list[Level]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, sampled_digest
 from wsss_mm.slides.levels import Level
-from wsss_mm.slides.pages import check_tiles, check_upright, shown_levels
+from wsss_mm.slides.pages import check_pages, check_tiles, shown_levels
 from wsss_mm.slides.resample import resample
 from wsss_mm.slides.resolution import MICROSCOPES, are_same, is_microscopes
 
@@ -147,10 +147,10 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
         raise InputError(f"{path}: not a readable slide ({why}); fetch it again or leave it out") from None
     try:
         check_tiles(path, slide)
-        check_upright(path, slide)
+        check_pages(path, slide)
         stated, why = _stated_resolution(slide)
         if mpp is None and stated is None:
-            raise InputError(f"{path}: {why}; give it in column mpp of the slide table or with --mpp")
+            raise InputError(f"{path}: {why} give it in column mpp of the slide table or with --mpp")
         if None not in (mpp, stated) and not force and not are_same(mpp, stated):
             raise InputError(
                 f"{path}: says {stated:g} um/px itself, and --mpp {mpp:g} is for slides that do not; leave --mpp out, "
@@ -190,19 +190,19 @@ def _read_level(
 
 
 def _stated_resolution(slide: openslide.OpenSlide) -> tuple[float | None, str]:
-    """um/px that the file says, or None and why it says none."""
+    """um/px that the file says, or None and why it says none, up to what to do."""
     try:
         values = [
             float(slide.properties[key]) for key in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
         ]
     except (KeyError, ValueError):
-        return None, "no mpp in the file"
+        return None, "no mpp in the file;"
     if not all(map(is_microscopes, values)):
         dots = f", {25_400 / values[0]:.0f} dpi" if values[0] > MICROSCOPES[1] else ""
-        return None, f"no mpp in the file but {values[0]:g} um/px{dots}, which no microscope has"
+        return None, f"no mpp in the file but {values[0]:g} um/px{dots}, which no microscope has;"
     if not are_same(*values):
         return None, (
-            f"pixels of {values[0]:g} x {values[1]:g} um are not square; resample the slide, or, if its mpp is wrong"
+            f"pixels of {values[0]:g} x {values[1]:g} um are not square; resample the slide, or, if its mpp is wrong,"
         )
     return sum(values) / 2, ""
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _FARTHEST = 1e9  # px; a slide is a thousand times smaller
 _DEEPEST = 20  # objects in objects, of which people draw a few
+_NUDGE = 1e-6, 6e-7  # px; centres on an edge, as whole numbers often are, belong to the area right of or below it
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def read_annotations(
     """Read the areas of a QuPath GeoJSON export, in the order drawn: an object's child objects come after it.
 
     Args:
-        path: a FeatureCollection, a list of features or a single one. Lines and points are no areas and are left out.
+        path: a FeatureCollection, a feature or a list of them. Lines and points are no areas and are left out.
         origin: level-0 px of QuPath's origin: the first two values of `SlideReader.bounds`.
         size: width and height of what was scanned, the last two, where the areas have to lie.
 
@@ -163,8 +164,10 @@ def rasterise(
     """
     width, height = size
     labels = np.full((height, width), fill, np.uint8)
-    x = corner[0] + (np.arange(width) + 0.5) * scale
-    y = corner[1] + (np.arange(height) + 0.5) * scale
+    x, y = (
+        start + (np.arange(length) + 0.5) * scale + nudge
+        for start, length, nudge in zip(corner, size, _NUDGE, strict=True)
+    )
     for geometry, label in areas:
         left, top, right, bottom = geometry.bounds
         columns, rows = slice(*np.searchsorted(x, (left, right))), slice(*np.searchsorted(y, (top, bottom)))
@@ -177,7 +180,9 @@ def rasterise(
 def _features(content: object) -> list[object]:
     if isinstance(content, dict) and isinstance(content.get("features"), list):
         return content["features"]
-    return content if isinstance(content, list) else [content]
+    if isinstance(content, list):
+        return [feature for item in content for feature in (_features(item) if isinstance(item, dict) else [item])]
+    return [content]
 
 
 def _objects(path: Path, content: object) -> Iterator[tuple[str, object]]:

@@ -1,6 +1,5 @@
 """Where MLflow keeps runs and models, and how this project connects to it."""
 
-import fcntl
 import logging
 import os
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import locked
 from wsss_mm.tracking.places import refuse_strange_roots
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def connect() -> ModuleType:
         logger.info("%s=%s is of a job around this one; what is trained here gets runs of its own", OUTER_RUN, outer)
     import mlflow
 
-    for name in ("alembic", "mlflow.store.db.utils"):  # a new store logs each of its migrations
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whose errors are raised, too
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
@@ -119,17 +119,21 @@ def make_tables(database: Path) -> None:
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    # What is wrong with the store is said by the call that needs it.
-    with suppress(OSError), database.with_name(f"{database.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if database.exists() and database.stat().st_size:
+    if _has_content(database):
+        return
+    with locked(database):
+        if _has_content(database):
             return
         fresh = database.with_name(f"{database.name}.new")
         for name in (fresh.name, f"{fresh.name}-journal"):
             database.with_name(name).unlink(missing_ok=True)
-        with suppress(Exception):
+        with suppress(Exception):  # what is wrong with the store is said by the call that needs it
             SqlAlchemyStore(sqlite_uri(fresh), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
             fresh.replace(database)
+
+
+def _has_content(database: Path) -> bool:
+    return database.is_file() and database.stat().st_size > 0
 
 
 _make_tables_once = cache(make_tables)

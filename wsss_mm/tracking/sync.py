@@ -29,8 +29,8 @@ from wsss_mm.tracking.runs import (
     newest_run,
     next_number,
 )
-from wsss_mm.tracking.store import be_patient, connect, experiment_in, tracking_uri
-from wsss_mm.tracking.unsent import ADDS, CONTINUES, alone, anything_unsent, unsent_folder, unsent_uri
+from wsss_mm.tracking.store import be_patient, connect, experiment_id, tracking_uri
+from wsss_mm.tracking.unsent import ADDS, CONTINUES, SERVER, alone, anything_unsent, unsent_folder, unsent_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -85,6 +85,12 @@ def sync() -> Iterator[Sent]:
     remove_aside(unsent_folder())
 
 
+def all_for_this_store() -> bool:
+    """Whether every unsent run was meant for the current store."""
+    runs = all_runs(connect().MlflowClient(unsent_uri()))
+    return {run.data.tags.get(SERVER) for run in runs} <= {shown(tracking_uri())}
+
+
 def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowClient") -> Sent:
     run_id, made = _target(run, experiment, server)
     there = server.get_run(run_id)
@@ -111,7 +117,7 @@ def _target(run: "Run", experiment: str, server: "MlflowClient") -> tuple[str, b
     tags = {key: value for key, value in run.data.tags.items() if not key.startswith(_OWN)}
     tags |= {_ID: run.info.run_id, NUMBER_TAG: next_number(server)}
     tags.pop(PARENT_TAG, None)  # see `_adopt`
-    made = server.create_run(experiment_in(server, experiment), run.info.start_time, tags, run.info.run_name)
+    made = server.create_run(experiment_id(experiment), run.info.start_time, tags, run.info.run_name)
     return made.info.run_id, True
 
 

@@ -1,4 +1,4 @@
-"""What an MLflow server did not take: runs in a store of their own, work_dirs/unsent, until `wsss-mm sync` sends them.
+"""What MLflow's store did not take: runs in one of their own, work_dirs/unsent, until `wsss-mm sync` sends them.
 
 work_dirs/unsent/mlflow.db          runs; tag `unsent.run_id` names the run on the server that one continues
 work_dirs/unsent/artifacts/<id>/    their files
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
-from wsss_mm.outage import falling_back, is_outage, reason, server_uri
+from wsss_mm.outage import falling_back, is_outage, lost, reason, server_uri
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.places import settle
-from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri
+from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri, tracking_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def anything_unsent() -> bool:
 
 
 class Refuge:
-    """Takes a block's logging over when the server is lost; see `surviving`."""
+    """Takes a block's logging over when the store is lost; see `surviving`."""
 
     def __init__(self, experiment: str, server: str, *, adds: bool) -> None:
         self.experiment, self.server, self.adds = experiment, server, adds
@@ -54,15 +54,10 @@ class Refuge:
         self._experiment_id = ""
 
     def fall_back(self, error: Exception) -> bool:
-        """If the server is lost, log to the local store from now on."""
+        """If the store is lost, log to the one of unsent runs from now on."""
         if self.entered or not is_outage(error):
             return False
-        logger.warning(
-            "%s: the MLflow server does not answer; from here on this is logged to %s (%s)",
-            shown(self.server),
-            unsent_folder(),
-            reason(error),
-        )
+        logger.warning("%s; from here on this is logged to %s (%s)", lost(error), unsent_folder(), reason(error))
         self.enter()
         return True
 
@@ -94,11 +89,11 @@ class Refuge:
         return run.info
 
     def leave(self) -> None:
-        """Back to the server."""
+        """Back to the store."""
         self._stack.close()
-        if self.server and anything_unsent():
+        if (self.entered or server_uri()) and anything_unsent():
             logger.warning(
-                "%s holds what the MLflow server %s lacks; when it answers again: wsss-mm sync",
+                "%s holds what the MLflow store %s lacks; when that answers again: wsss-mm sync",
                 unsent_folder(),
                 shown(self.server),
             )
@@ -106,16 +101,14 @@ class Refuge:
 
 @contextmanager
 def surviving(experiment: str, *, offline: bool = True, adds: bool = False) -> Iterator[Refuge]:
-    """Within the block, what `send` cannot deliver to an MLflow server goes to work_dirs/unsent, to the block's end.
-
-    A store that is a file of this machine is no server: its errors are raised.
+    """Within the block, what `send` cannot deliver to the store goes to work_dirs/unsent, to the block's end.
 
     Args:
         experiment: Of the runs that begin there.
-        offline: False raises the errors of a server, too.
+        offline: False raises the errors of the store.
         adds: Whether the block only adds to a run that has ended.
     """
-    refuge = Refuge(experiment, server_uri() if offline else "", adds=adds)
+    refuge = Refuge(experiment, tracking_uri() if offline else "", adds=adds)
     if not refuge.server:
         yield refuge
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
-from wsss_mm.files import is_file, is_folder, write_text
+from wsss_mm.files import is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.segment import SUMMARY, segment_slide
@@ -147,11 +147,12 @@ def write_table(path: Path, results: Sequence[Result], *, update: bool = False) 
     table = pd.DataFrame([_row(result) for result in results])
     table = table[[*table.columns.drop("error"), "error"]]
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6f")
-    if update and (before := _rows_of_others(path, set(table["slide_id"]))) is not None:
-        merged = pd.concat([before, pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)]).fillna("")
-        merged = merged[[*merged.columns.drop("error"), "error"]]
-        text = merged.to_csv(index=False, lineterminator="\n")
-    write_text(path, text)
+    with locked(path):
+        if update and (before := _rows_of_others(path, set(table["slide_id"]))) is not None:
+            merged = pd.concat([before, pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)]).fillna("")
+            merged = merged[[*merged.columns.drop("error"), "error"]]
+            text = merged.to_csv(index=False, lineterminator="\n")
+        write_text(path, text)
 
 
 def _rows_of_others(path: Path, slide_ids: set[str]) -> "pd.DataFrame | None":
@@ -174,15 +175,17 @@ def _rows_of_others(path: Path, slide_ids: set[str]) -> "pd.DataFrame | None":
 
 def share_folder(source: Path, target: Path) -> None:
     """Give the files of a folder a second name in another, or copy them where the file system cannot."""
-    shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        place = target / path.name
+        if path.is_dir():
+            share_folder(path, place)
+            continue
+        place.unlink(missing_ok=True)
+        try:
+            os.link(path, place)
+        except OSError:
+            shutil.copy2(path, place)
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -8,21 +8,29 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_text
+from wsss_mm.files import locked, write_text
 from wsss_mm.names import OVERVIEW
 from wsss_mm.wsi.viewer.results import Result, read_results
 
 
-def write_overview(folder: Path) -> None:
+def write_overview(folder: Path, place: Path | None = None) -> None:
     """Write index.html beside the folders of the slides; equal results give equal bytes.
 
     A folder without any results gets none.
+
+    Args:
+        folder: of the results.
+        place: where they will be; where they are if None.
     """
-    try:
-        results = read_results(folder)
-    except InputError:
+    if not folder.is_dir():
         return
-    write_text(folder / OVERVIEW, render_overview(results, command=f"wsss-mm view {shlex.quote(folder.as_posix())}"))
+    command = f"wsss-mm view {shlex.quote((place or folder).as_posix())}"
+    with locked(folder / OVERVIEW):
+        try:
+            results = read_results(folder)
+        except InputError:
+            return
+        write_text(folder / OVERVIEW, render_overview(results, command=command))
 
 
 def render_overview(results: list[Result], command: str | None = None) -> str:

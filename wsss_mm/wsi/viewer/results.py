@@ -75,6 +75,9 @@ def read_results(folder: Path) -> list[Result]:
     folders = [folder] if (folder / SUMMARY).is_file() else sorted(item.parent for item in folder.glob(f"*/{SUMMARY}"))
     results = []
     for item in folders:
+        if leads_outside(item, folder):
+            logger.warning("%s: is a link that leads out of %s, and not shown", item, folder)
+            continue
         try:
             results.append(read_result(item))
         except InputError as error:

@@ -1,6 +1,7 @@
 """Serves slides and maps as Deep Zoom tiles, with the pages that show them, on loopback.
 
-Requests name results that were found at the start, levels and tiles; no path is ever made from a request.
+Requests name results that were found at the start, levels and tiles; no path is ever made from a request. Links are
+looked at anew at each request: a file is shown only while it is where it was, within the folder of its slide.
 """
 
 import io
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import leads_outside
 from wsss_mm.patches.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
@@ -33,7 +35,7 @@ _TILE, _OVERLAP, _QUALITY = 254, 1, 85
 _OPEN = 16  # slides and maps held open
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self'"
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -62,6 +64,7 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
     def harden(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
         return response
 
     return app
@@ -88,7 +91,9 @@ class _Shown:
     """What can be asked for: results and slides by name, some of them held open."""
 
     def __init__(self, results: Mapping[str, Result], slides: Mapping[str, Path]) -> None:
-        self.results, self.slides = results, slides
+        self.results = results
+        self.slides = {name: path.resolve() for name, path in slides.items()}
+        self._folders = {name: result.folder.resolve() for name, result in results.items()}
         self._open = lru_cache(maxsize=_OPEN)(self._open_tiles)
 
     def result(self, name: str) -> Result:
@@ -96,6 +101,18 @@ class _Shown:
         from flask import abort
 
         return self.results[name] if name in self.results else abort(404)
+
+    def file(self, name: str, file: str) -> Path:
+        """A file of a result, links followed; 404 if it is none any more, or they lead out of the folder."""
+        from flask import abort
+
+        self.result(name)
+        folder = self._folders[name]
+        path = (folder / file).resolve()
+        if folder.resolve() != folder or leads_outside(path, folder) or not path.is_file():
+            logger.warning("%s: %s is gone, or links lead out of the folder", name, file)
+            abort(404)
+        return path
 
     def tiles(self, name: str, kind: str) -> _Tiles:
         """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
@@ -105,8 +122,11 @@ class _Shown:
         self.result(name)
         if kind not in ("slide", "map") or (kind == "slide" and name not in self.slides):
             abort(404)
+        path = self.slides[name] if kind == "slide" else self.file(name, "segmentation.tif")
+        if path.resolve() != path:  # a link since
+            abort(404)
         try:
-            return self._open(name, kind)
+            return self._open(path)
         except (InputError, OpenSlideError, OSError) as error:
             logger.warning("%s: %s does not open (%s)", name, kind, error)
             abort(404)
@@ -115,12 +135,11 @@ class _Shown:
         """Open files anew when they are asked for next."""
         self._open.cache_clear()
 
-    def _open_tiles(self, name: str, kind: str) -> _Tiles:
+    def _open_tiles(self, path: Path) -> _Tiles:
         from openslide.deepzoom import DeepZoomGenerator
 
         from wsss_mm.slides.pages import LevelledSlide
 
-        path = self.slides[name] if kind == "slide" else self.results[name].folder / "segmentation.tif"
         slide = LevelledSlide(path)
         return _Tiles(slide, DeepZoomGenerator(slide, _TILE, _OVERLAP, limit_bounds=True))
 
@@ -150,7 +169,7 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
     @app.get("/slides/<name>/overlay.png")
     def overlay(name: str) -> Response:
         # an etag is made of the path, which may be no UTF-8
-        return send_file((shown.result(name).folder / "overlay.png").resolve(), etag=False)
+        return send_file(shown.file(name, "overlay.png"), etag=False)
 
 
 def _add_tiles(app: "Flask", shown: _Shown) -> None:
