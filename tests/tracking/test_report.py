@@ -8,8 +8,10 @@ from mlflow.entities import Metric
 from PIL import Image
 
 from wsss_mm.cli.main import main
+from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
-from wsss_mm.tracking import keep_evidence, training_run
+from wsss_mm.tracking import keep_evidence, read_evidence, training_run
+from wsss_mm.tracking.card import failures
 from wsss_mm.tracking.report import find_run_of, render_report
 from wsss_mm.tracking.store import connect
 
@@ -66,6 +68,38 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     assert sources
     assert all(source.startswith("data:image/webp;") for source in sources)
     assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ungated": {"miou": "good"}}, "ungated.miou is 'good', no number"),
+        ({"gated": {"iou.TE": True}}, "gated.iou.TE is True, no number"),
+        ({"ungated": {"miou": [0.5]}}, r"ungated.miou is \[0.5\], no number"),
+        ({"bootstrap": {"ungated": {"miou": ["low", 1]}}}, "bootstrap.ungated.miou is 'low', no number"),
+        ({"bootstrap": {"ungated": {"miou": 0.5}}}, "bootstrap.ungated.miou is 0.5, no interval"),
+        ({"bootstrap": {"ungated": {"miou": [0.5]}}}, "no interval"),
+        ({"ungated": 0.5}, "no attribute 'items'"),
+        ({"bootstrap": "none"}, "no attribute 'get'"),
+    ],
+)
+def test_text_where_numbers_are_wanted_is_one_line(tmp_path, change, says):
+    test = {"ungated": {"miou": 0.55, "iou.LYM": None}, "bootstrap": {"ungated": {"miou": [0.5, 0.6], "iou.LYM": None}}}
+    write_json(tmp_path / "reports/metrics/test.json", test)
+    assert read_evidence(tmp_path).miou == 0.55
+    write_json(tmp_path / "reports/metrics/test.json", test | change)
+    with pytest.raises(InputError, match=says) as caught:
+        read_evidence(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["actual,predicted,share\nTE,NEC,much\n", "a,b\n1,2\n", "actual,predicted,share\nTE\n"]
+)
+def test_a_confusion_that_is_none_is_one_line(tmp_path, text):
+    write_text(tmp_path / "reports/plots/test_confusion.csv", text)
+    with pytest.raises(InputError, match=r"test_confusion.csv: no table of shares"):
+        failures(read_evidence(tmp_path))
 
 
 def test_a_long_curve_keeps_both_ends(tracked):

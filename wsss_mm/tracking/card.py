@@ -1,12 +1,9 @@
 """The card of a registered version: what it is for, how good it is and where it fails, what it was made from."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wsss_mm.tracking.evidence import Evidence
-
-CONFUSION = "reports/plots/test_confusion.csv"
+from wsss_mm.tracking.evidence import Evidence, read_confusion
 
 _EXAMPLES = 2  # patches of a class: the card must fit into a description
 
@@ -61,13 +58,9 @@ Licence: Apache-2.0, as the code, unless the licence of the data says otherwise.
 
 def failures(evidence: Evidence) -> dict[str, tuple[str, float]]:
     """By class: the class its test pixels are most often mistaken for, and the share of them."""
-    path = evidence.folder / CONFUSION
-    if not path.is_file():
-        return {}
     worst: dict[str, tuple[str, float]] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            actual, predicted, share = row["actual"], row["predicted"], float(row["share"])
+    for actual, row in read_confusion(evidence).items():
+        for predicted, share in row.items():
             if actual != predicted and share > worst.get(actual, ("", 0.0))[1]:
                 worst[actual] = (predicted, share)
     return worst

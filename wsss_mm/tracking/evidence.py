@@ -1,5 +1,6 @@
 """What speaks for a model: the line's reports, kept with the run that made it, and read back to judge or show it."""
 
+import csv
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ from wsss_mm.tracking.store import connect
 EVIDENCE = "evidence"
 """Artifact folder of the run: reports, dvc.lock, params.yaml, lineage.json, and digests.json of all but the last."""
 
-METRICS = "reports/metrics/test.json"
+METRICS, CONFUSION = "reports/metrics/test.json", "reports/plots/test_confusion.csv"
 _KEPT = ("dvc.lock", "params.yaml", "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
+_ENDS = 2  # of an interval
 _LINEAGE, _DIGESTS = "lineage.json", "digests.json"
 
 EVIDENCE_TAG, COMMIT_TAG = "evidence_sha256", "git.commit"
@@ -76,9 +78,43 @@ def read_evidence(root: Path) -> Evidence:
         test = dict(read_json(root / METRICS)) if (root / METRICS).is_file() else {}
         lineage = dict(read_json(root / _LINEAGE)) if (root / _LINEAGE).is_file() else {}
         digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
+        _check_numbers(test)
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
     return Evidence(root, test, gates, lineage, digests)
+
+
+def _check_numbers(test: Mapping[str, Any]) -> None:
+    """Raise `ValueError` if there is something else in reports/metrics/test.json where figures and intervals are."""
+    bootstrap = test.get("bootstrap", {})
+    for kind in ("ungated", "gated"):
+        intervals = {f"bootstrap.{kind}.{key}": value for key, value in (bootstrap.get(kind) or {}).items()}
+        for key, value in intervals.items():
+            if value is not None and not (isinstance(value, list) and len(value) == _ENDS):
+                raise ValueError(f"{METRICS}: {key} is {value!r}, no interval")
+        figures = {f"{kind}.{key}": [value] for key, value in test.get(kind, {}).items()}
+        for key, values in (figures | intervals).items():
+            for value in values or ():
+                if isinstance(value, bool) or not isinstance(value, int | float | None):
+                    raise ValueError(f"{METRICS}: {key} is {value!r}, no number")
+
+
+def read_confusion(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Share of the pixels of each true class, by predicted class; empty where there is no table.
+
+    Raises:
+        InputError: it is none.
+    """
+    path = evidence.folder / CONFUSION
+    table: dict[str, dict[str, float]] = {}
+    if path.is_file():
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    table.setdefault(row["actual"], {})[row["predicted"]] = float(row["share"])
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(f"{path}: no table of shares ({error}); make it again: dvc repro evaluate") from None
+    return table
 
 
 def locked_outs(lock: str, without: str | None = None) -> dict[str, str]:

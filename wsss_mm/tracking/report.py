@@ -1,7 +1,6 @@
 """One page of HTML on a run, with nothing beside it: what, on what data, how good, where it fails, pictures first."""
 
 import base64
-import csv
 import io
 import math
 import re
@@ -16,8 +15,8 @@ from wsss_mm.files import read_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
 from wsss_mm.patches.vocabulary import VOCABULARIES
-from wsss_mm.tracking.card import CONFUSION, failures, lineage_rows
-from wsss_mm.tracking.evidence import Evidence, run_evidence
+from wsss_mm.tracking.card import failures, lineage_rows
+from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
 from wsss_mm.tracking.runs import EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
@@ -165,7 +164,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
         "test": evidence.test,
         "miou": evidence.miou if evidence.test else run.data.metrics.get("test.ungated.miou"),
         "interval": evidence.interval(),
-        "confusion": _confusion(evidence),
+        "confusion": read_confusion(evidence),
         "gates": _gates(evidence),
         "lineage": lineage_rows(evidence) if evidence.digests else [],
     }
@@ -186,24 +185,16 @@ def _scores(run: "Run", evidence: Evidence) -> tuple[str, dict[str, float | None
     return "", {}
 
 
-def _confusion(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """Share of the pixels of each true class, by predicted class."""
-    path = evidence.folder / CONFUSION
-    table: dict[str, dict[str, float]] = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                table.setdefault(row["actual"], {})[row["predicted"]] = float(row["share"])
-    return table
-
-
 def _gates(evidence: Evidence) -> list[dict[str, Any]]:
     found = []
     for name in GATES:
         path = evidence.folder / report_path(name)
         if path.is_file():
-            checks = read_json(path).get("checks", [])
-            failed = [check.get("says", "") for check in checks if not check.get("passed")]
+            try:
+                checks = list(read_json(path).get("checks", []))
+                failed = [check.get("says", "") for check in checks if not check.get("passed")]
+            except (AttributeError, TypeError):
+                raise InputError(f"{path}: no report of a gate; make it again: dvc repro gate@{name}") from None
             found.append({"name": name, "outcome": evidence.gates[name], "checks": len(checks), "failed": failed})
     return found
 
