@@ -29,7 +29,11 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
     stage = os.environ.get("DVC_STAGE")
     before = _given(root, stage) if stage else {}
     yield
-    after = _given(root, stage) if stage else {}
+    try:
+        after = _given(root, stage) if stage else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, yaml.YAMLError) as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"params.yaml or dvc.yaml changed while stage {stage} ran ({why}); dvc repro") from None
     changed = [name for name in before | after if before.get(name) != after.get(name)]  # parameters first
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

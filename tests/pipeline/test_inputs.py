@@ -63,6 +63,16 @@ def test_whatever_changes_meanwhile_stops_the_stage(stage):
         change(stage / "params.yaml")
 
 
+@pytest.mark.parametrize("stage", ["evaluate", "gate@slides"], indirect=True)
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_what_somebody_is_just_writing_is_one_line(stage, name):
+    before = (stage / name).read_bytes()
+    for content in (b"a: [", b"", b"- 1", None):
+        with pytest.raises(InputError, match="changed while stage"), unchanged_inputs(stage):
+            (stage / name).unlink() if content is None else (stage / name).write_bytes(content)
+        (stage / name).write_bytes(before)
+
+
 def test_what_is_not_its_own_may_change(stage):
     with unchanged_inputs(stage):
         (stage / "README.md").write_text("new")
