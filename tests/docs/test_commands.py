@@ -170,6 +170,7 @@ def test_messages_of_troubleshooting_are_those_of_the_code(project_root):
     ]
     code = "\n".join(path.read_text() for path in files if path.is_file())
     code = re.sub(r'"\s*\n\s*f?"', "", code).replace("`", "")
+    code += " ".join((project_root / "wsss_mm/gates/checks.yaml").read_text().split())
     page = (project_root / "docs/troubleshooting.md").read_text()
     messages = [
         message

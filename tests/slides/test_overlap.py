@@ -37,7 +37,7 @@ def test_a_part_is_found_in_every_position_and_resolution(seed, turns, mirrored,
     part = np.rot90(whole[top : top + 200, left : left + 240], turns)
     part = np.ascontiguousarray(part[::-1] if mirrored else part)
     part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    assert overlap(sketched(whole), sketched(part, MPP / scale)) > 0.8
+    assert overlap(sketched(whole), sketched(part, MPP / scale)) > 0.7
 
 
 @pytest.mark.parametrize("seed", range(10))
