@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from tests.gates.harm import SLIDES, Fault, cells, content, cut_short, gone, table, written
+from tests.gates.harm import SLIDES, Fault, cells, content, cut_short, gone, table, turned_classes, written
 from tests.gates.project import LUNG, MAPS, edit, slide_image, write_result, write_slide
 from wsss_mm.patches.images import read_image, write_image
 from wsss_mm.patches.vocabulary import IGNORE
@@ -297,5 +297,9 @@ SLIDE_FAULTS = [
     on_slides(
         "the table lists a slide that nobody asked for", "complete", cells(TABLE, "slide-test", slide_id="x"), "table"
     ),
+    on_slides(
+        "the map has the classes of others, and so has all that is made of it", "miou", everything(turned_classes), "*"
+    ),
+    Fault("the table has two rows for a slide", "slides", "readable", table(TABLE, lambda t: t.iloc[[0, 0, 1]])),
     on_slides("the table is gone", "table", gone(TABLE)),
 ]
