@@ -184,9 +184,9 @@ SLIDE_FAULTS = [
         "the slide was segmented with other windows", "as_asked", summary(lambda s: s["parameters"].update(window=96))
     ),
     on_slides("glass is taken for tissue", "tissue_area", everything(taken_for_tissue), "in_place"),
-    on_slides("tissue and glass change sides", "tissue_area", everything(lambda m: m[:, ::-1]), "in_place"),
-    on_slides("all results are mirrored", "in_place", everything(lambda m: m[::-1])),
-    on_slides("all results are shifted", "in_place", everything(lambda m: np.roll(m, 40, axis=0))),
+    on_slides("tissue and glass change sides", "tissue_area", everything(lambda m: m[:, ::-1]), "in_place", "miou"),
+    on_slides("all results are mirrored", "in_place", everything(lambda m: m[::-1]), "miou"),
+    on_slides("all results are shifted", "in_place", everything(lambda m: np.roll(m, 40, axis=0)), "miou"),
     on_slides("all results are turned around", "in_place", everything(lambda m: m[::-1, ::-1]), "*"),
     on_slides("all but their slides' names are exchanged", "in_place", exchange_all_but_identity, "*"),
     on_slides("pixels are shuffled, and results made of that", "coherent", everything(shuffled), "*"),

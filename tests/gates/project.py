@@ -106,6 +106,7 @@ SETTINGS = {
         "max_tissue_error": 0.15,
         "max_better_elsewhere": 0.05,
         "max_seam": 4.0,
+        "min_miou": 0.5,
     },
 }
 """Thresholds that do not move when someone tunes the line."""
