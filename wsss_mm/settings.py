@@ -324,6 +324,7 @@ class SlidesGate(Gate):
     max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
     max_better_elsewhere: Share  # of the slide's colours that the map explains where it is not, more than where it is
     max_seam: Annotated[float, Field(ge=1)]  # class borders on a line of the window lattice over those on other lines
+    min_miou: Share  # of a slide's map, where there is truth
 
 
 class GateSettings(Section):

@@ -444,6 +444,19 @@ PATCH_FAULTS = [
         "whose_as_made",
         table(PATCHES, lambda t: t.assign(mpp=1.01)),
     ),
+    *(
+        Fault(says, "patches", "images_as_made", image("test-03", change))
+        for says, change in (
+            ("something is burnt into a patch", lambda p: p * (np.indices((SIZE, SIZE)).max(axis=0) >= 8)[..., None]),
+            ("a file broke off, and the rest is grey", lambda p: np.r_[p[:-5], np.full_like(p[:5], 128)]),
+        )
+    ),
+    Fault(
+        "a patch has the id of another place",
+        "patches",
+        "as_many_as_made",
+        cells(PATCHES, "test-02", patch_id="slide-test-0-0"),
+    ),
     Fault("the manifest is empty", "patches", "readable", table(PATCHES, lambda t: t[:0])),
     Fault("patches have no ids", "patches", "unique_ids", table(PATCHES, lambda t: t.assign(patch_id=None))),
 ]

@@ -15,6 +15,7 @@ from tests.gates.harm import (
     SCORES,
     SEGMENTER,
     TEST,
+    TRAINING,
     Fault,
     cells,
     confused,
@@ -525,6 +526,12 @@ SEGMENTER_FAULTS = [
         "counts_of_the_mask",
         table(COUNTS, lambda t: t.replace({"patch_id": {"test-00": "test-01", "test-01": "test-00"}})),
     ),
+    Fault(
+        "the confusion matrix has two values for one cell",
+        "segmenter",
+        "readable",
+        table(CONFUSION, lambda t: pd.concat([t, t[:1].assign(pixels="1")])),
+    ),
     *(
         Fault(says, "segmenter", "figures_follow", change)
         for says, change in (
@@ -558,6 +565,8 @@ SEGMENTER_FAULTS = [
                 "classes of the confusion matrix are renamed",
                 table(CONFUSION, lambda t: t.replace({"TE": "NEC", "NEC": "TE"})),
             ),
+            ("a figure is stated that nobody measured", content(HEADLINE, lambda m: m | {"sensitivity": 1.0})),
+            ("its figure on the validation split is 1", content(TRAINING, lambda m: m | {"miou": 1.0})),
             ("the plot shows another IoU", cells("reports/plots/test_iou.csv", "TE", iou="0.99")),
         )
     ),

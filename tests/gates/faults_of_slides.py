@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from tests.gates.harm import SLIDES, Fault, cells, content, cut_short, gone, table, written
+from tests.gates.harm import SLIDES, Fault, cells, content, cut_short, gone, table, turned_classes, written
 from tests.gates.project import LUNG, MAPS, edit, slide_image, write_result, write_slide
 from wsss_mm.patches.images import read_image, write_image
 from wsss_mm.patches.vocabulary import IGNORE
@@ -184,9 +184,9 @@ SLIDE_FAULTS = [
         "the slide was segmented with other windows", "as_asked", summary(lambda s: s["parameters"].update(window=96))
     ),
     on_slides("glass is taken for tissue", "tissue_area", everything(taken_for_tissue), "in_place"),
-    on_slides("tissue and glass change sides", "tissue_area", everything(lambda m: m[:, ::-1]), "in_place"),
-    on_slides("all results are mirrored", "in_place", everything(lambda m: m[::-1])),
-    on_slides("all results are shifted", "in_place", everything(lambda m: np.roll(m, 40, axis=0))),
+    on_slides("tissue and glass change sides", "tissue_area", everything(lambda m: m[:, ::-1]), "in_place", "miou"),
+    on_slides("all results are mirrored", "in_place", everything(lambda m: m[::-1]), "miou"),
+    on_slides("all results are shifted", "in_place", everything(lambda m: np.roll(m, 40, axis=0)), "miou"),
     on_slides("all results are turned around", "in_place", everything(lambda m: m[::-1, ::-1]), "*"),
     on_slides("all but their slides' names are exchanged", "in_place", exchange_all_but_identity, "*"),
     on_slides("pixels are shuffled, and results made of that", "coherent", everything(shuffled), "*"),
@@ -297,5 +297,9 @@ SLIDE_FAULTS = [
     on_slides(
         "the table lists a slide that nobody asked for", "complete", cells(TABLE, "slide-test", slide_id="x"), "table"
     ),
+    on_slides(
+        "the map has the classes of others, and so has all that is made of it", "miou", everything(turned_classes), "*"
+    ),
+    Fault("the table has two rows for a slide", "slides", "readable", table(TABLE, lambda t: t.iloc[[0, 0, 1]])),
     on_slides("the table is gone", "table", gone(TABLE)),
 ]

@@ -62,7 +62,7 @@ CLASSIFIER, TEST = "reports/metrics/classifier.json", "reports/metrics/test.json
 CONFUSION, COUNTS = "reports/plots/test_confusion.csv", "reports/plots/test_counts.csv"
 PSEUDO, LABEL_COUNTS = "reports/metrics/pseudo_labels.json", "reports/plots/pseudo_label_counts.csv"
 SCORES, HEADLINE = "reports/plots/classifier_scores.csv", "reports/metrics/summary.json"
-SEGMENTER = "models/segmenter/model.json"
+SEGMENTER, TRAINING = "models/segmenter/model.json", "reports/metrics/segmenter.json"
 
 
 def cells(file: str, name: str, **values: Any) -> Callable[[Path], None]:

@@ -169,7 +169,9 @@ def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, projec
 
 
 @pytest.mark.parametrize("kind", [Locked, Garbage, Truncated, Newer])
-@pytest.mark.parametrize("command", [["models", "list", "--name", "a"], ["report", "0" * 32], ["report", "models:/a/1"]])
+@pytest.mark.parametrize(
+    "command", [["models", "list", "--name", "a"], ["report", "0" * 32], ["report", "models:/a/1"]]
+)
 def test_a_command_says_it_in_one_line(database, kind, command, capsys):
     fault = kind(database)
     assert main(command) == 2

@@ -41,7 +41,6 @@ _SAME = 0.6  # correlation of tissue that is the same; that of two slides stays 
 
 _MAKE = "dvc repro -f cohort"
 
-
 COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 
 
@@ -115,7 +114,6 @@ def _mpp_error(path: Path, override: float | None) -> float | None:
 
 
 def _look(reader: SlideReader, mpp: float, drawn: dict[str, Region]) -> dict[str, Any]:
-
     overview = reader.thumbnail(min(_OVERVIEW, max(reader.size)))
     scale = (reader.size[0] / overview.shape[1], reader.size[1] / overview.shape[0])
     mask = TissueMask(tissue_mask(overview, reader.mpp * scale[0]), scale)

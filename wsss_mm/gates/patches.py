@@ -43,7 +43,6 @@ _WHOSE = ["slide_id", "patient_id", "split", "mpp"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 
-
 COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = gate_tables("patches").values()
 
 
@@ -248,11 +247,12 @@ def _made_again(
     made = made.set_index(_places(made))
     found = made.reindex(_places(manifest)).set_axis(manifest.index)
     known = found["patch_id"].notna() & ~manifest["patch_id"].isin(aside["patch"])
+    known &= (found["patch_id"] == manifest["patch_id"]) | ~manifest["patch_id"].isin(made["patch_id"])
     pairs = zip(files["look"], found["look"].where(known, None), strict=True)
     beside = pd.DataFrame(
         {
             "patch_id": manifest["patch_id"],
-            "listed": known.map({True: "none", False: "is not of the cohort, or set aside"}),
+            "listed": known.map({True: "none", False: "is not of the cohort, set aside, or of another place"}),
             "whose": _joined(manifest, _WHOSE).where(known),
             "made_whose": _joined(found, _WHOSE).where(known),
             "labels": _names(manifest, codes).where(known),

@@ -24,13 +24,7 @@ from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest, read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import colour_explained
-from wsss_mm.gates.reading import (
-    figures,
-    is_file_inside,
-    read_metrics,
-    read_numbers,
-    weights_md5,
-)
+from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
 from wsss_mm.patches.parallel import map_files
@@ -41,7 +35,6 @@ FOLDER, PATCHES, CLASSIFIER = Path("data/pseudo_labels"), Path("data/patches"), 
 METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plots/pseudo_label_counts.csv")
 
 _MAKE = "dvc repro -f pseudo_labels"
-
 
 INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES = gate_tables("pseudo_labels").values()
 

@@ -14,6 +14,7 @@ from wsss_mm.gates.checks import GateResult
 if TYPE_CHECKING:
     import pandas as pd
 
+_DIGESTS = ("weights_md5", "test_split")  # what metrics are of, see `inputs` of the gates
 _CLOSE = 1e-5  # figures are written to six decimals
 
 
@@ -110,16 +111,21 @@ def weights_md5(folder: Path, remedy: str) -> str:
 
 
 def figures(path: Path, stated: Mapping[str, Any], recomputed: Mapping[str, Any]) -> "pd.DataFrame":
-    """What a file states beside what it ought to: a row a figure, of `recomputed`, whose keys may be nested."""
+    """What a file states beside what it ought to: a row a figure, of `recomputed`, whose keys may be nested.
+
+    Nothing but figures that can be computed again, and digests, may be stated.
+    """
     import pandas as pd
 
+    known = flat(rounded(dict(recomputed)))
+    more = [key for key in stated if key not in known and key.split(".")[0] not in _DIGESTS]
     rows = [
         {
             "figure": f"{path.name}: {key}",
             "stated": _figure(stated.get(key, "missing"), value),
             "recomputed": str(value),
         }
-        for key, value in flat(rounded(dict(recomputed))).items()
+        for key, value in (known | dict.fromkeys(more, "nothing")).items()
     ]
     return pd.DataFrame(rows, columns=["figure", "stated", "recomputed"], dtype=object)
 

@@ -39,10 +39,11 @@ from wsss_mm.settings import Params
 
 METRICS, PSEUDO_LABELS = Path("reports/metrics/test.json"), Path("reports/metrics/pseudo_labels.json")
 CLASSES, SUMMARY = Path("reports/metrics/classifier.json"), Path("reports/metrics/summary.json")
+TRAINING = Path("reports/metrics/segmenter.json")
 PLOTS = Path("reports/plots")
 PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
 
-_MAKE = "dvc repro -f evaluate"
+_MAKE, _TRAIN = "dvc repro -f evaluate", "dvc repro -f train_segmenter"
 _KINDS = ("ungated", "gated")
 
 INPUTS, METRICS_TABLE, CLASSES_TABLE, COUNTS, FIGURES = gate_tables("segmenter").values()
@@ -58,7 +59,8 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
     """
     path, vocabulary = root / METRICS, get_vocabulary(params.cohort.vocabulary)
     metrics = read_metrics(path, _MAKE)
-    inputs = _inputs(root, metrics)
+    model = read_object(root / SEGMENTER / "model.json", _TRAIN)
+    inputs = _inputs(root, metrics, model)
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     miou = metric(metrics, "ungated.miou", path, _MAKE)
     pseudo = {"test.miou": None} | read_metrics(root / PSEUDO_LABELS, "dvc repro -f pseudo_labels")
@@ -94,6 +96,7 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
     tables = (
         figures(path, metrics, expected),
         figures(root / SUMMARY, read_metrics(root / SUMMARY, _MAKE), summary),
+        figures(root / TRAINING, read_metrics(root / TRAINING, _TRAIN), model.get("valid", {})),
         figures(
             root / PLOTS / "test_confusion.csv",
             table_cells(confusion, ["actual", "predicted"]),
@@ -108,9 +111,8 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
     yield FIGURES.of(pd.concat(tables, ignore_index=True))
 
 
-def _inputs(root: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _inputs(root: Path, metrics: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     """What was trained and judged, beside what the gates let through and what is there."""
-    model = read_object(root / SEGMENTER / "model.json", "dvc repro -f train_segmenter")
     return {
         "model": "segmenter",
         "split": metrics.get("test_split", "not said"),
@@ -146,7 +148,9 @@ def _read_plot(path: Path, index: list[str], value: str) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(index, str), keep_default_na=False)
-        return frame.astype({value: float}).drop_duplicates(index)
+        if frame.duplicated(index).any():
+            raise ValueError("a row is there twice")
+        return frame.astype({value: float})
     except FileNotFoundError:
         raise InputError(f"{path}: not found; make it with: {_MAKE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -43,7 +43,6 @@ _MAP, _OUTLINES, _OVERLAY, _ = FILES
 _LISTED, _NONE = 6, "none"
 _ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
 
-
 SLIDES, MODELS = gate_tables("slides").values()
 
 
@@ -109,6 +108,8 @@ class _Results:
         table = read_cells(path, absent="not found", remedy=f"make it again: {_MAKE}")
         if "slide_id" not in table:
             raise InputError(f"{path}: has no column slide_id; make it again: {_MAKE}")
+        if table["slide_id"].duplicated().any():
+            raise InputError(f"{path}: lists a slide twice; make it again: {_MAKE}")
         return {row["slide_id"]: row for row in table.to_dict("records")}
 
     @cached_property
@@ -128,6 +129,7 @@ class _Results:
         measures = self._against_slide(folder, summary, slide)
         if not measures["stray_pixels"]:
             fit = {"truth": judge_slide(folder / _MAP, truth, codes)} if truth.is_file() else {"truth": None}
+            measures["miou"] = (fit["truth"] or {}).get("miou")
             measures["other_truth"] = _differences(fit, {"truth": None} | summary)
         return measures | {
             "other_model": _differences(self._segmenter, summary),
