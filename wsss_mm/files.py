@@ -245,13 +245,6 @@ def read_json(path: Path | str) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def read_cells(path: Path | str, *, absent: str, remedy: str) -> "pd.DataFrame":
-    """Read a CSV with whatever columns it has; see `wsss_mm.tables.read_table`."""
-    from wsss_mm.tables import read_table
-
-    return read_table(path, absent=absent, remedy=remedy)
-
-
 def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a parquet table; a few bytes of one can claim any number of rows, so they are counted first.
 

@@ -12,8 +12,8 @@ import tifffile
 from wsss_mm import tracking
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_cells
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
 from wsss_mm.wsi.cohort import Job
@@ -154,20 +154,20 @@ def test_a_slide_of_any_name_has_its_folder_and_its_row(slide, tmp_path, caplog,
     assert list((tmp_path / "results").iterdir()) == [out]
     (folder,) = {item.name for item in out.iterdir() if item.is_dir()} - {"good"}
     assert {item.name for item in out.iterdir() if not item.is_dir()} == {"slides.csv", "index.html"}
-    rows = read_cells(out / "slides.csv", absent="", remedy="")
+    rows = read_table(out / "slides.csv", absent="", remedy="")
     assert list(rows["slide_id"]) == [folder, "good"]
     assert not rows.map(lambda cell: cell.startswith(("=", "+", "-", "@", "\t"))).any(axis=None)
     summary = json.loads((out / folder / "summary.json").read_text())
     assert summary["slide"]["file"].isprintable()
     caplog.clear()
     assert main(["--quiet", *command]) == 0
-    assert rows.equals(read_cells(out / "slides.csv", absent="", remedy=""))
+    assert rows.equals(read_table(out / "slides.csv", absent="", remedy=""))
 
 
 def test_an_error_is_no_formula(slide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--quiet", "segment", "=1+2.tiff", "M\udcfcller.tiff", "--out", "out"]) == 1
-    rows = read_cells(tmp_path / "out/slides.csv", absent="", remedy="")
+    rows = read_table(tmp_path / "out/slides.csv", absent="", remedy="")
     assert rows["error"].iloc[0].startswith("'=1+2.tiff: no such slide file")
     assert rows["error"].iloc[1].startswith("M\\udcfcller.tiff: no such slide file")
 
@@ -180,13 +180,13 @@ def test_folders_are_no_slides_and_stop_none(slide, tmp_path, monkeypatch, caplo
     options = ["--out", "out", "--mpp", "1.0", "--window", "64"]
     long = "x" * 300
     assert main(["--quiet", "segment", "S1", "scans", "good", long, "good.tiff", ".", *options]) == 1
-    rows = read_cells(tmp_path / "out/slides.csv", absent="", remedy="").set_index("slide_id")
+    rows = read_table(tmp_path / "out/slides.csv", absent="", remedy="").set_index("slide_id")
     assert rows.loc["good", "status"] == "done"
     assert rows.loc["S1/", "error"] == "S1: is a folder, not a slide; name the slide: S1.mrxs"
     assert rows.loc["scans/", "error"] == "scans: is a folder, not a slide; name the files in it: scans/*.svs"
     assert (rows["status"] == "failed").sum() == 5
     assert main(["--quiet", "segment", "S1", "S1.mrxs", "--out", "mirax"]) == 1
-    rows = read_cells(tmp_path / "mirax/slides.csv", absent="", remedy="")
+    rows = read_table(tmp_path / "mirax/slides.csv", absent="", remedy="")
     assert list(rows["slide_id"]) == ["S1"]
     assert main(["--quiet", "segment", "scans", "--out", "none"]) == 1
 
@@ -196,7 +196,7 @@ def test_a_slide_that_is_named_twice_counts_once(slide, tmp_path):
     (tmp_path / "other/good.tiff").symlink_to(slide)
     twice = [str(slide), str(tmp_path / "other/../good.tiff"), str(tmp_path / "other/good.tiff")]
     assert main(["--quiet", "segment", *twice, "--out", str(tmp_path / "out"), "--mpp", "1", "--window", "64"]) == 0
-    assert len(read_cells(tmp_path / "out/slides.csv", absent="", remedy="")) == 1
+    assert len(read_table(tmp_path / "out/slides.csv", absent="", remedy="")) == 1
 
 
 def test_a_registered_model_is_named_in_the_summary(slide, tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ import pandas as pd
 import shapely
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_cells
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import image_statistics, shown_again
 from wsss_mm.names import likeness
@@ -29,6 +28,7 @@ from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
 from wsss_mm.slides.roi import Region, read_annotations
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
+from wsss_mm.tables import read_table
 
 LIST = Path("data/cohort/slides.csv")
 
@@ -46,7 +46,7 @@ COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = read_cells(root / LIST, absent=f"not found; make it with: {_MAKE}", remedy=f"make it again: {_MAKE}")
+    slides = read_table(root / LIST, absent=f"not found; make it with: {_MAKE}", remedy=f"make it again: {_MAKE}")
     yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)

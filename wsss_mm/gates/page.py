@@ -14,10 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import locked, read_cells, read_rows, write_text
+from wsss_mm.files import locked, read_rows, write_text
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
 from wsss_mm.patches.images import read_image
+from wsss_mm.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ def _slide(root: Path, name: str) -> Image.Image | None:
 
     table = root / "data/cohort/slides.csv"
     try:
-        slides = read_cells(table, absent="not found", remedy="make it again")
+        slides = read_table(table, absent="not found", remedy="make it again")
         path = slides.loc[slides["slide_id"] == name, "path"].iloc[0]
         with open_slide(resolve(table, path), 1.0) as reader:  # um/px plays no part in an overview
             return Image.fromarray(reader.thumbnail(_SIDE))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, is_file, leads_outside, read_cells, read_json, rounded
+from wsss_mm.files import digest, is_file, leads_outside, read_json, rounded
 from wsss_mm.gates.checks import GateResult
+from wsss_mm.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +92,7 @@ def read_numbers(path: Path, names: Iterable[str], remedy: str) -> "pd.DataFrame
     """
     import pandas as pd
 
-    cells = read_cells(path, absent=f"not found; make it with: {remedy}", remedy=f"make it again: {remedy}")
+    cells = read_table(path, absent=f"not found; make it with: {remedy}", remedy=f"make it again: {remedy}")
     names = list(names)
     if missing := [name for name in ("patch_id", *names) if name not in cells]:
         raise InputError(f"{path}: column {', '.join(missing[:3])} is missing; make it again: {remedy}")

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_cells, rounded
+from wsss_mm.files import digest, rounded
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, read_object, weights_md5
 from wsss_mm.patches.manifest import get_vocabulary
@@ -27,6 +27,7 @@ from wsss_mm.slides import open_slide
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
+from wsss_mm.tables import read_table
 from wsss_mm.wsi import agreement
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
@@ -105,7 +106,7 @@ class _Results:
         path = self.folder / "slides.csv"
         if not path.is_file():
             return {}
-        table = read_cells(path, absent="not found", remedy=f"make it again: {_MAKE}")
+        table = read_table(path, absent="not found", remedy=f"make it again: {_MAKE}")
         if "slide_id" not in table:
             raise InputError(f"{path}: has no column slide_id; make it again: {_MAKE}")
         if table["slide_id"].duplicated().any():
