@@ -118,6 +118,7 @@ class TestSlides:
             project / "data/cohort/slides.csv",
             lambda table: table.assign(roi=np.where(table["slide_id"] == "slide-test", "roi.geojson", "")),
         )
+        (project / "data/cohort/truth/slide-test.tif").unlink()  # which knows more classes than the map drawn here
         for part, found in ((1, []), (0.5, ["tissue_area", "in_place"])):
             labels = np.full((240, 320), IGNORE, np.uint8)
             labels[: round(100 * part), :120] = 0
