@@ -160,3 +160,14 @@ def test_the_store_of_unsent_runs_moves_along(tmp_path, store):
     with closing(sqlite3.connect(database)) as connection:
         found = connection.execute("SELECT artifact_location FROM experiments").fetchone()
     assert found == ((new / "work_dirs/unsent/artifacts").as_uri(),)
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + bytes(4000)])
+def test_doctor_looks_into_the_store(tmp_path, content):
+    database = tmp_path / "mlflow.db"
+    places.check_store(database)
+    database.touch()  # as a process leaves it that was killed before it made the tables: they are made anew
+    places.check_store(database)
+    database.write_bytes(content)
+    with pytest.raises(InputError, match=r"mlflow\.db: .*restore the file"):
+        places.check_store(database)

@@ -133,11 +133,13 @@ def _remote() -> str:
 
 def _tracking() -> str:
     from wsss_mm.outage import is_outage, needed, server_uri
-    from wsss_mm.tracking.places import refuse_strange_roots
+    from wsss_mm.tracking.places import check_store, refuse_strange_roots
     from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
     if not server_uri():
-        refuse_strange_roots(project_root() / "mlflow.db", project_root())
+        database = project_root() / "mlflow.db"
+        check_store(database)
+        refuse_strange_roots(database, project_root())
         return tracking_uri()
     mlflow = connect()
     try:

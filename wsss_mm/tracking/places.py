@@ -35,15 +35,35 @@ def strange_roots(database: Path, root: Path) -> dict[str, list[str]]:
     if not database.is_file():
         return found
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=_WAIT)) as connection:
-            rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        locations = _locations(database)
     except sqlite3.Error:  # what is wrong with a store is said by the call that needs it
         return found
-    for (location,) in rows:
+    for location in locations:
         match = _LOCATION.fullmatch(location or "")
         if match and match["root"] not in (root.as_uri(), str(root)):
             found.setdefault(match["root"], []).append(unquote(match["place"]))
     return found
+
+
+def check_store(database: Path) -> None:
+    """See that a store, if there is one, can be read.
+
+    Raises:
+        InputError: it is damaged, locked, or no store of MLflow's.
+    """
+    try:
+        if database.is_file() and database.stat().st_size:
+            _locations(database)
+    except sqlite3.Error as error:
+        raise InputError(
+            f"{database}: {error}; end the process that holds it, or restore the file from a copy: trainings log to "
+            "work_dirs/unsent until then"
+        ) from None
+
+
+def _locations(database: Path) -> list[str | None]:
+    with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=_WAIT)) as connection:
+        return [location for (location,) in connection.execute("SELECT artifact_location FROM experiments")]
 
 
 def refuse_strange_roots(database: Path, root: Path) -> None:
