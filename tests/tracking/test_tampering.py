@@ -161,16 +161,16 @@ class TestModel:
         with pytest.raises(InputError, match=r"model\.json: not as it was saved"):
             register_segmenter(folder, name)
 
-    def test_a_pyfunc_model_asks_for_the_digest_it_was_logged_with(self, registered, monkeypatch):
+    def test_a_pyfunc_model_asks_for_the_digest_it_was_logged_with(self, registered, name, monkeypatch):
         from wsss_mm import models
         from wsss_mm.tracking.pyfunc_model import SegmenterModel
 
+        run = connect().MlflowClient().get_run(find_version(name, "1").run_id)
+        assert "digest" not in run.data.params
         config = (registered.parents[1] / "MLmodel").read_text()
         assert folder_digest(registered) in config
         monkeypatch.setattr(models, "load_model", lambda folder: (None, {"digest": folder_digest(folder)}))
-        context = SimpleNamespace(
-            artifacts={"segmenter": str(registered)}, model_config={"digest": folder_digest(registered)}
-        )
+        context = SimpleNamespace(artifacts={"segmenter": str(registered)})
         SegmenterModel().load_context(context)
         edit(registered, again=True, mpp=0.25)
         with pytest.raises(InputError, match="changed where it is stored"):

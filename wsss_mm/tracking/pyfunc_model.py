@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.models import Model
 
 ARTIFACT = "segmenter"
 _BATCH = 16
@@ -22,18 +23,17 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
     """Loads a model folder with `wsss_mm.models.load_model` and runs it in batches."""
 
     def load_context(self, context: Any) -> None:
-        """Rebuild the network, if it is the one that was logged.
-
-        `mlflow.pyfunc.load_model(uri, model_config={"digest": ...})` asks for one of a digest that is known otherwise.
-        """
+        """Rebuild the network, if it is the one that was logged: the digest is in MLmodel, two folders up."""
         from wsss_mm.errors import InputError
         from wsss_mm.models import load_model
 
-        self._model, info = load_model(Path(context.artifacts[ARTIFACT]))
-        wanted = (context.model_config or {}).get("digest")
+        folder = Path(context.artifacts[ARTIFACT])
+        self._model, info = load_model(folder)
+        logged = folder.parents[1] / "MLmodel"
+        wanted = (Model.load(logged).metadata or {}).get("digest") if logged.is_file() else None
         if wanted and info["digest"] != wanted:
             raise InputError(
-                f"{context.artifacts[ARTIFACT]}: model.json: changed where it is stored, digest {info['digest'][:12]} "
+                f"{folder}: model.json: changed where it is stored, digest {info['digest'][:12]} "
                 f"instead of {str(wanted)[:12]}; register it again (dvc repro -s -f register), or restore a backup"
             )
 

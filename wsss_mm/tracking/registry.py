@@ -124,7 +124,7 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={"segmenter": str(folder)},
         code_paths=[str(_PACKAGE)],
-        model_config={"digest": folder_digest(folder)},
+        metadata={"digest": folder_digest(folder)},  # as a model_config it would be a parameter of the training
         signature=signature,
         input_example=(example, {"output": "labels"}),
         pip_requirements=[f"{name}=={_public(installed_version(name))}" for name in _REQUIREMENTS],
