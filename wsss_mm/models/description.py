@@ -64,12 +64,7 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, no JSON, lacks what a model needs, or see `check_config`.
     """
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run `dvc repro`, or `dvc pull`, to have the model") from None
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; export the model again") from None
+    content = _json(path)
     try:
         _Description.model_validate(content)
     except ValidationError as error:
@@ -157,15 +152,19 @@ def described(folder: Path) -> dict[str, Any]:
         InputError: it is none, or there is none.
     """
     path = folder / DESCRIPTION
-    try:
-        info = read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; make the model with dvc repro, or restore it with dvc pull") from None
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; export the model again") from None
+    info = _json(path)
     if not isinstance(info, dict):
         raise InputError(f"{path}: not a JSON object; export the model again")
     return info
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run `dvc repro`, or `dvc pull`, to have the model") from None
+    except ValueError:
+        raise InputError(f"{path}: not valid JSON; export the model again") from None
 
 
 def check_config(config: Mapping[str, Any]) -> None:
