@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
     name, evidence = params.register_.model_name, read_evidence(Path())
+    md5 = digest(MODEL / "weights.pth", "md5")
     if name is None:
         logger.info("register.model_name is null: nothing is registered")
     else:
@@ -31,21 +32,21 @@ def main(params: Params) -> None:
         refuse_unsent(MODEL / "weights.pth", CLASSIFIER / "weights.pth")
         before = registered_as(MODEL, name)
         if before is None or is_own(connect().get_run(before.run_id)):
-            _register(name, evidence)
+            _register(name, evidence, md5)
         else:
             logger.info(
                 "%s version %s is of another experiment, and keeps its evidence; to give it that of this one: "
                 "dvc exp apply, then dvc repro -s -f register",
                 *(name, before.version),
             )
-    named = {"model": name, "weights_md5": digest(MODEL / "weights.pth", "md5"), "digest": folder_digest(MODEL)}
+    named = {"model": name, "weights_md5": md5, "digest": folder_digest(MODEL)}
     write_json(OUT, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
 
 
-def _register(name: str, evidence: Evidence) -> None:
+def _register(name: str, evidence: Evidence, md5: str) -> None:
     """Make the version, tell its runs what the gates found, keep the evidence, and write the card."""
     tags = _tags(evidence)
-    against = doubts(evidence, digest(MODEL / "weights.pth", "md5"))
+    against = doubts(evidence, md5)
     done = register_segmenter(MODEL, name, tags=tags, champion=not against)
     classifier = find_run(CLASSIFIER / "weights.pth") if CLASSIFIER.is_dir() else None
     runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
