@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.logs import OneLine
-from wsss_mm.uris import is_private, shown
+from wsss_mm.uris import shown
 
 SECRET = "hunter2"
 
@@ -50,20 +50,3 @@ def test_an_input_error_shows_none():
 def test_a_line_of_the_log_shows_none():
     record = logging.LogRecord("x", logging.WARNING, "", 0, "in %s", (f"mysql://a:{SECRET}@h/d",), None)
     assert OneLine("%(message)s").format(record) == "in mysql://h/d"
-
-
-@pytest.mark.parametrize(
-    ("uri", "private"),
-    [
-        ("https://mlflow.example", True),
-        ("http://127.0.0.1:5000", True),
-        ("http://localhost", True),
-        ("http://[::1]:1", True),
-        ("http://mlflow.example", False),
-        ("http://127.0.0.1.evil.example", False),
-        ("http://127.0.0.1@evil.example", False),
-        ("ftp://localhost", False),
-    ],
-)
-def test_where_a_password_may_go(uri, private):
-    assert is_private(uri) is private

@@ -1,7 +1,6 @@
 """URIs that leave the process, in messages, pages, tags and files, lose the secrets in them."""
 
 import re
-from urllib.parse import urlsplit
 
 _URI = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]*://)(?P<rest>[^\s'\"<>`]*)")
 _SECRET = re.compile(
@@ -23,9 +22,3 @@ def _without_user(found: re.Match[str]) -> str:
     # An @ of a path is no user's: there is a / before it, and no colon before that but the one of a port.
     of_a_path = "/" in before and "@" not in host and re.fullmatch(r"[^:]*(:\d*)?|\[[^\]]*\](:\d*)?", host)
     return found[0] if not at or of_a_path else found["scheme"] + after
-
-
-def is_private(uri: str) -> bool:
-    """Whether what is sent to a URI can be read by nobody on the way: https, or plain http within this machine."""
-    parts = urlsplit(uri)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"))
