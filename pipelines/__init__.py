@@ -1,44 +1,11 @@
-"""One thin module per DVC stage, named after it: read params, call wsss_mm, write the outs."""
+"""One thin module per DVC stage, named after it: read params, call wsss_mm, write the outs.
 
-import logging
+`python -m pipelines STAGE` runs one, as dvc.yaml does. A stage knows neither DVC nor MLflow: `pipelines.running` looks
+after its inputs and errors, and hands a `Tracker` to those that have something to show.
+"""
+
 import os
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
-from pipelines.inputs import unchanged_inputs
-from wsss_mm.errors import InputError, not_text
-from wsss_mm.files import explained
-from wsss_mm.gates import check_warnings
-from wsss_mm.logs import INTERRUPTED, log_to_stderr
-from wsss_mm.outage import is_outage, needed
-from wsss_mm.settings import Params, load_params
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 # Read when torch is imported. OpenMP threads that spin while they wait make training 5 times slower beside other work.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def run_stage(stage: Callable[[Params], None]) -> None:
-    """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2.
-
-    Ctrl-C is one line, too, and exit code 130.
-    """
-    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
-    try:
-        with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
-            params = load_params()
-            check_warnings(params)
-            stage(params)
-    except (InputError, UnicodeEncodeError) as error:
-        error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; dvc repro goes on where it stopped\n")
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        sys.stderr.write(f"error: {needed(error)}\n")
-        sys.exit(2)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines import run_stage
 from wsss_mm.files import atomic_folder
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import write_slide_table
@@ -31,7 +30,3 @@ def _slides(params: Params, folder: Path) -> pd.DataFrame:
     from wsss_mm.patches.importers import list_slides
 
     return list_slides(cohort.name, cohort.source)
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import run_stage
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.patches import get_vocabulary, read_manifest
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsss_mm.evaluation.judge import Judgement
+    from wsss_mm.tracking.tracker import Tracker
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
 METRICS, PICTURE = Path("reports/metrics/test.json"), Path("reports/pictures/test.png")
@@ -24,7 +24,7 @@ IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_co
 COUNTS = Path("reports/plots/test_counts.csv")
 
 
-def main(params: Params) -> None:
+def main(params: Params, tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
     import torch
 
@@ -34,7 +34,6 @@ def main(params: Params) -> None:
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import typical_sheet
     from wsss_mm.models import load_model
-    from wsss_mm.tracking import log_evaluation
 
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
@@ -65,7 +64,7 @@ def main(params: Params) -> None:
         vocabulary=vocabulary,
         path=PICTURE,
     )
-    log_evaluation(
+    tracker.evaluation(
         SEGMENTER / "weights.pth",
         metrics,
         judgement.ungated,
@@ -92,7 +91,3 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Para
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
     write_plot(count_table(judgement.patches["patch_id"].tolist(), vocabulary.codes, **counts), COUNTS)
     return metrics
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from pipelines import run_stage
 from wsss_mm.files import atomic_folder
 from wsss_mm.patches import get_vocabulary, write_manifest
 from wsss_mm.patches.images import store_patch
@@ -31,7 +30,3 @@ def main(params: Params) -> None:
         write_manifest(kept, folder)
         if len(left):
             write_manifest(left, folder / "quarantined")
-
-
-if __name__ == "__main__":
-    run_stage(main)

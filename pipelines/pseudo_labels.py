@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from pipelines import run_stage
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pictures import pseudo_label_sheet
 from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
@@ -66,7 +65,3 @@ def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> tuple[lis
         truth = np.where(patch.labels == IGNORE, IGNORE, truth)
         counts.append(confusion_matrix(truth, patch.labels, len(vocabulary)))
     return known, np.stack(counts)
-
-
-if __name__ == "__main__":
-    run_stage(main)

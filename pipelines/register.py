@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import run_stage
 from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.models.description import folder_digest
 from wsss_mm.settings import Params
@@ -79,7 +78,3 @@ def _tags(evidence: Evidence) -> dict[str, Any]:
         "data.patches": evidence.digests.get("data/patches", "unknown"),
         **{f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()},
     }
-
-
-if __name__ == "__main__":
-    run_stage(main)

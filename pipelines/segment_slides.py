@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from pipelines import run_stage
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_json, write_text
@@ -78,7 +77,3 @@ def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str], out: 
     summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
     write_json(folder / SUMMARY, summary)
     return {"miou": summary["truth"]["miou"]}
-
-
-if __name__ == "__main__":
-    run_stage(main)

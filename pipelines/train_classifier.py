@@ -4,35 +4,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import run_stage
 from wsss_mm.settings import Params
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from wsss_mm.tracking.tracker import Tracker
 
 OUT = Path("models/classifier")
 PATCHES = Path("data/patches")
 METRICS, SCORES = Path("reports/metrics/classifier.json"), Path("reports/plots/classifier_scores.csv")
 
 
-def main(params: Params) -> None:
+def main(params: Params, tracker: "Tracker") -> None:
     """Train, then judge the classifier on the validation split."""
-    import mlflow
     import pandas as pd
 
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.gates import gate_tags
-    from wsss_mm.outage import send
     from wsss_mm.patches import get_vocabulary, read_manifest
-    from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
     if join_processes() > 0:
         train_classifier(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
-    with training_run("train_classifier", sections, [PATCHES], tags=gate_tags(Path(), ("cohort", "patches"))):
+    tags = gate_tags(Path(), ("cohort", "patches"))
+    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / "weights.pth", tags=tags):
         train_classifier(params, paths)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)
@@ -41,8 +40,7 @@ def main(params: Params) -> None:
         write_reports(pd.concat([scores, known]), manifest, codes)
         truth = manifest.set_index("patch_id").loc[scores["patch_id"], codes].to_numpy(bool)
         figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary)
-        send(mlflow.log_figure, figure, "figures/valid_precision_recall.png")
-        tag_weights(OUT / "weights.pth")
+        tracker.figure(figure, "figures/valid_precision_recall.png")
 
 
 def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Sequence[str]) -> None:
@@ -54,7 +52,3 @@ def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Seque
     write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
     metrics = classifier_metrics(scores, manifest, codes)
     write_json(METRICS, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -1,19 +1,21 @@
 """Stage train_segmenter: PSPNet on ResNet38, trained on pseudo-labels with online noise suppression."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines import run_stage
 from wsss_mm.settings import Params
+
+if TYPE_CHECKING:
+    from wsss_mm.tracking.tracker import Tracker
 
 OUT = Path("models/segmenter")
 PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
 
 
-def main(params: Params) -> None:
+def main(params: Params, tracker: "Tracker") -> None:
     """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
     from wsss_mm.engine import Paths, join_processes, train_segmenter
     from wsss_mm.files import write_json
-    from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(
         patches=PATCHES,
@@ -26,11 +28,7 @@ def main(params: Params) -> None:
         train_segmenter(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
-    with training_run("train_segmenter", sections, [PATCHES, PSEUDO_LABELS, CLASSIFIER]):
+    inputs = [PATCHES, PSEUDO_LABELS, CLASSIFIER]
+    with tracker.training("train_segmenter", sections, inputs, weights=OUT / "weights.pth"):
         metrics = train_segmenter(params, paths)
         write_json("reports/metrics/segmenter.json", metrics)
-        tag_weights(OUT / "weights.pth")
-
-
-if __name__ == "__main__":
-    run_stage(main)

@@ -8,7 +8,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from pipelines import run_stage
+from pipelines.running import run_stage
 from wsss_mm.settings import Params
 
 PATCHES = Path("data/patches")

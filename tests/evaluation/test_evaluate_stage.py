@@ -16,6 +16,7 @@ from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_params
 from wsss_mm.tracking import runs
+from wsss_mm.tracking.tracker import Tracker
 
 VOCABULARY = VOCABULARIES["luad_normal"]
 
@@ -76,7 +77,7 @@ def test_reports_and_run(project, params, monkeypatch):
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("segmenter", f"file://{project}/artifacts"))
     with mlflow.start_run(tags={runs.WEIGHTS_TAG: runs.digest(evaluate.SEGMENTER / "weights.pth", "md5")}) as run:
         pass
-    evaluate.main(params)
+    evaluate.main(params, Tracker())
     metrics = read_json(evaluate.METRICS)
     assert (metrics["bootstrap"]["unit"], metrics["bootstrap"]["units"]) == ("slide", 3)
     low, high = metrics["bootstrap"]["ungated"]["miou"]
@@ -98,5 +99,5 @@ def test_reports_and_run(project, params, monkeypatch):
     first = {
         path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION, evaluate.COUNTS)
     }
-    evaluate.main(params)
+    evaluate.main(params, Tracker())
     assert all(path.read_bytes() == content for path, content in first.items())

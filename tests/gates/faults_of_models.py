@@ -46,7 +46,7 @@ from tests.gates.harm import (
     taken_for,
     written,
 )
-from tests.gates.project import CODES, SIZE
+from tests.gates.project import CODES, SIZE, pin_champion
 from wsss_mm.patches.vocabulary import IGNORE
 
 CLASSIFIER_FAULTS = [
@@ -510,8 +510,7 @@ SEGMENTER_FAULTS = [
         "it is worse than the champion",
         "segmenter",
         "champion",
-        counts(taken_for("TE", "NEC", 0.05)),
-        champion={"miou": 0.95},
+        lambda root: (pin_champion(root, miou=0.95), counts(taken_for("TE", "NEC", 0.05))(root)),
     ),
     Fault("a test patch was not counted", "segmenter", "patch_counted_once", table(COUNTS, lambda t: t.drop(index=0))),
     Fault(

@@ -45,7 +45,6 @@ class Fault:
         check: What catches it there.
         inject: Does it to a clean project, given its root.
         also: Other checks that it breaks too.
-        champion: Given to gate segmenter.
     """
 
     says: str
@@ -53,7 +52,6 @@ class Fault:
     check: str
     inject: Callable[[Path], Any]
     also: tuple[str, ...] = ()
-    champion: dict[str, Any] | None = None
 
 
 SLIDES, PATCHES = "data/cohort/slides.csv", "data/patches/manifest.parquet"

@@ -16,6 +16,7 @@ import yaml
 from pipelines import evaluate, pseudo_labels, train_classifier
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.files import digest, write_json
+from wsss_mm.gates.champion import Pin, Rival, write_pin
 from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.digests import judged_digest, judged_rows
@@ -220,6 +221,7 @@ def make_project(root: Path) -> None:
     make_pseudo_labels(root)
     make_segmenter(root)
     make_slides(root)
+    write_pin(root, Pin())
 
 
 def make_cohort(root: Path) -> None:
@@ -315,6 +317,12 @@ def make_classifier(root: Path) -> None:
     rng, judged = np.random.default_rng(1), manifest[manifest["split"] != "test"]
     scores = np.where(judged[list(CODES)], 0.9, 0.1) + rng.uniform(-0.05, 0.05, (len(judged), len(CODES)))
     write_scores(root, pd.DataFrame(scores, columns=CODES).assign(patch_id=judged["patch_id"].to_numpy()))
+
+
+def pin_champion(root: Path, miou: float | None = None, test_split: str | None = None) -> None:
+    """Pin a champion with other weights, judged on the project's own test split if no other is given."""
+    split = test_split or json.loads((root / "reports/metrics/test.json").read_text())["test_split"]
+    write_pin(root, Pin(clean_params().register_.model_name, Rival("1", "0" * 32, miou, split)))
 
 
 def write_scores(root: Path, scores: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.gates.faults import FAULTS
 from tests.gates.injection import inside
-from tests.gates.project import SIZE, edit, write_result
+from tests.gates.project import SIZE, edit, pin_champion, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_warnings, gate_tags, report_path, run_gate
@@ -149,9 +149,9 @@ class TestSegmenter:
         ],
     )
     def test_the_champion_counts_on_the_same_split_only(self, params, project, champion, judged):
-        split = json.loads((project / "reports/metrics/test.json").read_text())["test_split"]
-        champion = None if champion is None else {"test_split": split} | champion
-        result = run_gate("segmenter", params, project, champion=champion)
+        if champion is not None:
+            pin_champion(project, **champion)
+        result = run_gate("segmenter", params, project)
         worse = judged and champion["miou"] > 0.92
         assert [outcome.name for outcome in result.failures] == (["champion"] if worse else [])
 

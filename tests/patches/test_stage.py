@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import patches, run_stage
+from pipelines import patches
+from pipelines.running import run_stage
 from wsss_mm.cli.profile import render_profile
 from wsss_mm.patches import get_vocabulary, read_manifest
 from wsss_mm.settings import load_params
@@ -12,7 +13,7 @@ from wsss_mm.settings import load_params
 
 @pytest.fixture
 def stage(project_root, tmp_path, monkeypatch, cohort, quarters):
-    """Runs the stage on a small cohort in a folder of its own, as `python -m pipelines.patches` would."""
+    """Runs the stage on a small cohort in a folder of its own, as `python -m pipelines patches` would."""
     for name, split in (("a", "train"), ("b", "valid"), ("c", "test")):
         cohort.add(name, split, truth=quarters)
     text = (project_root / "params.yaml").read_text().replace("  size: 224   # px", "  size: 128")

@@ -79,7 +79,7 @@ def test_a_kill_while_dvc_writes_its_table_of_locks_is_mended(repository, projec
 MODEL, STAGE = "models/segmenter", "train_segmenter"
 TRAINING = f"""
 from pathlib import Path
-from pipelines import run_stage
+from pipelines.running import run_stage
 from wsss_mm.files import atomic_folder, write_text
 
 def main(params):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from wsss_mm.cli.main import main
+from wsss_mm.cli.profile import render_profile
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
 from wsss_mm.gates import GATES
+from wsss_mm.gates.champion import Pin, Rival, read_pin, write_pin
 from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, promotion, rollback, training_run
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
@@ -269,3 +271,55 @@ def test_the_card_says_where_it_fails(tmp_path):
     assert "| TE, Tumour | 0.100 |  | 70% of its pixels taken for LYM |" in card
     assert "| LYM, Lymphocytes | undefined |  |  |" in card
     assert f"| patches | `data/patches` | `{'a' * 32}` |" in card
+
+
+class TestPin:
+    """champion.json follows the moves made in the project that registers the model, and no others."""
+
+    @pytest.fixture
+    def project(self, versions, tracked, monkeypatch):
+        name, make = versions
+        params = render_profile("phantom").replace("model_name: segmenter-phantom", f"model_name: {name}")
+        (tracked / "params.yaml").write_text(params)
+        monkeypatch.chdir(tracked)
+        write_pin(tracked, Pin())
+
+        def make_with_figures(miou: float) -> str:
+            version = make(miou)
+            for key, value in (("test.miou", f"{miou:.4f}"), ("test.split", "s"), ("weights_md5", version * 32)):
+                connect().MlflowClient().set_model_version_tag(name, version, key, value)
+            return version
+
+        return name, make_with_figures
+
+    def test_it_follows(self, project, capsys):
+        name, make = project
+        make(0.5)
+        assert main(["models", "promote"]) == 0
+        assert "champion.json says so, too" in capsys.readouterr().out
+        first = Rival("1", "1" * 32, 0.5, "s")
+        assert read_pin(Path()) == Pin(name, first)
+        make(0.7)
+        assert main(["models", "promote"]) == 0
+        assert read_pin(Path()) == Pin(name, Rival("2", "2" * 32, 0.7, "s"), first)
+        assert main(["models", "rollback", "--reason", "stripes"]) == 0
+        assert read_pin(Path()) == Pin(name, first)
+        assert main(["models", "delete", "champion", "--reason", "wrong"]) == 0
+        assert read_pin(Path()) == Pin(name)
+
+    def test_a_move_elsewhere_is_pinned_by_hand(self, project):
+        name, make = project
+        make(0.5)
+        promote(name)
+        assert read_pin(Path()) == Pin()
+        assert main(["models", "pin"]) == 0
+        assert read_pin(Path()) == Pin(name, Rival("1", "1" * 32, 0.5, "s"))
+
+    def test_another_task_is_no_rival(self, project, capsys):
+        name, make = project
+        make(0.5)
+        Path("params.yaml").write_text(render_profile("phantom"))
+        assert main(["models", "promote", "--name", name]) == 0
+        assert read_pin(Path()) == Pin()
+        assert main(["models", "pin", "--name", name]) == 2
+        assert "params.yaml: registers segmenter-phantom" in capsys.readouterr().err

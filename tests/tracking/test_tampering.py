@@ -249,7 +249,7 @@ class TestFirstChampion:
             ("patches", {"passed": False}, "gate patches failed"),
             (
                 "segmenter",
-                {"passed": True, "measured": {"metrics": {"rows": 1, "values": [{"over_champion": -0.1}]}}},
+                {"passed": True, "measured": {"metrics": {"rows": 1, "values": [{"below_champion": -0.1}]}}},
                 "compared it with a champion",
             ),
             (
@@ -270,6 +270,6 @@ class TestFirstChampion:
     def test_its_own_maps_are_no_doubt(self, line, tracked):
         rows = [{"weights_md5": line[1], "precision": "fp32", "slides": 1}]
         write_json(tracked / report_path("slides"), {"passed": True, "measured": {"models": {"values": rows}}})
-        rows = [{"over_champion": None}]
+        rows = [{"below_champion": None}]
         write_json(tracked / report_path("segmenter"), {"passed": True, "measured": {"metrics": {"values": rows}}})
         assert doubts(read_evidence(tracked), line[1]) == []

@@ -17,7 +17,7 @@ _DIGEST = 8  # leading digits that tell digests apart
 
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command and its actions."""
-    parser = subparsers.add_parser("models", help="list, promote, roll back and delete registered models")
+    parser = subparsers.add_parser("models", help="list, promote, pin, roll back and delete registered models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", _list, "versions with aliases, metrics and digests")
     listing.add_argument("--all", action="store_true", help="all tags, digests in full")
@@ -29,6 +29,7 @@ def add_parser(subparsers: Any) -> None:
     delete = _action(actions, "delete", _delete, "delete a version; a champion is rolled back first")
     delete.add_argument("version", help="number or alias")
     delete.add_argument("--reason", required=True, help="kept as a tag of the run")
+    _action(actions, "pin", _pin, "write the champion into champion.json, for gate segmenter to compare with")
     card = _action(actions, "card", _card, "what a version is for, how good it is, what it was made from")
     card.add_argument(
         "what", nargs="?", default="champion", help="number, alias, or a slide's results (results/slides/S1)"
@@ -84,6 +85,29 @@ def _list(arguments: argparse.Namespace) -> None:
     sys.stdout.write(plain_lines(versions.to_string(index=False)) + "\n")
 
 
+def _pin(arguments: argparse.Namespace) -> None:
+    from wsss_mm.gates.champion import PIN, write_pin
+    from wsss_mm.tracking import champion_pin
+
+    if arguments.name != registered_name():
+        raise InputError(f"params.yaml: registers {registered_name()}, not {arguments.name}: its champion is no rival")
+    pin = champion_pin(arguments.name)
+    write_pin(Path(), pin)
+    held = f"version {pin.champion.version}" if pin.champion else "no champion"
+    sys.stdout.write(f"{PIN}: {pin.name}, {held}; commit it: dvc repro compares new models with it\n")
+
+
+def _pinned_anew(name: str) -> None:
+    """Keep champion.json in step with a move made in the project that registers the model."""
+    from wsss_mm.gates.champion import PIN, write_pin
+    from wsss_mm.settings import load_params
+    from wsss_mm.tracking import champion_pin
+
+    if PIN.is_file() and Path("params.yaml").is_file() and load_params().register_.model_name == name:
+        write_pin(Path(), champion_pin(name))
+        sys.stdout.write(f"{PIN} says so, too; commit it\n")
+
+
 def _promote(arguments: argparse.Namespace) -> None:
     from wsss_mm.tracking import promote
 
@@ -91,6 +115,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{done.name}: champion is version {done.version}, before it {done.previous or 'none'}\n")
     for objection in done.objections:
         sys.stdout.write(f"  in spite of: {objection}\n")
+    _pinned_anew(arguments.name)
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
@@ -98,6 +123,7 @@ def _rollback(arguments: argparse.Namespace) -> None:
 
     done = rollback(arguments.name, arguments.reason)
     sys.stdout.write(f"{done.name}: champion is version {done.version} again, no longer {done.previous}\n")
+    _pinned_anew(arguments.name)
 
 
 def _delete(arguments: argparse.Namespace) -> None:
@@ -106,6 +132,7 @@ def _delete(arguments: argparse.Namespace) -> None:
     moved = delete(arguments.name, arguments.version, arguments.reason)
     champion = f"; champion is version {moved.version} again" if moved else ""
     sys.stdout.write(f"{arguments.name}: version {arguments.version} is deleted{champion}\n")
+    _pinned_anew(arguments.name)
 
 
 def _card(arguments: argparse.Namespace) -> None:

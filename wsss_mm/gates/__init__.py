@@ -74,14 +74,13 @@ def check_warnings(params: Params) -> None:
             )
 
 
-def run_gate(name: str, params: Params, root: Path, **known: Any) -> GateResult:
+def run_gate(name: str, params: Params, root: Path) -> GateResult:
     """Measure a stage's outs and check them.
 
     Args:
         name: One of `GATES`.
         params: All of params.yaml.
         root: The project's root.
-        **known: What a gate cannot read from files: the `champion` of gate segmenter.
 
     Returns:
         The outcome of each check. Files that are missing or cannot be read are a failed check, not an error.
@@ -89,7 +88,7 @@ def run_gate(name: str, params: Params, root: Path, **known: Any) -> GateResult:
     from wsss_mm.gates.checks import Thresholds
     from wsss_mm.gates.runner import validate
 
-    measured = _module(name).measure(params, root, **known)
+    measured = _module(name).measure(params, root)
     return validate(name, measured, Thresholds(name, params), getattr(params.gates, name).warnings)
 
 

@@ -5,7 +5,8 @@ Reads reports/metrics/test.json, metrics of the test split. Keys used: `test_spl
 of truth, and is passed over. reports/metrics/pseudo_labels.json says how good the labels it learnt from are on the same
 patches. All figures of test.json, summary.json, test_iou.csv and test_confusion.csv are computed again, from
 reports/plots/test_counts.csv, whose true pixels are counted again in the masks of data/patches.
-models/segmenter/model.json says which pseudo-labels it was trained on, reports/gates which ones passed.
+models/segmenter/model.json says which pseudo-labels it was trained on, reports/gates which ones passed. champion.json
+pins what it is compared with.
 """
 
 import math
@@ -20,6 +21,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
 from wsss_mm.evaluation.tables import confusion_table, count_columns, counts_of, iou_table
+from wsss_mm.gates.champion import read_pin, rival
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import (
     figures,
@@ -49,13 +51,12 @@ _KINDS = ("ungated", "gated")
 INPUTS, METRICS_TABLE, CLASSES_TABLE, COUNTS, FIGURES = gate_tables("segmenter").values()
 
 
-def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = None) -> Iterator[Measured]:
+def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the test metrics: what was judged, the mean, each class that has pixels of truth; then all of it again.
 
     Args:
         params: All of params.yaml.
         root: The project's root.
-        champion: `miou` and `test_split` of the registered champion, if there is one and it is another model.
     """
     path, vocabulary = root / METRICS, get_vocabulary(params.cohort.vocabulary)
     metrics = read_metrics(path, _MAKE)
@@ -64,13 +65,12 @@ def measure(params: Params, root: Path, champion: Mapping[str, Any] | None = Non
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     miou = metric(metrics, "ungated.miou", path, _MAKE)
     pseudo = {"test.miou": None} | read_metrics(root / PSEUDO_LABELS, "dvc repro -f pseudo_labels")
-    same_split = champion is not None and champion.get("test_split") == inputs["split"]
-    rival = champion.get("miou") if champion is not None and same_split else None
+    champion = rival(read_pin(root), params.register_.model_name, inputs["gated_segmenter"], inputs["split"])
     measured = {
         "split": "test",
         "miou": miou,
         "below_pseudo_labels": metric(pseudo, "test.miou", root / PSEUDO_LABELS, "dvc repro -f pseudo_labels") - miou,
-        "below_champion": math.nan if rival is None else float(rival) - miou,
+        "below_champion": math.nan if champion is None else champion - miou,
     }
     yield METRICS_TABLE.of(pd.DataFrame([measured]))
     confusion = _read_plot(root / PLOTS / "test_confusion.csv", ["actual", "predicted"], "pixels")

@@ -2,10 +2,9 @@
 
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import keep_evidence, read_evidence
-from wsss_mm.tracking.promotion import delete, promote, rollback
+from wsss_mm.tracking.promotion import champion_pin, delete, promote, rollback
 from wsss_mm.tracking.registry import (
     Registration,
-    champion_figures,
     download_model,
     list_versions,
     log_segmenter_model,
@@ -16,7 +15,7 @@ from wsss_mm.tracking.runs import find_run, judging_run, log_evaluation, log_gat
 
 __all__ = [
     "Registration",
-    "champion_figures",
+    "champion_pin",
     "delete",
     "download_model",
     "find_run",

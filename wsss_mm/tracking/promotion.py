@@ -12,9 +12,11 @@ from uuid import uuid4
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.gates import GATES, report_path
+from wsss_mm.gates.champion import Pin, Rival
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
+from wsss_mm.tracking.runs import WEIGHTS_TAG
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def doubts(evidence: Evidence, weights_md5: str) -> list[str]:
         weights_md5: Of the model.
     """
     found = objections(evidence, None)
-    if any(row.get("over_champion") is not None for row in _measured(evidence, "segmenter", "metrics")):
+    if any(row.get("below_champion") is not None for row in _measured(evidence, "segmenter", "metrics")):
         found.append("gate segmenter compared it with a champion, which another registry has")
     others = {str(row.get("weights_md5")) for row in _measured(evidence, "slides", "models")} - {weights_md5}
     if others:
@@ -182,6 +184,26 @@ def current_champion(name: str) -> "ModelVersion | None":
             raise
         raise InputError(f"no registered model {name!r}; make one: dvc repro -s -f register") from None
     return None if version is None else client.get_model_version(name, str(version))
+
+
+def champion_pin(name: str) -> Pin:
+    """The champion of a registered model and the one before it, as champion.json keeps them.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    champion = current_champion(name)
+    before = None if champion is None else _before(name, champion)
+    return Pin(name, *(None if version is None else _rival(version) for version in (champion, before)))
+
+
+def _rival(version: "ModelVersion") -> Rival:
+    tags = version.tags
+    try:
+        miou = float(tags["test.miou"])
+    except (KeyError, ValueError):  # "undefined", where no class had a pixel of truth
+        miou = None
+    return Rival(str(version.version), tags.get(WEIGHTS_TAG, ""), miou, tags.get("test.split", ""))
 
 
 def _before(name: str, champion: "ModelVersion") -> "ModelVersion | None":

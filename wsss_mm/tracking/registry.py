@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
@@ -214,32 +214,6 @@ def version_of_weights(name: str, md5: str) -> "ModelVersion":
     if found is None:
         raise InputError(f"{name}: no version has weights {md5}; see: wsss-mm models list --name {name}")
     return found
-
-
-def champion_figures(name: str, besides: Path) -> dict[str, Any] | None:
-    """What the champion of a registered model was judged with: `miou` and the digest `test_split`.
-
-    Args:
-        name: The registered model.
-        besides: Weights that are to be compared with it.
-
-    Returns:
-        None if there is no champion, if it has these very weights, or if it was registered without these figures.
-    """
-    mlflow = connect()
-    try:
-        champion = mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-    tags = champion.tags
-    if tags.get(WEIGHTS_TAG) == digest(besides, "md5"):
-        return None
-    try:
-        return {"miou": float(tags["test.miou"]), "test_split": tags["test.split"]}
-    except (KeyError, ValueError):  # "undefined", where no class had a pixel of truth
-        return None
 
 
 def download_model(uri: str, target: Path | None = None) -> Path:

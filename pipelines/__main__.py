@@ -1,0 +1,42 @@
+"""`python -m pipelines STAGE`: run a stage on params.yaml in the current folder, as dvc.yaml does."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+
+from pipelines.running import run_stage
+from wsss_mm.gates import GATES
+from wsss_mm.tracking.tracker import Tracker
+
+STAGES = (
+    "cohort",
+    "patches",
+    "train_classifier",
+    "pseudo_labels",
+    "train_segmenter",
+    "evaluate",
+    "segment_slides",
+    "register",
+    "gate",
+)
+TRACKED = ("train_classifier", "train_segmenter", "evaluate", "gate")
+"""Stages that show what they find; `register` is tracking itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run the stage."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("gate", nargs="?", choices=GATES, help="which gate, of stage gate")
+    chosen = parser.parse_args(arguments)
+    if (chosen.stage == "gate") != (chosen.gate is not None):
+        parser.error("stage gate needs the name of a gate, and no other stage takes one")
+    stage = import_module(f"pipelines.{chosen.stage}").main
+    if chosen.gate is not None:
+        stage = partial(stage, chosen.gate)
+    run_stage(partial(stage, tracker=Tracker()) if chosen.stage in TRACKED else stage)
+
+
+if __name__ == "__main__":
+    main()

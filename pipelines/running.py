@@ -1,0 +1,39 @@
+"""How a stage runs: on checked parameters, on inputs that stay as they are, and with errors of one line."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.inputs import unchanged_inputs
+from wsss_mm.errors import InputError, not_text
+from wsss_mm.files import explained
+from wsss_mm.gates import check_warnings
+from wsss_mm.logs import INTERRUPTED, log_to_stderr
+from wsss_mm.outage import is_outage, needed
+from wsss_mm.settings import Params, load_params
+
+
+def run_stage(stage: Callable[[Params], None]) -> None:
+    """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2.
+
+    Ctrl-C is one line, too, and exit code 130.
+    """
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
+    try:
+        with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
+            params = load_params()
+            check_warnings(params)
+            stage(params)
+    except (InputError, UnicodeEncodeError) as error:
+        error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; dvc repro goes on where it stopped\n")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        sys.stderr.write(f"error: {needed(error)}\n")
+        sys.exit(2)

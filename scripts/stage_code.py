@@ -1,0 +1,251 @@
+"""Write into dvc.yaml the code each stage rests on: all that `pipelines/<stage>.py` imports, directly or not.
+
+    python scripts/stage_code.py            # write
+    python scripts/stage_code.py --check    # exit 1 if dvc.yaml says something else
+    python scripts/stage_code.py --why train_classifier wsss_mm/slides/roi.py   # the imports that lead there
+
+Imports inside of functions count, those for type checkers alone do not. A folder stands for its files where all of them
+are imported. What is named by text is found, too: `type="..."` of a training's config leads to the module that
+registers the type, and a module that names a data file of its package rests on it.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("wsss_mm", "pipelines")
+TRAININGS = {"train_classifier": "classifier", "train_segmenter": "segmenter"}
+"""Stages with a config of mmengine, which names types by text."""
+
+_CODE = re.compile(rf"({'|'.join(PACKAGES)})/\S+")
+_FEWEST = 2  # files that a folder stands for
+
+
+class Code:
+    """The modules of a project, and what they import.
+
+    Args:
+        root: The project's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def closure(self, files: Iterable[Path]) -> dict[Path, Path | None]:
+        """All files that these rest on, themselves included, with the file that leads to each (None: given).
+
+        Raises:
+            ValueError: an import cannot be followed.
+        """
+        found: dict[Path, Path | None] = dict.fromkeys(files)
+        waiting = list(found)
+        while waiting:
+            file = waiting.pop()
+            for needed in self._needed(file):
+                if needed not in found:
+                    found[needed] = file
+                    waiting.append(needed)
+        return found
+
+    def _needed(self, file: Path) -> Iterator[Path]:
+        if file.suffix != ".py":
+            return
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for name, line in _imports(tree):
+            yield from self._modules(name, file, line)
+        names = {
+            item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str)
+        }
+        for data in self._data(file.parent):
+            if data.name in names or data.relative_to(file.parent).parts[0] in names:
+                yield data
+
+    @cache  # noqa: B019  lives as long as the script
+    def _data(self, folder: Path) -> tuple[Path, ...]:
+        """Files of a package that are no modules; those of a folder without modules count to the package above it."""
+        files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return tuple(
+            path
+            for path in files
+            if path.suffix != ".py"
+            and not any((above / "__init__.py").is_file() for above in path.parents if folder in above.parents)
+        )
+
+    def _modules(self, name: str, file: Path, line: int) -> Iterator[Path]:
+        """Files of a dotted name: the packages above it, and the module, or the one it is an attribute of."""
+        parts, path = name.split("."), None
+        for count in range(1, len(parts) + 1):
+            place = self.root.joinpath(*parts[:count])
+            path = next((item for item in (place / "__init__.py", place.with_suffix(".py")) if item.is_file()), None)
+            if path is None:
+                last = self.root.joinpath(*parts[: count - 1], "__init__.py")
+                if last.is_file() and parts[count - 1] not in _defined(last):
+                    where = f"{file.relative_to(self.root)}:{line}"
+                    raise ValueError(f"{where}: {name} cannot be followed; import it from the module that defines it")
+                return
+            yield path
+
+    def registered(self, types: Iterable[str]) -> set[Path]:
+        """Files with a class of one of these names that is registered."""
+        wanted = {name.rpartition(".")[2] for name in types}
+        return {
+            file
+            for file in sorted(self.root.glob("wsss_mm/**/*.py"))
+            for item in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(item, ast.ClassDef)
+            and item.name in wanted
+            and any("register_module" in ast.unparse(decorator) for decorator in item.decorator_list)
+        }
+
+    def shown(self, files: Iterable[Path]) -> list[str]:
+        """Paths from the root, sorted; a folder for its files, where all are among them."""
+        names = {file.relative_to(self.root) for file in files}
+        folders = {above for name in names for above in name.parents if above != Path()}
+        for folder in sorted(folders, key=lambda item: len(item.parts)):
+            inside = {
+                file.relative_to(self.root)
+                for file in (self.root / folder).rglob("*")
+                if file.is_file() and "__pycache__" not in file.parts
+            }
+            if len(inside) >= _FEWEST and inside <= names:
+                names = names - inside | {folder}
+        return sorted(name.as_posix() for name in names)
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Dotted names of this project's modules, or of something in them, with the line that imports them."""
+    skipped = _for_type_checkers(tree)
+    for item in ast.walk(tree):
+        if item in skipped:
+            continue
+        names: list[str] = []
+        if isinstance(item, ast.Import):
+            names = [alias.name for alias in item.names]
+        elif isinstance(item, ast.ImportFrom) and item.module:
+            names = [f"{item.module}.{alias.name}" for alias in item.names]
+        yield from ((name, item.lineno) for name in names if name.split(".")[0] in PACKAGES)
+
+
+def _for_type_checkers(tree: ast.Module) -> set[ast.AST]:
+    blocks = (item for item in ast.walk(tree) if isinstance(item, ast.If) and "TYPE_CHECKING" in ast.unparse(item.test))
+    return {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
+
+
+@cache
+def _defined(file: Path) -> set[str]:
+    """Names a module gives a value to, or imports, other than for type checkers."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names, skipped = set(), _for_type_checkers(tree)
+    for item in ast.walk(tree):
+        if item in skipped:
+            continue
+        if isinstance(item, ast.FunctionDef | ast.ClassDef):
+            names.add(item.name)
+        elif isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store):
+            names.add(item.id)
+        elif isinstance(item, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in item.names)
+    return names
+
+
+def config_files(config: Path) -> list[Path]:
+    """A config of mmengine and those it is based on."""
+    found, waiting = [], [config]
+    while waiting:
+        file = waiting.pop()
+        found.append(file)
+        for item in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(item, ast.Assign) and any(ast.unparse(target) == "_base_" for target in item.targets):
+                bases = ast.literal_eval(item.value)
+                waiting += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
+    return found
+
+
+def stage_files(root: Path, stage: str) -> dict[Path, Path | None]:
+    """What a stage (`patches`, `gate@cohort`) rests on, see `Code.closure`."""
+    code, (name, _, key) = Code(root), stage.partition("@")
+    files = [root / "pipelines" / f"{name}.py"]
+    if key:
+        files.append(root / "wsss_mm" / name.replace("gate", "gates") / f"{key}.py")
+    configs = config_files(root / "mmconfigs" / f"{TRAININGS[name]}.py") if name in TRAININGS else []
+    for config in configs:
+        text = {item.value for item in ast.walk(ast.parse(config.read_text())) if isinstance(item, ast.Constant)}
+        files += sorted(code.registered(value for value in text if isinstance(value, str)))
+    return code.closure(files) | dict.fromkeys(configs)
+
+
+def with_code(root: Path) -> str:
+    """The text of dvc.yaml with the code that its stages rest on."""
+    lines = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    code = Code(root)
+    gates = [re.match(r"      (\w+):", line) for line in _block(lines, "    foreach:")]
+    of_gates = {found[1]: code.shown(stage_files(root, f"gate@{found[1]}")) for found in gates if found}
+    longest = max(map(len, of_gates.values()), default=0)
+    result, stage, gate, inside = [], "", "", False
+    for line in lines:
+        if found := re.fullmatch(r"  (\w+):", line):
+            stage, gate, inside = found[1], "", False
+        elif found := re.fullmatch(r"      (\w+):", line):
+            gate = found[1]
+        indent = _indent(line)
+        if inside and not line.strip().startswith("- "):
+            inside = False
+        if inside and (_CODE.match(line.strip()[2:]) or "mmconfigs/" in line or "item.code[" in line):
+            continue
+        result.append(line)
+        if line.strip() == "deps:" and indent in (4, 6):
+            inside = True
+            if stage == "gate":
+                result += [f"        - ${{item.code[{index}]}}" for index in range(longest)]
+            else:
+                result += [f"      - {name}" for name in code.shown(stage_files(root, stage))]
+        elif line.strip() == "code:":
+            inside = True
+            names = of_gates[gate]
+            result += [f"          - {name}" for name in names + [names[-1]] * (longest - len(names))]
+    return "\n".join(result) + "\n"
+
+
+def _block(lines: list[str], first: str) -> list[str]:
+    """The lines after one, as far as they are further in."""
+    start = lines.index(first) + 1
+    depth = _indent(first)
+    outside = (index for index, line in enumerate(lines) if index >= start and line.strip() and _indent(line) <= depth)
+    return lines[start : next(outside, len(lines))]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def why(root: Path, stage: str, name: str) -> list[str]:
+    """The files that lead from a stage to one it rests on."""
+    found = stage_files(root, stage)
+    file: Path | None = root / name
+    if file not in found:
+        return [f"{stage} does not rest on {name}"]
+    way = []
+    while file is not None:
+        way.append(file.relative_to(root).as_posix())
+        file = found[file]
+    return way[::-1]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--why", nargs=2, metavar=("STAGE", "FILE"), help="how a stage comes to rest on a file")
+    arguments = parser.parse_args()
+    project = Path(__file__).resolve().parents[1]
+    if arguments.why:
+        sys.stdout.write("\n".join(why(project, *arguments.why)) + "\n")
+        sys.exit()
+    text = with_code(project)
+    if arguments.check and text != (project / "dvc.yaml").read_text(encoding="utf-8"):
+        sys.exit("dvc.yaml: its code dependencies are not what the stages import; python scripts/stage_code.py")
+    if not arguments.check:
+        (project / "dvc.yaml").write_text(text, encoding="utf-8")

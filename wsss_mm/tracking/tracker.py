@@ -1,0 +1,76 @@
+"""What the stages of the line show in MLflow: handed to them, so that none of them rests on the code that tracks."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    from wsss_mm.gates import GateResult
+    from wsss_mm.patches import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Runs of MLflow, as the stages need them. MLflow is imported when the first run begins."""
+
+    @contextmanager
+    def training(
+        self,
+        stage: str,
+        params: Mapping[str, Any],
+        inputs: Iterable[Path],
+        *,
+        weights: Path,
+        tags: Mapping[str, str] | None = None,
+    ) -> Iterator[None]:
+        """A run for the training within the block, found again by the weights it leaves; see `training_run`."""
+        from wsss_mm.tracking.runs import tag_weights, training_run
+
+        with training_run(stage, params, inputs, tags=tags):
+            yield
+            tag_weights(weights)
+
+    def figure(self, figure: "Figure", name: str) -> None:
+        """Show a figure on the active run, as artifact `name`."""
+        import mlflow
+
+        from wsss_mm.outage import send
+
+        send(mlflow.log_figure, figure, name)
+
+    def evaluation(
+        self,
+        weights: Path,
+        metrics: Mapping[str, Any],
+        confusion: "npt.NDArray[np.int64]",
+        vocabulary: "Vocabulary",
+        picture: Path,
+        *,
+        params: Mapping[str, Any],
+        inputs: Iterable[Path] = (),
+    ) -> None:
+        """A run of its own for an evaluation, see `log_evaluation`."""
+        from wsss_mm.tracking.runs import log_evaluation
+
+        log_evaluation(weights, metrics, confusion, vocabulary, picture, params=params, inputs=inputs)
+
+    def gate(self, result: "GateResult", weights: Path) -> None:
+        """Show a gate's outcome on the run of the model that was judged, if this store has it.
+
+        A gate judges files: a store that does not answer is a warning.
+        """
+        from wsss_mm.tracking.runs import judging_run, log_gate
+
+        try:
+            with judging_run(weights) as run:
+                if run is not None:
+                    log_gate(result.gate, result.passed, result.metrics(), [item.name for item in result.failures])
+        except Exception as error:  # MLflow fails in many ways
+            logger.warning("the outcome is not on the run, MLflow does not answer: %s", " ".join(str(error).split()))
