@@ -21,6 +21,7 @@ import yaml
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm.engine.workdir import fingerprint
 from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params, load_params
 
 PATCHES = Path("data/patches")
@@ -59,6 +60,17 @@ def read_variants(path: Path) -> dict[str, list[str]]:
     return {str(name): flat(items) for name, items in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
 
 
+def classifier_key(params: Params) -> str:
+    """What tells the classifiers of a search apart: settings, classes, and the patches' manifest, which digests them."""
+    settings = {
+        "seed": params.seed,
+        "vocabulary": params.cohort.vocabulary,
+        "classifier": params.classifier.model_dump(mode="json"),
+    }
+    weights = [] if params.classifier.weights is None else [params.classifier.weights]
+    return fingerprint(settings, [PATCHES / FILE_NAME, *weights])
+
+
 def run_variant(params: Params, work: Path) -> dict[str, Any]:
     """The line from classifier to segmenter; its metrics on the validation split and the seconds each part took."""
     from wsss_mm.cam import PseudoLabeller
@@ -68,7 +80,7 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     from wsss_mm.models import load_model
 
     start = time.monotonic()
-    key = fingerprint({"seed": params.seed, "classifier": params.classifier.model_dump(mode="json")}, [])
+    key = classifier_key(params)
     classifier = work / f"classifier-{key}"
     if not (classifier / "model.json").exists():
         train_classifier(params, Paths(patches=PATCHES, out=classifier, curves=work / f"classifier-{key}.csv"))

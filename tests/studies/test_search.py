@@ -8,6 +8,7 @@ from studies.search import read_variants
 from studies.tables import search_table
 from wsss_mm.settings import load_params
 
+PHANTOM = Path(__file__).parents[2] / "wsss_mm/profiles/phantom.yaml"
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 
@@ -38,6 +39,21 @@ def test_what_has_a_row_is_skipped_and_a_name_keeps_its_values(tmp_path, monkeyp
     with pytest.raises(SystemExit, match="2"):
         search.main()
     assert "one has rows with other values; rename it" in capsys.readouterr().err
+
+
+def test_a_classifier_is_shared_by_what_it_was_trained_on_alone(tmp_path, monkeypatch):
+    """Another cohort with the same settings, or patches that changed, have a classifier of their own."""
+    monkeypatch.chdir(tmp_path)
+    params = load_params(PHANTOM)
+    manifest = tmp_path / "data/patches/manifest.parquet"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(b"a cohort")
+    key = search.classifier_key(params)
+    assert search.classifier_key(with_values(params, ["segmenter.lr=0.1", "pseudo_labels.eps=0.1"])) == key
+    assert search.classifier_key(with_values(params, ["classifier.lr=0.1"])) != key
+    assert search.classifier_key(with_values(params, ["seed=7"])) != key
+    manifest.write_bytes(b"another")
+    assert search.classifier_key(params) != key
 
 
 def test_table_has_the_best_variant_first():
