@@ -61,7 +61,7 @@ def read_variants(path: Path) -> dict[str, list[str]]:
 
 
 def classifier_key(params: Params) -> str:
-    """What tells the classifiers of a search apart: settings, classes, and the patches' manifest, which digests them."""
+    """What tells a search's classifiers apart: settings, classes, and the patches' manifest, which digests them."""
     settings = {
         "seed": params.seed,
         "vocabulary": params.cohort.vocabulary,
