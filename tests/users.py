@@ -70,7 +70,7 @@ def prepared(folder):
     Path(folder, "slides").mkdir(parents=True)
     tifffile.imwrite(Path(folder, "slides/a.tiff"), make_tissue(100, 120), tile=_TILE, photometric="rgb", metadata=None)
     os.chown(folder, ANNA, GROUP)
-    os.chmod(folder, 0o770)
+    Path(folder).chmod(0o770)
 
 
 def colleagues(root):
@@ -100,7 +100,7 @@ if __name__ == "__main__":
     SlideModel.from_folder = lambda *_, **__: model
     place = tempfile.mkdtemp(prefix="wsss-mm-users-")
     try:
-        os.chmod(place, 0o755)
+        Path(place).chmod(0o755)
         prepared(f"{place}/first")
         work(f"{place}/first")  # so that everything is imported
         {"colleagues": colleagues, "private": private}[sys.argv[1]](place)
