@@ -128,6 +128,7 @@ def make_tables(database: Path) -> None:
         fresh = database.with_name(f"{database.name}.new")
         for name in (fresh.name, f"{fresh.name}-journal"):
             database.with_name(name).unlink(missing_ok=True)
+        fresh.touch()  # with the mode that the umask gives: SQLite would let nobody but its maker write
         with suppress(Exception):  # what is wrong with the store is said by the call that needs it
             SqlAlchemyStore(sqlite_uri(fresh), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
             fresh.replace(database)
