@@ -1,6 +1,7 @@
 """Runs say what they were made from and how they ended; weights find their run and become one version each."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -218,6 +219,7 @@ class TestTrainingRun:
         expected = {
             "git.commit": git_state(tracked).commit,
             "git.dirty": "false",
+            "host": platform.node(),
             "dvc.stage": "train_classifier",
             "dvc.experiment": "brave-pine",
             "dvc.md5.data": dvc_digest(Path("data")),

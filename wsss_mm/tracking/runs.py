@@ -5,6 +5,7 @@ No run id enters an out of the pipeline, because outs are the same for the same 
 
 import logging
 import os
+import platform
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_TAG = "weights_md5"
+WEIGHTS_TAG, DIGEST_TAG = "weights_md5", "model_digest"
+"""Tags of a training and of a version: which weights it made, and `wsss_mm.models.description.model_digest`."""
+
 JUDGED_TAG = "judged_weights_md5"
 """Tag of an evaluation: the weights it judged. That of a training says what it made."""
 
@@ -122,6 +125,7 @@ def training_run(
 def _origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
     """Tags that say what a run was made from."""
     return {
+        "host": platform.node(),
         "git.commit": git.commit or "none",
         "git.dirty": str(git.dirty).lower(),
         **({"git.problem": git.problem[:_TAG_LENGTH]} if git.problem else {}),
@@ -156,13 +160,16 @@ def _end_run(status: str, end_time: int | None = None) -> None:
 
 
 def tag_weights(weights: Path) -> str:
-    """Mark the active run as the one that made these weights, so that `model_run` finds it.
+    """Mark the active run as the one that made these weights, so that `model_run` finds it, and this model of them.
 
     Returns:
         The md5 of the file.
     """
-    md5 = digest(weights, "md5")
-    send(connect().set_tag, WEIGHTS_TAG, md5)
+    from wsss_mm.models.description import DESCRIPTION, folder_digest
+
+    md5, folder = digest(weights, "md5"), weights.parent
+    model = {DIGEST_TAG: folder_digest(folder)} if (folder / DESCRIPTION).is_file() else {}
+    send(connect().set_tags, {WEIGHTS_TAG: md5} | model)
     return md5
 
 
