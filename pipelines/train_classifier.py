@@ -23,7 +23,7 @@ def main(params: Params) -> None:
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.gates import gate_tags
-    from wsss_mm.outage import send
+    from wsss_mm.outage import keep
     from wsss_mm.patches import get_vocabulary, read_manifest
     from wsss_mm.tracking import tag_weights, training_run
 
@@ -41,7 +41,7 @@ def main(params: Params) -> None:
         write_reports(pd.concat([scores, known]), manifest, codes)
         truth = manifest.set_index("patch_id").loc[scores["patch_id"], codes].to_numpy(bool)
         figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary)
-        send(mlflow.log_figure, figure, "figures/valid_precision_recall.png")
+        keep(mlflow.log_figure, figure, "figures/valid_precision_recall.png")
         tag_weights(OUT / "weights.pth")
 
 

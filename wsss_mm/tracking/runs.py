@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest
-from wsss_mm.outage import is_outage, send
+from wsss_mm.outage import is_outage, keep, send
 from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
@@ -107,7 +107,7 @@ def training_run(
         try:
             send(_log_params, params)
             send(_log_inputs, digests)
-            send(_log_surroundings, here)
+            keep(_log_surroundings, here)
             with _terminable():
                 yield run
             status = "FINISHED"
@@ -383,8 +383,8 @@ def log_evaluation(
     def log() -> None:
         send(mlflow.log_metrics, values)
         for name, figure in figures.items():
-            send(mlflow.log_figure, figure, f"figures/{name}")
-        send(mlflow.log_artifact, str(picture), "pictures")
+            keep(mlflow.log_figure, figure, f"figures/{name}")
+        keep(mlflow.log_artifact, str(picture), "pictures")
 
     with evaluation_run(weights, params, inputs) as run:
         log()
