@@ -10,6 +10,7 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.runs import training_run
 from wsss_mm.tracking.store import connect, make_tables, sqlite_file, sqlite_uri, tracking_uri
@@ -78,3 +79,24 @@ def test_the_umask_decides_who_may_use_a_new_store(project, mask, monkeypatch):
     finally:
         os.umask(before)
     assert stat.S_IMODE((project / "mlflow.db").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgres://u:hunter2@h/db", "htp://u:hunter2@h", "http://u:hunter2@[::1", "C:/a", "./mlruns", "file:/a"]
+)
+def test_a_store_of_no_known_kind_is_one_line_without_its_password(project, monkeypatch, uri, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert main(["models", "list", "--name", "a"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "correct MLFLOW_TRACKING_URI" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://h", "https://h/a", "postgresql://h/db", "postgresql+psycopg2://h/db", "databricks", "databricks://a"],
+)
+def test_the_kinds_that_mlflow_knows_are_left_to_it(project, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert connect().get_tracking_uri() == uri
+    connect().set_tracking_uri("")

@@ -22,8 +22,9 @@ from wsss_mm.outage import is_outage, keep, send
 from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
-from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, tracking_uri
+from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, run_tags, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, Refuge, anything_unsent, surviving, unsent_uri
+from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +97,8 @@ def training_run(
 
     def start() -> "ActiveRun":
         name, where = os.environ.get("DVC_EXP_NAME") or git.short, experiment_id(experiment)
-        numbered = about | {NUMBER_TAG: next_number(mlflow.MlflowClient())}
-        return mlflow.start_run(experiment_id=where, run_name=name, tags=numbered, log_system_metrics=True)
+        tags = run_tags(about | {NUMBER_TAG: next_number(mlflow.MlflowClient())})
+        return mlflow.start_run(experiment_id=where, run_name=name, tags=tags, log_system_metrics=True)
 
     with surviving(experiment, offline=offline):
         send(close_abandoned)
@@ -115,7 +116,7 @@ def training_run(
             status = "KILLED"
             raise
         except BaseException as error:
-            send(mlflow.set_tag, "error", f"{type(error).__name__}: {error}"[:_TAG_LENGTH])
+            send(mlflow.set_tag, "error", shown(f"{type(error).__name__}: {error}")[:_TAG_LENGTH])
             raise
         finally:
             _end_run(status)
@@ -177,7 +178,7 @@ def find_run(weights: Path) -> "Run | None":
     """The newest run that made these weights; None, with a warning, if this store has none."""
     found = newest_run(digest(weights, "md5"))
     if found is None:
-        logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+        logger.warning("%s: no MLflow run in %s made these weights", weights, shown(connect().get_tracking_uri()))
     return found
 
 
@@ -312,7 +313,7 @@ def model_run(weights: Path, *, offline: bool = True, tag: str = WEIGHTS_TAG) ->
         send(close_abandoned)  # a killed stage may have left this very run open
         found = send(_reopen, md5, refuge, tag)
         if found is None:
-            logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+            logger.warning("%s: no MLflow run in %s made these weights", weights, shown(connect().get_tracking_uri()))
             yield None
             return
         uri, open_run = tracking_uri(), mark(found.run_id, status=found.status, end_time=found.end_time, error="")

@@ -20,7 +20,15 @@ from wsss_mm.files import still_named, try_lock
 from wsss_mm.outage import falling_back, is_outage, lost, no_place, reason, server_uri
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.places import settle
-from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri, tracking_uri
+from wsss_mm.tracking.store import (
+    connect,
+    experiment_in,
+    make_tables,
+    project_root,
+    run_tags,
+    sqlite_uri,
+    tracking_uri,
+)
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -97,7 +105,7 @@ class Refuge:
     def start_run(self, tags: dict[str, str]) -> "RunInfo":
         """Start a run in the local store."""
         mlflow = connect()
-        tags = {SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})}
+        tags = run_tags({SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})})
         run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
         ending = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
