@@ -15,7 +15,7 @@ help:  ## list the commands
 
 setup: $(STAMP)  ## create .venv and install the locked versions
 
-$(STAMP): requirements.lock pyproject.toml scripts/setup.sh
+$(STAMP): requirements.lock requirements.in pyproject.toml scripts/setup.sh
 	@bash scripts/setup.sh
 
 repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)

@@ -28,11 +28,11 @@ if [[ ! -x .venv/bin/python ]]; then
 fi
 pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 
-# torch first and with its dependencies: each platform's build has its own (CUDA libraries or none).
-# The rest without: the lock is complete, and it holds the headless OpenCV where mmcv asks for the one with windows.
+# Without dependencies: the lock is complete, and it holds the headless OpenCV where mmcv asks for the one with windows.
+# Then torch, with what it still lacks: each platform's build has its own hash and libraries (CUDA's or none).
 echo "setup: installing the locked packages into .venv (2 minutes, once)"
-pip install "$(grep '^torch==' requirements.lock)"
-pip install --no-deps -r requirements.lock
+pip install --no-deps --require-hashes -r requirements.lock
+pip install "$(grep '^torch==' requirements.in)"
 pip install --no-deps --no-build-isolation -e .
 
 # The JavaScript of `wsss-mm view` and of DVC's plots, pinned and checked. Everything else works without it.

@@ -4,7 +4,10 @@ import copy
 import logging
 import signal
 import sys
+import threading
+import traceback
 from pathlib import PurePath
+from types import TracebackType
 
 from wsss_mm.errors import spelled_out
 from wsss_mm.uris import shown
@@ -28,7 +31,14 @@ class OneLine(logging.Formatter):
 
 
 def log_to_stderr(level: int, layout: str) -> None:
-    """Show log lines of this level and above on stderr."""
+    """Show log lines of this level and above on stderr; what nobody catches loses the secrets of URIs, too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(layout))
     logging.basicConfig(level=level, handlers=[handler])
+    sys.excepthook = _show_traceback
+    threading.excepthook = lambda args: _show_traceback(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if not issubclass(kind, SystemExit):  # which ends a thread without a word
+        sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))

@@ -4,6 +4,8 @@ The rooms that log do not know who opened the run. They log through `send`; whoe
 `falling_back` where a call goes that the server does not take.
 """
 
+import errno
+import logging
 import os
 import re
 import sys
@@ -12,6 +14,8 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from wsss_mm.uris import shown
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +39,13 @@ _OF_A_FILE = {  # what SQLite and MLflow say of a store that is a file, and what
     "or, if it is older, bring it up to date (mlflow db upgrade)",
 }
 
+_NO_PLACE = {  # what a file system says that takes no more from us
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ESTALE, errno.ENOTCONN),  # a share that was lost
+}
+
 _fallbacks: list[Fallback] = []
+_told: set[str] = set()  # within the outermost block
 
 
 def send(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,6 +58,18 @@ def send(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return call(*args, **kwargs)
 
 
+def keep(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """`send`, of a file; one that no disk takes is not worth the end of a training, and one line says that it lacks."""
+    try:
+        send(call, *args, **kwargs)
+    except OSError as error:
+        if not _fallbacks or not no_place(error):
+            raise
+        if error.strerror not in _told:
+            _told.add(error.strerror)
+            logger.warning("%s; files of the run are not kept, while that is so; its figures are", lost(error))
+
+
 @contextmanager
 def falling_back(fallback: Fallback) -> Iterator[None]:
     """Within the block, `send` asks this fallback."""
@@ -56,6 +78,13 @@ def falling_back(fallback: Fallback) -> Iterator[None]:
         yield
     finally:
         _fallbacks.remove(fallback)
+        if not _fallbacks:
+            _told.clear()
+
+
+def no_place(error: BaseException) -> bool:
+    """Whether a file system takes no more files from us: it is full, not ours to write, or lost."""
+    return isinstance(error, OSError) and error.errno in _NO_PLACE
 
 
 def is_outage(error: BaseException) -> bool:
@@ -111,6 +140,8 @@ def reason(error: BaseException) -> str:
 
 def lost(error: BaseException) -> str:
     """What is wrong with the store, in one line that names it."""
+    if no_place(error):
+        return f"artifacts of the MLflow store: {error.strerror}"
     if remedy := _of_a_file(error):
         return f"{shown(os.environ.get('MLFLOW_TRACKING_URI', 'mlflow.db')).removeprefix('sqlite:///')}: {remedy}"
     return f"{shown(server_uri())}: the MLflow server does not answer"

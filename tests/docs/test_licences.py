@@ -20,7 +20,7 @@ def licence(name):
 def test_licences_with_conditions_are_listed(project_root):
     page = (project_root / "docs/licences.md").read_text(encoding="utf-8")
     locked = (project_root / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    names = {re.split(r"[ =;\[]", line)[0] for line in locked if line.strip()}
+    names = {re.split(r"[ =;\[]", line)[0] for line in locked if line[:1].strip()}
     installed = {item.metadata["Name"].lower().replace("_", "-") for item in metadata.distributions()}
     asked = sorted(name for name in names if name.lower() in installed)
     assert len(asked) > 150

@@ -1,23 +1,25 @@
 """A store that is a file is locked, full, damaged or not to be written, at every point of a training: it goes on."""
 
+import errno
 import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy
 from sqlalchemy import event
 
 from wsss_mm.cli.main import main
-from wsss_mm.outage import is_outage, needed, send
+from wsss_mm.outage import is_outage, keep, needed, send
 from wsss_mm.tracking import tag_weights, training_run
 from wsss_mm.tracking.store import connect, tracking_uri
 from wsss_mm.tracking.unsent import all_for_this_store, unsent_folder
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-listening = []
+listening, patched = [], []
 POINTS = ("start", "metric", "artifact", "end")
 
 
@@ -45,6 +47,8 @@ def database(project, store, monkeypatch):
     for listener in listening:
         event.remove(sqlalchemy.Engine, "before_cursor_execute", listener)
     listening.clear()
+    while patched:
+        patched.pop().end()
 
 
 class Locked:
@@ -111,6 +115,33 @@ class Empty(Changed):
         os.truncate(database, 0)
 
 
+class NoRoom:
+    """Of its artifacts no byte more can be written, by the disk, a quota, or the rights of their folder."""
+
+    full = ("mlartifacts",)
+
+    def __init__(self, database, number=errno.ENOSPC):
+        from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+        self._kind, self._create = LocalArtifactRepository, LocalArtifactRepository._create_staging_artifact
+        root, create = database.parent, self._create
+
+        def created(repository, *args):
+            if Path(repository.artifact_dir).relative_to(root).parts[0] in self.full:
+                raise OSError(number, os.strerror(number))
+            return create(repository, *args)
+
+        self._kind._create_staging_artifact = created
+        patched.append(self)
+
+    def end(self):
+        self._kind._create_staging_artifact = self._create
+
+
+class NoRoomAnywhere(NoRoom):
+    full = ("mlartifacts", "work_dirs")
+
+
 class Newer:
     """Of another version of MLflow."""
 
@@ -141,14 +172,14 @@ def train(project, then):
             send(mlflow.log_metrics, {"loss": step}, step=step)
             send(mlflow.set_tag, f"long.{step}", "x" * 5000)
         then("artifact")
-        send(mlflow.log_text, "x", "note.txt")
+        keep(mlflow.log_text, "x", "note.txt")
         tag_weights(project / "models/weights.pth")
         then("end")
         send(mlflow.set_tag, "long", "x" * 5000)
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("kind", [Locked, Full, ReadOnly, Garbage, Truncated, Empty, Newer])
+@pytest.mark.parametrize("kind", [Locked, Full, ReadOnly, Garbage, Truncated, Empty, Newer, NoRoom])
 def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, project, kind, point, caplog):
     faults = []
     train(project, lambda now: faults.append(kind(database)) if now == point else None)
@@ -158,7 +189,9 @@ def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, projec
         return
     for fault in faults:
         fault.end()
-    if kind is not Newer or point == "start":  # who has it open does not ask for its version again
+    if kind is NoRoom and point == "end":  # no artifact after that
+        assert not (unsent_folder() / "stores.txt").exists()
+    elif kind is not Newer or point == "start":  # who has it open does not ask for its version again
         assert all_for_this_store()
         assert main(["sync"]) == 0
     (run,) = connect().search_runs(search_all_experiments=True, output_format="list")
@@ -166,6 +199,48 @@ def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, projec
     client = connect().MlflowClient()
     assert {item.value for item in client.get_metric_history(run.info.run_id, "loss")} == {0, 1, 2}
     assert {"environment.txt", "note.txt"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO])
+def test_where_no_artifact_can_be_kept_one_line_says_so_and_the_training_goes_on(database, project, number, caplog):
+    train(project, lambda now: NoRoomAnywhere(database, number) if now == "start" else None)
+    train(project, lambda _: None)
+    told = [record.message for record in caplog.records if "not kept" in record.message]
+    assert len(told) == 2, "one a training"
+    assert os.strerror(number) in told[0]
+    assert main(["sync"]) == 0
+    runs = connect().search_runs(search_all_experiments=True, output_format="list")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+
+
+def test_there_is_no_refuge_on_the_same_full_disk(database, project, monkeypatch, caplog):
+    open_file = Path.open
+
+    def full(self, *args, **kwargs):
+        if ".room" in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return open_file(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
+    train(project, lambda now: NoRoom(database) if now == "start" else None)
+    assert [record.message.count("not kept") for record in caplog.records] == [1]
+    assert not (unsent_folder() / "stores.txt").exists()
+    (run,) = connect().search_runs(search_all_experiments=True, output_format="list")
+    assert (run.info.status, run.data.metrics["loss"]) == ("FINISHED", 2)
+
+
+def test_a_sync_to_a_disk_that_still_is_full_loses_nothing(database, project, capsys):
+    train(project, lambda now: NoRoom(database) if now == "start" else None)
+    assert main(["sync"]) == 2
+    assert "no space left on device; free some" in capsys.readouterr().err
+    patched.pop().end()
+    assert main(["sync"]) == 0
+    assert list(project.glob("mlartifacts/**/note.txt"))
+
+
+def test_a_picture_that_is_not_there_is_no_full_disk(database, project):
+    with pytest.raises(FileNotFoundError), training_run("train_segmenter", {}):
+        keep(connect().log_artifact, str(project / "no.png"))
 
 
 @pytest.mark.parametrize("kind", [Locked, Garbage, Truncated, Newer])

@@ -1,6 +1,8 @@
 """The store is mlflow.db of the project, in whatever folder that is."""
 
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,10 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.runs import training_run
-from wsss_mm.tracking.store import connect, sqlite_file, sqlite_uri, tracking_uri
+from wsss_mm.tracking.store import connect, make_tables, sqlite_file, sqlite_uri, tracking_uri
 
 NAMES = ["with blank", "hash#1", "my%20project", "100%", "what?", "\u00fc;&+=", "a:b@c", "%3F?%25"]
 
@@ -54,3 +57,46 @@ def test_a_store_in_no_folder_is_refused_at_once(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/none/mlflow.db")
     with pytest.raises(InputError, match=r"there is no folder .*none; correct MLFLOW_TRACKING_URI"):
         connect()
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_the_umask_decides_who_may_use_a_new_store(project, mask, monkeypatch):
+    """SQLite gives a file that it makes mode 0644 at most: a colleague of the group could not log."""
+    from mlflow.store.tracking import sqlalchemy_store
+
+    class Quick:
+        """Makes one table, not MLflow's fifty."""
+
+        def __init__(self, uri, _):
+            self.engine = sqlalchemy.create_engine(uri)
+            with self.engine.begin() as connection:
+                connection.execute(sqlalchemy.text("CREATE TABLE a (b)"))
+
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", Quick)
+    before = os.umask(mask)
+    try:
+        make_tables(project / "mlflow.db")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((project / "mlflow.db").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgres://u:hunter2@h/db", "htp://u:hunter2@h", "http://u:hunter2@[::1", "C:/a", "./mlruns", "file:/a"]
+)
+def test_a_store_of_no_known_kind_is_one_line_without_its_password(project, monkeypatch, uri, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert main(["models", "list", "--name", "a"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "correct MLFLOW_TRACKING_URI" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://h", "https://h/a", "postgresql://h/db", "postgresql+psycopg2://h/db", "databricks", "databricks://a"],
+)
+def test_the_kinds_that_mlflow_knows_are_left_to_it(project, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert connect().get_tracking_uri() == uri
+    connect().set_tracking_uri("")

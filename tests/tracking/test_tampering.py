@@ -189,6 +189,11 @@ class TestEvidence:
         keep_evidence(tracked, run.info.run_id, {"commit": "0" * 40, "runs": {}})
         return Path(urlparse(run.info.artifact_uri).path) / "evidence"
 
+    def test_training_and_version_name_the_same_model(self, kept, name, tracked):
+        model = folder_digest(tracked / "models/segmenter")
+        version = connect().MlflowClient().get_model_version(name, "1")
+        assert connect().get_run(version.run_id).data.tags[DIGEST_TAG] == version.tags[DIGEST_TAG] == model
+
     def test_better_figures_are_refused(self, kept, name):
         path = kept / "reports/metrics/test.json"
         write_json(path, json.loads(path.read_text()) | {"ungated": {"miou": 0.99}})

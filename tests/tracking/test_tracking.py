@@ -1,6 +1,7 @@
 """Runs say what they were made from and how they ended; weights find their run and become one version each."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -218,6 +219,7 @@ class TestTrainingRun:
         expected = {
             "git.commit": git_state(tracked).commit,
             "git.dirty": "false",
+            "host": platform.node(),
             "dvc.stage": "train_classifier",
             "dvc.experiment": "brave-pine",
             "dvc.md5.data": dvc_digest(Path("data")),
@@ -264,6 +266,23 @@ class TestTrainingRun:
         assert get_run(run).info.status == status
         assert get_run(run).data.tags.get("error") == tag
         assert connect().active_run() is None
+
+    def test_no_tag_holds_a_secret(self, tracked, monkeypatch):
+        """MLflow keeps the address of the git remote, and an error may name a server."""
+        remote = "https://anna:hunter2@127.0.0.1/lab.git?private_token=hunter2"
+        subprocess.run(["git", "remote", "add", "origin", remote], check=True)
+        script = tracked / "train.py"
+        script.write_text(
+            "from wsss_mm.tracking import training_run\n"
+            "with training_run('segmenter', {}) as run:\n"
+            "    print(run.info.run_id)\n"
+            "    raise RuntimeError('no answer from postgresql://anna:hunter2@127.0.0.1/db')\n"
+        )
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+        tags = connect().get_run(done.stdout.strip()).data.tags
+        assert tags["mlflow.source.git.repoURL"].startswith("https://127.0.0.1/lab.git")
+        assert tags["error"] == "RuntimeError: no answer from postgresql://127.0.0.1/db"
+        assert [key for key, value in tags.items() if "hunter2" in value] == []
 
     def test_the_environment_and_uncommitted_changes_are_kept(self, tracked):
         (tracked / "data/a.txt").write_text("b")

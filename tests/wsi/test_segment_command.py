@@ -211,6 +211,15 @@ def test_a_registered_model_is_named_in_the_summary(slide, tmp_path, monkeypatch
     assert fetched == ["models:/segmenter/3"], "the alias may have moved in between"
 
 
+def test_the_same_weights_with_another_description_are_another_model(slide, tmp_path, monkeypatch, predict):
+    command = ["--quiet", "segment", str(slide), "--out", str(tmp_path / "out"), "--mpp", "1.0", "--window", "64"]
+    for digest in ("b" * 64, "c" * 64):
+        other = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32, digest=digest)
+        monkeypatch.setattr(SlideModel, "from_folder", lambda *_, found=other, **__: found)
+        assert main(command) == 0
+        assert json.loads((tmp_path / "out/good/summary.json").read_text())["model"]["digest"] == digest
+
+
 def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = []

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import Tensor
 
-from wsss_mm.outage import send
+from wsss_mm.outage import keep, send
 from wsss_mm.registry import VISBACKENDS
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_./ -]")
@@ -44,7 +44,7 @@ class MLflowBackend(BaseVisBackend):
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the resolved config as artifact config.py."""
         if mlflow := self.experiment:
-            send(mlflow.log_text, config.pretty_text, "config.py")
+            keep(mlflow.log_text, config.pretty_text, "config.py")
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Log one metric."""
@@ -62,7 +62,7 @@ class MLflowBackend(BaseVisBackend):
         """Log an image (H, W, 3) uint8 RGB under its name and step."""
         if mlflow := self.experiment:
             image = np.ascontiguousarray(image)
-            send(mlflow.log_image, image, key=metric_name(name), step=step, synchronous=True)
+            keep(mlflow.log_image, image, key=metric_name(name), step=step, synchronous=True)
 
 
 def metric_name(name: str) -> str:

@@ -12,7 +12,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest
-from wsss_mm.tracking.runs import WEIGHTS_TAG, model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import DIGEST_TAG, WEIGHTS_TAG, model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-
-DIGEST_TAG = "model_digest"
-"""Tag of a version: `wsss_mm.models.description.model_digest` of the folder it was made from."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EXAMPLE_SIZE = 64  # px; an example is stored as JSON

@@ -5,6 +5,7 @@ No run id enters an out of the pipeline, because outs are the same for the same 
 
 import logging
 import os
+import platform
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,12 +18,13 @@ from pydantic import BaseModel
 
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest
-from wsss_mm.outage import is_outage, send
+from wsss_mm.outage import is_outage, keep, send
 from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.lineage import GitState, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
-from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, tracking_uri
+from wsss_mm.tracking.store import OUTER_RUN, adding, connect, experiment_id, run_tags, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, Refuge, anything_unsent, surviving, unsent_uri
+from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_TAG = "weights_md5"
+WEIGHTS_TAG, DIGEST_TAG = "weights_md5", "model_digest"
+"""Tags of a training and of a version: which weights it made, and `wsss_mm.models.description.model_digest`."""
+
 JUDGED_TAG = "judged_weights_md5"
 """Tag of an evaluation: the weights it judged. That of a training says what it made."""
 
@@ -93,8 +97,8 @@ def training_run(
 
     def start() -> "ActiveRun":
         name, where = os.environ.get("DVC_EXP_NAME") or git.short, experiment_id(experiment)
-        numbered = about | {NUMBER_TAG: next_number(mlflow.MlflowClient())}
-        return mlflow.start_run(experiment_id=where, run_name=name, tags=numbered, log_system_metrics=True)
+        tags = run_tags(about | {NUMBER_TAG: next_number(mlflow.MlflowClient())})
+        return mlflow.start_run(experiment_id=where, run_name=name, tags=tags, log_system_metrics=True)
 
     with surviving(experiment, offline=offline):
         send(close_abandoned)
@@ -104,7 +108,7 @@ def training_run(
         try:
             send(_log_params, params)
             send(_log_inputs, digests)
-            send(_log_surroundings, here)
+            keep(_log_surroundings, here)
             with _terminable():
                 yield run
             status = "FINISHED"
@@ -112,7 +116,7 @@ def training_run(
             status = "KILLED"
             raise
         except BaseException as error:
-            send(mlflow.set_tag, "error", f"{type(error).__name__}: {error}"[:_TAG_LENGTH])
+            send(mlflow.set_tag, "error", shown(f"{type(error).__name__}: {error}")[:_TAG_LENGTH])
             raise
         finally:
             _end_run(status)
@@ -122,6 +126,7 @@ def training_run(
 def _origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
     """Tags that say what a run was made from."""
     return {
+        "host": platform.node(),
         "git.commit": git.commit or "none",
         "git.dirty": str(git.dirty).lower(),
         **({"git.problem": git.problem[:_TAG_LENGTH]} if git.problem else {}),
@@ -156,13 +161,16 @@ def _end_run(status: str, end_time: int | None = None) -> None:
 
 
 def tag_weights(weights: Path) -> str:
-    """Mark the active run as the one that made these weights, so that `model_run` finds it.
+    """Mark the active run as the one that made these weights, so that `model_run` finds it, and this model of them.
 
     Returns:
         The md5 of the file.
     """
-    md5 = digest(weights, "md5")
-    send(connect().set_tag, WEIGHTS_TAG, md5)
+    from wsss_mm.models.description import DESCRIPTION, folder_digest
+
+    md5, folder = digest(weights, "md5"), weights.parent
+    model = {DIGEST_TAG: folder_digest(folder)} if (folder / DESCRIPTION).is_file() else {}
+    send(connect().set_tags, {WEIGHTS_TAG: md5} | model)
     return md5
 
 
@@ -170,7 +178,7 @@ def find_run(weights: Path) -> "Run | None":
     """The newest run that made these weights; None, with a warning, if this store has none."""
     found = newest_run(digest(weights, "md5"))
     if found is None:
-        logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+        logger.warning("%s: no MLflow run in %s made these weights", weights, shown(connect().get_tracking_uri()))
     return found
 
 
@@ -305,7 +313,7 @@ def model_run(weights: Path, *, offline: bool = True, tag: str = WEIGHTS_TAG) ->
         send(close_abandoned)  # a killed stage may have left this very run open
         found = send(_reopen, md5, refuge, tag)
         if found is None:
-            logger.warning("%s: no MLflow run in %s made these weights", weights, connect().get_tracking_uri())
+            logger.warning("%s: no MLflow run in %s made these weights", weights, shown(connect().get_tracking_uri()))
             yield None
             return
         uri, open_run = tracking_uri(), mark(found.run_id, status=found.status, end_time=found.end_time, error="")
@@ -376,8 +384,8 @@ def log_evaluation(
     def log() -> None:
         send(mlflow.log_metrics, values)
         for name, figure in figures.items():
-            send(mlflow.log_figure, figure, f"figures/{name}")
-        send(mlflow.log_artifact, str(picture), "pictures")
+            keep(mlflow.log_figure, figure, f"figures/{name}")
+        keep(mlflow.log_artifact, str(picture), "pictures")
 
     with evaluation_run(weights, params, inputs) as run:
         log()

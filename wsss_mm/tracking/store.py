@@ -2,16 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
+from urllib.parse import urlsplit
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked
 from wsss_mm.tracking.places import refuse_strange_roots
+from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +30,7 @@ _PATIENCE = {
 }
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 _SQLITE = "sqlite:///"
+_NAMED = ("databricks", "databricks-uc", "uc")  # stores that have no URI
 OUTER_RUN = "MLFLOW_RUN_ID"
 _RACES = 5  # lost before an error is believed
 
@@ -88,7 +91,7 @@ def connect() -> ModuleType:
         The module `mlflow`.
 
     Raises:
-        InputError: there is no place for the store, or it names files of another project.
+        InputError: there is no place for the store or no such kind of one, or it names files of another project.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at import
     for name, value in _PATIENCE.items():
@@ -102,6 +105,7 @@ def connect() -> ModuleType:
     logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # a lost store is told by those who mend it
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
+    _check_kind(uri)
     mlflow.set_tracking_uri(uri)
     if (database := sqlite_file(uri)) is not None:
         if not database.resolve().parent.is_dir():
@@ -109,6 +113,30 @@ def connect() -> ModuleType:
         _make_tables_once(database.resolve())
         refuse_strange_roots(database.resolve(), project_root())
     return mlflow
+
+
+@cache
+def _check_kind(uri: str) -> None:
+    from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry  # the check has no public name
+
+    known = "correct MLFLOW_TRACKING_URI: http://..., https://..., sqlite:///FILE, postgresql://..."
+    try:
+        scheme = urlsplit(uri).scheme
+        _tracking_store_registry.get_store_builder(uri)
+    except (ValueError, MlflowException):
+        raise InputError(f"{uri}: MLflow knows no such store; {known}") from None
+    of_files = uri not in _NAMED and (len(scheme) < 2 or scheme == "file")  # C: is a drive
+    if of_files and not MLFLOW_ALLOW_FILE_STORE.get():
+        raise InputError(f"{uri}: MLflow keeps no runs in folders any more; {known}")
+
+
+def run_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags for a new run, with those that MLflow gives it (its source, its git remote), without the secrets of URIs."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    return {key: shown(str(value)) for key, value in resolve_tags(dict(tags)).items()}
 
 
 def make_tables(database: Path) -> None:
@@ -128,6 +156,7 @@ def make_tables(database: Path) -> None:
         fresh = database.with_name(f"{database.name}.new")
         for name in (fresh.name, f"{fresh.name}-journal"):
             database.with_name(name).unlink(missing_ok=True)
+        fresh.touch()  # with the mode that the umask gives: SQLite would let nobody but its maker write
         with suppress(Exception):  # what is wrong with the store is said by the call that needs it
             SqlAlchemyStore(sqlite_uri(fresh), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
             fresh.replace(database)

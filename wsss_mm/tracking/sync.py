@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, moved_aside, remove_aside
+from wsss_mm.files import digest, explained, moved_aside, remove_aside
 from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
 from wsss_mm.tracking.open_runs import REASON, close_abandoned
 from wsss_mm.tracking.runs import (
@@ -92,9 +92,10 @@ def _send(run: "Run", experiment: str, local: "MlflowClient", server: "MlflowCli
     points = _missing_points(run, run_id, local, server)
     log_values(server, run_id, metrics=points)
     files = _missing_files(run, run_id, server)
-    for path in tqdm(files, experiment, unit="file", leave=False):
-        folder = path.relative_to(_files(run)).parent.as_posix()
-        server.log_artifact(run_id, str(path), None if folder == "." else folder)
+    with explained(f"artifacts of run {run_id}"):
+        for path in tqdm(files, experiment, unit="file", leave=False):
+            folder = path.relative_to(_files(run)).parent.as_posix()
+            server.log_artifact(run_id, str(path), None if folder == "." else folder)
     _confirm(run, run_id, local, server)
     for md5 in {run.data.tags[tag] for tag in (WEIGHTS_TAG, JUDGED_TAG) if tag in run.data.tags}:
         _adopt(md5, server)

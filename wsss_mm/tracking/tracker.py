@@ -41,9 +41,9 @@ class Tracker:
         """Show a figure on the active run, as artifact `name`."""
         import mlflow
 
-        from wsss_mm.outage import send
+        from wsss_mm.outage import keep
 
-        send(mlflow.log_figure, figure, name)
+        keep(mlflow.log_figure, figure, name)
 
     def evaluation(
         self,

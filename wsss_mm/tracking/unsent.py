@@ -8,17 +8,27 @@ work_dirs/unsent/lock               held by who logs there; who has it alone may
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
-from wsss_mm.outage import falling_back, is_outage, lost, reason, server_uri
+from wsss_mm.outage import falling_back, is_outage, lost, no_place, reason, server_uri
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.places import settle
-from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri, tracking_uri
+from wsss_mm.tracking.store import (
+    connect,
+    experiment_in,
+    make_tables,
+    project_root,
+    run_tags,
+    sqlite_uri,
+    tracking_uri,
+)
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -28,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 CONTINUES, ADDS, SERVER = "unsent.run_id", "unsent.adds", "unsent.server"
 """Tags of unsent runs: the run on the server they continue; that they only add to a finished one; which server."""
+
+_ROOM = 16 << 20  # bytes: a store, and the pictures of some epochs
 
 
 def unsent_folder() -> Path:
@@ -63,8 +75,8 @@ class Refuge:
         self._experiment_id = ""
 
     def fall_back(self, error: Exception) -> bool:
-        """If the store is lost, log to the one of unsent runs from now on."""
-        if self.entered or not is_outage(error):
+        """If the store is lost, or takes no more files, log to the one of unsent runs from now on."""
+        if self.entered or not (is_outage(error) or (no_place(error) and _has_room())):
             return False
         logger.warning("%s; from here on this is logged to %s (%s)", lost(error), unsent_folder(), reason(error))
         self.enter()
@@ -93,7 +105,7 @@ class Refuge:
     def start_run(self, tags: dict[str, str]) -> "RunInfo":
         """Start a run in the local store."""
         mlflow = connect()
-        tags = {SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})}
+        tags = run_tags({SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})})
         run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
         ending = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
@@ -108,6 +120,21 @@ class Refuge:
                 unsent_folder(),
                 shown(self.server),
             )
+
+
+def _has_room() -> bool:
+    """Whether the folder of unsent runs takes files, where that of the store does not."""
+    probe = unsent_folder() / f".room.{uuid4().hex[:8]}"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        with probe.open("wb") as stream:
+            stream.write(os.urandom(_ROOM))  # which no file system packs
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return True
 
 
 def _stores() -> Path:

@@ -211,6 +211,7 @@ def _identity(
         "size": list(raster.size),
         "model": {
             "weights_md5": model.weights_md5,
+            "digest": model.digest,
             "classes": [item.code for item in model.classes],
             "precision": model.precision,
         },

@@ -1,0 +1,16 @@
+"""The umask decides who may read and replace what is written: tried with two accounts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become two other users")
+@pytest.mark.parametrize("case", ["colleagues", "private"])
+def test_two_accounts(case, project_root):
+    environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.users", case]
+    done = subprocess.run(command, cwd=project_root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
