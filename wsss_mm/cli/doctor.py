@@ -30,8 +30,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check the installation, the checkout and params.yaml",
-        description="Check the installation, the checkout and params.yaml; exit code 1 when something is wrong.",
+        help="check the installation, the checkout, params.yaml and gates.yaml",
+        description="Check the installation, the checkout, params.yaml and gates.yaml; exit code 1 when something is "
+        "wrong.",
     )
     parser.add_argument(
         "--fix",
