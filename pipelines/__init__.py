@@ -11,6 +11,7 @@ from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
 from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
+from wsss_mm.preflight import check
 from wsss_mm.settings import Params, load_params
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
@@ -29,6 +30,7 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     try:
         with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
             params = load_params()
+            check(params, Path())
             stage(params)
     except (InputError, UnicodeEncodeError) as error:
         error = not_text(error) if isinstance(error, UnicodeEncodeError) else error

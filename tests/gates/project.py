@@ -116,6 +116,7 @@ def set_params(content: dict[str, Any]) -> dict[str, Any]:
     """The content of params.yaml and gates.yaml with what the project is made for."""
     content["cohort"]["vocabulary"] = "lung"
     content["patches"] |= CUT
+    content["segmenter"]["crop"] = SIZE
     content["pseudo_labels"] |= {"normalization": "class"}
     content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS

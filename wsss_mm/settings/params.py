@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from wsss_mm.backbones import LAST, layers
+from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
 from wsss_mm.yaml_places import suggestion
@@ -13,6 +13,11 @@ from wsss_mm.yaml_places import suggestion
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
 _LONGEST_NAME = 200
+_PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
+_PHANTOM_MPP = 0.5  # um/px of its slides
+_SHOWN = (STRIDE, 4096)  # px, sides of what a network is shown
+_WANTED = {"train": "learnt from", "test": "judged on"}
+_CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of patches
 
 
 class PhantomSettings(Section):
@@ -29,6 +34,21 @@ class CohortSettings(Section):
     source: Path  # folder of patches, table of slides, or the generator's own code
     vocabulary: str  # a name in wsss_mm.patches.vocabulary.VOCABULARIES
     phantom: PhantomSettings
+
+    def disagreements(self) -> Faults:
+        """The source of another cohort; splits that later stages ask for."""
+        for split, why in _WANTED.items():
+            if self.name == "phantom" and split not in self.phantom.slides:
+                yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
+        ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
+        if self.name == "phantom" and not ends:
+            yield (
+                "source",
+                f"{self.source} is read by no cohort that is generated; set cohort.name to what it holds, or this to "
+                f"{_PHANTOM.as_posix()}",
+            )
+        if self.name != "phantom" and ends:
+            yield "source", f"is the code of the phantom, but cohort.name is {self.name}; give where that one lies"
 
 
 class PatchSettings(Section):
@@ -113,6 +133,8 @@ class PseudoLabelSettings(Section):
                 "class with gating off gives every patch every class, as each has its maximum somewhere; "
                 "set gating to labels, or this to joint",
             )
+        if self.neighbours and self.gating != "labels":
+            yield "neighbours", f"narrows label sets, which gating {self.gating} does not ask; set it to false"
 
 
 class SegmenterSettings(TrainingSettings):
@@ -128,8 +150,14 @@ class SegmenterSettings(TrainingSettings):
     val_interval: Count  # iterations
 
     def disagreements(self) -> Faults:
-        """Weights to start from that are not named."""
+        """Weights to start from that are not named; pieces that batch normalisation cannot learn from."""
         yield from super().disagreements()
+        if self.batch_size == self.accumulate:
+            yield (
+                "accumulate",
+                f"leaves one crop of batch_size {self.batch_size} to a piece, and batch normalisation of the pooled "
+                "crop needs two; halve it, or raise batch_size",
+            )
         if self.init == "weights" and self.weights is None:
             yield "weights", "init is weights, but weights is null; give their path"
 
@@ -158,6 +186,16 @@ class SlideSettings(Section):
     min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
     min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
     probabilities: bool  # write those of the classes too
+
+    def disagreements(self) -> Faults:
+        """Windows that hardly move."""
+        step = round(self.window * (1 - self.overlap))
+        if step < STRIDE:
+            yield (
+                "overlap",
+                f"{self.overlap:g} moves windows of {self.window} px by {step} px, less than the {STRIDE} px of the "
+                "network's features, and nearly for ever; lower it, such as to 0.5",
+            )
 
 
 def _model_name(name: str) -> str:
@@ -196,7 +234,8 @@ class Params(Section):
                 f"{self.segmenter.width} is not classifier.width {self.classifier.width}, but "
                 "segmenter.init is classifier; make them equal, or set init: none",
             )
-        if self.cohort.name in ("phantom", "slides"):
+        yield from self._sizes()
+        if self.cohort.name in _CUT:
             for key, wanted in (
                 ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
                 ("segmenter.surroundings", self.segmenter.surroundings),
@@ -207,3 +246,28 @@ class Params(Section):
                         "is for data sets of patches; those cut from slides do not overlap, and their places "
                         "are px of level 0; set it to false",
                     )
+
+    def _sizes(self) -> Faults:
+        """Sizes in px that do not fit that of patches."""
+        size, crop = self.patches.size, self.segmenter.crop
+        if crop > size and not self.segmenter.surroundings:
+            yield (
+                "segmenter.crop",
+                f"{crop} px are more than patches.size {size}, so that nothing is cropped; set it to {size} or less",
+            )
+        for section in ("pseudo_labels", "evaluate"):
+            for index, scale in enumerate(getattr(self, section).scales):
+                shown = round(size * scale)
+                if not _SHOWN[0] <= shown <= _SHOWN[1]:
+                    yield (
+                        f"{section}.scales.{index}",
+                        f"{scale:g} shows patches of {size} px to the network with {shown} px; it takes {_SHOWN[0]} to "
+                        f"{_SHOWN[1]}",
+                    )
+        phantom = self.cohort.phantom.size * _PHANTOM_MPP
+        if self.cohort.name == "phantom" and size * self.patches.mpp > phantom:
+            yield (
+                "patches.size",
+                f"{size} px at patches.mpp {self.patches.mpp:g} are more than the {phantom:g} um that the phantom's "
+                "slides are wide; lower one of the two, or raise cohort.phantom.size",
+            )
