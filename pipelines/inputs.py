@@ -11,6 +11,7 @@ import yaml
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 _TEXT = {".csv", ".geojson", ".html", ".json", ".jsonl", ".md", ".py", ".toml", ".yaml", ".yml"}
@@ -33,7 +34,9 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
         after = _given(root, stage) if stage else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, yaml.YAMLError) as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"params.yaml or dvc.yaml changed while stage {stage} ran ({why}); dvc repro") from None
+        raise InputError(
+            f"{PARAMS_FILE}, {GATES_FILE} or dvc.yaml changed while stage {stage} ran ({why}); dvc repro"
+        ) from None
     changed = [name for name in before | after if before.get(name) != after.get(name)]  # parameters first
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -43,18 +46,24 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
 def _given(root: Path, stage: str) -> dict[str, Any]:
     """Parameters and files of a stage by name, with what tells whether they are the same."""
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params = _content(root, PARAMS_FILE)
     name, _, key = stage.rpartition(":")[2].partition("@")
     entry, known = pipeline["stages"][name], params
     if "foreach" in entry:
         entry, known = entry["do"], params | {"key": key, "item": entry["foreach"][key]}
     given: dict[str, Any] = {}
     for wanted in entry.get("params", ()):
-        parameter = _filled(wanted, known)
-        given[f"params.yaml: {parameter}"] = _value(params, parameter)
+        for file, keys in wanted.items() if isinstance(wanted, dict) else [(PARAMS_FILE, [wanted])]:
+            content = params if file == PARAMS_FILE else _content(root, file)
+            for parameter in [_filled(key, known) for key in keys or content]:
+                given[f"{file}: {parameter}"] = _value(content, parameter)
     for wanted in entry.get("deps", ()):
         given |= _files(root, _filled(wanted, known))
     return given
+
+
+def _content(root: Path, name: str) -> Any:
+    return yaml.safe_load((root / name).read_text(encoding="utf-8"))
 
 
 def _filled(text: str, known: Any) -> str:

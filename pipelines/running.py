@@ -8,14 +8,16 @@ from pathlib import Path
 from pipelines.inputs import unchanged_inputs
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
-from wsss_mm.gates import check_warnings
 from wsss_mm.logs import INTERRUPTED, log_to_stderr
 from wsss_mm.outage import is_outage, needed
+from wsss_mm.preflight import check
 from wsss_mm.settings import Params, load_params
 
 
 def run_stage(stage: Callable[[Params], None]) -> None:
-    """Run a stage on params.yaml; an input error or a lost MLflow server becomes one line on stderr, exit code 2.
+    """Run a stage on params.yaml and gates.yaml.
+
+    An input error or a lost MLflow server becomes one line on stderr, exit code 2.
 
     Ctrl-C is one line, too, and exit code 130.
     """
@@ -23,7 +25,7 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     try:
         with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
             params = load_params()
-            check_warnings(params)
+            check(params, Path())
             stage(params)
     except (InputError, UnicodeEncodeError) as error:
         error = not_text(error) if isinstance(error, UnicodeEncodeError) else error

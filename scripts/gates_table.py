@@ -4,8 +4,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -14,11 +12,10 @@ def main() -> None:
     """Inject every fault, and write what caught it."""
     from tests.gates.faults import FAULTS
     from tests.gates.injection import first_failure, with_table
-    from tests.gates.project import make_project, set_params
+    from tests.gates.project import clean_params, make_project
     from wsss_mm.files import write_text
-    from wsss_mm.settings import Params
 
-    params = Params.model_validate(set_params(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))))
+    params = clean_params()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_project(folder / "clean")

@@ -47,8 +47,10 @@ REFERENCE = (
 def main() -> None:
     """Run every experiment that has no row yet."""
     arguments = _parser().parse_args()
-    if _output("git", "status", "--porcelain", "--untracked-files=no", "params.yaml", "dvc.yaml"):
-        sys.stderr.write("error: params.yaml or dvc.yaml has changes; commit them, or git checkout them, first\n")
+    if _output("git", "status", "--porcelain", "--untracked-files=no", "params.yaml", "gates.yaml", "dvc.yaml"):
+        sys.stderr.write(
+            "error: params.yaml, gates.yaml or dvc.yaml has changes; commit them, or git checkout them, first\n"
+        )
         sys.exit(2)
     original = PARAMS.read_bytes()
     cohort = yaml.safe_load(original)["cohort"]["name"]

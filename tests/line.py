@@ -42,9 +42,9 @@ class Line:
             raise AssertionError(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def change_params(self, changes: dict) -> None:
-        """Merge values into params.yaml."""
-        path = self.root / "params.yaml"
+    def change_params(self, changes: dict, file: str = "params.yaml") -> None:
+        """Merge values into params.yaml, or gates.yaml."""
+        path = self.root / file
         params = yaml.safe_load(path.read_text())
         _merge(params, changes)
         path.write_text(yaml.safe_dump(params, sort_keys=False))

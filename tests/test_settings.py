@@ -2,13 +2,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from tests.settings import content_of, copy_profile, write_settings
 from wsss_mm.errors import InputError
 from wsss_mm.settings import Params, load_params
 
 
 @pytest.fixture
-def content(project_root):
-    return yaml.safe_load((project_root / "params.yaml").read_text())
+def content():
+    return content_of("phantom")
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,7 @@ def content(project_root):
 )
 def test_a_wrong_value_is_named(content, tmp_path, section, key, value):
     content[section][key] = value
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path = write_settings(tmp_path, content)
     lines = path.read_text().splitlines()
     line = next(
         number
@@ -42,9 +42,7 @@ def edited(content, tmp_path, **changes):
     for place, value in changes.items():
         section, _, key = place.partition("__")
         content[section][key] = value
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
+    return write_settings(tmp_path, content)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +56,15 @@ def edited(content, tmp_path, **changes):
             {"classifier__epochs": True},
             "classifier.epochs: Input should be a valid integer, but it is true",
         ),
-        ({"segmenter__init": "weights"}, "segmenter: init is weights, but weights is null"),
-        ({"segmenter__width": 0.25}, "segmenter.width 0.25 is not classifier.width 0.125"),
-        ({"classifier__weights": "a.params"}, "weights are of the full network, but width is 0.125"),
-        ({"classifier__scale_jitter": [1.2, 0.8]}, "scale_jitter [1.2, 0.8] is no range"),
-        ({"gates__cohort": {"mpp": [4.0, 0.1]}}, "gates.cohort.mpp: [4.0, 0.1] is no range: nothing could pass"),
-        ({"gates__patches": {"brightness": [200, 60]}}, "gates.patches.brightness: [200.0, 60.0] is no range"),
+        ({"segmenter__init": "weights"}, "segmenter.weights: init is weights, but weights is null"),
+        ({"segmenter__width": 0.25}, "segmenter.width: 0.25 is not classifier.width 0.125"),
+        ({"classifier__weights": "a.params"}, "classifier.weights: are of the full network, but width is 0.125"),
+        ({"classifier__scale_jitter": [1.2, 0.8]}, "classifier.scale_jitter: [1.2, 0.8] is no range"),
+        (
+            {"gates__cohort": {"mpp": [4.0, 0.1]}},
+            ": cohort.mpp: [4.0, 0.1] is no range: nothing could pass",
+        ),
+        ({"gates__patches": {"brightness": [200, 60]}}, "patches.brightness: [200.0, 60.0] is no range"),
         ({"classifier__epochs": 2**63}, "classifier.epochs: Input should be less than 2147483648"),
         ({"slides__readers": 2000}, "slides.readers: Input should be less than or equal to 1024"),
         *(
@@ -80,9 +81,9 @@ def test_what_is_wrong_comes_with_a_suggestion(content, tmp_path, changes, says)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_key_is_looked_for_in_its_section(project_root, tmp_path):
-    text = (project_root / "params.yaml").read_text().replace("  epochs:", "  # epochs:", 1)
-    path = tmp_path / "params.yaml"
+def test_a_missing_key_is_looked_for_in_its_section(tmp_path):
+    path = copy_profile(tmp_path)
+    text = path.read_text().replace("  epochs:", "  # epochs:", 1)
     path.write_text(text)
     line = text.splitlines().index("classifier:") + 1
     with pytest.raises(InputError, match=rf"line {line}: classifier\.epochs: is missing"):
@@ -113,9 +114,8 @@ def test_what_is_no_params_file_is_refused_in_one_line(tmp_path, text, says):
 
 def test_a_batch_is_worked_off_in_equal_pieces(content, tmp_path):
     content["segmenter"] |= {"batch_size": 10, "accumulate": 4}
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"segmenter: .*batch_size 10 must be a multiple of accumulate 4"):
+    path = write_settings(tmp_path, content)
+    with pytest.raises(InputError, match=r"segmenter\.accumulate: batch_size 10 must be a multiple of accumulate 4"):
         load_params(path)
 
 
@@ -129,29 +129,29 @@ def test_no_file_and_no_yaml_are_input_errors(tmp_path):
 
 def test_cam_at_another_layer_is_an_error(content, tmp_path):
     content["pseudo_labels"] |= {"method": "cam", "layer": "b5_2"}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"pseudo_labels: .*method cam exists at layer bn7 alone"):
+    write_settings(tmp_path, content)
+    with pytest.raises(InputError, match=r"pseudo_labels\.layer: method cam exists at layer bn7 alone"):
         load_params(tmp_path / "params.yaml")
 
 
 def test_classes_normalised_by_themselves_need_to_be_gated(content, tmp_path):
     content["pseudo_labels"] |= {"normalization": "class", "gating": "predicted"}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    write_settings(tmp_path, content)
     assert load_params(tmp_path / "params.yaml").pseudo_labels.normalization == "class"
     content["pseudo_labels"]["gating"] = "off"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"pseudo_labels: .*normalization class with gating off gives every patch"):
+    write_settings(tmp_path, content)
+    with pytest.raises(InputError, match=r"normalization: class with gating off gives every patch"):
         load_params(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(("section", "name"), [("pseudo_labels", "neighbours"), ("segmenter", "surroundings")])
 def test_places_on_slides_are_not_those_of_patches(content, tmp_path, section, name):
     content[section][name] = True
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=rf"{section}\.{name} is for data sets of patches.*set it to false"):
+    write_settings(tmp_path, content)
+    with pytest.raises(InputError, match=rf"{section}\.{name}: is for data sets of patches.*set it to false"):
         load_params(tmp_path / "params.yaml")
     content["cohort"]["name"] = "wsss4luad"
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    write_settings(tmp_path, content)
     assert getattr(getattr(load_params(tmp_path / "params.yaml"), section), name)
 
 

@@ -15,7 +15,7 @@ from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
 from wsss_mm.patches import IGNORE, VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
 
 VOCABULARY = VOCABULARIES["luad_normal"]
 INFO = {"classes": [{"code": code} for code in VOCABULARY.codes]}
@@ -44,8 +44,8 @@ def _patch(seed):
 
 
 @pytest.fixture
-def params(project_root):
-    params = load_params(project_root / "params.yaml")
+def params():
+    params = load_profile("phantom")
     cohort = params.cohort.model_copy(update={"vocabulary": VOCABULARY.name})
     return params.model_copy(update={"cohort": cohort, "threads": 1})
 

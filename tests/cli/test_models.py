@@ -2,17 +2,17 @@
 
 import pytest
 
+from tests.settings import copy_profile
 from wsss_mm.cli.main import main
 from wsss_mm.cli.models import registered_name
-from wsss_mm.cli.profile import profile_names, render_profile
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile, profile_names
 
 
 def test_it_is_the_one_of_params(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(render_profile("slides"))
+    copy_profile(tmp_path, "slides")
     assert registered_name() == "segmenter-slides"
 
 
@@ -20,7 +20,7 @@ def test_where_nothing_is_registered_a_name_is_wanted(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="--name NAME"):
         registered_name()
-    (tmp_path / "params.yaml").write_text(render_profile("tiny"))
+    copy_profile(tmp_path, "tiny")
     for arguments in (["models", "list"], ["models", "card"], ["report"]):
         assert main(arguments) == 2
         message = capsys.readouterr().err
@@ -28,13 +28,11 @@ def test_where_nothing_is_registered_a_name_is_wanted(tmp_path, monkeypatch, cap
         assert message.count("\n") == 1
 
 
-def test_a_name_belongs_to_one_cohort(tmp_path):
+def test_a_name_belongs_to_one_cohort():
     """Profiles of one cohort compete for one champion, and those of different cohorts do not."""
-    path = tmp_path / "params.yaml"
     names: dict[str, set[str]] = {}
     for profile in set(profile_names()) - {"tiny"}:
-        path.write_text(render_profile(profile))
-        params = load_params(path)
+        params = load_profile(profile)
         names.setdefault(params.cohort.name, set()).add(str(params.register_.model_name))
     assert names == {cohort: {f"segmenter-{cohort}"} for cohort in names}
 

@@ -1,29 +1,20 @@
 import pytest
 import yaml
 
-from wsss_mm.cli.profile import profile_names, render_profile
 from wsss_mm.patches.vocabulary import VOCABULARIES
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile, profile_names, render_profile
 from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_every_profile_is_valid(name, tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(render_profile(name))
-    assert load_params(path).cohort.vocabulary in VOCABULARIES
+def test_every_profile_is_valid(name):
+    assert load_profile(name).cohort.vocabulary in VOCABULARIES
 
 
-def test_the_committed_params_are_the_default_profile(project_root):
-    assert (project_root / "params.yaml").read_text() == render_profile("phantom")
-
-
-def test_slides_are_segmented_as_on_the_command_line(tmp_path):
+def test_slides_are_segmented_as_on_the_command_line():
     """Where people segment, no window grid and no pinholes; only the published profiles differ."""
     for name in set(profile_names()) - {"luad", "bcss"}:
-        path = tmp_path / "params.yaml"
-        path.write_text(render_profile(name))
-        slides = load_params(path).slides.model_dump()
+        slides = load_profile(name).slides.model_dump()
         assert {key: slides[key] for key in vars(Parameters())} == vars(Parameters())
 
 
@@ -99,10 +90,8 @@ class TestPublishedSetting:
         ("name", "cohort", "vocabulary", "mpp", "background"),
         [("luad", "luad_histoseg", "lung", 1.0, True), ("bcss", "bcss_wsss", "breast", 0.25, False)],
     )
-    def test_is_the_methods(self, tmp_path, name, cohort, vocabulary, mpp, background):
-        path = tmp_path / "params.yaml"
-        path.write_text(render_profile(name))
-        params = load_params(path)
+    def test_is_the_methods(self, name, cohort, vocabulary, mpp, background):
+        params = load_profile(name)
         for section, values in self.METHOD.items():
             found = getattr(params, section).model_dump()
             assert {key: found[key] for key in values} == values

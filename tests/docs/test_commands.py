@@ -14,8 +14,9 @@ import yaml
 from tests.docs.known import UnknownCommandError, check, leaves
 from tests.docs.pages import anchors, blocks, inline_code, links, pages, prose
 from tests.line import Line
+from wsss_mm.settings import render_gates, render_profile
 
-SECTIONS = "cohort|patches|classifier|pseudo_labels|segmenter|evaluate|slides|gates|register"
+SECTIONS = "cohort|patches|classifier|pseudo_labels|segmenter|evaluate|slides|register"
 FILES = ("csv", "json", "parquet", "png", "tif", "md", "py", "html", "yaml", "svs", "pth")
 
 
@@ -38,7 +39,8 @@ def sandbox(line, tmp_path_factory) -> Line:
 @pytest.mark.xdist_group("line")
 @pytest.mark.parametrize("page", page_names())
 def test_blocks_run(page, sandbox, line, project_root):
-    shutil.copyfile(line.root / "params.yaml", sandbox.root / "params.yaml")  # a page may have chosen a profile
+    for name in ("params.yaml", "gates.yaml"):  # a page may have chosen a profile
+        shutil.copyfile(line.root / name, sandbox.root / name)
     for block in blocks(project_root, page):
         if block.reason is None:
             done = sandbox.run("bash", "-euo", "pipefail", "-c", block.text, check=False)
@@ -91,16 +93,21 @@ def test_links_and_pictures_are_there(page, project_root):
 
 @pytest.mark.parametrize("page", page_names())
 def test_parameters_exist(page, project_root):
-    params = yaml.safe_load((project_root / "params.yaml").read_text())
+    files = [yaml.safe_load(text) for text in (render_profile("phantom"), render_gates("phantom"))]
     named = {code.split("=")[0].split(":")[0] for code in inline_code(project_root, page)}
-    named |= set(re.findall(r"(?:-S|--set-param) '?([\w.]+)=", (project_root / page).read_text()))
+    named |= set(re.findall(r"(?:-S|--set-param) '?(?:gates\.yaml:)?([\w.]+)=", (project_root / page).read_text()))
     for name in sorted(named):
         if not re.fullmatch(rf"({SECTIONS})(\.\w+)+", name) or name.rpartition(".")[2] in FILES:
             continue
-        value = params
-        for key in name.split("."):
-            assert isinstance(value, dict) and key in value, f"{page}: {name} is not in params.yaml"
-            value = value[key]
+        assert any(_has(content, name) for content in files), f"{page}: {name} is not in params.yaml or gates.yaml"
+
+
+def _has(content, name):
+    for key in name.split("."):
+        if not isinstance(content, dict) or key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def test_every_command_is_named(project_root):

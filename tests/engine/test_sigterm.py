@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 
 import pytest
-import yaml
 
 from tests.engine.test_training import paths
+from tests.settings import write_settings
 from wsss_mm.engine import train_classifier
 
 _ROWS = 12
@@ -30,7 +30,7 @@ def stage(project_root, cohort, many, tmp_path):
     """Starts train_classifier in a project of its own."""
     shutil.copytree(cohort / "patches", tmp_path / "data/patches")
     (tmp_path / "mmconfigs").symlink_to(project_root / "mmconfigs")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(many.model_dump(mode="json", by_alias=True)))
+    write_settings(tmp_path, many)
     environment = {**os.environ, "PYTHONPATH": str(project_root), "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
         environment.pop(name, None)

@@ -14,7 +14,7 @@ from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
 from wsss_mm.tracking import runs
 from wsss_mm.tracking.tracker import Tracker
 
@@ -65,8 +65,8 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def params(project_root):
-    params = load_params(project_root / "params.yaml")
+def params():
+    params = load_profile("phantom")
     cohort = params.cohort.model_copy(update={"vocabulary": VOCABULARY.name})
     return params.model_copy(update={"cohort": cohort, "threads": 1})
 

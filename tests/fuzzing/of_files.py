@@ -1,4 +1,4 @@
-"""Inputs and contracts of params.yaml, of models and of pictures."""
+"""Inputs and contracts of params.yaml and gates.yaml, of models and of pictures."""
 
 import math
 import struct
@@ -16,24 +16,30 @@ import yaml
 from tests.fuzzing.contract import Target, one_line, written
 from tests.fuzzing.mutation import HOSTILE_TEXT, damaged, damaged_tree, json_like, one_of
 from wsss_mm.patches.vocabulary import IGNORE, VOCABULARIES
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE, Params, load_params, render_gates, render_profile
 
-ROOT = Path(__file__).resolve().parents[2]
 LUNG = VOCABULARIES["lung"]
 
 # -- settings
 
 
-def _yaml_tree(random: Random) -> bytes:
-    content = damaged_tree(random, yaml.safe_load(_params_text()))
+def _settings(name: str) -> Callable[[Random], bytes]:
+    """Damaged texts of params.yaml or gates.yaml."""
+    text = _texts()[name]
+    return one_of(*(lambda random, how=how: how(random, text) for how in (_yaml_tree, _yaml_lines, _yaml_lines)))
+
+
+def _yaml_tree(random: Random, text: str) -> bytes:
+    content = damaged_tree(random, yaml.safe_load(text))
     try:
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
     except (yaml.YAMLError, RecursionError, ValueError):
         return b"{}"
 
 
-def _yaml_lines(random: Random) -> bytes:
-    """params.yaml with lines changed as people and merges change them."""
-    lines = _params_text().splitlines()
+def _yaml_lines(random: Random, text: str) -> bytes:
+    """The text with lines changed as people and merges change them."""
+    lines = text.splitlines()
     for _ in range(random.randint(1, 3)):
         at = random.randrange(len(lines))
         how = random.randrange(7)
@@ -104,18 +110,21 @@ _YAML_VALUES = (
 
 
 @cache
-def _params_text() -> str:
-    return (ROOT / "params.yaml").read_text(encoding="utf-8")
+def _texts() -> dict[str, str]:
+    return {PARAMS_FILE: render_profile("phantom"), GATES_FILE: render_gates("phantom")}
 
 
-def check_params(data: bytes, folder: Path) -> None:
-    from wsss_mm.settings import Params, load_params
+def _check_settings(name: str) -> Callable[[bytes, Path], None]:
+    def check(data: bytes, folder: Path) -> None:
+        for other, text in _texts().items():
+            written(folder, other, data if other == name else text.encode())
+        with one_line(PARAMS_FILE, GATES_FILE):
+            params = load_params(folder / PARAMS_FILE)
+            assert isinstance(params, Params)
+            for value in _numbers(params.model_dump()):
+                assert math.isfinite(value) if isinstance(value, float) else value < 2**63, value
 
-    with one_line("params.yaml"):
-        params = load_params(written(folder, "params.yaml", data))
-        assert isinstance(params, Params)
-        for value in _numbers(params.model_dump()):
-            assert math.isfinite(value) if isinstance(value, float) else value < 2**63, value
+    return check
 
 
 def _numbers(content: Any) -> Iterator[int | float]:
@@ -337,7 +346,7 @@ def check_slide(data: bytes, folder: Path) -> None:
 
 
 TARGETS = [
-    Target("params.yaml", one_of(_yaml_tree, _yaml_lines, _yaml_lines), check_params, 10),
+    *(Target(name, _settings(name), _check_settings(name), 5) for name in (PARAMS_FILE, GATES_FILE)),
     Target("MXNet .params", _mxnet, check_mxnet, 40),
     Target("weights.pth", lambda random: damaged(random, _weights()), check_weights, 10),
     Target(

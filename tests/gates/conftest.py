@@ -4,16 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.gates.project import edit, make_project, set_params
+from tests.settings import content_of
 from wsss_mm.settings import Params
 
 
 @pytest.fixture(scope="session")
-def params_content(project_root) -> dict:
-    content = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))
-    return set_params(content)
+def params_content() -> dict:
+    return set_params(content_of("phantom"))
 
 
 @pytest.fixture(scope="session")

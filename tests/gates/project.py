@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tifffile
-import yaml
 
 from pipelines import evaluate, pseudo_labels, train_classifier
+from tests.settings import content_of
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.files import digest, write_json
 from wsss_mm.gates.champion import Pin, Rival, write_pin
@@ -114,9 +114,10 @@ SETTINGS = {
 
 
 def set_params(content: dict[str, Any]) -> dict[str, Any]:
-    """params.yaml's content with what the project is made for."""
+    """The content of params.yaml and gates.yaml with what the project is made for."""
     content["cohort"]["vocabulary"] = "lung"
     content["patches"] |= CUT
+    content["segmenter"]["crop"] = SIZE
     content["pseudo_labels"] |= {"normalization": "class"}
     content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS
@@ -195,8 +196,7 @@ MAPS = {
 
 def clean_params() -> Params:
     """The parameters the project is made with."""
-    content = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
-    return Params.model_validate(set_params(content))
+    return Params.model_validate(set_params(content_of("phantom")))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.settings import write_settings
 from wsss_mm.gates import GATES
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("great_expectations")]
@@ -57,7 +58,7 @@ FAULTS = {
 @pytest.fixture
 def repro(project, params_content, project_root):
     """A DVC project of one gate and the stage that waits for it; returns what runs `dvc repro` there."""
-    (project / "params.yaml").write_text(yaml.safe_dump(params_content), encoding="utf-8")
+    write_settings(project, params_content)
     copy = f"{sys.executable} -c \"open('next.txt', 'a').write('ran\\n')\""
     stages = {
         "gate": {
@@ -65,7 +66,7 @@ def repro(project, params_content, project_root):
             "do": {
                 "cmd": f"{sys.executable} -m pipelines gate ${{key}}",
                 "deps": ["${item.checks}"],
-                "params": ["gates.${key}"],
+                "params": [{"gates.yaml": ["${key}"]}],
                 "outs": [{"reports/gates/${key}.json": {"cache": False}}],
             },
         },

@@ -242,10 +242,10 @@ class TestFaults:
 
     def test_vocabulary_and_mpp_must_be_the_data_sets(self, luad, tmp_path):
         with pytest.raises(
-            InputError, match=r"cohort\.vocabulary is 'breast', but luad_histoseg has the classes of 'lung'"
+            InputError, match=r"cohort\.vocabulary: is 'breast', but luad_histoseg has the classes of 'lung'"
         ):
             run("luad_histoseg", luad, tmp_path / "out", BREAST)
-        with pytest.raises(InputError, match=r"patches.mpp is 0.25, but .* at 1.0"):
+        with pytest.raises(InputError, match=r"patches.mpp: is 0.25, but .* at 1.0"):
             run("luad_histoseg", luad, tmp_path / "out", mpp=0.25)
 
     def test_layout(self, luad, tmp_path):

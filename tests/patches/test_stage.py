@@ -6,18 +6,20 @@ from PIL import Image
 
 from pipelines import patches
 from pipelines.running import run_stage
-from wsss_mm.cli.profile import render_profile
+from tests.settings import content_of, write_settings
 from wsss_mm.patches import get_vocabulary, read_manifest
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_params, load_profile
 
 
 @pytest.fixture
-def stage(project_root, tmp_path, monkeypatch, cohort, quarters):
+def stage(tmp_path, monkeypatch, cohort, quarters):
     """Runs the stage on a small cohort in a folder of its own, as `python -m pipelines patches` would."""
     for name, split in (("a", "train"), ("b", "valid"), ("c", "test")):
         cohort.add(name, split, truth=quarters)
-    text = (project_root / "params.yaml").read_text().replace("  size: 224   # px", "  size: 128")
-    (tmp_path / "params.yaml").write_text(text)
+    content = content_of("phantom")
+    content["patches"]["size"] = 128
+    content["segmenter"]["crop"] = 96
+    write_settings(tmp_path, content)
     (tmp_path / "data").mkdir()
     cohort.folder.rename(tmp_path / "data" / "cohort")
     monkeypatch.chdir(tmp_path)
@@ -72,9 +74,8 @@ def test_published_layouts_go_through(profile, bare, tmp_path, monkeypatch, capl
     save((source / "test" if bare else source / "test" / "img") / f"{names(5)}.png", image)
     save(source / "test" / "mask" / f"{names(6)}.png", mask)
 
-    (tmp_path / "params.yaml").write_text(render_profile(profile, source))
     monkeypatch.chdir(tmp_path)
-    params = load_params(tmp_path / "params.yaml")
+    params = load_profile(profile, source)
     with caplog.at_level(logging.WARNING):
         patches.main(params)
     vocabulary = get_vocabulary(params.cohort.vocabulary)

@@ -7,6 +7,8 @@ import time
 import pytest
 import yaml
 
+from tests.settings import copy_profile
+
 CONTENT = "made\n"
 COMMAND = f"touch started && while [ ! -e go ]; do sleep 0.1; done && echo {CONTENT.strip()} > out"
 STAGES = {"stages": {"make": {"cmd": COMMAND, "outs": ["out"]}}}
@@ -105,7 +107,7 @@ def line(repository, project_root, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (repository / "training.py").write_text(TRAINING)
-    (repository / "params.yaml").write_bytes((project_root / "params.yaml").read_bytes())
+    copy_profile(repository)
     (repository / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["params.yaml"], "stages": {STAGE: stage}}))
     return repository
 

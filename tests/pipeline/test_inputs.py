@@ -9,6 +9,7 @@ import yaml
 
 from pipelines import inputs
 from pipelines.inputs import unchanged_inputs
+from tests.settings import copy_profile
 from wsss_mm.errors import InputError
 
 PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -22,8 +23,8 @@ STAGES = [
 @pytest.fixture(params=STAGES)
 def stage(request, tmp_path, project_root, monkeypatch):
     """A project in which every dependency of every stage is a small file or folder; gives the stage's own."""
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(project_root / name, tmp_path)
+    shutil.copy(project_root / "dvc.yaml", tmp_path)
+    copy_profile(tmp_path)
     monkeypatch.setattr(inputs, "_files", lambda root, name: wanted.append(name) or ())
     wanted = []
     for other in STAGES:
@@ -52,7 +53,7 @@ def _other(value):
 
 def test_whatever_changes_meanwhile_stops_the_stage(stage):
     given = inputs._given(stage, os.environ["DVC_STAGE"])
-    files = [name for name in given if not name.startswith("params.yaml: ")]
+    files = [name for name in given if not name.startswith(("params.yaml: ", "gates.yaml: "))]
     assert files
     for name in files[:3]:
         before = (stage / name).read_bytes()
@@ -61,6 +62,16 @@ def test_whatever_changes_meanwhile_stops_the_stage(stage):
         (stage / name).write_bytes(before)
     with pytest.raises(InputError, match=r"^params\.yaml: \S+ .*changed while stage"), unchanged_inputs(stage):
         change(stage / "params.yaml")
+
+
+def test_thresholds_of_a_gate_are_its_own(tmp_path, project_root):
+    """Those of another gate may change while it runs."""
+    shutil.copy(project_root / "dvc.yaml", tmp_path)
+    copy_profile(tmp_path)
+    given = inputs._given(tmp_path, "gate@cohort")
+    assert [name for name in given if name.startswith("gates.yaml")] == ["gates.yaml: cohort"]
+    assert given["gates.yaml: cohort"]["min_focus"] == 60
+    assert not [name for name in inputs._given(tmp_path, "patches") if name.startswith("gates.yaml")]
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "gate@slides"], indirect=True)

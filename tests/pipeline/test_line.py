@@ -73,7 +73,7 @@ def test_training_again_gives_the_same_bytes(line):
 
 
 def test_an_unreachable_threshold_stops_the_line(line):
-    line.change_params({"gates": {"segmenter": {"min_miou": 1.0}}})
+    line.change_params({"segmenter": {"min_miou": 1.0}}, "gates.yaml")
     done = line.run("dvc", "repro", "register", check=False)
     assert done.returncode != 0
     assert "gate segmenter: miou" in done.stdout + done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import cohort as stage
 from wsss_mm.errors import InputError
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.table import read_slide_table, resolve
 
@@ -15,9 +15,9 @@ TABLE = "slide_id,patient_id,path,split,mpp,annotation\n{}"
 
 
 @pytest.fixture
-def params(project_root, tmp_path, monkeypatch):
+def params(tmp_path, monkeypatch):
     """Parameters of a cohort, in an empty project."""
-    loaded = load_params(project_root / "params.yaml")
+    loaded = load_profile("phantom")
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
 

@@ -3,19 +3,19 @@ import pytest
 from studies.rows import add_row, read_rows, with_values
 from studies.tables import ablation_table, noise_table, spread
 from wsss_mm.errors import InputError
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
 
 
 def test_values_are_set_as_dvc_sets_them():
-    params = with_values(load_params(), ["segmenter.loss=ce", "seed=3", "pseudo_labels.scales=[1.0]"])
+    params = with_values(load_profile("phantom"), ["segmenter.loss=ce", "seed=3", "pseudo_labels.scales=[1.0]"])
     assert (params.segmenter.loss, params.seed, params.pseudo_labels.scales) == ("ce", 3, (1.0,))
-    assert with_values(load_params(), []) == load_params()
+    assert with_values(load_profile("phantom"), []) == load_profile("phantom")
 
 
 @pytest.mark.parametrize("value", ["segmenter.los=ce", "segmentor.loss=ce"])
 def test_a_key_that_does_not_exist_is_named(value):
     with pytest.raises(InputError, match=value.partition("=")[0]):
-        with_values(load_params(), [value])
+        with_values(load_profile("phantom"), [value])
 
 
 def test_rows_come_back_in_order(tmp_path):

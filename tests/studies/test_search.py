@@ -6,7 +6,7 @@ from studies import search
 from studies.rows import read_rows, with_values
 from studies.search import read_variants
 from studies.tables import search_table
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
 
 PHANTOM = Path(__file__).parents[2] / "wsss_mm/profiles/phantom.yaml"
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
@@ -15,7 +15,7 @@ FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_variant_is_a_setting_of_the_line(path):
     for values in read_variants(path).values():
-        with_values(load_params(), values)
+        with_values(load_profile("phantom"), values)
 
 
 def test_a_variant_builds_on_another_and_later_values_win(tmp_path):
@@ -24,7 +24,7 @@ def test_a_variant_builds_on_another_and_later_values_win(tmp_path):
     variants = read_variants(path)
     assert variants["more"] == ["seed=1", "segmenter.loss=ce", "seed=2"]
     assert variants["most"] == [*variants["more"], "threads=1"]
-    assert with_values(load_params(), variants["more"]).seed == 2
+    assert with_values(load_profile("phantom"), variants["more"]).seed == 2
 
 
 def test_what_has_a_row_is_skipped_and_a_name_keeps_its_values(tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.settings import copy_profile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError, plain_lines
 from wsss_mm.files import write_json
@@ -222,11 +223,11 @@ class TestEvidence:
     def test_parameters_are_checked_before_they_are_written(self, version, capsys, params):
         assert "evidence/params.yaml of the run" in version.keep(**params).refusal(capsys)
 
-    def test_those_of_this_versions_settings_are_judged_by_them(self, version, capsys, project_root):
-        committed = (project_root / "params.yaml").read_text()
-        (version.root / "params.yaml").write_text(committed)
+    def test_those_of_this_versions_settings_are_judged_by_them(self, version, capsys):
+        committed = copy_profile(version.root).read_text()
         git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-        subprocess.run([*git, "commit", "-qam", "settings"], check=True)
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "-qm", "settings"], check=True)
         content = yaml.safe_load(committed)
         wrong = content | {"segmenter": content["segmenter"] | {"loss": "evil"}}
         assert "evil is not one of" in version.keep(**wrong).refusal(capsys)

@@ -13,13 +13,13 @@ from pipelines import segment_slides
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
-from wsss_mm.settings import Params, load_params
+from wsss_mm.settings import Params, load_profile
 from wsss_mm.wsi import SlideModel
 
 
 @pytest.fixture
-def params(project_root) -> Params:
-    params = load_params(project_root / "params.yaml")
+def params() -> Params:
+    params = load_profile("phantom")
     cohort = params.cohort.model_copy(update={"vocabulary": "luad_normal"})
     slides = params.slides.model_copy(update={"splits": ("test",), "window": 64})
     return params.model_copy(update={"cohort": cohort, "slides": slides, "threads": 1})

@@ -5,10 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsss_mm.backbones import LAST
 from wsss_mm.errors import InputError
-
-LAST = "bn7"
-"""The layer under the pooling, where CAMs have a closed form."""
 
 
 def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check the installation, the checkout and params.yaml",
-        description="Check the installation, the checkout and params.yaml; exit code 1 when something is wrong.",
+        help="check the installation, the checkout, params.yaml and gates.yaml",
+        description="Check the installation, the checkout, params.yaml and gates.yaml; exit code 1 when something is "
+        "wrong.",
     )
     parser.add_argument(
         "--fix",
@@ -86,9 +87,11 @@ def _lock() -> str:
 
 
 def _params() -> str:
+    from wsss_mm.preflight import check
     from wsss_mm.settings import load_params
 
     params = load_params()
+    check(params, Path())
     if not params.cohort.source.exists():
         raise InputError(f"cohort.source {params.cohort.source} does not exist; set it with `wsss-mm profile`")
     return f"cohort {params.cohort.name} from {params.cohort.source}"

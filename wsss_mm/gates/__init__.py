@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
-from wsss_mm.gates.checks import Check, GateResult, Outcome, Table, gate_tables
-from wsss_mm.settings import Params
+from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
+from wsss_mm.settings import Params, check_names
 
 __all__ = [
     "GATES",
@@ -22,7 +21,6 @@ __all__ = [
     "Outcome",
     "Table",
     "check_names",
-    "check_warnings",
     "gate_tags",
     "metrics_path",
     "report_path",
@@ -54,32 +52,12 @@ def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:
     }
 
 
-def check_names(name: str) -> tuple[str, ...]:
-    """Names of the checks of a gate, known without running it."""
-    return tuple(check.name for table in gate_tables(name).values() for check in table.checks)
-
-
-def check_warnings(params: Params) -> None:
-    """See that `warnings` of each gate names checks that it has.
-
-    Raises:
-        InputError: names the parameter and the checks to choose from.
-    """
-    for gate in GATES:
-        names = check_names(gate)
-        unknown = sorted(set(getattr(params.gates, gate).warnings) - set(names))
-        if unknown:
-            raise InputError(
-                f"params.yaml: gates.{gate}.warnings: no check {unknown[0]!r}; choose from {', '.join(names)}"
-            )
-
-
 def run_gate(name: str, params: Params, root: Path) -> GateResult:
     """Measure a stage's outs and check them.
 
     Args:
         name: One of `GATES`.
-        params: All of params.yaml.
+        params: All of params.yaml and gates.yaml.
         root: The project's root.
 
     Returns:

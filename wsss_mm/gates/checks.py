@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import starmap
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
 from wsss_mm.errors import InputError
 from wsss_mm.settings import Params
+from wsss_mm.settings.gates import expected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,15 +111,7 @@ class Measured:
 @cache
 def gate_tables(gate: str) -> Mapping[str, Table]:
     """The tables of a gate, in the order in which it measures them, as checks.yaml beside this module has them."""
-    return {table.name: table for table in starmap(_table, _expected()[gate].items())}
-
-
-@cache
-def _expected() -> Mapping[str, Any]:
-    """All of checks.yaml, which every stage asks for at its start."""
-    import yaml
-
-    return yaml.safe_load(Path(__file__).with_name("checks.yaml").read_text(encoding="utf-8"))
+    return {table.name: table for table in starmap(_table, expected()[gate].items())}
 
 
 def _table(head: str, checks: Mapping[str, Any]) -> Table:

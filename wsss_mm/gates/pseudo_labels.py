@@ -2,14 +2,16 @@
 
 Reads data/pseudo_labels/manifest.parquet (patch_id, path, coverage, share_<code> as shares of the patch's pixels, so
 that they add up to the coverage, agreement, sha256 of the file, and digests of what they were made of) beside
-data/patches/manifest.parquet, whose label sets say which classes may appear, and measures each label file: its manifest
-is believed only where the file bears it out. Files may be consistent and wrong: what is ignored must be the background
-of the image, some patches are labelled again by models/classifier, and where there are masks the labels must agree with
-them, in reports/metrics/pseudo_labels.json and in what it follows from, reports/plots/pseudo_label_counts.csv.
+data/patches/manifest.parquet, whose label sets say which classes may appear where they gate, and measures each label
+file: its manifest is believed only where the file bears it out. Files may be consistent and wrong: what is ignored must
+be the background of the image, some patches are labelled again by models/classifier, and where there are masks the
+labels must agree with them, in reports/metrics/pseudo_labels.json and in what it follows from,
+reports/plots/pseudo_label_counts.csv.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest, read_rows
-from wsss_mm.gates.checks import Measured, gate_tables
+from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
@@ -59,7 +61,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     }
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     patches = _patches(labels, training, codes, root, params)
-    yield PATCHES_TABLE.of(patches, manifest=digest(folder / FILE_NAME))
+    yield _patches_table(params).of(patches, manifest=digest(folder / FILE_NAME))
     yield CLASSES.of(_classes(labels, training, codes))
     yield REMADE.of(_remade(patches, labels, training, root, params))
     masked = manifest[manifest["mask_path"].notna()]
@@ -85,13 +87,28 @@ def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
     return labels
 
 
+def _patches_table(params: Params) -> Table:
+    """The checks of label files; label sets say which classes may appear in them only where they gate."""
+    if params.pseudo_labels.gating == "labels":
+        return PATCHES_TABLE
+    checks = (
+        replace(check, says="the file holds classes of the vocabulary", do="make them again: " + _MAKE)
+        if check.name == "pixels_of_the_label_set"
+        else check
+        for check in PATCHES_TABLE.checks
+        if check.name != "label_set_only"
+    )
+    return replace(PATCHES_TABLE, checks=tuple(checks))
+
+
 def _patches(
     labels: pd.DataFrame, training: pd.DataFrame, codes: list[str], root: Path, params: Params
 ) -> pd.DataFrame:
     """One row a patch that has, or ought to have, a pseudo-label."""
     known = training.set_index("patch_id").reindex(labels["patch_id"])
     shares = labels[[f"share_{code}" for code in codes]].to_numpy()
-    allowed = known[codes].fillna(False).to_numpy(dtype=bool)
+    labelled = known[codes].fillna(False).to_numpy(dtype=bool)
+    allowed = labelled if params.pseudo_labels.gating == "labels" else np.ones_like(labelled)
     rows = list(zip(labels["path"], known["path"], allowed, strict=True))
     files = pd.DataFrame(
         map_files(lambda row: _measure(root, *row, params=params), rows, "measure pseudo-labels"), columns=list(_FILE)
@@ -107,7 +124,7 @@ def _patches(
         coverage_error=abs(held.sum(axis=1) - labels["coverage"]),
         share_error=abs(held.reshape(shares.shape) - shares).max(axis=1),
         allowed=allowed.sum(axis=1),
-        unseen=(allowed & (shares == 0)).sum(axis=1),
+        unseen=(labelled & (shares == 0)).sum(axis=1),
         training=labels["patch_id"].isin(training["patch_id"]),
     )
     without = training.loc[~training["patch_id"].isin(labels["patch_id"]), "patch_id"]

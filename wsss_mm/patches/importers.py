@@ -1,6 +1,7 @@
 """Importing public data sets of labelled patches: any of them ends in the same manifest as slides that were cut."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,8 @@ def import_rows(
         seed: likewise.
     """
     definition = _definition(name)
-    _check_settings(name, definition, settings, vocabulary)
+    for key, why in misfits(name, settings, vocabulary):
+        raise InputError(f"params.yaml: {key}: {why}")
     items = _items(Path(source), definition, vocabulary, settings.valid_share, seed)
     importer = _Importer(definition, vocabulary, settings.size, keep)
     return [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
@@ -117,17 +119,16 @@ def _definition(name: str) -> Source:
     return SOURCES[name]
 
 
-def _check_settings(name: str, definition: Source, settings: PatchSettings, vocabulary: Vocabulary) -> None:
+def misfits(name: str, settings: PatchSettings, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
+    """Parameters that are not those of a data set, and why."""
+    definition, anew = _definition(name), f"set it so, or run: wsss-mm profile {name}"
     if vocabulary != get_vocabulary(definition.vocabulary):
-        raise InputError(
-            f"params.yaml: cohort.vocabulary is {vocabulary.name!r}, but {name} has the classes of "
-            f"{definition.vocabulary!r}; set it so, or run: wsss-mm profile {name}"
+        yield (
+            "cohort.vocabulary",
+            f"is {vocabulary.name!r}, but {name} has the classes of {definition.vocabulary!r}; {anew}",
         )
     if not np.isclose(settings.mpp, definition.mpp, rtol=0.1):
-        raise InputError(
-            f"params.yaml: patches.mpp is {settings.mpp}, but the patches of {name} are at {definition.mpp} um/px; "
-            f"set it so, or run: wsss-mm profile {name}"
-        )
+        yield "patches.mpp", f"is {settings.mpp}, but the patches of {name} are at {definition.mpp} um/px; {anew}"
 
 
 def _items(source: Path, definition: Source, vocabulary: Vocabulary, valid_share: float, seed: int) -> list[_Item]:

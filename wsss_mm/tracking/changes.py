@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError, plain_lines
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.runs import DIFF
 from wsss_mm.tracking.store import connect
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 CHANGES_TAG = "git_diff_sha256"
 """Tag of a version: the sha256 of its run's `git.diff` when it was registered, or "none"."""
 
-PARAMS = "params.yaml"
-
 _NONE = "none"
 _MOST = 1 << 20  # bytes: more than a person reads
-_WRITTEN = (PARAMS, "dvc.lock")  # which are taken from the evidence, or made anew
+_WRITTEN = (PARAMS_FILE, GATES_FILE, "dvc.lock")  # which are taken from the evidence, or made anew
 _NEVER = frozenset((".git", ".gitmodules"))
 _MODES = re.compile(
     r"^(?:old mode|new mode|new file mode|deleted file mode|index [0-9a-f]+\.\.[0-9a-f]+) (?:120000|160000)\b", re.M
@@ -38,7 +37,7 @@ class Changes:
 
     Attributes:
         diff: As git wrote it.
-        files: What it changes, params.yaml left out.
+        files: What it changes, params.yaml and gates.yaml left out.
         whose: Of whose run it is, in words.
         kept: Whether the version keeps its digest, so that it is the one of then.
     """

@@ -14,13 +14,15 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json, write_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.store import connect
 
 EVIDENCE = "evidence"
-"""Artifact folder of the run: reports, dvc.lock, params.yaml, lineage.json, and digests.json of all but the last."""
+"""Artifact folder of the run: reports, dvc.lock, params.yaml and gates.yaml, lineage.json, and digests.json of all but
+the last."""
 
 METRICS, CONFUSION = "reports/metrics/test.json", "reports/plots/test_confusion.csv"
-_KEPT = ("dvc.lock", "params.yaml", "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
+_KEPT = ("dvc.lock", PARAMS_FILE, GATES_FILE, "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
 _ENDS = 2  # of an interval
 _LINEAGE, _DIGESTS = "lineage.json", "digests.json"
 

@@ -18,8 +18,8 @@ import yaml
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import read_json
 from wsss_mm.gates import report_path
-from wsss_mm.settings import load_params
-from wsss_mm.tracking.changes import PARAMS, Changes, apply_changes, changes_of, read_artifact
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
+from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
@@ -72,9 +72,9 @@ def reproduce(
 ) -> list[Repeated]:
     """Make a model again and compare.
 
-    The commit of its run is cloned, params.yaml is the one it was made with, and every stage but `register` runs anew,
-    with an MLflow store of its own. DVC's cache is shared with the project, so tracked inputs are not copied; no stage
-    is taken from the run cache.
+    The commit of its run is cloned, params.yaml and gates.yaml are those it was made with, and every stage but
+    `register` runs anew, with an MLflow store of its own. DVC's cache is shared with the project, so tracked inputs are
+    not copied; no stage is taken from the run cache.
 
     What runs is the commit's. What was not committed is code from the registry's store, where others may write: it is
     shown, and applied only if that is asked for. Stages are those of dvc.yaml; parameters are checked before they are
@@ -105,11 +105,13 @@ def reproduce(
         lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
         _warn_of_other_versions(version.run_id)
         _clone(project, scratch, commit)
-        params = _checked_params(evidence.folder / PARAMS, scratch, changed=changes is not None)
+        params = _checked_params(evidence.folder, scratch, changed=changes is not None)
         if changes is not None:
             apply_changes(changes, scratch)
         stages = _stages(uri, lock, scratch)
-        (scratch / PARAMS).write_bytes((evidence.folder / PARAMS).read_bytes())
+        for name in (PARAMS_FILE, GATES_FILE):
+            if (evidence.folder / name).is_file():  # commits of older days have one file
+                (scratch / name).write_bytes((evidence.folder / name).read_bytes())
         precision = _slides_precision(evidence.folder)
     cache = cache_folder(project)
     _bring_inputs(project, scratch, cache, params)
@@ -152,24 +154,24 @@ def _permit(uri: str, changes: Changes, asked: bool, show: Callable[[str], objec
         logger.warning("%s: an older version, so nothing shows that these are the changes it was made with", uri)
 
 
-def _checked_params(path: Path, clone: Path, *, changed: bool) -> dict[str, Any]:
+def _checked_params(folder: Path, clone: Path, *, changed: bool) -> dict[str, Any]:
     """Parameters of a run, before they are written into the clone.
 
     They are what the settings allow, or, of a commit with other settings than those of today, have the keys of its own
-    params.yaml. Where its code is changed, too, only that code can tell.
+    files. Where its code is changed, too, only that code can tell.
 
     Raises:
         InputError: they are not, or hold text that a shell would act on.
     """
-    what = f"{EVIDENCE}/{PARAMS} of the run"
-    params, values = _read_values(path)
+    what = f"{EVIDENCE}/{PARAMS_FILE} of the run"
+    params, values = _read_parameters(folder)
     if not isinstance(params, dict):
         raise InputError(f"{what}: holds no sections; register the model again: dvc repro -s -f register")
-    committed = _read_values(clone / PARAMS)[1]
+    committed = _read_parameters(clone)[1]
     texts = [(place, value) for place, value in values if isinstance(value, str) and (place, value) not in committed]
     strange = {place for place, value in texts if _OF_SHELLS.search(value)}
-    if not changed and _wrong(clone / PARAMS) is None:
-        if wrong := _wrong(path):
+    if not changed and _wrong(clone / PARAMS_FILE) is None:
+        if wrong := _wrong(folder / PARAMS_FILE):
             raise InputError(f"{what}: {wrong}")
     elif not changed:
         strange |= {place for place, _ in values} - {place for place, _ in committed}
@@ -179,12 +181,20 @@ def _checked_params(path: Path, clone: Path, *, changed: bool) -> dict[str, Any]
 
 
 def _wrong(path: Path) -> str | None:
-    """What the settings of today say against a params.yaml."""
+    """What the settings of today say against a params.yaml, and the gates.yaml beside it."""
     try:
         load_params(path)
     except InputError as error:
         return str(error)
     return None
+
+
+def _read_parameters(folder: Path) -> tuple[Any, list[tuple[str, Any]]]:
+    """params.yaml, and every value of it and of gates.yaml, which was its section `gates` once, with its place."""
+    params, values = _read_values(folder / PARAMS_FILE)
+    if (folder / GATES_FILE).is_file():
+        values += [(f"gates.{place}".rstrip("."), value) for place, value in _read_values(folder / GATES_FILE)[1]]
+    return params, values
 
 
 def _read_values(path: Path) -> tuple[Any, list[tuple[str, Any]]]:
@@ -256,7 +266,9 @@ def _bring_inputs(project: Path, scratch: Path, cache: Path, params: Mapping[str
     if not source.is_absolute() and not (scratch / source).exists() and (project / source).exists():
         place = Path(os.path.normpath(scratch.absolute() / source))
         if not place.is_relative_to(scratch.absolute().parent):
-            raise InputError(f"{PARAMS}: cohort.source {source} leads far out of the project; give an absolute path")
+            raise InputError(
+                f"{PARAMS_FILE}: cohort.source {source} leads far out of the project; give an absolute path"
+            )
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to((project / source).resolve())
 

@@ -1,0 +1,28 @@
+"""Settings that tests work with: those of shipped profiles, never the project's own params.yaml and gates.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsss_mm.settings import GATES_FILE, PARAMS_FILE, Params, render_gates, render_profile
+
+
+def content_of(profile: str = "phantom") -> dict[str, Any]:
+    """Plain values of both files of a profile, thresholds of gates as section `gates`, as `Params` takes them."""
+    return {**yaml.safe_load(render_profile(profile)), "gates": yaml.safe_load(render_gates(profile))}
+
+
+def write_settings(folder: Path, settings: Params | dict[str, Any]) -> Path:
+    """Write params.yaml and gates.yaml into a folder, and give the path of the first."""
+    content = settings.model_dump(mode="json", by_alias=True) if isinstance(settings, Params) else dict(settings)
+    (folder / GATES_FILE).write_text(yaml.safe_dump(content.pop("gates")), encoding="utf-8")
+    (folder / PARAMS_FILE).write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / PARAMS_FILE
+
+
+def copy_profile(folder: Path, profile: str = "phantom", source: Path | None = None) -> Path:
+    """Write both files of a profile into a folder, whether its source is there or not."""
+    (folder / GATES_FILE).write_text(render_gates(profile), encoding="utf-8")
+    (folder / PARAMS_FILE).write_text(render_profile(profile, source), encoding="utf-8")
+    return folder / PARAMS_FILE

@@ -1,0 +1,61 @@
+"""Settings against what they name: data sets, files and this machine; asked before a stage runs, and by doctor."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsss_mm.settings import PARAMS_FILE, Params, refuse
+
+Faults = Iterator[tuple[str, str]]
+
+_RESULTS = {
+    "classifier": "models/classifier/weights.pth",
+    "segmenter": "models/segmenter/weights.pth",
+    "slides": "results/slides/slides.csv",
+}
+"""What the work that a section is of leaves behind."""
+
+
+def check(params: Params, root: Path) -> None:
+    """See that settings can be worked with here, and not only hours from now.
+
+    What a later stage needs is asked for until its result is there: who has the models of others needs no GPU.
+
+    Raises:
+        InputError: they cannot; the message gives the line of each that is wrong.
+    """
+    refuse((*_data_set(params), *_weights(params, root), *_precision(params, root)), root / PARAMS_FILE)
+
+
+def _data_set(params: Params) -> Faults:
+    """Classes that are none, or classes and resolution of another data set than the one that is named."""
+    from wsss_mm.patches import get_vocabulary
+    from wsss_mm.patches.importers import misfits
+    from wsss_mm.patches.sources import SOURCES
+
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    if params.cohort.name in SOURCES:
+        yield from misfits(params.cohort.name, params.patches, vocabulary)
+
+
+def _to_come(root: Path) -> list[str]:
+    """The sections whose work is still to be done."""
+    return [section for section, result in _RESULTS.items() if not (root / result).is_file()]
+
+
+def _weights(params: Params, root: Path) -> Faults:
+    """Weights to start from that are not there."""
+    asked = {"classifier": params.classifier.weights}
+    asked |= {"segmenter": params.segmenter.weights} if params.segmenter.init == "weights" else {}
+    for section, weights in asked.items():
+        if weights is not None and section in _to_come(root) and not (root / weights).is_file():
+            yield f"{section}.weights", f"{weights}: not found; get the file (docs/paper-scale.md), or give its path"
+
+
+def _precision(params: Params, root: Path) -> Faults:
+    """fp16 without a GPU."""
+    asked = [f"{section}.precision" for section in _to_come(root) if getattr(params, section).precision == "fp16"]
+    if asked:
+        from mmengine.device import get_device
+
+        if get_device() == "cpu":
+            yield from ((key, "fp16 needs a GPU; on a CPU, set bf16 or fp32") for key in asked)

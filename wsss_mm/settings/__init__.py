@@ -1,0 +1,68 @@
+"""params.yaml and gates.yaml as typed, frozen settings: every knob and threshold, checked before anything runs.
+
+The files hold the values and dvc.yaml names what each stage depends on; this room only gives them types, ranges and
+meaning. No default is repeated here, so that the files stay the one place to look.
+"""
+
+from wsss_mm.settings.gates import (
+    ClassifierGate,
+    CohortGate,
+    Gate,
+    GateSettings,
+    PatchesGate,
+    PseudoLabelsGate,
+    SegmenterGate,
+    SlidesGate,
+    check_names,
+)
+from wsss_mm.settings.params import (
+    ClassifierSettings,
+    CohortSettings,
+    EvaluateSettings,
+    Params,
+    PatchSettings,
+    PhantomSettings,
+    Precision,
+    PseudoLabelSettings,
+    RegisterSettings,
+    SegmenterSettings,
+    SlideSettings,
+    TrainingSettings,
+)
+from wsss_mm.settings.profiles import load_profile, profile_names, render_gates, render_profile, write_profile
+from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params, refuse
+from wsss_mm.settings.sections import Section
+
+__all__ = [
+    "GATES_FILE",
+    "PARAMS_FILE",
+    "ClassifierGate",
+    "ClassifierSettings",
+    "CohortGate",
+    "CohortSettings",
+    "EvaluateSettings",
+    "Gate",
+    "GateSettings",
+    "Params",
+    "PatchSettings",
+    "PatchesGate",
+    "PhantomSettings",
+    "Precision",
+    "PseudoLabelSettings",
+    "PseudoLabelsGate",
+    "RegisterSettings",
+    "Section",
+    "SegmenterGate",
+    "SegmenterSettings",
+    "SlideSettings",
+    "SlidesGate",
+    "TrainingSettings",
+    "check_names",
+    "load_params",
+    "load_profile",
+    "profile_names",
+    "refuse",
+    "render_gates",
+    "render_profile",
+    "write_profile",
+]

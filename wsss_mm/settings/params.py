@@ -1,0 +1,273 @@
+"""params.yaml as typed, frozen settings: types, ranges and meaning of every knob, and which of them fit each other."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.settings.gates import GateSettings
+from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
+from wsss_mm.yaml_places import suggestion
+
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
+
+_LONGEST_NAME = 200
+_PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
+_PHANTOM_MPP = 0.5  # um/px of its slides
+_SHOWN = (STRIDE, 4096)  # px, sides of what a network is shown
+_WANTED = {"train": "learnt from", "test": "judged on"}
+_CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of patches
+
+
+class PhantomSettings(Section):
+    """The generated cohort (see `wsss_mm.slides.phantom`)."""
+
+    slides: dict[Literal["train", "valid", "test"], Count]
+    size: Annotated[Natural, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+
+
+class CohortSettings(Section):
+    """Where slides or labelled patches come from."""
+
+    name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
+    source: Path  # folder of patches, table of slides, or the generator's own code
+    vocabulary: str  # a name in wsss_mm.patches.vocabulary.VOCABULARIES
+    phantom: PhantomSettings
+
+    def disagreements(self) -> Faults:
+        """The source of another cohort; splits that later stages ask for."""
+        for split, why in _WANTED.items():
+            if self.name == "phantom" and split not in self.phantom.slides:
+                yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
+        ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
+        if self.name == "phantom" and not ends:
+            yield (
+                "source",
+                f"{self.source} is read by no cohort that is generated; set cohort.name to what it holds, or this to "
+                f"{_PHANTOM.as_posix()}",
+            )
+        if self.name != "phantom" and ends:
+            yield "source", f"is the code of the phantom, but cohort.name is {self.name}; give where that one lies"
+
+
+class PatchSettings(Section):
+    """How slides are cut, and which patch counts as labelled with a class."""
+
+    mpp: Positive  # um/px
+    size: Annotated[Natural, Field(ge=32)]  # px
+    min_tissue: Share  # patches with less tissue are left out
+    min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
+    valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
+
+
+class TrainingSettings(Section):
+    """What both trainings have."""
+
+    width: Positive
+    weights: Path | None  # ImageNet weights, width 1 only
+    batch_size: Count
+    accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
+    precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
+    optimizer: Literal["sgd", "adamw"]
+    lr: Positive
+    momentum: Share  # of SGD
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the training in which the learning rate rises
+    poly_power: Positive
+    averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
+    rotate: bool  # quarter turns beside the flips
+    scale_jitter: tuple[Positive, Positive]  # range of a random zoom
+    color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
+    elastic: Annotated[float, Field(ge=0)]  # px, random deformation
+
+    def disagreements(self) -> Faults:
+        """Pieces that are not equal, a zoom that is no range, weights of another width."""
+        if self.batch_size % self.accumulate:
+            yield "accumulate", f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}"
+        low, high = self.scale_jitter
+        if low > high:
+            yield "scale_jitter", f"[{low}, {high}] is no range; give the smaller number first"
+        if self.weights is not None and self.width != 1:
+            yield (
+                "weights",
+                f"are of the full network, but width is {self.width}; set width: 1 or weights: null",
+            )
+
+
+class ClassifierSettings(TrainingSettings):
+    """Training of the multi-label patch classifier (METHOD.md section 2)."""
+
+    attention: Annotated[Literal["off", "published"], BareOff]
+    dropout: Share
+    epochs: Count
+
+
+class PseudoLabelSettings(Section):
+    """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
+
+    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"]
+    layer: str  # one of wsss_mm.backbones.layers()
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    eps: Annotated[float, Field(ge=0)]
+    gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
+    gate_threshold: Share  # of predicted
+    normalization: Literal["joint", "class"]  # what CAMs are scaled to 0..1 over: classes together, or each alone
+    voting: Literal["majority", "mean", "single"]  # how scales become one label
+    background: bool  # white pixels become ignore
+    background_grey: Annotated[int, Field(ge=0, le=255)]
+    background_min_area: Natural  # px
+    flips: bool  # average the CAMs of a patch and its mirror images
+    neighbours: bool  # a pixel keeps to the classes that all patches over it hold, where patches overlap
+
+    def disagreements(self) -> Faults:
+        """A layer that is none, or not of the method; classes that nothing gates."""
+        if self.layer not in layers():
+            near = suggestion(self.layer, layers()) or f"; choose from {', '.join(layers())}"
+            yield "layer", f"the backbone has no unit {self.layer[:40]!r}{near}"
+        elif self.method == "cam" and self.layer != LAST:
+            yield "layer", f"method cam exists at layer {LAST} alone, not at {self.layer}"
+        if self.normalization == "class" and self.gating == "off":
+            yield (
+                "normalization",
+                "class with gating off gives every patch every class, as each has its maximum somewhere; "
+                "set gating to labels, or this to joint",
+            )
+        if self.neighbours and self.gating != "labels":
+            yield "neighbours", f"narrows label sets, which gating {self.gating} does not ask; set it to false"
+
+
+class SegmenterSettings(TrainingSettings):
+    """Training of the PSPNet (METHOD.md section 4)."""
+
+    init: Literal["classifier", "weights", "none"]  # what the backbone starts from
+    loss: Literal["onss", "onss_margin", "ce"]
+    iterations: Count
+    crop: Annotated[Natural, Field(ge=32)]  # px
+    surroundings: bool  # crops reach beyond the patch, into those of its slide that lie around
+    mosaic: Share  # of the samples: four crops in one
+    auxiliary_weight: Annotated[float, Field(ge=0)]
+    val_interval: Count  # iterations
+
+    def disagreements(self) -> Faults:
+        """Weights to start from that are not named; pieces that batch normalisation cannot learn from."""
+        yield from super().disagreements()
+        if self.batch_size == self.accumulate:
+            yield (
+                "accumulate",
+                f"leaves one crop of batch_size {self.batch_size} to a piece, and batch normalisation of the pooled "
+                "crop needs two; halve it, or raise batch_size",
+            )
+        if self.init == "weights" and self.weights is None:
+            yield "weights", "init is weights, but weights is null; give their path"
+
+
+class EvaluateSettings(Section):
+    """Test-time augmentation and gating (METHOD.md section 5)."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    flip: bool
+    gate_threshold: Share  # classes the classifier rates below are suppressed in the gated figures
+    bootstrap: Count  # resamples behind the confidence intervals
+
+
+class SlideSettings(Section):
+    """Whole-slide segmentation (METHOD.md section 6)."""
+
+    splits: tuple[Literal["train", "valid", "test"], ...]
+    window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
+    batch_size: Count | Literal["auto"]  # auto: what fits into memory
+    readers: AtOnce  # threads that read ahead of the network
+    precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
+    background_grey: Annotated[int, Field(ge=0, le=255)]
+    tissue_mask: bool  # pass over what is glass on a thumbnail
+    min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
+    min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
+    probabilities: bool  # write those of the classes too
+
+    def disagreements(self) -> Faults:
+        """Windows that hardly move."""
+        step = round(self.window * (1 - self.overlap))
+        if step < STRIDE:
+            yield (
+                "overlap",
+                f"{self.overlap:g} moves windows of {self.window} px by {step} px, less than the {STRIDE} px of the "
+                "network's features, and nearly for ever; lower it, such as to 0.5",
+            )
+
+
+def _model_name(name: str) -> str:
+    if not name.strip() or len(name) > _LONGEST_NAME or any(c in "/:@'\"`" or not c.isprintable() for c in name):
+        raise ValueError("is no model's name: give letters, digits, - or _, such as segmenter-lung, or null")
+    return name
+
+
+class RegisterSettings(Section):
+    """Where the segmenter is registered: one name a task, since a champion is that of a task."""
+
+    model_name: Annotated[str, AfterValidator(_model_name)] | None  # part of models:/NAME@ALIAS; None: nowhere
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Natural
+    threads: AtOnce  # CPU threads of torch, 0 for all cores
+    workers: AtOnce  # data-loader processes
+    cohort: CohortSettings
+    patches: PatchSettings
+    classifier: ClassifierSettings
+    pseudo_labels: PseudoLabelSettings
+    segmenter: SegmenterSettings
+    evaluate: EvaluateSettings
+    slides: SlideSettings
+    gates: GateSettings
+    register_: RegisterSettings = Field(alias="register")
+
+    def disagreements(self) -> Faults:
+        """What one section asks for and another does not give."""
+        if self.segmenter.init == "classifier" and self.segmenter.width != self.classifier.width:
+            yield (
+                "segmenter.width",
+                f"{self.segmenter.width} is not classifier.width {self.classifier.width}, but "
+                "segmenter.init is classifier; make them equal, or set init: none",
+            )
+        yield from self._sizes()
+        if self.cohort.name in _CUT:
+            for key, wanted in (
+                ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
+                ("segmenter.surroundings", self.segmenter.surroundings),
+            ):
+                if wanted:
+                    yield (
+                        key,
+                        "is for data sets of patches; those cut from slides do not overlap, and their places "
+                        "are px of level 0; set it to false",
+                    )
+
+    def _sizes(self) -> Faults:
+        """Sizes in px that do not fit that of patches."""
+        size, crop = self.patches.size, self.segmenter.crop
+        if crop > size and not self.segmenter.surroundings:
+            yield (
+                "segmenter.crop",
+                f"{crop} px are more than patches.size {size}, so that nothing is cropped; set it to {size} or less",
+            )
+        for section in ("pseudo_labels", "evaluate"):
+            for index, scale in enumerate(getattr(self, section).scales):
+                shown = round(size * scale)
+                if not _SHOWN[0] <= shown <= _SHOWN[1]:
+                    yield (
+                        f"{section}.scales.{index}",
+                        f"{scale:g} shows patches of {size} px to the network with {shown} px; it takes {_SHOWN[0]} to "
+                        f"{_SHOWN[1]}",
+                    )
+        phantom = self.cohort.phantom.size * _PHANTOM_MPP
+        if self.cohort.name == "phantom" and size * self.patches.mpp > phantom:
+            yield (
+                "patches.size",
+                f"{size} px at patches.mpp {self.patches.mpp:g} are more than the {phantom:g} um that the phantom's "
+                "slides are wide; lower one of the two, or raise cohort.phantom.size",
+            )

@@ -1,0 +1,102 @@
+"""Profiles: params.yaml and gates.yaml for a cohort or a scale, as differences from those of the phantom."""
+
+from importlib import resources
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path
+from wsss_mm.settings.params import Params
+from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params
+
+_PROFILES = resources.files("wsss_mm") / "profiles"
+_GATES = _PROFILES / "gates"
+_BASE = "phantom"
+_NULL = "tag:yaml.org,2002:null"
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return sorted(Path(entry.name).stem for entry in _PROFILES.iterdir() if entry.name.endswith(".yaml"))
+
+
+def render_profile(name: str, source: Path | None = None) -> str:
+    """The text of params.yaml for a profile: the default one, comments and all, with the profile's values."""
+    # DVC has no other paths than UTF-8.
+    values = {} if source is None else {"cohort": {"source": source.as_posix().encode().decode()}}
+    return _rendered(_PROFILES, name, values)
+
+
+def render_gates(name: str) -> str:
+    """The text of gates.yaml for a profile, likewise."""
+    return _rendered(_GATES, name, {})
+
+
+def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | None = None) -> Params:
+    """Write params.yaml, and gates.yaml beside it, for a profile: both of them, or none if one cannot be.
+
+    Raises:
+        InputError: the source is not there, or a file cannot be written.
+    """
+    params = Path(params)
+    gates = params.with_name(GATES_FILE)
+    if params == gates:
+        raise InputError(f"{params}: thresholds of gates belong there; give the parameters' file another name")
+    loaded = load_profile(name, source)
+    if not loaded.cohort.source.exists():
+        raise InputError(
+            f"{loaded.cohort.source}: not found; name the folder of patches or table of slides with --source"
+        )
+    before = params.read_bytes() if params.is_file() else None
+    try:
+        with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
+            new_gates.write_text(render_gates(name), encoding="utf-8")
+            new_params.write_text(render_profile(name, source), encoding="utf-8")
+    except BaseException:
+        _put_back(params, before)
+        raise
+    return loaded
+
+
+def load_profile(name: str, source: Path | None = None) -> Params:
+    """The settings of a profile, whatever stands in the project's own files."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / PARAMS_FILE).write_text(render_profile(name, source), encoding="utf-8")
+        (Path(folder) / GATES_FILE).write_text(render_gates(name), encoding="utf-8")
+        return load_params(Path(folder) / PARAMS_FILE)
+
+
+def _rendered(folder: Any, name: str, values: Any) -> str:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 4096  # no line is broken
+    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(_NULL, "null"))
+    content = yaml.load((folder / f"{_BASE}.yaml").read_text(encoding="utf-8"))
+    if name != _BASE and (folder / f"{name}.yaml").is_file():
+        _merge(content, yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
+    _merge(content, values)
+    stream = StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def _merge(base: Any, overlay: Any) -> None:
+    for key, value in overlay.items():
+        if key not in base:
+            raise KeyError(f"profile sets {key}, which the files of profile {_BASE} do not have")
+        if isinstance(value, dict) and isinstance(base[key], dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _put_back(path: Path, content: bytes | None) -> None:
+    """Let a file be as it was."""
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif path.read_bytes() != content:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)

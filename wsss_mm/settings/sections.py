@@ -1,0 +1,78 @@
+"""What settings are made of: kinds of numbers, and sections that say which of their values do not fit each other."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[Natural, Field(ge=1, strict=True)]
+AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
+BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{list(limits)} is no range: nothing could pass; give the smaller number first")
+    return limits
+
+
+Ordered = AfterValidator(_ordered)
+Range = Annotated[tuple[float, float], Ordered]
+
+DISAGREEMENT = "disagreement"
+"""Type of pydantic's error where values do not fit each other; its `faults` are those of `Section.disagreements`."""
+
+Faults = Iterator[tuple[str, str]]
+"""The key to change, such as `layer` or `segmenter.width`, and why."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml or gates.yaml: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: Any) -> Any:
+        """YAML reads an unquoted off, no, on or yes as a truth value, which pydantic would take for 0 or 1."""
+        if not isinstance(values, dict):
+            return values
+        numbers = {field.alias or name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
+        return {key: _spelled_out(value) if key in numbers else value for key, value in values.items()}
+
+    def disagreements(self) -> Faults:
+        """Values that are right by themselves, but not beside the others."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Section":
+        faults = list(self.disagreements())
+        if faults:
+            says = "; ".join(f"{key}: {why}" for key, why in faults)
+            raise PydanticCustomError(DISAGREEMENT, "{says}", {"says": says, "faults": faults})
+        return self
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field takes numbers, alone or in lists, and no truth values."""
+    parts = list(_parts(annotation))
+    return bool not in parts and (int in parts or float in parts)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types an annotation is made of."""
+    yield annotation
+    if get_origin(annotation) is not Literal:
+        for part in get_args(annotation):
+            yield from _parts(part)
+
+
+def _spelled_out(value: Any) -> Any:
+    """The value with words instead of truth values: no number can be read of them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return [_spelled_out(item) for item in value] if isinstance(value, list | tuple) else value
