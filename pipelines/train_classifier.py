@@ -24,8 +24,9 @@ def main(params: Params) -> None:
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.gates import gate_tags
     from wsss_mm.outage import send
-    from wsss_mm.patches import get_vocabulary, read_manifest
+    from wsss_mm.patches import read_manifest
     from wsss_mm.tracking import tag_weights, training_run
+    from wsss_mm.vocabulary import get_vocabulary
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
     if join_processes() > 0:

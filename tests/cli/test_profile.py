@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from wsss_mm.cli.profile import profile_names, render_profile
-from wsss_mm.patches.vocabulary import VOCABULARIES
+from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import load_params
 from wsss_mm.wsi.parameters import Parameters
 

@@ -15,7 +15,7 @@ import yaml
 
 from tests.fuzzing.contract import Target, one_line, written
 from tests.fuzzing.mutation import HOSTILE_TEXT, damaged, damaged_tree, json_like, one_of
-from wsss_mm.patches.vocabulary import IGNORE, VOCABULARIES
+from wsss_mm.patches import IGNORE, VOCABULARIES
 
 ROOT = Path(__file__).resolve().parents[2]
 LUNG = VOCABULARIES["lung"]
