@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.vocabulary import IGNORE, get_vocabulary
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.rawmap import RawMap
 
 TILE = 2048
-CLASSES = VOCABULARIES["lung"].classes
+CLASSES = get_vocabulary("lung").classes
 
 
 def make_map(path: Path, side: int, sigma: float) -> RawMap:

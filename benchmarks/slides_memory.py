@@ -54,8 +54,8 @@ def _tile(rng: np.random.Generator) -> bytes:
 
 def run(slide: Path, out: Path, mpp: float) -> None:
     """Segment a slide and print the peak above the start in MiB, and the seconds."""
-    from wsss_mm.patches import VOCABULARIES
     from wsss_mm.slides import open_slide
+    from wsss_mm.vocabulary import get_vocabulary
     from wsss_mm.wsi import SlideModel, segment_slide
     from wsss_mm.wsi.viewer import write_overview  # noqa: F401  so that its import counts as loaded
 
@@ -66,7 +66,7 @@ def run(slide: Path, out: Path, mpp: float) -> None:
         return share.repeat(8, axis=2).repeat(8, axis=3)
 
     open_slide(slide).close()
-    model = SlideModel(predict, VOCABULARIES["lung"].classes, mpp, "0" * 32)
+    model = SlideModel(predict, get_vocabulary("lung"), mpp, "0" * 32)
     before, start = _status("VmRSS"), time.perf_counter()
     segment_slide(slide, model, out, batch_size=16, progress=False)
     logger.info("%.0f %.0f", (_status("VmHWM") - before) / 1024, time.perf_counter() - start)

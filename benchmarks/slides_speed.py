@@ -23,15 +23,15 @@ import torch
 from wsss_mm.engine.runner import load_config
 from wsss_mm.files import digest
 from wsss_mm.models import build_network, save_model
-from wsss_mm.patches import VOCABULARIES
 from wsss_mm.slides.phantom import generate_cohort
+from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 
 logger = logging.getLogger("benchmarks.slides_speed")
 
 _CONFIG = Path(__file__).resolve().parent.parent / "mmconfigs" / "segmenter.py"
 _MOST = 256  # windows of which the probabilities are held
-CLASSES = VOCABULARIES["lung"].classes
+CLASSES = get_vocabulary("lung").classes
 
 
 def random_model(folder: Path, width: float) -> SlideModel:

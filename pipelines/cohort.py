@@ -7,6 +7,7 @@ import pandas as pd
 from wsss_mm.files import atomic_folder
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.vocabulary import get_vocabulary
 
 COHORT = Path("data/cohort")
 
@@ -22,7 +23,8 @@ def _slides(params: Params, folder: Path) -> pd.DataFrame:
     if cohort.name == "phantom":
         from wsss_mm.slides.phantom import generate_cohort
 
-        return generate_cohort(folder, cohort.phantom.slides, cohort.phantom.size, params.seed)
+        vocabulary = get_vocabulary(cohort.vocabulary)
+        return generate_cohort(folder, cohort.phantom.slides, cohort.phantom.size, params.seed, vocabulary=vocabulary)
     if cohort.name == "slides":
         from wsss_mm.slides.adopt import adopt_slides
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json, write_json
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import get_vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -68,7 +68,12 @@ def _content(root: Path, name: str) -> Any:
 
 def _filled(text: str, known: Any) -> str:
     """A text of dvc.yaml with the values it refers to, such as `${item.beside[0]}`."""
-    return _REFERENCE.sub(lambda found: str(_value(known, re.sub(r"\[(\d+)\]", r".\1", found[1]))), text)
+
+    def value(found: re.Match[str]) -> str:
+        given = str(_value(known, re.sub(r"\[(\d+)\]", r".\1", found[1])))
+        return _filled(given, known) if found[1].startswith("item.") else given  # an item may refer to parameters
+
+    return _REFERENCE.sub(value, text)
 
 
 def _value(content: Any, place: str) -> Any:

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from wsss_mm.files import atomic_folder
-from wsss_mm.patches import get_vocabulary, write_manifest
+from wsss_mm.patches import write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.patches.making import COHORT, make_rows
 from wsss_mm.patches.manifest import build_manifest
@@ -12,6 +12,7 @@ from wsss_mm.patches.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches.sources import SOURCES
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table
+from wsss_mm.vocabulary import get_vocabulary
 
 OUT = Path("data/patches")
 

@@ -18,10 +18,11 @@ from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, write_plot
 from wsss_mm.files import atomic_path, digest, write_json
 from wsss_mm.models import load_model
-from wsss_mm.patches import IGNORE, Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 PATCHES, OUT, MODEL = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
 METRICS, PICTURE = Path("reports/metrics/pseudo_labels.json"), Path("reports/pictures/pseudo_labels.png")

@@ -14,10 +14,10 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_json, write_text
 from wsss_mm.names import NOTE
 from wsss_mm.names import TABLE as SLIDES
-from wsss_mm.patches import get_vocabulary
 from wsss_mm.patches.quarantine import slides_aside
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
+from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.cohort import Job, segment_all, share_folder, write_table
 from wsss_mm.wsi.segment import SUMMARY
@@ -43,7 +43,7 @@ def main(params: Params) -> None:
         return
     model = SlideModel.from_folder(MODEL, precision=params.slides.precision)
     codes = get_vocabulary(params.cohort.vocabulary).codes
-    if tuple(item.code for item in model.classes) != codes:
+    if model.vocabulary.codes != codes:
         raise InputError(f"{MODEL}: its classes are not {', '.join(codes)} of params.yaml; train it again: dvc repro")
     splits = dict(zip(slides["slide_id"], slides["split"], strict=True))
     jobs = [_job(slide) for slide in slides.itertuples(index=False)]

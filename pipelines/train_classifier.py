@@ -23,7 +23,8 @@ def main(params: Params, tracker: "Tracker") -> None:
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.gates import gate_tags
-    from wsss_mm.patches import get_vocabulary, read_manifest
+    from wsss_mm.patches import read_manifest
+    from wsss_mm.vocabulary import get_vocabulary
 
     paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
     if join_processes() > 0:

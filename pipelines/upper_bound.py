@@ -23,7 +23,8 @@ def upper_bound(params: Params, split: str) -> None:
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.files import write_json
     from wsss_mm.models import load_model
-    from wsss_mm.patches import get_vocabulary, read_manifest
+    from wsss_mm.patches import read_manifest
+    from wsss_mm.vocabulary import get_vocabulary
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     # Masks have no noise to suppress: with the suppressing loss the bound would be lower than it is.

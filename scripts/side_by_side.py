@@ -11,9 +11,10 @@ from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.files import atomic_path
 from wsss_mm.models import load_model
-from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.settings import load_params
+from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 
 def main() -> None:

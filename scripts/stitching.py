@@ -10,9 +10,9 @@ from pathlib import Path
 import tifffile
 
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.slides import open_slide
+from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 
 _VARIANTS = {

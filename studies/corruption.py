@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.patches import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 Pixels = npt.NDArray[np.uint8]
 Kind = Literal["pixels", "regions"]

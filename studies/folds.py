@@ -17,8 +17,9 @@ import pandas as pd
 
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
-from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.settings import Params, load_params
+from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
 PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
 

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from studies.corruption import corrupt
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
-from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.settings import Params, load_params
+from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 PATCHES = Path("data/patches")
 SMALL = ("segmenter.iterations=200", "segmenter.crop=112", "segmenter.precision=bf16")

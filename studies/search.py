@@ -20,9 +20,10 @@ import yaml
 
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm.engine.workdir import fingerprint
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params, load_params
+from wsss_mm.vocabulary import get_vocabulary
 
 PATCHES = Path("data/patches")
 

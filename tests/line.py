@@ -64,9 +64,9 @@ def checkout(project_root: Path, target: Path) -> Line:
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=project_root, capture_output=True, check=True
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (project_root / name).is_file():
+        if (project_root / name).is_file() or (project_root / name).is_symlink():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(project_root / name, target / name)
+            shutil.copy2(project_root / name, target / name, follow_symlinks=False)
     (target / "dvc.lock").unlink(missing_ok=True)
     line = Line(target)
     line.run("git", "init", "-q")

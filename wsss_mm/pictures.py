@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -34,12 +34,12 @@ def _load(network_path: Path, threads: int):
 
 def ours_here(folder: Path, threads: int, out: Path, slides: list[Path]) -> Figures:
     """The engine around the same TorchScript file as the peers, in their environment."""
-    from wsss_mm.patches import VOCABULARIES
+    from wsss_mm.vocabulary import get_vocabulary
     from wsss_mm.wsi import SlideModel
     from wsss_mm.wsi.cores import predict_by_window
 
     predict = predict_by_window(_load(folder / "network.pt", threads), threads, None)
-    model = SlideModel(predict, VOCABULARIES["lung"].classes, MPP, "0" * 32, at_once=2)
+    model = SlideModel(predict, get_vocabulary("lung"), MPP, "0" * 32, at_once=2)
     return _ours(model, out, slides)
 
 

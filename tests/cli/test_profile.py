@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from wsss_mm.patches.vocabulary import VOCABULARIES
+from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import load_profile, profile_names, render_profile
 from wsss_mm.wsi.parameters import Parameters
 

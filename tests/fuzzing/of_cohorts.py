@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.fuzzing.contract import SAFE_NAME, Target, one_line, written
 from tests.fuzzing.mutation import HOSTILE_TEXT, damaged, damaged_table, json_like
-from wsss_mm.patches.vocabulary import IGNORE, VOCABULARIES
+from wsss_mm.patches import IGNORE, VOCABULARIES
 
 LUNG = VOCABULARIES["lung"]
 

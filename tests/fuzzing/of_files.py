@@ -15,7 +15,7 @@ import yaml
 
 from tests.fuzzing.contract import Target, one_line, written
 from tests.fuzzing.mutation import HOSTILE_TEXT, damaged, damaged_tree, json_like, one_of
-from wsss_mm.patches.vocabulary import IGNORE, VOCABULARIES
+from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, Params, load_params, render_gates, render_profile
 
 LUNG = VOCABULARIES["lung"]

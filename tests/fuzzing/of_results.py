@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.fuzzing.contract import Target, harmless, one_line, written
 from tests.fuzzing.mutation import json_like
-from wsss_mm.patches.vocabulary import VOCABULARIES
+from wsss_mm.patches import VOCABULARIES
 
 LUNG = VOCABULARIES["lung"]
 

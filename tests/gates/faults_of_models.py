@@ -47,7 +47,7 @@ from tests.gates.harm import (
     written,
 )
 from tests.gates.project import CODES, SIZE, pin_champion
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 CLASSIFIER_FAULTS = [
     Fault("the metrics are gone", "classifier", "readable", gone(CLASSIFIER)),

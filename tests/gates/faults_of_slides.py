@@ -10,8 +10,8 @@ import tifffile
 from tests.gates.harm import SLIDES, Fault, cells, content, cut_short, gone, table, turned_classes, written
 from tests.gates.project import LUNG, MAPS, edit, slide_image, write_result, write_slide
 from wsss_mm.patches.images import read_image, write_image
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.pyramid import write_label_pyramid
+from wsss_mm.vocabulary import IGNORE
 
 Change = Callable[[np.ndarray], np.ndarray]
 

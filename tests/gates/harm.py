@@ -32,7 +32,7 @@ from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map, write_image, write_mask
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import Entry, write_quarantine
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 
 @dataclass(frozen=True)

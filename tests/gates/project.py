@@ -21,11 +21,11 @@ from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.patches.images import read_label_map, store_patch
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params, PatchSettings
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.cohort import Result, write_table
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.overlay import draw_overlay
@@ -405,7 +405,7 @@ def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, ro
         "roi": None if roi is None else {"file": roi.name, "sha256": digest(roi)},
         "classes": {code: figures[code] | polygon_figures(written[code], mpp) for code in CODES},
         "tissue_area_mm2": sum(item["area_mm2"] for item in figures.values()),
-        "tumour_stroma_ratio": tumour_stroma_ratio(figures),
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures, LUNG.classes),
         "unreadable_share": 0.0,
     }
     notes, truth = {"split": "test"}, root / f"data/cohort/truth/{name}.tif"

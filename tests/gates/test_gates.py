@@ -16,8 +16,8 @@ from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_names, gate_tags, report_path, run_gate
 from wsss_mm.gates.measure import STATISTICS, colour_explained, drift, image_statistics
 from wsss_mm.gates.page import PAGE, render_page, write_page
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import IGNORE
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
 

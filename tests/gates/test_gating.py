@@ -9,8 +9,8 @@ from tests.gates.project import edit, inside
 from wsss_mm.files import digest
 from wsss_mm.gates import run_gate
 from wsss_mm.patches.images import read_label_map
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import IGNORE
 
 pytestmark = pytest.mark.xdist_group("great_expectations")
 

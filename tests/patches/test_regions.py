@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.patches.regions import cut_region, tile_starts
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 
 @pytest.mark.parametrize("length", [1, 5, 15, 16, 17, 31, 32, 33, 100])

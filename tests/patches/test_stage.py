@@ -7,7 +7,7 @@ from PIL import Image
 from pipelines import patches
 from pipelines.running import run_stage
 from tests.settings import content_of, write_settings
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.settings import load_params, load_profile
 
 

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.slides import open_slide
@@ -20,12 +21,13 @@ def both(folder, slide):
     return image, resample_labels(read_label_map(folder / f"truth/{slide.slide_id}.tif"), 0, 0, 1024, 2)
 
 
-def test_classes_are_those_of_the_lung_vocabulary():
-    codes = get_vocabulary("lung").codes
-    assert {code: codes.index(code) for code in codes} == {
-        "TE": layout.TE, "NEC": layout.NEC, "LYM": layout.LYM, "TAS": layout.TAS,
-    }  # fmt: skip
-    assert layout.IGNORE == IGNORE
+def test_the_truth_has_the_order_of_the_vocabulary():
+    lung, breast = (layout.values_of(get_vocabulary(name)) for name in ("lung", "breast"))
+    assert lung[:4].tolist() == [0, 1, 2, 3]
+    assert [get_vocabulary("breast").codes[value] for value in breast[:4]] == ["TUM", "NEC", "LYM", "STR"]
+    assert set(lung[4:]) == set(breast[4:]) == {IGNORE}
+    with pytest.raises(InputError, match=r"no class of 'luad_normal' has role necrosis"):
+        layout.values_of(get_vocabulary("luad_normal"))
 
 
 class TestFiles:
@@ -103,12 +105,12 @@ class TestTissue:
         image, labels = both(folder, slides.iloc[0])
         red = cv2.GaussianBlur(image[..., 0], (0, 0), 1)
         areas = {}
-        for label in (layout.TE, layout.LYM):
+        for label in (layout.TUMOUR, layout.LYMPHOCYTES):
             inside = cv2.erode((labels == label).astype(np.uint8), np.ones((9, 9)))
             threshold = np.quantile(red[inside > 0], 0.3)
             _, _, stats, _ = cv2.connectedComponentsWithStats(((red < threshold) & (inside > 0)).astype(np.uint8))
             areas[label] = np.median([area for area in stats[1:, cv2.CC_STAT_AREA] if area > 8])
-        assert areas[layout.TE] > 1.7 * areas[layout.LYM]
+        assert areas[layout.TUMOUR] > 1.7 * areas[layout.LYMPHOCYTES]
 
 
 def test_colour_alone_does_not_tell_the_classes(phantom):

@@ -14,7 +14,7 @@ from pipelines import register
 from tests.tracking.test_tampering import write_model, write_reports
 from wsss_mm.cli.main import main
 from wsss_mm.files import digest
-from wsss_mm.patches.vocabulary import VOCABULARIES
+from wsss_mm.patches import VOCABULARIES
 from wsss_mm.tracking import judging_run, log_evaluation, log_gate, model_run, tag_weights, training_run
 from wsss_mm.tracking.registry import find_version
 from wsss_mm.tracking.report import find_run_of, render_report

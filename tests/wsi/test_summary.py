@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi import overlay
 from wsss_mm.wsi.summary import LEAST_RATIO_AREA, LEAST_STROMA, class_figures, tumour_stroma_ratio
 
 
-def _figures(tumour, stroma, vocabulary="luad_normal", mpp=1.0):
+def _ratio(tumour, stroma, vocabulary="luad_normal", mpp=1.0):
     classes = VOCABULARIES[vocabulary].classes
     counts = np.zeros(len(classes), np.int64)
     for index, item in enumerate(classes):
-        counts[index] = {"TUM": tumour, "TE": tumour, "STR": stroma, "TAS": stroma}.get(item.code, 10**7)
-    return class_figures(counts, classes, mpp)
+        counts[index] = {"tumour": tumour, "stroma": stroma}.get(item.role, 10**7)
+    return tumour_stroma_ratio(class_figures(counts, classes, mpp), classes)
 
 
 @pytest.mark.parametrize("vocabulary", ["lung", "breast", "luad_normal"])
 def test_tumour_over_stroma(vocabulary):
-    assert tumour_stroma_ratio(_figures(60_000, 20_000, vocabulary)) == pytest.approx(3)
-    assert tumour_stroma_ratio(_figures(0, 20_000, vocabulary)) == 0
+    assert _ratio(60_000, 20_000, vocabulary) == pytest.approx(3)
+    assert _ratio(0, 20_000, vocabulary) == 0
 
 
 @pytest.mark.parametrize(
@@ -34,21 +35,23 @@ def test_tumour_over_stroma(vocabulary):
     ],
 )
 def test_to_next_to_no_stroma_there_is_no_ratio(tumour, stroma):
-    assert tumour_stroma_ratio(_figures(tumour, stroma)) is None
+    assert _ratio(tumour, stroma) is None
 
 
 def test_the_limits_are_areas_and_not_pixels():
-    assert tumour_stroma_ratio(_figures(5000, 5000)) == 1  # just LEAST_RATIO_AREA at 1 um/px
-    assert tumour_stroma_ratio(_figures(5000, 5000, mpp=0.5)) is None
-    assert tumour_stroma_ratio(_figures(990_000, 10_000)) == pytest.approx(1 / LEAST_STROMA - 1)
+    assert _ratio(5000, 5000) == 1  # just LEAST_RATIO_AREA at 1 um/px
+    assert _ratio(5000, 5000, mpp=0.5) is None
+    assert _ratio(990_000, 10_000) == pytest.approx(1 / LEAST_STROMA - 1)
     assert LEAST_RATIO_AREA == 0.01
 
 
-def test_classes_without_stroma_have_no_ratio():
-    figures = _figures(60_000, 20_000)
-    del figures["STR"]
-    assert tumour_stroma_ratio(figures) is None
-    assert tumour_stroma_ratio({"NOR": {"area_mm2": 1.0}}) is None
+def test_the_ratio_asks_for_roles_and_not_for_codes():
+    roles = ("stroma", "tumour", "other", "tumour")
+    classes = [TissueClass(code, code, (0, 0, 0), role) for code, role in zip("ABCD", roles, strict=True)]
+    figures = class_figures(np.array([20_000, 40_000, 10**7, 20_000]), classes, 1.0)
+    assert tumour_stroma_ratio(figures, classes) == pytest.approx(3)
+    for left in (classes[1:], classes[:1], classes[2:3]):
+        assert tumour_stroma_ratio(figures, left) is None
 
 
 def test_the_overlay_says_no_share_where_there_is_no_tissue():

@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from wsss_mm.cam.pictures import heat
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.engine.hooks import network
-from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlay
 from wsss_mm.registry import HOOKS
+from wsss_mm.vocabulary import Vocabulary
 
 
 @HOOKS.register_module()

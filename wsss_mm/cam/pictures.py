@@ -10,8 +10,8 @@ from PIL import Image
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.patches.images import read_mask
-from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlays
+from wsss_mm.vocabulary import Vocabulary
 
 _SIDE = 168  # px
 

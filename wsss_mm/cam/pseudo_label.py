@@ -14,7 +14,7 @@ from wsss_mm.cam.grad_cam import cam, grad_cam, grad_cam_autograd, grad_cam_plus
 from wsss_mm.cam.layers import LAST, activations_and_logits
 from wsss_mm.cam.voting import vote_with_agreement
 from wsss_mm.errors import InputError
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 _MIRRORS = ((), (-1,), (-2,), (-2, -1))
 

@@ -18,7 +18,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
 from wsss_mm.patches.images import read_image, write_mask
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
 

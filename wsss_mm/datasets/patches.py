@@ -14,11 +14,12 @@ from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
 from wsss_mm.datasets.windows import compose, mosaic, window_corner
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_rows
-from wsss_mm.patches import Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.patches.manifest import is_inside
 from wsss_mm.patches.neighbours import Places, check_places
 from wsss_mm.registry import DATASETS
+from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.patches.neighbours import Places
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 _GLASS = 255  # of an image, where no patch lies
 

@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from wsss_mm.registry import METRICS
+from wsss_mm.vocabulary import IGNORE
 
 
 @METRICS.register_module()
@@ -42,7 +43,7 @@ class TissueIoU(BaseMetric):
 
     default_prefix = "valid"
 
-    def __init__(self, ignore: int = 255, **kwargs: object) -> None:
+    def __init__(self, ignore: int = IGNORE, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.ignore = ignore
 

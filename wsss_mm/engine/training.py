@@ -24,9 +24,10 @@ from wsss_mm.files import atomic_path, digest
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
 from wsss_mm.models.store import Kind, save_model
-from wsss_mm.patches import get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings, TrainingSettings
+from wsss_mm.vocabulary import get_vocabulary
 
 _ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
 _VALIDATIONS = 5  # of the classifier, over a training
@@ -284,8 +285,7 @@ def _model_info(
     frame = read_manifest(paths.patches, vocabulary)
     return {
         "kind": kind,
-        "vocabulary": vocabulary.name,
-        "classes": [{"code": c.code, "name": c.name, "color": list(c.color)} for c in vocabulary.classes],
+        **vocabulary.to_json(),
         "mpp": float(frame["mpp"].median()),
         "size": int(np.median(frame["size"])),
         "width": settings.width,

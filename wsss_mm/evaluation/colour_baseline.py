@@ -20,9 +20,10 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
 from wsss_mm.files import read_json, write_json
-from wsss_mm.patches import IGNORE, VOCABULARIES, Vocabulary, get_vocabulary, read_manifest
+from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.settings import load_params
+from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patches", type=Path, default=Path("data/patches"), help="folder of the patch manifest")
     parser.add_argument("--pseudo-labels", type=Path, default=Path("data/pseudo_labels"), help="what to train on")
     parser.add_argument("--masks", action="store_true", help="train on the masks of the training patches instead")
-    parser.add_argument("--vocabulary", choices=list(VOCABULARIES), help="classes; None takes params.yaml's")
+    parser.add_argument("--vocabulary", help="classes, one of vocabularies/; None takes params.yaml's")
     parser.add_argument("--pixels", type=int, default=300, help="pixels drawn from each training patch")
     parser.add_argument("--balanced", action="store_true", help="give every class the same weight")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 
 def confusion_matrix(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
-from wsss_mm.patches.vocabulary import Vocabulary
+from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from wsss_mm.evaluation.predict import PatchPrediction

@@ -12,8 +12,8 @@ from wsss_mm.evaluation.bootstrap import bootstrap
 from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement, failed_patches, typical_patches
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.vocabulary import Vocabulary
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
+from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from wsss_mm.cam import PseudoLabeller

@@ -16,8 +16,9 @@ import pandas as pd
 from wsss_mm.evaluation.multilabel import classifier_metrics
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import figures, gated_digest, metric, read_metrics, read_numbers, read_object, weights_md5
-from wsss_mm.patches.manifest import get_vocabulary, read_manifest
+from wsss_mm.patches.manifest import read_manifest
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import get_vocabulary
 
 METRICS = Path("reports/metrics/classifier.json")
 SCORES = Path("reports/plots/classifier_scores.csv")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.patches.images import GLASS_GREY
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 
 STATISTICS = ("focus", "brightness", "haematoxylin", "eosin")
 """Keys of `image_statistics`."""

@@ -23,13 +23,13 @@ from wsss_mm.patches.cutting import class_shares
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map, tissue_share
 from wsss_mm.patches.making import make_rows
-from wsss_mm.patches.manifest import FILE_NAME, SPLITS, get_vocabulary
+from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import SIDE, difference, look, twins
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
 
 FOLDER = Path("data/patches")
 

@@ -28,10 +28,10 @@ from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
-from wsss_mm.patches.manifest import FILE_NAME, get_vocabulary, read_manifest
+from wsss_mm.patches.manifest import FILE_NAME, read_manifest
 from wsss_mm.patches.parallel import map_files
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 FOLDER, PATCHES, CLASSIFIER = Path("data/pseudo_labels"), Path("data/patches"), Path("models/classifier")
 METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plots/pseudo_label_counts.csv")

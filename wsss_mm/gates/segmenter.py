@@ -35,9 +35,10 @@ from wsss_mm.gates.reading import (
 )
 from wsss_mm.patches.digests import judged_rows
 from wsss_mm.patches.images import read_mask
-from wsss_mm.patches.manifest import get_vocabulary, read_manifest
+from wsss_mm.patches.manifest import read_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.settings import Params
+from wsss_mm.vocabulary import get_vocabulary
 
 METRICS, PSEUDO_LABELS = Path("reports/metrics/test.json"), Path("reports/metrics/pseudo_labels.json")
 CLASSES, SUMMARY = Path("reports/metrics/classifier.json"), Path("reports/metrics/summary.json")

@@ -18,16 +18,15 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, read_object, weights_md5
-from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.tables import read_table
+from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
@@ -174,7 +173,7 @@ class _Results:
                 "size": list(size),
                 "classes": classes,
                 "tissue_area_mm2": int(of_classes.sum()) * mpp**2 / 1e6,
-                "tumour_stroma_ratio": tumour_stroma_ratio(classes),
+                "tumour_stroma_ratio": tumour_stroma_ratio(classes, vocabulary.classes),
                 "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
             }
             on_slide, self._views[folder.name] = agreement.on_slide(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json
+from wsss_mm.vocabulary import MOST_CLASSES, Role
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class _Class(BaseModel):
     code: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
     name: Annotated[str, Field(max_length=200)]
     color: tuple[_Channel, _Channel, _Channel]
+    role: Role | None = None  # older models say none
+    aliases: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)] = []
 
 
 class _Description(BaseModel):
@@ -52,7 +55,7 @@ class _Description(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["classifier", "segmenter"]
-    classes: Annotated[list[_Class], Field(min_length=1, max_length=254)]
+    classes: Annotated[list[_Class], Field(min_length=1, max_length=MOST_CLASSES)]
     mpp: Annotated[float, Field(gt=0, strict=True)]
     size: Annotated[int, Field(gt=0, lt=_LARGEST, strict=True)]
     model: dict[str, Any]

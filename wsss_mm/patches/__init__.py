@@ -1,14 +1,9 @@
-"""Patches: label vocabularies, the manifest, cutting slides into patches, importers of public patch data sets."""
+"""Patches: the manifest, cutting slides into patches, importers of public patch data sets."""
 
-from wsss_mm.patches.manifest import (
-    SPLITS,
-    check_manifest,
-    get_vocabulary,
-    manifest_columns,
-    read_manifest,
-    write_manifest,
-)
-from wsss_mm.patches.vocabulary import IGNORE, VOCABULARIES, TissueClass, Vocabulary
+from typing import Any
+
+from wsss_mm.patches.manifest import check_manifest, manifest_columns, read_manifest, write_manifest
+from wsss_mm.vocabulary import IGNORE, SPLITS, TissueClass, Vocabulary, get_vocabulary, vocabulary_names
 
 __all__ = [
     "IGNORE",
@@ -22,3 +17,9 @@ __all__ = [
     "read_manifest",
     "write_manifest",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VOCABULARIES":  # those there are, by name; read when asked for
+        return {name: get_vocabulary(name) for name in vocabulary_names()}
+    raise AttributeError(name)

@@ -17,13 +17,13 @@ from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.splits import held_out
 from wsss_mm.patches.truth import Truth, read_drawn_truth, read_map_truth, read_patch_labels
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import find_tissue
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
 

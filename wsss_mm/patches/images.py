@@ -15,7 +15,7 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.vocabulary import IGNORE, IGNORE_COLOR, Vocabulary
+from wsss_mm.vocabulary import IGNORE, IGNORE_COLOR, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -14,14 +14,14 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.patches.images import Keep, read_image, read_mask, store_patch
 from wsss_mm.patches.layout import SourceFile, find_files
-from wsss_mm.patches.manifest import build_manifest, check_splits, get_vocabulary
+from wsss_mm.patches.manifest import build_manifest, check_splits
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.regions import TILE, cut_region
 from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.patches.splits import held_out
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.patients import check_alike
+from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _definition(name: str) -> Source:
 def misfits(name: str, settings: PatchSettings, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Parameters that are not those of a data set, and why."""
     definition, anew = _definition(name), f"set it so, or run: wsss-mm profile {name}"
-    if vocabulary != get_vocabulary(definition.vocabulary):
+    if vocabulary.codes != get_vocabulary(definition.vocabulary).codes:
         yield (
             "cohort.vocabulary",
             f"is {vocabulary.name!r}, but {name} has the classes of {definition.vocabulary!r}; {anew}",

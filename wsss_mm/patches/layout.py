@@ -8,10 +8,11 @@ from pathlib import Path
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.patches.images import SUFFIXES
+from wsss_mm.vocabulary import Split
 
 logger = logging.getLogger(__name__)
 
-SPLIT_FOLDERS = {
+SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "valid": ("val", "valid", "validation"),
     "test": ("test", "testing"),

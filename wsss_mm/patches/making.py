@@ -7,9 +7,9 @@ from typing import Any
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.images import Keep
 from wsss_mm.patches.importers import import_rows
-from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.sources import SOURCES
 from wsss_mm.settings import CohortSettings, Params
+from wsss_mm.vocabulary import get_vocabulary
 
 COHORT = Path("data/cohort")
 

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, read_rows
 from wsss_mm.names import is_plain_name
-from wsss_mm.patches.vocabulary import VOCABULARIES, Vocabulary
+from wsss_mm.vocabulary import SPLITS, Vocabulary
 
 FILE_NAME = "manifest.parquet"
-SPLITS = ("train", "valid", "test")
 
 _TEXT, _INTEGER, _FLOAT = pa.string(), pa.int64(), pa.float64()
 _BEFORE_LABELS = {
@@ -37,19 +36,6 @@ _AFTER_LABELS = {
 }
 _NEWER = frozenset({"mask_sha256"})
 """Columns that older manifests lack: these are read, but do not pass the gate."""
-
-
-def get_vocabulary(name: str) -> Vocabulary:
-    """The vocabulary called `name`.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if name not in VOCABULARIES:
-        raise InputError(
-            f"params.yaml: cohort.vocabulary: no vocabulary {name!r}; choose from {', '.join(VOCABULARIES)}"
-        )
-    return VOCABULARIES[name]
 
 
 def manifest_columns(codes: Iterable[str]) -> list[str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.tiling import cover
+from wsss_mm.vocabulary import IGNORE
 
 TILE = 224
 """Size of evaluation tiles, px."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.names import composed, safe_name
-from wsss_mm.patches.vocabulary import Vocabulary
+from wsss_mm.vocabulary import Vocabulary
 
 _LABEL = re.compile(r"-?\s*\[([01,\s]*)\]$")
 _TCGA = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")

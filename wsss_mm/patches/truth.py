@@ -13,12 +13,12 @@ import pandas as pd
 import shapely
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
 from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.tables import nearest, read_table
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
 
 
 def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
-    """Read annotations drawn in QuPath; a class is given by code or name, in any case.
+    """Read annotations drawn in QuPath; a class is given by code, name or alias, in any case.
 
     A derived class (QuPath 0.4 and later: `TE: Positive` as a list) counts as the one class of the vocabulary among
     its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out,
@@ -115,7 +115,7 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
     Args:
         path: the CSV.
         slide_ids: the slides there are.
-        vocabulary: classes are given by code or name, in any case, separated by semicolons or commas.
+        vocabulary: classes are given by code, name or alias, in any case, separated by semicolons or commas.
 
     Returns:
         slide_id, x, y (int) and one bool column per class code, in the file's order. The index is the line of each row.
@@ -163,7 +163,7 @@ def _is_ignored(area: Annotation) -> bool:
 def _drawn_class(area: Annotation, vocabulary: Vocabulary, where: str) -> int:
     if _is_ignored(area):
         return IGNORE
-    known = {index for name in area.names if (index := _find_class(name, vocabulary)) is not None}
+    known = {index for name in area.names if (index := vocabulary.find(name)) is not None}
     if len(known) > 1:
         raise InputError(f"{where}: {area.name!r} names {len(known)} classes; give an area one of them")
     return known.pop() if known else _class_index(area.name, vocabulary, where)
@@ -191,16 +191,10 @@ def _warn_of_glass(path: Path, truth: DrawnTruth, slide: SlideReader) -> None:
 
 
 def _class_index(name: str, vocabulary: Vocabulary, where: str) -> int:
-    index = _find_class(name, vocabulary)
+    index = vocabulary.find(name)
     if index is None:
         raise InputError(
             f"{where}: {name!r} is no class of vocabulary {vocabulary.name!r} ({', '.join(vocabulary.codes)});"
             " correct it"
         )
     return index
-
-
-def _find_class(name: str, vocabulary: Vocabulary) -> int | None:
-    name = " ".join(name.split()).casefold()
-    names = ((item.code.casefold(), item.name.casefold()) for item in vocabulary.classes)
-    return next((index for index, of in enumerate(names) if name in of), None)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
+from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
 
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
@@ -23,8 +24,15 @@ _CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of p
 class PhantomSettings(Section):
     """The generated cohort (see `wsss_mm.slides.phantom`)."""
 
-    slides: dict[Literal["train", "valid", "test"], Count]
+    slides: dict[Split, Count]
     size: Annotated[Natural, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+
+
+def _known_vocabulary(name: str) -> str:
+    if name not in vocabulary_names():
+        raise ValueError(absent(name))
+    get_vocabulary(name)  # names the line of what is wrong in it
+    return name
 
 
 class CohortSettings(Section):
@@ -32,7 +40,7 @@ class CohortSettings(Section):
 
     name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
     source: Path  # folder of patches, table of slides, or the generator's own code
-    vocabulary: str  # a name in wsss_mm.patches.vocabulary.VOCABULARIES
+    vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
     phantom: PhantomSettings
 
     def disagreements(self) -> Faults:
@@ -174,7 +182,7 @@ class EvaluateSettings(Section):
 class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
-    splits: tuple[Literal["train", "valid", "test"], ...]
+    splits: tuple[Split, ...]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
     weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average

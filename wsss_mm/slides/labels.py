@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file
+from wsss_mm.vocabulary import IGNORE
 
 MAX_PIXELS = 1 << 31
 """A label map is held in memory; a file that claims more is a decompression bomb, or needs a coarser resolution."""
 
 _MAX_TILE = 1 << 26  # px; tiles at the edge stick out, but not by far
-_NOTHING = 255  # outside the map; wsss_mm.patches.IGNORE, of a later room
 
 
 def read_label_map(path: Path | str) -> NDArray[np.uint8]:
@@ -62,7 +62,7 @@ def label_bands(path: Path | str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
                 if y != top:
                     if len(band):
                         yield top, band
-                    band, top = np.full((min(page.tilelength, height - y), width), _NOTHING, np.uint8), y
+                    band, top = np.full((min(page.tilelength, height - y), width), IGNORE, np.uint8), y
                 if data is not None:
                     tile = data[0, ..., 0]
                     band[:, x : x + tile.shape[1]] = tile[: len(band), : width - x]
@@ -90,7 +90,7 @@ def resample_labels(
         scale: px of `labels` per px of the region.
 
     Returns:
-        (height, width) uint8, 255 outside the map.
+        (height, width) uint8, `IGNORE` outside the map.
     """
     width, height = (size, size) if isinstance(size, int) else size
     step = round(scale)
@@ -102,11 +102,11 @@ def resample_labels(
     rows = np.floor(y + (np.arange(height) + 0.5) * scale).astype(np.int64)
     inside = np.outer((rows >= 0) & (rows < labels.shape[0]), (columns >= 0) & (columns < labels.shape[1]))
     taken = labels[np.ix_(np.clip(rows, 0, labels.shape[0] - 1), np.clip(columns, 0, labels.shape[1] - 1))]
-    return np.where(inside, taken, np.uint8(_NOTHING))
+    return np.where(inside, taken, np.uint8(IGNORE))
 
 
 def _padded(labels: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-    region = np.full((height, width), _NOTHING, np.uint8)
+    region = np.full((height, width), IGNORE, np.uint8)
     top, left = max(y, 0), max(x, 0)
     source = labels[top : max(y + height, 0), left : max(x + width, 0)]
     region[top - y : top - y + source.shape[0], left - x : left - x + source.shape[1]] = source

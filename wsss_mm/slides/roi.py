@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
+from wsss_mm.vocabulary import IGNORE
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def rasterise(
     corner: tuple[float, float],
     size: tuple[int, int],
     scale: float,
-    fill: int = 255,
+    fill: int = IGNORE,
 ) -> NDArray[np.uint8]:
     """Draw areas as a label map: a pixel is what its centre lies in, later areas cover earlier ones.
 

@@ -10,9 +10,9 @@ from wsss_mm.files import atomic_path, is_file
 from wsss_mm.names import is_plain_name
 from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.tables import number, read_table
+from wsss_mm.vocabulary import SPLITS
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
-SPLITS = ("train", "valid", "test")
 
 _REQUIRED, _OPTIONAL = COLUMNS[:4], COLUMNS[4:]
 _FILES = ("path", "roi", "annotation")

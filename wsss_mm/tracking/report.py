@@ -14,12 +14,12 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
-from wsss_mm.patches.vocabulary import VOCABULARIES
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
 from wsss_mm.tracking.runs import EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
+from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -142,7 +142,8 @@ def _training(run: "Run") -> dict[str, str]:
 
 
 def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
-    vocabulary = VOCABULARIES.get(run.data.params.get("vocabulary", ""))
+    name = run.data.params.get("vocabulary")
+    vocabulary = get_vocabulary(name) if name in vocabulary_names() else None
     colors = {c.code: "#{:02x}{:02x}{:02x}".format(*c.color) for c in vocabulary.classes} if vocabulary else {}
     names = {c.code: c.name for c in vocabulary.classes} if vocabulary else {}
     confused, (scored, scores) = failures(evidence), _scores(run, evidence)

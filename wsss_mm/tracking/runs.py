@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient
     from mlflow.entities import Run, RunInfo
 
-    from wsss_mm.patches.vocabulary import Vocabulary
+    from wsss_mm.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.patches.images import read_image
-from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.bands import MapLevel
 from wsss_mm.slides.placement import explained_colors
 from wsss_mm.slides.roi import Region
 from wsss_mm.slides.tissue import find_tissue
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 from wsss_mm.wsi.geojson import Written
 from wsss_mm.wsi.outlines import read_outlines
 from wsss_mm.wsi.overlay import blended, picture_of

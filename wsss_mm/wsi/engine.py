@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.vocabulary import IGNORE
+from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.parameters import Parameters, Weighting
 from wsss_mm.wsi.prefetch import prefetch, worked

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.vocabulary import TissueClass
 from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi.polygons import Region, trace_regions
 
 _BAND = 256

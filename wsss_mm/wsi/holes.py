@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.rawmap import RawMap
 from wsss_mm.wsi.runs import Runs, bands, find_components, runs_of
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.patches.vocabulary import TissueClass
+from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class SlideModel:
 
     Attributes:
         predict: RGB windows (N, H, W, 3) uint8 to class probabilities (N, C, H, W) float32.
-        classes: in the order of the probabilities.
+        vocabulary: the classes in the order of the probabilities; may be given as these alone.
         mpp: um/px the model was trained at.
         weights_md5: of the weights, to tell models apart.
         precision: of the network's arithmetic.
@@ -40,7 +40,7 @@ class SlideModel:
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
-    classes: tuple[TissueClass, ...]
+    vocabulary: Vocabulary
     mpp: float
     weights_md5: str
     precision: str = "fp32"
@@ -48,6 +48,15 @@ class SlideModel:
     at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.vocabulary, Vocabulary):
+            object.__setattr__(self, "vocabulary", Vocabulary("", tuple(self.vocabulary)))
+
+    @property
+    def classes(self) -> tuple[TissueClass, ...]:
+        """In the order of the probabilities."""
+        return self.vocabulary.classes
 
     @classmethod
     def from_folder(cls, folder: Path | str, device: str | None = None, precision: Precision = "auto") -> "SlideModel":
@@ -72,7 +81,7 @@ class SlideModel:
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
         precision = _precision(precision, device)
         given = {
-            "classes": tuple(TissueClass(item["code"], item["name"], tuple(item["color"])) for item in info["classes"]),
+            "vocabulary": Vocabulary.from_json(info, Path(folder) / "model.json"),
             "mpp": float(info["mpp"]),
             "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
             "precision": precision,

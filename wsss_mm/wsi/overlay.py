@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsss_mm.patches.vocabulary import IGNORE, TissueClass
+from wsss_mm.vocabulary import IGNORE, TissueClass
 
 _INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (200, 200, 200)
 _MARGIN, _LEGEND, _LINE = 16, 320, 48

@@ -7,8 +7,8 @@ from types import TracebackType
 
 import numpy as np
 
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.engine import Rows
 
 

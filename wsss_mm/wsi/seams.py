@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.labels import label_bands
+from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_stride
 
 _LEAST_STEP = 8  # px; finer lattices have too few lines to compare

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, read_json, rounded, write_json
 from wsss_mm.names import shown_name
-from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.holes import covered, fill_holes
@@ -327,7 +326,7 @@ def _export(
             limits=raster.bounds[2:],
             min_area=parameters.min_island / model.mpp**2,
         )
-        write_label_pyramid(work / "segmentation.tif", labels, model.mpp, _palette(model.classes))
+        write_label_pyramid(work / "segmentation.tif", labels, model.mpp, model.vocabulary.palette)
         if of_classes:
             channels = [(item.name, item.color) for item in model.classes]
             write_probability_pyramid(work / PROBABILITIES, of_classes, model.mpp, channels)
@@ -341,7 +340,7 @@ def _export(
     return {
         "classes": figures,
         "tissue_area_mm2": int(counts.sum()) * model.mpp**2 / 1e6,
-        "tumour_stroma_ratio": tumour_stroma_ratio(figures),
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures, model.classes),
         "unreadable_share": raster.unreadable / labels.size,
     }
 
@@ -360,8 +359,3 @@ def _draw(
     mpp = model.mpp * raster.size[0] / picture.shape[1]
     overlay = draw_overlay(picture, labels, model.classes, figures, title, mpp=mpp)
     overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
-
-
-def _palette(classes: tuple[TissueClass, ...]) -> list[int]:
-    colors = [channel for item in classes for channel in item.color]
-    return colors + list(IGNORE_COLOR) * (256 - len(classes))

@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.patches.vocabulary import TissueClass
+from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi.geojson import Written
-
-_TUMOUR, _STROMA = ("TE", "TUM"), ("TAS", "STR")
 
 LEAST_STROMA = 0.01
 """Share of stroma in tumour and stroma below which their ratio is no number: it would be 100 and more, and depend on
@@ -50,16 +48,15 @@ def polygon_figures(written: Written, mpp: float) -> dict[str, Any]:
     }
 
 
-def tumour_stroma_ratio(figures: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Tumour area over stroma area.
+def tumour_stroma_ratio(figures: Mapping[str, Mapping[str, Any]], classes: Sequence[TissueClass]) -> float | None:
+    """Area of the classes whose role is tumour over that of those whose role is stroma.
 
-    None where the classes lack one of them, where stroma is less than `LEAST_STROMA` of both, and where both are less
-    than `LEAST_RATIO_AREA`: a ratio to next to nothing says nothing.
+    None where no class has one of these roles, where stroma is less than `LEAST_STROMA` of both, and where both are
+    less than `LEAST_RATIO_AREA`: a ratio to next to nothing says nothing.
     """
-    if not all(any(code in figures for code in codes) for codes in (_TUMOUR, _STROMA)):
+    areas = [[figures[item.code]["area_mm2"] for item in classes if item.role == role] for role in ("tumour", "stroma")]
+    if not all(areas):
         return None
-    tumour, stroma = (
-        sum(figures[code]["area_mm2"] for code in codes if code in figures) for codes in (_TUMOUR, _STROMA)
-    )
+    tumour, stroma = map(sum, areas)
     both = tumour + stroma
     return tumour / stroma if both >= LEAST_RATIO_AREA and stroma >= LEAST_STROMA * both else None

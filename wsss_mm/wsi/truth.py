@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
-from wsss_mm.patches.vocabulary import IGNORE
 from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
+from wsss_mm.vocabulary import IGNORE
 
 
 def judge_slide(segmentation: Path, truth: Path, codes: Sequence[str]) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
-from wsss_mm.patches.vocabulary import IGNORE_COLOR
+from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.viewer import make_app, serve
 from wsss_mm.wsi.viewer.results import find_slides, read_results

@@ -1,8 +1,8 @@
 """The phantom cohort: slides, truth and the table of slides.
 
 A slide is `slides/<slide_id>.tiff`. Its truth, `truth/<slide_id>.tif`, is the label map that drove the rendering, on
-the slide's own level-0 grid (0.5 um/px): uint8, tiled, deflate, 0..3 in the order of the lung vocabulary and 255 for
-glass, lumina and tears. `wsss_mm.slides.labels` reads it at any resolution.
+the slide's own level-0 grid (0.5 um/px): uint8, tiled, deflate, class indices and 255 for glass, lumina and tears.
+`wsss_mm.slides.labels` reads it at any resolution.
 """
 
 import multiprocessing
@@ -21,9 +21,10 @@ from tqdm import tqdm
 from wsss_mm.slides.phantom import nuclei
 from wsss_mm.slides.phantom.aperio import write_aperio
 from wsss_mm.slides.phantom.fields import Field, smooth_field, spaced_points
-from wsss_mm.slides.phantom.layout import LYM, NEC, PX_PER_UM, TAS, TE, make_layout
+from wsss_mm.slides.phantom.layout import LYMPHOCYTES, NECROSIS, PX_PER_UM, STROMA, TUMOUR, make_layout, values_of
 from wsss_mm.slides.phantom.matrix import Fibres, fill, make_fibres
 from wsss_mm.slides.phantom.stain import colour, draw_stain
+from wsss_mm.vocabulary import Vocabulary
 
 PHANTOM_MPP = 0.5
 """um/px of the slides at level 0."""
@@ -33,7 +34,14 @@ _BYTES_PER_PX = 70  # of memory while a slide is rendered
 
 
 def generate_cohort(
-    folder: Path, slides: dict[str, int], size: int, seed: int, *, workers: int | None = None, progress: bool = True
+    folder: Path,
+    slides: dict[str, int],
+    size: int,
+    seed: int,
+    *,
+    vocabulary: Vocabulary | None = None,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Generate slides and truth, one patient a slide.
 
@@ -42,13 +50,18 @@ def generate_cohort(
         slides: number of slides of each split.
         size: width and height of a slide, px at 0.5 um/px.
         seed: the same seed gives the same bytes, whatever `workers` is.
+        vocabulary: gives the truth its order, by the roles of the classes; without one it is that of `layout.TISSUES`.
         workers: processes; by default as many as there are cores and memory for.
         progress: show a progress bar.
 
     Returns:
         The rows of slides.csv, `path` relative to `folder`.
+
+    Raises:
+        InputError: the vocabulary has no class for one of the tissues.
     """
     rows, jobs = [], []
+    values = None if vocabulary is None else values_of(vocabulary)
     numbers = [(split, number) for split, count in slides.items() for number in range(1, count + 1)]
     seeds = np.random.SeedSequence(seed).spawn(len(numbers))
     for name in ("slides", "truth"):
@@ -57,7 +70,7 @@ def generate_cohort(
         slide_id = f"phantom-{split}-{number:02d}"
         path = f"slides/{slide_id}.tiff"
         rows.append({"slide_id": slide_id, "patient_id": f"patient-{patient:02d}", "path": path, "split": split})
-        jobs.append((folder / path, folder / "truth" / f"{slide_id}.tif", size, slide_seed))
+        jobs.append((folder / path, folder / "truth" / f"{slide_id}.tif", size, slide_seed, values))
     workers = min(workers or _affordable_workers(size), len(jobs))
     with tqdm(total=len(jobs), desc="phantom slides", unit="slide", disable=not progress) as bar:
         if workers == 1:
@@ -77,8 +90,8 @@ def _affordable_workers(size: int) -> int:
     return max(1, min(os.cpu_count() or 1, by_memory))
 
 
-def _write_slide(job: tuple[Path, Path, int, np.random.SeedSequence]) -> None:
-    slide_path, truth_path, size, seed = job
+def _write_slide(job: tuple[Path, Path, int, np.random.SeedSequence, NDArray[np.uint8] | None]) -> None:
+    slide_path, truth_path, size, seed, values = job
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # a process a core
     try:
@@ -89,7 +102,7 @@ def _write_slide(job: tuple[Path, Path, int, np.random.SeedSequence]) -> None:
     pixels_per_cm = 10_000 / PHANTOM_MPP
     tifffile.imwrite(
         truth_path,
-        labels,
+        labels if values is None else values[labels],
         photometric="minisblack",
         tile=(256, 256),
         compression="zlib",
@@ -102,11 +115,11 @@ def _write_slide(job: tuple[Path, Path, int, np.random.SeedSequence]) -> None:
 
 
 def generate_slide(size: int, seed: np.random.SeedSequence) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Render one slide: (size, size, 3) uint8 RGB before JPEG, and its (size, size) uint8 labels."""
+    """Render one slide: (size, size, 3) uint8 RGB before JPEG, and its (size, size) uint8 `Layout.labels`."""
     layout_rng, fibre_rng, nuclei_rng, matrix_rng, stain_rng = map(np.random.default_rng, seed.spawn(5))
     layout = make_layout(layout_rng, size)
     fibres = make_fibres(fibre_rng, size)
-    tumour_cells = spaced_points(nuclei_rng, layout.labels == TE, 11.0 * PX_PER_UM)
+    tumour_cells = spaced_points(nuclei_rng, layout.labels == TUMOUR, 11.0 * PX_PER_UM)
     grounds = fill(matrix_rng, layout.labels, fibres, tumour_cells)
     margin = nuclei.MARGIN
     haematoxylin, eosin = canvas = tuple(np.pad(plane, margin) for plane in grounds)
@@ -145,12 +158,12 @@ def _add_nuclei(
         return points[rng.random(len(points)) < chance]
 
     size = rng.uniform(0.95, 1.06)
-    place(nuclei.GHOST, scatter(NEC, 12, 0.55), 1.0)
-    place(nuclei.DEBRIS, scatter(NEC, 5, 0.55, 0.4), 1.0)
-    place(nuclei.PYKNOTIC, scatter(NEC, 14, 0.3, 0.5), 1.0)
-    place(nuclei.SPINDLE, scatter(TAS, 13, 0.6, 0.4), 1.0, along=True)
-    place(nuclei.LYMPHOCYTE, scatter(TAS, 14, 0.07, 0.8), 1.0)
+    place(nuclei.GHOST, scatter(NECROSIS, 12, 0.55), 1.0)
+    place(nuclei.DEBRIS, scatter(NECROSIS, 5, 0.55, 0.4), 1.0)
+    place(nuclei.PYKNOTIC, scatter(NECROSIS, 14, 0.3, 0.5), 1.0)
+    place(nuclei.SPINDLE, scatter(STROMA, 13, 0.6, 0.4), 1.0, along=True)
+    place(nuclei.LYMPHOCYTE, scatter(STROMA, 14, 0.07, 0.8), 1.0)
     place(nuclei.TUMOUR, tumour_cells, size)
-    place(nuclei.LYMPHOCYTE, scatter(TE, 16, 0.05, 0.8), 1.0)
-    place(nuclei.SPINDLE, scatter(LYM, 22, 0.3), 0.9, along=True)
-    place(nuclei.LYMPHOCYTE, scatter(LYM, 6.3, 0.9, 0.1), 1.0)
+    place(nuclei.LYMPHOCYTE, scatter(TUMOUR, 16, 0.05, 0.8), 1.0)
+    place(nuclei.SPINDLE, scatter(LYMPHOCYTES, 22, 0.3), 0.9, along=True)
+    place(nuclei.LYMPHOCYTE, scatter(LYMPHOCYTES, 6.3, 0.9, 0.1), 1.0)

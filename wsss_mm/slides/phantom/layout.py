@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_mm.errors import InputError
 from wsss_mm.slides.phantom.fields import Field, enlarge, smooth_field, warp
+from wsss_mm.vocabulary import IGNORE, Role, Vocabulary
 
-TE, NEC, LYM, TAS = range(4)  # the order of the lung vocabulary
-IGNORE = 255  # no tissue
+TISSUES: tuple[Role, ...] = ("tumour", "necrosis", "lymphocytes", "stroma")
+"""What there is on a phantom slide, in the order of the labels of its layout."""
+
+TUMOUR, NECROSIS, LYMPHOCYTES, STROMA = range(len(TISSUES))
 PX_PER_UM = 2.0  # 0.5 um/px
 
 _COARSE = 4  # compartments are laid out on a grid of 4 px (2 um) and interpolated
@@ -22,10 +26,28 @@ _DISTRICT_WEIGHT = 1.4
 
 @dataclass(frozen=True)
 class Layout:
-    """A slide's plan: `labels` (H, W) uint8, 0..3 or 255; `glass` (H, W), true where the labels are 255."""
+    """A slide's plan: `labels` (H, W) uint8, 0..3 or `IGNORE`; `glass` (H, W), true where they are that."""
 
     labels: NDArray[np.uint8]
     glass: NDArray[np.bool_]
+
+
+def values_of(vocabulary: Vocabulary) -> NDArray[np.uint8]:
+    """(256,) what each label of a layout is among the classes: the first that has the tissue's role.
+
+    Raises:
+        InputError: one of `TISSUES` is the role of no class.
+    """
+    values = np.full(256, IGNORE, np.uint8)
+    for label, role in enumerate(TISSUES):
+        found = vocabulary.with_role(role)
+        if not found:
+            raise InputError(
+                f"params.yaml: cohort.vocabulary: the phantom's slides hold {', '.join(TISSUES)}, but no class of "
+                f"{vocabulary.name!r} has role {role}; take another vocabulary, such as lung, or another cohort"
+            )
+        values[label] = found[0]
+    return values
 
 
 def make_layout(rng: np.random.Generator, size: int) -> Layout:
@@ -56,7 +78,7 @@ def make_layout(rng: np.random.Generator, size: int) -> Layout:
     labels = _largest([enlarge(score, _COARSE, full) for score in scores])
     empty = enlarge(glass, _COARSE, full) > 0
     empty |= _cracks(rng, coarse, full)
-    empty |= (enlarge(lumen, _COARSE, full) > 0) & (labels == TE)
+    empty |= (enlarge(lumen, _COARSE, full) > 0) & (labels == TUMOUR)
     labels[empty] = IGNORE
     return Layout(labels, empty)
 
@@ -99,8 +121,8 @@ def _glass(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
 
 def _lumina(rng: np.random.Generator, scores: Field) -> Field:
     """Positive in gland lumina, which lie well inside tumour epithelium."""
-    others = scores[[NEC, LYM, TAS]].max(0)
-    inside = np.ascontiguousarray((scores[TE] > others).astype(np.uint8))
+    others = scores[[NECROSIS, LYMPHOCYTES, STROMA]].max(0)
+    inside = np.ascontiguousarray((scores[TUMOUR] > others).astype(np.uint8))
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / _UM
     blobs = smooth_field(rng, inside.shape, 13 * _UM) - np.float32(1.35)
     blobs += np.float32(0.25) * smooth_field(rng, inside.shape, 4 * _UM)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss_mm.slides.phantom.fields import Field, smooth_field
-from wsss_mm.slides.phantom.layout import LYM, NEC, PX_PER_UM, TAS, TE
+from wsss_mm.slides.phantom.layout import LYMPHOCYTES, NECROSIS, PX_PER_UM, STROMA, TUMOUR
 
 _TEXTURE = 2048  # px, largest side of the fibre texture, which wraps around
 _EDGE = 1.4  # px, over which neighbouring tissues blend
@@ -76,10 +76,10 @@ def fill(
     medium = smooth_field(rng, shape, 2.2 * PX_PER_UM)
     tint = smooth_field(rng, shape, 60 * PX_PER_UM)
     grounds = {
-        TE: lambda: _tumour(rng, shape, cells, fine, medium),
-        NEC: lambda: _necrosis(rng, shape, fine, medium),
-        LYM: lambda: _lymphoid(fine, medium),
-        TAS: lambda: _stroma(rng, shape, fibres.density, fine),
+        TUMOUR: lambda: _tumour(rng, shape, cells, fine, medium),
+        NECROSIS: lambda: _necrosis(rng, shape, fine, medium),
+        LYMPHOCYTES: lambda: _lymphoid(fine, medium),
+        STROMA: lambda: _stroma(rng, shape, fibres.density, fine),
     }
     for label, ground in grounds.items():
         weight = cv2.GaussianBlur((labels == label).astype(np.float32), (0, 0), _EDGE)

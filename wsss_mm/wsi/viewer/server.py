@@ -19,7 +19,7 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
-from wsss_mm.patches.vocabulary import IGNORE_COLOR
+from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
 
