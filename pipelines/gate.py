@@ -9,8 +9,10 @@ from typing import Any
 
 from pipelines import run_stage
 from wsss_mm.files import write_json
+from wsss_mm.formats import write_object
 from wsss_mm.gates import GATES, GateResult, metrics_path, report_path, run_gate
 from wsss_mm.gates.page import write_page
+from wsss_mm.places import GATE_REPORT
 from wsss_mm.settings import Params
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ def main(name: str, params: Params) -> None:
     """Run gate `name`; the report is written whether it passes or not, DVC records it only if it passes."""
     known = {"champion": _champion(params)} if name == "segmenter" else {}
     result = run_gate(name, params, Path(), **known)
-    write_json(report_path(name), result.as_dict())
+    write_object(report_path(name), GATE_REPORT, result.as_dict())
     write_json(metrics_path(name), result.metrics())
     write_page(Path())
     _log(result)

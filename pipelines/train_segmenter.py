@@ -12,7 +12,8 @@ PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_lab
 def main(params: Params) -> None:
     """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
     from wsss_mm.engine import Paths, join_processes, train_segmenter
-    from wsss_mm.files import write_json
+    from wsss_mm.formats import write_object
+    from wsss_mm.places import FIGURES
     from wsss_mm.tracking import tag_weights, training_run
 
     paths = Paths(
@@ -28,7 +29,7 @@ def main(params: Params) -> None:
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
     with training_run("train_segmenter", sections, [PATCHES, PSEUDO_LABELS, CLASSIFIER]):
         metrics = train_segmenter(params, paths)
-        write_json("reports/metrics/segmenter.json", metrics)
+        write_object("reports/metrics/segmenter.json", FIGURES, metrics)
         tag_weights(OUT / "weights.pth")
 
 
