@@ -12,10 +12,11 @@ from wsss_mm.places import Artefact
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 KEY = "format"
 """Of a JSON object."""
-PARQUET_KEY = b"wsss_mm.format"
+PARQUET_KEY = "wsss_mm.format"
 """Of the metadata of a parquet file."""
 
 _LINE = "# wsss_mm format "
@@ -112,9 +113,16 @@ def read_object(path: Path | str, of: Artefact, *, remedy: str | None = None) ->
     return content
 
 
-def parquet_metadata(of: Artefact) -> dict[bytes, bytes]:
-    """Metadata of a parquet file that say its format."""
-    return {PARQUET_KEY: str(of.format).encode()}
+def write_rows(path: Path | str, of: Artefact, table: "pa.Table") -> None:
+    """Write a parquet table with the number of its format; equal rows give equal bytes.
+
+    No other metadata: pandas' and Arrow's name versions of libraries, and the bytes shall depend on the rows alone.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({PARQUET_KEY: str(of.format)})
 
 
 def read_rows(
@@ -141,7 +149,7 @@ def read_rows(
         raise InputError(f"{path}: not found; {f'make it with: {remedy}' if remedy else of.absent}")
     try:
         with pq.ParquetFile(path) as file:
-            said = (file.metadata.metadata or {}).get(PARQUET_KEY, b"0").decode(errors="replace")
+            said = (file.metadata.metadata or {}).get(PARQUET_KEY.encode(), b"0").decode(errors="replace")
             check_format(_number(said), of, path, again)
             rows = file.metadata.num_rows
             if rows <= _MAX_ROWS:

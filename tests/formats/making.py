@@ -51,7 +51,7 @@ _NO_RUN = {"training_run": lambda *_, **__: nullcontext(), "tag_weights": lambda
 
 KEPT = (
     *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
-    *("reports/gates/*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/*.json"),
+    *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
     *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt"),
 )
@@ -138,12 +138,15 @@ def _unfinished(folder: Path) -> None:
 
 
 def _evidence(root: Path) -> None:
-    """What is kept of a registered model."""
+    """What is kept of a registered model, of two reports."""
     client = SimpleNamespace(
         log_artifacts=lambda _, folder, name: shutil.copytree(folder, root / name), search_model_versions=lambda _: []
     )
+    for name in ("reports/metrics/test.json", "reports/gates/cohort.json"):
+        (root / "kept" / name).parent.mkdir(parents=True)
+        shutil.copyfile(root / name, root / "kept" / name)
     with patch.object(evidence, "connect", lambda: SimpleNamespace(MlflowClient=lambda: client)):
-        evidence.keep_evidence(root, RUN, {"commit": "c" * 40, "runs": {"train_segmenter": RUN}})
+        evidence.keep_evidence(root / "kept", RUN, {"commit": "c" * 40, "runs": {"train_segmenter": RUN}})
 
 
 if __name__ == "__main__":

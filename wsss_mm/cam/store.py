@@ -10,13 +10,12 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
-from wsss_mm.formats import parquet_metadata
+from wsss_mm.formats import write_rows
 from wsss_mm.patches.images import read_image, write_mask
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
@@ -99,8 +98,7 @@ def write_pseudo_labels(
         columns = pseudo_label_columns(vocabulary.codes)
         frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True).assign(**made_of)
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.replace_schema_metadata(parquet_metadata(PSEUDO_LABEL_MANIFEST))
-        pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
+        write_rows(temporary / MANIFEST, PSEUDO_LABEL_MANIFEST, table)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
 

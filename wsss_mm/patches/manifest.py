@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
-from wsss_mm.formats import parquet_metadata, read_rows
+from wsss_mm.formats import read_rows, write_rows
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches.vocabulary import VOCABULARIES, Vocabulary
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
@@ -87,13 +86,12 @@ def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
     """
     codes = [name for name in frame.columns if name not in _BEFORE_LABELS and name not in _AFTER_LABELS]
     types = {**_BEFORE_LABELS, **dict.fromkeys(codes, pa.bool_()), **_AFTER_LABELS}
-    schema = pa.schema(list(types.items()), metadata=parquet_metadata(PATCH_MANIFEST))
+    schema = pa.schema(list(types.items()))
     rows = _tidy(frame.reindex(columns=manifest_columns(codes)))
     columns = [pa.array(rows[name].to_numpy(), type=kind, from_pandas=True) for name, kind in types.items()]
     path = Path(folder) / FILE_NAME
     with atomic_path(path) as temporary:
-        # No pandas metadata: it names library versions, and the bytes shall depend on the rows alone.
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd", store_schema=False)
+        write_rows(temporary, PATCH_MANIFEST, pa.Table.from_arrays(columns, schema=schema))
     return path
 
 
