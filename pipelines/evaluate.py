@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_json, write_json
+from wsss_mm.files import digest
+from wsss_mm.formats import read_object, write_object
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
+from wsss_mm.places import FIGURES
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -85,8 +87,9 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Para
     metrics = test_metrics(judgement, judged_rows(manifest, "test"), vocabulary, params)
     metrics["test_split"] = judged_digest(manifest, "test", PATCHES)
     metrics["weights_md5"] = {path.name: digest(path / "weights.pth", "md5") for path in (SEGMENTER, CLASSIFIER)}
-    write_json(METRICS, metrics)
-    write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
+    write_object(METRICS, FIGURES, metrics)
+    pseudo_labels, classes = (read_object(path, FIGURES) for path in (PSEUDO_LABELS, CLASSES))
+    write_object(SUMMARY, FIGURES, headline(metrics, pseudo_labels, classes, vocabulary.codes))
     write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
     write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}

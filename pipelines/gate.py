@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_mm.files import write_json
+from wsss_mm.formats import write_object
 from wsss_mm.gates import metrics_path, report_path, run_gate
 from wsss_mm.gates.page import write_page
+from wsss_mm.places import GATE_REPORT
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
@@ -22,7 +24,7 @@ JUDGED = {"classifier": "classifier", "pseudo_labels": "classifier", "segmenter"
 def main(name: str, params: "Params", tracker: "Tracker") -> None:
     """Run gate `name`; the report is written whether it passes or not, DVC records it only if it passes."""
     result = run_gate(name, params, Path())
-    write_json(report_path(name), result.as_dict())
+    write_object(report_path(name), GATE_REPORT, result.as_dict())
     write_json(metrics_path(name), result.metrics())
     write_page(Path())
     weights = Path("models") / JUDGED.get(name, "") / "weights.pth"

@@ -16,11 +16,13 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, write_plot
-from wsss_mm.files import atomic_path, digest, write_json
+from wsss_mm.files import atomic_path, digest
+from wsss_mm.formats import write_object
 from wsss_mm.models import load_model
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import FILE_NAME
+from wsss_mm.places import FIGURES
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
@@ -51,7 +53,7 @@ def main(params: Params) -> None:
         counts.append(matrices)
     patches, matrices = pd.concat([manifest.head(0)[["patch_id", "split"]], *judged]), np.concatenate(counts)
     metrics = pseudo_label_metrics(frame, patches, matrices, vocabulary.codes)
-    write_json(METRICS, metrics | {"weights_md5": made_of["classifier"]})
+    write_object(METRICS, FIGURES, metrics | {"weights_md5": made_of["classifier"]})
     write_plot(count_table(patches["patch_id"].tolist(), vocabulary.codes, labels=matrices), COUNTS)
     with atomic_path(PICTURE) as path:
         pseudo_label_sheet(labeller, manifest, PATCHES, vocabulary).save(path)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wsss_mm.files import digest, read_json, write_json
-from wsss_mm.models.description import folder_digest
+from wsss_mm.files import digest
+from wsss_mm.formats import write_object
+from wsss_mm.models.description import described, folder_digest
+from wsss_mm.places import REGISTRATION
 from wsss_mm.settings import Params
 from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
 from wsss_mm.tracking.evidence import Evidence
@@ -39,7 +41,7 @@ def main(params: Params) -> None:
                 *(name, before.version),
             )
     named = {"model": name, "weights_md5": md5, "digest": folder_digest(MODEL)}
-    write_json(OUT, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
+    write_object(OUT, REGISTRATION, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
 
 
 def _register(name: str, evidence: Evidence, md5: str) -> None:
@@ -57,7 +59,7 @@ def _register(name: str, evidence: Evidence, md5: str) -> None:
     commit = client.get_run(done.run_id).data.tags.get("git.commit", "unknown")
     evidence = replace(evidence, lineage={"commit": commit, "runs": runs})
     keep_evidence(Path(), done.run_id, evidence.lineage)
-    card = version_card(read_json(MODEL / "model.json"), evidence)
+    card = version_card(described(MODEL), evidence)
     client.update_model_version(name, done.version, description=card)
     logger.info("%s version %s%s", done.name, done.version, "" if done.created else ", registered before")
     if against and current_champion(name) is None:

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_json, write_text
-from wsss_mm.names import NOTE
-from wsss_mm.names import TABLE as SLIDES
 from wsss_mm.patches.quarantine import slides_aside
+from wsss_mm.places import NOTE
+from wsss_mm.places import SLIDES_TABLE as SLIDES
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.vocabulary import get_vocabulary

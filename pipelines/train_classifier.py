@@ -48,8 +48,10 @@ def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Seque
     """Write each patch's probabilities and the figures that follow from them, see `classifier_metrics`."""
     from wsss_mm.evaluation.multilabel import classifier_metrics
     from wsss_mm.evaluation.tables import write_plot
-    from wsss_mm.files import digest, write_json
+    from wsss_mm.files import digest
+    from wsss_mm.formats import write_object
+    from wsss_mm.places import FIGURES
 
     write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
     metrics = classifier_metrics(scores, manifest, codes)
-    write_json(METRICS, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
+    write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})

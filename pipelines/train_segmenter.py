@@ -15,7 +15,8 @@ PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_lab
 def main(params: Params, tracker: "Tracker") -> None:
     """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
     from wsss_mm.engine import Paths, join_processes, train_segmenter
-    from wsss_mm.files import write_json
+    from wsss_mm.formats import write_object
+    from wsss_mm.places import FIGURES
 
     paths = Paths(
         patches=PATCHES,
@@ -31,4 +32,4 @@ def main(params: Params, tracker: "Tracker") -> None:
     inputs = [PATCHES, PSEUDO_LABELS, CLASSIFIER]
     with tracker.training("train_segmenter", sections, inputs, weights=OUT / "weights.pth"):
         metrics = train_segmenter(params, paths)
-        write_json("reports/metrics/segmenter.json", metrics)
+        write_object("reports/metrics/segmenter.json", FIGURES, metrics)

@@ -17,7 +17,9 @@ import yaml
 
 from studies.rows import add_row, read_rows
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, read_json
+from wsss_mm.files import atomic_path
+from wsss_mm.formats import read_object, without_number
+from wsss_mm.places import FIGURES
 
 PARAMS = Path("params.yaml")
 SUMMARY, VALID = Path("reports/metrics/summary.json"), Path("reports/metrics/segmenter.json")
@@ -89,7 +91,7 @@ def _experiment(name: str, variant: str, seed: int, shared: list[str]) -> dict[s
     result = subprocess.run(["dvc", "exp", "run", "-n", name, *overrides, "evaluate"], check=False)
     if result.returncode:
         raise InputError(f"experiment {name} failed; see above, mend it and run this again: what is done is skipped")
-    return {**read_json(SUMMARY), "valid_miou": read_json(VALID).get("miou")}
+    return {**without_number(read_object(SUMMARY, FIGURES)), "valid_miou": read_object(VALID, FIGURES).get("miou")}
 
 
 def _output(*command: str) -> str:

@@ -77,8 +77,8 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     from wsss_mm.cam import PseudoLabeller
     from wsss_mm.cam.store import label_patches, write_pseudo_labels
     from wsss_mm.engine import Paths, train_classifier, train_segmenter
-    from wsss_mm.files import read_json
     from wsss_mm.models import load_model
+    from wsss_mm.models.description import described
 
     start = time.monotonic()
     key = classifier_key(params)
@@ -107,7 +107,7 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     )
     metrics = train_segmenter(params, paths)
     seconds = [trained - start, labelled - trained, time.monotonic() - labelled]
-    return {**read_json(classifier / "model.json")["valid"], **metrics, "seconds": [round(part) for part in seconds]}
+    return {**described(classifier)["valid"], **metrics, "seconds": [round(part) for part in seconds]}
 
 
 if __name__ == "__main__":

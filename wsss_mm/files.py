@@ -8,20 +8,16 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _CHUNK = 1 << 20
 _SAMPLES, _SAMPLE = 33, 1 << 16
-_MAX_ROWS = 20_000_000
 _BEFORE = "before."
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
@@ -243,31 +239,6 @@ def read_json(path: Path | str) -> Any:
         return content
     except RecursionError:
         raise ValueError("nested too deep") from None
-
-
-def read_rows(path: Path | str, *, remedy: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Read a parquet table; a few bytes of one can claim any number of rows, so they are counted first.
-
-    Raises:
-        InputError: there is no such file, it is no parquet file, or it lacks a column or has too many rows.
-    """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not Path(path).is_file():
-        raise InputError(f"{path}: not found; make it with: {remedy}")
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-            if rows <= _MAX_ROWS:
-                wanted = None if columns is None else list(columns)
-                file.read(wanted).validate(full=True)  # pandas would find broken UTF-8 only where it is looked at
-                return pd.read_parquet(path, columns=wanted)
-    except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not a parquet file ({why}); make it again: {remedy}") from None
-    raise InputError(f"{path}: claims {rows} rows, more than {_MAX_ROWS}; make it again: {remedy}")
 
 
 def is_file(path: Path) -> bool:

@@ -10,18 +10,15 @@ import unicodedata
 from collections.abc import Iterable
 
 from wsss_mm.errors import spelled_out
-
-TABLE, OVERVIEW, NOTE = "slides.csv", "index.html", "NOTE.txt"
-"""What lies beside the folders of slides among the results."""
+from wsss_mm.places import NOTE, OVERVIEW, SLIDES_TABLE
 
 _MAX_NAME = 200  # bytes; a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
 _MAX_SAFE = 120  # what is added, such as a place on a slide, fits too
 _DIGEST = 12  # hexadecimal digits: among a million names two have the same once in 500 times
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
-_TAKEN = re.compile(
-    rf"(con|prn|aux|nul|(com|lpt)[\d\xb9\xb2\xb3])(\..*)?|{'|'.join(map(re.escape, (TABLE, OVERVIEW, NOTE)))}", re.I
-)
+_OURS = "|".join(map(re.escape, (SLIDES_TABLE, OVERVIEW, NOTE)))
+_TAKEN = re.compile(rf"(con|prn|aux|nul|(com|lpt)[\d\xb9\xb2\xb3])(\..*)?|{_OURS}", re.I)
 _NOT_IN_FOLDERS = re.compile(r'[<>:"/\\|?*]')
 _FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are full-width forms of the first
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")

@@ -110,7 +110,7 @@ def test_a_patch_of_a_slide_with_the_longest_name_is_fine(frame, tmp_path):
 def test_broken_utf_8_is_found_when_the_table_is_read(tmp_path):
     broken = pa.array([b"\xff\xfe"]).view(pa.string())
     pq.write_table(pa.table({"patch_id": broken}), tmp_path / FILE_NAME)
-    with pytest.raises(InputError, match=r"manifest\.parquet: not a parquet file \(.*Invalid UTF8"):
+    with pytest.raises(InputError, match=r"manifest\.parquet: damaged: not a parquet file \(.*Invalid UTF8"):
         read_manifest(tmp_path, LUNG)
 
 

@@ -9,6 +9,7 @@ from pipelines.running import run_stage
 from tests.settings import content_of, write_settings
 from wsss_mm.patches import read_manifest
 from wsss_mm.settings import load_params, load_profile
+from wsss_mm.vocabulary import get_vocabulary
 
 
 @pytest.fixture

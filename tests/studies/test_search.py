@@ -8,7 +8,6 @@ from studies.search import read_variants
 from studies.tables import search_table
 from wsss_mm.settings import load_profile
 
-PHANTOM = Path(__file__).parents[2] / "wsss_mm/profiles/phantom.yaml"
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 
@@ -44,7 +43,7 @@ def test_what_has_a_row_is_skipped_and_a_name_keeps_its_values(tmp_path, monkeyp
 def test_a_classifier_is_shared_by_what_it_was_trained_on_alone(tmp_path, monkeypatch):
     """Another cohort with the same settings, or patches that changed, have a classifier of their own."""
     monkeypatch.chdir(tmp_path)
-    params = load_params(PHANTOM)
+    params = load_profile("phantom")
     manifest = tmp_path / "data/patches/manifest.parquet"
     manifest.parent.mkdir(parents=True)
     manifest.write_bytes(b"a cohort")

@@ -10,19 +10,18 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
+from wsss_mm.formats import write_rows
 from wsss_mm.patches.images import read_image, write_mask
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
+from wsss_mm.places import MANIFEST, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
-
-MANIFEST = "manifest.parquet"
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,10 @@ def write_pseudo_labels(
     with atomic_folder(folder) as temporary:
         (temporary / "labels").mkdir()
         records = [_write_label(patch, temporary, vocabulary) for patch in patches]
-        shares = [f"share_{code}" for code in vocabulary.codes]
-        columns = ["patch_id", "path", "coverage", *shares, "agreement", "sha256"]
+        columns = pseudo_label_columns(vocabulary.codes)
         frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True).assign(**made_of)
-        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-        pq.write_table(table, temporary / MANIFEST, compression="zstd", store_schema=False)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        write_rows(temporary / MANIFEST, PSEUDO_LABEL_MANIFEST, table)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
 

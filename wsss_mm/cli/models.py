@@ -151,10 +151,11 @@ def _card(arguments: argparse.Namespace) -> None:
 
 def _weights_of(summary: Path) -> str:
     """The md5 in a slide's summary, which may come from anywhere; it becomes part of a query."""
-    from wsss_mm.files import read_json
+    from wsss_mm.formats import read_object
+    from wsss_mm.places import SLIDE_SUMMARY
 
-    with suppress(ValueError, KeyError, TypeError):
-        md5 = read_json(summary)["model"]["weights_md5"]
+    with suppress(KeyError, TypeError):
+        md5 = read_object(summary, SLIDE_SUMMARY)["model"]["weights_md5"]
         if re.fullmatch("[0-9a-f]{32}", md5):
             return md5
     raise InputError(f"{summary}: names no model's weights; segment the slide again")

@@ -110,7 +110,7 @@ _OPTIONS = (
 def _segment(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from wsss_mm.names import TABLE
+    from wsss_mm.places import SLIDES_TABLE as TABLE
     from wsss_mm.wsi.cohort import write_table
     from wsss_mm.wsi.viewer import write_overview
 

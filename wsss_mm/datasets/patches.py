@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
 from wsss_mm.datasets.windows import compose, mosaic, window_corner
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_rows
+from wsss_mm.formats import read_rows
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.patches.manifest import is_inside
 from wsss_mm.patches.neighbours import Places, check_places
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.registry import DATASETS
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
@@ -219,7 +220,7 @@ def pseudo_label_paths(folder: Path) -> dict[str, Path]:
         InputError: there is no manifest, or it names something else than files in its folder.
     """
     path = folder / "manifest.parquet"
-    frame = read_rows(path, columns=["patch_id", "path"], remedy="dvc repro -f pseudo_labels")
+    frame = read_rows(path, PSEUDO_LABEL_MANIFEST, columns=["patch_id", "path"])
     for patch_id, name in frame.itertuples(index=False):
         if not (isinstance(name, str) and is_inside(name)):
             raise InputError(f"{path}: path {name!r} leads outside its folder; make it again: dvc repro pseudo_labels")

@@ -23,7 +23,9 @@ from mmengine.hooks import Hook
 from wsss_mm.engine.hooks import network, validates_after
 from wsss_mm.errors import Terminated
 from wsss_mm.files import digest, explained, write_text
+from wsss_mm.formats import DamagedError, number_line, read_lines
 from wsss_mm.models.store import save_weights
+from wsss_mm.places import CHECKPOINT
 from wsss_mm.registry import HOOKS
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,10 @@ def _damaged(checkpoint: Path) -> Path | None:
     """The file of this generation that is not as it was written, if there is one."""
     beside = checkpoint.with_suffix(".sha256")
     if not beside.is_file():
+        return beside
+    try:
+        read_lines(beside, CHECKPOINT)
+    except DamagedError:
         return beside
     expected = _listed(beside)
     if checkpoint.name not in expected:
@@ -162,7 +168,7 @@ def _write(runner: Any, done: int) -> None:
     if best is not None:
         digests[best] = digest(folder / best)
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in digests.items())
-    write_text(path.with_suffix(".sha256"), lines)
+    write_text(path.with_suffix(".sha256"), number_line(CHECKPOINT) + lines)
     with written.open("rb") as stream:
         os.fsync(stream.fileno())  # or a power cut may leave a name without content
     written.replace(path)

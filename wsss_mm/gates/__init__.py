@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wsss_mm.files import read_json
+from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
+from wsss_mm.places import GATE_REPORT
 from wsss_mm.settings import Params, check_names
 
 __all__ = [
@@ -46,7 +47,7 @@ def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:
     """MLflow tags of the gates that have a report: `gate.<name>` is passed or failed."""
     reports = {name: root / report_path(name) for name in names}
     return {
-        f"gate.{name}": "passed" if read_json(path)["passed"] else "failed"
+        f"gate.{name}": "passed" if read_object(path, GATE_REPORT)["passed"] else "failed"
         for name, path in reports.items()
         if path.is_file()
     }

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_json
-from wsss_mm.gates.reading import read_object
-
-PIN = Path("champion.json")
+from wsss_mm.formats import read_object, write_object
+from wsss_mm.places import CHAMPION
+from wsss_mm.places import CHAMPION_PIN as PIN
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def read_pin(root: Path) -> Pin:
         InputError: it is missing or damaged.
     """
     path = root / PIN
-    content = read_object(path, "wsss-mm models pin")
+    content = read_object(path, CHAMPION)
     try:
         return Pin(content["name"], _rival(content["champion"]), _rival(content["before"]))
     except (KeyError, TypeError, ValueError):
@@ -63,7 +62,7 @@ def read_pin(root: Path) -> Pin:
 
 def write_pin(root: Path, pin: Pin) -> None:
     """Write champion.json of a project."""
-    write_json(root / PIN, asdict(pin))
+    write_object(root / PIN, CHAMPION, asdict(pin))
 
 
 def rival(pin: Pin, name: str | None, weights_md5: str, test_split: str) -> float | None:

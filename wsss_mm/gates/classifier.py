@@ -14,9 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 from wsss_mm.evaluation.multilabel import classifier_metrics
+from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Measured, gate_tables
-from wsss_mm.gates.reading import figures, gated_digest, metric, read_metrics, read_numbers, read_object, weights_md5
+from wsss_mm.gates.reading import figures, gated_digest, metric, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.manifest import read_manifest
+from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -47,7 +49,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     }
     inputs = {
         "model": "classifier",
-        "patches": read_object(root / MODEL / "model.json", _MAKE).get("patches", "not said"),
+        "patches": read_object(root / MODEL / "model.json", DESCRIPTION, remedy=_MAKE).get("patches", "not said"),
         "gated_patches": gated_digest(root, "manifest"),
         "metrics": metrics.get("weights_md5", "not said"),
         "gated_metrics": weights_md5(root / MODEL, _MAKE),

@@ -14,10 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import locked, read_rows, write_text
+from wsss_mm.files import locked, write_text
+from wsss_mm.formats import read_rows
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
 from wsss_mm.patches.images import read_image
+from wsss_mm.places import PATCH_MANIFEST
 from wsss_mm.tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -182,7 +184,7 @@ def _pictures(root: Path) -> dict[str, Picture]:
     folder = root / "data/patches"
     paths: dict[str, str] = {}
     try:
-        manifest = read_rows(folder / "manifest.parquet", columns=["patch_id", "path"], remedy="dvc repro patches")
+        manifest = read_rows(folder / "manifest.parquet", PATCH_MANIFEST, columns=["patch_id", "path"])
         paths = dict(zip(manifest["patch_id"], manifest["path"], strict=True))
     except (InputError, TypeError):  # no manifest, or a broken one, which is what a gate says
         logger.debug("no manifest to take pictures from")

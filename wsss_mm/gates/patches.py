@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_rows
+from wsss_mm.files import digest
+from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, shown_again
 from wsss_mm.gates.reading import is_file_inside
@@ -28,14 +29,12 @@ from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import SIDE, difference, look, twins
+from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
 
 FOLDER = Path("data/patches")
 
-_TEXTS = ("patch_id", "slide_id", "patient_id", "split", "path", "mask_path", "sha256", "mask_sha256")
-_KINDS = dict.fromkeys(_TEXTS, "text") | dict.fromkeys(("x", "y", "size"), "integer")
-_KINDS |= dict.fromkeys(("mpp", "tissue"), "number")
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
 
@@ -49,7 +48,7 @@ COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = gate_tables(
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the manifest: its columns, patches, classes, splits and drift; then against patches made again."""
     folder = root / FOLDER
-    manifest = read_rows(folder / FILE_NAME, remedy="dvc repro -f patches")
+    manifest = read_rows(folder / FILE_NAME, PATCH_MANIFEST)
     codes = list(get_vocabulary(params.cohort.vocabulary).codes)
     yield COLUMNS.of(_columns(manifest, codes))
     if manifest.empty:
@@ -67,7 +66,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
 
 def _columns(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a column that is or ought to be there, with the kind of value it holds."""
-    expected = _KINDS | dict.fromkeys(codes, "boolean")
+    expected = BEFORE_CLASSES | AFTER_CLASSES | dict.fromkeys(codes, "boolean")
     expected |= {name: "no such class" for name in manifest.columns if name not in expected}
     found = [_kind(manifest[name]) if name in manifest else "none" for name in expected]
     return pd.DataFrame({"column": list(expected), "kind": found, "expected": list(expected.values())})

@@ -23,13 +23,15 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_columns, counts_of
-from wsss_mm.files import digest, read_rows
+from wsss_mm.files import digest
+from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, read_manifest
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
@@ -76,7 +78,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
 
 
 def _read(folder: Path, codes: list[str]) -> pd.DataFrame:
-    labels = read_rows(folder / FILE_NAME, remedy=_MAKE)
+    labels = read_rows(folder / FILE_NAME, PSEUDO_LABEL_MANIFEST, remedy=_MAKE)
     numbers = ["coverage", "agreement", *(f"share_{code}" for code in codes)]
     missing = [name for name in ("patch_id", "path", "sha256", "patches", "classifier", *numbers) if name not in labels]
     if missing:

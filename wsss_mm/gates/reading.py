@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, is_file, leads_outside, read_json, rounded
+from wsss_mm.files import digest, is_file, leads_outside, rounded
+from wsss_mm.formats import DamagedError, read_object, without_number
 from wsss_mm.gates.checks import GateResult
+from wsss_mm.places import FIGURES, GATE_REPORT
 from wsss_mm.tables import read_table
 
 if TYPE_CHECKING:
@@ -19,23 +21,6 @@ _DIGESTS = ("weights_md5", "test_split")  # what metrics are of, see `inputs` of
 _CLOSE = 1e-5  # figures are written to six decimals
 
 
-def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        InputError: it is missing, unreadable or no object.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: not found; make it with: {remedy}")
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not valid JSON ({_one_line(error)}); make it again: {remedy}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; make it again: {remedy}")
-    return content
-
-
 def read_report(path: Path) -> GateResult:
     """Read what a gate left.
 
@@ -43,11 +28,12 @@ def read_report(path: Path) -> GateResult:
         InputError: there is no report, or it is not one of this version.
     """
     try:
-        return TypeAdapter(GateResult).validate_python(read_object(path, "dvc repro"))
+        return TypeAdapter(GateResult).validate_python(read_object(path, GATE_REPORT))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise InputError(f"{path}: not a gate's report ({where}: {first['msg']}); make it again: dvc repro") from None
+        why = f"not a gate's report ({where}: {first['msg']})"
+        raise DamagedError(f"{path}: damaged: {why}; {GATE_REPORT.again}") from None
 
 
 def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
@@ -56,7 +42,7 @@ def read_metrics(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         InputError: see `read_object`.
     """
-    return flat(read_object(path, remedy))
+    return flat(without_number(read_object(path, FIGURES, remedy=remedy)))
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -153,7 +139,7 @@ def gated_digest(root: Path, name: str, gate: str = "patches") -> str:
         InputError: there is no report, or it names no such digest.
     """
     path, remedy = root / f"reports/gates/{gate}.json", f"dvc repro -f gate@{gate}"
-    digests = read_object(path, remedy).get("digests")
+    digests = read_object(path, GATE_REPORT, remedy=remedy).get("digests")
     if not isinstance(digests, dict) or name not in digests:
         raise InputError(f"{path}: digest {name} is missing; make it again: {remedy}")
     return str(digests[name])

@@ -21,6 +21,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
 from wsss_mm.evaluation.tables import confusion_table, count_columns, counts_of, iou_table
+from wsss_mm.formats import read_object
 from wsss_mm.gates.champion import read_pin, rival
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import (
@@ -29,7 +30,6 @@ from wsss_mm.gates.reading import (
     metric,
     read_metrics,
     read_numbers,
-    read_object,
     table_cells,
     weights_md5,
 )
@@ -37,6 +37,8 @@ from wsss_mm.patches.digests import judged_rows
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import read_manifest
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.places import FIGURES as READ_BACK
+from wsss_mm.places import MODEL
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -61,7 +63,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     """
     path, vocabulary = root / METRICS, get_vocabulary(params.cohort.vocabulary)
     metrics = read_metrics(path, _MAKE)
-    model = read_object(root / SEGMENTER / "model.json", _TRAIN)
+    model = read_object(root / SEGMENTER / "model.json", MODEL, remedy=_TRAIN)
     inputs = _inputs(root, metrics, model)
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     miou = metric(metrics, "ungated.miou", path, _MAKE)
@@ -91,7 +93,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     rows = judged.set_index("patch_id").loc[counts["patch_id"]].reset_index()
     judgement = Judgement.of(rows, *(counts_of(counts, kind, vocabulary.codes) for kind in _KINDS), vocabulary.codes)
     expected = test_metrics(judgement, judged, vocabulary, params)
-    classifier = {"mean_ap": None} | read_object(root / CLASSES, "dvc repro -f train_classifier")
+    classifier = {"mean_ap": None} | read_object(root / CLASSES, READ_BACK, remedy="dvc repro -f train_classifier")
     summary = headline(expected, {"test": {"miou": pseudo["test.miou"]}}, classifier, vocabulary.codes)
     iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"], "iou")
     tables = (

@@ -16,10 +16,14 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
+from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Measured, gate_tables
-from wsss_mm.gates.reading import flat, read_object, weights_md5
+from wsss_mm.gates.reading import flat, weights_md5
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
+from wsss_mm.places import MODEL as DESCRIPTION
+from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.settings import Params
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
@@ -30,7 +34,6 @@ from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
-from wsss_mm.wsi.segment import FILES, PROBABILITIES, SUMMARY
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
 
@@ -93,7 +96,7 @@ class _Results:
         if missing:
             return row | {"problem": f"{', '.join(missing)} missing"}
         try:
-            return row | _numbers(self._against_all(folder, read_object(folder / SUMMARY, _MAKE)))
+            return row | _numbers(self._against_all(folder, read_object(folder / SUMMARY, SLIDE_SUMMARY, remedy=_MAKE)))
         except InputError as error:
             return row | {"problem": str(error)}
         except Exception as error:  # broken files make TIFF and JSON readers raise anything
@@ -115,7 +118,7 @@ class _Results:
     @cached_property
     def _segmenter(self) -> dict[str, Any]:
         """What a summary must say of the segmenter."""
-        info = read_object(self._model / "model.json", "dvc repro -f train_segmenter")
+        info = read_object(self._model / "model.json", DESCRIPTION, remedy="dvc repro -f train_segmenter")
         weights = weights_md5(self._model, "dvc repro -f train_segmenter")
         codes = [item["code"] for item in info["classes"]]
         return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}

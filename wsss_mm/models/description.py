@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_json
+from wsss_mm.files import digest
+from wsss_mm.formats import read_object
+from wsss_mm.places import DESCRIPTION, MODEL, WEIGHTS
 from wsss_mm.vocabulary import MOST_CLASSES, Role
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION, WEIGHTS = "model.json", "weights.pth"
 DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
 
@@ -67,13 +68,13 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, no JSON, lacks what a model needs, or see `check_config`.
     """
-    content = _json(path)
+    content = read_object(path, MODEL)
     try:
         _Description.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise InputError(f"{path}: {where or 'content'}: {first['msg']}; export the model again") from None
+        raise InputError(f"{path}: damaged: {where or 'content'}: {first['msg']}; export the model again") from None
     kind = "PatchClassifier" if content["kind"] == "classifier" else "EncoderDecoder"
     if _bare(content["model"].get("type")) != kind:
         raise InputError(
@@ -154,20 +155,7 @@ def described(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is none, or there is none.
     """
-    path = folder / DESCRIPTION
-    info = _json(path)
-    if not isinstance(info, dict):
-        raise InputError(f"{path}: not a JSON object; export the model again")
-    return info
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; run `dvc repro`, or `dvc pull`, to have the model") from None
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; export the model again") from None
+    return read_object(folder / DESCRIPTION, MODEL)
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
+from wsss_mm.formats import numbered
 from wsss_mm.models.description import DIGEST, check_config, check_digest, read_description, sealed
 from wsss_mm.models.pretrained import read_state_dict
+from wsss_mm.places import MODEL
 from wsss_mm.registry import MODELS
 
 Kind = Literal["classifier", "segmenter"]
@@ -65,7 +67,7 @@ def save_model(
         save_weights(state, new / "weights.pth")
         write_text(new / "config.py", config_text)
         write_text(new / "README.md", card)
-        content = sealed(rounded(dict(info), _PARAMETERS), new / "weights.pth")
+        content = sealed(rounded(numbered(info, MODEL), _PARAMETERS), new / "weights.pth")
         write_json(new / "model.json", content, _PARAMETERS)
 
 

@@ -7,35 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, read_rows
+from wsss_mm.files import atomic_path
+from wsss_mm.formats import read_rows, write_rows
 from wsss_mm.names import is_plain_name
+from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
+from wsss_mm.places import LATER_COLUMNS as _NEWER
+from wsss_mm.places import MANIFEST as FILE_NAME
 from wsss_mm.vocabulary import SPLITS, Vocabulary
 
-FILE_NAME = "manifest.parquet"
-
-_TEXT, _INTEGER, _FLOAT = pa.string(), pa.int64(), pa.float64()
-_BEFORE_LABELS = {
-    "patch_id": _TEXT,
-    "slide_id": _TEXT,
-    "patient_id": _TEXT,
-    "split": _TEXT,
-    "x": _INTEGER,  # level-0 px of the top-left corner; -1 where the source does not say
-    "y": _INTEGER,
-    "mpp": _FLOAT,  # um/px
-    "size": _INTEGER,  # px, width and height
-    "path": _TEXT,  # relative to the manifest's folder, posix
-    "mask_path": _TEXT,  # likewise; None where there is no mask
-}
-_AFTER_LABELS = {
-    "sha256": _TEXT,  # of the image file
-    "mask_sha256": _TEXT,  # of the mask file; None where there is none
-    "tissue": _FLOAT,  # share of the patch that is tissue, 0..1
-}
-_NEWER = frozenset({"mask_sha256"})
-"""Columns that older manifests lack: these are read, but do not pass the gate."""
+_TEXT = pa.string()
+_KINDS = {"text": _TEXT, "integer": pa.int64(), "number": pa.float64()}
+_BEFORE_LABELS = {name: _KINDS[kind] for name, kind in BEFORE_CLASSES.items()}
+_AFTER_LABELS = {name: _KINDS[kind] for name, kind in AFTER_CLASSES.items()}
 
 
 def manifest_columns(codes: Iterable[str]) -> list[str]:
@@ -71,7 +56,7 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
         InputError: there is no manifest, or `check_manifest` finds it wrong.
     """
     path = Path(folder) / FILE_NAME
-    frame = read_rows(path, remedy="dvc repro -f patches")
+    frame = read_rows(path, PATCH_MANIFEST)
     check_manifest(frame, vocabulary, str(path))
     return _tidy(frame.reindex(columns=manifest_columns(vocabulary.codes)))
 
@@ -91,8 +76,7 @@ def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
     columns = [pa.array(rows[name].to_numpy(), type=kind, from_pandas=True) for name, kind in types.items()]
     path = Path(folder) / FILE_NAME
     with atomic_path(path) as temporary:
-        # No pandas metadata: it names library versions, and the bytes shall depend on the rows alone.
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd", store_schema=False)
+        write_rows(temporary, PATCH_MANIFEST, pa.Table.from_arrays(columns, schema=schema))
     return path
 
 

@@ -16,8 +16,10 @@ from typing import Literal
 import pandas as pd
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, locked, read_rows
+from wsss_mm.files import atomic_path, locked
+from wsss_mm.formats import read_rows
 from wsss_mm.names import cell_text, likeness, text_cell
+from wsss_mm.places import PATCH_MANIFEST
 from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
@@ -223,7 +225,7 @@ def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
         return ([table], set(read_slide_table(table, check_files=False)["slide_id"])) if table.is_file() else ([], ())
     names = (data / "patches/manifest.parquet", data / "patches/quarantined/manifest.parquet")
     places = [path for path in names if path.is_file()]
-    tables = [read_rows(path, remedy="dvc repro -f patches", columns=["patch_id"]) for path in places]
+    tables = [read_rows(path, PATCH_MANIFEST, columns=["patch_id"]) for path in places]
     return places, {name for table in tables for name in table["patch_id"]}
 
 

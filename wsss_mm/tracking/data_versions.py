@@ -11,11 +11,12 @@ import yaml
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.formats import read_rows
+from wsss_mm.places import MANIFEST, PATCH_MANIFEST
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANIFEST = "manifest.parquet"
 _FIELDS = "%H%x09%cs%x09%s"
 
 
@@ -114,8 +115,6 @@ def read_version(version: DataVersion, cache: Path) -> tuple["pd.DataFrame", dic
     Raises:
         InputError: the cache lacks it, or holds something else.
     """
-    import pandas as pd
-
     try:
         listing = json.loads(_cached(version.md5, cache).read_text(encoding="utf-8"))
         files = {entry["relpath"]: entry["md5"] for entry in listing}
@@ -127,9 +126,9 @@ def read_version(version: DataVersion, cache: Path) -> tuple["pd.DataFrame", dic
     if digest(path, "md5") != files[MANIFEST]:
         raise InputError(f"{path}: corrupted; delete it, then: dvc fetch --all-commits")
     try:
-        return pd.read_parquet(path).set_index("patch_id"), files
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no manifest ({' '.join(str(error).split())}); make it again: dvc repro") from None
+        return read_rows(path, PATCH_MANIFEST).set_index("patch_id"), files
+    except KeyError:
+        raise InputError(f"{path}: no manifest of patches, it has no patch_id; give their folder with --path") from None
 
 
 def label_counts(manifest: "pd.DataFrame") -> dict[str, int]:

@@ -1,4 +1,8 @@
-"""What speaks for a model: the line's reports, kept with the run that made it, and read back to judge or show it."""
+"""What speaks for a model: the line's reports, kept with the run that made it, and read back to judge or show it.
+
+The artifact folder `EVIDENCE` of the run holds the reports, dvc.lock, params.yaml, lineage.json, and digests.json of
+all but the last.
+"""
 
 import csv
 import shutil
@@ -11,20 +15,19 @@ from typing import Any
 import yaml
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_json, write_json
+from wsss_mm.files import digest
+from wsss_mm.formats import read_object, without_number, write_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
+from wsss_mm.places import EVIDENCE, FIGURES, GATE_REPORT, KEPT_DIGESTS, KEPT_LINEAGE
+from wsss_mm.places import EVIDENCE_DIGESTS as _DIGESTS
+from wsss_mm.places import LINEAGE as _LINEAGE
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.store import connect
-
-EVIDENCE = "evidence"
-"""Artifact folder of the run: reports, dvc.lock, params.yaml and gates.yaml, lineage.json, and digests.json of all but
-the last."""
 
 METRICS, CONFUSION = "reports/metrics/test.json", "reports/plots/test_confusion.csv"
 _KEPT = ("dvc.lock", PARAMS_FILE, GATES_FILE, "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
 _ENDS = 2  # of an interval
-_LINEAGE, _DIGESTS = "lineage.json", "digests.json"
 
 EVIDENCE_TAG, COMMIT_TAG = "evidence_sha256", "git.commit"
 """Tags of a version: the sha256 of digests.json, which names that of every report kept, and the commit."""
@@ -73,12 +76,13 @@ def read_evidence(root: Path) -> Evidence:
     reports = {name: root / report_path(name) for name in GATES}
     try:
         gates = {
-            name: "passed" if read_json(path)["passed"] is True else "failed"
+            name: "passed" if read_object(path, GATE_REPORT)["passed"] is True else "failed"
             for name, path in reports.items()
             if path.is_file()
         }
-        test = dict(read_json(root / METRICS)) if (root / METRICS).is_file() else {}
-        lineage = dict(read_json(root / _LINEAGE)) if (root / _LINEAGE).is_file() else {}
+        test = without_number(read_object(root / METRICS, FIGURES)) if (root / METRICS).is_file() else {}
+        kept = (root / _LINEAGE).is_file()
+        lineage = without_number(read_object(root / _LINEAGE, KEPT_LINEAGE)) if kept else {}
         digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
         _check_numbers(test)
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
@@ -143,9 +147,10 @@ def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:
             target = folder / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        write_json(folder / _DIGESTS, {path.relative_to(root).as_posix(): digest(path) for path in found})
+        digests = {path.relative_to(root).as_posix(): digest(path) for path in found}
+        write_object(folder / _DIGESTS, KEPT_DIGESTS, digests)
         kept = digest(folder / _DIGESTS)
-        write_json(folder / _LINEAGE, lineage)
+        write_object(folder / _LINEAGE, KEPT_LINEAGE, lineage)
         client.log_artifacts(run_id, str(folder), EVIDENCE)
     for version in client.search_model_versions(f"run_id = '{run_id}'"):
         client.set_model_version_tag(version.name, version.version, EVIDENCE_TAG, kept)
@@ -183,7 +188,8 @@ def run_evidence(run_id: str, target: Path) -> Evidence:
 def _check_kept(folder: Path, run_id: str, kept: str) -> None:
     """Refuse reports that were changed in the store; others that lie beside them are removed from the copy."""
     listing = folder / _DIGESTS
-    names = read_json(listing) if listing.is_file() and digest(listing) == kept else {_DIGESTS: kept}
+    sound = listing.is_file() and digest(listing) == kept
+    names = without_number(read_object(listing, KEPT_DIGESTS)) if sound else {_DIGESTS: kept}
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     changed = [name for name, sha256 in names.items() if name not in files or digest(files[name]) != sha256]
     if changed:

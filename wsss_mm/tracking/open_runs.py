@@ -14,7 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
+from wsss_mm.formats import KEY, NewerError, check_format, numbered
+from wsss_mm.places import OPEN_RUN
 from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
 logger = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Mark:
         written = self._path.with_suffix(f".{os.getpid()}")
         self._stream = written.open("w", encoding="utf-8")
         fcntl.flock(self._stream, fcntl.LOCK_EX)  # before the file has its name: it is never seen without
-        json.dump(asdict(ending), self._stream)
+        json.dump(numbered(asdict(ending), OPEN_RUN), self._stream)
         self._stream.flush()
         written.replace(self._path)
 
@@ -80,7 +83,11 @@ def close_abandoned() -> list[str]:
         with stream:
             if not (try_lock(stream) and still_named(stream, path)):
                 continue
-            ending = _read(stream, path)
+            try:
+                ending = _read(stream, path)
+            except NewerError as error:
+                logger.warning("%s", error)
+                continue
             if ending is not None and ending.store != _store():
                 continue
             if ending is not None and _close(path.stem, ending):
@@ -90,10 +97,18 @@ def close_abandoned() -> list[str]:
 
 
 def _read(stream: IO[str], path: Path) -> Ending | None:
-    """What a mark says; None if it cannot be read, as after a power cut."""
+    """What a mark says; None if it cannot be read, as after a power cut.
+
+    Raises:
+        NewerError: a later version of wsss_mm wrote it.
+    """
     try:
-        return Ending(**json.load(stream))
-    except (ValueError, TypeError) as error:
+        content = json.load(stream)
+        check_format(content.pop(KEY, 0), OPEN_RUN, path)
+        return Ending(**content)
+    except NewerError:
+        raise
+    except (InputError, ValueError, TypeError, AttributeError) as error:
         logger.warning("%s: damaged (%s), and removed; its run may be left open", path, error)
         return None
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.gates.champion import Pin, Rival
 from wsss_mm.outage import is_outage
+from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
 from wsss_mm.tracking.runs import WEIGHTS_TAG
@@ -128,7 +129,7 @@ def doubts(evidence: Evidence, weights_md5: str) -> list[str]:
 def _measured(evidence: Evidence, gate: str, table: str) -> list[dict[str, Any]]:
     """Rows of a short table that a gate's report shows."""
     path = evidence.folder / report_path(gate)
-    tables = read_json(path).get("measured") if path.is_file() else {}
+    tables = read_object(path, GATE_REPORT).get("measured") if path.is_file() else {}
     return list(((tables or {}).get(table) or {}).get("values") or ())
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
+from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
@@ -192,7 +193,7 @@ def _gates(evidence: Evidence) -> list[dict[str, Any]]:
         path = evidence.folder / report_path(name)
         if path.is_file():
             try:
-                checks = list(read_json(path).get("checks", []))
+                checks = list(read_object(path, GATE_REPORT).get("checks", []))
                 failed = [check.get("says", "") for check in checks if not check.get("passed")]
             except (AttributeError, TypeError):
                 raise InputError(f"{path}: no report of a gate; make it again: dvc repro gate@{name}") from None

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from wsss_mm.errors import InputError, spelled_out
-from wsss_mm.files import read_json
+from wsss_mm.formats import read_object
 from wsss_mm.gates import report_path
+from wsss_mm.places import GATE_REPORT
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
 from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact
 from wsss_mm.tracking.data_versions import cache_folder
@@ -306,7 +307,7 @@ def _warn_of_other_versions(run_id: str) -> None:
 def _slides_precision(root: Path) -> str:
     """What gate `slides` says the slides were segmented in; empty without slides, or in an older report."""
     path = root / report_path("slides")
-    models = read_json(path).get("measured", {}).get("models", {}) if path.is_file() else {}
+    models = read_object(path, GATE_REPORT).get("measured", {}).get("models", {}) if path.is_file() else {}
     return ", ".join(row["precision"] for row in models.get("values", ()) if "precision" in row)
 
 

@@ -17,7 +17,9 @@ from uuid import uuid4
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
+from wsss_mm.formats import number_line, read_lines
 from wsss_mm.outage import falling_back, is_outage, lost, no_place, reason, server_uri
+from wsss_mm.places import UNSENT_STORES
 from wsss_mm.tracking.open_runs import mark
 from wsss_mm.tracking.places import settle
 from wsss_mm.tracking.store import (
@@ -60,7 +62,7 @@ def anything_unsent() -> bool:
 def all_for_this_store() -> bool:
     """Whether all of them were meant for the current store."""
     try:
-        return set(_stores().read_text(encoding="utf-8").splitlines()) == {shown(tracking_uri())}
+        return set(read_lines(_stores(), UNSENT_STORES)) == {shown(tracking_uri())}
     except FileNotFoundError:
         return False
 
@@ -90,7 +92,7 @@ class Refuge:
         self.entered = True
         self._stack.callback(mlflow.set_tracking_uri, self.server)
         with _stores().open("a", encoding="utf-8") as stores:
-            stores.write(f"{shown(self.server)}\n")
+            stores.write(f"{number_line(UNSENT_STORES)}{shown(self.server)}\n")
         mlflow.set_tracking_uri(unsent_uri())
         make_tables(unsent_folder() / "mlflow.db")
         settle(unsent_folder() / "mlflow.db", project_root(), backup=False)  # the project may have moved meanwhile

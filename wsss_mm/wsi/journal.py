@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.files import atomic_path, read_json, rounded, write_json
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path, rounded
+from wsss_mm.formats import NewerError, read_object, write_object
+from wsss_mm.places import SLIDE_JOURNAL
+from wsss_mm.places import STATE as _STATE
 from wsss_mm.wsi.engine import Resumption, Rows
-
-_STATE = "state.json"
 
 
 class Journal:
@@ -27,9 +29,13 @@ class Journal:
         self._folder, self._key = folder, rounded(key)
 
     def read(self) -> tuple[Resumption, dict[int, int]] | None:
-        """Where to go on and the unreadable pixels by strip, as noted last; None if there is nothing to build on."""
+        """Where to go on and the unreadable pixels by strip, as noted last; None if there is nothing to build on.
+
+        Raises:
+            NewerError: a later version of wsss_mm is at work on this slide.
+        """
         try:
-            state = read_json(self._folder / _STATE)
+            state = read_object(self._folder / _STATE, SLIDE_JOURNAL)
             if state["key"] != self._key:
                 return None
             content = (self._folder / state["carry"]).read_bytes()
@@ -37,7 +43,9 @@ class Journal:
                 return None
             carry = np.frombuffer(content, np.float32).reshape(state["shape"])
             return Resumption(state["row"], carry), {int(key): value for key, value in state["unreadable"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except NewerError:
+            raise
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, rows: Rows, unreadable: dict[int, int]) -> None:
@@ -53,7 +61,7 @@ class Journal:
                 crc = zlib.crc32(data, crc)
                 stream.write(data)
         state = {"row": rows.stop, "carry": name, "crc": crc, "shape": rows.carry.shape, "unreadable": unreadable}
-        write_json(self._folder / _STATE, state | {"key": self._key})
+        write_object(self._folder / _STATE, SLIDE_JOURNAL, state | {"key": self._key})
         for old in self._folder.glob("carry-*.raw"):
             if old.name != name:
                 old.unlink()

@@ -11,8 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, read_json, rounded, write_json
+from wsss_mm.files import digest, rounded
+from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.names import shown_name
+from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.holes import covered, fill_holes
@@ -27,12 +30,6 @@ from wsss_mm.wsi.wanted import Wanted
 from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
-
-SUMMARY = "summary.json"
-FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", SUMMARY)
-"""What a finished folder holds; the summary is written last, so a folder that has it is complete."""
-PROBABILITIES = "probabilities.ome.tif"
-"""What it holds besides if `Parameters.probabilities`."""
 
 _OVERLAY_SIDE = 1600
 _LEAST_REGION = 100.0  # um2
@@ -135,11 +132,11 @@ def segment_slide(
                     shown = [OnTissue(item, final) for item in of_classes]
                     figures = _export(work, raster, model, parameters, labels=final, of_classes=shown, name=name)
             named = identity["model"] | dict(registered or {})
-            write_json(work / SUMMARY, identity | figures | {"model": named})
+            write_object(work / SUMMARY, SLIDE_SUMMARY, identity | figures | {"model": named})
             _deliver(work, out_dir, parameters)
     finally:
         raster.close()
-    return read_json(out_dir / SUMMARY)
+    return read_object(out_dir / SUMMARY, SLIDE_SUMMARY)
 
 
 @contextmanager
@@ -226,12 +223,12 @@ def _finished(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     wanted = rounded(identity)
     try:
-        summary = read_json(out_dir / SUMMARY)
+        summary = read_object(out_dir / SUMMARY, SLIDE_SUMMARY)
         model = summary["model"]  # whose name in a registry does not matter
         found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
         if summary["unreadable_share"] > 0:
             return None
-    except (ValueError, TypeError, KeyError, AttributeError):  # damaged, or of an older version
+    except (DamagedError, OlderError, TypeError, KeyError, AttributeError):
         return None
     return summary if found == wanted else None
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import moved_aside, remove_aside, still_named, try_lock
-
-_PARTIAL = ".partial"
+from wsss_mm.formats import NewerError
+from wsss_mm.places import HALF_DONE
 
 
 class BusyError(InputError):
@@ -27,13 +27,15 @@ def workplace(out_dir: Path) -> Iterator[Path]:
         InputError: the disk is full.
     """
     made = not out_dir.exists()
-    work = out_dir / _PARTIAL
+    work = out_dir / HALF_DONE
     try:
         work.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(work):
                 try:
                     yield work
+                except NewerError:  # what is half done there goes on with the version that began it
+                    raise
                 except Exception:
                     moved_aside(work)
                     raise

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked, write_text
-from wsss_mm.names import OVERVIEW
+from wsss_mm.places import OVERVIEW
 from wsss_mm.wsi.viewer.results import Result, read_results
 
 

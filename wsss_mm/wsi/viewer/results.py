@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import leads_outside, read_json
+from wsss_mm.files import leads_outside
+from wsss_mm.formats import DamagedError, read_object
 from wsss_mm.names import shown_name
-from wsss_mm.wsi.segment import FILES, SUMMARY
+from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +100,9 @@ def read_result(folder: Path) -> Result:
     if missing:
         raise InputError(f"{folder}: lacks {', '.join(missing)}, or has links that lead out of it; segment it again")
     try:
-        return _parse(folder, read_json(path))
+        return _parse(folder, read_object(path, SLIDE_SUMMARY))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: not a summary of this version ({_short(error)}); segment the slide again") from None
+        raise DamagedError(f"{path}: damaged: not a summary ({_short(error)}); segment the slide again") from None
 
 
 def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, Path]:

@@ -1,0 +1,153 @@
+"""Small examples of every file that the product reads back: `python -m tests.formats.making FOLDER`.
+
+They lie as in a project. Those of a format are made once, by the code that first wrote it, and stay as they are.
+"""
+
+import shutil
+import sys
+import tempfile
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from pipelines import gate, register, train_segmenter
+from tests.gates.project import CLASSES, clean_params, inside, make_project, write_slide
+from wsss_mm.engine import checkpoints
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+from wsss_mm.models import build_network, save_model
+from wsss_mm.tracking import evidence, open_runs, unsent
+from wsss_mm.wsi import segment_slide
+from wsss_mm.wsi.engine import Rows
+from wsss_mm.wsi.journal import Journal
+
+RUN = "0" * 32
+SERVER = "http://127.0.0.1:9"
+SIDE = 96  # px of the slide
+
+NORMALISATION = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+HEAD = {
+    "type": "PSPHead",
+    "in_channels": 64,
+    "in_index": 0,
+    "channels": 4,
+    "num_classes": 4,
+    "norm_cfg": {"type": "BN"},
+    "loss_decode": {"type": "wsss_mm.NoiseSuppressedCrossEntropyLoss"},
+}
+SEGMENTER = {
+    "type": "EncoderDecoder",
+    "data_preprocessor": {"type": "mmseg.SegDataPreProcessor", **NORMALISATION},
+    "backbone": {"type": "wsss_mm.ResNet38", "width": 1 / 64, "out_indices": [5]},
+    "decode_head": HEAD,
+    "test_cfg": {"mode": "whole"},
+}
+
+_NO_RUN = {"training_run": lambda *_, **__: nullcontext(), "tag_weights": lambda *_: None}
+
+KEPT = (
+    *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
+    *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
+    *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
+    *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt"),
+)
+
+
+def make(target: Path) -> None:
+    """Make them all."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        make_project(root)
+        with inside(root):
+            _reports()
+            _model(Path("models/segmenter"))
+            _slides(Path("results/slides"))
+            params = clean_params()
+            unregistered = params.register_.model_copy(update={"model_name": None})
+            register.main(params.model_copy(update={"register_": unregistered}))
+            _unfinished(Path("work_dirs"))
+            _evidence(root)
+        for path in (path for pattern in KEPT for path in root.glob(pattern) if path.is_file()):
+            place = target / path.relative_to(root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _reports() -> None:
+    """Figures of the segmenter's validation, which its training writes, and what the gates say of all that is there."""
+    training = {"train_segmenter": lambda *_: {"miou": 0.9}, "join_processes": lambda: 0}
+    with patch.multiple("wsss_mm.engine", **training), patch.multiple("wsss_mm.tracking", **_NO_RUN):
+        train_segmenter.main(clean_params())
+    for name in ("cohort", "patches", "classifier", "pseudo_labels", "segmenter"):
+        with suppress(InputError):  # reports of failed gates are reports, too
+            gate.main(name, clean_params())
+
+
+def _model(folder: Path) -> None:
+    """A segmenter of random weights, narrow enough to be kept in git."""
+    torch.manual_seed(0)
+    info = {
+        "kind": "segmenter",
+        "vocabulary": "lung",
+        "classes": CLASSES,
+        "mpp": 1.0,
+        "size": 48,
+        "width": 1 / 64,
+        "model": SEGMENTER,
+        "patches": digest("data/patches/manifest.parquet"),
+        "pseudo_labels": digest("data/pseudo_labels/manifest.parquet"),
+        "valid": {"miou": 0.9},
+    }
+    shutil.rmtree(folder)
+    save_model(folder, state=build_network(SEGMENTER).state_dict(), info=info, config_text="", card="# Small\n")
+
+
+def _slides(folder: Path) -> None:
+    """A slide that is done, and one that was left when half of it was."""
+    shutil.rmtree(folder)
+    image = np.random.default_rng(0).integers(90, 200, (2 * SIDE, 2 * SIDE, 3), np.uint8)
+    write_slide(Path("small.tiff"), image)
+    segment_slide("small.tiff", "models/segmenter", folder / "small", window=64, min_island=2000, progress=False)
+    (folder / "half-done/.partial").mkdir(parents=True)
+    labels, carry = np.zeros((32, SIDE), np.uint8), np.full((2, 3, SIDE), 0.25, np.float32)
+    rows = Rows(0, labels, np.zeros((2, 32, SIDE), np.float32), carry)
+    Journal(folder / "half-done/.partial", {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).write(rows, {3: 12})
+
+
+def _unfinished(folder: Path) -> None:
+    """A checkpoint, a run that its process left open, and runs that wait to be sent."""
+    training = folder / "train_segmenter/0123456789abcdef"
+    training.mkdir(parents=True)
+    runner = SimpleNamespace(
+        work_dir=str(training),
+        message_hub=SimpleNamespace(get_info=lambda *_: None),
+        save_checkpoint=lambda out, name, **_: torch.save({"state_dict": {}}, Path(out) / name),
+    )
+    checkpoints._write(runner, 20)
+    open_runs.mark(RUN)
+    nothing = {name: lambda *_, **__: "0" for name in ("make_tables", "settle", "experiment_in")}
+    mlflow = SimpleNamespace(active_run=lambda: None, set_tracking_uri=lambda _: None)
+    with patch.multiple(unsent, connect=lambda: mlflow, **nothing):
+        refuge = unsent.Refuge("small", SERVER, adds=False)
+        refuge.enter()
+        refuge.leave()
+
+
+def _evidence(root: Path) -> None:
+    """What is kept of a registered model, of two reports."""
+    client = SimpleNamespace(
+        log_artifacts=lambda _, folder, name: shutil.copytree(folder, root / name), search_model_versions=lambda _: []
+    )
+    for name in ("reports/metrics/test.json", "reports/gates/cohort.json"):
+        (root / "kept" / name).parent.mkdir(parents=True)
+        shutil.copyfile(root / name, root / "kept" / name)
+    with patch.object(evidence, "connect", lambda: SimpleNamespace(MlflowClient=lambda: client)):
+        evidence.keep_evidence(root / "kept", RUN, {"commit": "c" * 40, "runs": {"train_segmenter": RUN}})
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,190 @@
+"""Where everything of the line lies, what its tables hold, and the number of each file's format.
+
+Paths are relative to the project's root. A file that the product reads back says the number of its format: under
+`format` in JSON, under `wsss_mm.format` in the metadata of parquet, in a first line `# wsss_mm format 1` in text. Files
+without one are of format 0, from before there were numbers. `wsss_mm.formats` reads and writes by these numbers; a
+number goes up when an older release would misread a file, not when something is added to it.
+
+No number stands in:
+
+- CSV, which people and spreadsheets write too: its columns tell. What is missing but needed is refused by name, what is
+  missing and optional is empty, what is unknown is passed over (see `wsss_mm.tables`).
+- PNG, TIFF, OME-TIFF and GeoJSON, which follow published formats; summary.json beside them, or the manifest that lists
+  them, speaks for them. weights.pth likewise, for which model.json does.
+- reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
+  product does not.
+- MLflow's stores, which have versions of their own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
+
+COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
+QUARANTINE = DATA / "quarantine.csv"
+CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
+METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
+GATE_METRICS, REGISTERED = METRICS / "gates", REPORTS / "registered.json"
+RESULTS = Path("results/slides")
+CHAMPION_PIN = Path("champion.json")
+"""What gate segmenter compares a model with."""
+
+SLIDES_TABLE = "slides.csv"
+"""The table of a cohort's slides, and the one of what became of them, beside their results."""
+TRUTH, LABELS_TABLE = "truth", "labels.csv"
+"""In the folder of a cohort: maps of the true classes by slide, and label sets by place."""
+
+MANIFEST = "manifest.parquet"
+"""In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
+SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
+"""Folders: in data/patches, and in data/pseudo_labels."""
+
+DESCRIPTION, WEIGHTS, CONFIG, CARD = "model.json", "weights.pth", "config.py", "README.md"
+"""What a model's folder holds."""
+
+LABEL_MAP, OUTLINES, OVERLAY, SUMMARY = "segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json"
+SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
+"""What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
+PROBABILITIES = "probabilities.ome.tif"
+"""What it holds besides if `Parameters.probabilities`."""
+HALF_DONE, STATE = ".partial", "state.json"
+"""In it while the slide is being segmented: a folder, and the journal there."""
+
+OVERVIEW, NOTE = "index.html", "NOTE.txt"
+"""What lies beside the folders of slides among the results, with `SLIDES_TABLE`."""
+
+OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
+STORES = "stores.txt"
+"""In `UNSENT`: the stores that its runs are meant for."""
+EVIDENCE, EVIDENCE_DIGESTS, LINEAGE = "evidence", "digests.json", "lineage.json"
+"""Artifact folder of a run, and files in it."""
+
+BEFORE_CLASSES = {
+    "patch_id": "text",
+    "slide_id": "text",
+    "patient_id": "text",
+    "split": "text",
+    "x": "integer",  # level-0 px of the top-left corner; -1 where the source does not say
+    "y": "integer",
+    "mpp": "number",  # um/px
+    "size": "integer",  # px, width and height
+    "path": "text",  # relative to the manifest's folder, posix
+    "mask_path": "text",  # likewise; None where there is no mask
+}
+AFTER_CLASSES = {
+    "sha256": "text",  # of the image file
+    "mask_sha256": "text",  # of the mask file; None where there is none
+    "tissue": "number",  # share of the patch that is tissue, 0..1
+}
+"""Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
+LATER_COLUMNS = frozenset({"mask_sha256"})
+"""Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
+
+
+def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
+    """Columns of the manifest of pseudo-labels; digests of what they were made of follow: `patches`, `classifier`."""
+    return ["patch_id", "path", "coverage", *(f"share_{code}" for code in codes), "agreement", "sha256"]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A kind of file that the product writes and reads back.
+
+    Attributes:
+        what: It is called in messages.
+        places: Patterns of its paths; in an artifact store, from there.
+        again: What to do where one is damaged, or older than can be read.
+        absent: What to do where there is none.
+        newer: What to do where a later version of wsss_mm wrote it.
+        format: Number that is written.
+        oldest: Number that is still read.
+    """
+
+    what: str
+    places: tuple[str, ...]
+    again: str = "make it again: dvc repro"
+    absent: str = "make it with: dvc repro"
+    newer: str = "update wsss_mm to the version that wrote it"
+    format: int = 1
+    oldest: int = 0
+
+
+MODEL = Artefact(
+    "model description",
+    (f"{MODELS}/*/{DESCRIPTION}",),
+    again="export the model again",
+    absent="run `dvc repro`, or `dvc pull`, to have the model",
+)
+PATCH_MANIFEST = Artefact(
+    "manifest of patches",
+    (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
+    again="make it again: dvc repro -f patches",
+    absent="make it with: dvc repro -f patches",
+)
+PSEUDO_LABEL_MANIFEST = Artefact(
+    "manifest of pseudo-labels",
+    (f"{PSEUDO_LABELS}/{MANIFEST}",),
+    again="make it again: dvc repro -f pseudo_labels",
+    absent="make it with: dvc repro -f pseudo_labels",
+)
+SLIDE_SUMMARY = Artefact(
+    "summary of a slide",
+    (f"{RESULTS}/*/{SUMMARY}",),
+    again="segment the slide again",
+    absent="segment the slide",
+)
+SLIDE_JOURNAL = Artefact(
+    "journal of a half-finished slide",
+    (f"{RESULTS}/*/{HALF_DONE}/{STATE}",),
+    again="segment the slide again",
+    newer="go on with the version of wsss_mm that wrote it, or delete its folder to begin anew",
+)
+_READ_BACK = ("classifier", "pseudo_labels", "segmenter", "test", "summary")
+FIGURES = Artefact("file of figures", tuple(f"{METRICS}/{name}.json" for name in _READ_BACK))
+GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
+REGISTRATION = Artefact(
+    "note of a registration", (REGISTERED.as_posix(),), again="make it again: dvc repro -s -f register"
+)
+CHAMPION = Artefact(
+    "pin of a champion",
+    (CHAMPION_PIN.as_posix(),),
+    again="write it anew: wsss-mm models pin",
+    absent="make it with: wsss-mm models pin",
+)
+CHECKPOINT = Artefact(
+    "checkpoint of a training",
+    (f"{WORK}/*/*/checkpoint-*.sha256",),
+    again="delete its folder, to train anew",
+    newer="go on with the version of wsss_mm that wrote it, or delete its folder to train anew",
+)
+OPEN_RUN = Artefact(
+    "mark of an open run", (f"{OPEN_RUNS}/*.json",), newer="update wsss_mm, or delete it: its run stays open"
+)
+UNSENT_STORES = Artefact(
+    "list of stores",
+    (f"{UNSENT}/{STORES}",),
+    again="delete it, and name the store: MLFLOW_TRACKING_URI=... wsss-mm sync",
+)
+KEPT_DIGESTS = Artefact(
+    "list of a run's reports", (f"{EVIDENCE}/{EVIDENCE_DIGESTS}",), again="register again: dvc repro -s -f register"
+)
+KEPT_LINEAGE = Artefact(
+    "lineage of a run", (f"{EVIDENCE}/{LINEAGE}",), again="register again: dvc repro -s -f register"
+)
+
+ARTEFACTS = (
+    *(
+        MODEL,
+        PATCH_MANIFEST,
+        PSEUDO_LABEL_MANIFEST,
+        SLIDE_SUMMARY,
+        SLIDE_JOURNAL,
+        FIGURES,
+        GATE_REPORT,
+        REGISTRATION,
+        CHAMPION,
+    ),
+    *(CHECKPOINT, OPEN_RUN, UNSENT_STORES, KEPT_DIGESTS, KEPT_LINEAGE),
+)
