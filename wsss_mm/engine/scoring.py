@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.inference.patches import BATCH_SIZE, predict
-from wsss_mm.inference.runtime import choose_device, prepare_torch
+from wsss_mm.inference.runtime import choose_device, device_of, prepare_torch
 from wsss_mm.models import load_model
 from wsss_mm.patches import get_vocabulary, read_manifest
 
@@ -31,8 +31,7 @@ def classifier_scores(
         threads: CPU threads of torch, 0 for all cores.
     """
     prepare_torch(threads)
-    device = choose_device()
-    classifier, info = load_model(model, device)
+    classifier, info = load_model(model, choose_device())
     frame = read_manifest(patches, get_vocabulary(info["vocabulary"]))
     rows = frame[frame["split"] == split]
     count = len(rows) if limit is None else min(limit, len(rows))
@@ -41,7 +40,7 @@ def classifier_scores(
         rows,
         Path(patches),
         lambda batch: classifier.predict(batch.images).cpu().numpy(),
-        device,
+        device_of(classifier),
         name=f"scores {split}",
         batch_size=batch_size,
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.inference.runtime import choose_precision, reduced
+from wsss_mm.inference.runtime import arithmetic, choose_precision
 from wsss_mm.patches.images import read_image
 from wsss_mm.settings import Precision
 
@@ -83,10 +83,10 @@ def predict(
         InputError: an image is missing or unreadable, or the device lacks the precision.
     """
     device = torch.device(device)
-    dtype = reduced(choose_precision(precision, device, "patches"))
+    precision = choose_precision(precision, device, "patches")
 
     def run(batch: Batch) -> Sequence[Found]:
-        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with torch.no_grad(), arithmetic(device, precision):
             return step(batch)
 
     images = ((row, read_listed(read_image, folder / row["path"])) for _, row in rows.iterrows())

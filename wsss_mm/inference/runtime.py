@@ -4,6 +4,7 @@ A device is chosen once, where a network is loaded; from there on data go where 
 """
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,6 +82,14 @@ def reduced(precision: Precision) -> "torch.dtype | None":
     import torch
 
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+def arithmetic(device: "str | torch.device", precision: Precision) -> AbstractContextManager:
+    """What a network runs in, in a precision that was chosen."""
+    import torch
+
+    dtype = reduced(precision)
+    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype)
 
 
 def prepare_torch(threads: int = 0) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.inference.runtime import choose_device, choose_precision, is_gpu, reduced
+from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
 from wsss_mm.patches.vocabulary import TissueClass
 from wsss_mm.settings import Precision
 
@@ -90,12 +90,10 @@ class SlideModel:
 def _forward(network: "torch.nn.Module", device: str, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
-    dtype = reduced(precision)
-
     @torch.inference_mode()
     def forward(images: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)  # is channels_last
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype is not None):
+        with arithmetic(device, precision):
             probabilities = network.predict_probabilities(batch)
         return probabilities.float().cpu().numpy()
 
