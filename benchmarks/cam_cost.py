@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from wsss_mm.cam import PseudoLabeller
+from wsss_mm.inference.runtime import choose_device
 from wsss_mm.models.classifier import PatchClassifier
 
 SIZE, CLASSES, BOUND = 224, 4, 2.0
@@ -45,7 +46,7 @@ def seconds(function, *arguments):
 
 def measure(layer, model, images, repeats, device):
     """Median seconds of the passes and of the labels, and the median ratio of neighbours in time."""
-    labeller = PseudoLabeller(model, layer=layer, device=device)
+    labeller = PseudoLabeller(model, layer=layer)
     label_sets = np.ones((len(images), CLASSES), dtype=bool)
     forward, labels = [], []
     for _ in range(repeats + 1):
@@ -62,7 +63,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--layers", nargs="+", default=["bn7"], help="the bound holds for bn7")
     arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device()
     model = build(arguments.width).to(device)
     images = np.random.default_rng(0).integers(0, 255, (arguments.batch, SIZE, SIZE, 3), dtype=np.uint8)
     passed = True

@@ -29,13 +29,11 @@ COUNTS = Path("reports/plots/test_counts.csv")
 
 def main(params: Params, tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
-    import torch
-
     from wsss_mm.cam import PseudoLabeller
-    from wsss_mm.engine.runner import prepare_torch
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import typical_sheet
+    from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
 
     prepare_torch(params.threads)
@@ -44,7 +42,7 @@ def main(params: Params, tracker: "Tracker") -> None:
     rows = judged_rows(manifest, "test")
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device()
     segmenter, classifier = (load_model(path, device, vocabulary.codes)[0] for path in (SEGMENTER, CLASSIFIER))
     predict = partial(
         predict_patches,
@@ -54,7 +52,6 @@ def main(params: Params, tracker: "Tracker") -> None:
         scales=settings.scales,
         flip=settings.flip,
         threshold=settings.gate_threshold,
-        device=device,
     )
     judgement = judge(predict(rows), vocabulary)
     metrics = write_reports(judgement, manifest, params)
@@ -62,7 +59,7 @@ def main(params: Params, tracker: "Tracker") -> None:
         rows,
         judgement.patches,
         predict=predict,
-        labeller=PseudoLabeller(classifier, **params.pseudo_labels.model_dump(), device=device),
+        labeller=PseudoLabeller(classifier, **params.pseudo_labels.model_dump()),
         folder=PATCHES,
         vocabulary=vocabulary,
         path=PICTURE,

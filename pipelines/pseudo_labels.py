@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pictures import pseudo_label_sheet
 from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
-from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, write_plot
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.formats import write_object
+from wsss_mm.inference.runtime import choose_device, prepare_torch
 from wsss_mm.models import load_model
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_mask
@@ -39,10 +38,8 @@ def main(params: Params) -> None:
     train = manifest[manifest["split"] == "train"]
     if train.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no patch in split train; check the cohort's splits")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = params.pseudo_labels.model_dump()
-    classifier, _ = load_model(MODEL, device, vocabulary.codes)
-    labeller = PseudoLabeller(classifier, **options, device=device)
+    classifier, _ = load_model(MODEL, choose_device(), vocabulary.codes)
+    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
 
     made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / "weights.pth", "md5")}
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary, made_of)

@@ -22,6 +22,7 @@ def upper_bound(params: Params, split: str) -> None:
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.files import write_json
+    from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
     from wsss_mm.patches import read_manifest
     from wsss_mm.vocabulary import get_vocabulary
@@ -33,8 +34,8 @@ def upper_bound(params: Params, split: str) -> None:
         out = Path(scratch) / "segmenter"
         paths = Paths(patches=PATCHES, out=out, curves=out / "curves.csv")
         train_segmenter(clean, paths, target="masks", split=split, stage=f"upper_bound_{split}")
-        segmenter, _ = load_model(out)
-    classifier, _ = load_model("models/classifier")
+        segmenter, _ = load_model(out, choose_device())
+    classifier, _ = load_model("models/classifier", choose_device())
     frame = read_manifest(PATCHES, vocabulary)
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
     options = params.evaluate

@@ -86,10 +86,11 @@ def judge_model(model: Path, rows: pd.DataFrame, vocabulary: Vocabulary, params:
     """The (C, C) confusion matrix of a segmenter on manifest rows, with the test-time augmentation of the line."""
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
+    from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
 
     options = params.evaluate
-    segmenter, classifier = load_model(model)[0], load_model(CLASSIFIER)[0]
+    segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (model, CLASSIFIER))
     found = predict_patches(segmenter, classifier, rows, PATCHES, scales=options.scales, flip=options.flip)
     return judge(found, vocabulary).ungated
 

@@ -90,6 +90,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     from wsss_mm.evaluation import segmentation_metrics
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
+    from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
@@ -99,8 +100,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
         link_patches(frame[frame["split"] == "train"], PATCHES, patches)
     paths = Paths(patches=patches, out=out, curves=out / "curves.csv", pseudo_labels=scratch / "labels")
     train_segmenter(with_values(params, [f"seed={seed}", f"segmenter.loss={loss}"]), paths, stage="noise_study")
-    segmenter, _ = load_model(out)
-    classifier, _ = load_model(paths.classifier)
+    segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (out, paths.classifier))
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
     found = judge(predict_patches(segmenter, classifier, rows, PATCHES, flip=False), vocabulary)
     return segmentation_metrics(found.ungated, vocabulary.codes)

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from studies.rows import add_row, read_rows, with_values
@@ -77,6 +76,7 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     from wsss_mm.cam import PseudoLabeller
     from wsss_mm.cam.store import label_patches, write_pseudo_labels
     from wsss_mm.engine import Paths, train_classifier, train_segmenter
+    from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
     from wsss_mm.models.description import described
 
@@ -91,8 +91,8 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     if not labels.exists():
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         rows = read_manifest(PATCHES, vocabulary)
-        torch.set_num_threads(params.threads or torch.get_num_threads())
-        labeller = PseudoLabeller(load_model(classifier)[0], **params.pseudo_labels.model_dump())
+        prepare_torch(params.threads)
+        labeller = PseudoLabeller(load_model(classifier, choose_device())[0], **params.pseudo_labels.model_dump())
         write_pseudo_labels(
             label_patches(labeller, rows[rows["split"] == "train"], PATCHES, vocabulary), labels, vocabulary
         )

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.leaks import (
+    nothing_of_the_fixtures_stays,
+    nothing_of_the_test_stays,
+    pytest_configure,
+    pytest_unconfigure,
+)
 from tests.line import Line, checkout
+
+__all__ = [  # what pytest looks for here
+    "nothing_of_the_fixtures_stays",
+    "nothing_of_the_test_stays",
+    "pytest_configure",
+    "pytest_unconfigure",
+]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")

@@ -9,7 +9,6 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from wsss_mm.engine import precision
 from wsss_mm.engine.loop import PiecewiseTrainLoop
 from wsss_mm.engine.precision import BFloat16OptimWrapper, optim_wrapper
 from wsss_mm.errors import InputError
@@ -18,13 +17,13 @@ from wsss_mm.models import PatchClassifier
 
 class TestAuto:
     def test_on_a_cpu(self, monkeypatch):
-        monkeypatch.setattr(precision, "get_device", lambda: "cpu")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         assert optim_wrapper("auto", "segmenter")["type"] == "OptimWrapper"
         assert optim_wrapper("bf16", "segmenter")["type"] == "wsss_mm.BFloat16OptimWrapper"
 
     @pytest.mark.parametrize("native", [True, False])
     def test_on_a_gpu(self, monkeypatch, native):
-        monkeypatch.setattr(precision, "get_device", lambda: "cuda")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native)
         expected = "wsss_mm.BFloat16OptimWrapper" if native else "AmpOptimWrapper"
         assert optim_wrapper("auto", "segmenter")["type"] == expected
@@ -33,7 +32,7 @@ class TestAuto:
                 optim_wrapper("bf16", "segmenter")
 
     def test_fp16_needs_a_gpu(self, monkeypatch):
-        monkeypatch.setattr(precision, "get_device", lambda: "cpu")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(InputError, match=r"classifier\.precision: fp16 needs a GPU; on a CPU, set bf16"):
             optim_wrapper("fp16", "classifier")
 

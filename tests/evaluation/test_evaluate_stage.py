@@ -21,7 +21,7 @@ from wsss_mm.tracking.tracker import Tracker
 VOCABULARY = VOCABULARIES["luad_normal"]
 
 
-class Colours:
+class Colours(torch.nn.Module):
     """Classifier and segmenter of three colours."""
 
     head_weight = torch.eye(3)

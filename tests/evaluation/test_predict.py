@@ -12,10 +12,11 @@ from wsss_mm.patches.images import store_patch
 LUNG = get_vocabulary("lung")
 
 
-class ByColour:
+class ByColour(torch.nn.Module):
     """A segmenter that reads the class out of the red channel, and notes what it was shown."""
 
     def __init__(self, classes=4):
+        super().__init__()
         self.classes, self.shown = classes, []
 
     def predict_probabilities(self, images):
@@ -25,7 +26,7 @@ class ByColour:
         return torch.nn.functional.one_hot(index, self.classes).permute(0, 3, 1, 2).float()
 
 
-class Fixed:
+class Fixed(torch.nn.Module):
     """A segmenter blind to its input: left half class 0, right half class 1."""
 
     def predict_probabilities(self, images):
@@ -35,8 +36,9 @@ class Fixed:
         return probabilities
 
 
-class Scores:
+class Scores(torch.nn.Module):
     def __init__(self, scores):
+        super().__init__()
         self.scores = torch.tensor(scores)
 
     def predict(self, images):

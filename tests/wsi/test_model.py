@@ -68,7 +68,7 @@ def test_precision(folder, images):
     assert (exact.precision, reduced.precision) == ("fp32", "bf16")
     difference = np.abs(exact.predict(images) - reduced.predict(images)).max()
     assert 0 < difference < 0.05
-    with pytest.raises(InputError, match="fp16: a CPU has none"):
+    with pytest.raises(InputError, match="precision: fp16 needs a GPU"):
         SlideModel.from_folder(folder, "cpu", "fp16")
 
 

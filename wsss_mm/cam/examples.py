@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 from wsss_mm.cam.pictures import heat
 from wsss_mm.cam.pseudo_label import PseudoLabeller
-from wsss_mm.engine.hooks import network
+from wsss_mm.inference.runtime import network
 from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlay
 from wsss_mm.registry import HOOKS
 from wsss_mm.vocabulary import Vocabulary
@@ -33,7 +33,7 @@ class CamExamplesHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Draw and log."""
         model = network(runner).eval()
-        labeller = PseudoLabeller(model, scales=(1.0,), background=False, device=model.head_weight.device)
+        labeller = PseudoLabeller(model, scales=(1.0,), background=False)
         datasets = {"valid": runner.val_dataloader.dataset, "train": runner.train_dataloader.dataset}
         for split, dataset in datasets.items():
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,22 +14,10 @@ from wsss_mm.cam.grad_cam import cam, grad_cam, grad_cam_autograd, grad_cam_plus
 from wsss_mm.cam.layers import LAST, activations_and_logits
 from wsss_mm.cam.voting import vote_with_agreement
 from wsss_mm.errors import InputError
+from wsss_mm.models import PatchClassifier
 from wsss_mm.vocabulary import IGNORE
 
 _MIRRORS = ((), (-1,), (-2,), (-2, -1))
-
-
-class Classifier(Protocol):
-    """What CAMs at bn7 need of a classifier; at other layers it must be a `wsss_mm.models.PatchClassifier`."""
-
-    head_weight: Tensor
-    """(C, K) or (C, K, 1, 1), the linear head after global average pooling."""
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 or float RGB in 0..255, to what `features` expects."""
-
-    def features(self, images: Tensor) -> Tensor:
-        """Normalised images to activations (N, K, h, w)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,7 @@ class PseudoLabeller:
     """Turns patches and their label sets into label maps.
 
     Attributes:
-        model: the classifier, in evaluation mode, on `device`.
+        model: the classifier, in evaluation mode; images are sent to its device.
         method: which class activation maps, see `wsss_mm.cam.grad_cam`.
         layer: unit of the backbone they are taken at; bn7, under the pooling, has a closed form.
         scales: sizes at which the patch is shown to the classifier, as factors.
@@ -66,10 +54,9 @@ class PseudoLabeller:
         background_min_area: px, smaller white components stay tissue.
         flips: average the CAMs of the patch and its three mirror images.
         neighbours: whether `wsss_mm.cam.store.label_patches` narrows label sets by those of overlapping patches.
-        device: where images are sent.
     """
 
-    model: Classifier
+    model: PatchClassifier
     method: Literal["grad_cam_plus_plus", "grad_cam", "cam"] = "grad_cam_plus_plus"
     layer: str = LAST
     scales: Sequence[float] = (0.75, 1.0, 1.25)
@@ -83,7 +70,11 @@ class PseudoLabeller:
     background_min_area: int = 50
     flips: bool = False
     neighbours: bool = False
-    device: str | torch.device = "cpu"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the classifier is."""
+        return self.model.head_weight.device
 
     def __call__(self, images: np.ndarray, label_sets: np.ndarray) -> PseudoLabels:
         """Label a batch.

@@ -3,20 +3,19 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from tqdm import tqdm
 
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
 from wsss_mm.formats import write_rows
-from wsss_mm.patches.images import read_image, write_mask
+from wsss_mm.inference.patches import BATCH_SIZE, Batch, predict
+from wsss_mm.patches.images import write_mask
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
 from wsss_mm.places import MANIFEST, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
 from wsss_mm.vocabulary import IGNORE, Vocabulary
@@ -41,7 +40,7 @@ def label_patches(
     vocabulary: Vocabulary,
     *,
     among: pd.DataFrame | None = None,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[LabelledPatch]:
     """Label the patches of manifest rows, in their order, with a progress bar.
 
@@ -51,7 +50,7 @@ def label_patches(
         folder: where the rows' paths start.
         vocabulary: the classes, whose columns are the label sets.
         among: where a labeller that asks for neighbours finds them; `rows` if None.
-        batch_size: patches a forward pass; patches of another size start a new batch.
+        batch_size: patches a forward pass, see `wsss_mm.inference.patches.predict`.
 
     Raises:
         InputError: an image is missing or unreadable, or the labeller asks for neighbours and places are wrong.
@@ -59,17 +58,15 @@ def label_patches(
     if rows.empty:
         return
     label_set = _narrowed(rows if among is None else among, folder, vocabulary) if labeller.neighbours else None
-    split = rows["split"].iloc[0]
-    with tqdm(total=len(rows), desc=f"pseudo-labels {split}", unit="patch") as bar:
-        for batch in _batches(rows, folder, batch_size):
-            images = np.stack([image for _, image in batch])
-            label_sets = np.array(
-                [label_set(row) if label_set else [bool(row[code]) for code in vocabulary.codes] for row, _ in batch]
-            )
-            result = labeller(images, label_sets)
-            for (row, image), labels, agreement in zip(batch, result.labels, result.agreement, strict=True):
-                yield LabelledPatch(row, image, labels, float(agreement))
-            bar.update(len(batch))
+
+    def step(batch: Batch) -> list[tuple[np.ndarray, float]]:
+        label_sets = [label_set(row) if label_set else row[list(vocabulary.codes)].to_numpy(bool) for row in batch.rows]
+        result = labeller(batch.pictures, np.array(label_sets))
+        return list(zip(result.labels, result.agreement.tolist(), strict=True))
+
+    name = f"pseudo-labels {rows['split'].iloc[0]}"
+    for patch in predict(rows, folder, step, labeller.device, name=name, batch_size=batch_size):
+        yield LabelledPatch(patch.row, patch.image, *patch.found)
 
 
 def write_pseudo_labels(
@@ -109,19 +106,6 @@ def _narrowed(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Calla
     places, label_sets = Places.of(rows), rows[list(vocabulary.codes)].to_numpy(bool)
     order = {patch_id: index for index, patch_id in enumerate(rows["patch_id"])}
     return lambda row: possible_classes(places, label_sets, order[row["patch_id"]])
-
-
-def _batches(rows: pd.DataFrame, folder: Path, batch_size: int) -> Iterator[list[tuple[pd.Series, np.ndarray]]]:
-    images = ((row, read_image(folder / row["path"])) for _, row in rows.iterrows())
-    for _, same_size in groupby(images, key=lambda item: item[1].shape):
-        batch = []
-        for item in same_size:
-            batch.append(item)
-            if len(batch) == batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
 
 
 def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> dict[str, object]:

@@ -6,7 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from wsss_mm.engine.hooks import network
+from wsss_mm.inference.runtime import network
 from wsss_mm.registry import HOOKS
 
 _KEY = "averaged_weights"

@@ -20,10 +20,11 @@ import torch
 from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
-from wsss_mm.engine.hooks import network, validates_after
+from wsss_mm.engine.hooks import validates_after
 from wsss_mm.errors import Terminated
 from wsss_mm.files import digest, explained, write_text
 from wsss_mm.formats import DamagedError, number_line, read_lines
+from wsss_mm.inference.runtime import network
 from wsss_mm.models.store import save_weights
 from wsss_mm.places import CHECKPOINT
 from wsss_mm.registry import HOOKS

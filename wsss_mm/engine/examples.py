@@ -9,7 +9,7 @@ import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from wsss_mm.engine.hooks import network
+from wsss_mm.inference.runtime import network
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.registry import HOOKS
 

@@ -9,18 +9,13 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
+from wsss_mm.inference.runtime import network
 from wsss_mm.models.pretrained import load_backbone_weights
 from wsss_mm.registry import HOOKS
-
-
-def network(runner: Any) -> Any:
-    """The runner's model, without what spreads it over processes."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def validates_after(runner: Any, done: int) -> bool:

@@ -1,10 +1,11 @@
-"""What is watched while a network trains; the figures that are reported come from `wsss_mm.evaluation`."""
+"""What is watched while a network trains: figures of `wsss_mm.evaluation`, under mmengine's names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from wsss_mm.evaluation import confusion_matrix, multilabel_metrics, segmentation_metrics
 from wsss_mm.registry import METRICS
 from wsss_mm.vocabulary import IGNORE
 
@@ -20,17 +21,9 @@ class MultiLabelAP(BaseMetric):
         self.results.extend((sample["label"].cpu().numpy(), sample["scores"].cpu().numpy()) for sample in data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Average precision per class and its mean."""
-        from sklearn.metrics import average_precision_score
-
+        """Average precision per class and its mean, which comes first."""
         labels, scores = (np.stack(column) for column in zip(*results, strict=True))
-        found = {
-            code: float(average_precision_score(labels[:, index], scores[:, index]))
-            for index, code in enumerate(self.dataset_meta["classes"])
-            if labels[:, index].any()
-        }
-        mean = float(np.mean(list(found.values()))) if found else 0.0
-        return {"mean_ap": mean, **{f"ap.{code}": value for code, value in found.items()}}
+        return _watched(multilabel_metrics(labels, scores, self.dataset_meta["classes"]), "mean_ap", "ap.")
 
 
 @METRICS.register_module()
@@ -51,17 +44,15 @@ class TissueIoU(BaseMetric):
         """Add up the confusion matrices of a batch."""
         classes = len(self.dataset_meta["classes"])
         for sample in data_samples:
-            truth = sample["gt_sem_seg"]["data"].cpu().numpy().ravel().astype(np.int64)
-            prediction = sample["pred_sem_seg"]["data"].cpu().numpy().ravel()
-            pairs = (truth * classes + prediction)[truth != self.ignore]
-            self.results.append(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
+            truth, prediction = (sample[name]["data"].cpu().numpy() for name in ("gt_sem_seg", "pred_sem_seg"))
+            self.results.append(confusion_matrix(truth, prediction, classes, self.ignore))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """IoU per class that has true pixels, and the mean."""
-        confusion = np.sum(results, axis=0)
-        hits, truth = np.diag(confusion), confusion.sum(axis=1)
-        union = truth + confusion.sum(axis=0) - hits
-        codes = self.dataset_meta["classes"]
-        found = {code: hits[i] / union[i] for i, code in enumerate(codes) if truth[i]}
-        mean = float(np.mean(list(found.values()))) if found else 0.0
-        return {"miou": mean, **{f"iou.{code}": float(value) for code, value in found.items()}}
+        """IoU per class that has true pixels, and the mean, which comes first."""
+        return _watched(segmentation_metrics(np.sum(results, axis=0), self.dataset_meta["classes"]), "miou", "iou.")
+
+
+def _watched(metrics: Mapping[str, float | None], mean: str, each: str) -> dict[str, float]:
+    """The mean, 0 where no class occurs, and the figures of the classes that do."""
+    found = {name: value for name, value in metrics.items() if name.startswith(each) and value is not None}
+    return {mean: metrics[mean] or 0.0, **found}

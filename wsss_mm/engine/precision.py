@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from wsss_mm.errors import InputError
+from wsss_mm.inference.runtime import choose_device, choose_precision, device_of
 from wsss_mm.registry import OPTIM_WRAPPERS
 from wsss_mm.settings import Precision
 
@@ -25,7 +24,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """What the forward pass runs in."""
-        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
+        with super().optim_context(model), torch.autocast(device_of(model).type, dtype=torch.bfloat16):
             yield
 
 
@@ -40,22 +39,11 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
     """The optimizer wrapper's config in mmengine for a precision, with `auto` decided for this machine.
 
     Args:
-        precision: `auto` takes bf16 on a GPU that multiplies it natively and fp16 on another. On a CPU it takes fp32:
-            whether bf16 is faster there depends on processor and threads (`benchmarks/precision.py`).
+        precision: see `choose_precision`.
         section: Of params.yaml, for errors.
 
     Raises:
         InputError: this machine cannot train in that precision.
     """
-    gpu = get_device() != "cpu"
-    if precision == "auto":
-        precision = _best_of_gpu() if gpu else "fp32"
-    if precision == "fp16" and not gpu:
-        raise InputError(f"params.yaml: {section}.precision: fp16 needs a GPU; on a CPU, set bf16 or fp32")
-    if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
-        raise InputError(f"params.yaml: {section}.precision: this GPU has no bf16; set fp16 or fp32")
+    precision = choose_precision(precision, choose_device(), "training", f"params.yaml: {section}.precision")
     return dict(_WRAPPERS[precision])
-
-
-def _best_of_gpu() -> Precision:
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

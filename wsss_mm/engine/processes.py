@@ -12,6 +12,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
+from wsss_mm.inference.runtime import choose_device, is_gpu
 from wsss_mm.registry import MODEL_WRAPPERS
 
 
@@ -26,9 +27,10 @@ def join_processes() -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0
     if not torch_dist.is_initialized():
-        if torch.cuda.is_available():
+        gpu = is_gpu(choose_device())
+        if gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch_dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        torch_dist.init_process_group("nccl" if gpu else "gloo")
     return torch_dist.get_rank()
 
 

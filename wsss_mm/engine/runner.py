@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,12 +9,12 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
 
 from wsss_mm.engine.checkpoints import sound_checkpoint
+from wsss_mm.inference.runtime import prepare_torch
 
 _RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
 
@@ -55,15 +54,6 @@ def _indexed(structure: dict, key: str) -> str:
 def config_text(config: Config) -> str:
     """The resolved config without what belongs to one run: equal params give equal text."""
     return Config({key: value for key, value in config.items() if key not in _RUN_KEYS}).pretty_text
-
-
-def prepare_torch(threads: int = 0) -> None:
-    """Deterministic algorithms and a number of CPU threads, 0 for all cores."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share the cores
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // here))
-    # On a GPU a few backward passes have no deterministic form: those warn instead of stopping the training.
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
 
 
 def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads: int = 0) -> Runner:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from wsss_mm.datasets import PatchLabelDataset
-from wsss_mm.engine.runner import prepare_torch
+from wsss_mm.inference.patches import BATCH_SIZE, predict
+from wsss_mm.inference.runtime import choose_device, device_of, prepare_torch
 from wsss_mm.models import load_model
+from wsss_mm.patches import get_vocabulary, read_manifest
 
 
 def classifier_scores(
@@ -17,7 +17,7 @@ def classifier_scores(
     *,
     split: str,
     limit: int | None = None,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
     threads: int = 0,
 ) -> pd.DataFrame:
     """`patch_id` and each class's probability, a row a patch of a split, in the order of the manifest.
@@ -31,17 +31,21 @@ def classifier_scores(
         threads: CPU threads of torch, 0 for all cores.
     """
     prepare_torch(threads)
-    classifier, info = load_model(model)
-    dataset = PatchLabelDataset(str(patches), info["vocabulary"], split, cache_bytes=0)
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    chosen = [index * len(dataset) // count for index in range(count)]
-    scores = []
-    for start in range(0, count, batch_size):
-        images = [dataset.decoded(index)["img"] for index in chosen[start : start + batch_size]]
-        same_size = len({image.shape for image in images}) == 1
-        for group in [images] if same_size else [[image] for image in images]:
-            batch = torch.from_numpy(np.stack(group).transpose(0, 3, 1, 2).copy())
-            scores.append(classifier.predict(batch).numpy())
-    frame = pd.DataFrame(np.concatenate(scores), columns=[item["code"] for item in info["classes"]])
-    frame.insert(0, "patch_id", [dataset.records[index]["patch_id"] for index in chosen])
-    return frame
+    classifier, info = load_model(model, choose_device())
+    frame = read_manifest(patches, get_vocabulary(info["vocabulary"]))
+    rows = frame[frame["split"] == split]
+    count = len(rows) if limit is None else min(limit, len(rows))
+    rows = rows.iloc[[index * len(rows) // count for index in range(count)]]
+    shown = predict(
+        rows,
+        Path(patches),
+        lambda batch: classifier.predict(batch.images).cpu().numpy(),
+        device_of(classifier),
+        name=f"scores {split}",
+        batch_size=batch_size,
+    )
+    scores = pd.DataFrame(
+        np.stack([patch.found for patch in shown]), columns=[item["code"] for item in info["classes"]]
+    )
+    scores.insert(0, "patch_id", rows["patch_id"].tolist())
+    return scores

@@ -14,13 +14,13 @@ from mmengine.dist import is_main_process
 
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
-from wsss_mm.engine.hooks import network
 from wsss_mm.engine.precision import optim_wrapper
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest
+from wsss_mm.inference.runtime import network
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
 from wsss_mm.models.resnet38 import scaled
 from wsss_mm.models.store import Kind, save_model
@@ -29,7 +29,7 @@ from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings, TrainingSettings
 from wsss_mm.vocabulary import get_vocabulary
 
-_ROOMS = ("models", "datasets", "engine")  # code that decides what a checkpoint means
+_ROOMS = ("models", "datasets", "engine", "evaluation", "inference")  # code that decides what a checkpoint means
 _VALIDATIONS = 5  # of the classifier, over a training
 _CURVE_ROWS = 200
 

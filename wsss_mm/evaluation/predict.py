@@ -3,34 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.images import read_image, read_label_map
-
-Pixels = npt.NDArray[np.uint8]
-
-
-class Segmenter(Protocol):
-    """What is needed of a segmenter: `wsss_mm.models.Segmenter` has it."""
-
-    def predict_probabilities(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 RGB to (N, C, H, W) float32 softmax."""
-
-
-class Classifier(Protocol):
-    """What is needed of a classifier: `wsss_mm.models.PatchClassifier` has it."""
-
-    def predict(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 RGB to (N, C) probabilities."""
+from wsss_mm.inference.patches import BATCH_SIZE, Batch, Pixels, predict, read_listed
+from wsss_mm.inference.runtime import device_of
+from wsss_mm.models import PatchClassifier, Segmenter
+from wsss_mm.patches.images import read_label_map
 
 
 @dataclass(frozen=True)
@@ -95,59 +78,47 @@ def gate(probabilities: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return probabilities * kept[:, :, None, None]
 
 
-@torch.inference_mode()
 def predict_patches(
     segmenter: Segmenter,
-    classifier: Classifier,
+    classifier: PatchClassifier,
     rows: pd.DataFrame,
     folder: Path,
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = True,
     threshold: float = 0.1,
-    batch_size: int = 16,
-    device: str | torch.device = "cpu",
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[PatchPrediction]:
     """Predict the patches of manifest rows, in their order, under a progress bar.
 
     Args:
-        segmenter: on `device`, in evaluation mode.
-        classifier: likewise; gates.
+        segmenter: in evaluation mode.
+        classifier: likewise, on the same device; gates.
         rows: rows of the manifest.
         folder: where their paths start.
         scales: see `augmented_probabilities`.
         flip: see `augmented_probabilities`.
         threshold: see `gate`.
-        batch_size: patches a forward pass; a patch of another size starts a new batch.
-        device: where images are sent.
+        batch_size: patches a forward pass, see `wsss_mm.inference.patches.predict`.
 
     Raises:
         InputError: an image or mask is missing or unreadable, or they differ in size.
     """
     folder = Path(folder)
-    with tqdm(total=len(rows), desc="predict", unit="patch") as bar:
-        for _, same in rows.groupby((rows["size"] != rows["size"].shift()).cumsum(), sort=False):
-            for start in range(0, len(same), batch_size):
-                batch = same.iloc[start : start + batch_size]
-                pictures = [_read(read_image, folder / path) for path in batch["path"]]
-                images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
-                probabilities = augmented_probabilities(segmenter, images, scales=scales, flip=flip)
-                gated = gate(probabilities, classifier.predict(images), threshold)
-                maps = [part.argmax(dim=1).to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
-                for row, *arrays in zip(batch.itertuples(), pictures, *maps, strict=True):
-                    truth = _read(read_label_map, folder / row.mask_path) if isinstance(row.mask_path, str) else None
-                    if truth is not None and truth.shape != arrays[0].shape[:2]:
-                        raise InputError(
-                            f"{folder / row.mask_path}: not of its image's size; run: dvc repro -f patches"
-                        )
-                    yield PatchPrediction(row.patch_id, row.slide_id, arrays[0], truth, *arrays[1:])
-                bar.update(len(batch))
 
+    def step(batch: Batch) -> list[tuple[Pixels, Pixels]]:
+        probabilities = augmented_probabilities(segmenter, batch.images, scales=scales, flip=flip)
+        gated = gate(probabilities, classifier.predict(batch.images), threshold)
+        maps = [part.argmax(dim=1).to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
+        return list(zip(*maps, strict=True))
 
-def _read(reader, path: Path) -> Pixels:  # noqa: ANN001
-    if not path.is_file():
-        raise InputError(f"{path}: not found, though the manifest names it; run: dvc checkout, or dvc repro -f patches")
-    return reader(path)
+    for patch in predict(rows, folder, step, device_of(segmenter), name="predict", batch_size=batch_size):
+        row, truth = patch.row, None
+        if isinstance(row["mask_path"], str):
+            truth = read_listed(read_label_map, folder / row["mask_path"])
+            if truth.shape != patch.image.shape[:2]:
+                raise InputError(f"{folder / row['mask_path']}: not of its image's size; run: dvc repro -f patches")
+        yield PatchPrediction(row["patch_id"], row["slide_id"], patch.image, truth, *patch.found)
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

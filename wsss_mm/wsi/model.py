@@ -4,18 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
+from wsss_mm.settings import Precision
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
     import torch
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _CPU_BATCH = 16
 _CPU_AT_ONCE = 2  # so that no core waits for the last window of a batch
@@ -65,8 +65,7 @@ class SlideModel:
         Args:
             folder: holds weights.pth and model.json.
             device: of torch; a GPU if there is one by default. On a CPU as many cores are used as torch uses threads.
-            precision: of the network; `auto` is bf16 on GPUs that have it and fp16 on others, bf16 on CPUs that
-                multiply it in hardware (Intel's AMX) and fp32 on others.
+            precision: of the network; for `auto` see `choose_precision`.
 
         Raises:
             InputError: the folder holds no segmenter or one that was changed, or the device lacks the precision.
@@ -75,11 +74,11 @@ class SlideModel:
 
         from wsss_mm.models import load_model
 
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(device)
         network, info = load_model(Path(folder), device)
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
-        precision = _precision(precision, device)
+        precision = choose_precision(precision, device, "slides")
         given = {
             "vocabulary": Vocabulary.from_json(info, Path(folder) / "model.json"),
             "mpp": float(info["mpp"]),
@@ -87,49 +86,27 @@ class SlideModel:
             "precision": precision,
             "digest": info["digest"],
         }
-        if torch.device(device).type == "cpu":
+        if not is_gpu(device):
             from wsss_mm.wsi.cores import predict_by_window
 
             cores = torch.get_num_threads()
-            predict = predict_by_window(network, cores, _reduced(precision))
+            predict = predict_by_window(network, cores, reduced(precision))
             return cls(predict, at_once=_CPU_AT_ONCE, largest_batch=lambda _: max(_CPU_BATCH, cores), **given)
         forward = _forward(network.to(memory_format=torch.channels_last), device, precision)
         return cls(forward, full_batches=True, largest_batch=partial(_largest_batch, forward, device), **given)
 
 
-def _precision(wanted: Precision, device: str) -> str:
+def _forward(network: "torch.nn.Module", device: str, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
     import torch
-
-    if torch.device(device).type == "cpu":
-        if wanted == "fp16":
-            raise InputError("precision fp16: a CPU has none; take fp32 or bf16")
-        if wanted == "auto":
-            return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
-        return wanted
-    if wanted == "auto":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return wanted
-
-
-def _forward(network: "torch.nn.Module", device: str, precision: str) -> Callable[[np.ndarray], np.ndarray]:
-    import torch
-
-    reduced = _reduced(precision)
 
     @torch.inference_mode()
     def forward(images: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)  # is channels_last
-        with torch.autocast("cuda", reduced, enabled=reduced is not None):
+        with arithmetic(device, precision):
             probabilities = network.predict_probabilities(batch)
         return probabilities.float().cpu().numpy()
 
     return forward
-
-
-def _reduced(precision: str) -> "torch.dtype | None":
-    import torch
-
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def _largest_batch(forward: Callable[[np.ndarray], np.ndarray], device: str, window: int) -> int:

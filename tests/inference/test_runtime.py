@@ -1,0 +1,83 @@
+"""One rule for the device and one for the precision, whatever machine the tests run on."""
+
+import pytest
+import torch
+
+from wsss_mm.engine.precision import optim_wrapper
+from wsss_mm.errors import InputError
+from wsss_mm.inference.runtime import choose_device, choose_precision, device_of, reduced
+from wsss_mm.wsi import SlideModel
+from wsss_mm.wsi import model as slide_model
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with a GPU that emulates bf16, as T4 and V100 do."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+
+
+def test_a_gpu_is_taken_if_there_is_one(monkeypatch):
+    for there, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device() == device
+
+
+def test_what_is_told_is_taken(gpu):
+    assert choose_device("cpu") == "cpu"
+
+
+def test_data_go_where_the_network_is():
+    assert device_of(torch.nn.Linear(1, 1, device="meta")) == torch.device("meta")
+    assert device_of(torch.nn.BatchNorm2d(1, affine=False, device="meta")) == torch.device("meta")
+    assert device_of(torch.nn.Identity()) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize(("task", "chosen"), [("training", "fp32"), ("patches", "fp32"), ("slides", None)])
+def test_auto_on_a_cpu(monkeypatch, task, chosen, amx):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    assert choose_precision("auto", "cpu", task) == (chosen or ("bf16" if amx else "fp32"))
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("task", ["training", "slides", "patches"])
+def test_auto_on_a_gpu_takes_bf16_where_hardware_has_it(monkeypatch, task, native):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    fast = "bf16" if native else "fp16"
+    assert choose_precision("auto", "cuda", task) == ("fp32" if task == "patches" else fast)
+
+
+@pytest.mark.parametrize("task", ["training", "slides", "patches"])
+class TestAsked:
+    @pytest.mark.parametrize("wanted", ["fp32", "bf16", "fp16"])
+    def test_is_what_is_taken_on_a_gpu(self, gpu, task, wanted):
+        assert choose_precision(wanted, "cuda", task) == wanted
+
+    def test_but_not_without_a_gpu(self, task):
+        with pytest.raises(InputError, match="here: fp16 needs a GPU; on a CPU, set bf16 or fp32"):
+            choose_precision("fp16", "cpu", task, "here")
+
+    def test_nor_where_a_gpu_lacks_it(self, monkeypatch, task):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
+        with pytest.raises(InputError, match="here: this GPU has no bf16; set fp16 or fp32"):
+            choose_precision("bf16", "cuda", task, "here")
+
+
+def test_trainings_and_slides_agree_on_a_gpu_that_emulates_bf16(gpu, monkeypatch):
+    """T4 and V100 multiply bf16 tens of times slower than fp16, and torch says they support it."""
+
+    class Network(torch.nn.Module):
+        pass
+
+    info = {"kind": "segmenter", "classes": [], "mpp": 1, "digest": ""}
+    loaded = []
+    monkeypatch.setattr("wsss_mm.models.load_model", lambda folder, device: loaded.append(device) or (Network(), info))
+    monkeypatch.setattr(slide_model, "digest", lambda *_: "")
+    assert optim_wrapper("auto", "segmenter") == {"type": "AmpOptimWrapper", "dtype": "float16"}
+    assert SlideModel.from_folder("models/segmenter").precision == "fp16"
+    assert loaded == ["cuda"]
+
+
+def test_types():
+    assert [reduced(name) for name in ("fp32", "bf16", "fp16")] == [None, torch.bfloat16, torch.float16]

@@ -1,0 +1,110 @@
+"""Where a network runs and in what arithmetic: one rule each, for trainings, patches and slides.
+
+A device is chosen once, where a network is loaded; from there on data go where the network is (`device_of`).
+"""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+
+from wsss_mm.errors import InputError
+from wsss_mm.settings import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+Task = Literal["training", "patches", "slides"]
+
+
+def choose_device(told: str | None = None) -> str:
+    """The device of torch for a network: the one that is told, else a GPU if there is one."""
+    import torch
+
+    return told or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def is_gpu(device: "str | torch.device") -> bool:
+    """Whether a device of torch is none of the CPU's."""
+    import torch
+
+    return torch.device(device).type != "cpu"
+
+
+def device_of(network: "torch.nn.Module") -> "torch.device":
+    """Where a network is, so that its input goes there too; one without weights is on the CPU."""
+    import torch
+
+    weights = next(chain(network.parameters(), network.buffers()), None)
+    return torch.device("cpu") if weights is None else weights.device
+
+
+def choose_precision(
+    wanted: Precision, device: "str | torch.device", task: Task, setting: str = "precision"
+) -> Precision:
+    """The precision of a network's arithmetic, with `auto` decided for this machine.
+
+    Args:
+        wanted: `auto` takes bf16 on a GPU that multiplies it in hardware, and fp16 on another. On a CPU slides take
+            bf16 where the CPU multiplies it in hardware (Intel's AMX), else fp32; trainings take fp32, because whether
+            bf16 is faster there depends on processor and threads (`benchmarks/precision.py`). Patches take fp32
+            everywhere: their figures are compared from machine to machine.
+        device: of torch.
+        task: what the network is wanted for.
+        setting: for errors, where it was asked for.
+
+    Raises:
+        InputError: the device lacks that precision.
+    """
+    import torch
+
+    if wanted == "auto":
+        return _best(device, task)
+    if wanted == "fp16" and not is_gpu(device):
+        raise InputError(f"{setting}: fp16 needs a GPU; on a CPU, set bf16 or fp32")
+    if wanted == "bf16" and is_gpu(device) and not torch.cuda.is_bf16_supported():
+        raise InputError(f"{setting}: this GPU has no bf16; set fp16 or fp32")
+    return wanted
+
+
+def _best(device: "str | torch.device", task: Task) -> Precision:
+    import torch
+
+    if task == "patches":
+        return "fp32"
+    if is_gpu(device):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if task == "slides" and torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+
+
+def reduced(precision: Precision) -> "torch.dtype | None":
+    """The type of the arithmetic of a precision that was chosen; None for float32, which nothing reduces."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+def arithmetic(device: "str | torch.device", precision: Precision) -> AbstractContextManager:
+    """What a network runs in, in a precision that was chosen."""
+    import torch
+
+    dtype = reduced(precision)
+    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype)
+
+
+def prepare_torch(threads: int = 0) -> None:
+    """Deterministic algorithms and a number of CPU threads, 0 for all cores."""
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share the cores
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // here))
+    # On a GPU a few backward passes have no deterministic form: those warn instead of stopping the training.
+    torch.use_deterministic_algorithms(True, warn_only=is_gpu(choose_device()))
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
+
+
+def network(runner: Any) -> Any:
+    """The model of mmengine's runner, without what spreads it over processes."""
+    from mmengine.model import is_model_wrapper
+
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
