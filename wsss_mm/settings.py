@@ -22,6 +22,9 @@ AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
 BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 
+DEFAULT_PROFILE = Path(__file__).parent / "profiles" / "phantom.yaml"
+"""What params.yaml says as the project comes."""
+
 _MOST_WRONG = 10  # values that a message names
 _LONGEST_NAME = 200
 

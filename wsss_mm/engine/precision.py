@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -29,15 +28,8 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-_WRAPPERS: dict[str, dict[str, Any]] = {
-    "fp32": {"type": "OptimWrapper"},
-    "bf16": {"type": "wsss_mm.BFloat16OptimWrapper"},
-    "fp16": {"type": "AmpOptimWrapper", "dtype": "float16"},
-}
-
-
-def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
-    """The optimizer wrapper's config in mmengine for a precision, with `auto` decided for this machine.
+def training_precision(precision: Precision, section: str) -> Precision:
+    """The precision of a training, with `auto` decided for this machine.
 
     Args:
         precision: `auto` takes bf16 on a GPU that multiplies it natively and fp16 on another. On a CPU it takes fp32:
@@ -54,7 +46,7 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
         raise InputError(f"params.yaml: {section}.precision: fp16 needs a GPU; on a CPU, set bf16 or fp32")
     if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
         raise InputError(f"params.yaml: {section}.precision: this GPU has no bf16; set fp16 or fp32")
-    return dict(_WRAPPERS[precision])
+    return precision
 
 
 def _best_of_gpu() -> Precision:
