@@ -20,7 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the pipeline; read when
 import numpy as np
 import torch
 
-from wsss_mm.engine.runner import load_config
+from wsss_mm.engine import load_config
 from wsss_mm.files import digest
 from wsss_mm.models import build_network, save_model
 from wsss_mm.slides.phantom import generate_cohort
@@ -37,11 +37,7 @@ CLASSES = get_vocabulary("lung").classes
 def random_model(folder: Path, width: float) -> SlideModel:
     """A segmenter of a width with random weights, from its folder."""
     torch.manual_seed(0)
-    scaled = {"decode_head.in_channels": 4096, "decode_head.channels": 512}
-    scaled |= {"auxiliary_head.in_channels": 1024, "auxiliary_head.channels": 256}
-    values = {f"model.{key}": round(channels * width) for key, channels in scaled.items()}
-    heads = {f"model.{head}.num_classes": len(CLASSES) for head in ("decode_head", "auxiliary_head")}
-    structure = load_config(_CONFIG, {"model.backbone.width": width, **values, **heads}).model.to_dict()
+    structure = load_config(_CONFIG, {"width": width, "codes": [item.code for item in CLASSES]}).model.to_dict()
     classes = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in CLASSES]
     info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 224, "width": width, "model": structure}
     save_model(folder, state=build_network(structure).state_dict(), info=info, config_text="", card="")

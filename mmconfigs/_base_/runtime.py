@@ -1,5 +1,5 @@
 # ruff: noqa: C408  configs are written as calls, as everywhere in mmengine
-# What both trainings share: quiet logging, keyed sampling, one checkpoint to resume from. Values come from params.yaml.
+# What both trainings share, and no parameter changes: quiet logging, keyed sampling, a checkpoint to resume from.
 default_scope = "mmseg"
 log_level = "ERROR"
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
@@ -14,10 +14,8 @@ default_hooks = dict(
     checkpoint=None,  # wsss_mm.ResumableCheckpointHook saves after the validation
 )
 
-train_cfg = dict(type="wsss_mm.PiecewiseTrainLoop")
-val_cfg = dict(type="ValLoop")
-optim_wrapper = dict()
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0),
-    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=0),
-]
+wrappers = dict(  # by precision
+    fp32=dict(type="OptimWrapper"),
+    bf16=dict(type="wsss_mm.BFloat16OptimWrapper"),
+    fp16=dict(type="AmpOptimWrapper", dtype="float16"),
+)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from wsss_mm.engine.loop import PiecewiseTrainLoop
-from wsss_mm.engine.precision import BFloat16OptimWrapper, optim_wrapper
+from wsss_mm.engine.precision import BFloat16OptimWrapper, training_precision
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 
@@ -18,23 +18,22 @@ from wsss_mm.models import PatchClassifier
 class TestAuto:
     def test_on_a_cpu(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        assert optim_wrapper("auto", "segmenter")["type"] == "OptimWrapper"
-        assert optim_wrapper("bf16", "segmenter")["type"] == "wsss_mm.BFloat16OptimWrapper"
+        assert training_precision("auto", "segmenter") == "fp32"
+        assert training_precision("bf16", "segmenter") == "bf16"
 
     @pytest.mark.parametrize("native", [True, False])
     def test_on_a_gpu(self, monkeypatch, native):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native)
-        expected = "wsss_mm.BFloat16OptimWrapper" if native else "AmpOptimWrapper"
-        assert optim_wrapper("auto", "segmenter")["type"] == expected
+        assert training_precision("auto", "segmenter") == ("bf16" if native else "fp16")
         if not native:
             with pytest.raises(InputError, match=r"segmenter\.precision: this GPU has no bf16; set fp16"):
-                optim_wrapper("bf16", "segmenter")
+                training_precision("bf16", "segmenter")
 
     def test_fp16_needs_a_gpu(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(InputError, match=r"classifier\.precision: fp16 needs a GPU; on a CPU, set bf16"):
-            optim_wrapper("fp16", "classifier")
+            training_precision("fp16", "classifier")
 
 
 class TestBFloat16:

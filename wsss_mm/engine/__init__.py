@@ -1,8 +1,9 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
 from wsss_mm.engine import averaging, checkpoints, examples, hooks, loop, metrics, mlflow_backend, precision, processes
+from wsss_mm.engine.configs import load_config
 from wsss_mm.engine.processes import join_processes
-from wsss_mm.engine.runner import build_runner, load_config
+from wsss_mm.engine.runner import build_runner
 from wsss_mm.engine.scoring import classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.inference.runtime import network
-from wsss_mm.models.pretrained import load_backbone_weights
+from wsss_mm.models.backbone import load_initial_weights
 from wsss_mm.registry import HOOKS
 
 
@@ -101,7 +101,7 @@ class InitialWeightsHook(Hook):
     """Loads backbone weights into a training that begins; a resumed one has its own.
 
     Args:
-        weights: .params or .pth file with ResNet38 weights, or a classifier's weights.pth.
+        weights: A file that the backbone reads; ResNet38: .params or .pth, also a classifier's weights.pth.
     """
 
     def __init__(self, weights: str | None = None) -> None:
@@ -110,8 +110,7 @@ class InitialWeightsHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Load."""
         if self.weights is not None and runner.iter == 0:
-            backbone = network(runner).backbone
-            backbone.load_state_dict(load_backbone_weights(self.weights, backbone.width), strict=False)
+            load_initial_weights(network(runner).backbone, self.weights)
 
 
 @HOOKS.register_module()

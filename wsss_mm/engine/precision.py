@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -28,15 +27,8 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-_WRAPPERS: dict[str, dict[str, Any]] = {
-    "fp32": {"type": "OptimWrapper"},
-    "bf16": {"type": "wsss_mm.BFloat16OptimWrapper"},
-    "fp16": {"type": "AmpOptimWrapper", "dtype": "float16"},
-}
-
-
-def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
-    """The optimizer wrapper's config in mmengine for a precision, with `auto` decided for this machine.
+def training_precision(precision: Precision, section: str) -> Precision:
+    """The precision of a training, with `auto` decided for this machine.
 
     Args:
         precision: see `choose_precision`.
@@ -45,5 +37,4 @@ def optim_wrapper(precision: Precision, section: str) -> dict[str, Any]:
     Raises:
         InputError: this machine cannot train in that precision.
     """
-    precision = choose_precision(precision, choose_device(), "training", f"params.yaml: {section}.precision")
-    return dict(_WRAPPERS[precision])
+    return choose_precision(precision, choose_device(), "training", f"params.yaml: {section}.precision")

@@ -1,37 +1,40 @@
-"""Training of the two networks: values from params.yaml into the configs, the Runner, the model folder."""
+"""Training of the two networks: a config file with values from params.yaml, the Runner, the model folder."""
 
-import math
+import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.config import Config
+from mmengine.dist import get_world_size, is_main_process
 
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
-from wsss_mm.engine.precision import optim_wrapper
+from wsss_mm.engine.configs import Given, load_config
+from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
-from wsss_mm.engine.runner import build_runner, config_text, load_config, quiet_libraries
+from wsss_mm.engine.rehearsal import initial_weights, rehearse
+from wsss_mm.engine.runner import build_runner, config_text, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
-from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
-from wsss_mm.models.resnet38 import scaled
+from wsss_mm.models.config_files import trusted_modules
+from wsss_mm.models.description import NEEDS, foreign_modules, without_initialisation
+from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.models.store import Kind, save_model
+from wsss_mm.models.trust import CONFIGS
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
-from wsss_mm.settings import ClassifierSettings, Params, SegmenterSettings, TrainingSettings
+from wsss_mm.settings import Params, load_profile
 from wsss_mm.vocabulary import get_vocabulary
 
 _ROOMS = ("models", "datasets", "engine", "evaluation", "inference")  # code that decides what a checkpoint means
-_VALIDATIONS = 5  # of the classifier, over a training
-_CURVE_ROWS = 200
 
 Target = Literal["pseudo", "masks"]
 
@@ -55,7 +58,7 @@ class Paths:
     curves: Path = Path("reports/plots/classifier_curves.csv")
     pseudo_labels: Path = Path("data/pseudo_labels")
     classifier: Path = Path("models/classifier")
-    configs: Path = Path("mmconfigs")
+    configs: Path = CONFIGS
     work: Path = Path("work_dirs")
 
 
@@ -66,27 +69,12 @@ def train_classifier(params: Params, paths: Paths) -> dict[str, float]:
         Metrics of the last validation: `mean_ap`, `ap.<code>`.
 
     Raises:
-        InputError: the patches or the weights are missing or wrong.
+        InputError: the patches, the weights or the config are missing or wrong.
     """
-    settings = params.classifier
-    if settings.weights is not None:
-        load_backbone_weights(settings.weights, settings.width)  # fail before anything is written
     frame = read_manifest(paths.patches, get_vocabulary(params.cohort.vocabulary))
-    counts = frame["split"].value_counts()
-    epoch_length = math.ceil(int(counts.get("train", 0)) / settings.batch_size)
-    overrides = {
-        **_shared_overrides(params, settings, paths, sizes=frame.loc[frame["split"] == "valid", "size"]),
-        "model.classes": len(get_vocabulary(params.cohort.vocabulary)),
-        "model.backbone.width": settings.width,
-        "model.attention.variant": settings.attention,
-        "model.dropout": settings.dropout,
-        "custom_hooks.AttentionScheduleHook.epoch_length": epoch_length,
-        "custom_hooks.InitialWeightsHook.weights": _text(settings.weights),
-        **_schedule(settings.epochs * epoch_length, epoch_length, settings),
-        "train_cfg.val_interval": epoch_length * math.ceil(settings.epochs / _VALIDATIONS),
-        "custom_hooks.CurvesHook.metrics": ["mean_ap"],
-    }
-    return _train("classifier", params, paths, overrides, inputs=[paths.patches / "manifest.parquet", settings.weights])
+    judged = frame.loc[frame["split"] == "valid", "size"]
+    found = {"train_patches": int((frame["split"] == "train").sum()), "one_size": len(set(judged)) == 1}
+    return _train("classifier", params, paths, {**_shared(params, paths), **found}, inputs=[])
 
 
 def train_segmenter(
@@ -106,142 +94,129 @@ def train_segmenter(
         no validation patch has a mask.
 
     Raises:
-        InputError: patches, pseudo-labels or weights are missing or wrong.
+        InputError: patches, pseudo-labels, weights or the config are missing or wrong.
     """
-    settings = params.segmenter
-    vocabulary = get_vocabulary(params.cohort.vocabulary)
-    weights = _initial_weights(settings, paths)
-    if weights is not None:
-        load_backbone_weights(weights, settings.width)
-    frame = read_manifest(paths.patches, vocabulary)
-    epoch_length = math.ceil(int((frame["split"] == split).sum()) / settings.batch_size)
+    frame = read_manifest(paths.patches, get_vocabulary(params.cohort.vocabulary))
     judged = frame.loc[(frame["split"] == "valid") & frame["mask_path"].notna(), "size"]
-    overrides = {
-        **_shared_overrides(params, settings, paths, sizes=judged),
-        **_head_overrides(settings, len(vocabulary)),
-        "train_dataloader.dataset.target": target,
-        "train_dataloader.dataset.split": split,
-        "train_dataloader.dataset.pseudo_labels": str(paths.pseudo_labels),
-        "train_dataloader.dataset.window": settings.crop if settings.surroundings else 0,
-        "train_dataloader.dataset.mosaic": settings.mosaic,
-        "train_dataloader.dataset.pipeline.RandomCrop.size": settings.crop,
-        "custom_hooks.InitialWeightsHook.weights": _text(weights),
-        **_schedule(settings.iterations, epoch_length, settings),
-        "train_cfg.val_interval": settings.val_interval,
-        "custom_hooks.ResumableCheckpointHook.best": "miou",
-        "custom_hooks.CurvesHook.metrics": ["miou", *(f"iou.{code}" for code in vocabulary.codes)],
+    found = {
+        **_shared(params, paths),
+        "train_patches": int((frame["split"] == split).sum()),
+        "one_size": len(set(judged)) == 1,
+        "target": target,
+        "split": split,
+        "pseudo_labels": paths.pseudo_labels.as_posix(),
+        "classifier": paths.classifier.as_posix(),
     }
-    inputs = [paths.patches / "manifest.parquet", weights, paths.pseudo_labels if target == "pseudo" else None]
     learnt = paths.pseudo_labels / FILE_NAME
     made_of = {"pseudo_labels": digest(learnt)} if target == "pseudo" and learnt.is_file() else {}
+    inputs = [paths.pseudo_labels] if target == "pseudo" else []
     return _train(
-        "segmenter", params, paths, overrides, inputs=inputs, stage=stage, validates=len(judged) > 0, made_of=made_of
+        "segmenter", params, paths, found, inputs=inputs, stage=stage, validates=len(judged) > 0, made_of=made_of
     )
 
 
-def _initial_weights(settings: SegmenterSettings, paths: Paths) -> Path | None:
-    if settings.init == "classifier":
-        return paths.classifier / "weights.pth"
-    return settings.weights if settings.init == "weights" else None
-
-
-def _shared_overrides(
-    params: Params, settings: ClassifierSettings | SegmenterSettings, paths: Paths, *, sizes: Sequence[int]
-) -> dict[str, Any]:
-    section = "classifier" if isinstance(settings, ClassifierSettings) else "segmenter"
-    overrides: dict[str, Any] = {
-        "train_dataloader.batch_size": batch_per_process(settings.batch_size, settings.accumulate, section),
-        # mmseg wants patches of one size in a validation batch
-        "val_dataloader.batch_size": settings.batch_size if len(set(sizes)) == 1 else 1,
-        "train_dataloader.sampler.seed": params.seed,
-        "custom_hooks.KeyedRandomnessHook.seed": params.seed,
-        "train_dataloader.dataset.pipeline.FlipAndRotate.rotate": settings.rotate,
-        "train_dataloader.dataset.pipeline.StainJitter.strength": settings.color_jitter,
-        "train_dataloader.dataset.pipeline.RandomDeformation.scale": list(settings.scale_jitter),
-        "train_dataloader.dataset.pipeline.RandomDeformation.elastic": settings.elastic,
-        **_optimization(settings, section),
-        "custom_hooks.DivergenceHook.section": section,
-        "custom_hooks.WeightAveragingHook.decay": settings.averaging,
-    }
-    for loader in ("train_dataloader", "val_dataloader"):
-        overrides[f"{loader}.num_workers"] = params.workers
-        overrides[f"{loader}.dataset.root"] = str(paths.patches)
-        overrides[f"{loader}.dataset.vocabulary"] = params.cohort.vocabulary
-        overrides[f"{loader}.dataset.seed"] = params.seed
-    return overrides
-
-
-def _optimization(settings: TrainingSettings, section: str) -> dict[str, Any]:
-    optimizer: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "adamw":
-        optimizer["type"] = "AdamW"
-    else:
-        optimizer |= {"type": "SGD", "momentum": settings.momentum}
-    wrapper = {**optim_wrapper(settings.precision, section), "accumulative_counts": settings.accumulate}
+def _shared(params: Params, paths: Paths) -> dict[str, Any]:
+    """What both trainings find out, by the names that the config files have for it."""
     return {
-        **{f"optim_wrapper.{key}": value for key, value in wrapper.items()},
-        "optim_wrapper.optimizer": optimizer,
-        "train_cfg.pieces": settings.accumulate,
+        "codes": list(get_vocabulary(params.cohort.vocabulary).codes),
+        "patches": paths.patches.as_posix(),
+        "processes": get_world_size(),
     }
 
 
-def _schedule(iterations: int, epoch_length: int, settings: TrainingSettings) -> dict[str, Any]:
-    warmup = max(1, round(settings.warmup * iterations))
-    return {
-        "train_cfg.max_iters": iterations,
-        "param_scheduler.LinearLR.end": warmup,
-        **({} if settings.warmup else {"param_scheduler.LinearLR.start_factor": 1.0}),
-        "param_scheduler.PolyLR.end": iterations,
-        "param_scheduler.PolyLR.power": settings.poly_power,
-        "custom_hooks.CurvesHook.epoch_length": epoch_length,
-        "custom_hooks.CurvesHook.interval": max(1, iterations // _CURVE_ROWS),
-        "custom_hooks.ResumableCheckpointHook.interval": epoch_length,
-    }
+_USUAL: dict[str, Any] = {  # of the default cohort, as stages train on it
+    "codes": ["TE", "NEC", "LYM", "TAS"],
+    "patches": Paths.patches.as_posix(),
+    "pseudo_labels": Paths.pseudo_labels.as_posix(),
+    "classifier": Paths.classifier.as_posix(),
+    "processes": 1,
+    "train_patches": 385,
+    "one_size": True,
+    "target": "pseudo",
+    "split": "train",
+}
 
 
-def _head_overrides(settings: SegmenterSettings, classes: int) -> dict[str, Any]:
-    width = settings.width
-    overrides: dict[str, Any] = {"model.backbone.width": width}
-    for head, inputs, channels in (("decode_head", 4096, 512), ("auxiliary_head", 1024, 256)):
-        overrides[f"model.{head}.in_channels"] = scaled(inputs, width)
-        overrides[f"model.{head}.channels"] = scaled(channels, width)
-        overrides[f"model.{head}.num_classes"] = classes
-        overrides[f"model.{head}.loss_decode.variant"] = settings.loss
-    overrides["model.auxiliary_head.loss_decode.loss_weight"] = settings.auxiliary_weight
-    return overrides
+def given_values(kind: Kind, params: Params, found: Mapping[str, Any]) -> dict[str, Given]:
+    """What a config file is given: the values of params.yaml by their own names, and what a training finds out.
+
+    Args:
+        kind: Which training; its section gives the names.
+        params: All of params.yaml.
+        found: What the training finds out.
+    """
+    usual = load_profile("phantom")
+    given = {name: Given(value, _USUAL[name], "the training") for name, value in found.items()}
+    for path in ("seed", "workers", "cohort.vocabulary", *(f"{kind}.{name}" for name in _settings(kind, params))):
+        given[path.rpartition(".")[2]] = Given(_plain(params, path), _plain(usual, path), f"params.yaml: {path}")
+    section = _settings(kind, params)
+    given["precision"] = replace(given["precision"], value=training_precision(section["precision"], kind))
+    return given
+
+
+def _settings(kind: Kind, params: Params) -> dict[str, Any]:
+    return (params.classifier if kind == "classifier" else params.segmenter).model_dump(mode="json")
+
+
+def _plain(params: Params, path: str) -> Any:
+    content: Any = params.model_dump(mode="json", by_alias=True)
+    for part in path.split("."):
+        content = content[part]
+    return content
 
 
 def _train(
     kind: Kind,
     params: Params,
     paths: Paths,
-    overrides: dict[str, Any],
+    found: Mapping[str, Any],
     *,
-    inputs: Sequence[Path | None],
+    inputs: Sequence[Path],
     stage: str | None = None,
     validates: bool = True,
     made_of: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
-    code = Path(__file__).parents[1]
-    sources = [*(code / room for room in _ROOMS), paths.configs, *(item for item in inputs if item is not None)]
-    meaning = {key: value for key, value in overrides.items() if not key.endswith(".num_workers")}
-    key = fingerprint({"overrides": meaning, "seed": params.seed}, sources)
-    with work_folder(stage or kind, key, paths.work) as folder:
-        config = load_config(paths.configs / f"{kind}.py", overrides)
-        if not validates:
-            for part in ("val_dataloader", "val_cfg", "val_evaluator"):
-                config.pop(part)
-        text = config_text(config)
+    settings = params.classifier if kind == "classifier" else params.segmenter
+    batch_per_process(settings.batch_size, settings.accumulate, kind)
+    file = paths.configs / f"{kind}.py"
+    config = load_config(file, given_values(kind, params, found))
+    if not validates:
+        for part in ("val_dataloader", "val_cfg", "val_evaluator"):
+            config.pop(part, None)
+    text = config_text(config)
+    info = {**_model_info(kind, params, paths, config), **made_of}
+    rehearse(file, config, info)
+    weights = initial_weights(config)
+    sources = [paths.patches / "manifest.parquet", *([] if weights is None else [weights]), *inputs]
+    with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
         runner = build_runner(config, folder, seed=params.seed, threads=params.threads)
         _run(runner, kind)
         state, metrics = _outcome(runner, folder)
         if not is_main_process():
             return metrics
-        info = _model_info(kind, params, paths, config.model.to_dict(), metrics) | made_of
+        info["valid"] = dict(metrics)
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         with atomic_path(paths.curves) as temporary:
             shutil.copyfile(folder / "curves.csv", temporary)
     return metrics
+
+
+def _key(config: Config, file: Path, inputs: Sequence[Path]) -> str:
+    """Which training this is: what is built, the code it is built of and what it reads, not how many load the data."""
+    content = config.to_dict()
+    for loader in ("train_dataloader", "val_dataloader"):
+        content.get(loader, {}).pop("num_workers", None)
+    code = Path(__file__).parents[1]
+    own = [source for module in trusted_modules(file) for source in _code_of(module)]
+    return fingerprint({"config": content}, [*(code / room for room in _ROOMS), *own, *inputs])
+
+
+def _code_of(module: str) -> list[Path]:
+    """A module's file, or all of a package; it has been imported with the config."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return []
+    return [Path(found.origin).parent] if found.submodule_search_locations else [Path(found.origin)]
 
 
 def _run(runner: Any, kind: Kind) -> None:
@@ -276,28 +251,24 @@ def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dic
     return network(runner).state_dict(), dict(last)
 
 
-def _model_info(
-    kind: Kind, params: Params, paths: Paths, model: dict[str, Any], metrics: Mapping[str, float]
-) -> dict[str, Any]:
+def _model_info(kind: Kind, params: Params, paths: Paths, config: Config) -> dict[str, Any]:
     """model.json: what rebuilds the model without params.yaml, and what it was made from."""
-    settings = params.classifier if kind == "classifier" else params.segmenter
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     frame = read_manifest(paths.patches, vocabulary)
+    model = without_initialisation(config.model.to_dict())
+    own = foreign_modules(model)
     return {
         "kind": kind,
         **vocabulary.to_json(),
         "mpp": float(frame["mpp"].median()),
         "size": int(np.median(frame["size"])),
-        "width": settings.width,
+        "width": float(model["backbone"].get("width", 1)),
         "model": model,
+        **({NEEDS: list(own)} if own else {}),
         "cohort": params.cohort.name,
         "seed": params.seed,
-        "params": settings.model_dump(mode="json"),
+        "params": _settings(kind, params),
         "patches": digest(paths.patches / "manifest.parquet"),
         "train_patches": int((frame["split"] == "train").sum()),
-        "valid": dict(metrics),
+        "valid": {},
     }
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else path.as_posix()

@@ -8,6 +8,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wsss_mm.models.backbone import channels_of
 from wsss_mm.registry import MODELS
 
 
@@ -16,7 +17,7 @@ class PatchClassifier(BaseModel):
     """Backbone -> progressive dropout attention -> channel dropout -> global average pool -> 1x1 convolution.
 
     Args:
-        backbone: Config of a backbone with `out_channels`; its last feature map is used.
+        backbone: Config of a backbone; its last feature map is used.
         classes: C.
         attention: Config of the attention.
         dropout: Share of channels dropped before the pool.
@@ -37,7 +38,7 @@ class PatchClassifier(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.attention = MODELS.build(attention or {"type": "wsss_mm.ProgressiveDropoutAttention", "variant": "off"})
         self.dropout = nn.Dropout2d(dropout)
-        self.head = nn.Conv2d(self.backbone.out_channels[-1], classes, 1, bias=False)
+        self.head = nn.Conv2d(channels_of(self.backbone)[-1], classes, 1, bias=False)
 
     def init_weights(self) -> None:
         """Initialise the backbone, and the head with small weights."""

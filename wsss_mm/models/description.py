@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object
+from wsss_mm.models.trust import CONFIGS, Trust, module_of
 from wsss_mm.places import DESCRIPTION, MODEL, WEIGHTS
 from wsss_mm.vocabulary import MOST_CLASSES, Role
 
@@ -19,23 +22,42 @@ logger = logging.getLogger(__name__)
 
 DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
+NEEDS = "custom_imports"
+"""Key of model.json: modules of the project's own parts in it. A reader is told of them and imports none."""
 
 # A registry can import anything by its dotted name, and some parts load files that they are given the name of: only
-# these types are built, and no other text is in a config than these words.
+# these types are built, beside those of code that the project itself imports (`Trust`), and no other text is in a
+# config than these words. All of them were read: they make layers of the numbers they are given, and do nothing else.
 _TYPES = frozenset(
     (
         *("PatchClassifier", "ImgDataPreprocessor", "ResNet38", "ProgressiveDropoutAttention"),
-        *("EncoderDecoder", "SegDataPreProcessor", "PSPHead", "FCNHead"),
-        *("NoiseSuppressedCrossEntropyLoss", "CrossEntropyLoss", "BN", "ReLU"),
+        *("EncoderDecoder", "SegDataPreProcessor", "OHEMPixelSampler"),
+        *("PSPHead", "FCNHead", "ASPPHead", "DepthwiseSeparableASPPHead", "DepthwiseSeparableFCNHead", "UPerHead"),
+        *("NLHead", "GCHead", "ISAHead", "SegformerHead"),
+        *("NoiseSuppressedCrossEntropyLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss", "LovaszLoss", "TverskyLoss"),
+        *("BN", "SyncBN", "GN", "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU"),
     )
 )
 _SCOPES = ("wsss_mm.", "mmseg.", "mmengine.")
-_WORDS = frozenset(("whole", "slide", "off", "published", "onss", "onss_margin", "ce"))
+_WORDS = frozenset(
+    (
+        *("whole", "slide", "off", "published", "onss", "onss_margin", "ce"),
+        *("multiple_select", "resize_concat", "bilinear", "nearest", "mean", "sum", "none"),
+        *("multi_class", "binary", "present", "all", "att", "avg", "channel_add", "channel_mul"),
+        *("embedded_gaussian", "gaussian", "dot_product", "concatenation"),
+    )
+)
+_LOSS_NAME = re.compile(r"loss_[a-z0-9_]{1,40}")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # of the project's own parts: no path, no file with an ending
 _FORBIDDEN = frozenset(("init_cfg", "pretrained", "_scope_"))
+_ONLY_TRAINED_WITH = ("init_cfg", "pretrained")
+_NUMBERS = frozenset(("class_weight",))  # mmseg reads a file where this is text
 _LARGEST = 1 << 16  # of any number: channels, strides, means of pixels
 _MOST = {"num_convs": 16}  # parts that are made one after the other
-_LONGEST = 64  # of any list
+_LONGEST = 256  # of any list
 _DEEPEST = 8
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_LONGEST_MODULE, _SHOWN = 200, 3
 
 _Channel = Annotated[int, Field(ge=0, le=255, strict=True)]
 
@@ -62,8 +84,12 @@ class _Description(BaseModel):
     model: dict[str, Any]
 
 
-def read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path, configs: Path = CONFIGS) -> dict[str, Any]:
     """Read model.json.
+
+    Args:
+        path: The file.
+        configs: Folder of the project's config files, which say whose code beside this package's is trusted.
 
     Raises:
         InputError: it is missing, no JSON, lacks what a model needs, or see `check_config`.
@@ -75,13 +101,14 @@ def read_description(path: Path) -> dict[str, Any]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
         raise InputError(f"{path}: damaged: {where or 'content'}: {first['msg']}; export the model again") from None
-    kind = "PatchClassifier" if content["kind"] == "classifier" else "EncoderDecoder"
-    if _bare(content["model"].get("type")) != kind:
-        raise InputError(
-            f"{path}: the network of a {content['kind']} is not a part of a wsss_mm model; export it again"
-        )
-    check_config(content["model"])
+    check_kind(content["kind"], content["model"], path)
+    check_config(content["model"], path, trust_of(content["kind"], configs), needs=content.get(NEEDS))
     return content
+
+
+def trust_of(kind: str, configs: Path = CONFIGS) -> Trust:
+    """What is trusted where a model of a kind is built."""
+    return Trust(configs / f"{kind}.py")
 
 
 def model_digest(info: Mapping[str, Any], weights_sha256: str) -> str:
@@ -158,40 +185,129 @@ def described(folder: Path) -> dict[str, Any]:
     return read_object(folder / DESCRIPTION, MODEL)
 
 
-def check_config(config: Mapping[str, Any]) -> None:
-    """Refuse a network's config that could do more than give sizes to this project's own parts.
+def check_kind(kind: str, config: Mapping[str, Any], source: Path | str) -> None:
+    """Refuse a network that is none of a kind.
 
     Raises:
-        InputError: names what is no part of them.
+        InputError: what a classifier or a segmenter must be.
+    """
+    wanted = "PatchClassifier" if kind == "classifier" else "EncoderDecoder"
+    if _bare(config.get("type")) != wanted:
+        raise InputError(
+            f"{source}: the network of a {kind} is not a part of a wsss_mm model unless its type is {wanted}; "
+            f"{_remedy(source)}"
+        )
+
+
+def without_initialisation(config: Any) -> Any:
+    """A network's config without what decides how a training begins, which no stored model needs again."""
+    if isinstance(config, Mapping):
+        return {key: without_initialisation(value) for key, value in config.items() if key not in _ONLY_TRAINED_WITH}
+    return [without_initialisation(item) for item in config] if isinstance(config, list | tuple) else config
+
+
+def foreign_modules(config: Any) -> tuple[str, ...]:
+    """Modules of the types in a network's config that are the project's own."""
+    if isinstance(config, Mapping):
+        own = module_of(config.get("type")) if "type" in config and _bare(config["type"]) not in _TYPES else None
+        found = {own} - {None} | {name for value in config.values() for name in foreign_modules(value)}
+    else:
+        found = {name for item in config for name in foreign_modules(item)} if isinstance(config, list | tuple) else ()
+    return tuple(sorted(found))
+
+
+def check_config(
+    config: Mapping[str, Any], source: Path | str = DESCRIPTION, trust: Trust | None = None, *, needs: object = None
+) -> None:
+    """Refuse a network's config that could do more than give sizes to parts that are known, or are the project's own.
+
+    Args:
+        config: Of the network.
+        source: The file it comes from, for errors: a model.json, or a config file of the project.
+        trust: Whose parts are built beside this package's.
+        needs: What a model.json says of modules it needs, for errors.
+
+    Raises:
+        InputError: names what is no part of them, and what to do.
     """
     if not isinstance(config, Mapping) or "type" not in config:
-        raise InputError("model.json: the network has no type; export the model again")
-    _check_value("model", config, 0)
+        raise InputError(f"{source}: the network has no type; {_remedy(source)}")
+    _Check(source, trust, needs).value("model", config)
 
 
-def _check_value(key: str, value: Any, depth: int) -> None:
-    wrong = None
-    if depth > _DEEPEST or (isinstance(value, list | tuple | Mapping) and len(value) > _LONGEST):
-        wrong = "something too deep or long"
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            if name in _FORBIDDEN and part:
-                wrong = f"{name} {part}"
-            elif name == "type":
-                wrong = wrong or (None if _bare(part) in _TYPES else f"type {part!r}")
-            else:
-                _check_value(str(name), part, depth + 1)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            _check_value(key, part, depth + 1)
-    elif isinstance(value, str):
-        wrong = None if value in _WORDS else f"{key} {value!r}"
-    elif isinstance(value, int | float):
-        wrong = None if abs(value) <= _MOST.get(key, _LARGEST) else f"{key} {value}"  # nor is NaN
-    elif value is not None:
-        wrong = f"{key} {value!r}"
-    if wrong:
-        raise InputError(f"model.json: {wrong[:80]} is not a part of a wsss_mm model; export the model again")
+def _remedy(source: Path | str) -> str:
+    if Path(source).suffix == ".py":
+        return "a model of it could not be loaded again; change it there"
+    return "export the model again"
+
+
+@dataclass(frozen=True)
+class _Check:
+    source: Path | str
+    trust: Trust | None
+    needs: object
+
+    def value(self, key: str, value: Any, depth: int = 0, *, own: bool = False) -> None:
+        """Refuse a value, or one in it; `own` in a part of the project's own."""
+        wrong = None
+        if depth > _DEEPEST or (isinstance(value, list | tuple | Mapping) and len(value) > _LONGEST):
+            wrong = "something too deep or long"
+        elif isinstance(value, Mapping):
+            if "type" in value:
+                own = self.part(value["type"])
+            for name, item in value.items():
+                if name in _FORBIDDEN and item:
+                    wrong = f"{name} {item}"
+                elif name != "type":
+                    self.value(str(name), item, depth + 1, own=own)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                self.value(key, item, depth + 1, own=own)
+        elif isinstance(value, str):
+            wrong = None if self.is_word(key, value, own=own) else f"{key} {value!r}"
+        elif isinstance(value, int | float):
+            wrong = None if abs(value) <= _MOST.get(key, _LARGEST) else f"{key} {value}"  # nor is NaN
+        elif value is not None:
+            wrong = f"{key} {value!r}"
+        if wrong:
+            raise InputError(f"{self.source}: {wrong[:80]} is not a part of a wsss_mm model; {_remedy(self.source)}")
+
+    @staticmethod
+    def is_word(key: str, value: str, *, own: bool) -> bool:
+        """Whether a text is one that no part takes for a file."""
+        if key in _NUMBERS:
+            return False
+        known = value in _WORDS or (key == "loss_name" and _LOSS_NAME.fullmatch(value))
+        return bool(known or (own and _WORD.fullmatch(value)))
+
+    def part(self, name: object) -> bool:
+        """Whether a type is the project's own; refused if it is that no more than this package's."""
+        if _bare(name) in _TYPES:
+            return False
+        if isinstance(name, str) and self.trust is not None and self.trust.holds(name):
+            return True
+        raise InputError(
+            f"{self.source}: type {str(name)[:80]!r} is not a part of a wsss_mm model, and nothing is imported for it; "
+            f"{self.allowing(name)}"
+        )
+
+    def allowing(self, name: object) -> str:
+        """How a project comes to trust a type."""
+        written = Path(self.source).suffix == ".py"
+        if self.trust is None:
+            return _remedy(self.source)
+        module = module_of(name) if written else None
+        said = [item for item in self.needs if _is_module(item)] if isinstance(self.needs, list) else []
+        modules = [module] if module else said[:_SHOWN] or ["PACKAGE.MODULE"]
+        where = "this file" if written else self.trust.config
+        return (
+            f"to trust the code that has it, here, say so in {where}: "
+            f"custom_imports = dict(imports={json.dumps(modules)})"
+        )
+
+
+def _is_module(name: object) -> bool:
+    return isinstance(name, str) and len(name) <= _LONGEST_MODULE and _MODULE.fullmatch(name) is not None
 
 
 def _bare(name: object) -> str | None:

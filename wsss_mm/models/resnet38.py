@@ -1,5 +1,7 @@
 """ResNet38, model A1 of Wu et al. 2016 (arXiv 1611.10080), with a width multiplier."""
 
+from pathlib import Path
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -130,6 +132,12 @@ class ResNet38(BaseModule):
                 last = module.conv_branch2b1 if isinstance(module, PreActivationUnit) else module.conv_branch2b2
                 with torch.no_grad():
                     last.weight.mul_(_BRANCH_START)
+
+    def load_pretrained(self, path: Path | str) -> None:
+        """Begin with the weights of a .params or .pth file, see `load_backbone_weights`."""
+        from wsss_mm.models.pretrained import load_backbone_weights
+
+        self.load_state_dict(load_backbone_weights(path, self.width), strict=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of (N, 3, H, W) normalised RGB, at `out_indices`."""

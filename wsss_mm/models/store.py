@@ -1,7 +1,6 @@
 """Trained models as folders: weights.pth, config.py, model.json, README.md."""
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,17 @@ from torch import Tensor, nn
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
 from wsss_mm.formats import numbered
-from wsss_mm.models.description import DIGEST, check_config, check_digest, read_description, sealed
+from wsss_mm.models.description import (
+    DESCRIPTION,
+    DIGEST,
+    check_config,
+    check_digest,
+    read_description,
+    sealed,
+    trust_of,
+)
 from wsss_mm.models.pretrained import read_state_dict
+from wsss_mm.models.trust import CONFIGS, Trust, register_stock
 from wsss_mm.places import MODEL
 from wsss_mm.registry import MODELS
 
@@ -22,29 +30,32 @@ Kind = Literal["classifier", "segmenter"]
 _PARAMETERS = ("params", "model", "width")  # of model.json: chosen, not measured
 
 
-def build_network(config: Mapping[str, Any]) -> nn.Module:
-    """A network from its config (types, widths, classes), with nothing executed and no file loaded.
+def build_network(config: Mapping[str, Any], source: Path | str = DESCRIPTION, trust: Trust | None = None) -> nn.Module:
+    """A network from its config (types, widths, classes), with no file loaded and nothing imported that is not trusted.
+
+    Args:
+        config: Of the network.
+        source: The file it comes from, for errors.
+        trust: See `check_config`.
 
     Raises:
-        InputError: the config is none of this project's networks, or names what is no part of them.
+        InputError: the config is none of a network's, or names what is no part of it.
     """
     from mmengine import ConfigDict
     from mmengine.registry import DefaultScope
 
-    check_config(config)
+    check_config(config, source, trust)
+    registry = MODELS
     if str(config["type"]).endswith("EncoderDecoder"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mmcv's, on compiled operators that nothing here needs
-            import mmseg.models  # noqa: F401  registers the segmentation parts
+        register_stock()
         from mmseg.registry import MODELS as registry
-    else:
-        registry = MODELS
     try:
         with DefaultScope.overwrite_default_scope(registry.scope):  # whatever scope a Runner of this process has set
             return registry.build(ConfigDict(config))
     except Exception as error:  # parts check their own arguments, and raise what they like
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"model.json: no network can be built of it ({reason}); export the model again") from None
+        remedy = "change it there" if Path(source).suffix == ".py" else "export the model again"
+        raise InputError(f"{source}: no network can be built of it ({reason}); {remedy}") from None
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
@@ -72,7 +83,11 @@ def save_model(
 
 
 def load_model(
-    folder: Path | str, device: str | torch.device = "cpu", codes: Sequence[str] | None = None
+    folder: Path | str,
+    device: str | torch.device = "cpu",
+    codes: Sequence[str] | None = None,
+    *,
+    configs: Path = CONFIGS,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Rebuild a trained network in eval mode.
 
@@ -83,6 +98,8 @@ def load_model(
         folder: models/classifier, models/segmenter, or a copy.
         device: Where to put it.
         codes: The classes it must have, in order; any if None.
+        configs: Folder of the project's config files. What they import is trusted to be part of a model, and nothing
+            else beside this package is, whatever model.json says.
 
     Returns:
         A `PatchClassifier` or a `Segmenter`, and the content of model.json: `kind`, `classes` (code, name, color),
@@ -93,15 +110,16 @@ def load_model(
             description was not written for, or a description that was changed.
     """
     folder = Path(folder)
-    info = read_description(folder / "model.json")
+    info = read_description(folder / DESCRIPTION, configs)
+    trust = trust_of(info["kind"], configs)
     found = [item["code"] for item in info["classes"]]
     if codes is not None and found != list(codes):
         raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
     info[DIGEST] = check_digest(folder, info)
     state = read_state_dict(folder / "weights.pth")
     with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
-        _check_shapes(build_network(info["model"]).state_dict(), state, folder)
-    network = build_network(info["model"])
+        _check_shapes(build_network(info["model"], folder / DESCRIPTION, trust).state_dict(), state, folder)
+    network = build_network(info["model"], folder / DESCRIPTION, trust)
     network.load_state_dict(state)
     outputs = network.num_classes if info["kind"] == "segmenter" else network.head.out_channels
     if outputs != len(found):

@@ -1,0 +1,84 @@
+"""Before a training begins: would what it makes be a model that all later stages take?"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from wsss_mm.engine.card import model_card
+from wsss_mm.errors import InputError
+from wsss_mm.models.backbone import load_initial_weights
+from wsss_mm.models.description import check_kind, trust_of
+from wsss_mm.models.store import build_network, load_model, save_model
+
+_SIDE = 64  # px
+_NEEDED = {
+    "CurvesHook": "writes the curves",
+    "ResumableCheckpointHook": "saves checkpoints and the best weights",
+}
+_DECIDED = {
+    "load_from": "give the backbone's weights to wsss_mm.InitialWeightsHook instead",
+    "resume": "an unfinished training goes on by itself",
+    "launcher": "torchrun starts several processes, see docs/paper-scale.md",
+    "experiment_name": "the run's name in MLflow is the stage's",
+}
+
+
+def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
+    """Build the network, save it, load it as later stages do, and show it an image.
+
+    Args:
+        file: The config file.
+        config: What it says, with the values of params.yaml.
+        info: What model.json will hold, but for the metrics.
+
+    Raises:
+        InputError: a later stage would refuse the model; or the weights to begin with do not fit.
+    """
+    for name, what in _NEEDED.items():
+        if len(_hooks(config, name)) != 1:
+            raise InputError(f"{file}: custom_hooks must have one wsss_mm.{name}, which {what}; put it back")
+    for name, instead in _DECIDED.items():
+        if config.get(name):
+            raise InputError(f"{file}: {name} would be lost; {instead}")
+    kind, trust = info["kind"], trust_of(info["kind"], file.parent)
+    check_kind(kind, info["model"], file)
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(info["model"], file, trust)
+        weights = initial_weights(config)
+        if weights is not None:
+            load_initial_weights(network.backbone, weights)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                save_model(
+                    Path(folder) / kind, state=network.state_dict(), info=info, config_text="", card=model_card(info)
+                )
+                model, _ = load_model(Path(folder) / kind, configs=file.parent)
+                _show(model, kind, len(info["classes"]))
+            except Exception as error:  # a part's own code runs
+                reason = " ".join(str(error).replace(folder, "").split())[:300] or type(error).__name__
+                raise InputError(f"{file}: a model of it could not be used again ({reason}); change it there") from None
+
+
+def _show(model: Any, kind: str, classes: int) -> None:
+    image = torch.zeros(1, 3, _SIDE, _SIDE, dtype=torch.uint8)
+    if kind == "classifier":
+        with torch.no_grad():
+            found, wanted = model.predict(image), (1, classes)
+    else:
+        found, wanted = model.predict_probabilities(image), (1, classes, _SIDE, _SIDE)
+    if tuple(found.shape) != wanted:
+        raise ValueError(f"it makes {tuple(found.shape)} of an image, not {wanted}")
+
+
+def initial_weights(config: Config) -> Path | None:
+    """The file whose weights the backbone begins with, if there is one."""
+    weights = [hook.get("weights") for hook in _hooks(config, "InitialWeightsHook")]
+    return Path(weights[0]) if weights and weights[0] else None
+
+
+def _hooks(config: Config, name: str) -> list[Mapping[str, Any]]:
+    return [hook for hook in config.get("custom_hooks", []) if hook.get("type") in (name, f"wsss_mm.{name}")]

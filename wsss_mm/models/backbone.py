@@ -1,0 +1,57 @@
+"""What the rest of the house asks a backbone: its channels, and where it begins."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsss_mm.errors import InputError
+
+_SIDE = 64  # px of the image that a backbone is asked with, if it does not say its channels
+
+
+def out_channels(backbone: Mapping[str, Any]) -> tuple[int, ...]:
+    """Channels of the feature maps that a backbone gives, in their order.
+
+    Args:
+        backbone: Its config; it is built without memory.
+    """
+    from mmengine import ConfigDict
+    from mmengine.registry import DefaultScope
+    from mmseg.registry import MODELS
+
+    from wsss_mm.models.trust import register_stock
+
+    register_stock()
+    with DefaultScope.overwrite_default_scope("mmseg"), torch.device("meta"):
+        return channels_of(MODELS.build(ConfigDict(backbone)))
+
+
+def channels_of(backbone: nn.Module) -> tuple[int, ...]:
+    """The same of one that is built: its `out_channels`, or else those of what it makes of an image."""
+    told = getattr(backbone, "out_channels", None)
+    if told is not None:
+        return tuple(told)
+    device = next(backbone.parameters()).device
+    was_training = backbone.training
+    with torch.no_grad():
+        maps = backbone.eval()(torch.zeros(1, 3, _SIDE, _SIDE, device=device))
+    backbone.train(was_training)
+    return tuple(item.shape[1] for item in maps)
+
+
+def load_initial_weights(backbone: nn.Module, path: Path | str) -> None:
+    """Weights to begin with, as the backbone itself reads them.
+
+    Raises:
+        InputError: the file is none of its weights, or it takes none.
+    """
+    load = getattr(backbone, "load_pretrained", None)
+    if load is None:
+        raise InputError(
+            f"{path}: a {type(backbone).__name__} has no load_pretrained(path) to read it; begin without: in "
+            "params.yaml, init: none or weights: null"
+        )
+    load(path)
