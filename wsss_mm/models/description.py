@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 DESCRIPTION, WEIGHTS = "model.json", "weights.pth"
 DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
+VALIDATED = "validated"
+"""Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 
 # A registry can import anything by its dotted name, and some parts load files that they are given the name of: only
 # these types are built, and no other text is in a config than these words.
