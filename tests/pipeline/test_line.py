@@ -11,16 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 
 STAGES = [
     *("cohort", "gate@cohort", "patches", "gate@patches", "train_classifier", "gate@classifier", "pseudo_labels"),
-    *(
-        "gate@pseudo_labels",
-        "train_segmenter",
-        "evaluate",
-        "gate@segmenter",
-        "segment_slides",
-        "export_slides",
-        "gate@slides",
-    ),
-    "register",
+    *("gate@pseudo_labels", "train_segmenter", "evaluate", "gate@segmenter", "segment_slides", "export_slides"),
+    *("gate@slides", "register"),
 ]
 
 
