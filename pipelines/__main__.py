@@ -17,6 +17,7 @@ STAGES = (
     "train_segmenter",
     "evaluate",
     "segment_slides",
+    "export_slides",
     "register",
     "gate",
 )

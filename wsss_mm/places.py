@@ -27,7 +27,7 @@ QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
 GATE_METRICS, REGISTERED = METRICS / "gates", REPORTS / "registered.json"
-RESULTS = Path("results/slides")
+MAPS, RESULTS = DATA / "maps", Path("results/slides")
 CHAMPION_PIN = Path("champion.json")
 """What gate segmenter compares a model with."""
 
@@ -49,6 +49,9 @@ SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
 """What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
+MAP, MAP_NOTES = "map.tif", "map.json"
+"""What the folder of a slide's map holds: a page of labels, one for each class of its probabilities if they are wanted,
+and what they are of; the notes are written last, so a folder that has them is complete."""
 HALF_DONE, STATE = ".partial", "state.json"
 """In it while the slide is being segmented: a folder, and the journal there."""
 
@@ -129,6 +132,13 @@ PSEUDO_LABEL_MANIFEST = Artefact(
     again="make it again: dvc repro -f pseudo_labels",
     absent="make it with: dvc repro -f pseudo_labels",
 )
+SLIDE_MAP = Artefact(
+    "map of a slide",
+    (f"{MAPS}/*/{MAP_NOTES}",),
+    again="make it again: dvc repro -s -f segment_slides",
+    absent="stage segment_slides makes it, or says why not: dvc repro segment_slides",
+    oldest=1,
+)
 SLIDE_SUMMARY = Artefact(
     "summary of a slide",
     (f"{RESULTS}/*/{SUMMARY}",),
@@ -179,6 +189,7 @@ ARTEFACTS = (
         MODEL,
         PATCH_MANIFEST,
         PSEUDO_LABEL_MANIFEST,
+        SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,
         FIGURES,

@@ -12,8 +12,8 @@ import tifffile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
-from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi import segment as segment_module
+from wsss_mm.wsi import SlideModel, mapping, segment_slide
+from wsss_mm.wsi.segment import segment
 
 OPTIONS = {"mpp_override": 1.0, "window": 64, "min_island": 0, "progress": False}
 
@@ -94,7 +94,7 @@ def test_a_full_disk_while_rows_are_written(slide, model, tmp_path, monkeypatch)
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(segment_module.RawMap, "write", full)
+    monkeypatch.setattr(mapping.RawMap, "write", full)
     _refused(slide, model, tmp_path / "out", r"out: the disk is full; free some space")
 
 
@@ -132,13 +132,13 @@ def test_the_table_says_what_became_of_each(slide, model, tmp_path, monkeypatch)
 
 
 def test_a_defect_takes_no_good_slide_with_it(slide, model, tmp_path, monkeypatch):
-    def sometimes(path, *rest, **options):
-        if path.name == "odd.tiff":
+    def sometimes(job, *rest, **options):
+        if job.path.name == "odd.tiff":
             raise ZeroDivisionError("odd")
-        return segment_slide(path, *rest, **options)
+        return segment(job, *rest, **options)
 
     monkeypatch.setattr(SlideModel, "from_folder", lambda *_, **__: model)
-    monkeypatch.setattr("wsss_mm.wsi.cohort.segment_slide", sometimes)
+    monkeypatch.setattr("wsss_mm.wsi.segment.segment", sometimes)
     odd = tmp_path / "odd.tiff"
     odd.touch()
     arguments = ["--out", str(tmp_path / "out"), "--mpp", "1", "--window", "64"]

@@ -10,15 +10,18 @@ import tifffile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.places import SUMMARY
+from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi import cluster as cluster_module
-from wsss_mm.wsi import segment_slide
 from wsss_mm.wsi.cluster import Demand, segment_on_cluster
-from wsss_mm.wsi.cohort import Job
-from wsss_mm.wsi.segment import FILES, SUMMARY
+from wsss_mm.wsi.job import Job
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.segment import segment
 from wsss_mm.wsi.workplace import BusyError
 
 SLIDES = 6
-OPTIONS = {"window": 64, "overlap": 0.75, "min_island": 0, "skip_done": True}
+PARAMETERS = Parameters(window=64, overlap=0.75, min_island=0)
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +88,18 @@ def test_a_folder_still_held_is_waited_for(monkeypatch, tmp_path):
     """The process of a node that is being given up lets go of it a little later."""
     answers = [BusyError("at work"), BusyError("at work"), {"tissue_area_mm2": 1.0}]
 
-    def segment(*_, **__):
+    def later(*_, **__):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(cluster_module, "segment_slide", segment)
+    monkeypatch.setattr(cluster_module, "segment", later)
     monkeypatch.setattr(cluster_module, "_worker_model", lambda *_: None)
     monkeypatch.setattr(cluster_module, "_LOCK_PAUSE", 0)
-    assert cluster_module._segment(tmp_path, tmp_path, [None], Demand(), {}) == ({"tissue_area_mm2": 1.0}, None)
+    job = Job("a", tmp_path / "a.svs", tmp_path)
+    result = cluster_module._segment(job, [None], Demand(), PARAMETERS, {})
+    assert (result.slide_id, result.summary, result.error) == ("a", {"tissue_area_mm2": 1.0}, "")
 
 
 @pytest.mark.slow
@@ -108,24 +113,24 @@ def test_a_node_dies(cluster, slides, model, tmp_path):
 
     folders = {path: tmp_path / "out" / path.stem for path in [*slides, bad]}
     jobs = [Job(path.stem, path, folder, 1.0) for path, folder in folders.items()]
-    outcomes, deliveries, killed = [], {path: set() for path in slides}, False
-    for outcome in segment_on_cluster(jobs, model, cluster.address, options=OPTIONS):
-        outcomes.append(outcome)
+    results, deliveries, killed = [], {path: set() for path in slides}, False
+    for result in segment_on_cluster(jobs, model, cluster.address, parameters=PARAMETERS, skip_done=True):
+        results.append(result)
         for path in slides:
             deliveries[path] |= _version(folders[path])
         if not killed and sum(map(len, deliveries.values())) >= SLIDES // 2:
             killed = _kill_in_the_middle(cluster.worker_nodes)
     assert killed
 
-    assert sorted(outcome.job.path for outcome in outcomes) == sorted(folders)
-    (failed,) = (outcome for outcome in outcomes if outcome.summary is None)
-    assert failed.job.path == bad
+    assert sorted(result.slide_id for result in results) == sorted(job.slide_id for job in jobs)
+    (failed,) = (result for result in results if result.summary is None)
+    assert failed.slide_id == "bad"
     assert "bad.svs" in failed.error
     assert not folders[bad].exists()
     for path in slides:
         assert deliveries[path] | _version(folders[path]) == _version(folders[path]), "delivered more than once"
         alone = tmp_path / "alone" / path.stem
-        segment_slide(path, model, alone, mpp_override=1.0, **OPTIONS, progress=False)
+        segment(Job(path.stem, path, alone, 1.0), SlideModel.from_folder(model), PARAMETERS, progress=False)
         for name in FILES:
             assert (folders[path] / name).read_bytes() == (alone / name).read_bytes(), (path, name)
 

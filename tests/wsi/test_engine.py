@@ -11,17 +11,18 @@ from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.wanted import Wanted
 
 
 @pytest.fixture
 def segment(array_slide, predict):
-    def run(image, **options):
+    def run(image, *, batch_size=16, **options):
         raster = Raster(lambda: array_slide(image), 1.0)
         rows = [
             replace(item, probabilities=item.probabilities.copy())
-            for item in segment_rows(raster, predict, 3, **options)
+            for item in segment_rows(raster, predict, 3, Parameters(**options), batch_size=batch_size)
         ]
         assert [item.start for item in rows] == list(np.cumsum([0, *(len(item.labels) for item in rows[:-1])]))
         labels = np.concatenate([item.labels for item in rows])
@@ -106,7 +107,7 @@ def test_beneath_background_is_what_the_network_sees(array_slide, predict, tissu
     def rows(grey):
         raster = Raster(lambda: array_slide(image), 1.0)
         raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
-        return list(segment_rows(raster, predict, 3, window=64, background_grey=grey))
+        return list(segment_rows(raster, predict, 3, Parameters(window=64, background_grey=grey)))
 
     beneath = np.concatenate([item.beneath for item in rows(210)])
     np.testing.assert_array_equal(beneath, np.concatenate([item.labels for item in rows(255)]))
@@ -125,7 +126,7 @@ def test_threads_do_not_matter(array_slide, predict, tissue, monkeypatch, option
         maps.append(
             [
                 (rows.labels.copy(), rows.probabilities.copy())
-                for rows in segment_rows(raster, predict, 3, window=32, ahead=ahead)
+                for rows in segment_rows(raster, predict, 3, Parameters(window=32), ahead=ahead)
             ]
         )
         raster.close()
@@ -142,7 +143,7 @@ def test_batches_are_filled_up_on_request(array_slide, predict, tissue):
         return predict(images)
 
     raster = Raster(lambda: array_slide(tissue(90, 90)), 1.0)
-    rows = segment_rows(raster, counting, 3, window=32, batch_size=7, full_batches=True)
+    rows = segment_rows(raster, counting, 3, Parameters(window=32), batch_size=7, full_batches=True)
     assert sum(len(item.labels) for item in rows) == 90
     assert set(sizes) == {7}
 
@@ -157,7 +158,7 @@ def test_windows_without_tissue_are_not_computed(array_slide, predict):
         return predict(images)
 
     raster = Raster(lambda: array_slide(image), 1.0)
-    labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, window=32)])
+    labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, Parameters(window=32))])
     assert sum(seen) <= 16  # of 441
     assert (labels != IGNORE).sum() == 400
 
@@ -171,7 +172,7 @@ def test_glass_alone_gives_an_empty_map(segment):
 def test_wrong_number_of_classes(array_slide, predict, tissue):
     raster = Raster(lambda: array_slide(tissue(40, 40)), 1.0)
     with pytest.raises(InputError, match="3 probabilities for 4 classes"):
-        list(segment_rows(raster, predict, 4, window=32))
+        list(segment_rows(raster, predict, 4, Parameters(window=32)))
 
 
 def test_probabilities_that_are_no_numbers_are_no_class(array_slide, predict, tissue):
@@ -182,7 +183,7 @@ def test_probabilities_that_are_no_numbers_are_no_class(array_slide, predict, ti
 
     raster = Raster(lambda: array_slide(tissue(40, 40)), 1.0)
     with pytest.raises(InputError, match=r"no numbers; try --precision fp32"):
-        list(segment_rows(raster, overflowing, 3, window=32))
+        list(segment_rows(raster, overflowing, 3, Parameters(window=32)))
 
 
 @pytest.mark.parametrize(("steps", "width"), [((1.0,), 150), ((1.0, 4.0), 100), ((1.0, 8.0), 150), ((1.0, 2.0), 150)])
@@ -198,18 +199,18 @@ class TestUnreadable:
         monkeypatch.setattr(raster_module, "_SMALLEST", 16)
         image = np.full((300, 400, 3), 100, np.uint8)
         raster = Raster(lambda: array_slide(image, broken=(130, 70, 20, 10)), 1.0)
-        labels = np.concatenate([rows.labels for rows in segment_rows(raster, predict, 3, window=32)])
+        labels = np.concatenate([rows.labels for rows in segment_rows(raster, predict, 3, Parameters(window=32))])
         assert (labels[70:80, 130:150] == IGNORE).all()
         assert 200 <= (labels == IGNORE).sum() == raster.unreadable < 2000
         again = Raster(lambda: array_slide(image, broken=(130, 70, 20, 10)), 1.0)
-        beneath = np.concatenate([rows.beneath for rows in segment_rows(again, predict, 3, window=32)])
+        beneath = np.concatenate([rows.beneath for rows in segment_rows(again, predict, 3, Parameters(window=32))])
         np.testing.assert_array_equal(beneath == IGNORE, labels == IGNORE)
         assert raster.overview(100).shape == (75, 100, 3)
         raster.check_readable("slide")
 
     def test_mostly_unreadable_is_an_error(self, array_slide, predict, tissue):
         raster = Raster(lambda: array_slide(tissue(200, 200), broken=(0, 0, 200, 200)), 1.0)
-        list(segment_rows(raster, predict, 3, window=32))
+        list(segment_rows(raster, predict, 3, Parameters(window=32)))
         with pytest.raises(InputError, match=r"bad\.svs: 100%"):
             raster.check_readable("bad.svs")
 
@@ -223,7 +224,7 @@ class TestUnreadable:
         wanted[:100, :100] = True
         raster.reach = 16
         raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
-        list(segment_rows(raster, predict, 3, window=16))
+        list(segment_rows(raster, predict, 3, Parameters(window=16)))
         assert raster.unreadable / image[..., 0].size < 0.1
         with pytest.raises(InputError, match=r"bad\.svs: 100% of what is needed of it"):
             raster.check_readable("bad.svs")

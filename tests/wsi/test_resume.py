@@ -17,13 +17,16 @@ import tifffile
 from wsss_mm.errors import InputError
 from wsss_mm.files import moved_aside, try_lock, write_json
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.places import SUMMARY
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import workplace as workplaces
 from wsss_mm.wsi.engine import Rows
+from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.parameters import DEFAULTS
 from wsss_mm.wsi.rawmap import RawMap
-from wsss_mm.wsi.segment import FILES, SUMMARY, _finished
 from wsss_mm.wsi.workplace import workplace
 
 WINDOW, OVERLAP = 64, 0.75
@@ -200,4 +203,4 @@ def test_damaged_notes_are_passed_over(tmp_path, content):
     write_json(tmp_path / SUMMARY, found)
     for name in FILES[:-1]:
         (tmp_path / name).touch()
-    assert _finished(tmp_path, {"model": {"weights_md5": "a"}, "parameters": {"probabilities": False}}) is None
+    assert finished(tmp_path, {"model": {"weights_md5": "a"}}, DEFAULTS) is None

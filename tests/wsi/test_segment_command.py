@@ -16,7 +16,8 @@ from wsss_mm.patches import VOCABULARIES
 from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
-from wsss_mm.wsi.cohort import Job
+from wsss_mm.wsi.job import Job, Result
+from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.fixture
@@ -79,16 +80,16 @@ def test_the_table_keeps_the_slides_of_earlier_runs(slide, tmp_path, caplog):
 
 @pytest.mark.parametrize(("second", "told"), [("fp32", False), ("bf16", True)])
 def test_slides_in_differing_precision_are_not_passed_over(slide, tmp_path, monkeypatch, caplog, second, told):
-    outcomes = [_outcome(slide, "fp32"), _outcome(slide.with_name("other.tiff"), second)]
-    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *_: iter(outcomes))
-    slides = [str(outcome.job.path) for outcome in outcomes]
+    slides = [str(slide), str(slide.with_name("other.tiff"))]
+    results = [_result("good", "fp32"), _result("other", second)]
+    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *_, **__: iter(results))
     assert main(["--quiet", "segment", *slides, "--out", str(tmp_path / "out"), "--ray", "auto"]) == 0
     assert ("differing precision (bf16, fp32)" in caplog.text) is told
 
 
-def _outcome(slide, precision):
+def _result(slide_id, precision):
     figures = {"tissue_area_mm2": 1.0, "tumour_stroma_ratio": None, "unreadable_share": 0.0, "classes": {}}
-    return cluster.Outcome(Job(slide.stem, slide, slide.parent), figures | {"model": {"precision": precision}})
+    return Result(slide_id, figures | {"model": {"precision": precision}})
 
 
 @pytest.mark.parametrize(
@@ -223,14 +224,14 @@ def test_the_same_weights_with_another_description_are_another_model(slide, tmp_
 def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = []
-    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *arguments: given.append(arguments) or iter(()))
+    monkeypatch.setattr(cluster, "segment_on_cluster", lambda *given_, **more: given.append((given_, more)) or iter(()))
     command = ["--quiet", "segment", str(slide), "--ray", "auto", "--mpp", "0.5", "--roi", "drawn.geojson"]
     assert main([*command, "--window", "64", "--probabilities", "--ray-cpus", "3"]) == 0
-    ((jobs, model, address, demand, options),) = given
+    (((jobs, model, address, demand, parameters), more),) = given
     assert (str(model), address, demand.cpus) == ("models/segmenter", "auto", 3)
-    assert jobs == [Job("good", slide, Path("results/good"), 0.5, Path("drawn.geojson"))]
-    wanted = {"force_mpp": False, "window": 64, "probabilities": True, "skip_done": True, "registered": {}}
-    assert options.items() >= wanted.items()
+    assert jobs == [Job("good", slide, Path("results/good"), 0.5, Path("drawn.geojson"), force_mpp=False)]
+    assert parameters == Parameters(window=64, probabilities=True)
+    assert more == {"registered": {}, "skip_done": True}
 
 
 class TestResolution:

@@ -1,20 +1,27 @@
-"""The stage segments the cohort's slides; bad ones are named when the good ones are done."""
+"""The stages segment and export the cohort's slides; bad ones are named when the good ones are done."""
 
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import yaml
 
-from pipelines import segment_slides
+from pipelines import export_slides, segment_slides
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json
+from wsss_mm.files import read_json, write_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, load_profile
-from wsss_mm.wsi import SlideModel
+from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.fixture
@@ -45,12 +52,25 @@ def _write(project, name, image):
     tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
 
 
+def _line(params):
+    segment_slides.main(params)
+    export_slides.main(params)
+
+
+def _changed(params, **values):
+    return params.model_copy(update={"slides": params.slides.model_copy(update=values)})
+
+
+def _files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_results_truth_and_table(project, params, tissue):
     _write(project, "a", tissue(200, 260))
     truth = np.zeros((200, 260), np.uint8)
     tifffile.imwrite(project / "data/cohort/truth/a.tif", truth)
     _cohort(project, ["a"], mpp=1.0)
-    segment_slides.main(params)
+    _line(params)
     summary = read_json(project / "results/slides/a/summary.json")
     assert summary["slide"]["mpp"] == 1.0
     assert 0 < summary["truth"]["miou"] < 1
@@ -67,8 +87,14 @@ def test_bad_slides_do_not_take_good_ones_with_them(project, params, tissue):
     _cohort(project, ["bad", "good", "missing"], mpp=1.0)
     with pytest.raises(InputError, match=r"2 of 3 slides failed.*bad\.tiff"):
         segment_slides.main(params)
+    assert {path.name for path in (project / "data/maps/good").iterdir()} == {"map.tif", "map.json"}
+    assert [path.name for path in (project / "data/maps").iterdir()] == ["good"]
+    with pytest.raises(InputError, match=r"2 of 3 slides failed.*bad: holds no map; .*dvc repro segment_slides"):
+        export_slides.main(params)
     assert (project / "results/slides/good/summary.json").is_file()
     assert not (project / "results/slides/bad").exists()
+    rows = pd.read_csv(project / "results/slides/slides.csv").set_index("slide_id")
+    assert rows["status"].to_dict() == {"bad": "failed", "good": "done", "missing": "failed"}
 
 
 def test_what_was_done_of_a_failed_run_is_not_done_again(project, params, tissue, monkeypatch):
@@ -76,7 +102,7 @@ def test_what_was_done_of_a_failed_run_is_not_done_again(project, params, tissue
     _cohort(project, ["good", "late"], mpp=1.0)
     with pytest.raises(InputError, match="1 of 2 slides failed"):
         segment_slides.main(params)
-    shutil.rmtree(project / "results")  # as DVC does before a run
+    shutil.rmtree(project / "data/maps")  # as DVC does before a run
     seen, predict = [], segment_slides.SlideModel.from_folder().predict
 
     def counting(images):
@@ -88,7 +114,7 @@ def test_what_was_done_of_a_failed_run_is_not_done_again(project, params, tissue
     _write(project, "late", tissue(64, 64))
     segment_slides.main(params)
     assert 0 < sum(seen) <= 3 * 3  # of the late slide alone; the good one has more
-    assert {path.name for path in (project / "results/slides").iterdir()} >= {"good", "late", "slides.csv"}
+    assert {path.name for path in (project / "data/maps").iterdir()} == {"good", "late"}
     assert not (project / "work_dirs/segment_slides").exists()
 
 
@@ -97,7 +123,7 @@ def test_region_of_interest_of_the_table(project, params):
     ring = [[20, 10], [70, 10], [70, 60], [20, 60], [20, 10]]
     (project / "data/cohort/a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     _cohort(project, ["a"], mpp=1.0, roi="a.geojson")
-    segment_slides.main(params)
+    _line(params)
     labels = tifffile.imread(project / "results/slides/a/segmentation.tif", key=0)
     assert (labels[10:60, 20:70] != 255).all()
     assert (labels != 255).sum() == 50 * 50
@@ -112,14 +138,15 @@ def test_slide_without_mpp_is_named(project, params, tissue):
 
 def test_cohort_of_patches_has_nothing_to_segment(project, params):
     _cohort(project, ["a", "b"], path="")
-    segment_slides.main(params)
-    assert [path.name for path in (project / "results/slides").iterdir()] == ["NOTE.txt"]
+    _line(params)
+    for out in ("data/maps", "results/slides"):
+        assert [path.name for path in (project / out).iterdir()] == ["NOTE.txt"]
 
 
 def test_other_splits_are_left_alone(project, params, tissue):
     _write(project, "a", tissue(100, 100))
     _cohort(project, ["a"], split="train", mpp=1.0)
-    segment_slides.main(params)
+    _line(params)
     assert not (project / "results/slides/a").exists()
 
 
@@ -135,20 +162,153 @@ def test_what_was_there_stays_until_all_slides_had_their_turn_and_then_goes(proj
     for name in ("a", "b"):
         _write(project, name, tissue(64, 64))
     _cohort(project, ["a", "b"], mpp=1.0)
-    segment_slides.main(params)
-    out = project / "results/slides"
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert "wsss-mm view results/slides" in (out / "index.html").read_text()
+    _line(params)
+    outs = project / "data/maps", project / "results/slides"
+    before = [_files(out) for out in outs]
+    assert "wsss-mm view results/slides" in (outs[1] / "index.html").read_text()
 
     _cohort(project, ["b"], mpp=1.0)
     other = params.cohort.model_copy(update={"vocabulary": "lung"})
     with pytest.raises(InputError, match="models/segmenter"):
         segment_slides.main(params.model_copy(update={"cohort": other}))
-    with monkeypatch.context() as patch:
-        patch.setattr(segment_slides, "segment_all", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            segment_slides.main(params)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    segment_slides.main(params)
-    assert {path.name for path in out.iterdir()} == {"b", "index.html", "slides.csv"}
-    assert [path.name for path in out.parent.iterdir()] == ["slides"]
+    for stage in (segment_slides, export_slides):
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "in_turn", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                stage.main(params)
+    assert [_files(out) for out in outs] == before
+    _line(params)
+    assert {path.name for path in outs[0].iterdir()} == {"b"}
+    assert {path.name for path in outs[1].iterdir()} == {"b", "index.html", "slides.csv"}
+    for out in outs:
+        assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_results_are_those_of_one_call(project, params, tissue, predict, probabilities):
+    """Whether the map is stored in between or not."""
+    params = _changed(params, probabilities=probabilities)
+    _write(project, "a", tissue(500, 420))
+    _cohort(project, ["a"], mpp=1.0)
+    _line(params)
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    options = Parameters.of(params.slides)
+    slide = project / "data/cohort/slides/a.tiff"
+    segment_slide(slide, model, project / "alone", mpp_override=1.0, progress=False, **vars(options))
+    assert _files(project / "results/slides/a") == _files(project / "alone")
+
+
+class TestWithoutTheNetwork:
+    """What is made of a map is made again of the same map."""
+
+    @pytest.fixture
+    def exported(self, project, params, tissue, monkeypatch):
+        _write(project, "a", tissue(300, 320))
+        _cohort(project, ["a"], mpp=1.0)
+        _line(params)
+        monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_, **__: 1 / 0)
+        return project / "results/slides/a"
+
+    @pytest.mark.parametrize("changes", [{"min_island": 5.0}, {"min_hole": 0.0}, {"min_hole": 30.5, "min_island": 0.0}])
+    def test_are_exports_alone(self, exported, project, params, predict, changes):
+        export_slides.main(_changed(params, **changes))
+        model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+        options = vars(Parameters.of(params.slides)) | changes
+        slide = project / "data/cohort/slides/a.tiff"
+        segment_slide(slide, model, project / "alone", mpp_override=1.0, progress=False, **options)
+        assert _files(exported) == _files(project / "alone")
+
+    def test_of_a_map_of_something_else_nothing_is(self, exported, project, params, tissue):
+        before = _files(exported)
+        with pytest.raises(InputError, match=r"the map is of another parameters; make it again: dvc repro"):
+            export_slides.main(_changed(params, overlap=0.25))
+        _write(project, "a", tissue(300, 320, seed=1))
+        with pytest.raises(InputError, match=r"the map is of another slide"):
+            export_slides.main(params)
+        shutil.rmtree(project / "work_dirs", ignore_errors=True)
+        assert before  # the results of the failed run name the slide as failed
+
+    @pytest.mark.parametrize("damage", ["notes", "format", "cut", "no map", "other pages"])
+    def test_a_damaged_map_is_a_line(self, exported, project, params, damage):
+        folder = project / "data/maps/a"
+        for path in folder.iterdir():  # as DVC's cache has them
+            path.write_bytes(path.read_bytes())
+        if damage == "notes":
+            (folder / "map.json").write_text("{")
+        elif damage == "format":
+            write_json(folder / "map.json", read_json(folder / "map.json") | {"format": 2})
+        elif damage == "cut":
+            content = (folder / "map.tif").read_bytes()
+            (folder / "map.tif").write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+        elif damage == "no map":
+            (folder / "map.tif").unlink()
+        else:
+            tifffile.imwrite(folder / "map.tif", np.zeros((10, 10), np.uint8), tile=(16, 16))
+        with pytest.raises(InputError, match=r"data/maps/a/map\.(tif|json): .*dvc repro -s -f segment_slides") as told:
+            export_slides.main(params)
+        assert "\n" not in str(told.value)
+
+
+_SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from conftest import colour_predict
+import pipelines.{stage} as stage
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.settings import load_params
+from wsss_mm.wsi import SlideModel, export
+
+log, pause = sys.argv[1], float(sys.argv[2])
+def noted(work):
+    def slowly(*arguments, **options):
+        with open(log, "ab") as stream:
+            stream.write(b".")
+        time.sleep(pause)
+        return work(*arguments, **options)
+    return slowly
+
+model = SlideModel(noted(colour_predict), VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+SlideModel.from_folder = lambda *_, **__: model
+export.write_geojson = noted(export.write_geojson)
+stage.main(load_params("params.yaml"))
+"""
+
+
+@pytest.mark.parametrize(("stage", "calls"), [("segment_slides", 6), ("export_slides", 2)])
+def test_killed_and_taken_up(project, params, tissue, project_root, stage, calls):
+    """In the second slide: the first is not done again, and the outs are those of an undisturbed run."""
+    names = ("a", "b", "c")
+    for seed, name in enumerate(names):
+        _write(project, name, tissue(260, 200, seed))
+    _cohort(project, names, mpp=1.0)
+    content = yaml.safe_load((project_root / "params.yaml").read_text())
+    content["cohort"]["vocabulary"], content["threads"] = "luad_normal", 1
+    content["slides"] |= {"window": 64, "splits": ["test"], "batch_size": 16}
+    (project / "params.yaml").write_text(yaml.safe_dump(content))
+    _line(load_params(project / "params.yaml"))
+    outs = project / "data/maps", project / "results/slides"
+    before = [_files(out) for out in outs]
+
+    script = _SCRIPT.format(tests=str(Path(__file__).parent), stage=stage)
+    environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": str(project_root)}
+
+    def start(log, pause):
+        return subprocess.Popen([sys.executable, "-c", script, log, str(pause)], env=environment, cwd=project)
+
+    process = start("log1", 0.4)
+    deadline = time.monotonic() + 60
+    while not ((project / "log1").is_file() and (project / "log1").stat().st_size >= calls):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [_files(out) for out in outs] == before  # what was there
+    done = (project / "log1").stat().st_size
+    assert start("log2", 0).wait() == 0
+    assert [_files(out) for out in outs] == before
+    shutil.rmtree(project / "work_dirs", ignore_errors=True)
+    assert start("log3", 0).wait() == 0
+    whole = (project / "log3").stat().st_size
+    assert (project / "log2").stat().st_size < whole
+    assert done + (project / "log2").stat().st_size <= whole + 2  # what was under way alone is done twice

@@ -14,6 +14,7 @@ from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.wanted import Wanted
 
@@ -37,7 +38,10 @@ def test_same_map_inside_whatever_was_not_read(array_slide, predict, tissue, mon
     image = tissue(300, 260)
     region = Region(shapely.Polygon([(40, 50), (140, 60), (120, 160), (50, 130)], [[(70, 80), (90, 80), (80, 100)]]))
     whole = np.concatenate(
-        [rows.labels for rows in segment_rows(Raster(lambda: array_slide(image), 1.0), predict, 3, window=32)]
+        [
+            rows.labels
+            for rows in segment_rows(Raster(lambda: array_slide(image), 1.0), predict, 3, Parameters(window=32))
+        ]
     )
     monkeypatch.setattr(raster_module, "_STRIP", strip)
     monkeypatch.setattr(raster_module, "_BLOCK", block)
@@ -54,7 +58,7 @@ def test_same_map_inside_whatever_was_not_read(array_slide, predict, tissue, mon
 
     raster = Raster(lambda: Watched(image), 1.0, readers=2)
     raster.reach, raster.wanted = 32, Wanted((260, 300), (0, 0), 1.0, None, region)
-    labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, window=32)])
+    labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, Parameters(window=32))])
     raster.close()
     inside = region.mask((0, 0), (260, 300), 1.0)
     np.testing.assert_array_equal(labels, np.where(inside, whole, IGNORE))

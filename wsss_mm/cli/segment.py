@@ -4,25 +4,26 @@ import argparse
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from wsss_mm.errors import InputError, spelled_out
-from wsss_mm.wsi.parameters import WEIGHTINGS, Parameters
+from wsss_mm.files import digest, read_json
+from wsss_mm.wsi.parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 
 if TYPE_CHECKING:
-    from wsss_mm.wsi.cohort import Job, Result
+    from wsss_mm.wsi.job import Job, Result
 
 logger = logging.getLogger(__name__)
 
-_LEAST = {
-    **{"window": 32, "batch_size": 1, "readers": 0, "min_hole": 0, "min_island": 0},
-    **{"ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0},
-}
+_REGISTERED = Path("reports/registered.json")
+_LEAST = {"ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,51 +46,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
     parser.add_argument("--mpp", type=_number, help="um/px at level 0, for slides that do not say; 0.1 to 4")
     parser.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")
-    parser.add_argument("--window", type=int, default=Parameters.window, help="side of the sliding window, px")
-    parser.add_argument(
-        "--overlap", type=_number, default=Parameters.overlap, help="of neighbouring windows, share of their side"
-    )
     parser.add_argument(
         "--roi", type=Path, metavar="GEOJSON", help="polygons of QuPath: only what is inside (one slide)"
     )
-    parser.add_argument(
-        "--weighting",
-        choices=WEIGHTINGS,
-        default=Parameters.weighting,
-        help="of a window's pixels in the average; uniform, as published, leaves the window grid in the map",
-    )
-    parser.add_argument(
-        "--batch-size", type=_batch_size, default="auto", help="windows a forward pass; auto: what fits into memory"
-    )
-    parser.add_argument("--readers", type=int, default=2, help="threads that read ahead of the network")
     parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
         help="auto: 16 bits on a GPU or AMX",
     )
-    parser.add_argument(
-        "--tissue-mask",
-        action=argparse.BooleanOptionalAction,
-        default=Parameters.tissue_mask,
-        help="pass over what is glass on a thumbnail",
-    )
-    parser.add_argument(
-        "--background-grey", type=int, default=Parameters.background_grey, help="brighter slide pixels are background"
-    )
-    parser.add_argument(
-        "--min-hole",
-        type=_number,
-        default=Parameters.min_hole,
-        help="um2, smaller holes of background in the tissue are filled with what the network sees there",
-    )
-    parser.add_argument(
-        "--min-island",
-        type=_number,
-        default=Parameters.min_island,
-        help="um2, smaller regions stay out of the GeoJSON",
-    )
-    parser.add_argument("--probabilities", action="store_true", help="write those of the classes too, uint8 channels")
+    _add_parameters(parser)
     parser.add_argument("--force", action="store_true", help="segment again what is done already")
     cluster = parser.add_argument_group("many machines", "slides and --out lie on storage that all nodes share")
     cluster.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster, HOST:PORT or auto; a task for each slide")
@@ -101,10 +67,74 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=_segment)
 
 
-_OPTIONS = (
-    *("window", "overlap", "weighting", "batch_size", "readers", "background_grey", "tissue_mask", "min_hole"),
-    *("min_island", "probabilities"),
-)
+@dataclass(frozen=True)
+class _Untold:
+    """Value of an option that was not given, where the model may know better."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.value}, unless the model was validated with another"
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    """An option for each of `Parameters`."""
+    for name, setting in SETTINGS.items():
+        kind, default = TYPES[name], getattr(Parameters, name)
+        options: dict[str, Any] = {"help": setting.help, "default": _Untold(default) if setting.carried else default}
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif (number := number_of(kind)) is None:
+            options["choices"] = choices_of(kind)
+        else:
+            options["type"] = partial(_number_or_word, int if number is int else _number, choices_of(kind))
+        parser.add_argument(_option(name), **options)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _number_or_word(number: Callable[[str], float], words: Sequence[str], text: str) -> float | str:
+    if text in words:
+        return text
+    try:
+        return number(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {' or '.join(('number', *words))}") from None
+
+
+def _parameters(arguments: argparse.Namespace, folder: Path) -> Parameters:
+    """What was told on the command line, else what the model was validated with, else the defaults."""
+    given = {name: getattr(arguments, name) for name in SETTINGS}
+    untold = {name: option.value for name, option in given.items() if isinstance(option, _Untold)}
+    known = _validated(folder)
+    if untold:
+        taken = ", ".join(f"{name} {(known or untold).get(name, value)}" for name, value in untold.items())
+        why = "validated with" if known else "does not say what it was validated with; defaults are taken:"
+        logger.info("%s: %s %s", folder, why, taken)
+    return Parameters(**given | untold | {name: value for name, value in known.items() if name in untold})
+
+
+def _validated(folder: Path) -> dict[str, Any]:
+    """What a model was validated with: model.json of a registered one, what stage register left of that of the line."""
+    from wsss_mm.models.description import DESCRIPTION, VALIDATED, WEIGHTS, described
+
+    path, known = folder / DESCRIPTION, None
+    if path.is_file():
+        known = described(folder).get(VALIDATED)
+    if known is None and _REGISTERED.is_file() and (folder / WEIGHTS).is_file():
+        with suppress(ValueError, AttributeError):  # damaged: the line's to tell
+            registered = read_json(_REGISTERED)
+            if registered.get("weights_md5") == digest(folder / WEIGHTS, "md5"):
+                path, known = _REGISTERED, registered.get(VALIDATED)
+    if known is None:
+        return {}
+    if not isinstance(known, dict):
+        raise InputError(f"{path}: {VALIDATED} is no section; export the model again")
+    for name, fault in faults(known):
+        raise InputError(f"{path}: {VALIDATED}.{name[:40]}: {fault}; export the model again, or update wsss_mm")
+    return known
 
 
 def _segment(arguments: argparse.Namespace) -> int:
@@ -116,13 +146,12 @@ def _segment(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     folder, registered = _model(arguments.model)
-    options = {name: getattr(arguments, name) for name in _OPTIONS} | {"skip_done": not arguments.force}
-    options["registered"] = registered
-    options["force_mpp"] = arguments.force_mpp or arguments.table is not None
+    parameters = _parameters(arguments, folder)
+    more = {"registered": registered, "skip_done": not arguments.force}
     jobs, results = _jobs(arguments)
     if results:
         write_table(arguments.out / TABLE, results, update=True)
-    segmented = (_on_cluster if arguments.ray else _here)(arguments, jobs, folder, options) if jobs else ()
+    segmented = (_on_cluster if arguments.ray else _here)(arguments, jobs, folder, parameters, more) if jobs else ()
     with logging_redirect_tqdm():
         for result in segmented:
             results.append(result)
@@ -149,14 +178,14 @@ def _compare_precisions(results: Sequence["Result"]) -> None:
 
 def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
     """The slides to segment, and failed results for what is none."""
-    from wsss_mm.wsi.cohort import Job, name_slides
+    from wsss_mm.wsi.cohort import name_slides
+    from wsss_mm.wsi.job import Job
 
     if arguments.table is not None:
         return _table_jobs(arguments.table, arguments.out)
     names, failed = name_slides(arguments.slides)
-    return [
-        Job(name, slide, arguments.out / name, arguments.mpp, arguments.roi) for slide, name in names.items()
-    ], failed
+    more = arguments.mpp, arguments.roi, arguments.force_mpp
+    return [Job(name, slide, arguments.out / name, *more) for slide, name in names.items()], failed
 
 
 def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
@@ -166,7 +195,7 @@ def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
     from wsss_mm.slides.adopt import warn_of_overruled
     from wsss_mm.slides.patients import check_alike
     from wsss_mm.slides.table import read_slide_table, resolve
-    from wsss_mm.wsi.cohort import Job, Result
+    from wsss_mm.wsi.job import Job, Result
 
     jobs, failed = [], []
     table = read_slide_table(path, check_files=False, for_training=False)
@@ -187,30 +216,28 @@ def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
 
 
 def _here(
-    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, options: dict[str, Any]
+    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, parameters: Parameters, more: dict[str, Any]
 ) -> Iterator["Result"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
-    from wsss_mm.wsi.cohort import segment_all
+    from wsss_mm.wsi.cohort import in_turn
+    from wsss_mm.wsi.segment import segment
 
-    return segment_all(jobs, SlideModel.from_folder(folder, precision=arguments.precision), options)
+    model = SlideModel.from_folder(folder, precision=arguments.precision)
+    return in_turn(jobs, lambda job: segment(job, model, parameters, **more))
 
 
 def _on_cluster(
-    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, options: dict[str, Any]
+    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, parameters: Parameters, more: dict[str, Any]
 ) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 
     from wsss_mm.wsi.cluster import Demand, segment_on_cluster
-    from wsss_mm.wsi.cohort import Result
 
     demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
-    outcomes = segment_on_cluster(jobs, folder, arguments.ray, demand, options)
-    for outcome in tqdm(outcomes, total=len(jobs), unit="slide"):
-        if outcome.error:
-            logger.error("%s", outcome.error)
-        yield Result(outcome.job.slide_id, outcome.summary, spelled_out(outcome.error or ""))
+    done = segment_on_cluster(jobs, folder, arguments.ray, demand, parameters, **more)
+    return iter(tqdm(done, total=len(jobs), unit="slide"))
 
 
 def _number(text: str) -> float:
@@ -220,10 +247,6 @@ def _number(text: str) -> float:
     if value is None and text.strip("+-").lower() not in ("nan", "inf"):  # those are refused with the others
         raise argparse.ArgumentTypeError(f"{text!r} is no number, such as 0.25")
     return float(text) if value is None else value
-
-
-def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else int(text)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -237,12 +260,13 @@ def _check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{option}: belongs into column {option} of {arguments.table}; leave it out")
     if arguments.force_mpp and arguments.mpp is None:
         raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
-    for option, least in _LEAST.items():
-        value = getattr(arguments, option)
-        if value != "auto" and not least <= value < math.inf:
-            raise InputError(f"--{option.replace('_', '-')} {value}: must be at least {least}")
-    if not 0 <= arguments.overlap < 1:
-        raise InputError(f"--overlap {arguments.overlap}: must be at least 0 and below 1")
+    told = {name: value for name in SETTINGS if not isinstance(value := getattr(arguments, name), _Untold)}
+    for name, fault in faults(told):
+        raise InputError(f"{_option(name)} {told[name]}: {fault}")
+    for name, least in _LEAST.items():
+        value = getattr(arguments, name)
+        if not least <= value < math.inf:
+            raise InputError(f"{_option(name)} {value}: must be at least {least}")
     if arguments.roi is not None and len(arguments.slides) > 1:
         raise InputError(f"--roi {arguments.roi}: polygons belong to one slide, but {len(arguments.slides)} are given")
     there = next((place for place in (arguments.out, *arguments.out.parents) if os.path.lexists(place)), Path())

@@ -1,4 +1,4 @@
-"""Gate after `segment_slides`: do the products of each slide agree with each other, with the slide and the segmenter?
+"""Gate after `export_slides`: do the products of each slide agree with each other, with the slide and the segmenter?
 
 Reads results/slides/<slide_id>/ as `wsss_mm.wsi.segment_slide` writes it, the table beside it, the slides themselves,
 and models/segmenter. Each figure is recomputed from the map. A cohort of labelled patches has no slides: no rows pass,
@@ -7,7 +7,6 @@ and the report says that there are none.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ FOLDER = Path("results/slides")
 COHORT = Path("data/cohort/slides.csv")
 MODEL = Path("models/segmenter")
 
-_MAKE = "dvc repro -f segment_slides"
+_MAKE = "dvc repro -s -f segment_slides export_slides"
 _MAP, _OUTLINES, _OVERLAY, _ = FILES
 _LISTED, _NONE = 6, "none"
 _ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
@@ -67,9 +66,8 @@ class _Results:
         self.folder, self._cohort, self._model = root / FOLDER, root / COHORT, root / MODEL
         self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
-        asked = params.slides.model_dump(include={item.name for item in fields(Parameters)})
         precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
-        self._asked = {"parameters": asked, "model": precision}
+        self._asked = {"parameters": Parameters.of(params.slides).recorded(), "model": precision}
         table = read_slide_table(self._cohort, check_files=False)
         table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
         aside = quarantined("slide", root / QUARANTINE)

@@ -24,6 +24,8 @@ DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
 NEEDS = "custom_imports"
 """Key of model.json: modules of the project's own parts in it. A reader is told of them and imports none."""
+VALIDATED = "validated"
+"""Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 
 # A registry can import anything by its dotted name, and some parts load files that they are given the name of: only
 # these types are built, beside those of code that the project itself imports (`Trust`), and no other text is in a

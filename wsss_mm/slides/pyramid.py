@@ -68,6 +68,26 @@ def write_probability_pyramid(
         _write_pyramid(temporary, maps, mpp, channels, photometric="minisblack")
 
 
+def write_planes(path: Path | str, maps: Sequence[RowMap]) -> None:
+    """Write maps of one shape as pages of a tiled TIFF without levels, as they are, for `MapLevel` to read.
+
+    Equal maps give equal bytes, and a failed write leaves nothing behind.
+    """
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True, ome=False) as tiff:
+        for item in maps:
+            tiff.write(
+                _tiles(item, item.shape, 1),
+                shape=item.shape,
+                dtype=np.uint8,
+                tile=(_TILE, _TILE),
+                compression="zlib",
+                photometric="minisblack",
+                metadata=None,
+                software=False,
+                maxworkers=1,
+            )
+
+
 def _write_pyramid(
     path: Path,
     maps: Sequence[RowMap],

@@ -8,7 +8,8 @@ from wsss_mm.tracking.evidence import Evidence, read_confusion
 _EXAMPLES = 2  # patches of a class: the card must fit into a description
 
 _CHAIN = (
-    ("results/slides", "slide maps", "segment_slides"),
+    ("results/slides", "slide maps", "export_slides"),
+    ("data/maps", "what the network sees on slides", "segment_slides"),
     ("models/segmenter", "segmenter", "train_segmenter"),
     ("data/pseudo_labels", "pseudo-labels", "pseudo_labels"),
     ("models/classifier", "classifier", "train_classifier"),

@@ -1,7 +1,7 @@
 """Cohorts larger than one machine: slides as tasks of a Ray cluster.
 
 The slides and the result folders lie on storage that all nodes mount at the same place; the model travels with the
-tasks. A folder of results is delivered whole by `segment_slide`, so a task that is repeated because its node died
+tasks. A folder of results is delivered whole by `segment`, so a task that is repeated because its node died
 either finds the work done or does it again, and leaves the same bytes.
 """
 
@@ -18,10 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wsss_mm.errors import InputError
-from wsss_mm.wsi.cohort import Job
+from wsss_mm.errors import InputError, spelled_out
+from wsss_mm.wsi.job import Job, Result
 from wsss_mm.wsi.model import Precision, SlideModel
-from wsss_mm.wsi.segment import segment_slide
+from wsss_mm.wsi.parameters import DEFAULTS, Parameters
+from wsss_mm.wsi.segment import segment
 from wsss_mm.wsi.workplace import BusyError
 
 logger = logging.getLogger(__name__)
@@ -49,22 +50,16 @@ class Demand:
     precision: Precision = "auto"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a slide: its summary, or why there is none, in one line."""
-
-    job: Job
-    summary: dict[str, Any] | None
-    error: str | None = None
-
-
 def segment_on_cluster(
     jobs: Sequence[Job],
     model: Path | str,
     address: str,
     demand: Demand = Demand(),
-    options: Mapping[str, Any] | None = None,
-) -> Iterator[Outcome]:
+    parameters: Parameters = DEFAULTS,
+    *,
+    registered: Mapping[str, str] | None = None,
+    skip_done: bool = False,
+) -> Iterator[Result]:
     """Segment slides on a Ray cluster, one task a slide.
 
     Args:
@@ -72,10 +67,12 @@ def segment_on_cluster(
         model: folder of the segmenter on this machine; each worker process loads it once.
         address: of the cluster: HOST:PORT, or `auto` for the one this machine belongs to.
         demand: what a slide takes.
-        options: keyword arguments of `segment_slide`.
+        parameters: see `segment_slide`, as are `registered` and `skip_done`.
+        registered: likewise.
+        skip_done: likewise.
 
     Yields:
-        An outcome for each slide, in the order in which they end. A slide that fails takes none with it.
+        A result for each slide, in the order in which they end. A slide that fails takes none with it.
 
     Raises:
         InputError: no Ray, no cluster, no node that is large enough, or no model.
@@ -90,44 +87,41 @@ def segment_on_cluster(
             max_retries=demand.retries,
             scheduling_strategy="SPREAD",
         )
-        settings = dict(options or {}) | {"progress": False}
-        running = {}
-        for job in jobs:
-            own = settings | {"mpp_override": job.mpp, "roi": job.roi and job.roi.absolute()}
-            # in a list the model stays a reference, which a worker follows once
-            running[task.remote(job.path.absolute(), job.folder.absolute(), [files], demand, own)] = job
+        more = {"registered": registered, "skip_done": skip_done, "progress": False}
+        # in a list the model stays a reference, which a worker follows once
+        running = {task.remote(job.absolute(), [files], demand, parameters, more): job for job in jobs}
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
-            yield _outcome(ray, running.pop(done), done)
+            result = _result(ray, running.pop(done), done)
+            if result.error:
+                logger.error("%s", result.error)
+            yield result
 
 
-def _outcome(ray: ModuleType, job: Job, done: Any) -> Outcome:
-    slide = job.path
+def _result(ray: ModuleType, job: Job, done: Any) -> Result:
     try:
-        summary, error = ray.get(done)
+        return ray.get(done)
     except ray.exceptions.RayTaskError as defect:
         logger.error("%s", defect)
-        return Outcome(job, None, f"{slide}: {type(defect.cause).__name__}: {_first_line(defect.cause)}")
+        error = f"{job.path}: {type(defect.cause).__name__}: {_first_line(defect.cause)}"
     except ray.exceptions.RayError as failure:
-        return Outcome(job, None, f"{slide}: its node or process died too often ({_first_line(failure)}); try again")
-    return Outcome(job, summary, error)
+        error = f"{job.path}: its node or process died too often ({_first_line(failure)}); try again"
+    return Result(job.slide_id, error=spelled_out(error))
 
 
-def _segment(
-    slide: Path, folder: Path, files: list[Any], demand: Demand, options: Mapping[str, Any]
-) -> tuple[dict[str, Any] | None, str | None]:
-    """The task: a summary, or the line that says why there is none; wrong input is not worth a retry."""
+def _segment(job: Job, files: list[Any], demand: Demand, parameters: Parameters, more: Mapping[str, Any]) -> Result:
+    """The task; wrong input is not worth a retry."""
     import ray
 
     try:
         model = _worker_model(files[0], demand)
         for _ in range(_LOCK_TRIES):  # a node that is being given up may still hold the folder
             with suppress(BusyError):
-                return segment_slide(slide, model, folder, **options), None
+                return Result(job.slide_id, segment(job, model, parameters, **more))
             time.sleep(_LOCK_PAUSE)
-        return segment_slide(slide, model, folder, **options), None
+        return Result(job.slide_id, segment(job, model, parameters, **more))
     except (InputError, OSError) as error:
-        return None, f"{error} (on node {ray.util.get_node_ip_address()})"
+        return Result(job.slide_id, error=spelled_out(f"{error} (on node {ray.util.get_node_ip_address()})"))
 
 
 @lru_cache(maxsize=1)

@@ -4,16 +4,15 @@ import io
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
-from wsss_mm.wsi.model import SlideModel
-from wsss_mm.wsi.segment import SUMMARY, segment_slide
+from wsss_mm.places import SUMMARY
+from wsss_mm.wsi.job import Job, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,33 +22,42 @@ logger = logging.getLogger(__name__)
 _MIRAX = ".mrxs"  # such a slide has a folder of its own name, which holds its pixels
 
 
-@dataclass(frozen=True)
-class Job:
-    """A slide to segment.
+def jobs_of(table: Path, splits: Sequence[str], work: Path) -> dict[Job, str]:
+    """Slides of a cohort that are to be segmented, in the order of its table, and the split of each.
 
-    Attributes:
-        slide_id: what the table calls it.
-        path: the slide.
-        folder: of its results.
-        mpp: um/px at level 0, where the slide does not say.
-        roi: QuPath GeoJSON with the region of interest.
+    Args:
+        table: slides.csv of the cohort.
+        splits: of which slides are wanted; those set aside are left out, as are those without a file.
+        work: gets a folder for each.
     """
+    import pandas as pd
 
-    slide_id: str
-    path: Path
-    folder: Path
-    mpp: float | None = None
-    roi: Path | None = None
+    from wsss_mm.patches.quarantine import slides_aside
+    from wsss_mm.slides.table import read_slide_table, resolve
+
+    found = read_slide_table(table, check_files=False)
+    slides = found[found["split"].isin(splits) & (found["path"] != "")]
+    slides = slides[~slides["slide_id"].isin(slides_aside(found))]
+    jobs = {}
+    for slide in slides.itertuples(index=False):
+        mpp = None if pd.isna(slide.mpp) else float(slide.mpp)
+        roi = resolve(table, slide.roi) if slide.roi else None
+        jobs[Job(slide.slide_id, resolve(table, slide.path), work / slide.slide_id, mpp, roi)] = slide.split
+    return jobs
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of a slide: its summary, or in one line why there is none; `notes` are further columns."""
+def raise_failed(results: Sequence[Result], others: str = "") -> None:
+    """Name what failed, when all have had their turn.
 
-    slide_id: str
-    summary: Mapping[str, Any] | None = None
-    error: str = ""
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    Args:
+        results: of all.
+        others: what to say of those that did not.
+
+    Raises:
+        InputError: something did.
+    """
+    if errors := [result.error for result in results if result.error]:
+        raise InputError(f"{len(errors)} of {len(results)} slides failed, the first: {errors[0]}{others}")
 
 
 def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Result]]:
@@ -100,20 +108,19 @@ def _same_file(path: Path, other: Path) -> bool:
         return path.absolute() == other.absolute()
 
 
-def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, Any]) -> Iterator[Result]:
-    """Segment slides in turn.
+def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> Iterator[Result]:
+    """Work on slides one after the other.
 
     Args:
         jobs: the slides.
-        model: the segmenter.
-        options: keyword arguments of `segment_slide`.
+        work: gives the summary of one, such as `wsss_mm.wsi.segment.segment` with its further arguments.
 
     Yields:
         A result for each job, in order. Errors are logged; one that is a defect and no wrong input with its traceback.
     """
     for job in jobs:
         try:
-            summary = segment_slide(job.path, model, job.folder, mpp_override=job.mpp, roi=job.roi, **options)
+            summary = work(job)
         except (InputError, OSError) as error:
             logger.error("%s: %s", job.slide_id, error)
             yield Result(job.slide_id, error=_one_line(error))
@@ -121,7 +128,6 @@ def segment_all(jobs: Iterable[Job], model: SlideModel, options: Mapping[str, An
             logger.exception("%s: failed", job.slide_id)
             yield Result(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
         else:
-            logger.info("%s: %.2f mm2 of tissue", job.slide_id, summary["tissue_area_mm2"])
             yield Result(job.slide_id, summary)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.parameters import Parameters, Weighting
+from wsss_mm.wsi.parameters import DEFAULTS, Parameters
 from wsss_mm.wsi.prefetch import prefetch, worked
 from wsss_mm.wsi.raster import Band, Raster
 from wsss_mm.wsi.stitch import RowStitcher, window_profile
@@ -80,13 +80,10 @@ def segment_rows(
     raster: Raster,
     predict: Predict,
     classes: int,
+    parameters: Parameters = DEFAULTS,
     *,
-    window: int = Parameters.window,
-    overlap: float = Parameters.overlap,
-    weighting: Weighting = Parameters.weighting,
     batch_size: int = 16,
     full_batches: bool = False,
-    background_grey: int = Parameters.background_grey,
     ahead: int = 2,
     at_once: int = 1,
     resume: Resumption | None = None,
@@ -99,12 +96,9 @@ def segment_rows(
         raster: the slide at the model's mpp.
         predict: the network.
         classes: C.
-        window: side of the window, px.
-        overlap: of neighbouring windows, as a share of their side, 0 <= overlap < 1.
-        weighting: how the pixels of a window count in the average.
+        parameters: window, overlap, weighting and background.
         batch_size: windows a forward pass; the result does not depend on it.
         full_batches: fill up smaller batches with black, for networks whose rounding depends on the size of the batch.
-        background_grey: slide pixels whose grey value exceeds it are background.
         ahead: batches that are read in advance, in a thread; 0 does all in this thread.
         at_once: batches that `predict` is given at the same time, each in a thread.
         resume: where an earlier stream of the same raster and parameters was cut.
@@ -116,15 +110,16 @@ def segment_rows(
         InputError: the overlap is out of range, or the network does not give `classes` probabilities, or none that are
             numbers.
     """
-    stride = window_stride(window, overlap)
+    window = parameters.window
+    stride = window_stride(window, parameters.overlap)
     columns, lines = (window_starts(side, window, stride) for side in raster.size)
-    stitcher = RowStitcher(raster.size, columns, lines, classes, window_profile(window, weighting))
+    stitcher = RowStitcher(raster.size, columns, lines, classes, window_profile(window, parameters.weighting))
     if resume is not None:
         stitcher.restore(resume.row, resume.carry)
     bands = list(zip(lines, [*lines[1:], raster.size[1]], strict=True))  # a row of windows; which map rows it ends
     if resume is not None:
         bands = [(y, stop) for y, stop in bands if stop > resume.row]
-    events = _events(raster, window, columns, bands, background_grey)
+    events = _events(raster, window, columns, bands, parameters.background_grey)
     read = prefetch(_batches(events, batch_size), ahead)
     fill = batch_size if full_batches else 0
     for held, probabilities in worked(read, partial(_predicted, predict, classes, fill), at_once if ahead else 0):

@@ -13,6 +13,9 @@ from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.rawmap import RawMap
 from wsss_mm.wsi.runs import Runs, bands, find_components, runs_of
 
+MOST_CLASSES = 127
+"""Classes that fit into a map of `covered` bytes."""
+
 _COVERED = 0x80
 _NEVER = 1 << 33  # px; more than any hole that is filled
 
@@ -37,8 +40,12 @@ def fill_holes(source: RowMap, target: RawMap, max_area: float) -> None:
     Args:
         source: rows of `covered`.
         target: gets 0..127 and `IGNORE`.
-        max_area: px, larger holes stay, as do those of just that size.
+        max_area: px, larger holes stay, as do those of just that size; with 0 all do.
     """
+    if max_area <= 0:
+        for top, band in bands(source):
+            target.write(top, np.where(_is_background(band), np.uint8(IGNORE), band))
+        return
     component_of_run, areas = find_components(source, _is_background, diagonal=True, weigh=_weights(source.shape))
     small, seen = areas < max_area, 0
     for top, band in bands(source):

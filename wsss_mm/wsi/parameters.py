@@ -1,18 +1,52 @@
-"""How a slide is segmented: each setting with its default, of which the functions and the command line know no other.
+"""How a slide is segmented: each parameter with its default, range and meaning, from params.yaml to the engine.
 
-Light to import: the command line shows these defaults before anything is computed.
+The only home of these facts: section `slides` of params.yaml and the options of `wsss-mm segment` are read into
+`Parameters`, and functions take it whole. Light to import: the command line shows these defaults before anything is
+computed.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
+from operator import ge, le, lt
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
 
+Decides = Literal["map", "export", "pace"]
+"""What a parameter decides: what the network sees of a slide, what is made of that, or how fast it goes alone."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a parameter beside its type and default.
+
+    Attributes:
+        decides: see `Decides`; what decides the map is a parameter of stage segment_slides, of the export one of
+            export_slides, and what decides the pace alone is none of either, nor is it written into a summary.
+        help: what it is, in a line.
+        least: the smallest value.
+        most: the largest value.
+        below: what all values are smaller than.
+        carried: whether a model carries the value it was validated with.
+    """
+
+    decides: Decides
+    help: str
+    least: float | None = None
+    most: float | None = None
+    below: float | None = None
+    carried: bool = False
+
+
+def _known(decides: Decides, text: str, **more: Any) -> dict[str, Setting]:
+    return {"setting": Setting(decides, text, **more)}
+
 
 @dataclass(frozen=True)
 class Parameters:
-    """How a slide is segmented; part of its summary.
+    """How a slide is segmented; what decides the result is part of its summary.
 
     Attributes:
         window: side of the sliding window, px at the model's mpp.
@@ -24,13 +58,111 @@ class Parameters:
             hole as large as a window stays, whatever the number.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
         probabilities: whether the probabilities of the classes are written too.
+        batch_size: windows a forward pass, or as many as fit into memory. On a CPU the result does not depend on it,
+            on a GPU only within the network's rounding.
+        readers: threads that read the slide ahead of the network; with 0 nothing runs ahead.
     """
 
-    window: int = 224
-    overlap: float = 0.5
-    weighting: Weighting = "linear"
-    background_grey: int = 210
-    tissue_mask: bool = True
-    min_hole: float = 200.0
-    min_island: float = 500.0
-    probabilities: bool = False
+    window: int = field(default=224, metadata=_known("map", "side of the sliding window, px", least=32, carried=True))
+    overlap: float = field(
+        default=0.5,
+        metadata=_known("map", "of neighbouring windows, share of their side", least=0, below=1, carried=True),
+    )
+    weighting: Weighting = field(
+        default="linear",
+        metadata=_known(
+            "map",
+            "of a window's pixels in the average; uniform, as published, leaves the window grid in the map",
+            carried=True,
+        ),
+    )
+    background_grey: int = field(
+        default=210,
+        metadata=_known("map", "brighter slide pixels are background", least=0, most=255, carried=True),
+    )
+    tissue_mask: bool = field(
+        default=True, metadata=_known("map", "pass over what is glass on a thumbnail", carried=True)
+    )
+    min_hole: float = field(
+        default=200.0,
+        metadata=_known(
+            "export",
+            "um2, smaller holes of background in the tissue are filled with what the network sees there",
+            least=0,
+            carried=True,
+        ),
+    )
+    min_island: float = field(
+        default=500.0, metadata=_known("export", "um2, smaller regions stay out of the GeoJSON", least=0)
+    )
+    probabilities: bool = field(default=False, metadata=_known("map", "write those of the classes too, uint8 channels"))
+    batch_size: int | Literal["auto"] = field(
+        default="auto", metadata=_known("pace", "windows a forward pass; auto: what fits into memory", least=1)
+    )
+    readers: int = field(
+        default=2, metadata=_known("pace", "threads that read ahead of the network", least=0, most=1024)
+    )
+
+    @classmethod
+    def of(cls, settings: Any) -> "Parameters":
+        """Those that an object has as attributes, such as section `slides` of params.yaml or a command line."""
+        return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
+
+    def deciding(self, *decides: Decides) -> dict[str, Any]:
+        """Values by name, of those that decide one of these."""
+        return {name: value for name, value in asdict(self).items() if SETTINGS[name].decides in decides}
+
+    def recorded(self) -> dict[str, Any]:
+        """Values by name, of all that the result depends on."""
+        return self.deciding("map", "export")
+
+    def carried(self) -> dict[str, Any]:
+        """Values by name, of those that a model carries."""
+        return {name: value for name, value in asdict(self).items() if SETTINGS[name].carried}
+
+
+DEFAULTS = Parameters()
+"""What holds where nobody says otherwise."""
+
+SETTINGS: Mapping[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Parameters)}
+"""What is known of each parameter."""
+
+TYPES: Mapping[str, Any] = get_type_hints(Parameters)
+"""Type of each parameter."""
+
+
+def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and fault of each value that is none its parameter can have, such as `must be at least 32`."""
+    for name, value in values.items():
+        if name not in SETTINGS:
+            yield name, "is no parameter"
+        elif (fault := _fault(SETTINGS[name], TYPES[name], value)) is not None:
+            yield name, fault
+
+
+def _fault(setting: Setting, kind: Any, value: Any) -> str | None:
+    words, number = choices_of(kind), number_of(kind)
+    if isinstance(value, str) and value in words:
+        return None
+    if kind is bool:
+        return None if isinstance(value, bool) else "must be true or false"
+    if number is None:
+        return f"must be one of {', '.join(words)}"
+    if isinstance(value, bool) or not isinstance(value, int if number is int else int | float):
+        return " or ".join(("must be a whole number" if number is int else "must be a number", *words))
+    ends = [(setting.least, "at least", ge), (setting.most, "at most", le), (setting.below, "below", lt)]
+    ends = [(end, says, holds) for end, says, holds in ends if end is not None]
+    if isfinite(value) and all(holds(value, end) for end, _, holds in ends):
+        return None
+    return "must be " + " and ".join(f"{says} {end:g}" for end, says, _ in ends)
+
+
+def choices_of(kind: Any) -> tuple[str, ...]:
+    """Words that a type has, alone or beside numbers."""
+    parts = (kind, *get_args(kind))
+    return tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+
+
+def number_of(kind: Any) -> type | None:
+    """`int` or `float` if a type has numbers, alone or beside words."""
+    return next((part for part in (kind, *get_args(kind)) if part in (int, float)), None)

@@ -4,12 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import IGNORE
-from wsss_mm.wsi.engine import Rows
+
+if TYPE_CHECKING:
+    from wsss_mm.wsi.engine import Rows
 
 
 class RawMap:
@@ -82,7 +85,7 @@ class RawMap:
         return np.frombuffer(found, np.uint8).reshape(count, width)
 
 
-def write_probabilities(maps: Sequence[RawMap], rows: Rows) -> None:
+def write_probabilities(maps: Sequence[RawMap], rows: "Rows") -> None:
     """Write finished rows into the maps of the classes, as 0..255 for probabilities 0..1, those in background too."""
     for target, probabilities in zip(maps, rows.probabilities, strict=True):
         target.write(rows.start, np.round(255 * probabilities).astype(np.uint8))

@@ -1,0 +1,204 @@
+"""What people open, made of a slide's map: label pyramid, annotations, figures and a picture. No network is asked."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import rounded
+from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
+from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.slides.pyramid import RowMap, write_label_pyramid, write_probability_pyramid
+from wsss_mm.vocabulary import TissueClass
+from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.holes import fill_holes
+from wsss_mm.wsi.job import Job
+from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.rawmap import OnTissue, RawMap
+from wsss_mm.wsi.runs import bands
+from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, stored
+from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
+from wsss_mm.wsi.workplace import workplace
+
+logger = logging.getLogger(__name__)
+
+_OVERLAY_SIDE = 1600
+_COUNTED = 1 << 21  # px; counting them takes eight bytes each
+
+
+def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: bool = False) -> dict[str, Any]:
+    """Write what `wsss_mm.wsi.segment.segment_slide` writes, of a map that lies in `maps`, in a folder of its slide.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        InputError: there is no map, it is of another slide or of other parameters, the slide does not open, the disk is
+            full, or another process is at work on the same folder.
+    """
+    with stored(maps / job.slide_id) as made, opened(job, made.identity["mpp"]) as raster:
+        of_map = parameters.deciding("map")
+        identity = identity_of(job, raster, made.identity["model"], of_map)
+        known = rounded(identity)
+        if other := [key for key, value in rounded(dict(made.identity)).items() if known[key] != value]:
+            raise InputError(
+                f"{maps / job.slide_id}: the map is of another {', '.join(other)}; make it again: dvc repro"
+            )
+        if skip_done and (done := finished(job.folder, identity, parameters)) is not None:
+            logger.info("%s: done before, skipped", job.path)
+            return done
+        with workplace(job.folder) as work:
+            with _unpacked(work, made) as unpacked:
+                write_results(work, job, unpacked, raster, parameters)
+            deliver(work, job.folder, parameters)
+    return read_object(job.folder / SUMMARY, SLIDE_SUMMARY)
+
+
+def finished(folder: Path, identity: Mapping[str, Any], parameters: Parameters) -> dict[str, Any] | None:
+    """Summary of a complete folder made of the same things, none of which was unreadable: a good copy may have come."""
+    if not all((folder / name).is_file() for name in _files(parameters)):
+        return None
+    wanted = rounded(dict(identity) | {"parameters": parameters.recorded()})
+    try:
+        summary = read_object(folder / SUMMARY, SLIDE_SUMMARY)
+        model = summary["model"]  # whose name in a registry does not matter
+        found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
+        if summary["unreadable_share"] > 0:
+            return None
+    except (DamagedError, OlderError, TypeError, KeyError, AttributeError):
+        return None
+    return summary if found == wanted else None
+
+
+def write_results(
+    work: Path,
+    job: Job,
+    made: SlideMap,
+    raster: Raster,
+    parameters: Parameters,
+    *,
+    registered: Mapping[str, str] | None = None,
+) -> None:
+    """Write all files of a slide's results.
+
+    Args:
+        work: the folder.
+        job: the slide.
+        made: its map, whose probabilities are taken by any rows.
+        raster: the slide at the map's resolution.
+        parameters: how.
+        registered: what the registry calls the model (name, version, alias), for the summary.
+    """
+    with _filled(work, made, parameters) as labels:
+        shown = [OnTissue(item, labels) for item in made.probabilities]
+        figures = _export(work, made, raster, parameters, labels=labels, of_classes=shown)
+    model = dict(made.identity["model"]) | dict(registered or {})
+    own = {"model": model, "parameters": parameters.recorded()}
+    write_object(work / SUMMARY, SLIDE_SUMMARY, dict(made.identity) | figures | own)
+    logger.info("%s: %.2f mm2 of tissue", job.slide_id, figures["tissue_area_mm2"])
+
+
+def deliver(work: Path, folder: Path, parameters: Parameters) -> None:
+    """Move finished results to their place."""
+    for name in (SUMMARY, PROBABILITIES):
+        (folder / name).unlink(missing_ok=True)
+    for name in _files(parameters):
+        (work / name).replace(folder / name)
+
+
+def _files(parameters: Parameters) -> tuple[str, ...]:
+    return (PROBABILITIES, *FILES) if parameters.probabilities else FILES
+
+
+@contextmanager
+def _unpacked(work: Path, made: SlideMap) -> Iterator[SlideMap]:
+    """A stored map whose probabilities are taken by any rows, and not from top to bottom alone."""
+    with ExitStack() as stack:
+        planes = []
+        for index, plane in enumerate(made.probabilities):
+            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", plane.shape)))
+            for top, band in bands(plane):
+                planes[-1].write(top, band)
+        yield SlideMap(made.labels, planes, made.vocabulary, made.identity, made.unreadable)
+
+
+@contextmanager
+def _filled(work: Path, made: SlideMap, parameters: Parameters) -> Iterator[RawMap]:
+    """The finished map without its small holes, in a file of its own: a kill leaves the rows as they were noted.
+
+    A window that holds no tissue is not computed; what is as large as that may not have been seen, and is no hole.
+    """
+    largest = min(parameters.min_hole / made.identity["mpp"] ** 2, parameters.window**2)
+    with RawMap(work / "filled.raw", made.labels.shape) as filled:
+        fill_holes(made.labels, filled, largest)
+        yield filled
+
+
+def _export(
+    work: Path,
+    made: SlideMap,
+    raster: Raster,
+    parameters: Parameters,
+    *,
+    labels: RawMap,
+    of_classes: Sequence[OnTissue],
+) -> dict[str, Any]:
+    """Write everything but the summary, and give back its figures."""
+    name, mpp, classes = made.identity["slide"]["file"], raster.mpp, made.vocabulary.classes
+    with ThreadPoolExecutor(1, "outlines") as pool:
+        outlines = pool.submit(
+            write_geojson,
+            work / "segmentation.geojson",
+            labels,
+            classes,
+            factor=raster.factor,
+            limits=raster.bounds[2:],
+            min_area=parameters.min_island / mpp**2,
+        )
+        write_label_pyramid(work / "segmentation.tif", labels, mpp, made.vocabulary.palette)
+        if of_classes:
+            channels = [(item.name, item.color) for item in classes]
+            write_probability_pyramid(work / PROBABILITIES, of_classes, mpp, channels)
+        counts = _count(labels)[: len(classes)]
+        if not counts.sum():
+            logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
+        figures = class_figures(counts, classes, mpp)
+        _draw(work / "overlay.png", raster, classes, labels, figures, title=Path(name).stem)
+    for code, written in outlines.result().items():
+        figures[code] |= polygon_figures(written, mpp)
+    return {
+        "classes": figures,
+        "tissue_area_mm2": int(counts.sum()) * mpp**2 / 1e6,
+        "tumour_stroma_ratio": tumour_stroma_ratio(figures, classes),
+        "unreadable_share": made.unreadable / labels.size,
+    }
+
+
+def _count(labels: RawMap) -> np.ndarray:
+    """Pixels of each value, (256,)."""
+    rows = max(1, _COUNTED // labels.shape[1])
+    parts = (labels[top : top + rows] for top in range(0, labels.shape[0], rows))
+    return sum(np.bincount(part.ravel(), minlength=256) for part in parts)
+
+
+def _draw(
+    path: Path,
+    raster: Raster,
+    classes: Sequence[TissueClass],
+    labels: RowMap,
+    figures: dict[str, dict[str, Any]],
+    *,
+    title: str,
+) -> None:
+    picture = raster.overview(_OVERLAY_SIDE)
+    mpp = raster.mpp * raster.size[0] / picture.shape[1]
+    overlay = draw_overlay(picture, labels, classes, figures, title, mpp=mpp)
+    overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast

@@ -1,0 +1,48 @@
+"""A slide to work on, and what became of it: the same for one machine and for a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.slides import SlideReader, open_slide
+
+
+@dataclass(frozen=True)
+class Job:
+    """A slide to segment.
+
+    Attributes:
+        slide_id: what the table calls it.
+        path: the slide.
+        folder: of its results.
+        mpp: um/px at level 0, where the slide does not say.
+        roi: QuPath GeoJSON with the region of interest.
+        force_mpp: whether `mpp` stands where the slide says otherwise; if not, such a slide is refused.
+    """
+
+    slide_id: str
+    path: Path
+    folder: Path
+    mpp: float | None = None
+    roi: Path | None = None
+    force_mpp: bool = True
+
+    def open(self) -> SlideReader:
+        """The slide."""
+        return open_slide(self.path, self.mpp, force=self.force_mpp)
+
+    def absolute(self) -> "Job":
+        """The same for whoever works in another folder."""
+        roi = None if self.roi is None else self.roi.absolute()
+        return replace(self, path=self.path.absolute(), folder=self.folder.absolute(), roi=roi)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a slide: its summary, or in one line why there is none; `notes` are further columns."""
+
+    slide_id: str
+    summary: Mapping[str, Any] | None = None
+    error: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)

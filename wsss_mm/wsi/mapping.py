@@ -1,0 +1,182 @@
+"""What the network sees on a slide, row by row: the map before small holes are filled.
+
+Nothing that is made of a map (holes, polygons, pictures, figures) is decided here, so all of it can be made again
+without the network.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from wsss_mm.errors import InputError
+from wsss_mm.formats import read_object
+from wsss_mm.places import MAP, SLIDE_MAP
+from wsss_mm.places import MAP_NOTES as NOTES
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.roi import read_region
+from wsss_mm.slides.tissue import find_work
+from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.holes import MOST_CLASSES, covered
+from wsss_mm.wsi.job import Job
+from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.rawmap import RawMap, write_probabilities
+from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already
+from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.workplace import workplace
+
+if TYPE_CHECKING:
+    from wsss_mm.wsi.model import SlideModel
+
+logger = logging.getLogger(__name__)
+
+_LEAST_REGION = 100.0  # um2
+
+
+def named(model: "SlideModel") -> dict[str, Any]:
+    """What tells a model from others, as the identity of a map has it."""
+    return {
+        "weights_md5": model.weights_md5,
+        "digest": model.digest,
+        "classes": list(model.vocabulary.codes),
+        "precision": model.precision,
+    }
+
+
+@contextmanager
+def computed(
+    work: Path, job: Job, raster: Raster, model: "SlideModel", parameters: Parameters, *, progress: bool = True
+) -> Iterator[SlideMap]:
+    """Compute a map, or what of it an earlier process that was killed has not.
+
+    Args:
+        work: folder of the half-finished map.
+        job: the slide.
+        raster: the slide, at the model's mpp.
+        model: the segmenter.
+        parameters: how.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: the slide is mostly unreadable, or the model does not fit.
+    """
+    if len(model.classes) > MOST_CLASSES:
+        raise InputError(f"model: has {len(model.classes)} classes, of which a slide's map holds {MOST_CLASSES}")
+    identity = identity_of(job, raster, named(model), parameters.deciding("map"))
+    with ExitStack() as stack:
+        labels, *of_classes = (
+            stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
+            for item in ("labels", *(range(len(model.classes)) if parameters.probabilities else ()))
+        )
+        _write_map(work, labels, of_classes, raster, model, parameters=parameters, identity=identity, progress=progress)
+        yield SlideMap(labels, of_classes, model.vocabulary, identity, raster.unreadable)
+
+
+def map_slide(
+    job: Job, model: "SlideModel", parameters: Parameters, *, skip_done: bool = False, progress: bool = True
+) -> dict[str, Any]:
+    """Store the map of a slide in the folder of the job, see `wsss_mm.wsi.slidemap.stored`.
+
+    A call that was killed is taken up by the next, see `wsss_mm.wsi.segment.segment_slide`.
+
+    Returns:
+        The notes beside it.
+
+    Raises:
+        InputError: likewise.
+    """
+    with opened(job, model.mpp, parameters.readers) as raster:
+        identity = identity_of(job, raster, named(model), parameters.deciding("map"))
+        if skip_done and (done := stored_already(job.folder, identity)) is not None:
+            logger.info("%s: done before, skipped", job.path)
+            return done
+        look_at(job, raster, parameters)
+        with workplace(job.folder) as work:
+            with computed(work, job, raster, model, parameters, progress=progress) as made:
+                store(work, made)
+            (job.folder / NOTES).unlink(missing_ok=True)
+            for name in (MAP, NOTES):
+                (work / name).replace(job.folder / name)
+    return read_object(job.folder / NOTES, SLIDE_MAP)
+
+
+def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
+    """Tell a raster which of its pixels are to be segmented, by the tissue on a thumbnail and the region of interest.
+
+    Raises:
+        InputError: the region is none, or lies elsewhere.
+    """
+    raster.reach = parameters.window
+    raster.wanted = _wanted(job, raster, parameters)
+
+
+def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
+    """Where the slide is to be segmented, None for everywhere."""
+    tissue, origin = None, raster.bounds[:2]
+    if parameters.tissue_mask:
+        with open_slide(job.path, job.mpp) as slide:
+            try:
+                tissue = find_work(slide, parameters.background_grey)
+            except InputError as error:  # the pixels themselves will tell
+                logger.warning("%s; looking at every window instead", error)
+    region = None if job.roi is None else read_region(job.roi, origin)
+    if region is not None:
+        area = region.share(raster.bounds)[0] * raster.bounds[2] * raster.bounds[3] * raster.slide_mpp**2
+        if not area:
+            raise InputError(f"{job.roi}: no polygon lies on {job.path}; give the GeoJSON that was drawn on this slide")
+        if area < _LEAST_REGION:
+            message = "%s: what it outlines on %s is %.2g um2, less than a cell; are its coordinates level-0 px?"
+            logger.warning(message, job.roi, job.path.name, area)
+    if tissue is None and region is None:
+        return None
+    return Wanted(raster.size, origin, raster.factor, tissue, region)
+
+
+def _write_map(
+    work: Path,
+    labels: RawMap,
+    of_classes: Sequence[RawMap],
+    raster: Raster,
+    model: "SlideModel",
+    *,
+    parameters: Parameters,
+    identity: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Stream the label map, and the classes' probabilities if there are maps for them, to their files.
+
+    Goes on where an earlier process was killed.
+    """
+    resume, name = None, identity["slide"]["file"]
+    maps, journal = [labels, *of_classes], Journal(work, identity)
+    if (noted := journal.read()) is not None and min(item.rows_written for item in maps) >= noted[0].row:
+        resume, raster.lost = noted
+        logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
+    quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
+    done = resume.row if resume else 0
+    given = parameters.batch_size
+    with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
+        for rows in segment_rows(
+            raster,
+            model.predict,
+            len(model.classes),
+            parameters,
+            batch_size=model.largest_batch(parameters.window) if given == "auto" else given,
+            full_batches=model.full_batches,
+            ahead=2 if parameters.readers else 0,
+            at_once=model.at_once,
+            resume=resume,
+        ):
+            labels.write(rows.start, covered(rows.labels, rows.beneath))
+            if of_classes:
+                write_probabilities(of_classes, rows)
+            for item in maps:
+                item.sync()
+            journal.write(rows, dict(raster.lost))  # a thread that reads ahead adds to it
+            bar.update(len(rows.labels))
+    raster.check_readable(name)
