@@ -29,6 +29,7 @@ ALLOWED = {
     "(TMonitor)": "tqdm starts one thread for all bars",
     "from multiprocessing.resource_tracker import main": "Python starts one process for all shared memory",
     "from multiprocessing.forkserver import main": "Python starts one process for all workers",
+    "/torchinductor_": "torch makes one folder for what it compiles, when it is imported",
 }
 
 Leaks = dict[object, str]
