@@ -119,6 +119,94 @@ def test_foreign_types_are_never_built(tmp_path, evil, place):
         load_model(tmp_path)
 
 
+HEADS = {
+    "PSPHead": {},
+    "FCNHead": {"num_convs": 2},
+    "ASPPHead": {"dilations": [1, 6, 12]},
+    "DepthwiseSeparableASPPHead": {"c1_in_channels": 32, "c1_channels": 4},
+    "DepthwiseSeparableFCNHead": {"num_convs": 2},
+    "UPerHead": {"in_channels": [32, 128], "in_index": [0, 1]},
+    "SegformerHead": {"in_channels": [32, 128], "in_index": [0, 1], "interpolate_mode": "bilinear"},
+    "NLHead": {"mode": "embedded_gaussian"},
+    "GCHead": {"pooling_type": "att", "fusion_types": ["channel_add"]},
+    "ISAHead": {"isa_channels": 8, "down_factor": [2, 2]},
+}
+LOSSES = [
+    {"type": "CrossEntropyLoss", "class_weight": [1.0, 2.0, 3.0, 4.0]},
+    {"type": "DiceLoss", "loss_name": "loss_mine"},
+    {"type": "FocalLoss", "reduction": "mean"},
+    {"type": "mmseg.LovaszLoss", "reduction": "none", "classes": "present"},
+    {"type": "TverskyLoss", "alpha": 0.3},
+    [{"type": "wsss_mm.NoiseSuppressedCrossEntropyLoss", "variant": "onss"}, {"type": "DiceLoss"}],
+]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_that_are_read_again(tmp_path, kind):
+    config = {**SEGMENTER, "decode_head": head(kind, 1, 128) | HEADS[kind]}
+    state = build_network(config).state_dict()
+    save_model(tmp_path, state=state, info=info("segmenter", config), config_text="", card="")
+    images = torch.randint(0, 256, (1, 3, 64, 48), dtype=torch.uint8)
+    assert load_model(tmp_path)[0].predict_probabilities(images).shape == (1, 4, 64, 48)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_that_are_read_again(loss):
+    build_network({**SEGMENTER, "decode_head": {**SEGMENTER["decode_head"], "loss_decode": loss}})
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        ({"type": "CrossEntropyLoss", "class_weight": "mean"}, "class_weight 'mean'"),
+        ({"type": "LovaszLoss", "class_weight": "weights_npy"}, "class_weight 'weights_npy'"),
+        ({"type": "DiceLoss", "loss_name": "loss_/etc/passwd"}, "loss_name 'loss_/etc/passwd'"),
+        ({"type": "DiceLoss", "loss_name": "loss_x.pkl"}, "loss_name 'loss_x.pkl'"),
+        ({"type": "FocalLoss", "reduction": "http://example.com/x.npy"}, "reduction 'http"),
+    ],
+)
+def test_no_word_is_a_file(loss, named):
+    with pytest.raises(InputError, match=rf"model\.json: {named}.* is not a part of a wsss_mm model; export"):
+        build_network({**SEGMENTER, "decode_head": {**SEGMENTER["decode_head"], "loss_decode": loss}})
+
+
+def test_a_type_of_others_names_its_module_and_how_to_trust_it(tmp_path, monkeypatch):
+    """Whatever model.json says, nothing is imported; what it says it needs is repeated if it is a module's name."""
+    monkeypatch.chdir(tmp_path)
+    config = {**SEGMENTER, "decode_head": head("lab.LabHead", 1, 128)}
+    for needs, shown in ((["lab.heads", "x; import os"], '["lab.heads"]'), ("lab", '["PACKAGE.MODULE"]')):
+        content = info("segmenter", config) | {"custom_imports": needs}
+        (tmp_path / "model.json").write_text(json.dumps(content))
+        with pytest.raises(InputError) as caught:
+            load_model(tmp_path)
+        assert str(caught.value).endswith(
+            "model.json: type 'lab.LabHead' is not a part of a wsss_mm model, and nothing is imported for it; to trust "
+            f"the code that has it, here, say so in mmconfigs/segmenter.py: custom_imports = dict(imports={shown})"
+        )
+
+
+def test_trusted_code_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mmconfigs").mkdir()
+    (tmp_path / "mmconfigs/segmenter.py").write_text('custom_imports = dict(imports=["no_such_lab"])\n')
+    config = {**SEGMENTER, "decode_head": head("LabHead", 1, 128)}
+    (tmp_path / "model.json").write_text(json.dumps(info("segmenter", config)))
+    with pytest.raises(InputError, match=r"^mmconfigs/segmenter\.py: custom_imports: no_such_lab cannot be imported"):
+        load_model(tmp_path)
+
+
+def test_trust_is_of_modules_not_of_names_that_begin_alike(tmp_path, monkeypatch):
+    from wsss_mm.models.trust import Trust
+
+    config = tmp_path / "segmenter.py"
+    config.write_text('custom_imports = dict(imports=["mmseg.models.decode_heads.fcn_head"])\n')
+    trust = Trust(config)
+    assert trust.holds("FCNHead")
+    assert trust.holds("mmseg.FCNHead")
+    for name in ("FPNHead", "mmdet.FCNHead", "mmseg.models.decode_heads.fcn_head.FCNHead", "os.system", ""):
+        assert not trust.holds(name)
+
+
 @pytest.mark.parametrize("size", [10**400, float("nan"), float("inf"), -float("inf"), 1 << 17])
 def test_numbers_without_bound_are_refused(size):
     with pytest.raises(InputError, match=r"model\.json: dropout .* is not a part of a wsss_mm model"):

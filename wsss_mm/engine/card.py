@@ -8,8 +8,8 @@ _PURPOSE = {
     "segmenter": "Gives a tissue class for every pixel of an H&E slide; trained without a single drawn outline.",
 }
 _HOW = {
-    "classifier": "ResNet38 with a linear head on pooled features, trained on label sets of patches.",
-    "segmenter": "PSPNet on ResNet38, trained on pseudo-labels made from the classifier's activation maps.",
+    "classifier": "{backbone} with a linear head on pooled features, trained on label sets of patches.",
+    "segmenter": "{head} on {backbone}, trained on pseudo-labels made from the classifier's activation maps.",
 }
 
 
@@ -25,7 +25,7 @@ def model_card(info: Mapping[str, Any]) -> str:
 **Intended use: research only.** Not a medical device; not for diagnosis or treatment. Slides from other scanners,
 stains, organs or resolutions than those it was trained on need a validation of their own.
 
-{_HOW[kind]}
+{_HOW[kind].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))}
 Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
 
@@ -44,3 +44,8 @@ Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} trai
 `weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
 (`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
 """.replace("\n\n\n", "\n\n")
+
+
+def _part(info: Mapping[str, Any], name: str) -> str:
+    """The type of a part of the network, without its registry."""
+    return str(info["model"].get(name, {}).get("type")).rpartition(".")[2]

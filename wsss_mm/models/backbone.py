@@ -36,8 +36,9 @@ def channels_of(backbone: nn.Module) -> tuple[int, ...]:
         return tuple(told)
     device = next(backbone.parameters()).device
     was_training = backbone.training
+    backbone.eval()
     with torch.no_grad():
-        maps = backbone.eval()(torch.zeros(1, 3, _SIDE, _SIDE, device=device))
+        maps = backbone(torch.zeros(1, 3, _SIDE, _SIDE, device=device))
     backbone.train(was_training)
     return tuple(item.shape[1] for item in maps)
 
