@@ -23,6 +23,27 @@ def test_no_secret_of_a_uri_is_shown(scheme, user, rest):
     assert shown(text).endswith(f"('{scheme}://h/db')")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h/cb#access_token={s}&x=1",
+        "https://h/?auth={s}",
+        "host=h password={s} user=alice",
+        "AWS_SECRET_ACCESS_KEY={s} was refused",
+        "PGPASSWORD = {s}",
+        "Authorization: Bearer {s}",
+        "postgresql://h/db?options=-c password={s}",
+    ],
+)
+def test_no_secret_of_a_driver_or_a_header_is_shown(text):
+    assert shown(text.format(s=SECRET)) == text.format(s="***")
+
+
+@pytest.mark.parametrize("text", ["sigma=1.0 key=3", "patches.key=a", "https://h/?author=Anna", "tokens = 3, keys=4"])
+def test_other_settings_are_shown(text):
+    assert shown(text) == text
+
+
 @given(st.text(st.characters(codec="ascii", exclude_characters="\"'<>` \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=6))
 def test_whatever_the_password(password):
     shown_uri = shown(f"postgresql://alice:Q{password}Q@db.example/mlflow")

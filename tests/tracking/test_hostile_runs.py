@@ -1,5 +1,6 @@
 """Nothing that comes with a run is executed, written or obeyed by `wsss-mm reproduce`, unless a person asked for it."""
 
+import platform
 import subprocess
 from pathlib import Path
 from urllib.parse import urlparse
@@ -98,7 +99,7 @@ class TestDiff:
         assert "--apply-diff" in error
         assert "\n+b = 2" in version.shown
         user = connect().MlflowClient().get_run(version.run_id).data.tags["mlflow.user"]
-        assert f"its run ({user}, 20" in error
+        assert f"its run ({user} on {platform.node()}, 20" in error
         assert not (version.root / "kept").exists()
 
     def test_asked_for_it_is_applied(self, version, capsys):

@@ -24,6 +24,7 @@ _PACKAGES = (
     "openslide-python",
 )
 _FREE_GIB = 5
+_MARKS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")  # of a merge that stopped
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,18 +72,23 @@ def _lock() -> str:
 
     for name in ("dvc.yaml", "dvc.lock"):
         path = Path(name)
-        if not path.is_file():
+        if not path.exists():
             continue
+        if not path.is_file():
+            raise InputError(f"{name}: not a file; move it away, and git checkout {name}")
         text = path.read_text(encoding="utf-8", errors="replace")
-        marked = [n for n, line in enumerate(text.splitlines(), 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))]
+        marked = [n for n, line in enumerate(text.splitlines(), 1) if line.startswith(_MARKS) or line == "=" * 7]
         if marked:
             raise InputError(
                 f"{name}: line {marked[0]}: a merge stopped here; take one side: git checkout --ours {name}"
             )
         try:
-            yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); git checkout it") from None
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); git checkout {name}") from None
+        # DVC takes an empty file for one without stages
+        if content is not None and not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)):
+            raise InputError(f"{name}: holds no stages as DVC writes them; git checkout {name}")
     return "dvc.yaml and dvc.lock can be read" if Path("dvc.lock").is_file() else "nothing was run yet: no dvc.lock"
 
 
