@@ -1,6 +1,7 @@
 """Trained models as folders: weights.pth, config.py, model.json, README.md."""
 
 import io
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,16 @@ from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
-from wsss_mm.models.description import DIGEST, check_config, check_digest, read_description, sealed
+from wsss_mm.models.description import (
+    DESCRIPTION,
+    DIGEST,
+    WEIGHTS,
+    check_config,
+    check_digest,
+    described,
+    read_description,
+    sealed,
+)
 from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.registry import MODELS
 
@@ -67,6 +77,19 @@ def save_model(
         write_text(new / "README.md", card)
         content = sealed(rounded(dict(info), _PARAMETERS), new / "weights.pth")
         write_json(new / "model.json", content, _PARAMETERS)
+
+
+def copy_model(folder: Path, target: Path, more: Mapping[str, Any]) -> None:
+    """Copy a model folder, with more in its description and digests of both.
+
+    Raises:
+        InputError: the model was changed since it was made.
+    """
+    info = described(folder)
+    check_digest(folder, info, warn=False)
+    shutil.copytree(folder, target)
+    content = sealed(rounded({**info, **more}, _PARAMETERS), target / WEIGHTS)
+    write_json(target / DESCRIPTION, content, _PARAMETERS)
 
 
 def load_model(
