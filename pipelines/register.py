@@ -1,21 +1,24 @@
 """Stage `register`: the segmenter becomes a version of the registered model, with the evidence for it and a card."""
 
 import logging
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wsss_mm.files import digest
 from wsss_mm.formats import write_object
-from wsss_mm.models.description import described, folder_digest
+from wsss_mm.models.description import VALIDATED, described, folder_digest
+from wsss_mm.models.store import copy_model
 from wsss_mm.places import REGISTRATION
 from wsss_mm.settings import Params
 from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
 from wsss_mm.tracking.evidence import Evidence
-from wsss_mm.tracking.promotion import current_champion, doubts
+from wsss_mm.tracking.promotion import current_champion, doubts, measured
 from wsss_mm.tracking.registry import registered_as
 from wsss_mm.tracking.runs import is_own, refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
+from wsss_mm.wsi.parameters import Parameters
 
 MODEL, CLASSIFIER, OUT = Path("models/segmenter"), Path("models/classifier"), Path("reports/registered.json")
 
@@ -25,30 +28,43 @@ logger = logging.getLogger(__name__)
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
     name, evidence = params.register_.model_name, read_evidence(Path())
-    md5 = digest(MODEL / "weights.pth", "md5")
-    if name is None:
-        logger.info("register.model_name is null: nothing is registered")
-    else:
-        be_patient()
-        refuse_unsent(MODEL / "weights.pth", CLASSIFIER / "weights.pth")
-        before = registered_as(MODEL, name)
-        if before is None or is_own(connect().get_run(before.run_id)):
-            _register(name, evidence, md5)
+    md5, validated = digest(MODEL / "weights.pth", "md5"), _validated(params, evidence)
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / MODEL.name
+        copy_model(MODEL, model, {VALIDATED: validated} if validated else {})
+        if name is None:
+            logger.info("register.model_name is null: nothing is registered")
         else:
-            logger.info(
-                "%s version %s is of another experiment, and keeps its evidence; to give it that of this one: "
-                "dvc exp apply, then dvc repro -s -f register",
-                *(name, before.version),
-            )
-    named = {"model": name, "weights_md5": md5, "digest": folder_digest(MODEL)}
+            be_patient()
+            refuse_unsent(MODEL / "weights.pth", CLASSIFIER / "weights.pth")
+            before = registered_as(model, name)
+            if before is None or is_own(connect().get_run(before.run_id)):
+                _register(model, name, evidence, md5)
+            else:
+                logger.info(
+                    "%s version %s is of another experiment, and keeps its evidence; to give it that of this one: "
+                    "dvc exp apply, then dvc repro -s -f register",
+                    *(name, before.version),
+                )
+        named = {"model": name, "weights_md5": md5, "digest": folder_digest(model), VALIDATED: validated}
     write_object(OUT, REGISTRATION, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
 
 
-def _register(name: str, evidence: Evidence, md5: str) -> None:
+def _validated(params: Params, evidence: Evidence) -> dict[str, Any] | None:
+    """How the slides were segmented that gate slides passed; None where there are none.
+
+    It is told of the copy that is registered: in models/segmenter, an out of its training, it would be a parameter of
+    that, and another overlap would train the network again.
+    """
+    passed = evidence.gates.get("slides") == "passed" and measured(evidence, "slides", "models")
+    return Parameters.of(params.slides).carried() if passed else None
+
+
+def _register(model: Path, name: str, evidence: Evidence, md5: str) -> None:
     """Make the version, tell its runs what the gates found, keep the evidence, and write the card."""
     tags = _tags(evidence)
     against = doubts(evidence, md5)
-    done = register_segmenter(MODEL, name, tags=tags, champion=not against)
+    done = register_segmenter(model, name, tags=tags, champion=not against)
     classifier = find_run(CLASSIFIER / "weights.pth") if CLASSIFIER.is_dir() else None
     runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
     client = connect().MlflowClient()
@@ -59,7 +75,7 @@ def _register(name: str, evidence: Evidence, md5: str) -> None:
     commit = client.get_run(done.run_id).data.tags.get("git.commit", "unknown")
     evidence = replace(evidence, lineage={"commit": commit, "runs": runs})
     keep_evidence(Path(), done.run_id, evidence.lineage)
-    card = version_card(described(MODEL), evidence)
+    card = version_card(described(model), evidence)
     client.update_model_version(name, done.version, description=card)
     logger.info("%s version %s%s", done.name, done.version, "" if done.created else ", registered before")
     if against and current_champion(name) is None:

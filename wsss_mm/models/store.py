@@ -1,6 +1,7 @@
 """Trained models as folders: weights.pth, config.py, model.json, README.md."""
 
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,14 @@ from wsss_mm.models.description import (
     DIGEST,
     check_config,
     check_digest,
+    described,
     read_description,
     sealed,
     trust_of,
 )
 from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.models.trust import CONFIGS, Trust, register_stock
-from wsss_mm.places import MODEL
+from wsss_mm.places import MODEL, WEIGHTS
 from wsss_mm.registry import MODELS
 
 Kind = Literal["classifier", "segmenter"]
@@ -80,6 +82,19 @@ def save_model(
         write_text(new / "README.md", card)
         content = sealed(rounded(numbered(info, MODEL), _PARAMETERS), new / "weights.pth")
         write_json(new / "model.json", content, _PARAMETERS)
+
+
+def copy_model(folder: Path, target: Path, more: Mapping[str, Any]) -> None:
+    """Copy a model folder, with more in its description and digests of both.
+
+    Raises:
+        InputError: the model was changed since it was made.
+    """
+    info = described(folder)
+    check_digest(folder, info, warn=False)
+    shutil.copytree(folder, target)
+    content = sealed(rounded(numbered({**info, **more}, MODEL), _PARAMETERS), target / WEIGHTS)
+    write_json(target / DESCRIPTION, content, _PARAMETERS)
 
 
 def load_model(

@@ -118,15 +118,15 @@ def doubts(evidence: Evidence, weights_md5: str) -> list[str]:
         weights_md5: Of the model.
     """
     found = objections(evidence, None)
-    if any(row.get("below_champion") is not None for row in _measured(evidence, "segmenter", "metrics")):
+    if any(row.get("below_champion") is not None for row in measured(evidence, "segmenter", "metrics")):
         found.append("gate segmenter compared it with a champion, which another registry has")
-    others = {str(row.get("weights_md5")) for row in _measured(evidence, "slides", "models")} - {weights_md5}
+    others = {str(row.get("weights_md5")) for row in measured(evidence, "slides", "models")} - {weights_md5}
     if others:
         found.append(f"gate slides judged maps of weights {', '.join(sorted(map(_short, others)))}")
     return found
 
 
-def _measured(evidence: Evidence, gate: str, table: str) -> list[dict[str, Any]]:
+def measured(evidence: Evidence, gate: str, table: str) -> list[dict[str, Any]]:
     """Rows of a short table that a gate's report shows."""
     path = evidence.folder / report_path(gate)
     tables = read_object(path, GATE_REPORT).get("measured") if path.is_file() else {}

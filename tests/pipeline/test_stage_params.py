@@ -1,0 +1,89 @@
+"""What a stage lists as its parameters is what decides its outs: no more runs again than must, and no less."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import inputs
+from wsss_mm.wsi.parameters import SETTINGS
+
+STAGES_OF = {"segment_slides": "map", "export_slides": "export"}
+
+
+@pytest.fixture(scope="module")
+def pipeline(project_root):
+    return yaml.safe_load((project_root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def _of_slides(params):
+    return {name.removeprefix("slides.") for name in params if name.partition(".")[0] == "slides"}
+
+
+@pytest.mark.parametrize(("stage", "decides"), STAGES_OF.items())
+def test_parameters_of_slides_are_of_the_stage_that_they_decide(pipeline, stage, decides):
+    declared = {name for name, setting in SETTINGS.items() if setting.decides == decides}
+    which = {"splits", "precision"} if decides == "map" else {"splits"}
+    assert _of_slides(pipeline[stage]["params"]) == declared | which
+
+
+def test_gate_slides_compares_all_that_a_summary_records(pipeline):
+    declared = {name for name, setting in SETTINGS.items() if setting.decides != "pace"}
+    reads = pipeline["gate"]["foreach"]["slides"]["reads"]
+    assert _of_slides(reads) == declared | {"splits", "precision"}
+    assert not _of_slides(pipeline["gate"]["do"]["params"])
+    listed = [f"${{item.reads[{index}]}}" for index in range(len(reads))]
+    assert [name for name in pipeline["gate"]["do"]["params"] if "reads" in name] == listed
+
+
+@pytest.mark.parametrize("pace", ["workers", *(f"slides.{n}" for n, s in SETTINGS.items() if s.decides == "pace")])
+def test_what_decides_the_pace_alone_is_a_parameter_of_no_stage(pipeline, pace):
+    for name, stage in pipeline.items():
+        listed = stage.get("params", stage.get("do", {}).get("params"))
+        assert pace not in listed, name
+        assert pace.partition(".")[0] not in listed, name
+
+
+CHANGES = {
+    ("min_island", 5.0): {"export_slides", "gate@slides"},
+    ("min_hole", 5.0): {"export_slides", "gate@slides", "register"},
+    ("overlap", 0.25): {"segment_slides", "gate@slides", "register"},
+    ("readers", 1): set(),
+    ("batch_size", 3): set(),
+}
+
+
+def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch):
+    """`dvc status` names stages whose own parameters changed; those after them run if the outs between do.
+
+    DVC knows the project as done, with a small file in place of every dependency and out.
+    """
+    from dvc.repo import Repo
+
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(project_root / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with Repo.init(no_scm=True) as repo:
+        paths = [Path(item.fs_path) for stage in repo.index.stages for item in (*stage.deps, *stage.outs)]
+        for path in sorted({*paths} - {tmp_path / "params.yaml"}):
+            file = path if path.suffix else path / "file"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("content")
+        repo.commit(force=True)
+        assert not repo.status()
+    before = yaml.safe_load(Path("params.yaml").read_text())
+    for (name, value), stages in CHANGES.items():
+        Path("params.yaml").write_text(yaml.safe_dump(before | {"slides": before["slides"] | {name: value}}))
+        with Repo() as repo:
+            assert set(repo.status()) == stages, name
+
+
+def test_a_model_carries_what_register_reads(pipeline):
+    assert _of_slides(pipeline["register"]["params"]) == {name for name, item in SETTINGS.items() if item.carried}
+
+
+def test_what_is_listed_once_is_looked_at_while_the_stage_runs(project_root):
+    given = inputs._given(project_root, "gate@slides")
+    assert "params.yaml: slides.overlap" in given
+    assert "params.yaml: slides.readers" not in given
