@@ -71,7 +71,7 @@ def read_description(path: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise InputError(f"{path}: damaged: {where or 'content'}: {first['msg']}; export the model again") from None
+        raise InputError(f"{path}: {where or 'content'}: {first['msg']}; export the model again") from None
     kind = "PatchClassifier" if content["kind"] == "classifier" else "EncoderDecoder"
     if _bare(content["model"].get("type")) != kind:
         raise InputError(
