@@ -118,6 +118,6 @@ def test_more_rows_than_any_cohort_has_are_refused_unread(tmp_path, monkeypatch)
     rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300_000, np.int32)), pa.array(["x" * 10_000]))
     pq.write_table(pa.table({"patch_id": rows}), tmp_path / FILE_NAME)
     assert (tmp_path / FILE_NAME).stat().st_size < 100_000  # of 3 GB
-    monkeypatch.setattr("wsss_mm.files._MAX_ROWS", 1000)
-    with pytest.raises(InputError, match=r"manifest\.parquet: claims 300000 rows"):
+    monkeypatch.setattr("wsss_mm.formats._MAX_ROWS", 1000)
+    with pytest.raises(InputError, match=r"manifest\.parquet: damaged: claims 300000 rows"):
         read_manifest(tmp_path, LUNG)

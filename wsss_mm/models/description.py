@@ -102,7 +102,7 @@ def read_description(path: Path, configs: Path = CONFIGS) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise InputError(f"{path}: damaged: {where or 'content'}: {first['msg']}; export the model again") from None
+        raise InputError(f"{path}: {where or 'content'}: {first['msg']}; export the model again") from None
     check_kind(content["kind"], content["model"], path)
     check_config(content["model"], path, trust_of(content["kind"], configs), needs=content.get(NEEDS))
     return content
