@@ -80,7 +80,7 @@ def main(params: Params) -> None:
 def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Params) -> dict[str, Any]:
     """Write the figures of the test split, the few of the whole line, and the counts they follow from."""
     from wsss_mm.evaluation.report import headline, test_metrics
-    from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, write_plot
+    from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     metrics = test_metrics(judgement, judged_rows(manifest, "test"), vocabulary, params)
@@ -88,7 +88,7 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Para
     metrics["weights_md5"] = {path.name: digest(path / "weights.pth", "md5") for path in (SEGMENTER, CLASSIFIER)}
     write_json(METRICS, metrics)
     write_json(SUMMARY, headline(metrics, read_json(PSEUDO_LABELS), read_json(CLASSES), vocabulary.codes))
-    write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
+    write_plot(with_colors(iou_table(metrics["ungated"], vocabulary.codes), vocabulary), IOU)
     write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
     write_plot(count_table(judgement.patches["patch_id"].tolist(), vocabulary.codes, **counts), COUNTS)
