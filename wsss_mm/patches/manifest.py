@@ -57,7 +57,7 @@ def build_manifest(rows: Iterable[Mapping[str, Any]], vocabulary: Vocabulary, wh
     taken = sorted({*_BEFORE_LABELS, *_AFTER_LABELS}.intersection(vocabulary.codes))
     if taken:
         raise InputError(
-            f"vocabularies/{vocabulary.name}.yaml: code {taken[0]!r} is a column that every manifest has; choose another"
+            f"vocabularies/{vocabulary.name}.yaml: code {taken[0]!r} is a column of every manifest; choose another"
         )
     frame = pd.DataFrame(list(rows), columns=manifest_columns(vocabulary.codes))
     if frame.empty:
