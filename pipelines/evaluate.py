@@ -78,7 +78,7 @@ def main(params: Params, tracker: "Tracker") -> None:
 def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Params) -> dict[str, Any]:
     """Write the figures of the test split, the few of the whole line, and the counts they follow from."""
     from wsss_mm.evaluation.report import headline, test_metrics
-    from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, write_plot
+    from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     metrics = test_metrics(judgement, judged_rows(manifest, "test"), vocabulary, params)
@@ -87,7 +87,7 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Para
     write_object(METRICS, FIGURES, metrics)
     pseudo_labels, classes = (read_object(path, FIGURES) for path in (PSEUDO_LABELS, CLASSES))
     write_object(SUMMARY, FIGURES, headline(metrics, pseudo_labels, classes, vocabulary.codes))
-    write_plot(iou_table(metrics["ungated"], vocabulary.codes), IOU)
+    write_plot(with_colors(iou_table(metrics["ungated"], vocabulary.codes), vocabulary), IOU)
     write_plot(confusion_table(judgement.ungated, vocabulary.codes), CONFUSION)
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
     write_plot(count_table(judgement.patches["patch_id"].tolist(), vocabulary.codes, **counts), COUNTS)

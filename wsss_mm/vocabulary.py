@@ -54,6 +54,11 @@ class TissueClass:
     aliases: tuple[str, ...] = ()
 
     @property
+    def hex_color(self) -> str:
+        """As web pages and plots write it, such as #c81e1e."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All that the class is called, as `Vocabulary.find` compares it."""
         return tuple(map(_folded, (self.code, self.name, *self.aliases)))

@@ -5,8 +5,8 @@ import pandas as pd
 import yaml
 
 from wsss_mm.evaluation import segmentation_metrics
-from wsss_mm.evaluation.tables import confusion_table, count_table, counts_of, iou_table, write_plot
-from wsss_mm.patches import VOCABULARIES
+from wsss_mm.evaluation.tables import confusion_table, count_table, counts_of, iou_table, with_colors, write_plot
+from wsss_mm.vocabulary import get_vocabulary
 
 CODES = ["A", "B", "C"]
 CONFUSION = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
@@ -38,11 +38,13 @@ def test_templates_of_dvc_plots_name_the_columns_of_the_tables(project_root):
 
 
 def test_bars_of_dvc_plots_have_the_colours_of_the_classes(project_root):
+    lung = get_vocabulary("lung")
+    table = with_colors(pd.DataFrame({"class": ["TE", "LYM"], "iou": [0.5, 0.6]}), lung)
+    assert table["color"].tolist() == ["#c81e1e", "#285af0"]
     template = json.loads((project_root / ".dvc" / "plots" / "share_bars.json").read_text())
-    scale = template["layer"][0]["encoding"]["color"]["scale"]
-    colours = dict(zip(scale["domain"], scale["range"], strict=True))
-    classes = [item for vocabulary in VOCABULARIES.values() for item in vocabulary.classes]
-    assert {item.code: "#{:02x}{:02x}{:02x}".format(*item.color) for item in classes} == colours
+    shade = template["layer"][0]["encoding"]["color"]
+    assert shade["scale"] is None  # the value is the colour
+    assert {"calculate": "datum.color || '#888888'", "as": shade["field"]} in template["transform"]
 
 
 def test_every_template_the_line_names_is_there(project_root):

@@ -60,11 +60,11 @@ class TestOutlines:
         ("features", "message"),
         [
             (
-                [("TE", 0, 100), ("Tumor", 0, 100)],
-                r"feature 2: 'Tumor' is no class of vocabulary 'lung' \(TE, NEC, LYM",
+                [("TE", 0, 100), ("Fat", 0, 100)],
+                r"feature 2: 'Fat' is no class of vocabulary 'lung' \(TE, NEC, LYM",
             ),
             ([("TE: Positive", 0, 100)], "feature 1: 'TE: Positive' is no class"),
-            ([({"names": ["Tumor", "Positive"]}, 0, 100)], "feature 1: 'Tumor: Positive' is no class"),
+            ([({"names": ["Fat", "Positive"]}, 0, 100)], "feature 1: 'Fat: Positive' is no class"),
             ([({"names": ["TE", "LYM"]}, 0, 100)], "feature 1: 'TE: LYM' names 2 classes; give an area one of them"),
             ([({"name": "Ignore*"}, 0, 100), (None, 0, 100)], "no area has a class"),
             ([("TE", 9000, 9100)], r"no area lies on the slide: .* the slide is 1024 x 768 px"),
@@ -82,6 +82,11 @@ class TestOutlines:
         assert classes(self.area("TAS", 0, 300), self.area("LYM", 100, 200), self.area("TAS", 100, 150)) == [3, 2, 3]
         assert classes(self.area("TAS", 0, 200), self.area("TAS", 0, 300)) == [3, 3, 3]
         assert not caplog.records
+
+    @pytest.mark.parametrize(("name", "index"), [("Tumor", 0), ("Necrosis", 1), ("Immune cells", 2), ("stroma", 3)])
+    def test_qupaths_own_classes_are_known(self, classes, name, index):
+        assert classes(self.area(name)) == [index, 255, 255]
+        assert classes(self.area({"names": [name, "Positive"]})) == [index, 255, 255]
 
     def test_what_qupath_ignores_is_not_judged_where_it_is_drawn_over_a_class(self, classes):
         assert classes(self.area("TE", 0, 300), self.area("Ignore*", 100, 200)) == [0, 255, 0]

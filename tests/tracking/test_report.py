@@ -57,7 +57,7 @@ def judged(tracked):
 def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     page = page_of(judged)
     assert "0.550</span> mIoU on the test split, 95 % interval 0.500 to 0.600" in page
-    assert "width: 70.0%; background: #cd3333" in page  # the colour of TE in the vocabulary
+    assert "width: 70.0%; background: #c81e1e" in page  # the colour of TE in the vocabulary
     assert "25 % of its pixels taken for &lt;script&gt;" in page
     assert "no truth" in page
     assert "a" * 32 in page

@@ -8,12 +8,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.files import atomic_path
+from wsss_mm.vocabulary import Vocabulary
 
 
 def iou_table(metrics: Mapping[str, float | None], codes: Sequence[str]) -> pd.DataFrame:
     """`class` and `iou` of the classes that are present, from `segmentation_metrics`."""
     rows = [(code, metrics[f"iou.{code}"]) for code in codes if metrics[f"iou.{code}"] is not None]
     return pd.DataFrame(rows, columns=["class", "iou"])
+
+
+def with_colors(table: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
+    """A table with the column `color` for the classes in its column `class`: plots take it as it is."""
+    colors = {item.code: item.hex_color for item in vocabulary.classes}
+    return table.assign(color=table["class"].map(colors))
 
 
 def confusion_table(confusion: npt.NDArray[np.int64], codes: Sequence[str]) -> pd.DataFrame:

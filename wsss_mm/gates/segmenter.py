@@ -95,7 +95,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     expected = test_metrics(judgement, judged, vocabulary, params)
     classifier = {"mean_ap": None} | read_object(root / CLASSES, READ_BACK, remedy="dvc repro -f train_classifier")
     summary = headline(expected, {"test": {"miou": pseudo["test.miou"]}}, classifier, vocabulary.codes)
-    iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"], "iou")
+    iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"], "iou")[["class", "iou"]]
     tables = (
         figures(path, metrics, expected),
         figures(root / SUMMARY, read_metrics(root / SUMMARY, _MAKE), summary),

@@ -145,7 +145,7 @@ def _training(run: "Run") -> dict[str, str]:
 def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
     name = run.data.params.get("vocabulary")
     vocabulary = get_vocabulary(name) if name in vocabulary_names() else None
-    colors = {c.code: "#{:02x}{:02x}{:02x}".format(*c.color) for c in vocabulary.classes} if vocabulary else {}
+    colors = {c.code: c.hex_color for c in vocabulary.classes} if vocabulary else {}
     names = {c.code: c.name for c in vocabulary.classes} if vocabulary else {}
     confused, (scored, scores) = failures(evidence), _scores(run, evidence)
     classes = [
