@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -191,6 +192,27 @@ def test_augmentations(kind, way, project, cohort, small, lines):
     assert count == {"removed": 0, "twice": 2, "of mmcv": 1}[way]
     lost = [f"params.yaml: {kind}.color_jitter has no effect: mmconfigs/{kind}.py does not use it"]
     assert lines() == (lost if way == "removed" else [])
+
+
+def of_the_page(root):
+    """The changes that the documentation shows: of each block, what stood there and what comes in its place."""
+    text = (root / "docs/changing-networks.md").read_text()
+    for block in re.findall(r"^```diff\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        lines = block.splitlines(keepends=True)
+        yield tuple("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+
+
+def test_the_documented_change(project, project_root, cohort, small, lines):
+    edit("segmenter", *of_the_page(project_root))
+    where = paths(cohort, project)
+    training.train_segmenter(small, where)
+    head = load_model(where.out)[1]["model"]["decode_head"]
+    assert head["type"] == "ASPPHead"
+    assert [loss["type"] for loss in head["loss_decode"]] == ["wsss_mm.NoiseSuppressedCrossEntropyLoss", "DiceLoss"]
+    pipeline = Config.fromfile(where.out / "config.py").train_dataloader.dataset.pipeline
+    assert [item["type"].rpartition(".")[2] for item in pipeline][-3:] == ["RandomCrop", "RandomFlip", "PackSegInputs"]
+    (line,) = lines()
+    assert f"`{line}`" in (project_root / "docs/changing-networks.md").read_text()
 
 
 class TestBeforeTheFirstIteration:
