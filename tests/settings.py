@@ -1,5 +1,7 @@
 """Settings that tests work with: those of shipped profiles, never the project's own params.yaml and gates.yaml."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,11 @@ from wsss_mm.settings import GATES_FILE, PARAMS_FILE, Params, render_gates, rend
 
 def content_of(profile: str = "phantom") -> dict[str, Any]:
     """Plain values of both files of a profile, thresholds of gates as section `gates`, as `Params` takes them."""
+    return deepcopy(_parsed(profile))
+
+
+@cache
+def _parsed(profile: str) -> dict[str, Any]:
     return {**yaml.safe_load(render_profile(profile)), "gates": yaml.safe_load(render_gates(profile))}
 
 

@@ -1,10 +1,20 @@
+import re
+import subprocess
+import sys
+
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.settings import content_of, copy_profile, write_settings
+from wsss_mm.backbones import layers
 from wsss_mm.errors import InputError
-from wsss_mm.settings import Params, load_params
+from wsss_mm.settings import Params, check_names, load_params
+from wsss_mm.yaml_places import parse
+
+GATES = list(content_of("phantom")["gates"])
 
 
 @pytest.fixture
@@ -150,7 +160,7 @@ def test_places_on_slides_are_not_those_of_patches(content, tmp_path, section, n
     write_settings(tmp_path, content)
     with pytest.raises(InputError, match=rf"{section}\.{name}: is for data sets of patches.*set it to false"):
         load_params(tmp_path / "params.yaml")
-    content["cohort"]["name"] = "wsss4luad"
+    content["cohort"] |= {"name": "wsss4luad", "source": "data/raw"}
     write_settings(tmp_path, content)
     assert getattr(getattr(load_params(tmp_path / "params.yaml"), section), name)
 
@@ -179,8 +189,208 @@ def test_a_message_names_ten_faults_and_counts_the_rest(content, tmp_path):
     assert len(str(caught.value)) < 2000
 
 
+# -- every value of both files
+
+
+def leaves(content, place=()):
+    """Places of all values, lists as wholes."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*place, key))
+        else:
+            yield (*place, key)
+
+
+PLACES = list(leaves(content_of("phantom")))
+
+
+def with_value(place, value):
+    changed = content_of("phantom")
+    inner = changed
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+    return changed
+
+
+def line_of(path, place):
+    """Line of a key in a file that yaml.safe_dump wrote."""
+    return parse(path.read_text()).lines[place]
+
+
+def refusal(folder, place, value):
+    """What is said of a value at a place; it must begin with file, line and name."""
+    path = write_settings(folder, with_value(place, value))
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    file, inner = ("gates.yaml", place[1:]) if place[0] == "gates" else ("params.yaml", place)
+    found = re.match(rf"{re.escape(str(folder / file))}: line (\d+): {re.escape('.'.join(inner))}((?:\.\d+)*): ", text)
+    assert found, text
+    lines, index = parse((folder / file).read_text()).lines, [int(part) for part in found[2].split(".") if part]
+    assert int(found[1]) == lines.get((*inner, *index), lines[inner])
+    return text
+
+
+def _wrong_values(place):
+    """Values that are wrong wherever they stand: of another type, out of every range, or nothing."""
+    value = content_of("phantom")
+    for part in place:
+        value = value[part]
+    yield {"a": 1}
+    if place not in OPTIONAL:
+        yield None
+    if isinstance(value, bool):
+        yield from ("yes!", 7, [True])
+    elif isinstance(value, int | float):
+        yield from ("much", -7, float("inf"), float("nan"), [1, 2, 3], True)
+    elif isinstance(value, list):
+        yield from ("one", 7, [{}], [[1]])
+        if value and not isinstance(value[0], str):
+            yield from (["a", "b"], [float("nan"), 1])
+            if place[-1] not in DENSITIES:
+                yield [-7, -7]
+    elif place not in TEXTS:
+        yield from ("nothing like it", -7, ["a"])
+    else:
+        yield from (7, ["a"])
+
+
+OPTIONAL = {("classifier", "weights"), ("segmenter", "weights"), ("register", "model_name")}
+DENSITIES = ("haematoxylin", "eosin")  # unmixing may give any number
+TEXTS = {("cohort", "vocabulary"), *OPTIONAL}
+
+
+def test_all_files_are_covered():
+    assert len(PLACES) > 140
+    assert {place[0] for place in PLACES} >= {"seed", "cohort", "segmenter", "gates", "register"}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_no_wrong_value_passes_and_each_is_named_with_its_line(place, tmp_path):
+    for value in _wrong_values(place):
+        refusal(tmp_path, place, value)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_a_misspelt_key_is_named_with_its_line_and_the_right_one(place, tmp_path):
+    """A letter is lost, or written twice."""
+    name = place[-1]
+    for wrong in (name[:-1], f"{name[0]}{name}"):
+        content = content_of("phantom")
+        inner = content
+        for part in place[:-1]:
+            inner = inner[part]
+        inner[wrong] = inner.pop(name)
+        path = write_settings(tmp_path, content)
+        with pytest.raises(InputError) as caught:
+            load_params(path)
+        file = "gates.yaml" if place[0] == "gates" else "params.yaml"
+        inside = (*place[:-1], wrong)[1 if place[0] == "gates" else 0 :]
+        text = str(caught.value)
+        assert "\n" not in text
+        assert f"{file}: line {line_of(tmp_path / file, inside)}: {'.'.join(inside)}: " in text
+        assert "; did you mean " in text
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place[-1] == "warnings"], ids=".".join)
+def test_a_warning_is_a_check_of_its_gate(place, tmp_path):
+    gate = place[1]
+    right = check_names(gate)[-1]
+    others = [name for other in GATES if other != gate for name in check_names(other) if name not in check_names(gate)]
+    assert "did you mean" in refusal(tmp_path, place, [right[:-1] + "x"])
+    assert "which is one of gate" in refusal(tmp_path, place, [right, others[0]])
+    assert "choose from" in refusal(tmp_path, place, ["zzzzzz"])
+    load_params(write_settings(tmp_path, with_value(place, [right])))
+
+
+@given(st.text(st.sampled_from("b234567n_15 x"), max_size=6) | st.sampled_from(layers()))
+def test_a_layer_is_one_that_the_backbone_has(layer):
+    content = with_value(("pseudo_labels", "layer"), layer)
+    if layer in layers():
+        assert Params.model_validate(content).pseudo_labels.layer == layer
+    else:
+        with pytest.raises(ValidationError, match="the backbone has no unit"):
+            Params.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "says"),
+    [
+        (
+            {"pseudo_labels__layer": "b7_5"},
+            "pseudo_labels.layer",
+            "the backbone has no unit 'b7_5'; did you mean b4_5",
+        ),
+        ({"segmenter__crop": 225}, "segmenter.crop", "225 px are more than patches.size 224"),
+        ({"patches__size": 160}, "segmenter.crop", "192 px are more than patches.size 160"),
+        ({"segmenter__accumulate": 16}, "segmenter.accumulate", "leaves one crop of batch_size 16 to a piece"),
+        ({"slides__overlap": 0.99}, "slides.overlap", "0.99 moves windows of 224 px by 2 px"),
+        ({"pseudo_labels__scales": [1.0, 0.01]}, "pseudo_labels.scales.1", "0.01 shows patches of 224 px"),
+        ({"evaluate__scales": [100]}, "evaluate.scales.0", "100 shows patches of 224 px to the network with 22400 px"),
+        ({"patches__mpp": 20}, "patches.size", "224 px at patches.mpp 20 are more than the 2048 um"),
+        ({"cohort__source": "data/raw/slides"}, "cohort.source", "data/raw/slides is read by no cohort that is gen"),
+        ({"cohort__name": "slides"}, "cohort.source", "is the code of the phantom, but cohort.name is slides"),
+        ({"cohort__phantom": {"slides": {"train": 2}, "size": 2048}}, "cohort.phantom.slides", "has no test"),
+        ({"gates__classifier": {"min_predicted": 0.999}}, "classifier.min_predicted", "0.999 is above max_predicted"),
+    ],
+)
+def test_values_that_do_not_fit_each_other_are_refused(content, tmp_path, changes, place, says):
+    for key, value in list(changes.items()):
+        section, _, name = key.partition("__")
+        if isinstance(value, dict) and name in content[section]:
+            changes[key] = content[section][name] | value
+    path = edited(content, tmp_path, **changes)
+    file = path.with_name("gates.yaml") if "gates" in next(iter(changes)) else path
+    parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    assert f"{file}: line {line_of(file, parts)}: {place}: {says}" in str(caught.value)
+
+
+def test_neighbours_are_asked_of_label_sets_alone(content, tmp_path):
+    content["cohort"] |= {"name": "wsss4luad", "source": "data/raw"}
+    content["pseudo_labels"] |= {"neighbours": True, "gating": "predicted"}
+    with pytest.raises(InputError, match=r"pseudo_labels\.neighbours: narrows label sets, which gating predicted"):
+        load_params(write_settings(tmp_path, content))
+
+
+def test_faults_of_both_files_are_told_at_once(content, tmp_path):
+    content["seed"], content["gates"]["slides"]["max_seam"] = "one", 0
+    path = write_settings(tmp_path, content)
+    both = r"params\.yaml: line \d+: seed: .*; \S*gates\.yaml: line \d+: slides\.max_seam: "
+    with pytest.raises(InputError, match=both):
+        load_params(path)
+
+
+def test_thresholds_in_params_yaml_are_sent_to_their_file(content, tmp_path):
+    """As they stood in older days."""
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    line = line_of(path, ("gates",))
+    with pytest.raises(InputError, match=rf"line {line}: gates: thresholds of gates stand in gates\.yaml") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+    assert "wsss-mm profile" in str(caught.value)
+
+
+def test_without_thresholds_the_remedy_is_named(tmp_path):
+    path = copy_profile(tmp_path)
+    path.with_name("gates.yaml").unlink()
+    with pytest.raises(InputError, match=r"gates\.yaml: not found; .*wsss-mm profile"):
+        load_params(path)
+
+
+def test_settings_are_light():
+    """`wsss-mm --help` and every stage load them: nothing of torch, pandas or Great Expectations."""
+    code = "import sys, wsss_mm.settings as s; s.load_profile('tiny'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "pandas", "numpy", "great_expectations", "mmengine"} & set(done.stdout.split())
+
+
 def _numbers(content, place=()):
-    """Places of the numbers in params.yaml."""
+    """Places of the numbers."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _numbers(value, (*place, key))

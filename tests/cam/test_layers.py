@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from wsss_mm.backbones import layers
 from wsss_mm.cam import (
     PseudoLabeller,
     activations_and_logits,
     grad_cam_plus_plus,
     grad_cam_plus_plus_autograd,
 )
+from wsss_mm.cam.layers import unit_names
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 
@@ -32,6 +34,10 @@ def images():
 @pytest.fixture(scope="module")
 def batch(model, images):
     return model.normalize(torch.tensor(images).permute(0, 3, 1, 2))
+
+
+def test_settings_know_the_layers_of_the_network(model):
+    assert unit_names(model) == list(layers())
 
 
 def test_closed_form_equals_autograd_at_bn7(model, batch):

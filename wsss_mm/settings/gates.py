@@ -10,6 +10,9 @@ from pydantic import Field
 from wsss_mm.settings.sections import Faults, Natural, Ordered, Positive, Range, Section, Share
 from wsss_mm.yaml_places import suggestion
 
+NotNegative = Annotated[float, Field(ge=0)]
+Grey = Annotated[NotNegative, Field(le=255)]
+
 
 @cache
 def expected() -> Mapping[str, Any]:
@@ -58,7 +61,7 @@ class PatchesGate(Gate):
     max_thin_share: Share  # of the training patches that hold less tissue than patches.min_tissue
     max_odd_share: Share  # of the patches that may leave the ranges below
     min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian
-    brightness: Range  # mean grey value of the tissue, 0..255
+    brightness: Annotated[tuple[Grey, Grey], Ordered]  # mean grey value of the tissue, 0..255
     haematoxylin: Range  # mean optical density of the tissue
     eosin: Range
     max_drift: Annotated[float, Field(ge=0)]  # of valid and test from train: difference of means over spread
@@ -90,7 +93,7 @@ class PseudoLabelsGate(Gate):
     min_class_share: Share  # of the labelled pixels of the cohort
     max_class_share: Share
     max_unseen_share: Share  # of the patches in which a labelled class has no pixel
-    share_ratio: Range  # of a class's share of pixels to its share of labels
+    share_ratio: Annotated[tuple[NotNegative, NotNegative], Ordered]  # of a class's shares, pixels to labels
     labelled_again: Natural  # patches, to see that the classifier made these labels
     min_miou: Share  # of the pseudo-labels, in each split that has masks
 

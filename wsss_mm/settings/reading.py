@@ -16,6 +16,7 @@ PARAMS_FILE, GATES_FILE = "params.yaml", "gates.yaml"
 """The two files, in the project's root."""
 
 _SECTION = "gates"  # of `Params`, that stands in a file of its own
+_TAG = re.compile(r"\[key\]|constrained-\w+|literal\[.*\]")  # pydantic's, of a choice or a key, and no place
 _MOST_WRONG = 10  # values that a message names
 _ANEW = "write both anew with `wsss-mm profile phantom`"
 
@@ -91,7 +92,7 @@ def _message(documents: Mapping[Path, Document], wrong: Sequence[tuple[Place, st
 
 def _explained(item: Any) -> list[tuple[Place, str]]:
     """Places and words of one of pydantic's errors."""
-    place = tuple(item["loc"])
+    place = tuple(part for part in item["loc"] if item["type"] == "extra_forbidden" or not _TAG.fullmatch(str(part)))
     says = item["msg"].removeprefix("Value error, ")
     if item["type"] == DISAGREEMENT:
         return [((*place, *_place(key)), why) for key, why in item["ctx"]["faults"]]
