@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked
-from wsss_mm.tracking.places import refuse_strange_roots
+from wsss_mm.tracking.moved import refuse_strange_roots
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.tracking import download_model, places, register_segmenter, tag_weights, training_run
-from wsss_mm.tracking.places import settle, strange_roots
+from wsss_mm.tracking.moved import settle, strange_roots
 from wsss_mm.tracking.store import connect, project_root
 
 pytestmark = pytest.mark.xdist_group("mlflow")
