@@ -270,7 +270,7 @@ class TestFirstChampion:
         assert f"wsss-mm models promote 1 --name {name}" in caplog.text
         assert str(find_version(name, "challenger").version) == "1"
 
-    def test_how_its_slides_were_segmented_is_part_of_what_is_registered(self, line, name, tracked):
+    def test_how_its_slides_were_segmented_is_part_of_what_is_registered(self, line, name, tracked, monkeypatch):
         rows = [{"weights_md5": line[1], "precision": "fp32", "slides": 2}]
         write_json(tracked / report_path("slides"), {"passed": True, "measured": {"models": {"values": rows}}})
         before = (tracked / "models/segmenter/model.json").read_bytes()
@@ -284,6 +284,13 @@ class TestFirstChampion:
             assert (version.version, version.tags[DIGEST_TAG]) == (1, folder_digest(folder))
             assert version.tags[DIGEST_TAG] != folder_digest(tracked / "models/segmenter")
         assert (tracked / "models/segmenter/model.json").read_bytes() == before  # an out of its training
+        monkeypatch.setenv("DVC_EXP_NAME", "narrow")
+        settings = SimpleNamespace(register_=SimpleNamespace(model_name=name), slides=Parameters(overlap=0.75))
+        register.main(settings)  # an experiment that trained nothing
+        assert (find_version(name, "challenger").version, find_version(name, "1").tags) == (1, version.tags)
+        monkeypatch.delenv("DVC_EXP_NAME")
+        register.main(settings)
+        assert (find_version(name, "challenger").version, find_version(name, "champion").version) == (2, 1)
         described = folder / "model.json"
         described.write_text(described.read_text().replace('"overlap": 0.25', '"overlap": 0.75'))
         with pytest.raises(InputError, match=r"model\.json: not as it was saved"):
