@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 def main(params: Params) -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
     name, evidence = params.register_.model_name, read_evidence(Path())
-    md5, validated = digest(MODEL / "weights.pth", "md5"), _validated(params, evidence)
+    md5 = digest(MODEL / "weights.pth", "md5")
+    validated = _validated(params, evidence, md5)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / MODEL.name
         copy_model(MODEL, model, {VALIDATED: validated} if validated else {})
@@ -50,13 +51,14 @@ def main(params: Params) -> None:
     write_object(OUT, REGISTRATION, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
 
 
-def _validated(params: Params, evidence: Evidence) -> dict[str, Any] | None:
-    """How the slides were segmented that gate slides passed; None where there are none.
+def _validated(params: Params, evidence: Evidence, weights_md5: str) -> dict[str, Any] | None:
+    """How this model segmented the slides that gate slides passed; None where there are none.
 
     It is told of the copy that is registered: in models/segmenter, an out of its training, it would be a parameter of
     that, and another overlap would train the network again.
     """
-    passed = evidence.gates.get("slides") == "passed" and measured(evidence, "slides", "models")
+    judged = [row.get("weights_md5") for row in measured(evidence, "slides", "models")]
+    passed = evidence.gates.get("slides") == "passed" and judged == [weights_md5]
     return Parameters.of(params.slides).carried() if passed else None
 
 

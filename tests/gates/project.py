@@ -375,7 +375,7 @@ def make_slides(root: Path) -> None:
 
 
 def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, roi: Path | None = None) -> None:
-    """What stage segment_slides leaves of a slide, given its map."""
+    """What stage export_slides leaves of a slide, given its map."""
     folder, path = root / "results/slides" / name, root / f"data/cohort/slides/{name}.tiff"
     parameters, figures = Parameters(), class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
     with open_slide(path) as slide:
@@ -401,7 +401,7 @@ def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, ro
             "classes": list(CODES),
             "precision": "fp32",
         },
-        "parameters": asdict(parameters),
+        "parameters": parameters.recorded(),
         "roi": None if roi is None else {"file": roi.name, "sha256": digest(roi)},
         "classes": {code: figures[code] | polygon_figures(written[code], mpp) for code in CODES},
         "tissue_area_mm2": sum(item["area_mm2"] for item in figures.values()),

@@ -83,6 +83,14 @@ def test_an_unreachable_threshold_stops_the_line(line):
     line.run("dvc", "checkout", "-q")
 
 
+def test_other_polygons_ask_no_network(line):
+    line.change_params({"slides": {"min_island": 2000.0, "readers": 1}})
+    done = line.run("dvc", "repro", "gate@slides")
+    assert re.findall(r"Running stage '([^']+)'", done.stdout + done.stderr) == ["export_slides", "gate@slides"]
+    line.run("git", "checkout", "-q", ".")
+    line.run("dvc", "checkout", "-q")
+
+
 def test_an_experiment_with_another_parameter_is_comparable(line):
     line.run("dvc", "exp", "run", "-S", "pseudo_labels.eps=1e-6", "-n", "eps", "evaluate")
     shown = json.loads(line.run("dvc", "exp", "show", "--json").stdout)

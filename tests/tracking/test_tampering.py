@@ -23,6 +23,7 @@ from wsss_mm.tracking.promotion import current_champion, doubts
 from wsss_mm.tracking.registry import DIGEST_TAG, find_version
 from wsss_mm.tracking.runs import tag_weights
 from wsss_mm.tracking.store import connect
+from wsss_mm.wsi.parameters import Parameters
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -238,7 +239,9 @@ class TestFirstChampion:
             *(tracked / "models/segmenter", name.encode()),
             **{"cohort": "phantom", "train_patches": 1, "size": 64},
         )
-        settings = SimpleNamespace(register_=SimpleNamespace(model_name=name))
+        settings = SimpleNamespace(
+            register_=SimpleNamespace(model_name=name), slides=Parameters(overlap=0.25, min_hole=30.5)
+        )
         return lambda: register.main(settings), digest(folder / "weights.pth", "md5")
 
     def test_the_first_with_good_evidence_becomes_it(self, line, name, tracked):
@@ -271,6 +274,32 @@ class TestFirstChampion:
         assert says in caplog.text
         assert f"wsss-mm models promote 1 --name {name}" in caplog.text
         assert str(find_version(name, "challenger").version) == "1"
+
+    def test_how_its_slides_were_segmented_is_part_of_what_is_registered(self, line, name, tracked, monkeypatch):
+        rows = [{"weights_md5": line[1], "precision": "fp32", "slides": 2}]
+        write_json(tracked / report_path("slides"), {"passed": True, "measured": {"models": {"values": rows}}})
+        before = (tracked / "models/segmenter/model.json").read_bytes()
+        for _ in range(2):
+            line[0]()
+            folder = download_model(f"models:/{name}@champion")
+            carried = json.loads((folder / "model.json").read_text())["validated"]
+            assert carried == Parameters(overlap=0.25, min_hole=30.5).carried()
+            assert json.loads((tracked / "reports/registered.json").read_text())["validated"] == carried
+            version = find_version(name, "champion")
+            assert (version.version, version.tags[DIGEST_TAG]) == (1, folder_digest(folder))
+            assert version.tags[DIGEST_TAG] != folder_digest(tracked / "models/segmenter")
+        assert (tracked / "models/segmenter/model.json").read_bytes() == before  # an out of its training
+        monkeypatch.setenv("DVC_EXP_NAME", "narrow")
+        settings = SimpleNamespace(register_=SimpleNamespace(model_name=name), slides=Parameters(overlap=0.75))
+        register.main(settings)  # an experiment that trained nothing
+        assert (find_version(name, "challenger").version, find_version(name, "1").tags) == (1, version.tags)
+        monkeypatch.delenv("DVC_EXP_NAME")
+        register.main(settings)
+        assert (find_version(name, "challenger").version, find_version(name, "champion").version) == (2, 1)
+        described = folder / "model.json"
+        described.write_text(described.read_text().replace('"overlap": 0.25', '"overlap": 0.75'))
+        with pytest.raises(InputError, match=r"model\.json: not as it was saved"):
+            folder_digest(folder)
 
     def test_its_own_maps_are_no_doubt(self, line, tracked):
         rows = [{"weights_md5": line[1], "precision": "fp32", "slides": 1}]

@@ -1,7 +1,9 @@
 """`wsss-mm segment`: good slides are finished, bad ones reported, and the exit code says so."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import tifffile
 from wsss_mm import tracking
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
+from wsss_mm.files import write_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
@@ -232,6 +235,64 @@ def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch
     assert jobs == [Job("good", slide, Path("results/good"), 0.5, Path("drawn.geojson"), force_mpp=False)]
     assert parameters == Parameters(window=64, probabilities=True)
     assert more == {"registered": {}, "skip_done": True}
+
+
+class TestWhatTheModelWasValidatedWith:
+    """It counts where nobody says otherwise, and is said."""
+
+    CARRIED = Parameters(window=96, overlap=0.25, weighting="uniform", min_hole=0.0).carried()
+
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        folder = tmp_path / "model"
+        folder.mkdir()
+        (folder / "weights.pth").write_bytes(b"weights")
+        return folder
+
+    def _segmented(self, folder, slide, *options):
+        command = ["segment", str(slide), "--mpp", "1", "--out", "out", "--force", "--model", str(folder), *options]
+        assert main(command) == 0
+        return json.loads(Path("out/good/summary.json").read_text())["parameters"]
+
+    def test_is_taken_from_its_description_unless_told(self, folder, slide, caplog):
+        caplog.set_level("INFO")
+        (folder / "model.json").write_text(json.dumps({"validated": self.CARRIED}))
+        defaults = Parameters().recorded()
+        assert self._segmented(folder, slide) == defaults | self.CARRIED
+        assert "model: validated with window 96, overlap 0.25, weighting uniform, background_grey 210" in caplog.text
+        told = self._segmented(folder, slide, "--window", "64", "--no-tissue-mask", "--min-island", "3")
+        assert told == defaults | self.CARRIED | {"window": 64, "tissue_mask": False, "min_island": 3}
+
+    def test_of_the_lines_own_is_what_register_left(self, folder, slide, caplog):
+        caplog.set_level("INFO")
+        (folder / "model.json").write_text("{}")
+        assert self._segmented(folder, slide) == Parameters().recorded()
+        assert "model: does not say what it was validated with; defaults are taken: window 224" in caplog.text
+        md5 = hashlib.md5(b"weights", usedforsecurity=False).hexdigest()
+        for weights, expected in ((md5, self.CARRIED), ("f" * 32, {})):
+            write_json("reports/registered.json", {"weights_md5": weights, "validated": self.CARRIED})
+            assert self._segmented(folder, slide) == Parameters().recorded() | expected
+
+    @pytest.mark.parametrize(
+        ("validated", "says"),
+        [
+            ({"window": 0}, r"validated\.window: must be at least 32"),
+            ({"overlap": 1}, r"validated\.overlap: must be at least 0 and below 1"),
+            ({"weighting": "none"}, r"validated\.weighting: must be one of uniform, gaussian, linear"),
+            ({"window": True}, r"validated\.window: must be a whole number"),
+            ({"tissue_mask": 1}, r"validated\.tissue_mask: must be true or false"),
+            ({"foo": 1}, r"validated\.foo: is no parameter"),
+            ([], "validated is no section"),
+        ],
+    )
+    def test_is_read_with_suspicion(self, folder, slide, capsys, validated, says):
+        (folder / "model.json").write_text(json.dumps({"validated": validated}))
+        assert main(["segment", str(slide), "--mpp", "1", "--out", "out", "--model", str(folder)]) == 2
+        told = capsys.readouterr().err
+        assert re.search(says, told)
+        assert told.count("\n") == 1
+        assert not Path("out").exists()
 
 
 class TestResolution:

@@ -89,10 +89,11 @@ def register_segmenter(
 
 
 def registered_as(folder: Path, name: str) -> "ModelVersion | None":
-    """The version that a segmenter was registered as before."""
+    """The version that a segmenter was registered as before, or else the newest of these weights."""
     from wsss_mm.models.description import folder_digest
 
-    return _find_model(name, digest(folder / "weights.pth", "md5"), folder_digest(folder))
+    md5 = digest(folder / "weights.pth", "md5")
+    return _find_model(name, md5, folder_digest(folder)) or _find(name, md5)
 
 
 def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":

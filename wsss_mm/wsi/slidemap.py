@@ -102,9 +102,13 @@ def stored(folder: Path) -> Iterator[SlideMap]:
             wanted = 1 + len(vocabulary) * notes["parameters"]["probabilities"]
             if any(plane.shape != shape for plane in (labels, *of_classes)) or 1 + len(of_classes) != wanted:
                 raise ValueError(f"its pages are not what {NOTES} says")
+            if list(vocabulary.codes) != notes["model"]["classes"] or not vocabulary.codes:
+                raise ValueError(f"{NOTES} has no classes, or two lists of them")
             identity = {key: notes[key] for key in _IDENTITY}
-            unreadable = int(notes["unreadable"])
-        yield SlideMap(labels, of_classes, vocabulary, identity, unreadable)
+            kinds = {"unreadable": int, "mpp": int | float, "slide": dict, "model": dict}
+            if wrong := [key for key, kind in kinds.items() if not isinstance(notes[key], kind)]:
+                raise ValueError(f"{NOTES} has no {', '.join(wrong)}")
+        yield SlideMap(labels, of_classes, vocabulary, identity, notes["unreadable"])
 
 
 class _Plane(MapLevel):

@@ -1,0 +1,68 @@
+"""One home for a parameter's name, type, range, default and meaning; everyone else derives theirs."""
+
+import argparse
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import tifffile
+from pydantic import TypeAdapter, ValidationError
+
+from wsss_mm.cli.main import build_parser
+from wsss_mm.patches import VOCABULARIES
+from wsss_mm.settings import Params, SlideSettings, load_params
+from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.parameters import DEFAULTS, SETTINGS, TYPES, Parameters, faults
+
+VALUES = [-1, 0, 1, 31, 32, 254, 255, 256, 1024, 1025, 0.5, 0.999, True, False, "auto", "linear", "none", None]
+
+
+def test_params_yaml_sets_each_by_its_name(project_root):
+    assert set(SlideSettings.model_fields) == {*SETTINGS, "splits", "precision"}
+    params = load_params(project_root / "params.yaml")
+    assert Parameters.of(params.slides) == DEFAULTS  # of the phantom, as shipped
+    assert Parameters.of(params.slides).recorded().items() <= params.slides.model_dump().items()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("value", VALUES)
+def test_params_yaml_and_a_model_take_the_same_values(project_root, name, value):
+    """But for numbers that are written as text, or as a truth value: there params.yaml knows more of YAML."""
+    field = SlideSettings.model_fields[name]
+    adapter = TypeAdapter(Params.model_fields["slides"].annotation)
+    content = load_params(project_root / "params.yaml").slides.model_dump() | {name: value}
+    try:
+        adapter.validate_python(content)
+        taken = True
+    except ValidationError:
+        taken = False
+    if field.annotation is bool and not isinstance(value, bool):
+        return
+    assert taken == (not list(faults({name: value})))
+
+
+def test_the_command_line_has_an_option_for_each():
+    (commands,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    options = {action.dest: action for action in commands.choices["segment"]._actions}
+    for item in fields(Parameters):
+        option = options[item.name]
+        assert str(option.default).startswith(str(item.default))
+        assert option.help.startswith(SETTINGS[item.name].help)
+        assert (option.choices is None) == (TYPES[item.name] in (int, float, bool) or item.name == "batch_size")
+
+
+def test_segment_slide_takes_each_as_a_keyword(tmp_path, predict, tissue):
+    tifffile.imwrite(tmp_path / "a.tiff", tissue(80, 80), tile=(64, 64), photometric="rgb", metadata=None)
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    given = vars(Parameters(window=48, overlap=0.25, min_hole=np.float64(3), batch_size=2, readers=0))
+    summary = segment_slide(tmp_path / "a.tiff", model, tmp_path / "out", mpp_override=1.0, progress=False, **given)
+    assert summary["parameters"] == Parameters(**given).recorded()
+    assert {"batch_size", "readers"}.isdisjoint(summary["parameters"])
+    with pytest.raises(TypeError, match="windows"):
+        segment_slide(tmp_path / "a.tiff", model, tmp_path / "out", windows=48)
+
+
+def test_each_decides_one_thing():
+    assert [*DEFAULTS.deciding("map", "export", "pace")] == [item.name for item in fields(Parameters)]
+    assert not DEFAULTS.deciding("map").keys() & DEFAULTS.deciding("export").keys()
+    assert DEFAULTS.carried().keys() <= DEFAULTS.recorded().keys()
