@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from pipelines import run_stage
+from wsss_mm.cohort import TABLE, Cohort, Slide
 from wsss_mm.engine.runner import prepare_torch
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_json, write_text
@@ -18,14 +18,13 @@ from wsss_mm.names import TABLE as SLIDES
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.patches.quarantine import slides_aside
 from wsss_mm.settings import Params
-from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.cohort import Job, segment_all, share_folder, write_table
 from wsss_mm.wsi.segment import SUMMARY
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 
-TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Path("results/slides")
+MODEL, OUT = Path("models/segmenter"), Path("results/slides")
 WORK = Path(
     "work_dirs/segment_slides"
 )  # what is done of a failed or killed run: OUT is replaced when all have had their turn
@@ -34,10 +33,15 @@ WORK = Path(
 def main(params: Params) -> None:
     """Segment each slide into results/slides/<slide_id>, and list them in slides.csv and index.html there."""
     prepare_torch(params.threads)
-    table = read_slide_table(TABLE, check_files=False)
-    slides = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
-    slides = slides[~slides["slide_id"].isin(slides_aside(table))]
-    if slides.empty:
+    cohort = Cohort.read(TABLE, check_files=False)
+    slides = cohort.with_files(params.slides.splits, slides_aside(cohort.frame))
+    if cohort.with_files() and not cohort.with_files(params.slides.splits):
+        there = ", ".join(sorted({slide.split for slide in cohort.with_files()}))
+        raise InputError(
+            f"params.yaml: slides.splits: {', '.join(params.slides.splits)}: {TABLE} has no slide of that; there are "
+            f"slides of {there}: choose from these, or give slides that split in the table"
+        )
+    if not slides:
         splits = ", ".join(params.slides.splits)
         with atomic_folder(OUT) as folder:
             write_text(folder / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
@@ -46,8 +50,8 @@ def main(params: Params) -> None:
     codes = get_vocabulary(params.cohort.vocabulary).codes
     if tuple(item.code for item in model.classes) != codes:
         raise InputError(f"{MODEL}: its classes are not {', '.join(codes)} of params.yaml; train it again: dvc repro")
-    splits = dict(zip(slides["slide_id"], slides["split"], strict=True))
-    jobs = [_job(slide) for slide in slides.itertuples(index=False)]
+    splits = cohort.splits
+    jobs = [_job(slide) for slide in slides]
     options = params.slides.model_dump(exclude={"splits", "precision"}) | {"skip_done": True}
     results = []
     with atomic_folder(OUT) as folder:
@@ -63,10 +67,8 @@ def main(params: Params) -> None:
     shutil.rmtree(WORK)
 
 
-def _job(slide: Any) -> Job:
-    roi = resolve(TABLE, slide.roi) if slide.roi else None
-    mpp = None if pd.isna(slide.mpp) else float(slide.mpp)
-    return Job(slide.slide_id, resolve(TABLE, slide.path), WORK / slide.slide_id, mpp, roi)
+def _job(slide: Slide) -> Job:
+    return Job(slide.slide_id, slide.path, WORK / slide.slide_id, slide.mpp, slide.roi)
 
 
 def _publish(slide_id: str, summary: dict[str, Any], codes: Sequence[str], out: Path) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class CohortSettings(Section):
 
     name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
     source: Path  # folder of patches, table of slides, or the generator's own code
+    labels: Path  # table of labelled patches, of a user's own slides; it may hold none
     vocabulary: str  # a name in wsss_mm.patches.vocabulary.VOCABULARIES
     phantom: PhantomSettings
 
@@ -84,8 +85,8 @@ class PatchSettings(Section):
     mpp: Positive  # um/px
     size: Annotated[Natural, Field(ge=32)]  # px
     min_tissue: Share  # patches with less tissue are left out
-    min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
-    valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
+    min_class_share: Share  # a mask gives a patch the classes of at least this share of its px
+    valid_share: Share  # share of the training patients held out, in stage cohort, where no slide has split valid
 
 
 class TrainingSettings(Section):
