@@ -285,6 +285,7 @@ def test_warnings_of_every_profile_are_checks_of_their_gate(project_root, params
 
 def test_real_cohorts_raise_nothing(real_data, tmp_path):
     from wsss_mm.cli.profile import render_profile
+    from wsss_mm.cohort import Cohort
     from wsss_mm.patches import get_vocabulary, write_manifest
     from wsss_mm.patches.importers import import_patches, list_slides
     from wsss_mm.settings import load_params
@@ -296,9 +297,10 @@ def test_real_cohorts_raise_nothing(real_data, tmp_path):
         (root / "params.yaml").write_text(render_profile(name, real_data / name))
         params = load_params(root / "params.yaml")
         source, vocabulary = params.cohort.source, get_vocabulary(params.cohort.vocabulary)
-        write_slide_table(list_slides(name, source), root / "data/cohort/slides.csv")
+        table = root / "data/cohort/slides.csv"
+        write_slide_table(list_slides(name, source), table)
         folder = root / "data/patches"
-        frame = import_patches(name, source, folder, settings=params.patches, vocabulary=vocabulary, seed=0)
+        frame = import_patches(name, source, folder, Cohort.read(table), settings=params.patches, vocabulary=vocabulary)
         write_manifest(frame, folder)
         for gate in ("cohort", "patches"):
             result = run_gate(gate, params, root)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wsss_mm.cohort import Cohort
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
@@ -12,6 +14,7 @@ from wsss_mm.patches.importers import import_patches, list_slides
 from wsss_mm.patches.layout import find_files
 from wsss_mm.patches.sources import SOURCES, label_of, origin_of, without_label
 from wsss_mm.settings import PatchSettings
+from wsss_mm.slides.table import write_slide_table
 
 LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
 SIZE = 32
@@ -46,7 +49,9 @@ def luad(tmp_path):
 
 
 def run(name, source, out, vocabulary=LUNG, **changes):
-    return import_patches(name, source, out, settings=settings(**changes), vocabulary=vocabulary, seed=0)
+    table = out.with_name(f"{out.name}-slides.csv")
+    write_slide_table(hold_out(list_slides(name, source), 0.5, 0, str(source)), table)
+    return import_patches(name, source, out, Cohort.read(table), settings=settings(**changes), vocabulary=vocabulary)
 
 
 class TestNames:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines import cohort as cohort_stage
 from pipelines import patches, run_stage
 from wsss_mm.cli.profile import render_profile
 from wsss_mm.patches import get_vocabulary, read_manifest
@@ -74,7 +75,9 @@ def test_published_layouts_go_through(profile, bare, tmp_path, monkeypatch, capl
     (tmp_path / "params.yaml").write_text(render_profile(profile, source))
     monkeypatch.chdir(tmp_path)
     params = load_params(tmp_path / "params.yaml")
+    (tmp_path / "data").mkdir()
     with caplog.at_level(logging.WARNING):
+        cohort_stage.main(params)
         patches.main(params)
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     frame = read_manifest("data/patches", vocabulary).set_index("split")

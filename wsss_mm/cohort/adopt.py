@@ -144,15 +144,20 @@ def _is_same(one: Path, other: Path) -> bool:
 def _labels(cohort: Cohort, named: Path | None) -> Path | None:
     """The table of labels to copy; None where nothing is labelled."""
     beside = cohort.table.parent / LABELS
-    if named is not None and (named == beside or _holds_rows(named)):
+    if named is not None and named != beside and _holds_rows(named):
         return named
     if not is_file(beside):
         return None
+    if named == beside:
+        return beside
     logger.warning("%s: is taken, since cohort.labels of params.yaml names none; name it there", beside)
     return beside
 
 
 def _holds_rows(path: Path) -> bool:
+    if not is_file(path):
+        logger.warning("%s: cohort.labels of params.yaml names it, and there is no such file", path)
+        return False
     return len(read_table(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")) > 0
 
 
