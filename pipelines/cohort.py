@@ -1,9 +1,11 @@
 """Stage `cohort`: slides with their patients and splits, as data/cohort/slides.csv."""
 
 import logging
+import os
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from pipelines import run_stage
 from wsss_mm.cohort.splits import hold_out
@@ -19,6 +21,7 @@ SEEN = Path("work_dirs/cohort/seen.json")
 
 def main(params: Params) -> None:
     """Make data/cohort whole or not at all."""
+    _check_when_it_runs(params.cohort.name)
     with atomic_folder(COHORT) as folder:
         slides = hold_out(_slides(params, folder), params.patches.valid_share, params.seed, str(params.cohort.source))
         write_slide_table(slides, folder / "slides.csv")
@@ -42,6 +45,19 @@ def _slides(params: Params, folder: Path) -> pd.DataFrame:
     from wsss_mm.patches.importers import list_slides
 
     return list_slides(cohort.name, cohort.source)
+
+
+def _check_when_it_runs(name: str) -> None:
+    """Say where dvc.yaml is of another cohort: whether slides were replaced, only this stage can tell DVC."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    stage = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["cohort"]
+    if stage.get("always_changed", False) != (name == "slides"):
+        logger.warning(
+            "dvc.yaml: always_changed of stage cohort belongs to a user's own slides, which it looks at in every "
+            "`dvc repro`, and to no other cohort, and params.yaml says %s; run: wsss-mm profile",
+            name,
+        )
 
 
 if __name__ == "__main__":

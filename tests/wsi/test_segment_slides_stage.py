@@ -119,7 +119,7 @@ def test_cohort_of_patches_has_nothing_to_segment(project, params):
 def test_splits_of_no_slide_are_refused(project, params, tissue):
     _write(project, "a", tissue(100, 100))
     _cohort(project, ["a"], split="train", mpp=1.0)
-    with pytest.raises(InputError, match="slides.splits: test: .* has no slide of that; there are slides of train"):
+    with pytest.raises(InputError, match=r"slides\.splits: test: .* has no slide of that; there are slides of train"):
         segment_slides.main(params)
     assert not (project / "results/slides").exists()
 
