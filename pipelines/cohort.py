@@ -1,34 +1,61 @@
 """Stage `cohort`: slides with their patients and splits, as data/cohort/slides.csv."""
 
+import logging
+import os
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.files import atomic_folder
 from wsss_mm.settings import Params
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import get_vocabulary
 
+logger = logging.getLogger(__name__)
+
 COHORT = Path("data/cohort")
+SEEN = Path("work_dirs/cohort/seen.json")
 
 
 def main(params: Params) -> None:
     """Make data/cohort whole or not at all."""
+    _check_when_it_runs(params.cohort.name)
     with atomic_folder(COHORT) as folder:
-        write_slide_table(_slides(params, folder), folder / "slides.csv")
+        slides = hold_out(_slides(params, folder), params.patches.valid_share, params.seed, str(params.cohort.source))
+        write_slide_table(slides, folder / "slides.csv")
+    if (slides["path"] != "").any():
+        for split in sorted(set(params.slides.splits) - set(slides["split"])):
+            logger.warning("slides.splits names %s, but no slide is of that split: none is segmented for it", split)
 
 
 def _slides(params: Params, folder: Path) -> pd.DataFrame:
     cohort = params.cohort
     if cohort.name == "phantom":
+        from wsss_mm.cohort.adopt import look_at
         from wsss_mm.slides.phantom import generate_cohort
 
-        vocabulary = get_vocabulary(cohort.vocabulary)
-        return generate_cohort(folder, cohort.phantom.slides, cohort.phantom.size, params.seed, vocabulary=vocabulary)
+        vocabulary, phantom = get_vocabulary(cohort.vocabulary), cohort.phantom
+        slides = generate_cohort(folder, phantom.slides, phantom.size, params.seed, vocabulary=vocabulary)
+        return look_at(slides, folder)
     if cohort.name == "slides":
-        from wsss_mm.slides.adopt import adopt_slides
+        from wsss_mm.cohort.adopt import adopt_slides
 
-        return adopt_slides(cohort.source, COHORT)
+        return adopt_slides(cohort.source, folder, COHORT, labels=cohort.labels, seen=SEEN)
     from wsss_mm.patches.importers import list_slides
 
     return list_slides(cohort.name, cohort.source)
+
+
+def _check_when_it_runs(name: str) -> None:
+    """Say where dvc.yaml is of another cohort: whether slides were replaced, only this stage can tell DVC."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    stage = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["cohort"]
+    if stage.get("always_changed", False) != (name == "slides"):
+        logger.warning(
+            "dvc.yaml: always_changed of stage cohort belongs to a user's own slides, which it looks at in every "
+            "`dvc repro`, and to no other cohort, and params.yaml says %s; run: wsss-mm profile",
+            name,
+        )

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.formats import write_object
 from wsss_mm.places import NOTE, SLIDE_SUMMARY, SUMMARY
@@ -22,7 +23,7 @@ from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 
-TABLE, MAPS, OUT = Path("data/cohort/slides.csv"), Path("data/maps"), Path("results/slides")
+MAPS, OUT = Path("data/maps"), Path("results/slides")
 WORK = Path("work_dirs/export_slides")  # as in stage segment_slides
 
 
@@ -31,7 +32,7 @@ def main(params: Params) -> None:
 
     A slide without a map is a failed one, as is one that cannot be read any more; the others are exported.
     """
-    jobs = jobs_of(TABLE, params.slides.splits, WORK)
+    jobs = jobs_of(Cohort.read(TABLE, check_files=False), params.slides.splits, WORK)
     if not jobs:
         splits = ", ".join(params.slides.splits)
         with atomic_folder(OUT) as folder:

@@ -3,15 +3,15 @@
 from functools import partial
 from pathlib import Path
 
+from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder
 from wsss_mm.patches import write_manifest
 from wsss_mm.patches.images import store_patch
-from wsss_mm.patches.making import COHORT, make_rows
+from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches.sources import SOURCES
 from wsss_mm.settings import Params
-from wsss_mm.slides.table import read_slide_table
 from wsss_mm.vocabulary import get_vocabulary
 
 OUT = Path("data/patches")
@@ -23,7 +23,7 @@ def main(params: Params) -> None:
     with atomic_folder(OUT) as folder:
         store, aside = partial(store_patch, folder, vocabulary=vocabulary), frozenset()
         if params.cohort.name not in SOURCES:
-            aside = slides_aside(read_slide_table(COHORT / "slides.csv", check_files=False))  # not even opened
+            aside = slides_aside(Cohort.read(TABLE, check_files=False).frame)  # not even opened
         frame = build_manifest(make_rows(params, Path(), store, without=aside), vocabulary, str(OUT))
         if params.cohort.name in SOURCES:
             slides_aside(frame)  # stops where a row does not quite fit

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.inference.runtime import prepare_torch
@@ -17,7 +18,7 @@ from wsss_mm.wsi.mapping import map_slide
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.parameters import Parameters
 
-TABLE, MODEL, OUT = Path("data/cohort/slides.csv"), Path("models/segmenter"), Path("data/maps")
+MODEL, OUT = Path("models/segmenter"), Path("data/maps")
 WORK = Path(
     "work_dirs/segment_slides"
 )  # what is done of a failed or killed run: OUT is replaced when all have had their turn
@@ -26,7 +27,7 @@ WORK = Path(
 def main(params: Params) -> None:
     """Store what the network sees on each slide in data/maps/<slide_id>."""
     prepare_torch(params.threads)
-    jobs = jobs_of(TABLE, params.slides.splits, WORK)
+    jobs = jobs_of(Cohort.read(TABLE, check_files=False), params.slides.splits, WORK)
     if not jobs:
         splits = ", ".join(params.slides.splits)
         with atomic_folder(OUT) as folder:

@@ -67,7 +67,7 @@ def project(tmp_path, monkeypatch):
             vocabulary=VOCABULARY,
         )
         flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
-        row |= {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0}
+        row |= {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0}
         rows.append(row | flags)
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     pseudo_labels.MODEL.mkdir(parents=True)

@@ -1,8 +1,9 @@
 import pytest
 import yaml
 
-from wsss_mm.patches import VOCABULARIES
+from wsss_mm.cli.main import main
 from wsss_mm.settings import load_profile, profile_names, render_profile
+from wsss_mm.vocabulary import VOCABULARIES
 from wsss_mm.wsi.parameters import Parameters
 
 
@@ -104,3 +105,28 @@ class TestPublishedSetting:
         assert segmenter.crop < params.patches.size
         assert segmenter.elastic > 0
         assert segmenter.color_jitter > 0
+
+
+class TestOwnSlides:
+    @pytest.mark.parametrize("labels", [True, False])
+    @pytest.mark.parametrize("as_folder", [True, False])
+    def test_the_tables_are_named_and_not_their_folder(self, tmp_path, labels, as_folder):
+        (tmp_path / "slides.csv").write_text("slide_id\n")
+        if labels:
+            (tmp_path / "labels.csv").write_text("slide_id\n")
+        source = tmp_path if as_folder else tmp_path / "slides.csv"
+        cohort = yaml.safe_load(render_profile("slides", source))["cohort"]
+        assert cohort["source"] == (tmp_path / "slides.csv").as_posix()
+        assert cohort["labels"] == ((tmp_path / "labels.csv").as_posix() if labels else "data/labels.csv")
+
+    def test_stage_cohort_looks_at_them_each_time_and_at_no_other_cohort(self, project_root, tmp_path, monkeypatch):
+        before = (project_root / "dvc.yaml").read_text()
+        (tmp_path / "dvc.yaml").write_text(before)
+        (tmp_path / "slides.csv").write_text("slide_id\n")
+        monkeypatch.chdir(tmp_path)
+        for _ in range(2):
+            assert main(["profile", "slides", "--source", "."]) == 0
+            stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
+            assert [name for name, stage in stages.items() if "always_changed" in stage] == ["cohort"]
+        assert main(["profile", "bcss_wsss", "--source", "."]) == 0
+        assert (tmp_path / "dvc.yaml").read_text() == before

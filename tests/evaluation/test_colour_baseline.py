@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
         noisy[:4] = IGNORE
         write_mask(root / "pseudo" / "labels" / f"p{number}.png", noisy, LUNG)
         row = store_patch(root, f"p{number}", split, image=image, mask=mask, vocabulary=LUNG)
-        known = {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0}
+        known = {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0}
         rows.append(row | known | dict.fromkeys(LUNG.codes, True))
     write_manifest(pd.DataFrame(rows), root)
     return root

@@ -54,7 +54,7 @@ def project(tmp_path, monkeypatch):
         )
         flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
         slide = f"s{number // 3}"
-        rows.append(row | flags | {"slide_id": slide, "patient_id": slide, "x": 0, "y": 0, "mpp": 1.0})
+        rows.append(row | flags | {"slide_id": slide, "patient_id": slide, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0})
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     write_json(evaluate.PSEUDO_LABELS, {})
     write_json(evaluate.CLASSES, {"mean_ap": 0.9})

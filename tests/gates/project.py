@@ -14,6 +14,7 @@ import tifffile
 
 from pipelines import evaluate, pseudo_labels, train_classifier
 from tests.settings import content_of
+from wsss_mm.cohort import Cohort
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.files import digest, write_json
 from wsss_mm.gates.champion import Pin, Rival, write_pin
@@ -267,9 +268,7 @@ def make_patches(root: Path) -> None:
 
     cohort = root / "data/cohort"
     settings = PatchSettings(**CUT)
-    rows = cut_rows(
-        cohort / "slides.csv", keep, settings=settings, vocabulary=LUNG, seed=0, labels=cohort / "labels.csv"
-    )
+    rows = cut_rows(Cohort.read(cohort / "slides.csv"), keep, settings=settings, vocabulary=LUNG)
     write_manifest(pd.DataFrame(rows), folder)
 
 

@@ -279,6 +279,7 @@ def test_checks_are_those_whose_names_are_known_without_running(params, project)
 
 
 def test_real_cohorts_raise_nothing(real_data, tmp_path):
+    from wsss_mm.cohort import Cohort
     from wsss_mm.patches import get_vocabulary, write_manifest
     from wsss_mm.patches.importers import import_patches, list_slides
     from wsss_mm.settings import load_profile
@@ -289,9 +290,10 @@ def test_real_cohorts_raise_nothing(real_data, tmp_path):
         (root / "data/cohort").mkdir(parents=True)
         params = load_profile(name, real_data / name)
         source, vocabulary = params.cohort.source, get_vocabulary(params.cohort.vocabulary)
-        write_slide_table(list_slides(name, source), root / "data/cohort/slides.csv")
+        table = root / "data/cohort/slides.csv"
+        write_slide_table(list_slides(name, source), table)
         folder = root / "data/patches"
-        frame = import_patches(name, source, folder, settings=params.patches, vocabulary=vocabulary, seed=0)
+        frame = import_patches(name, source, folder, Cohort.read(table), settings=params.patches, vocabulary=vocabulary)
         write_manifest(frame, folder)
         for gate in ("cohort", "patches"):
             result = run_gate(gate, params, root)

@@ -1,27 +1,31 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from wsss_mm.cohort import Cohort
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
-from wsss_mm.patches.cutting import class_shares, cut_rows, cut_slides
+from wsss_mm.patches.cutting import cut_rows, cut_slides
 from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.truth import class_shares
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides import SlideReader, reader
+from wsss_mm.slides.table import write_slide_table
 
 LUNG = get_vocabulary("lung")
 CODES = list(LUNG.codes)
 
 
-def cut(cohort, out, labels=None, **changes):
+def cut(cohort, out, **changes):
     values = {"mpp": 1.0, "size": 128, "min_tissue": 0.5, "min_class_share": 0.1, "valid_share": 0.5} | changes
-    return cut_slides(cohort.table, out, settings=PatchSettings(**values), vocabulary=LUNG, seed=0, labels=labels)
+    return cut_slides(Cohort.read(cohort.table), out, settings=PatchSettings(**values), vocabulary=LUNG)
 
 
 def write_labels(cohort, *lines):
     cohort.labels.write_text("\n".join(["slide_id,x,y,labels", *lines]) + "\n")
-    return cohort.labels
 
 
 @pytest.fixture
@@ -81,6 +85,9 @@ class TestTruth:
     def test_without_a_valid_split_whole_patients_are_held_out(self, cohort, quarters, tmp_path):
         for name, patient in (("a", "P"), ("b", "P"), ("c", "Q")):
             cohort.add(name, "train", truth=quarters, patient_id=patient)
+        with pytest.raises(InputError, match="has no valid split"):
+            cut(cohort, tmp_path / "out")
+        write_slide_table(hold_out(pd.DataFrame(cohort.rows), 0.5, 0, "here"), cohort.table)
         frame = cut(cohort, tmp_path / "out")
         assert set(frame["split"]) == {"train", "valid"}
         assert frame.groupby("patient_id")["split"].nunique().max() == 1
@@ -163,8 +170,8 @@ class TestLabelTable:
     def test_exactly_the_named_patches(self, cohort, tmp_path):
         cohort.draw("a.geojson", ("NEC", 0, 0, 1024, 768))
         cohort.add("a", "train", annotation="a.geojson").add("b", "train").add("c", "valid", annotation="a.geojson")
-        labels = write_labels(cohort, "a,10,20,TE;TAS", "b,256,0,  lymphocytes ", "a,512,256.0,NEC;")
-        frame = cut(cohort, tmp_path / "out", labels).set_index("patch_id")
+        write_labels(cohort, "a,10,20,TE;TAS", "b,256,0,  lymphocytes ", "a,512,256.0,NEC;")
+        frame = cut(cohort, tmp_path / "out").set_index("patch_id")
         train = frame[frame["split"] == "train"]
         assert list(train.index) == ["a-10-20", "a-512-256", "b-256-0"]
         assert train.loc["a-10-20", CODES].tolist() == [True, False, False, True]
@@ -186,9 +193,9 @@ class TestLabelTable:
         ],
     )
     def test_faults_name_the_line(self, cohort, tmp_path, line, message):
-        cohort.add("a", "train").add("b", "valid")
+        write_labels(cohort.add("a", "train").add("b", "valid"), "a,512,0,TE", line)
         with pytest.raises(InputError, match=message):
-            cut(cohort, tmp_path / "out", write_labels(cohort, "a,512,0,TE", line))
+            cut(cohort, tmp_path / "out")
 
     @pytest.mark.parametrize(
         ("corner", "message"),
@@ -208,7 +215,7 @@ class TestLabelTable:
     def test_patches_beside_the_scan_are_no_glass(self, cohort, tmp_path, monkeypatch, corner, message):
         """A scan of a part of the glass, with a hole in it."""
         cohort.add("a", "train").add("b", "valid", truth=np.zeros((768, 1024), np.uint8))
-        labels = write_labels(cohort, "a,600,300,TE", f"a,{corner[0]},{corner[1]},NEC")
+        write_labels(cohort, "a,600,300,TE", f"a,{corner[0]},{corner[1]},NEC")
         read = SlideReader.read
         monkeypatch.setattr(reader, "_bounds", lambda _: (400, 300, 256, 192))
         monkeypatch.setattr(
@@ -217,15 +224,15 @@ class TestLabelTable:
             lambda self, x, y, *rest: read(self, x, y, *rest) | np.uint8(255 * (message is not None and x == 500)),
         )
         if message is None:
-            assert f"a-{corner[0]}-{corner[1]}" in set(cut(cohort, tmp_path / "out", labels)["patch_id"])
+            assert f"a-{corner[0]}-{corner[1]}" in set(cut(cohort, tmp_path / "out")["patch_id"])
         else:
             with pytest.raises(InputError, match=message):
-                cut(cohort, tmp_path / "out", labels)
+                cut(cohort, tmp_path / "out")
 
     def test_missing_column(self, cohort, tmp_path):
         cohort.add("a", "train").add("b", "valid").labels.write_text("slide_id,x,labels\na,0,TE\n")
         with pytest.raises(InputError, match="column y is missing"):
-            cut(cohort, tmp_path / "out", cohort.labels)
+            cut(cohort, tmp_path / "out")
 
 
 class TestSlides:
@@ -264,13 +271,13 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
     table.write_text("\n".join([header, *rows]) + "\n")
     labels.write_text("slide_id,x,y,labels\ncmu,900,1200,TE;TAS\ntcga,1000,1000,TE\n")
     settings = PatchSettings(mpp=1.0, size=224, min_tissue=0.25, min_class_share=0.03, valid_share=0.2)
-    frame = cut_slides(table, tmp_path / "out", settings=settings, vocabulary=LUNG, seed=0, labels=labels)
+    frame = cut_slides(Cohort.read(table), tmp_path / "out", settings=settings, vocabulary=LUNG)
     assert frame["patch_id"].tolist() == ["cmu-900-1200", "tcga-1000-1000"]
     assert frame["tissue"].min() > 0.5
     assert read_image(tmp_path / "out" / frame["path"][0]).std() > 10
     table.write_text(table.read_text().replace("valid,0.5", "valid,"))
     with pytest.raises(InputError, match=r"tcga-cr-7395.*no mpp"):
-        cut_slides(table, tmp_path / "out", settings=settings, vocabulary=LUNG, seed=0, labels=labels)
+        cut_slides(Cohort.read(table), tmp_path / "out", settings=settings, vocabulary=LUNG)
 
 
 def test_rows_are_the_same_whatever_becomes_of_the_patches(phantom, tmp_path):
@@ -281,7 +288,7 @@ def test_rows_are_the_same_whatever_becomes_of_the_patches(phantom, tmp_path):
         pictures[patch_id] = image
         return {"patch_id": patch_id, "split": split, "mask": mask}
 
-    rows = cut_rows(phantom.table, keep, settings=settings, vocabulary=LUNG, seed=0, side=32)
+    rows = cut_rows(Cohort.read(phantom.table), keep, settings=settings, vocabulary=LUNG, side=32)
     frame = cut(phantom, tmp_path / "out").set_index("patch_id")
     assert sorted(row["patch_id"] for row in rows) == sorted(frame.index)
     for row in rows:

@@ -9,7 +9,7 @@ from PIL import Image
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.patches import IGNORE, get_vocabulary
-from wsss_mm.patches.images import read_image, read_label_map, read_mask, store_patch, tissue_share, write_mask
+from wsss_mm.patches.images import read_image, read_label_map, read_mask, store_patch, write_mask
 
 LUNG = get_vocabulary("lung")
 
@@ -219,17 +219,11 @@ class TestMasks:
         assert [tuple(map(int, color)) for color in shown] == [*LUNG.colors, (255, 255, 255)]
 
 
-def test_tissue_share_is_the_share_of_dark_pixels():
-    image = np.full((10, 10, 3), 240, np.uint8)
-    image[:3] = (200, 100, 160)
-    assert tissue_share(image) == pytest.approx(0.3)
-
-
 def test_stored_patch_says_where_it_is(tmp_path):
     image = np.full((8, 8, 3), 90, np.uint8)
     known = store_patch(tmp_path, "p", "test", image=image, mask=image[..., 0] * 0, vocabulary=LUNG)
     np.testing.assert_array_equal(read_image(tmp_path / known["path"]), image)
     assert known["sha256"] == digest(tmp_path / known["path"])
     assert known["mask_sha256"] == digest(tmp_path / known["mask_path"])
-    assert (known["size"], known["tissue"], known["split"]) == (8, 1.0, "test")
+    assert (known["size"], known["split"]) == (8, "test")
     assert store_patch(tmp_path, "q", "train", image=image, mask=None, vocabulary=LUNG)["mask_path"] is None

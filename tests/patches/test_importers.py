@@ -1,9 +1,12 @@
 import logging
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from wsss_mm.cohort import Cohort
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
@@ -12,6 +15,7 @@ from wsss_mm.patches.importers import import_patches, list_slides
 from wsss_mm.patches.layout import find_files
 from wsss_mm.patches.sources import SOURCES, label_of, origin_of, without_label
 from wsss_mm.settings import PatchSettings
+from wsss_mm.slides.table import write_slide_table
 
 LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
 SIZE = 32
@@ -46,7 +50,9 @@ def luad(tmp_path):
 
 
 def run(name, source, out, vocabulary=LUNG, **changes):
-    return import_patches(name, source, out, settings=settings(**changes), vocabulary=vocabulary, seed=0)
+    table = out.with_name(f"{out.name}-slides.csv")
+    write_slide_table(hold_out(list_slides(name, source), 0.5, 0, str(source)), table)
+    return import_patches(name, source, out, Cohort.read(table), settings=settings(**changes), vocabulary=vocabulary)
 
 
 class TestNames:
@@ -193,6 +199,39 @@ class TestImport:
         assert set(frame["split"]) == {"train", "valid", "test"}
         assert frame.groupby("slide_id")["split"].nunique().max() == 1
         assert not frame.loc[frame["split"] == "valid", "mask_path"].notna().any()
+        splits = Cohort.read(tmp_path / "out-slides.csv").splits  # decided there, once
+        assert frame["slide_id"].map(splits).tolist() == frame["split"].tolist()
+
+    def test_patients_of_unlabelled_patches_alone_are_not_held_out(self, luad, tmp_path):
+        shutil.rmtree(luad / "val")
+        for index in range(20):
+            save(luad / "training" / f"9{index}-0-0-[0 0 0 0].png", image())
+        frame = run("luad_histoseg", luad, tmp_path / "out")
+        assert frame["split"].value_counts().to_dict() == {"train": 1, "valid": 2, "test": 1}
+
+    def test_a_table_of_another_state_of_the_data_set_is_refused(self, luad, tmp_path):
+        run("luad_histoseg", luad, tmp_path / "out")
+        cohort = Cohort.read(tmp_path / "out-slides.csv")
+        new = save(luad / "training" / "777-0-0-[1 0 0 1].png", image())
+        with pytest.raises(
+            InputError, match=rf"{new.name[:3]}.*'777' in split none, but it lies in train .*repro cohort"
+        ):
+            import_patches("luad_histoseg", luad, tmp_path / "out", cohort, settings=settings(), vocabulary=LUNG)
+
+    def test_a_mask_gives_the_classes_of_the_least_share(self, luad, tmp_path):
+        mask = np.full((SIZE, SIZE), 2)
+        mask[0, :30], mask[1, :31] = 0, 3  # 2.93 % and 3.03 %
+        save(luad / "test/mask/300-5-6.png", mask)
+        frame = run("luad_histoseg", luad, tmp_path / "out").set_index("split")
+        assert frame.loc["test", list(LUNG.codes)].tolist() == [False, False, True, True]
+
+    def test_tissue_is_what_is_coloured(self, luad, tmp_path):
+        picture = np.full((SIZE, SIZE, 3), 120)  # grey, and darker than glass: no tissue
+        picture[:, : SIZE // 2] = (180, 90, 150)
+        save(luad / "test/img/300-5-6.png", picture)
+        frame = run("luad_histoseg", luad, tmp_path / "out").set_index("split")
+        assert frame.loc["test", "tissue"] == pytest.approx(0.5, abs=0.35)
+        assert frame.loc["valid", "tissue"] == 0
 
     def test_regions_are_tiled_and_numbered_apart_from_training_regions(self, tmp_path):
         source = tmp_path / "wsss4luad"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines import cohort as cohort_stage
 from pipelines import patches
 from pipelines.running import run_stage
 from tests.settings import content_of, write_settings
@@ -77,7 +78,9 @@ def test_published_layouts_go_through(profile, bare, tmp_path, monkeypatch, capl
 
     monkeypatch.chdir(tmp_path)
     params = load_profile(profile, source)
+    (tmp_path / "data").mkdir()
     with caplog.at_level(logging.WARNING):
+        cohort_stage.main(params)
         patches.main(params)
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     frame = read_manifest("data/patches", vocabulary).set_index("split")

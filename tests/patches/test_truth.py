@@ -4,11 +4,14 @@ import json
 import logging
 import re
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches import get_vocabulary
-from wsss_mm.patches.truth import read_drawn_truth, read_patch_labels
+from wsss_mm.patches import IGNORE, get_vocabulary
+from wsss_mm.patches.truth import classes_in, read_drawn_truth, read_patch_labels
 from wsss_mm.slides import open_slide
 
 LUNG = get_vocabulary("lung")
@@ -150,3 +153,15 @@ class TestLabels:
     def test_what_may_mean_two_things_is_refused(self, read, row, message):
         with pytest.raises(InputError, match=message):
             read(f"slide_id,x,y,labels\n\n{row}\n")
+
+
+@given(
+    counts=st.lists(st.integers(0, 50), min_size=4, max_size=4),
+    ignored=st.integers(0, 50),
+    least=st.sampled_from([0.0, 0.03, 0.1, 0.5, 1.0]),
+)
+def test_a_mask_gives_the_classes_of_the_least_share_and_none_without_a_pixel(counts, ignored, least):
+    values = [*range(4), IGNORE]
+    mask = np.repeat(values, [*counts, max(ignored, 1)]).astype(np.uint8)[None]
+    expected = [count > 0 and count / mask.size >= least for count in counts]
+    assert classes_in(mask, 4, least).tolist() == expected

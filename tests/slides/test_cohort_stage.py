@@ -60,7 +60,7 @@ def test_own_slides_are_found_from_the_cohort(params, own, as_folder):
     stage.main(params(name="slides", source=relative))
 
     table = read_slide_table("data/cohort/slides.csv")
-    assert list(table["path"]) == ["../../../own/a.tif", "../../../own/b.tif"]
+    assert list(table["path"]) == [f"{own}/a.tif", f"{own}/b.tif"]
     assert table["mpp"].iloc[1] == 0.25
 
 

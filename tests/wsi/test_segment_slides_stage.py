@@ -143,11 +143,12 @@ def test_cohort_of_patches_has_nothing_to_segment(project, params):
         assert [path.name for path in (project / out).iterdir()] == ["NOTE.txt"]
 
 
-def test_other_splits_are_left_alone(project, params, tissue):
+def test_splits_of_no_slide_are_refused(project, params, tissue):
     _write(project, "a", tissue(100, 100))
     _cohort(project, ["a"], split="train", mpp=1.0)
-    _line(params)
-    assert not (project / "results/slides/a").exists()
+    with pytest.raises(InputError, match=r"slides\.splits: test: .* has no slide of that; there are slides of train"):
+        segment_slides.main(params)
+    assert not (project / "results/slides").exists()
 
 
 def test_model_of_another_vocabulary(project, params, tissue):

@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from wsss_mm.files import atomic_path
 from wsss_mm.settings import profile_names, write_profile
+
+_COHORT = "    cmd: python -m pipelines cohort\n"
+_LOOKS = "    always_changed: true   # looks at your slides, written by `wsss-mm profile`\n"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,8 +29,25 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=_handle)
 
 
+def _look_each_time(pipeline: Path, own: bool) -> None:
+    """Let stage `cohort` run with every `dvc repro`, or only when something it depends on has changed.
+
+    Whether a slide was replaced, nothing but a look at it tells: DVC would read all of it.
+    """
+    if not pipeline.is_file():
+        return
+    before = pipeline.read_text(encoding="utf-8")
+    after = before.replace(_LOOKS, "")
+    if own:
+        after = after.replace(_COHORT, _COHORT + _LOOKS)
+    if after != before:
+        with atomic_path(pipeline) as temporary:
+            temporary.write_text(after, encoding="utf-8")
+
+
 def _handle(arguments: argparse.Namespace) -> None:
     params = write_profile(arguments.name, arguments.params, arguments.source)
+    _look_each_time(arguments.params.parent / "dvc.yaml", params.cohort.name == "slides")
     where = f"{arguments.params} and gates.yaml"
     sys.stdout.write(f"{where}: profile {arguments.name}, source {params.cohort.source}\n")
     sys.stdout.write("See what changed with `dvc params diff`, then run `make repro`.\n")

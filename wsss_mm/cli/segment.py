@@ -189,29 +189,25 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
 
 
 def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
-    import pandas as pd
-
-    from wsss_mm.slides import open_slide
-    from wsss_mm.slides.adopt import warn_of_overruled
+    from wsss_mm.cohort import Cohort
+    from wsss_mm.cohort.adopt import warn_of_overruled
     from wsss_mm.slides.patients import check_alike
-    from wsss_mm.slides.table import read_slide_table, resolve
     from wsss_mm.wsi.job import Job, Result
 
     jobs, failed = [], []
-    table = read_slide_table(path, check_files=False, for_training=False)
-    check_alike(table, str(path))
-    for slide in table.itertuples():
-        if not slide.path:
-            error = f"{path}: line {slide.Index} ({slide.slide_id}): path is empty; name the slide's file"
+    cohort = Cohort.read(path, check_files=False, for_training=False)
+    check_alike(cohort.frame, str(path))
+    for slide in cohort:
+        if slide.path is None:
+            error = f"{slide.where}: path is empty; name the slide's file"
             logger.error("%s", error)
             failed.append(Result(slide.slide_id, error=spelled_out(error)))
             continue
-        mpp, roi = None if pd.isna(slide.mpp) else slide.mpp, resolve(path, slide.roi) if slide.roi else None
-        jobs.append(Job(slide.slide_id, resolve(path, slide.path), out / slide.slide_id, mpp, roi))
+        jobs.append(Job(slide.slide_id, slide.path, out / slide.slide_id, slide.mpp, slide.roi))
         with suppress(InputError):  # what cannot be opened is told of when its turn comes
-            if mpp is not None:
-                with open_slide(jobs[-1].path, mpp) as reader:
-                    warn_of_overruled(f"{path}: line {slide.Index} ({slide.slide_id})", reader)
+            if slide.mpp is not None:
+                with slide.open() as reader:
+                    warn_of_overruled(slide.where, reader)
     return jobs, failed
 
 

@@ -1,8 +1,8 @@
 """Gate after `cohort`: can every slide be used?
 
-Reads data/cohort/slides.csv, every row as it is (`wsss_mm.slides.table.read_slide_table` would stop at the first
-fault), and looks at each slide once: an overview, and fields at the resolution of the patches. A cohort of labelled
-patches names slides without files; of them only the table is judged. Quarantined slides are passed over.
+Reads data/cohort/slides.csv, every row as it is (`wsss_mm.cohort.Cohort.read` would stop at the first fault), and looks
+at each slide once: an overview, and fields at the resolution of the patches. A cohort of labelled patches names slides
+without files; of them only the table is judged. Quarantined slides are passed over.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from wsss_mm.cohort import TABLE, Slide
+from wsss_mm.cohort.cohort import read_cells
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import image_statistics, shown_again
@@ -26,11 +28,9 @@ from wsss_mm.settings import Params
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
 from wsss_mm.slides.roi import Region, read_annotations
+from wsss_mm.slides.table import resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
-from wsss_mm.tables import read_table
-
-LIST = Path("data/cohort/slides.csv")
 
 _COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
@@ -46,7 +46,7 @@ COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = read_table(root / LIST, absent=f"not found; make it with: {_MAKE}", remedy=f"make it again: {_MAKE}")
+    slides = read_cells(root / TABLE, _MAKE)
     yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
     slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
@@ -63,8 +63,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
 def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
     """One row a slide that has a file; `copies` counts the slides with the same picture."""
     named = slides[slides["path"] != ""]
-    folder = (root / LIST).parent
-    rows = map_files(lambda slide: _measure_slide(slide, folder, params), named.itertuples(), "measure slides")
+    rows = map_files(lambda row: _measure_slide(row, root / TABLE, params), named.itertuples(), "measure slides")
     frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
     again = _again(frame, named["split"])
     copies = frame.groupby("content")["slide_id"].transform("size")
@@ -82,18 +81,18 @@ def _again(frame: pd.DataFrame, splits: pd.Series) -> dict[str, np.ndarray]:
     return shown_again(frame["slide_id"], splits, found)
 
 
-def _measure_slide(slide: Any, folder: Path, params: Params) -> dict[str, Any]:
+def _measure_slide(cells: Any, table: Path, params: Params) -> dict[str, Any]:
     """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
-    row = {"slide_id": slide.slide_id, "problem": "none", "drawings": "none"}
+    row = {"slide_id": cells.slide_id, "problem": "none", "drawings": "none"}
     drawn: dict[str, Region] = {}
     try:
-        drawn = _drawn(slide, folder)
+        drawn = _drawn(cells, table)
     except (InputError, OSError) as error:
         row["drawings"] = str(error)
     try:
-        override = float(slide.mpp) if slide.mpp else None
-        with open_slide(folder / slide.path, override) as reader:
-            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(folder / slide.path, override)}
+        slide = Slide.of_row(cells, table)
+        with slide.open() as reader:
+            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(slide.path, slide.mpp)}
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
                 row |= _look(reader, params.patches.mpp, drawn)
@@ -143,13 +142,13 @@ def _focus(reader: SlideReader, mask: TissueMask, mpp: float) -> float:
     return float(np.median(values)) if values else float("nan")
 
 
-def _drawn(slide: Any, folder: Path) -> dict[str, Region]:
+def _drawn(cells: Any, table: Path) -> dict[str, Region]:
     """The slide's GeoJSON files as areas, without those of a class that QuPath ignores.
 
     Raises:
         InputError: one cannot be read.
     """
-    areas = {name: read_annotations(folder / getattr(slide, name)) for name in _DRAWN if getattr(slide, name)}
+    areas = {name: read_annotations(resolve(table, cell)) for name in _DRAWN if (cell := getattr(cells, name))}
     return {
         name: Region(shapely.union_all([area.geometry for area in found if not area.name.endswith("*")]))
         for name, found in areas.items()

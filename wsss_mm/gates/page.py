@@ -20,7 +20,6 @@ from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
 from wsss_mm.patches.images import read_image
 from wsss_mm.places import PATCH_MANIFEST
-from wsss_mm.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -205,12 +204,14 @@ def _read(path: Path) -> Image.Image | None:
 
 def _slide(root: Path, name: str) -> Image.Image | None:
     """A slide's overview, if the table of slides names a file that opens."""
+    from wsss_mm.cohort import TABLE
+    from wsss_mm.cohort.cohort import read_cells
     from wsss_mm.slides import open_slide
     from wsss_mm.slides.table import resolve
 
-    table = root / "data/cohort/slides.csv"
+    table = root / TABLE
     try:
-        slides = read_table(table, absent="not found", remedy="make it again")
+        slides = read_cells(table, "dvc repro -f cohort")
         path = slides.loc[slides["slide_id"] == name, "path"].iloc[0]
         with open_slide(resolve(table, path), 1.0) as reader:  # um/px plays no part in an overview
             return Image.fromarray(reader.thumbnail(_SIDE))

@@ -20,14 +20,14 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, shown_again
 from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.names import likeness
-from wsss_mm.patches.cutting import class_shares
 from wsss_mm.patches.digests import judged_digest
-from wsss_mm.patches.images import read_image, read_label_map, tissue_share
+from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
+from wsss_mm.patches.truth import class_shares
 from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.settings import Params
@@ -98,7 +98,7 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         **{"image_file": is_file_inside(folder, row["path"]), "image": "none", "mask": "none", "mask_strangers": 0},
         "mask_file": not masked or is_file_inside(folder, row["mask_path"]),
         "mask_file_sha256": None if masked else "none",
-        **dict.fromkeys(("pixels", "file_sha256", "look", "grey_tissue", "mask_pixels")),
+        **dict.fromkeys(("pixels", "file_sha256", "look", "mask_pixels")),
         "mask_content": None if masked else "none",
         **dict.fromkeys(("class_pixels", "truth", "contradictions", *STATISTICS)),
     }
@@ -106,7 +106,7 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         measured["file_sha256"] = digest(folder / row["path"])
         try:
             image = read_image(folder / row["path"])
-            measured |= {"pixels": _pixels(image), "look": look(image), "grey_tissue": tissue_share(image)}
+            measured |= {"pixels": _pixels(image), "look": look(image)}
             measured |= image_statistics(image)
         except InputError as error:
             measured["image"] = str(error)
@@ -159,7 +159,7 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
         stated_pixels=[f"{size} x {size}" for size in manifest["size"]],
         sha256=manifest["sha256"],
         mask_sha256=manifest["mask_sha256"].fillna("none"),
-        **files.drop(columns=["look", "mask_content", "class_pixels", "grey_tissue"]),
+        **files.drop(columns=["look", "mask_content", "class_pixels"]),
         image_splits=manifest["split"].groupby(files["file_sha256"]).transform("nunique"),
         **_again(manifest, files["look"]),
     )
@@ -268,7 +268,7 @@ def _made_again(
 
 def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
     """What is compared of a patch that was made again."""
-    seen = {"look": look(image), "tissue": tissue_share(image), "mask": "none" if mask is None else _content(mask)}
+    seen = {"look": look(image), "mask": "none" if mask is None else _content(mask)}
     return {"patch_id": patch_id, "split": split, **seen}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from wsss_mm.cohort import TABLE, Cohort, Slide
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
 from wsss_mm.formats import read_object
@@ -24,10 +25,8 @@ from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.settings import Params
-from wsss_mm.slides import open_slide
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
-from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
@@ -37,7 +36,6 @@ from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ra
 from wsss_mm.wsi.truth import judge_slide
 
 FOLDER = Path("results/slides")
-COHORT = Path("data/cohort/slides.csv")
 MODEL = Path("models/segmenter")
 
 _MAKE = "dvc repro -s -f segment_slides export_slides"
@@ -63,16 +61,14 @@ class _Results:
     """The results of a cohort, and what they must be."""
 
     def __init__(self, params: Params, root: Path) -> None:
-        self.folder, self._cohort, self._model = root / FOLDER, root / COHORT, root / MODEL
+        self.folder, self._model = root / FOLDER, root / MODEL
         self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
         precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
         self._asked = {"parameters": Parameters.of(params.slides).recorded(), "model": precision}
-        table = read_slide_table(self._cohort, check_files=False)
-        table = table[table["split"].isin(params.slides.splits) & (table["path"] != "")]
-        aside = quarantined("slide", root / QUARANTINE)
+        cohort, aside = Cohort.read(root / TABLE, check_files=False), quarantined("slide", root / QUARANTINE)
         self._views: dict[str, agreement.View] = {}
-        self._wanted = {slide.slide_id: slide for slide in table.itertuples() if slide.slide_id not in aside}
+        self._wanted = {slide.slide_id: slide for slide in cohort.with_files(params.slides.splits, aside)}
 
     def rows(self) -> list[dict[str, Any]]:
         """Measurements of the slides that are there, that ought to be, or that the table lists."""
@@ -126,7 +122,7 @@ class _Results:
         slide, codes = self._wanted[folder.name], self._vocabulary.codes
         if set(summary["classes"]) != set(codes):
             raise InputError(f"classes are {', '.join(summary['classes'])}")
-        cells, truth = self._table.get(folder.name, {}), self._cohort.parent / "truth" / f"{folder.name}.tif"
+        cells, truth = self._table.get(folder.name, {}), slide.truth
         measures = self._against_slide(folder, summary, slide)
         if not measures["stray_pixels"]:
             fit = {"truth": judge_slide(folder / _MAP, truth, codes)} if truth.is_file() else {"truth": None}
@@ -140,14 +136,11 @@ class _Results:
             "precision": str(summary["model"]["precision"]),
         }
 
-    def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Any) -> dict[str, Any]:
+    def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Slide) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
         vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
-        source, drawn = resolve(self._cohort, slide.path), resolve(self._cohort, slide.roi) if slide.roi else None
-        with (
-            open_slide(source, None if pd.isna(slide.mpp) else slide.mpp) as reader,
-            open_label_pyramid(path) as pyramid,
-        ):
+        source, drawn = slide.path, slide.roi
+        with slide.open() as reader, open_label_pyramid(path) as pyramid:
             level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
             region = None if drawn is None else read_region(drawn, reader.bounds[:2])
             identity = {"file": source.name, "bytes": source.stat().st_size, "quickhash": reader.quickhash}

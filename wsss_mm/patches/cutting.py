@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm.cohort import Cohort, Slide
+from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
 from wsss_mm.patches.images import Keep, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
-from wsss_mm.patches.splits import held_out
-from wsss_mm.patches.truth import Truth, read_drawn_truth, read_map_truth, read_patch_labels
+from wsss_mm.patches.truth import Truth, classes_in, read_drawn_truth, read_map_truth, read_patch_labels
 from wsss_mm.settings import PatchSettings
-from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides import SlideReader
 from wsss_mm.slides.roi import read_region
-from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.vocabulary import IGNORE, Vocabulary
@@ -34,20 +34,18 @@ _NOTHING = 255  # all pixels of what was not scanned; glass is never as even
 
 
 def cut_slides(
-    table: Path,
+    cohort: Cohort,
     out: Path,
     *,
     settings: PatchSettings,
     vocabulary: Vocabulary,
-    seed: int,
-    labels: Path | None = None,
     without: Collection[str] = (),
 ) -> pd.DataFrame:
     """Cut the slides of a table into patches: images/<split>/*.png and masks/<split>/*.png in `out`.
 
     What is known of a slide decides what becomes of it:
 
-    - Rows in `labels`: exactly the patches they name, with their label sets.
+    - Rows in its labels.csv: exactly the patches they name, with their label sets.
     - Truth, `truth/<slide_id>.tif` beside the table, as the phantom cohort has it: all patches of a non-overlapping
       grid with enough tissue; a patch holds the classes of at least `min_class_share`.
     - Annotations (GeoJSON), of a valid or test slide: likewise, where anything is annotated. Annotate such patches
@@ -58,13 +56,10 @@ def cut_slides(
     the fully supervised upper bound. Training patches that hold no class are left out.
 
     Args:
-        table: slides.csv.
+        cohort: the slides, their splits and labels (see `wsss_mm.patches.truth.read_patch_labels`).
         out: folder to write into; made if need be.
-        settings: resolution, size and thresholds; without a valid split, `valid_share` of the training patients is held
-            out.
+        settings: resolution, size and thresholds.
         vocabulary: the classes.
-        seed: chooses what is held out.
-        labels: table of labelled patches (see `wsss_mm.patches.truth.read_patch_labels`).
         without: slides to leave out, by slide_id; they are not opened.
 
     Returns:
@@ -74,51 +69,45 @@ def cut_slides(
         InputError: a slide is missing, cannot be opened or has no mpp, or a table, truth or annotation is wrong.
     """
     store = partial(store_patch, Path(out), vocabulary=vocabulary)
-    rows = cut_rows(table, store, settings=settings, vocabulary=vocabulary, seed=seed, labels=labels, without=without)
-    return build_manifest(rows, vocabulary, str(table))
+    rows = cut_rows(cohort, store, settings=settings, vocabulary=vocabulary, without=without)
+    return build_manifest(rows, vocabulary, str(cohort.table))
 
 
 def cut_rows(
-    table: Path,
+    cohort: Cohort,
     keep: Keep,
     *,
     settings: PatchSettings,
     vocabulary: Vocabulary,
-    seed: int,
-    labels: Path | None = None,
     without: Collection[str] = (),
     side: int | None = None,
 ) -> list[dict[str, Any]]:
     """Cut slides as `cut_slides` does, whatever becomes of the patches.
 
     Args:
-        table: slides.csv.
+        cohort: as for `cut_slides`.
         keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
         settings: as for `cut_slides`, and so are those that follow.
         vocabulary: likewise.
-        seed: likewise.
-        labels: likewise.
         without: likewise.
         side: width and height of the images, px, where `keep` does with smaller ones; reading takes most of the time.
     """
-    slides = read_slide_table(table)
-    slides = slides[slides["path"] != ""]
-    if slides.empty:
-        raise InputError(f"{table}: no row has a path; give the slides' files in column path")
-    known = None if labels is None else read_patch_labels(labels, slides["slide_id"].tolist(), vocabulary)
-    slides = slides[~slides["slide_id"].isin(list(without))]
-    for slide in slides.itertuples():  # all of them can be opened, before hours are spent on the first
-        _open(table, slide).close()
-    slides = _with_valid_split(slides, table, settings.valid_share, seed)
-    cutter = _Cutter(Path(table), keep, settings, vocabulary, known, side or settings.size, labels)
-    return [row for rows in map_files(cutter.cut, list(slides.itertuples()), "cut slides") for row in rows]
+    if not (slides := cohort.with_files()):
+        raise InputError(f"{cohort.table}: no row has a path; give the slides' files in column path")
+    ids = [slide.slide_id for slide in slides]
+    known = None if cohort.labels is None else read_patch_labels(cohort.labels, ids, vocabulary)
+    check_valid((slide.split for slide in slides), str(cohort.table))
+    slides = cohort.with_files(without=without)
+    for slide in slides:  # all of them can be opened, before hours are spent on the first
+        slide.open().close()
+    cutter = _Cutter(keep, settings, vocabulary, known, side or settings.size, cohort.labels)
+    return [row for rows in map_files(cutter.cut, slides, "cut slides") for row in rows]
 
 
 @dataclass(frozen=True)
 class _Cutter:
     """Cuts one slide after another."""
 
-    table: Path
     keep: Keep
     settings: PatchSettings
     vocabulary: Vocabulary
@@ -126,13 +115,13 @@ class _Cutter:
     side: int  # px, of the images
     labels_path: Path | None = None
 
-    def cut(self, slide: Any) -> list[dict[str, Any]]:
+    def cut(self, slide: Slide) -> list[dict[str, Any]]:
         """Write the patches of a row of the slide table, and give their rows of the manifest."""
-        with _open(self.table, slide) as reader:
+        with slide.open() as reader:
             truth = self._truth(slide, reader)
             if self.labels is not None and (self.labels["slide_id"] == slide.slide_id).any():
                 rows = list(self._labelled(slide, reader, truth))
-            elif truth is not None and (slide.split != "train" or self._map_path(slide).is_file()):
+            elif truth is not None and (slide.split != "train" or slide.truth.is_file()):
                 rows = list(self._gridded(slide, reader, truth))
             else:
                 logger.warning("%s: nothing is known of its tissues; it gives no patches", slide.slide_id)
@@ -142,7 +131,7 @@ class _Cutter:
         logger.info("%s: %d patches", slide.slide_id, len(rows))
         return rows
 
-    def _labelled(self, slide: Any, reader: SlideReader, truth: Truth | None) -> Iterator[dict[str, Any]]:
+    def _labelled(self, slide: Slide, reader: SlideReader, truth: Truth | None) -> Iterator[dict[str, Any]]:
         rows = self.labels[self.labels["slide_id"] == slide.slide_id]
         corners = rows[["x", "y"]].to_numpy()
         boxes = self._boxes(corners, reader)
@@ -157,17 +146,17 @@ class _Cutter:
             mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
             yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=float(share), name=name)
 
-    def _gridded(self, slide: Any, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
+    def _gridded(self, slide: Slide, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
         for (x, y), share in self._grid(slide, reader):
             mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
-            labels = class_shares(mask, len(self.vocabulary)) >= self.settings.min_class_share
+            labels = classes_in(mask, len(self.vocabulary), self.settings.min_class_share)
             if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
                 yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=share)
 
-    def _grid(self, slide: Any, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
+    def _grid(self, slide: Slide, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
         """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
         origin, size = reader.bounds[:2], reader.bounds[2:]
-        region = read_region(resolve(self.table, slide.roi), origin, size) if slide.roi else None
+        region = read_region(slide.roi, origin, size) if slide.roi else None
         left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
         corners = grid(width, height, self._side(reader)) + np.array([int(left), int(top)])
         boxes = self._boxes(corners, reader)
@@ -179,7 +168,7 @@ class _Cutter:
 
     def _store(
         self,
-        slide: Any,
+        slide: Slide,
         reader: SlideReader,
         corner: tuple[int, int],
         *,
@@ -203,15 +192,12 @@ class _Cutter:
             **dict(zip(self.vocabulary.codes, map(bool, labels), strict=True)),
         }
 
-    def _truth(self, slide: Any, reader: SlideReader) -> Truth | None:
-        if self._map_path(slide).is_file():
-            return read_map_truth(self._map_path(slide), reader, self.vocabulary)
+    def _truth(self, slide: Slide, reader: SlideReader) -> Truth | None:
+        if slide.truth.is_file():
+            return read_map_truth(slide.truth, reader, self.vocabulary)
         if slide.annotation:
-            return read_drawn_truth(resolve(self.table, slide.annotation), reader, self.vocabulary)
+            return read_drawn_truth(slide.annotation, reader, self.vocabulary)
         return None
-
-    def _map_path(self, slide: Any) -> Path:
-        return self.table.parent / "truth" / f"{slide.slide_id}.tif"
 
     def _side(self, reader: SlideReader) -> float:
         return self.settings.size * self.settings.mpp / reader.mpp
@@ -234,24 +220,6 @@ def _check_places(names: Sequence[str], boxes: npt.NDArray[np.float64], reader: 
                 f"{name} lies outside of what was scanned, {width} x {height} px from {left}, {top} on; x and y count "
                 "from the slide's corner: if they are QuPath's, add where the scan begins"
             )
-
-
-def class_shares(mask: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:
-    """Share of a mask's pixels, 0..1, that each of the classes has; ignored pixels count in the whole."""
-    return np.bincount(mask.ravel(), minlength=256)[:classes] / mask.size
-
-
-def _open(table: Path, slide: Any) -> SlideReader:
-    return open_slide(resolve(table, slide.path), None if np.isnan(slide.mpp) else slide.mpp)
-
-
-def _with_valid_split(slides: pd.DataFrame, table: Path, share: float, seed: int) -> pd.DataFrame:
-    training = slides["split"] == "train"
-    if (slides["split"] == "valid").any() or not training.any():
-        return slides
-    held = held_out(slides.loc[training, "patient_id"], share, seed)
-    logger.warning("%s: no valid split; holding out %d training patients", table, len(held))
-    return slides.assign(split=slides["split"].mask(training & slides["patient_id"].isin(held), "valid"))
 
 
 def _inside(box: tuple[float, ...], bounds: tuple[int, int, int, int]) -> tuple[float, float, float, float]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -156,11 +155,6 @@ def write_mask(path: Path, mask: Pixels, vocabulary: Vocabulary) -> str:
     return _write_png(path, image)
 
 
-def tissue_share(image: Pixels) -> float:
-    """Share of an RGB image, 0..1, that is not glass: grey value up to `GLASS_GREY` (METHOD.md section 6)."""
-    return float((cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= GLASS_GREY).mean())
-
-
 def store_patch(
     out: Path, patch_id: str, split: str, *, image: Pixels, mask: Pixels | None, vocabulary: Vocabulary
 ) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def store_patch(
         vocabulary: gives the mask its palette.
 
     Returns:
-        What the manifest says of the files: patch_id, split, size, path, mask_path, sha256, mask_sha256, tissue.
+        What the manifest says of the files: patch_id, split, size, path, mask_path, sha256, mask_sha256.
     """
     path = f"images/{split}/{patch_id}.png"
     mask_path = f"masks/{split}/{patch_id}.png" if mask is not None else None
@@ -187,7 +181,6 @@ def store_patch(
         "mask_path": mask_path,
         "sha256": write_image(out / path, image),
         "mask_sha256": None if mask is None else write_mask(out / str(mask_path), mask, vocabulary),
-        "tissue": tissue_share(image),
     }
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm.cohort import Cohort
+from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
 from wsss_mm.patches.images import Keep, read_image, read_mask, store_patch
 from wsss_mm.patches.layout import SourceFile, find_files
@@ -18,9 +20,10 @@ from wsss_mm.patches.manifest import build_manifest, check_splits
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.regions import TILE, cut_region
 from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
-from wsss_mm.patches.splits import held_out
+from wsss_mm.patches.truth import classes_in
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.patients import check_alike
+from wsss_mm.slides.tissue import tissue_mask
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ class _Item:
     """A file of the source and what is known of it before its pixels are read."""
 
     file: SourceFile
-    split: str  # the manifest's, where the source's own split may be held out of
+    split: str  # the cohort's, where the source's own may be held out of
     origin: Origin
     labels: tuple[bool, ...] | None  # training files alone: those of evaluation files come from their masks
 
@@ -46,8 +49,8 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
         source: the folder that holds the splits.
 
     Returns:
-        Columns of data/cohort/slides.csv; `path`, `roi` and `annotation` are empty. The splits are the source's own: a
-        validation split that has to be held out is chosen when the patches are imported.
+        Columns of data/cohort/slides.csv; those of files are empty. The splits are the source's own. Where none is
+        valid, `labelled` says which slides have a training patch with a label: of these some are to be held out.
 
     Raises:
         InputError: the folder is not laid out as it should be, or a slide or patient is in two splits.
@@ -59,12 +62,16 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
     slides = pd.DataFrame(sorted(rows), columns=["slide_id", "patient_id", "split"])
     check_splits(slides, str(source))
     check_alike(slides, str(source))
-    slides = slides.assign(path="", mpp=definition.mpp, roi="", annotation="")
-    return slides[["slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation"]]
+    if not (slides["split"] == "valid").any():
+        vocabulary = get_vocabulary(definition.vocabulary)
+        training = [(file, of) for file, (split, of) in zip(files, origins, strict=True) if split == "train"]
+        useful = {of.slide_id for file, of in training if any(label_of(file.image, vocabulary))}
+        slides["labelled"] = slides["slide_id"].isin(useful)
+    return slides.assign(path="", mpp=definition.mpp, roi="", annotation="")
 
 
 def import_patches(
-    name: str, source: Path, out: Path, *, settings: PatchSettings, vocabulary: Vocabulary, seed: int
+    name: str, source: Path, out: Path, cohort: Cohort, *, settings: PatchSettings, vocabulary: Vocabulary
 ) -> pd.DataFrame:
     """Copy a data set's patches into `out`: images/<split>/*.png, masks/<split>/*.png.
 
@@ -76,10 +83,9 @@ def import_patches(
         name: a name in `SOURCES`.
         source: the folder that holds the splits.
         out: folder to write into; made if need be.
-        settings: `size` must be that of the patches, `mpp` that of the data set; `valid_share` of the training groups
-            is held out if there is no validation split.
+        cohort: the data set's slides, with the split of each.
+        settings: `size` must be that of the patches, `mpp` that of the data set.
         vocabulary: must be the data set's.
-        seed: chooses what is held out.
 
     Returns:
         The manifest (see `manifest_columns`), checked but not written.
@@ -88,12 +94,12 @@ def import_patches(
         InputError: a setting does not fit the data set, or a file or the layout is wrong; the message names it.
     """
     store = partial(store_patch, Path(out), vocabulary=vocabulary)
-    rows = import_rows(name, source, store, settings=settings, vocabulary=vocabulary, seed=seed)
+    rows = import_rows(name, source, store, cohort, settings=settings, vocabulary=vocabulary)
     return build_manifest(rows, vocabulary, str(source))
 
 
 def import_rows(
-    name: str, source: Path, keep: Keep, *, settings: PatchSettings, vocabulary: Vocabulary, seed: int
+    name: str, source: Path, keep: Keep, cohort: Cohort, *, settings: PatchSettings, vocabulary: Vocabulary
 ) -> list[dict[str, Any]]:
     """Import patches as `import_patches` does, whatever becomes of them.
 
@@ -101,15 +107,15 @@ def import_rows(
         name: as for `import_patches`, and so are the others.
         source: likewise.
         keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
+        cohort: likewise.
         settings: likewise.
         vocabulary: likewise.
-        seed: likewise.
     """
     definition = _definition(name)
     for key, why in misfits(name, settings, vocabulary):
         raise InputError(f"params.yaml: {key}: {why}")
-    items = _items(Path(source), definition, vocabulary, settings.valid_share, seed)
-    importer = _Importer(definition, vocabulary, settings.size, keep)
+    items = _items(Path(source), definition, vocabulary, cohort)
+    importer = _Importer(definition, vocabulary, settings, keep)
     return [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
 
 
@@ -131,23 +137,32 @@ def misfits(name: str, settings: PatchSettings, vocabulary: Vocabulary) -> Itera
         yield "patches.mpp", f"is {settings.mpp}, but the patches of {name} are at {definition.mpp} um/px; {anew}"
 
 
-def _items(source: Path, definition: Source, vocabulary: Vocabulary, valid_share: float, seed: int) -> list[_Item]:
+def _items(source: Path, definition: Source, vocabulary: Vocabulary, cohort: Cohort) -> list[_Item]:
     files = find_files(source, without_label)
     origins = [origin_of(file.image, file.split, definition) for file in files]
     labels = [label_of(file.image, vocabulary) if file.split == "train" else None for file in files]
-    items = [_Item(file, file.split, origin, label) for file, origin, label in zip(files, origins, labels, strict=True)]
+    splits = _splits(source, files, origins, cohort)
+    items = [_Item(*parts) for parts in zip(files, splits, origins, labels, strict=True)]
     unlabelled = [item for item in items if item.labels is not None and not any(item.labels)]
     if unlabelled:
         logger.warning("%d training patches are labelled with no class and are left out", len(unlabelled))
         items = [item for item in items if item.labels is None or any(item.labels)]
-    if any(item.split == "valid" for item in items):
-        return items
-    held = held_out((item.origin.patient_id for item in items if item.split == "train"), valid_share, seed)
-    logger.warning("%s: no valid split; holding out %d training groups, which have no masks", source, len(held))
-    return [
-        replace(item, split="valid") if item.split == "train" and item.origin.patient_id in held else item
-        for item in items
-    ]
+    check_valid((item.split for item in items), str(source))
+    return items
+
+
+def _splits(source: Path, files: list[SourceFile], origins: list[Origin], cohort: Cohort) -> list[str]:
+    """The split of each file's slide: the source's own, or `valid` where the cohort holds a training slide out."""
+    known, found = cohort.splits, []
+    for file, origin in zip(files, origins, strict=True):
+        split = known.get(origin.slide_id)
+        if split != file.split and (split, file.split) != ("valid", "train"):
+            raise InputError(
+                f"{file.image}: {cohort.table} has its slide {origin.slide_id!r} in split {split or 'none'}, but it "
+                f"lies in {file.split} of {source}; make the table again: dvc repro cohort"
+            )
+        found.append(split)
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,7 +171,7 @@ class _Importer:
 
     definition: Source
     vocabulary: Vocabulary
-    size: int  # px, of patches that are not regions
+    settings: PatchSettings
     keep: Keep
 
     def store(self, item: _Item) -> list[dict[str, Any]]:
@@ -171,9 +186,9 @@ class _Importer:
             raise InputError(f"{file.mask}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
         if item.labels is None and self.definition.regions:
             return self._store_region(item, image, mask)
-        if image.shape[:2] != (self.size, self.size):
+        if image.shape[:2] != (self.settings.size, self.settings.size):
             raise InputError(
-                f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {self.size}; "
+                f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {self.settings.size}; "
                 "set it to the size of the patches, or remove the file"
             )
         labels = self._classes_in(mask) if item.labels is None else item.labels
@@ -201,12 +216,13 @@ class _Importer:
             "x": origin.x,
             "y": origin.y,
             "mpp": self.definition.mpp,
+            "tissue": round(float(tissue_mask(image, self.definition.mpp).mean()), 6),
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
             **self.keep(origin.patch_id, item.split, image=image, mask=mask),
         }
 
     def _classes_in(self, mask: Pixels) -> tuple[bool, ...]:
-        return tuple(bool((mask == index).any()) for index in range(len(self.vocabulary)))
+        return tuple(classes_in(mask, len(self.vocabulary), self.settings.min_class_share).tolist())
 
 
 def _size(array: Pixels) -> str:

@@ -4,14 +4,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.images import Keep
 from wsss_mm.patches.importers import import_rows
 from wsss_mm.patches.sources import SOURCES
-from wsss_mm.settings import CohortSettings, Params
+from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
-
-COHORT = Path("data/cohort")
 
 
 def make_rows(
@@ -37,17 +36,9 @@ def make_rows(
     Raises:
         InputError: see `cut_slides` and `import_patches`.
     """
-    cohort = params.cohort
-    common = {"settings": params.patches, "vocabulary": get_vocabulary(cohort.vocabulary), "seed": params.seed}
-    if cohort.name in SOURCES:
-        return import_rows(cohort.name, root / cohort.source, keep, **common)
-    labels = _labels(cohort, root)
-    return cut_rows(root / COHORT / "slides.csv", keep, labels=labels, without=without, side=side, **common)
-
-
-def _labels(cohort: CohortSettings, root: Path) -> Path | None:
-    """labels.csv of the cohort, or beside the user's table of slides."""
-    source = root / cohort.source
-    folder = source if source.is_dir() else source.parent
-    places = [root / COHORT / "labels.csv", *([folder / "labels.csv"] if cohort.name == "slides" else [])]
-    return next((path for path in places if path.is_file()), None)
+    settings, vocabulary = params.patches, get_vocabulary(params.cohort.vocabulary)
+    cohort = Cohort.read(root / TABLE)
+    if params.cohort.name in SOURCES:
+        source = root / params.cohort.source
+        return import_rows(params.cohort.name, source, keep, cohort, settings=settings, vocabulary=vocabulary)
+    return cut_rows(cohort, keep, settings=settings, vocabulary=vocabulary, without=without, side=side)

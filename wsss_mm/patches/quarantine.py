@@ -219,10 +219,10 @@ def _on_one_line(cell: str) -> str:
 def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
     """Ids of a kind, and the files that name them; no file, no cohort yet."""
     if kind == "slide":
-        from wsss_mm.slides.table import read_slide_table  # OpenSlide takes a while to import
+        from wsss_mm.cohort import Cohort  # OpenSlide takes a while to import
 
         table = data / "cohort/slides.csv"
-        return ([table], set(read_slide_table(table, check_files=False)["slide_id"])) if table.is_file() else ([], ())
+        return ([table], set(Cohort.read(table, check_files=False).splits)) if table.is_file() else ([], ())
     names = (data / "patches/manifest.parquet", data / "patches/quarantined/manifest.parquet")
     places = [path for path in names if path.is_file()]
     tables = [read_rows(path, PATCH_MANIFEST, columns=["patch_id"]) for path in places]

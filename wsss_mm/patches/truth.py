@@ -60,6 +60,20 @@ class DrawnTruth:
         return rasterise(self.areas, (x, y), (size, size), mpp / self.slide_mpp, fill=IGNORE)
 
 
+def class_shares(mask: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.float64]:
+    """Share of a mask's pixels, 0..1, that each of the classes has; ignored pixels count in the whole."""
+    return np.bincount(mask.ravel(), minlength=256)[:classes] / mask.size
+
+
+def classes_in(mask: npt.NDArray[np.uint8], classes: int, least: float) -> npt.NDArray[np.bool_]:
+    """Which classes a patch holds, by its mask: those with at least the share `least` of its pixels, and one pixel.
+
+    Whatever the mask comes from. Who labels a patch says it by eye, and no mask overrules that.
+    """
+    shares = class_shares(mask, classes)
+    return (shares > 0) & (shares >= least)
+
+
 def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> MapTruth:
     """Read a slide's label map.
 

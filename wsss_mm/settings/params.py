@@ -40,6 +40,7 @@ class CohortSettings(Section):
 
     name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
     source: Path  # folder of patches, table of slides, or the generator's own code
+    labels: Path  # table of labelled patches, of a user's own slides; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
     phantom: PhantomSettings
 

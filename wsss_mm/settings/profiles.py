@@ -24,9 +24,7 @@ def profile_names() -> list[str]:
 
 def render_profile(name: str, source: Path | None = None) -> str:
     """The text of params.yaml for a profile: the default one, comments and all, with the profile's values."""
-    # DVC has no other paths than UTF-8.
-    values = {} if source is None else {"cohort": {"source": source.as_posix().encode().decode()}}
-    return _rendered(_PROFILES, name, values)
+    return _rendered(_PROFILES, name, {} if source is None else {"cohort": {"source": _text(source)}})
 
 
 def render_gates(name: str) -> str:
@@ -78,9 +76,23 @@ def _rendered(folder: Any, name: str, values: Any) -> str:
     if name != _BASE and (folder / f"{name}.yaml").is_file():
         _merge(content, yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
     _merge(content, values)
+    cohort = content.get("cohort", {})
+    if cohort.get("name") == "slides" and "source" in cohort:  # DVC is to read the table, not a folder with all slides
+        table, labels = _tables(Path(cohort["source"]))
+        cohort |= {"source": _text(table)} | ({"labels": _text(labels)} if labels.is_file() else {})
     stream = StringIO()
     yaml.dump(content, stream)
     return stream.getvalue()
+
+
+def _tables(source: Path) -> tuple[Path, Path]:
+    """The table of slides, and that of labels which may lie beside it."""
+    table = source / "slides.csv" if source.is_dir() else source
+    return table, table.with_name("labels.csv")
+
+
+def _text(path: Path) -> str:
+    return path.as_posix().encode().decode()  # DVC has no other paths than UTF-8
 
 
 def _merge(base: Any, overlay: Any) -> None:

@@ -12,9 +12,14 @@ from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import SPLITS
 
-COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
+COLUMNS = (
+    *("slide_id", "patient_id", "site", "path", "split"),
+    *("mpp", "roi", "annotation"),
+    *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
+)
 
-_REQUIRED, _OPTIONAL = COLUMNS[:4], COLUMNS[4:]
+_REQUIRED = ("slide_id", "patient_id", "path", "split")
+_OPTIONAL = tuple(name for name in COLUMNS if name not in _REQUIRED)
 _FILES = ("path", "roi", "annotation")
 _MAX_NAME = 160  # a patch is called after its slide and its place there
 
@@ -23,8 +28,9 @@ def read_slide_table(path: Path | str, *, check_files: bool = True, for_training
     """Read and check a table of slides.
 
     Args:
-        path: a CSV with the columns slide_id, patient_id, path and split, and optionally mpp (um/px, wins over the
-            file's), roi and annotation (GeoJSON). Files are given relative to the table's folder.
+        path: a CSV with the columns slide_id, patient_id, path and split, and optionally site, mpp (um/px, wins over
+            the file's), roi and annotation (GeoJSON); bytes and quickhash are those of stage `cohort`. Files are given
+            relative to the table's folder.
         check_files: every named file must exist. An empty `path` is a slide of which only patches are known.
         for_training: patients and splits matter. If not, their columns need not be there, and are left empty.
 
@@ -45,6 +51,7 @@ def read_slide_table(path: Path | str, *, check_files: bool = True, for_training
     )
     if not for_training:
         table = table.assign(patient_id="", split="")[list(COLUMNS)]
+    table = table[list(COLUMNS)]
     table["split"] = table["split"].str.lower()
     _check(path, table, for_training)
     if check_files:

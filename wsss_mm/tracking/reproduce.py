@@ -263,7 +263,10 @@ def _bring_inputs(project: Path, scratch: Path, cache: Path, params: Mapping[str
             _dvc(scratch, "checkout", *tracked)
         except InputError:
             _dvc(scratch, "pull", *tracked)
-    source = Path((params.get("cohort") or {}).get("source") or ".")
+    cohort = params.get("cohort") or {}
+    source = Path(cohort.get("source") or ".")
+    if cohort.get("name") == "slides" and (project / source).is_file():
+        source = source.parent  # slides and drawings are named from there
     if not source.is_absolute() and not (scratch / source).exists() and (project / source).exists():
         place = Path(os.path.normpath(scratch.absolute() / source))
         if not place.is_relative_to(scratch.absolute().parent):

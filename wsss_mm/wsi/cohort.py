@@ -17,33 +17,36 @@ from wsss_mm.wsi.job import Job, Result
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsss_mm.cohort import Cohort
+
 logger = logging.getLogger(__name__)
 
 _MIRAX = ".mrxs"  # such a slide has a folder of its own name, which holds its pixels
 
 
-def jobs_of(table: Path, splits: Sequence[str], work: Path) -> dict[Job, str]:
+def jobs_of(cohort: "Cohort", splits: Sequence[str], work: Path) -> dict[Job, str]:
     """Slides of a cohort that are to be segmented, in the order of its table, and the split of each.
 
     Args:
-        table: slides.csv of the cohort.
+        cohort: its slides.
         splits: of which slides are wanted; those set aside are left out, as are those without a file.
         work: gets a folder for each.
+
+    Raises:
+        InputError: the cohort has slides, but none of these splits.
     """
-    import pandas as pd
-
     from wsss_mm.patches.quarantine import slides_aside
-    from wsss_mm.slides.table import read_slide_table, resolve
 
-    found = read_slide_table(table, check_files=False)
-    slides = found[found["split"].isin(splits) & (found["path"] != "")]
-    slides = slides[~slides["slide_id"].isin(slides_aside(found))]
-    jobs = {}
-    for slide in slides.itertuples(index=False):
-        mpp = None if pd.isna(slide.mpp) else float(slide.mpp)
-        roi = resolve(table, slide.roi) if slide.roi else None
-        jobs[Job(slide.slide_id, resolve(table, slide.path), work / slide.slide_id, mpp, roi)] = slide.split
-    return jobs
+    if cohort.with_files() and not cohort.with_files(splits):
+        there = ", ".join(sorted({slide.split for slide in cohort.with_files()}))
+        raise InputError(
+            f"params.yaml: slides.splits: {', '.join(splits)}: {cohort.table} has no slide of that; there are slides of "
+            f"{there}: choose from these, or give slides that split in the table"
+        )
+    slides = cohort.with_files(splits, slides_aside(cohort.frame))
+    return {
+        Job(slide.slide_id, slide.path, work / slide.slide_id, slide.mpp, slide.roi): slide.split for slide in slides
+    }
 
 
 def raise_failed(results: Sequence[Result], others: str = "") -> None:

@@ -1,7 +1,7 @@
 import pytest
 
+from wsss_mm.cohort.splits import held_out
 from wsss_mm.errors import InputError
-from wsss_mm.patches.splits import held_out
 
 GROUPS = [f"patient-{number}" for number in range(20)]
 

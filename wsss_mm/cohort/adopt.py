@@ -1,0 +1,202 @@
+"""A user's own slides become a cohort: slides stay where they are, the rest is copied, and all is tried first."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
+from wsss_mm.cohort.files import slide_bytes, stamp
+from wsss_mm.errors import InputError
+from wsss_mm.files import is_file, write_json
+from wsss_mm.slides.patients import check_alike
+from wsss_mm.slides.reader import SlideReader, open_slide
+from wsss_mm.slides.resolution import are_same
+from wsss_mm.slides.roi import read_annotations
+from wsss_mm.tables import read_table
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 5  # failures spelled out in the message
+_DRAWN = ("roi", "annotation")
+
+
+def table_of(source: Path | str) -> Path:
+    """The table of slides that a source is: a CSV, or slides.csv in a folder."""
+    source = Path(source)
+    return source / "slides.csv" if source.is_dir() else source
+
+
+def adopt_slides(
+    source: Path | str, folder: Path, place: Path, *, labels: Path | None = None, seen: Path | None = None
+) -> pd.DataFrame:
+    """Check a table of slides and that all it names can be read; copy what is small.
+
+    Slides that are as they were when they were last looked at (size and time of the last change) are not opened again.
+
+    Args:
+        source: the table, or a folder that holds it as slides.csv.
+        folder: gets `drawings/`, with the GeoJSON files of each slide, and labels.csv.
+        place: where `folder` will lie in the end, relative to the project's root, which is the working directory.
+        labels: table of labelled patches. If it holds none, labels.csv beside the table is taken.
+        seen: file that keeps what was found of each slide, for the next time.
+
+    Returns:
+        The rows of slides.csv. A path is absolute if it is written so or leads out of the project, else relative to
+        `place`; links keep their names.
+
+    Raises:
+        InputError: the table is wrong, or slides cannot be read; names each of them (the first few of many).
+    """
+    cohort = Cohort.read(table_of(source))
+    check_alike(cohort.frame, str(cohort.table))
+    memory, rows, failures = _Memory(seen), [], []
+    for slide in tqdm(cohort, "checking slides", unit="slide"):
+        try:
+            rows.append(_row(slide, memory, folder, place))
+        except InputError as error:
+            failures.append(f"{slide.where.removeprefix(f'{cohort.table}: ')}: {error}")
+    if failures:
+        more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+        raise InputError(f"{cohort.table}: {'; '.join(failures[:_NAMED])}{more}")
+    if (found := _labels(cohort, labels)) is not None:
+        shutil.copyfile(found, folder / LABELS)
+    memory.write()
+    return pd.DataFrame(rows)
+
+
+def look_at(slides: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """A table whose slides lie in `folder`, with size and quickhash of each."""
+    found = []
+    for name in slides["path"]:
+        with open_slide(folder / name) as reader:
+            found.append((slide_bytes(reader.path), reader.quickhash))
+    return slides.assign(**dict(zip(("bytes", "quickhash"), zip(*found, strict=True), strict=True)))
+
+
+def warn_of_overruled(row: str, slide: SlideReader) -> None:
+    """Say where the mpp of a row, which stands, is another than the slide's own."""
+    if slide.stated_mpp is not None and not are_same(slide.mpp, slide.stated_mpp):
+        logger.warning(
+            "%s: column mpp says %g um/px, the file %g; the table counts, empty the cell if it should not",
+            row,
+            slide.mpp,
+            slide.stated_mpp,
+        )
+
+
+def _row(slide: Slide, memory: "_Memory", folder: Path, place: Path) -> dict[str, Any]:
+    if slide.path is None:
+        raise InputError("path is empty; name the slide's file or remove the row")
+    found = memory.of(slide)
+    if found is None:
+        found = memory.keep(slide, _look(slide))
+    drawn = {}
+    for name in _DRAWN:
+        if (source := getattr(slide, name)) is not None:
+            drawn[name] = f"drawings/{slide.slide_id}-{name}.geojson"
+            (folder / drawn[name]).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, folder / drawn[name])
+    return {
+        **{name: getattr(slide, name) for name in ("slide_id", "patient_id", "site", "split", "mpp")},
+        **{"path": _placed(slide.path, place), "roi": "", "annotation": "", **drawn, **found},
+    }
+
+
+def _look(slide: Slide) -> dict[str, Any]:
+    """Open a slide and read its drawings: size and quickhash."""
+    with replace(slide, bytes=None, quickhash="").open() as reader:
+        warn_of_overruled(slide.where, reader)
+        for drawing in filter(None, (slide.roi, slide.annotation)):
+            read_annotations(drawing, reader.bounds[:2], reader.bounds[2:])
+        return {"bytes": slide_bytes(slide.path), "quickhash": reader.quickhash}
+
+
+def _placed(path: Path, place: Path) -> str:
+    """A slide's path as the table at `place` names it: links keep their names."""
+    root = Path.cwd()
+    full = _full(path)
+    if not _is_same(full, path):  # a folder on the way is a link, and `..` leaves what it leads to
+        full = path.parent.resolve() / path.name
+    if not full.is_relative_to(root):
+        return full.as_posix()
+    return Path(os.path.relpath(full, root / place)).as_posix()
+
+
+def _full(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _labels(cohort: Cohort, named: Path | None) -> Path | None:
+    """The table of labels to copy; None where nothing is labelled."""
+    beside = cohort.table.parent / LABELS
+    if named is not None and named != beside and _holds_rows(named):
+        return named
+    if not is_file(beside):
+        return None
+    if named == beside:
+        return beside
+    logger.warning("%s: is taken, since cohort.labels of params.yaml names none; name it there", beside)
+    return beside
+
+
+def _holds_rows(path: Path) -> bool:
+    if not is_file(path):
+        logger.warning("%s: cohort.labels of params.yaml names it, and there is no such file", path)
+        return False
+    return len(read_table(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")) > 0
+
+
+class _Memory:
+    """What was found of slides that were looked at before, by what would show that something changed."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._now = path, {}
+        self._before = _read(path) if path is not None and path.is_file() else {}
+
+    def of(self, slide: Slide) -> dict[str, Any] | None:
+        """What was found of a slide, if it and its drawings are as they were."""
+        before = self._before.get(slide.slide_id)
+        if before is None or before.get("state") != self._state(slide):
+            return None
+        self._now[slide.slide_id] = before
+        return dict(before["found"])
+
+    def keep(self, slide: Slide, found: dict[str, Any]) -> dict[str, Any]:
+        """Keep what was found of a slide."""
+        self._now[slide.slide_id] = {"state": self._state(slide), "found": found}
+        return found
+
+    def write(self) -> None:
+        """Write it for the next time."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._path, self._now)
+
+    @staticmethod
+    def _state(slide: Slide) -> list[Any]:
+        files = [slide.path, *filter(None, (slide.roi, slide.annotation))]
+        return [repr(slide.mpp), *([_full(file).as_posix(), *stamp(file)] for file in files)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        items: Iterator[tuple[str, Any]] = iter(content.items())
+        return {name: entry for name, entry in items if {"state", "found"} <= entry.keys()}
+    except (OSError, ValueError, AttributeError):
+        return {}
