@@ -3,15 +3,18 @@
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
 
 from wsss_mm.cohort.splits import hold_out
 from wsss_mm.files import atomic_folder
-from wsss_mm.settings import Params
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import get_vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +22,7 @@ COHORT = Path("data/cohort")
 SEEN = Path("work_dirs/cohort/seen.json")
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Make data/cohort whole or not at all."""
     _check_when_it_runs(params.cohort.name)
     with atomic_folder(COHORT) as folder:
@@ -30,7 +33,7 @@ def main(params: Params) -> None:
             logger.warning("slides.splits names %s, but no slide is of that split: none is segmented for it", split)
 
 
-def _slides(params: Params, folder: Path) -> pd.DataFrame:
+def _slides(params: "Params", folder: Path) -> pd.DataFrame:
     cohort = params.cohort
     if cohort.name == "phantom":
         from wsss_mm.cohort.adopt import look_at

@@ -10,13 +10,13 @@ from wsss_mm.formats import read_object, write_object
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.places import FIGURES
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from wsss_mm.evaluation.judge import Judgement
+    from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
 PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
@@ -27,7 +27,7 @@ IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_co
 COUNTS = Path("reports/plots/test_counts.csv")
 
 
-def main(params: Params, tracker: "Tracker") -> None:
+def main(params: "Params", tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
     from wsss_mm.cam import PseudoLabeller
     from wsss_mm.evaluation.judge import judge
@@ -75,7 +75,7 @@ def main(params: Params, tracker: "Tracker") -> None:
     )
 
 
-def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: Params) -> dict[str, Any]:
+def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: "Params") -> dict[str, Any]:
     """Write the figures of the test split, the few of the whole line, and the counts they follow from."""
     from wsss_mm.evaluation.report import headline, test_metrics
     from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot

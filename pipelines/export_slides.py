@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -14,7 +14,6 @@ from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.formats import write_object
 from wsss_mm.places import NOTE, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDES_TABLE as SLIDES
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder, write_table
 from wsss_mm.wsi.export import export_slide
@@ -23,11 +22,14 @@ from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
+
 MAPS, OUT = Path("data/maps"), Path("results/slides")
 WORK = Path("work_dirs/export_slides")  # as in stage segment_slides
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Fill results/slides/<slide_id> from data/maps, and list the slides in slides.csv and index.html there.
 
     A slide without a map is a failed one, as is one that cannot be read any more; the others are exported.

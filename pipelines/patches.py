@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder
@@ -11,13 +12,15 @@ from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches.sources import SOURCES
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 OUT = Path("data/patches")
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Make data/patches whole or not at all."""
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     with atomic_folder(OUT) as folder:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +23,17 @@ from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.places import FIGURES
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 PATCHES, OUT, MODEL = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
 METRICS, PICTURE = Path("reports/metrics/pseudo_labels.json"), Path("reports/pictures/pseudo_labels.png")
 COUNTS = Path("reports/plots/pseudo_label_counts.csv")
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Label the training patches, then judge labels made the same way wherever a patch has a mask."""
     prepare_torch(params.threads)
     vocabulary = get_vocabulary(params.cohort.vocabulary)

@@ -4,14 +4,13 @@ import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.files import digest
 from wsss_mm.formats import write_object
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.models.store import copy_model
 from wsss_mm.places import REGISTRATION
-from wsss_mm.settings import Params
 from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
 from wsss_mm.tracking.evidence import Evidence
 from wsss_mm.tracking.promotion import current_champion, doubts, measured
@@ -20,12 +19,15 @@ from wsss_mm.tracking.runs import is_own, refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
 from wsss_mm.wsi.parameters import Parameters
 
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
+
 MODEL, CLASSIFIER, OUT = Path("models/segmenter"), Path("models/classifier"), Path("reports/registered.json")
 
 logger = logging.getLogger(__name__)
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
     name, evidence = params.register_.model_name, read_evidence(Path())
     md5 = digest(MODEL / "weights.pth", "md5")
@@ -51,7 +53,7 @@ def main(params: Params) -> None:
     write_object(OUT, REGISTRATION, named | {"test": {"miou": evidence.miou}, "gates": evidence.gates})
 
 
-def _validated(params: Params, evidence: Evidence, weights_md5: str) -> dict[str, Any] | None:
+def _validated(params: "Params", evidence: Evidence, weights_md5: str) -> dict[str, Any] | None:
     """How this model segmented the slides that gate slides passed; None where there are none.
 
     It is told of the copy that is registered: in models/segmenter, an out of its training, it would be a parameter of

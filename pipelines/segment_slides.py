@@ -3,6 +3,7 @@
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -11,12 +12,14 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.inference.runtime import prepare_torch
 from wsss_mm.places import NOTE
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder
 from wsss_mm.wsi.mapping import map_slide
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.parameters import Parameters
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 MODEL, OUT = Path("models/segmenter"), Path("data/maps")
 WORK = Path(
@@ -24,7 +27,7 @@ WORK = Path(
 )  # what is done of a failed or killed run: OUT is replaced when all have had their turn
 
 
-def main(params: Params) -> None:
+def main(params: "Params") -> None:
     """Store what the network sees on each slide in data/maps/<slide_id>."""
     prepare_torch(params.threads)
     jobs = jobs_of(Cohort.read(TABLE, check_files=False), params.slides.splits, WORK)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_mm.settings import Params
-
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
 OUT = Path("models/classifier")
@@ -16,13 +15,12 @@ PATCHES = Path("data/patches")
 METRICS, SCORES = Path("reports/metrics/classifier.json"), Path("reports/plots/classifier_scores.csv")
 
 
-def main(params: Params, tracker: "Tracker") -> None:
+def main(params: "Params", tracker: "Tracker") -> None:
     """Train, then judge the classifier on the validation split."""
     import pandas as pd
 
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation.figures import precision_recall_figure
-    from wsss_mm.gates import gate_tags
     from wsss_mm.patches import read_manifest
     from wsss_mm.vocabulary import get_vocabulary
 
@@ -31,8 +29,8 @@ def main(params: Params, tracker: "Tracker") -> None:
         train_classifier(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
-    tags = gate_tags(Path(), ("cohort", "patches"))
-    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / "weights.pth", tags=tags):
+    gates = ("cohort", "patches")
+    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / "weights.pth", gates=gates):
         train_classifier(params, paths)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_mm.settings import Params
-
 if TYPE_CHECKING:
+    from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
 OUT = Path("models/segmenter")
 PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
 
 
-def main(params: Params, tracker: "Tracker") -> None:
+def main(params: "Params", tracker: "Tracker") -> None:
     """Train; the metrics are those of the validation masks, which choose the weights to keep and train nothing."""
     from wsss_mm.engine import Paths, join_processes, train_segmenter
     from wsss_mm.formats import write_object

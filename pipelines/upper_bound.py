@@ -7,15 +7,18 @@ reports/upper_bound.json. It answers one question, how much the missing outlines
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.running import run_stage
-from wsss_mm.settings import Params
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 PATCHES = Path("data/patches")
 REPORT = Path("reports/upper_bound.json")
 
 
-def upper_bound(params: Params, split: str) -> None:
+def upper_bound(params: "Params", split: str) -> None:
     """Train on the masks of a split, judge on the test split as stage evaluate does."""
     from wsss_mm.engine import Paths, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics

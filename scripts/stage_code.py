@@ -6,7 +6,7 @@
 
 Imports inside of functions count, those for type checkers alone do not. A folder stands for its files where all of them
 are imported. What is named by text is found, too: `type="..."` of a training's config leads to the module that
-registers the type, and a module that names a data file of its package rests on it.
+registers the type, and a module that names a data file, in its folder or from the root of wsss_mm, rests on that.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PACKAGES = ("wsss_mm", "pipelines")
 TRAININGS = {"train_classifier": "classifier", "train_segmenter": "segmenter"}
 """Stages with a config of mmengine, which names types by text."""
 
-_CODE = re.compile(rf"({'|'.join(PACKAGES)})/\S+")
+_FILE = re.compile(r"[\w/.-]{1,200}/[\w.-]+")
 _FEWEST = 2  # files that a folder stands for
 
 
@@ -60,6 +60,9 @@ class Code:
         names = {
             item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str)
         }
+        for name in names:  # of a file, from the package's root
+            if isinstance(name, str) and _FILE.fullmatch(name) and (found := self.root / PACKAGES[0] / name).is_file():
+                yield found
         for data in self._data(file.parent):
             if data.name in names or data.relative_to(file.parent).parts[0] in names:
                 yield data
@@ -179,35 +182,58 @@ def stage_files(root: Path, stage: str) -> dict[Path, Path | None]:
 
 
 def with_code(root: Path) -> str:
-    """The text of dvc.yaml with the code that its stages rest on."""
-    lines = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines()
-    code = Code(root)
-    gates = [re.match(r"      (\w+):", line) for line in _block(lines, "    foreach:")]
-    of_gates = {found[1]: code.shown(stage_files(root, f"gate@{found[1]}")) for found in gates if found}
+    """The text of dvc.yaml with the code that its stages rest on, after the data that each names."""
+    lines, code = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines(), Code(root)
+    data = _data_of_gates(lines)
+    of_gates = {gate: names + code.shown(stage_files(root, f"gate@{gate}")) for gate, names in data.items()}
     longest = max(map(len, of_gates.values()), default=0)
     result, stage, gate, inside = [], "", "", False
     for line in lines:
+        of_gate = stage == "gate" and (_is_item(line, 10) or "${item." in line)
+        if inside and (_is_code(line) or of_gate):
+            continue
+        if inside and not _is_item(line):
+            if stage != "gate":
+                result += [f"      - {name}" for name in code.shown(stage_files(root, stage))]
+            inside = False
         if found := re.fullmatch(r"  (\w+):", line):
-            stage, gate, inside = found[1], "", False
+            stage = found[1]
         elif found := re.fullmatch(r"      (\w+):", line):
             gate = found[1]
-        indent = _indent(line)
-        if inside and not line.strip().startswith("- "):
-            inside = False
-        if inside and (_CODE.match(line.strip()[2:]) or "mmconfigs/" in line or "item.code[" in line):
-            continue
         result.append(line)
-        if line.strip() == "deps:" and indent in (4, 6):
+        if line == "    deps:":
             inside = True
-            if stage == "gate":
-                result += [f"        - ${{item.code[{index}]}}" for index in range(longest)]
-            else:
-                result += [f"      - {name}" for name in code.shown(stage_files(root, stage))]
-        elif line.strip() == "code:":
+        elif stage == "gate" and line == "      deps:":
+            inside = True
+            result.append("        - ${item.judges}")
+            result += [f"        - ${{item.files[{index}]}}" for index in range(longest)]
+        elif stage == "gate" and line == "        files:":
             inside = True
             names = of_gates[gate]
             result += [f"          - {name}" for name in names + [names[-1]] * (longest - len(names))]
     return "\n".join(result) + "\n"
+
+
+def _data_of_gates(lines: list[str]) -> dict[str, list[str]]:
+    """What the entry of each gate names beside code."""
+    found: dict[str, list[str]] = {}
+    gate, inside = "", False
+    for line in _block(lines, "    foreach:"):
+        if name := re.fullmatch(r"      (\w+):", line):
+            gate = name[1]
+            found[gate] = []
+        inside = line == "        files:" or (inside and _is_item(line))
+        if inside and _is_item(line) and not _is_code(line):
+            found[gate].append(line.strip()[2:])
+    return found
+
+
+def _is_item(line: str, indent: int | None = None) -> bool:
+    return line.strip().startswith("- ") and (indent is None or _indent(line) == indent)
+
+
+def _is_code(line: str) -> bool:
+    return re.match(rf"\s*- ({'|'.join((*PACKAGES, 'mmconfigs'))})/", line) is not None
 
 
 def _block(lines: list[str], first: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -9,7 +10,9 @@ from torch import nn
 
 from wsss_mm.inference.runtime import choose_device, choose_precision, device_of
 from wsss_mm.registry import OPTIM_WRAPPERS
-from wsss_mm.settings import Precision
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Precision
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -27,7 +30,7 @@ class BFloat16OptimWrapper(OptimWrapper):
             yield
 
 
-def training_precision(precision: Precision, section: str) -> Precision:
+def training_precision(precision: "Precision", section: str) -> "Precision":
     """The precision of a training, with `auto` decided for this machine.
 
     Args:

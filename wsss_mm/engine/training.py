@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -31,8 +31,11 @@ from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
-from wsss_mm.settings import Params, load_profile
 from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.yaml_places import parse
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 _ROOMS = ("models", "datasets", "engine", "evaluation", "inference")  # code that decides what a checkpoint means
 
@@ -62,7 +65,7 @@ class Paths:
     work: Path = Path("work_dirs")
 
 
-def train_classifier(params: Params, paths: Paths) -> dict[str, float]:
+def train_classifier(params: "Params", paths: Paths) -> dict[str, float]:
     """Train the patch classifier and write its model folder and curves.
 
     Returns:
@@ -78,7 +81,7 @@ def train_classifier(params: Params, paths: Paths) -> dict[str, float]:
 
 
 def train_segmenter(
-    params: Params, paths: Paths, *, target: Target = "pseudo", split: str = "train", stage: str = "segmenter"
+    params: "Params", paths: Paths, *, target: Target = "pseudo", split: str = "train", stage: str = "segmenter"
 ) -> dict[str, float]:
     """Train the segmenter and write its model folder and curves.
 
@@ -115,7 +118,7 @@ def train_segmenter(
     )
 
 
-def _shared(params: Params, paths: Paths) -> dict[str, Any]:
+def _shared(params: "Params", paths: Paths) -> dict[str, Any]:
     """What both trainings find out, by the names that the config files have for it."""
     return {
         "codes": list(get_vocabulary(params.cohort.vocabulary).codes),
@@ -123,6 +126,9 @@ def _shared(params: Params, paths: Paths) -> dict[str, Any]:
         "processes": get_world_size(),
     }
 
+
+_DEFAULT = Path(__file__).parents[1] / "profiles/phantom.yaml"
+"""What the config files say of params.yaml."""
 
 _USUAL: dict[str, Any] = {  # of the default cohort, as stages train on it
     "codes": ["TE", "NEC", "LYM", "TAS"],
@@ -137,7 +143,7 @@ _USUAL: dict[str, Any] = {  # of the default cohort, as stages train on it
 }
 
 
-def given_values(kind: Kind, params: Params, found: Mapping[str, Any]) -> dict[str, Given]:
+def given_values(kind: Kind, params: "Params", found: Mapping[str, Any]) -> dict[str, Given]:
     """What a config file is given: the values of params.yaml by their own names, and what a training finds out.
 
     Args:
@@ -145,21 +151,21 @@ def given_values(kind: Kind, params: Params, found: Mapping[str, Any]) -> dict[s
         params: All of params.yaml.
         found: What the training finds out.
     """
-    usual = load_profile("phantom")
+    usual = parse(_DEFAULT.read_text(encoding="utf-8")).content
+    plain = params.model_dump(mode="json", by_alias=True)
     given = {name: Given(value, _USUAL[name], "the training") for name, value in found.items()}
     for path in ("seed", "workers", "cohort.vocabulary", *(f"{kind}.{name}" for name in _settings(kind, params))):
-        given[path.rpartition(".")[2]] = Given(_plain(params, path), _plain(usual, path), f"params.yaml: {path}")
+        given[path.rpartition(".")[2]] = Given(_at(plain, path), _at(usual, path), f"params.yaml: {path}")
     section = _settings(kind, params)
     given["precision"] = replace(given["precision"], value=training_precision(section["precision"], kind))
     return given
 
 
-def _settings(kind: Kind, params: Params) -> dict[str, Any]:
+def _settings(kind: Kind, params: "Params") -> dict[str, Any]:
     return (params.classifier if kind == "classifier" else params.segmenter).model_dump(mode="json")
 
 
-def _plain(params: Params, path: str) -> Any:
-    content: Any = params.model_dump(mode="json", by_alias=True)
+def _at(content: Any, path: str) -> Any:
     for part in path.split("."):
         content = content[part]
     return content
@@ -167,7 +173,7 @@ def _plain(params: Params, path: str) -> Any:
 
 def _train(
     kind: Kind,
-    params: Params,
+    params: "Params",
     paths: Paths,
     found: Mapping[str, Any],
     *,
@@ -251,7 +257,7 @@ def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dic
     return network(runner).state_dict(), dict(last)
 
 
-def _model_info(kind: Kind, params: Params, paths: Paths, config: Config) -> dict[str, Any]:
+def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> dict[str, Any]:
     """model.json: what rebuilds the model without params.yaml, and what it was made from."""
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     frame = read_manifest(paths.patches, vocabulary)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_precision
 from wsss_mm.patches.images import read_image
-from wsss_mm.settings import Precision
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Precision
 
 Pixels = npt.NDArray[np.uint8]
 Found = TypeVar("Found")
@@ -63,7 +65,7 @@ def predict(
     *,
     name: str,
     batch_size: int = BATCH_SIZE,
-    precision: Precision = "auto",
+    precision: "Precision" = "auto",
     quiet: bool = False,
 ) -> Iterator[Seen[Found]]:
     """Show a network the patches of manifest rows, in their order, under a progress bar.

@@ -9,10 +9,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from wsss_mm.errors import InputError
-from wsss_mm.settings import Precision
 
 if TYPE_CHECKING:
     import torch
+
+    from wsss_mm.settings import Precision
 
 Task = Literal["training", "patches", "slides"]
 
@@ -40,8 +41,8 @@ def device_of(network: "torch.nn.Module") -> "torch.device":
 
 
 def choose_precision(
-    wanted: Precision, device: "str | torch.device", task: Task, setting: str = "precision"
-) -> Precision:
+    wanted: "Precision", device: "str | torch.device", task: Task, setting: str = "precision"
+) -> "Precision":
     """The precision of a network's arithmetic, with `auto` decided for this machine.
 
     Args:
@@ -67,7 +68,7 @@ def choose_precision(
     return wanted
 
 
-def _best(device: "str | torch.device", task: Task) -> Precision:
+def _best(device: "str | torch.device", task: Task) -> "Precision":
     import torch
 
     if task == "patches":
@@ -77,14 +78,14 @@ def _best(device: "str | torch.device", task: Task) -> Precision:
     return "bf16" if task == "slides" and torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
 
 
-def reduced(precision: Precision) -> "torch.dtype | None":
+def reduced(precision: "Precision") -> "torch.dtype | None":
     """The type of the arithmetic of a precision that was chosen; None for float32, which nothing reduces."""
     import torch
 
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
-def arithmetic(device: "str | torch.device", precision: Precision) -> AbstractContextManager:
+def arithmetic(device: "str | torch.device", precision: "Precision") -> AbstractContextManager:
     """What a network runs in, in a precision that was chosen."""
     import torch
 

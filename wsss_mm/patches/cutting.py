@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from wsss_mm.patches.images import Keep, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.truth import Truth, classes_in, read_drawn_truth, read_map_truth, read_patch_labels
-from wsss_mm.settings import PatchSettings
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.vocabulary import IGNORE, Vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import PatchSettings
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def cut_slides(
     cohort: Cohort,
     out: Path,
     *,
-    settings: PatchSettings,
+    settings: "PatchSettings",
     vocabulary: Vocabulary,
     without: Collection[str] = (),
 ) -> pd.DataFrame:
@@ -77,7 +79,7 @@ def cut_rows(
     cohort: Cohort,
     keep: Keep,
     *,
-    settings: PatchSettings,
+    settings: "PatchSettings",
     vocabulary: Vocabulary,
     without: Collection[str] = (),
     side: int | None = None,
@@ -109,7 +111,7 @@ class _Cutter:
     """Cuts one slide after another."""
 
     keep: Keep
-    settings: PatchSettings
+    settings: "PatchSettings"
     vocabulary: Vocabulary
     labels: pd.DataFrame | None
     side: int  # px, of the images

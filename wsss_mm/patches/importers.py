@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,12 @@ from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.regions import TILE, cut_region
 from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.patches.truth import classes_in
-from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.tissue import tissue_mask
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import PatchSettings
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
 
 
 def import_patches(
-    name: str, source: Path, out: Path, cohort: Cohort, *, settings: PatchSettings, vocabulary: Vocabulary
+    name: str, source: Path, out: Path, cohort: Cohort, *, settings: "PatchSettings", vocabulary: Vocabulary
 ) -> pd.DataFrame:
     """Copy a data set's patches into `out`: images/<split>/*.png, masks/<split>/*.png.
 
@@ -99,7 +101,7 @@ def import_patches(
 
 
 def import_rows(
-    name: str, source: Path, keep: Keep, cohort: Cohort, *, settings: PatchSettings, vocabulary: Vocabulary
+    name: str, source: Path, keep: Keep, cohort: Cohort, *, settings: "PatchSettings", vocabulary: Vocabulary
 ) -> list[dict[str, Any]]:
     """Import patches as `import_patches` does, whatever becomes of them.
 
@@ -125,7 +127,7 @@ def _definition(name: str) -> Source:
     return SOURCES[name]
 
 
-def misfits(name: str, settings: PatchSettings, vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
+def misfits(name: str, settings: "PatchSettings", vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Parameters that are not those of a data set, and why."""
     definition, anew = _definition(name), f"set it so, or run: wsss-mm profile {name}"
     if vocabulary.codes != get_vocabulary(definition.vocabulary).codes:
@@ -171,7 +173,7 @@ class _Importer:
 
     definition: Source
     vocabulary: Vocabulary
-    settings: PatchSettings
+    settings: "PatchSettings"
     keep: Keep
 
     def store(self, item: _Item) -> list[dict[str, Any]]:

@@ -2,19 +2,21 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.images import Keep
 from wsss_mm.patches.importers import import_rows
 from wsss_mm.patches.sources import SOURCES
-from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Params
 
 
 def make_rows(
-    params: Params,
+    params: "Params",
     root: Path,
     keep: Keep,
     *,

@@ -28,12 +28,21 @@ class Tracker:
         inputs: Iterable[Path],
         *,
         weights: Path,
-        tags: Mapping[str, str] | None = None,
+        gates: Iterable[str] = (),
     ) -> Iterator[None]:
-        """A run for the training within the block, found again by the weights it leaves; see `training_run`."""
+        """A run for the training within the block, found again by the weights it leaves; see `training_run`.
+
+        Args:
+            stage: Of the pipeline.
+            params: Sections of params.yaml by name.
+            inputs: Files and folders that DVC knows.
+            weights: What the training leaves.
+            gates: Whose outcome the run shows from the start.
+        """
+        from wsss_mm.gates import gate_tags
         from wsss_mm.tracking.runs import tag_weights, training_run
 
-        with training_run(stage, params, inputs, tags=tags):
+        with training_run(stage, params, inputs, tags=gate_tags(Path(), gates)):
             yield
             tag_weights(weights)
 

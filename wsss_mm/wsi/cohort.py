@@ -40,8 +40,8 @@ def jobs_of(cohort: "Cohort", splits: Sequence[str], work: Path) -> dict[Job, st
     if cohort.with_files() and not cohort.with_files(splits):
         there = ", ".join(sorted({slide.split for slide in cohort.with_files()}))
         raise InputError(
-            f"params.yaml: slides.splits: {', '.join(splits)}: {cohort.table} has no slide of that; there are slides of "
-            f"{there}: choose from these, or give slides that split in the table"
+            f"params.yaml: slides.splits: {', '.join(splits)}: {cohort.table} has no slide of that; there are slides "
+            f"of {there}: choose from these, or give slides that split in the table"
         )
     slides = cohort.with_files(splits, slides_aside(cohort.frame))
     return {

@@ -11,11 +11,12 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
-from wsss_mm.settings import Precision
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
     import torch
+
+    from wsss_mm.settings import Precision
 
 _CPU_BATCH = 16
 _CPU_AT_ONCE = 2  # so that no core waits for the last window of a batch
@@ -59,7 +60,9 @@ class SlideModel:
         return self.vocabulary.classes
 
     @classmethod
-    def from_folder(cls, folder: Path | str, device: str | None = None, precision: Precision = "auto") -> "SlideModel":
+    def from_folder(
+        cls, folder: Path | str, device: str | None = None, precision: "Precision" = "auto"
+    ) -> "SlideModel":
         """Load a segmenter from its folder (models/segmenter or a copy).
 
         Args:
@@ -96,7 +99,7 @@ class SlideModel:
         return cls(forward, full_batches=True, largest_batch=partial(_largest_batch, forward, device), **given)
 
 
-def _forward(network: "torch.nn.Module", device: str, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
+def _forward(network: "torch.nn.Module", device: str, precision: "Precision") -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
     @torch.inference_mode()
