@@ -133,7 +133,7 @@ def _remote() -> str:
 
 def _tracking() -> str:
     from wsss_mm.outage import is_outage, needed, server_uri
-    from wsss_mm.tracking.places import check_store, refuse_strange_roots
+    from wsss_mm.tracking.moved import check_store, refuse_strange_roots
     from wsss_mm.tracking.store import connect, project_root, tracking_uri
 
     if not server_uri():
@@ -152,7 +152,7 @@ def _tracking() -> str:
 
 
 def _fix() -> None:
-    from wsss_mm.tracking.places import settle
+    from wsss_mm.tracking.moved import settle
     from wsss_mm.tracking.store import project_root
 
     root = project_root()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked
-from wsss_mm.tracking.places import refuse_strange_roots
+from wsss_mm.tracking.moved import refuse_strange_roots
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

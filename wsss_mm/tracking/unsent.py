@@ -18,8 +18,8 @@ from wsss_mm.files import still_named, try_lock
 from wsss_mm.formats import number_line, read_lines
 from wsss_mm.outage import falling_back, is_outage, lost, reason, server_uri
 from wsss_mm.places import UNSENT_STORES
+from wsss_mm.tracking.moved import settle
 from wsss_mm.tracking.open_runs import mark
-from wsss_mm.tracking.places import settle
 from wsss_mm.tracking.store import connect, experiment_in, make_tables, project_root, sqlite_uri, tracking_uri
 from wsss_mm.uris import shown
 
