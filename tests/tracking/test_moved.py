@@ -14,7 +14,7 @@ from wsss_mm.cli import doctor
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.tracking import download_model, places, register_segmenter, tag_weights, training_run
+from wsss_mm.tracking import download_model, moved, register_segmenter, tag_weights, training_run
 from wsss_mm.tracking.moved import settle, strange_roots
 from wsss_mm.tracking.store import connect, project_root
 
@@ -57,7 +57,7 @@ def original(made, tmp_path, monkeypatch):
     root = tmp_path / "original"
     shutil.copytree(made, root)
     assert settle(root / "mlflow.db", root, backup=False) == [str(made)]
-    places._refuse_once.cache_clear()
+    moved._refuse_once.cache_clear()
     return root
 
 
@@ -145,7 +145,7 @@ def test_nothing_else_is_strange(original, tmp_path, monkeypatch):
     (tmp_path / "garbage.db").write_bytes(b"garbage" * 1000)
     assert strange_roots(tmp_path / "garbage.db", tmp_path) == {}
     monkeypatch.chdir(tmp_path)
-    places.refuse_strange_roots(original / "mlflow.db", project_root())
+    moved.refuse_strange_roots(original / "mlflow.db", project_root())
 
 
 def test_the_store_of_unsent_runs_moves_along(tmp_path, store):
@@ -165,9 +165,9 @@ def test_the_store_of_unsent_runs_moves_along(tmp_path, store):
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + bytes(4000)])
 def test_doctor_looks_into_the_store(tmp_path, content):
     database = tmp_path / "mlflow.db"
-    places.check_store(database)
+    moved.check_store(database)
     database.touch()  # as a process leaves it that was killed before it made the tables: they are made anew
-    places.check_store(database)
+    moved.check_store(database)
     database.write_bytes(content)
     with pytest.raises(InputError, match=r"mlflow\.db: .*restore the file"):
-        places.check_store(database)
+        moved.check_store(database)
