@@ -29,6 +29,7 @@ ALLOWED = {
     "(TMonitor)": "tqdm starts one thread for all bars",
     "from multiprocessing.resource_tracker import main": "Python starts one process for all shared memory",
     "from multiprocessing.forkserver import main": "Python starts one process for all workers",
+    "/torchelastic_": "torchrun leaves its folder for logs",
     "/torchinductor_": "torch keeps compiled code there, in one folder a user",
 }
 
