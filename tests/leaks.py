@@ -29,7 +29,8 @@ ALLOWED = {
     "(TMonitor)": "tqdm starts one thread for all bars",
     "from multiprocessing.resource_tracker import main": "Python starts one process for all shared memory",
     "from multiprocessing.forkserver import main": "Python starts one process for all workers",
-    "/torchinductor_": "torch makes one folder for what it compiles, when it is imported",
+    "/torchelastic_": "torchrun leaves its folder for logs",
+    "/torchinductor_": "torch keeps compiled code there, in one folder a user",
 }
 
 Leaks = dict[object, str]
