@@ -23,7 +23,7 @@ from wsss_mm.patches.truth import classes_in
 from wsss_mm.patches.vocabulary import IGNORE, Vocabulary
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.patients import check_alike
-from wsss_mm.slides.tissue import tissue_mask
+from wsss_mm.slides.tissue import coloured
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class _Importer:
             "x": origin.x,
             "y": origin.y,
             "mpp": self.definition.mpp,
-            "tissue": round(float(tissue_mask(image, self.definition.mpp).mean()), 6),
+            "tissue": round(float(coloured(image, self.definition.mpp).mean()), 6),
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
             **self.keep(origin.patch_id, item.split, image=image, mask=mask),
         }
