@@ -22,7 +22,7 @@ from wsss_mm.patches.regions import TILE, cut_region
 from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.patients import check_alike
-from wsss_mm.slides.tissue import tissue_mask
+from wsss_mm.slides.tissue import coloured
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class _Importer:
             "x": origin.x,
             "y": origin.y,
             "mpp": self.definition.mpp,
-            "tissue": round(float(tissue_mask(image, self.definition.mpp).mean()), 6),
+            "tissue": round(float(coloured(image, self.definition.mpp).mean()), 6),
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
             **self.keep(origin.patch_id, item.split, image=image, mask=mask),
         }

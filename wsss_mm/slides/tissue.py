@@ -34,17 +34,22 @@ class TissueMask:
 
 
 def tissue_mask(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Tissue of an RGB image (H, W, 3) uint8 at `mpp` um/px: coloured where glass is grey.
+    """Tissue of an RGB image (H, W, 3) uint8 at `mpp` um/px: what is `coloured`; dust goes, small holes are filled."""
+    mask = _without_small(coloured(image, mpp), _MIN_ISLAND / mpp**2)
+    return ~_without_small(~mask, _MAX_HOLE / mpp**2)
 
-    Chroma (largest minus smallest channel), smoothed over about a nucleus, above Otsu's threshold; dust goes, small
-    holes are filled. Glass stays glass whatever the brightness of the scan, and black pen marks are no tissue either.
+
+def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+    """Where an RGB image (H, W, 3) uint8 at `mpp` um/px is coloured, as tissue is, and glass is grey.
+
+    Chroma (largest minus smallest channel), smoothed over about a nucleus, above Otsu's threshold. Glass stays glass
+    whatever the brightness of the scan, and black pen marks are no tissue either. Also for images that are too small to
+    tell dust from tissue.
     """
     chroma = image.max(axis=2).astype(np.float32) - image.min(axis=2)
     chroma = cv2.GaussianBlur(chroma, (0, 0), max(0.8, _CELL / mpp))
     threshold, _ = cv2.threshold(np.clip(chroma, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    mask = chroma > min(max(threshold, _MIN_CHROMA), _MAX_CHROMA)
-    mask = _without_small(mask, _MIN_ISLAND / mpp**2)
-    return ~_without_small(~mask, _MAX_HOLE / mpp**2)
+    return chroma > min(max(threshold, _MIN_CHROMA), _MAX_CHROMA)
 
 
 def find_tissue(slide: SlideReader, mpp: float = 8.0) -> TissueMask:
