@@ -47,8 +47,8 @@ def make_slides(folder: Path, size: int) -> None:
     from wsss_mm.slides.phantom.cohort import generate_slide
 
     image, labels = generate_slide(2048, np.random.SeedSequence(1))
-    tissue = image[labels != 255]
-    image[labels == 255] = tissue[np.random.default_rng(0).integers(0, len(tissue), (labels == 255).sum())]
+    tissue = image[labels != IGNORE]
+    image[labels == IGNORE] = tissue[np.random.default_rng(0).integers(0, len(tissue), (labels == IGNORE).sum())]
     tile = np.concatenate([image, image[:, ::-1]], axis=1)
     tile = np.concatenate([tile, tile[::-1]], axis=0)
     repeat = -(-size // tile.shape[0])
