@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.peers import contenders
 from benchmarks.peers.contenders import MPP, SLIDE_MPP, STRIDE, WINDOW
+from wsss_mm.vocabulary import IGNORE
 
 PAPER = 243  # grey of the glass
 OURS = "wsss_mm, environment of the peers"
