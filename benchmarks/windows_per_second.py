@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.peers import contenders
 from benchmarks.peers.contenders import MPP, SLIDE_MPP, STRIDE, WINDOW
+from wsss_mm.vocabulary import IGNORE
 
 PAPER = 243  # grey of the glass
 OURS = "wsss_mm, environment of the peers"
@@ -47,8 +48,8 @@ def make_slides(folder: Path, size: int) -> None:
     from wsss_mm.slides.phantom.cohort import generate_slide
 
     image, labels = generate_slide(2048, np.random.SeedSequence(1))
-    tissue = image[labels != 255]
-    image[labels == 255] = tissue[np.random.default_rng(0).integers(0, len(tissue), (labels == 255).sum())]
+    tissue = image[labels != IGNORE]
+    image[labels == IGNORE] = tissue[np.random.default_rng(0).integers(0, len(tissue), (labels == IGNORE).sum())]
     tile = np.concatenate([image, image[:, ::-1]], axis=1)
     tile = np.concatenate([tile, tile[::-1]], axis=0)
     repeat = -(-size // tile.shape[0])
