@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from wsss_mm.patches import VOCABULARIES, write_manifest
-from wsss_mm.settings import Params, load_params
+from wsss_mm.settings import DEFAULT_PROFILE, Params, load_params
 
 VOCABULARY = VOCABULARIES["lung"]
 COLORS = np.array([[120, 40, 140], [230, 120, 150], [60, 50, 130], [240, 180, 200]], np.uint8)
@@ -57,9 +57,9 @@ def cohort(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def params(project_root) -> Params:
-    """params.yaml with a tiny network and a few iterations."""
-    loaded = load_params(project_root / "params.yaml")
+def params() -> Params:
+    """The default profile with a tiny network and a few iterations."""
+    loaded = load_params(DEFAULT_PROFILE)
     small = {"width": 1 / 32, "batch_size": 4}
     classifier = loaded.classifier.model_copy(update={**small, "epochs": 6, "dropout": 0.5, "attention": "published"})
     segmenter = loaded.segmenter.model_copy(
