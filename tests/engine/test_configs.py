@@ -160,6 +160,7 @@ class TestEdits:
             ("crop = 192\nmodel = dict(crop=256)\nnote = dict(crop=crop)\n", 256, "does not use it"),
             ("model = dict(crop=256)\n", 256, "does not use it"),
             ("crop = 2 * 128\nmodel = dict(crop=crop)\n", 256, "works it out itself"),
+            ("side = crop = 256\nmodel = dict(crop=crop)\n", 256, "works it out itself"),
         ],
     )
     def test_of_where_it_is_used(self, write, lines, text, crop, how):

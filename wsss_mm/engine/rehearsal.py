@@ -59,8 +59,12 @@ def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
                 model, _ = load_model(Path(folder) / kind, configs=file.parent)
                 _show(model, kind, len(info["classes"]))
             except Exception as error:  # a part's own code runs
-                reason = " ".join(str(error).replace(folder, "").split())[:300] or type(error).__name__
-                raise InputError(f"{file}: a model of it could not be used again ({reason}); change it there") from None
+                reason = " ".join(str(error).replace(folder, "").split()) or type(error).__name__
+                if isinstance(error, InputError):
+                    reason = reason.rpartition(";")[0] or reason  # its remedy is that of a stored model
+                raise InputError(
+                    f"{file}: a model of it could not be used again ({reason[:300]}); change it there"
+                ) from None
 
 
 def _show(model: Any, kind: str, classes: int) -> None:

@@ -36,8 +36,8 @@ class ConfigFile:
     def assignments(self) -> Iterator[tuple[str, ast.expr]]:
         """Names that are given a value at the top of this file alone, not in a block of it."""
         for node in self.tree.body:
-            if isinstance(node, ast.Assign):
-                yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                yield node.targets[0].id, node.value
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
                 yield node.target.id, node.value
 
@@ -50,7 +50,7 @@ def read_config_file(path: Path | str) -> ConfigFile:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         tree = ast.parse(text)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; restore it: git checkout {path}") from None
