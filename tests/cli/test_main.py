@@ -99,14 +99,14 @@ def test_a_full_disk_is_one_line():
 def test_what_the_terminal_has_no_letters_for_is_spelled_out(tmp_path):
     (tmp_path / "M\u00fcller").mkdir()
     params = ["--source", str(tmp_path / "M\u00fcller"), "--params", str(tmp_path / "params.yaml")]
-    code, error = run("profile", "phantom", *params, stdout=subprocess.DEVNULL, PYTHONIOENCODING="ascii")
+    code, error = run("profile", "slides", *params, stdout=subprocess.DEVNULL, PYTHONIOENCODING="ascii")
     assert (code, error) == (0, "")
 
 
 def test_a_folder_that_is_no_utf8_is_one_line(tmp_path, capsys):
     (tmp_path / "M\udcfcller").mkdir()
     params = ["--source", str(tmp_path / "M\udcfcller"), "--params", str(tmp_path / "params.yaml")]
-    assert main(["profile", "phantom", *params]) == 2
+    assert main(["profile", "slides", *params]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "M\\udcfcller: not UTF-8" in error

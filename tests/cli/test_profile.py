@@ -1,10 +1,16 @@
+import errno
+from pathlib import Path
+
 import pytest
 import yaml
 
 from wsss_mm.cli.main import main
-from wsss_mm.settings import load_profile, profile_names, render_profile
+from wsss_mm.errors import InputError
+from wsss_mm.settings import load_params, load_profile, profile_names, render_gates, render_profile, write_profile
 from wsss_mm.vocabulary import VOCABULARIES
 from wsss_mm.wsi.parameters import Parameters
+
+SOURCE = Path(__file__).parents[2] / "wsss_mm/slides/phantom"
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -27,6 +33,47 @@ def test_a_profile_changes_only_what_it_names(tmp_path):
 
 def test_source_replaces_the_profiles_own(tmp_path):
     assert yaml.safe_load(render_profile("bcss_wsss", tmp_path))["cohort"]["source"] == tmp_path.as_posix()
+
+
+def test_both_files_are_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
+    assert load_params() == load_profile("tiny", SOURCE)
+    assert (tmp_path / "gates.yaml").read_text() == render_gates("tiny")
+    assert "params.yaml and gates.yaml: profile tiny" in capsys.readouterr().out
+
+
+def test_a_profile_leaves_no_threshold_of_another_behind(tmp_path):
+    for name in ("tiny", "phantom"):
+        write_profile(name, tmp_path / "params.yaml", SOURCE)
+    assert (tmp_path / "gates.yaml").read_text() == render_gates("phantom")
+
+
+@pytest.mark.parametrize("failing", ["params.yaml", "gates.yaml"])
+@pytest.mark.parametrize("there", [True, False])
+def test_both_files_are_written_or_none(tmp_path, monkeypatch, failing, there):
+    path = tmp_path / "params.yaml"
+    if there:
+        write_profile("phantom", path, SOURCE)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    replace = Path.replace
+
+    def fails(self, target):
+        if Path(target).name == failing and not fails.done:
+            fails.done = True
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    fails.done = False
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(InputError, match="no space left"):
+        write_profile("tiny", path, SOURCE)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_the_two_files_have_two_names(tmp_path):
+    with pytest.raises(InputError, match=r"gates\.yaml: thresholds of gates belong there"):
+        write_profile("tiny", tmp_path / "gates.yaml", SOURCE)
 
 
 class TestPublishedSetting:

@@ -12,7 +12,7 @@ from wsss_mm.engine.configs import Given, _replaced, load_config
 from wsss_mm.engine.training import given_values
 from wsss_mm.errors import InputError
 from wsss_mm.models.config_files import read_config_file, trusted_modules
-from wsss_mm.settings import DEFAULT_PROFILE, load_params
+from wsss_mm.settings import load_profile
 
 KINDS = ["classifier", "segmenter"]
 FOUND = {
@@ -37,7 +37,7 @@ SAID = {
 
 def values(kind, params=None):
     found = {name: SAID[name] for name in FOUND[kind]}
-    return given_values(kind, params or load_params(DEFAULT_PROFILE), found)
+    return given_values(kind, params or load_profile("phantom"), found)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ def test_whatever_changes_meanwhile_stops_the_stage(stage):
         (stage / name).write_bytes(before)
     with pytest.raises(InputError, match=r"^params\.yaml: \S+ .*changed while stage"), unchanged_inputs(stage):
         change(stage / "params.yaml")
+    if os.environ["DVC_STAGE"].startswith("gate@"):
+        with pytest.raises(InputError, match=r"^gates\.yaml: \S+ changed while stage"), unchanged_inputs(stage):
+            change(stage / "gates.yaml")
 
 
 def test_thresholds_of_a_gate_are_its_own(tmp_path, project_root):
@@ -74,8 +78,11 @@ def test_thresholds_of_a_gate_are_its_own(tmp_path, project_root):
     assert not [name for name in inputs._given(tmp_path, "patches") if name.startswith("gates.yaml")]
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "gate@slides"], indirect=True)
-@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [*product(["evaluate", "gate@slides"], ["params.yaml", "dvc.yaml"]), ("gate@slides", "gates.yaml")],
+    indirect=["stage"],
+)
 def test_what_somebody_is_just_writing_is_one_line(stage, name):
     before = (stage / name).read_bytes()
     for content in (b"a: [", b"", b"- 1", None):

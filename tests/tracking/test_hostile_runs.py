@@ -233,6 +233,15 @@ class TestEvidence:
         wrong = content | {"segmenter": content["segmenter"] | {"loss": "evil"}}
         assert "evil is not one of" in version.keep(**wrong).refusal(capsys)
 
+    def test_thresholds_are_judged_like_parameters(self, version, capsys):
+        content = yaml.safe_load(copy_profile(version.root).read_text())
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "-qm", "settings"], check=True)
+        gates = version.root / "gates.yaml"
+        gates.write_text(gates.read_text().replace("min_miou: 0.5", "min_miou: 5", 1))
+        assert "gates.yaml: line " in version.keep(**content).refusal(capsys)
+
     def test_a_source_is_linked_beside_the_clone_at_most(self, tmp_path, monkeypatch):
         monkeypatch.setattr(reproduce, "_dvc", lambda *_, **__: None)
         project, clone = tmp_path / "a/b/project", tmp_path / "c/d/clone"

@@ -1,0 +1,90 @@
+"""What would stop a later stage stops the first one, with the line of the file it is in."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.settings import content_of, write_settings
+from wsss_mm.errors import InputError
+from wsss_mm.preflight import check
+from wsss_mm.settings import load_params
+
+WEIGHTS = "data/raw/ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """What is said of a profile with changes, in a project that has some files."""
+
+    def ask(profile="phantom", files=(), **sections):
+        content = content_of(profile)
+        for section, changes in sections.items():
+            content[section] |= changes
+        for name in files:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        params = load_params(write_settings(tmp_path, content))
+        try:
+            check(params, tmp_path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            return str(error)
+        return ""
+
+    return ask
+
+
+@pytest.mark.parametrize("profile", ["phantom", "tiny", "slides", "luad_histoseg", "bcss_wsss", "wsss4luad"])
+def test_profiles_fit(refused, profile):
+    assert refused(profile) == ""
+
+
+@pytest.mark.parametrize("profile", ["luad", "bcss"])
+def test_weights_are_asked_for_until_what_starts_from_them_is_there(refused, profile):
+    said = refused(profile)
+    for section in ("classifier", "segmenter"):
+        assert f": {section}.weights: {WEIGHTS}: not found; " in said
+    said = refused(profile, ["models/classifier/weights.pth"])
+    assert "classifier.weights" not in said
+    assert "segmenter.weights" in said
+    assert refused(profile, ["models/segmenter/weights.pth"]) == ""
+
+
+def test_weights_that_are_there_are_enough(refused):
+    assert refused("luad", [WEIGHTS]) == ""
+
+
+def test_weights_that_nothing_starts_from_may_be_missing(refused):
+    assert "segmenter" not in refused("luad", segmenter={"init": "none"})
+
+
+def test_a_data_set_has_its_own_classes_and_resolution(refused):
+    said = refused("bcss_wsss", cohort={"vocabulary": "lung"}, patches={"mpp": 1.0})
+    assert "cohort.vocabulary: is 'lung', but bcss_wsss has the classes of 'breast'" in said
+    assert "patches.mpp: is 1.0, but the patches of bcss_wsss are at 0.25 um/px" in said
+    assert said.count("line ") == 2
+
+
+@pytest.mark.parametrize("section", ["classifier", "segmenter", "slides"])
+def test_half_precision_needs_a_gpu_until_its_work_is_done(refused, section, monkeypatch):
+    monkeypatch.setattr("mmengine.device.get_device", lambda: "cpu")
+    assert f"{section}.precision: fp16 needs a GPU" in refused(**{section: {"precision": "fp16"}})
+    done = "results/slides/slides.csv" if section == "slides" else f"models/{section}/weights.pth"
+    assert refused(files=[done], **{section: {"precision": "fp16"}}) == ""
+
+
+def test_a_stage_asks_before_it_runs(tmp_path, project_root):
+    write_settings(tmp_path, content_of("luad"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cohort"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(project_root), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: params.yaml: line ")
+    assert f"classifier.weights: {WEIGHTS}: not found" in done.stderr
+    assert not (tmp_path / "data").exists()
