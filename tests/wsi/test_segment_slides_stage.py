@@ -283,18 +283,13 @@ def test_killed_and_taken_up(project, tissue, project_root, monkeypatch, stage, 
     content = content_of("phantom")
     content["cohort"]["vocabulary"], content["threads"] = "luad_normal", 1
     content["slides"] |= {"window": 64, "splits": ["test"], "batch_size": 16}
-<<<<<<< HEAD
     write_settings(project, content)
-    _line(load_params())
-=======
-    (project / "params.yaml").write_text(yaml.safe_dump(content))
     batches, predict = [], segment_slides.SlideModel.from_folder().predict
     counting = SlideModel(
         lambda images: batches.append(1) or predict(images), VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32
     )
     monkeypatch.setattr(segment_slides.SlideModel, "from_folder", lambda *_, **__: counting)
-    _line(load_params(project / "params.yaml"))
->>>>>>> wt-export
+    _line(load_params())
     outs = project / "data/maps", project / "results/slides"
     before = [_files(out) for out in outs]
 
