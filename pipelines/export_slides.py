@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from pipelines import run_stage
 from wsss_mm.files import atomic_folder, write_json, write_text
-from wsss_mm.names import NOTE
+from wsss_mm.names import NOTE, SUMMARY
 from wsss_mm.names import TABLE as SLIDES
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.settings import Params
 from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder, write_table
-from wsss_mm.wsi.export import SUMMARY, export_slide
+from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.truth import judge_slide

@@ -14,6 +14,9 @@ from wsss_mm.errors import spelled_out
 TABLE, OVERVIEW, NOTE = "slides.csv", "index.html", "NOTE.txt"
 """What lies beside the folders of slides among the results."""
 
+SUMMARY = "summary.json"
+"""What lies in each of them, written last."""
+
 _MAX_NAME = 200  # bytes; a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
 _MAX_SAFE = 120  # what is added, such as a place on a slide, fits too
 _DIGEST = 12  # hexadecimal digits: among a million names two have the same once in 500 times

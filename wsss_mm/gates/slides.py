@@ -17,6 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, read_object, weights_md5
+from wsss_mm.names import SUMMARY
 from wsss_mm.patches.manifest import get_vocabulary
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
@@ -28,7 +29,7 @@ from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.tables import read_table
 from wsss_mm.wsi import agreement
-from wsss_mm.wsi.export import FILES, PROBABILITIES, SUMMARY
+from wsss_mm.wsi.export import FILES, PROBABILITIES
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import is_file, is_folder, locked, write_text
-from wsss_mm.names import folder_name, text_cell
-from wsss_mm.wsi.export import SUMMARY
+from wsss_mm.names import SUMMARY, folder_name, text_cell
 from wsss_mm.wsi.job import Job, Result
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, rounded, write_json
+from wsss_mm.names import SUMMARY
 from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
 from wsss_mm.slides.pyramid import RowMap, write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.geojson import write_geojson
@@ -27,7 +28,6 @@ from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "summary.json"
 FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", SUMMARY)
 """What a finished folder holds; the summary is written last, so a folder that has it is complete."""
 PROBABILITIES = "probabilities.ome.tif"

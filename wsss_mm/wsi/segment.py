@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.files import read_json
-from wsss_mm.wsi.export import FILES, PROBABILITIES, SUMMARY, deliver, finished, write_results
+from wsss_mm.names import SUMMARY
+from wsss_mm.wsi.export import FILES, PROBABILITIES, deliver, finished, write_results
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import computed, look_at, named
 from wsss_mm.wsi.model import SlideModel
