@@ -314,3 +314,12 @@ def test_killed_and_taken_up(project, tissue, project_root, monkeypatch, stage, 
     whole = len(batches) if stage == "segment_slides" else len(names)
     assert (project / "log2").stat().st_size < whole
     assert done + (project / "log2").stat().st_size <= whole + 2  # what was under way alone is done twice
+
+
+def test_neither_stage_knows_the_others_room():
+    """So a change of the polygons asks no network again, and one of the network's engine draws no polygon."""
+    for stage, foreign in (("mapping", {"export", "geojson", "overlay"}), ("export", {"engine", "mapping", "model"})):
+        code = f"import sys, wsss_mm.wsi.cohort, wsss_mm.wsi.{stage}; print(*sys.modules)"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert {f"wsss_mm.wsi.{name}" for name in foreign}.isdisjoint(run.stdout.split())
+        assert "torch" not in run.stdout.split()
