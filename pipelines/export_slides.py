@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-<<<<<<< HEAD
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.formats import write_object
 from wsss_mm.places import NOTE, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDES_TABLE as SLIDES
 from wsss_mm.vocabulary import get_vocabulary
-=======
-from pipelines import run_stage
-from wsss_mm.files import atomic_folder, write_json, write_text
-from wsss_mm.names import NOTE, SUMMARY
-from wsss_mm.names import TABLE as SLIDES
-from wsss_mm.patches import get_vocabulary
-from wsss_mm.settings import Params
->>>>>>> wt-export
 from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder, write_table
 from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job

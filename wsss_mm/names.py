@@ -12,9 +12,6 @@ from collections.abc import Iterable
 from wsss_mm.errors import spelled_out
 from wsss_mm.places import NOTE, OVERVIEW, SLIDES_TABLE
 
-SUMMARY = "summary.json"
-"""What lies in each of them, written last."""
-
 _MAX_NAME = 200  # bytes; a suffix, and the prefix of a temporary file, fit into the 255 that file systems have
 _MAX_SAFE = 120  # what is added, such as a place on a slide, fits too
 _DIGEST = 12  # hexadecimal digits: among a million names two have the same once in 500 times

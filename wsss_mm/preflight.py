@@ -55,7 +55,7 @@ def _precision(params: Params, root: Path) -> Faults:
     """fp16 without a GPU."""
     asked = [f"{section}.precision" for section in _to_come(root) if getattr(params, section).precision == "fp16"]
     if asked:
-        from mmengine.device import get_device
+        from wsss_mm.inference.runtime import choose_device, is_gpu
 
-        if get_device() == "cpu":
+        if not is_gpu(choose_device()):
             yield from ((key, "fp16 needs a GPU; on a CPU, set bf16 or fp32") for key in asked)

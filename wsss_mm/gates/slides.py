@@ -18,13 +18,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
 from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Measured, gate_tables
-<<<<<<< HEAD
 from wsss_mm.gates.reading import flat, weights_md5
-=======
-from wsss_mm.gates.reading import flat, read_object, weights_md5
-from wsss_mm.names import SUMMARY
-from wsss_mm.patches.manifest import get_vocabulary
->>>>>>> wt-export
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.places import MODEL as DESCRIPTION
@@ -36,10 +30,6 @@ from wsss_mm.slides.roi import read_region
 from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
-<<<<<<< HEAD
-=======
-from wsss_mm.wsi.export import FILES, PROBABILITIES
->>>>>>> wt-export
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import is_file, is_folder, locked, write_text
-<<<<<<< HEAD
 from wsss_mm.names import folder_name, text_cell
 from wsss_mm.places import SUMMARY
-=======
-from wsss_mm.names import SUMMARY, folder_name, text_cell
->>>>>>> wt-export
 from wsss_mm.wsi.job import Job, Result
 
 if TYPE_CHECKING:

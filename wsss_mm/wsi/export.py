@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 
 from wsss_mm.errors import InputError
-<<<<<<< HEAD
 from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDE_FILES as FILES
-=======
-from wsss_mm.files import read_json, rounded, write_json
-from wsss_mm.names import SUMMARY
-from wsss_mm.patches.vocabulary import IGNORE_COLOR, TissueClass
->>>>>>> wt-export
 from wsss_mm.slides.pyramid import RowMap, write_label_pyramid, write_probability_pyramid
 from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi.geojson import write_geojson
@@ -36,14 +30,6 @@ from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
-<<<<<<< HEAD
-=======
-FILES = ("segmentation.tif", "segmentation.geojson", "overlay.png", SUMMARY)
-"""What a finished folder holds; the summary is written last, so a folder that has it is complete."""
-PROBABILITIES = "probabilities.ome.tif"
-"""What it holds besides if `Parameters.probabilities`."""
-
->>>>>>> wt-export
 _OVERLAY_SIDE = 1600
 _COUNTED = 1 << 21  # px; counting them takes eight bytes each
 

@@ -5,15 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from wsss_mm.formats import read_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.wsi.export import deliver, finished, write_results
-=======
-from wsss_mm.files import read_json
-from wsss_mm.names import SUMMARY
-from wsss_mm.wsi.export import FILES, PROBABILITIES, deliver, finished, write_results
->>>>>>> wt-export
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import computed, look_at, named
 from wsss_mm.wsi.model import SlideModel
