@@ -1,6 +1,6 @@
 """One thin module per DVC stage, named after it: read params, call wsss_mm, write the outs.
 
-`python -m pipelines STAGE` runs one, as dvc.yaml does. A stage knows neither DVC nor MLflow: `pipelines.running` looks
+`python -m pipelines.STAGE` runs one, as dvc.yaml does. A stage knows neither DVC nor MLflow: `pipelines.running` looks
 after its inputs and errors, and hands a `Tracker` to those that have something to show.
 """
 

@@ -1,9 +1,14 @@
-"""`python -m pipelines STAGE`: run a stage on params.yaml in the current folder, as dvc.yaml does."""
+"""What runs a stage: `python -m pipelines.STAGE`, or `python -m pipelines STAGE`, on params.yaml in the current folder.
+
+The stages hand over to this module without importing it: what runs and tracks them is nothing that their outs rest on.
+"""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from pipelines.running import run_stage
 from wsss_mm.gates import GATES
@@ -25,7 +30,7 @@ TRACKED = ("train_classifier", "train_segmenter", "evaluate", "gate")
 """Stages that show what they find; `register` is tracking itself."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the stage."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
     parser.add_argument("stage", choices=STAGES)
@@ -40,4 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    started = Path(sys.argv[0]).stem  # the stage's own module, if that was started
+    main(([started] if started in STAGES else []) + sys.argv[1:])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,3 +63,7 @@ def _check_when_it_runs(name: str) -> None:
             "`dvc repro`, and to no other cohort, and params.yaml says %s; run: wsss-mm profile",
             name,
         )
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,5 +1,6 @@
 """The segmenter on the test split: one global confusion matrix, ungated and gated by the classifier."""
 
+import runpy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,3 +93,7 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: "Par
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
     write_plot(count_table(judgement.patches["patch_id"].tolist(), vocabulary.codes, **counts), COUNTS)
     return metrics
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

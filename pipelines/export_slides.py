@@ -1,5 +1,6 @@
 """Make of the slides' maps what people open: pyramids, annotations, figures and pictures. No network is asked."""
 
+import runpy
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,3 +66,7 @@ def _publish(job: Job, summary: dict[str, Any], codes: Sequence[str], folder: Pa
     summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
     write_object(folder / SUMMARY, SLIDE_SUMMARY, summary)
     return {"miou": summary["truth"]["miou"]}
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,6 +1,7 @@
 """Stage `gate@<name>`: judge what a stage made, write the report, stop the line if it fails."""
 
 import logging
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,3 +35,7 @@ def main(name: str, params: "Params", tracker: "Tracker") -> None:
         sys.stderr.write(line + "\n")
     result.raise_if_failed(str(report_path(name)))
     logger.info("%s", result)
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

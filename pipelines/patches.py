@@ -1,5 +1,6 @@
 """Patches with their label sets, and the manifest: cut from slides, or imported from a data set of patches."""
 
+import runpy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,3 +35,7 @@ def main(params: "Params") -> None:
         write_manifest(kept, folder)
         if len(left):
             write_manifest(left, folder / "quarantined")
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

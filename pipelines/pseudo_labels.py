@@ -1,5 +1,6 @@
 """Pseudo-labels of the training patches; judged where there is pixel truth, which never trains anything."""
 
+import runpy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,3 +69,7 @@ def judge(patches: Iterable[LabelledPatch], vocabulary: Vocabulary) -> tuple[lis
         truth = np.where(patch.labels == IGNORE, IGNORE, truth)
         counts.append(confusion_matrix(truth, patch.labels, len(vocabulary)))
     return known, np.stack(counts)
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,6 +1,7 @@
 """Stage `register`: the segmenter becomes a version of the registered model, with the evidence for it and a card."""
 
 import logging
+import runpy
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -100,3 +101,7 @@ def _tags(evidence: Evidence) -> dict[str, Any]:
         "data.patches": evidence.digests.get("data/patches", "unknown"),
         **{f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()},
     }
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,5 +1,6 @@
 """Map the cohort's slides of the chosen splits; a bad slide is named in the end, when the others are done."""
 
+import runpy
 import shutil
 from functools import partial
 from pathlib import Path
@@ -48,3 +49,7 @@ def main(params: "Params") -> None:
                 share_folder(job.folder, folder / job.slide_id)
     raise_failed(results, "; results of the others: dvc repro -s export_slides")
     shutil.rmtree(WORK)
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,5 +1,6 @@
 """Stage train_classifier: ResNet38 with progressive dropout attention, from patch labels alone."""
 
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,3 +54,7 @@ def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Seque
     write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
     metrics = classifier_metrics(scores, manifest, codes)
     write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -1,5 +1,6 @@
 """Stage train_segmenter: PSPNet on ResNet38, trained on pseudo-labels with online noise suppression."""
 
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     with tracker.training("train_segmenter", sections, inputs, weights=OUT / "weights.pth"):
         metrics = train_segmenter(params, paths)
         write_object("reports/metrics/segmenter.json", FIGURES, metrics)
+
+
+if __name__ == "__main__":
+    runpy.run_module("pipelines", run_name="__main__")

@@ -138,8 +138,8 @@ def test_pictures_are_small_and_shown(project_root):
         *("wsss-mm segmnt a.svs", "wsss-mm segment a.svs --window", "wsss-mm segment a.svs --tissu", "wsss-mm models"),
         *("dvc exp ruin", "dvc repro gate@nobody", "dvc plots diff --no-such", "git comit", "make rebro", "nonsense"),
         *("python scripts/none.py", "python -m studies.none", "python -m studies.noise --none", "pytest tests/none.py"),
-        *("mlflow models serf", "mlflow models serve --none", "torchrun --none -m pipelines train_segmenter"),
-        *("export A=1; dvc none", "A=1 dvc none && ls", "ls | wsss-mm none", "torchrun -m pipelines none"),
+        *("mlflow models serf", "mlflow models serve --none", "torchrun --none -m pipelines.train_segmenter"),
+        *("export A=1; dvc none", "A=1 dvc none && ls", "ls | wsss-mm none", "torchrun -m pipelines.none"),
     ],
 )
 def test_a_broken_command_is_found(command, project_root):

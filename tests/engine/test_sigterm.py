@@ -37,7 +37,7 @@ def stage(project_root, cohort, many, tmp_path):
 
     def start():
         with (tmp_path / "log").open("ab") as log:
-            command = [sys.executable, "-m", "pipelines", "train_classifier"]
+            command = [sys.executable, "-m", "pipelines.train_classifier"]
             return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
 
     return start

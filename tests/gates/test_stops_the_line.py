@@ -64,7 +64,7 @@ def repro(project, params_content, project_root):
         "gate": {
             "foreach": {name: {"checks": path} for name, path in CHECKS.items()},
             "do": {
-                "cmd": f"{sys.executable} -m pipelines gate ${{key}}",
+                "cmd": f"{sys.executable} -m pipelines.gate ${{key}}",
                 "deps": ["${item.checks}"],
                 "params": [{"gates.yaml": ["${key}"]}],
                 "outs": [{"reports/gates/${key}.json": {"cache": False}}],

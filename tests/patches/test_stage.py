@@ -15,7 +15,7 @@ from wsss_mm.vocabulary import get_vocabulary
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch, cohort, quarters):
-    """Runs the stage on a small cohort in a folder of its own, as `python -m pipelines patches` would."""
+    """Runs the stage on a small cohort in a folder of its own, as `python -m pipelines.patches` would."""
     for name, split in (("a", "train"), ("b", "valid"), ("c", "test")):
         cohort.add(name, split, truth=quarters)
     content = content_of("phantom")

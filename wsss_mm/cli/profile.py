@@ -8,7 +8,7 @@ from typing import Any
 from wsss_mm.files import atomic_path
 from wsss_mm.settings import profile_names, write_profile
 
-_COHORT = "    cmd: python -m pipelines cohort\n"
+_COHORT = "    cmd: python -m pipelines.cohort\n"
 _LOOKS = "    always_changed: true   # looks at your slides, written by `wsss-mm profile`\n"
 
 

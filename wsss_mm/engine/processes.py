@@ -1,6 +1,6 @@
 """Training with several processes, as torchrun starts them: one global batch, one set of artefacts.
 
-torchrun --standalone --nproc-per-node 2 -m pipelines train_segmenter
+torchrun --standalone --nproc-per-node 2 -m pipelines.train_segmenter
 """
 
 import os
