@@ -68,6 +68,7 @@ BEFORE_CLASSES = {
     "patch_id": "text",
     "slide_id": "text",
     "patient_id": "text",
+    "site": "text",  # where the slide was made; None where that is not known
     "split": "text",
     "x": "integer",  # level-0 px of the top-left corner; -1 where the source does not say
     "y": "integer",
@@ -82,7 +83,7 @@ AFTER_CLASSES = {
     "tissue": "number",  # share of the patch that is tissue, 0..1
 }
 """Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
-LATER_COLUMNS = frozenset({"mask_sha256"})
+LATER_COLUMNS = frozenset({"mask_sha256", "site"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
 
 

@@ -209,6 +209,15 @@ class TestImport:
         frame = run("luad_histoseg", luad, tmp_path / "out")
         assert frame["split"].value_counts().to_dict() == {"train": 1, "valid": 2, "test": 1}
 
+    def test_sites_are_those_of_the_table_of_slides(self, luad, tmp_path):
+        table = tmp_path / "slides.csv"
+        slides = hold_out(list_slides("luad_histoseg", luad), 0.5, 0, str(luad))
+        write_slide_table(slides.assign(site=slides["slide_id"].map({"300": "Ghent"})), table)
+        cohort = Cohort.read(table)
+        frame = import_patches("luad_histoseg", luad, tmp_path / "out", cohort, settings=settings(), vocabulary=LUNG)
+        assert frame.groupby("site")["slide_id"].unique().map(list).to_dict() == {"Ghent": ["300"]}
+        assert frame["site"].isna().sum() == 4
+
     def test_a_table_of_another_state_of_the_data_set_is_refused(self, luad, tmp_path):
         run("luad_histoseg", luad, tmp_path / "out")
         cohort = Cohort.read(tmp_path / "out-slides.csv")

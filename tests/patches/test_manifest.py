@@ -39,12 +39,20 @@ def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
     assert write_manifest(read_manifest(tmp_path / "a", LUNG), tmp_path / "c").read_bytes() == first
 
 
-def test_a_manifest_of_before_masks_had_digests_is_read(frame, tmp_path):
-    table = pq.read_table(write_manifest(frame, tmp_path)).drop_columns("mask_sha256")
+@pytest.mark.parametrize("column", ["mask_sha256", "site"])
+def test_a_manifest_of_before_a_column_came_is_read(column, frame, tmp_path):
+    table = pq.read_table(write_manifest(frame, tmp_path)).drop_columns(column)
     pq.write_table(table, tmp_path / FILE_NAME)
     read = read_manifest(tmp_path, LUNG)
     assert list(read.columns) == manifest_columns(LUNG.codes)
-    assert read["mask_sha256"].isna().all()
+    assert read[column].isna().all()
+
+
+def test_a_site_is_text_or_none(frame, tmp_path):
+    write_manifest(frame.assign(site=["", "Site B, ward 2"]), tmp_path)
+    assert read_manifest(tmp_path, LUNG)["site"].tolist() == ["Site B, ward 2", None]
+    with pytest.raises(InputError, match="column site: .*3.* is no text"):
+        check_manifest(frame.assign(site=3, mask_sha256=None), LUNG, "here")
 
 
 def test_missing_manifest_names_the_command(tmp_path):

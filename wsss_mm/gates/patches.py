@@ -38,7 +38,7 @@ FOLDER = Path("data/patches")
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
 
-_WHOSE = ["slide_id", "patient_id", "split", "mpp"]
+_WHOSE = ["slide_id", "patient_id", "split", "mpp", "site"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 
@@ -273,7 +273,8 @@ def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray
 
 
 def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    return rows[columns].fillna("").astype(str).agg(", ".join, axis=1)
+    """Cells as people write them; what is empty at the end of a row is not shown."""
+    return rows[columns].fillna("").astype(str).agg(", ".join, axis=1).str.rstrip(", ")
 
 
 def _names(rows: pd.DataFrame, codes: list[str]) -> pd.Series:

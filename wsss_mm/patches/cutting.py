@@ -187,6 +187,7 @@ class _Cutter:
             **self.keep(patch_id, slide.split, image=image, mask=mask),
             "slide_id": slide.slide_id,
             "patient_id": slide.patient_id,
+            "site": slide.site or None,
             "x": corner[0],
             "y": corner[1],
             "mpp": self.settings.mpp,

@@ -118,7 +118,9 @@ def import_rows(
         raise InputError(f"params.yaml: {key}: {why}")
     items = _items(Path(source), definition, vocabulary, cohort)
     importer = _Importer(definition, vocabulary, settings, keep)
-    return [row for rows in map_files(importer.store, items, f"import {name}") for row in rows]
+    sites = {slide.slide_id: slide.site or None for slide in cohort}
+    found = (row for rows in map_files(importer.store, items, f"import {name}") for row in rows)
+    return [row | {"site": sites[row["slide_id"]]} for row in found]
 
 
 def _definition(name: str) -> Source:

@@ -55,7 +55,8 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
     """Read and check `folder`/manifest.parquet.
 
     Returns:
-        One row a patch, sorted by patch_id, columns as in `manifest_columns`; `mask_path` is None where there is none.
+        One row a patch, sorted by patch_id, columns as in `manifest_columns`; `mask_path` and `site` are None
+        where there is none.
 
     Raises:
         InputError: there is no manifest, or `check_manifest` finds it wrong.
@@ -199,5 +200,7 @@ def is_inside(value: str) -> bool:
 
 def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.sort_values("patch_id", kind="stable", ignore_index=True)
-    masks = [value if isinstance(value, str) and value else None for value in frame["mask_path"]]
-    return frame.assign(mask_path=pd.Series(masks, dtype=object, index=frame.index))
+    for column in ("mask_path", "site"):
+        values = [value if isinstance(value, str) and value else None for value in frame[column]]
+        frame[column] = pd.Series(values, dtype=object, index=frame.index)
+    return frame
