@@ -29,7 +29,7 @@ def check(params: Params, root: Path) -> None:
 def _data_set(params: Params) -> Faults:
     """Classes that are none, or classes and resolution of another data set than the one that is named."""
     from wsss_mm.patches.importers import misfits
-    from wsss_mm.patches.sources import SOURCES
+    from wsss_mm.sources import SOURCES
     from wsss_mm.vocabulary import get_vocabulary
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.cam_methods import METHODS
 from wsss_mm.settings.gates import GateSettings
-from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
+from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
+from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
 
@@ -38,7 +40,7 @@ def _known_vocabulary(name: str) -> str:
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
-    name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
+    name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
     source: Path  # folder of patches, table of slides, or the generator's own code
     labels: Path  # table of labelled patches, of a user's own slides; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
@@ -115,7 +117,7 @@ class ClassifierSettings(TrainingSettings):
 class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
-    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"]
+    method: Annotated[str, one_of(METHODS)]
     layer: str  # one of wsss_mm.backbones.layers()
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
@@ -134,8 +136,8 @@ class PseudoLabelSettings(Section):
         if self.layer not in layers():
             near = suggestion(self.layer, layers()) or f"; choose from {', '.join(layers())}"
             yield "layer", f"the backbone has no unit {self.layer[:40]!r}{near}"
-        elif self.method == "cam" and self.layer != LAST:
-            yield "layer", f"method cam exists at layer {LAST} alone, not at {self.layer}"
+        elif METHODS[self.method].any_layer is None and self.layer != LAST:
+            yield "layer", f"method {self.method} exists at layer {LAST} alone, not at {self.layer}"
         if self.normalization == "class" and self.gating == "off":
             yield (
                 "normalization",
