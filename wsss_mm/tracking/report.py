@@ -18,7 +18,7 @@ from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
-from wsss_mm.tracking.runs import EXPERIMENT_TAG, PARENT_TAG, newest_first
+from wsss_mm.tracking.runs import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
 from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
@@ -110,6 +110,11 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         "Git commit": tags.get("git.commit", "none")
         + (", with changes: git.diff" if tags.get("git.dirty") == "true" else "")
         + (f" ({tags['git.problem']})" if "git.problem" in tags else ""),
+        **(
+            {"Began with": f"{tags[BEGAN_TAG]}, sha256 {tags.get(f'{BEGAN_TAG}_sha256', '')}"}
+            if BEGAN_TAG in tags
+            else {}
+        ),
         "Run": run.info.run_id,
         **_training(run),
     }
