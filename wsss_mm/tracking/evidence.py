@@ -137,7 +137,7 @@ def locked_weights(lock: str) -> dict[str, str]:
     """md5 of the files in pretrained/ that trainings began with, in the text of a dvc.lock."""
     stages = (yaml.safe_load(lock) or {}).get("stages", {})
     deps = (dep for stage in stages.values() for dep in stage.get("deps", []))
-    found = {dep["path"]: dep["md5"] for dep in deps if "md5" in dep and Path(dep["path"]).parent == PRETRAINED}
+    found = {dep["path"]: str(dep["md5"]) for dep in deps if "md5" in dep and Path(dep["path"]).parent == PRETRAINED}
     found.pop((PRETRAINED / "None").as_posix(), None)  # of trainings that begin without
     return found
 
