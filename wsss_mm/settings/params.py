@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.cam_methods import METHODS
+from wsss_mm.places import PRETRAINED
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
 from wsss_mm.sources import SOURCES
@@ -72,11 +73,22 @@ class PatchSettings(Section):
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
 
 
+def _in_pretrained(weights: Path) -> Path:
+    if weights.parts == ("None",):
+        raise ValueError("is text; for no weights, write null")
+    if weights.parts != (weights.name,) or weights.name == "..":
+        raise ValueError(
+            f"DVC watches no weights outside of {PRETRAINED}/: put the file there, and give its name alone: "
+            f"{weights.name or 'NAME'}"
+        )
+    return weights
+
+
 class TrainingSettings(Section):
     """What both trainings have."""
 
     width: Positive
-    weights: Path | None  # ImageNet weights, width 1 only
+    weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
     precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
@@ -91,6 +103,10 @@ class TrainingSettings(Section):
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
+
+    def begins_with(self) -> list[Path]:
+        """The files in pretrained/ that the training begins with: one or none."""
+        return [] if self.weights is None else [PRETRAINED / self.weights]
 
     def disagreements(self) -> Faults:
         """Pieces that are not equal, a zoom that is no range, weights of another width."""
@@ -159,6 +175,10 @@ class SegmenterSettings(TrainingSettings):
     mosaic: Share  # of the samples: four crops in one
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
+
+    def begins_with(self) -> list[Path]:
+        """See `TrainingSettings.begins_with`; none with another `init`."""
+        return super().begins_with() if self.init == "weights" else []
 
     def disagreements(self) -> Faults:
         """Weights to start from that are not named; pieces that batch normalisation cannot learn from."""
