@@ -4,8 +4,8 @@ The stages hand over to this module without importing it: what runs and tracks t
 """
 
 import argparse
-import sys
 import inspect
+import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
