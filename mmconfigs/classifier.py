@@ -109,7 +109,7 @@ val_cfg = dict(type="ValLoop")
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook", seed=seed),
     dict(type="wsss_mm.DivergenceHook", section="classifier"),
-    dict(type="wsss_mm.InitialWeightsHook", weights=weights),
+    dict(type="wsss_mm.InitialWeightsHook", weights=weights and f"pretrained/{weights}"),
     dict(type="wsss_mm.AttentionScheduleHook", epoch_length=epoch_length),
     dict(type="wsss_mm.WeightAveragingHook", decay=averaging),
     dict(

@@ -155,7 +155,7 @@ custom_hooks = [
     dict(type="wsss_mm.DivergenceHook", section="segmenter"),
     dict(
         type="wsss_mm.InitialWeightsHook",
-        weights=dict(classifier=f"{classifier}/weights.pth", weights=weights, none=None)[init],
+        weights=dict(classifier=f"{classifier}/weights.pth", weights=f"pretrained/{weights}", none=None)[init],
     ),
     dict(type="wsss_mm.WeightAveragingHook", decay=averaging),
     dict(

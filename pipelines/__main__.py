@@ -4,6 +4,7 @@ The stages hand over to this module without importing it: what runs and tracks t
 """
 
 import argparse
+import inspect
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,20 +15,14 @@ from pipelines.running import run_stage
 from wsss_mm.gates import GATES
 from wsss_mm.tracking.tracker import Tracker
 
-STAGES = (
-    "cohort",
-    "patches",
-    "train_classifier",
-    "pseudo_labels",
-    "train_segmenter",
-    "evaluate",
-    "segment_slides",
-    "export_slides",
-    "register",
-    "gate",
+STAGES = tuple(
+    sorted(
+        path.stem
+        for path in Path(__file__).parent.glob("[!_]*.py")
+        if "\ndef main(" in path.read_text(encoding="utf-8")
+    )
 )
-TRACKED = ("train_classifier", "train_segmenter", "evaluate", "gate")
-"""Stages that show what they find; `register` is tracking itself."""
+"""The modules of this folder that have a `main(params)`; one whose `main` takes a `tracker` shows what it finds."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     stage = import_module(f"pipelines.{chosen.stage}").main
     if chosen.gate is not None:
         stage = partial(stage, chosen.gate)
-    run_stage(partial(stage, tracker=Tracker()) if chosen.stage in TRACKED else stage)
+    run_stage(partial(stage, tracker=Tracker()) if "tracker" in inspect.signature(stage).parameters else stage)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from wsss_mm.patches.images import store_patch
 from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.quarantine import slides_aside, without_quarantined
-from wsss_mm.patches.sources import SOURCES
+from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import get_vocabulary
 
 if TYPE_CHECKING:

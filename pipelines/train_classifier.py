@@ -31,7 +31,8 @@ def main(params: "Params", tracker: "Tracker") -> None:
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     gates = ("cohort", "patches")
-    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / "weights.pth", gates=gates):
+    inputs = [PATCHES, *params.classifier.begins_with()]
+    with tracker.training("train_classifier", sections, inputs, weights=OUT / "weights.pth", gates=gates):
         train_classifier(params, paths)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)

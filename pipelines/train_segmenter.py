@@ -29,7 +29,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
         train_segmenter(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
-    inputs = [PATCHES, PSEUDO_LABELS, CLASSIFIER]
+    inputs = [PATCHES, PSEUDO_LABELS, CLASSIFIER, *params.segmenter.begins_with()]
     with tracker.training("train_segmenter", sections, inputs, weights=OUT / "weights.pth"):
         metrics = train_segmenter(params, paths)
         write_object("reports/metrics/segmenter.json", FIGURES, metrics)

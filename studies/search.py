@@ -67,8 +67,7 @@ def classifier_key(params: Params) -> str:
         "vocabulary": params.cohort.vocabulary,
         "classifier": params.classifier.model_dump(mode="json"),
     }
-    weights = [] if params.classifier.weights is None else [params.classifier.weights]
-    return fingerprint(settings, [PATCHES / FILE_NAME, *weights])
+    return fingerprint(settings, [PATCHES / FILE_NAME, *params.classifier.begins_with()])
 
 
 def run_variant(params: Params, work: Path) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def pytest_configure() -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-")
+    Path(tempfile.tempdir).chmod(0o711)  # other accounts enter it, as they enter /tmp
 
 
 def pytest_unconfigure() -> None:

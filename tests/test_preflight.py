@@ -77,7 +77,7 @@ def test_half_precision_needs_a_gpu_until_its_work_is_done(refused, section, mon
 def test_a_stage_asks_before_it_runs(tmp_path, project_root):
     write_settings(tmp_path, content_of("luad"))
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cohort"],
+        [sys.executable, "-m", "pipelines", "cohort"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(project_root), "PATH": ""},
         capture_output=True,

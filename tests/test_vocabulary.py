@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.settings import copy_profile
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import (
@@ -158,8 +159,8 @@ class TestOwn:
 class TestParams:
     def test_a_misspelt_name_is_refused_with_the_near_one(self, project_root, tmp_path, monkeypatch):
         monkeypatch.chdir(project_root)
-        text = (project_root / "params.yaml").read_text()
-        path = tmp_path / "params.yaml"
+        path = copy_profile(tmp_path)
+        text = path.read_text()
         for name, message in (
             ("lungs", r"line \d+: cohort.vocabulary: no vocabulary 'lungs'; choose from breast, .*did you mean lung\?"),
             ("kidney", r"or write vocabularies/kidney.yaml"),
@@ -169,12 +170,12 @@ class TestParams:
             with pytest.raises(InputError, match=message):
                 load_params(path)
 
-    def test_so_is_what_is_wrong_in_the_file(self, project_root, written):
+    def test_so_is_what_is_wrong_in_the_file(self, written):
         path = written([item(role="tumor")])
-        text = (project_root / "params.yaml").read_text()
-        path.with_name("params.yaml").write_text(text.replace("  vocabulary: lung ", "  vocabulary: own "))
+        params = copy_profile(path.parent)
+        params.write_text(params.read_text().replace("  vocabulary: lung ", "  vocabulary: own "))
         with pytest.raises(InputError, match=r"^vocabularies/own.yaml: line 5: role 'tumor'"):
-            load_params(path.with_name("params.yaml"))
+            load_params(params)
 
     def test_another_suffix_is_told(self, written):
         written(TEXT).rename("vocabularies/own.yml")

@@ -28,6 +28,8 @@ CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
 GATE_METRICS, REGISTERED = METRICS / "gates", REPORTS / "registered.json"
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
+PRETRAINED = Path("pretrained")
+"""The files that trainings begin with, by the names that params.yaml has for them."""
 CHAMPION_PIN = Path("champion.json")
 """What gate segmenter compares a model with."""
 

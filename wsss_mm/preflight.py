@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsss_mm.dvc_files import dvc_file
+from wsss_mm.places import PRETRAINED
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
 
 Faults = Iterator[tuple[str, str]]
@@ -29,7 +31,7 @@ def check(params: Params, root: Path) -> None:
 def _data_set(params: Params) -> Faults:
     """Classes that are none, or classes and resolution of another data set than the one that is named."""
     from wsss_mm.patches.importers import misfits
-    from wsss_mm.patches.sources import SOURCES
+    from wsss_mm.sources import SOURCES
     from wsss_mm.vocabulary import get_vocabulary
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
@@ -43,12 +45,16 @@ def _to_come(root: Path) -> list[str]:
 
 
 def _weights(params: Params, root: Path) -> Faults:
-    """Weights to start from that are not there."""
-    asked = {"classifier": params.classifier.weights}
-    asked |= {"segmenter": params.segmenter.weights} if params.segmenter.init == "weights" else {}
-    for section, weights in asked.items():
-        if weights is not None and section in _to_come(root) and not (root / weights).is_file():
-            yield f"{section}.weights", f"{weights}: not found; get the file (docs/paper-scale.md), or give its path"
+    """Weights to start from that are not there. Those that nothing starts from, too: DVC watches them."""
+    for section in ("classifier", "segmenter"):
+        weights = getattr(params, section).weights
+        if weights is None or section not in _to_come(root) or (root / PRETRAINED / weights).is_file():
+            continue
+        tracked = dvc_file(PRETRAINED / weights)
+        get = f"dvc pull {tracked}" if (root / tracked).is_file() else "get the file (docs/paper-scale.md)"
+        unused = section == "segmenter" and params.segmenter.init != "weights"
+        instead = f", or set weights: null, as init is {params.segmenter.init}" if unused else ""
+        yield f"{section}.weights", f"{PRETRAINED / weights}: not found; {get}{instead}"
 
 
 def _precision(params: Params, root: Path) -> Faults:

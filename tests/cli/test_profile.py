@@ -7,7 +7,7 @@ import yaml
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_params, load_profile, profile_names, render_gates, render_profile, write_profile
-from wsss_mm.vocabulary import VOCABULARIES
+from wsss_mm.vocabulary import vocabulary_names
 from wsss_mm.wsi.parameters import Parameters
 
 SOURCE = Path(__file__).parents[2] / "wsss_mm/slides/phantom"
@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[2] / "wsss_mm/slides/phantom"
 
 @pytest.mark.parametrize("name", profile_names())
 def test_every_profile_is_valid(name):
-    assert load_profile(name).cohort.vocabulary in VOCABULARIES
+    assert load_profile(name).cohort.vocabulary in vocabulary_names()
 
 
 def test_slides_are_segmented_as_on_the_command_line():

@@ -24,8 +24,9 @@ from wsss_mm.patches import VOCABULARIES, read_manifest
 from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.wsi import SlideModel
+from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
-from wsss_mm.wsi.segment import _finished
+from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.viewer.results import read_result
 from wsss_mm.wsi.workplace import workplace
 
@@ -189,9 +190,10 @@ class TestOfEachFormat:
 
     def test_finished_slide_is_known_again(self, root):
         summary = json.loads((root / SLIDE / places.SUMMARY).read_text(encoding="utf-8"))
-        identity = {key: summary[key] for key in ("slide", "mpp", "size", "model", "parameters", "roi")}
-        assert _finished(root / SLIDE, identity) == summary
-        assert _finished(root / SLIDE, identity | {"mpp": 2.0}) is None
+        identity = {key: summary[key] for key in ("slide", "mpp", "size", "model", "roi")}
+        parameters = Parameters(**summary["parameters"])
+        assert finished(root / SLIDE, identity, parameters) == summary
+        assert finished(root / SLIDE, identity | {"mpp": 2.0}, parameters) is None
 
     def test_journal(self, root):
         resumption, unreadable = READ[places.SLIDE_JOURNAL](root)
@@ -301,12 +303,12 @@ class TestWorkOfALaterVersion:
         renumber(path, 2)
         before = path.read_bytes()
         with pytest.raises(NewerError):
-            _finished(newest / SLIDE, {"parameters": {"probabilities": False}, "model": {}})
+            finished(newest / SLIDE, {"model": {}}, Parameters())
         assert path.read_bytes() == before
 
     def test_damaged_summary_is_made_again(self, newest):
         (newest / SLIDE / places.SUMMARY).write_bytes(b"{")
-        assert _finished(newest / SLIDE, {"parameters": {"probabilities": False}, "model": {}}) is None
+        assert finished(newest / SLIDE, {"model": {}}, Parameters()) is None
 
     def test_checkpoint_stays(self, newest):
         renumber(newest / TRAINING / "checkpoint-00000020.sha256", 2)

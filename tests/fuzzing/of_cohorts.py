@@ -38,7 +38,7 @@ def _name(random: Random) -> bytes:
 
 
 def check_name(data: bytes, folder: Path) -> None:
-    from wsss_mm.patches.sources import SOURCES, UNKNOWN, label_of, origin_of
+    from wsss_mm.sources import SOURCES, UNKNOWN, label_of, origin_of
 
     name = data.decode("utf-8", "surrogateescape").replace("/", "").replace("\x00", "") + ".png"
     path = Path("data") / name

@@ -20,7 +20,8 @@ from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.inference.patches import predict
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
-from wsss_mm.settings import load_params
+from wsss_mm.settings import load_profile
+from wsss_mm.tracking.tracker import Tracker
 
 VOCABULARY = VOCABULARIES["luad_normal"]
 
@@ -154,7 +155,9 @@ def line(tmp_path, monkeypatch):
             tmp_path / "data/patches", f"p{number}", split, image=image, mask=mask, vocabulary=VOCABULARY
         )
         flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
-        rows.append(stored | flags | {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0})
+        rows.append(
+            stored | flags | {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0}
+        )
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     for folder in (evaluate.SEGMENTER, evaluate.CLASSIFIER):
         folder.mkdir(parents=True)
@@ -189,8 +192,8 @@ def asked(monkeypatch):
 
 
 @pytest.fixture
-def params(project_root):
-    params = load_params(project_root / "params.yaml")
+def params():
+    params = load_profile("phantom")
     cohort = params.cohort.model_copy(update={"vocabulary": VOCABULARY.name})
     return params.model_copy(update={"cohort": cohort, "threads": 1})
 
@@ -198,7 +201,7 @@ def params(project_root):
 USERS = {
     "scores": lambda line, params: scoring.classifier_scores("models/classifier", "data/patches", split="valid"),
     "pseudo-labels": lambda line, params: pseudo_labels.main(params),
-    "evaluation": lambda line, params: evaluate.main(params),
+    "evaluation": lambda line, params: evaluate.main(params, Tracker()),
     "folds": lambda line, params: folds.judge_model(evaluate.SEGMENTER, line, VOCABULARY, params),
 }
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wsss_mm.engine.precision import optim_wrapper
+from wsss_mm.engine.precision import training_precision
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import choose_device, choose_precision, device_of, reduced
 from wsss_mm.wsi import SlideModel
@@ -74,7 +74,7 @@ def test_trainings_and_slides_agree_on_a_gpu_that_emulates_bf16(gpu, monkeypatch
     loaded = []
     monkeypatch.setattr("wsss_mm.models.load_model", lambda folder, device: loaded.append(device) or (Network(), info))
     monkeypatch.setattr(slide_model, "digest", lambda *_: "")
-    assert optim_wrapper("auto", "segmenter") == {"type": "AmpOptimWrapper", "dtype": "float16"}
+    assert training_precision("auto", "segmenter") == "fp16"
     assert SlideModel.from_folder("models/segmenter").precision == "fp16"
     assert loaded == ["cuda"]
 

@@ -51,5 +51,10 @@ def test_initial_weights(tmp_path):
     save_weights({f"backbone.{key}": value for key, value in one.state_dict().items()}, tmp_path / "weights.pth")
     load_initial_weights(two, tmp_path / "weights.pth")
     assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
+    torch.manual_seed(1)
+    plain, other = Plain(), Plain()
+    save_weights({f"backbone.{key}": value for key, value in plain.state_dict().items()}, tmp_path / "plain.pth")
+    load_initial_weights(other, tmp_path / "plain.pth")
+    assert torch.equal(plain.conv.weight, other.conv.weight)
     with pytest.raises(InputError, match=r"weights\.pth: a Plain has no load_pretrained\(path\) to read it"):
         load_initial_weights(Plain(), tmp_path / "weights.pth")

@@ -13,9 +13,9 @@ from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifes
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.importers import import_patches, list_slides
 from wsss_mm.patches.layout import find_files
-from wsss_mm.patches.sources import SOURCES, label_of, origin_of, without_label
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.sources import SOURCES, label_of, origin_of, without_label
 
 LUNG, BREAST, NORMAL = map(get_vocabulary, ("lung", "breast", "luad_normal"))
 SIZE = 32

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from wsss_mm.cli.main import main
-from wsss_mm.cli.profile import render_profile
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
 from wsss_mm.gates import GATES
 from wsss_mm.gates.champion import Pin, Rival, read_pin, write_pin
+from wsss_mm.settings import render_profile
 from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, promotion, rollback, training_run
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence

@@ -14,7 +14,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.places import PROBABILITIES
 from wsss_mm.places import SLIDE_FILES as FILES
-from wsss_mm.wsi import SlideModel, export, segment_slide
+from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.truth import judge_slide
 
 OPTIONS = {"window": 64, "min_island": 0, "progress": False}
@@ -198,7 +198,7 @@ class TestBadInput:
         def full_disk(*_, **__):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(export, "write_geojson", full_disk)
+        monkeypatch.setattr(outputs, "write_geojson", full_disk)
         with pytest.raises(InputError, match="the disk is full"):
             segment_slide(slide, model, out, mpp_override=0.5, **OPTIONS)
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -254,7 +254,7 @@ from conftest import colour_predict
 import pipelines.{stage} as stage
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import load_params
-from wsss_mm.wsi import SlideModel, export
+from wsss_mm.wsi import SlideModel, outputs
 
 log, pause = sys.argv[1], float(sys.argv[2])
 def noted(work):
@@ -267,7 +267,7 @@ def noted(work):
 
 model = SlideModel(noted(colour_predict), VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
 SlideModel.from_folder = lambda *_, **__: model
-export.write_geojson = noted(export.write_geojson)
+outputs.write_geojson = noted(outputs.write_geojson)
 stage.main(load_params("params.yaml"))
 """
 

@@ -11,6 +11,8 @@ layer the gradients of all classes come from one batched backward pass.
 map g^2 is about 1e-9, so eps takes over the denominator and the weights become proportional to W^3.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -83,6 +85,12 @@ def cam(features: Tensor, head_weight: Tensor) -> Tensor:
     Args and result as in `grad_cam_plus_plus`.
     """
     return torch.einsum("ck,nkhw->nchw", head_weight.flatten(1), features)
+
+
+def function(name: str) -> Callable[..., Tensor]:
+    """One of these functions by its name, as `wsss_mm.cam_methods.METHODS` has it."""
+    found: Callable[..., Tensor] = globals()[name]
+    return found
 
 
 def class_gradients(features: Tensor, logits: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tupl
     Args:
         model: a `PatchClassifier` in evaluation mode.
         images: normalised, (N, 3, H, W).
-        layer: a unit of ResNet38, such as b4_5 or b5_2.
+        layer: one of `unit_names`, such as b4_5 or b5_2 of ResNet38.
 
     Returns:
         The unit's output (N, K, h, w), a leaf of the graph, and the logits (N, C).
@@ -23,25 +23,24 @@ def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tupl
     Raises:
         InputError: the backbone has no such unit.
     """
-    units = dict(model.backbone.named_children())
-    if layer not in units:
+    if layer not in unit_names(model)[:-1]:
         raise InputError(
             f"params.yaml: pseudo_labels.layer: no unit {layer!r}; choose from {', '.join(unit_names(model))}"
         )
     leaves: list[Tensor] = []
 
-    def start_graph(module: nn.Module, inputs: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        raw, activated = output
-        leaves.append(raw.detach().requires_grad_())
-        return leaves[0], activated
+    def start_graph(module: nn.Module, inputs: Any, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        first, *others = output if isinstance(output, tuple) else (output,)
+        leaves.append(first.detach().requires_grad_())
+        return (leaves[0], *others) if others else leaves[0]
 
     # Detached parameters: nothing before the unit is recorded, and no gradient of a weight is ever computed.
     frozen = {name: value.detach() for name, value in model.state_dict().items()}
-    with torch.enable_grad(), units[layer].register_forward_hook(start_graph):
+    with torch.enable_grad(), model.backbone.get_submodule(layer).register_forward_hook(start_graph):
         logits = torch.func.functional_call(model, frozen, (images,))
     return leaves[0], logits
 
 
 def unit_names(model: nn.Module) -> list[str]:
-    """Layers that CAMs can be taken at: the units of the backbone, and `LAST`."""
-    return [name for name, _ in model.backbone.named_children() if name.startswith("b") and name != LAST] + [LAST]
+    """Layers that CAMs can be taken at: the backbone's own `cam_layers`, if it names any, and `LAST`."""
+    return [*getattr(model.backbone, "cam_layers", ()), LAST]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsss_mm.cam.background import background_mask
-from wsss_mm.cam.grad_cam import cam, grad_cam, grad_cam_autograd, grad_cam_plus_plus, grad_cam_plus_plus_autograd
+from wsss_mm.cam.grad_cam import function
 from wsss_mm.cam.layers import LAST, activations_and_logits
 from wsss_mm.cam.voting import vote_with_agreement
+from wsss_mm.cam_methods import METHODS
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 from wsss_mm.vocabulary import IGNORE
@@ -37,7 +38,7 @@ class PseudoLabeller:
 
     Attributes:
         model: the classifier, in evaluation mode; images are sent to its device.
-        method: which class activation maps, see `wsss_mm.cam.grad_cam`.
+        method: which class activation maps, a name in `wsss_mm.cam_methods.METHODS`.
         layer: unit of the backbone they are taken at; bn7, under the pooling, has a closed form.
         scales: sizes at which the patch is shown to the classifier, as factors.
         eps: of Grad-CAM++, see `wsss_mm.cam.grad_cam_plus_plus`.
@@ -57,7 +58,7 @@ class PseudoLabeller:
     """
 
     model: PatchClassifier
-    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"] = "grad_cam_plus_plus"
+    method: str = "grad_cam_plus_plus"
     layer: str = LAST
     scales: Sequence[float] = (0.75, 1.0, 1.25)
     eps: float = 0.0
@@ -137,18 +138,18 @@ class PseudoLabeller:
 
     def _maps(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Class activation maps (N, C, h, w) and logits (N, C) of normalised images."""
+        method = METHODS[self.method]
+        options = {"eps": self.eps} if method.takes_eps else {}
         if self.layer != LAST:
+            if method.any_layer is None:
+                raise InputError(
+                    f"params.yaml: pseudo_labels.layer is {self.layer}, but method {self.method} exists at {LAST} alone"
+                )
             features, logits = activations_and_logits(self.model, batch, self.layer)
-            if self.method == "grad_cam_plus_plus":
-                return grad_cam_plus_plus_autograd(features, logits, self.eps), logits.detach()
-            if self.method == "grad_cam":
-                return grad_cam_autograd(features, logits), logits.detach()
-            raise InputError(f"params.yaml: pseudo_labels.layer is {self.layer}, but method cam exists at {LAST} alone")
+            return function(method.any_layer)(features, logits, **options), logits.detach()
         features, head = self.model.features(batch), self.model.head_weight.flatten(1)
         logits = features.mean(dim=(-2, -1)) @ head.T
-        if self.method == "grad_cam_plus_plus":
-            return grad_cam_plus_plus(features, head, self.eps), logits
-        return grad_cam(features, head) if self.method == "grad_cam" else cam(features, head), logits
+        return function(method.closed_form)(features, head, **options), logits
 
     def _present(self, label_sets: np.ndarray, logits: Tensor) -> Tensor:
         """(N, C) or (N, C, H, W) bool: the classes that may appear."""

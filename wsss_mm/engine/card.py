@@ -28,6 +28,7 @@ stains, organs or resolutions than those it was trained on need a validation of 
 {_HOW[kind].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))}
 Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
+{_beginnings(info)}
 
 | class | tissue |
 |---|---|
@@ -44,6 +45,15 @@ Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} trai
 `weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
 (`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
 """.replace("\n\n\n", "\n\n")
+
+
+def _beginnings(info: Mapping[str, Any]) -> str:
+    """A line for the weights it began with, and one for those that these began with."""
+    lines, said = [], info.get("initial_weights")
+    while said:
+        lines.append(f"{'which began' if lines else 'It began'} with `{said['file']}`, sha256 `{said['sha256']}`")
+        said = said.get("initial_weights")
+    return ",\n".join(lines) + "." if lines else ""
 
 
 def _part(info: Mapping[str, Any], name: str) -> str:

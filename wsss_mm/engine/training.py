@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
+from wsss_mm.engine.beginning import beginning
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.configs import Given, load_config
@@ -190,9 +191,9 @@ def _train(
         for part in ("val_dataloader", "val_cfg", "val_evaluator"):
             config.pop(part, None)
     text = config_text(config)
-    info = {**_model_info(kind, params, paths, config), **made_of}
-    rehearse(file, config, info)
     weights = initial_weights(config)
+    info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
+    rehearse(file, config, info)
     sources = [paths.patches / "manifest.parquet", *([] if weights is None else [weights]), *inputs]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
         runner = build_runner(config, folder, seed=params.seed, threads=params.threads)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from wsss_mm.errors import InputError
+from wsss_mm.models.pretrained import backbone_part, read_state_dict
 
 _SIDE = 64  # px of the image that a backbone is asked with, if it does not say its channels
 
@@ -44,15 +45,20 @@ def channels_of(backbone: nn.Module) -> tuple[int, ...]:
 
 
 def load_initial_weights(backbone: nn.Module, path: Path | str) -> None:
-    """Weights to begin with, as the backbone itself reads them.
+    """Weights to begin with, as the backbone itself reads them, or those of the same backbone in a weights.pth.
 
     Raises:
         InputError: the file is none of its weights, or it takes none.
     """
     load = getattr(backbone, "load_pretrained", None)
-    if load is None:
+    if load is not None:
+        load(path)
+        return
+    found = backbone_part(read_state_dict(path)) if Path(path).suffix == ".pth" else {}
+    wanted = backbone.state_dict()
+    if any(key not in found or found[key].shape != value.shape for key, value in wanted.items()):
         raise InputError(
-            f"{path}: a {type(backbone).__name__} has no load_pretrained(path) to read it; begin without: in "
-            "params.yaml, init: none or weights: null"
+            f"{path}: a {type(backbone).__name__} has no load_pretrained(path) to read it, and these are not its own "
+            "weights; begin without: in params.yaml, init: none or weights: null"
         )
-    load(path)
+    backbone.load_state_dict({key: found[key] for key in wanted})

@@ -24,6 +24,8 @@ DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
 NEEDS = "custom_imports"
 """Key of model.json: modules of the project's own parts in it. A reader is told of them and imports none."""
+INITIAL = "initial_weights"
+"""Key of model.json: the file the training began with, see `wsss_mm.engine.beginning`."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 

@@ -195,7 +195,7 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     else:
-        state = _backbone_part(read_state_dict(path))
+        state = backbone_part(read_state_dict(path))
     shapes = {key: value.shape for key, value in meta_state_dict(width).items() if not key.endswith("_tracked")}
     missing = [key for key in shapes if key not in state]
     if missing:
@@ -253,7 +253,8 @@ def _refuse_compressed(path: Path) -> None:
             raise InputError(f"{path}: a compressed archive, which torch.save does not make; fetch it again")
 
 
-def _backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by the backbone's own names; those of other parts keep theirs."""
     return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
 
 

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.backbones import LEVELS, STEM_CHANNELS, Level
+from wsss_mm.backbones import LAST, LEVELS, STEM_CHANNELS, Level, layers
 from wsss_mm.registry import MODELS
 
 BN_EPS = 1.001e-5
@@ -90,6 +90,8 @@ class ResNet38(BaseModule):
             the batch normalisation that opens the next level, the last one by bn7.
         init_cfg: mmengine initialisation.
     """
+
+    cam_layers = tuple(name for name in layers() if name != LAST)
 
     def __init__(self, width: float = 1.0, out_indices: tuple[int, ...] = (5,), init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)

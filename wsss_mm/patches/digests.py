@@ -1,7 +1,9 @@
 """What exactly a split is: a digest that changes with any of its images or masks, and with nothing else."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -26,7 +28,7 @@ def judged_digest(manifest: pd.DataFrame, split: str, folder: Path) -> str:
         counts as such.
     """
     hasher = hashlib.sha256()
-    for row in judged_rows(manifest, split).sort_values("patch_id").itertuples():
+    for row in cast("Iterator[Any]", judged_rows(manifest, split).sort_values("patch_id").itertuples()):
         files = (folder / name for name in (row.path, row.mask_path))
         parts = [str(row.patch_id), *(digest(file) if file.is_file() else "missing" for file in files)]
         hasher.update(("\t".join(parts) + "\n").encode())

@@ -19,10 +19,10 @@ from wsss_mm.patches.layout import SourceFile, find_files
 from wsss_mm.patches.manifest import build_manifest, check_splits
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.regions import TILE, cut_region
-from wsss_mm.patches.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.tissue import coloured
+from wsss_mm.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.images import Keep
 from wsss_mm.patches.importers import import_rows
-from wsss_mm.patches.sources import SOURCES
+from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import get_vocabulary
 
 if TYPE_CHECKING:

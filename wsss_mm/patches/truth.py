@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
 from wsss_mm.slides import SlideReader
@@ -52,7 +53,7 @@ class MapTruth:
 class DrawnTruth:
     """Polygons with classes; what none covers is `IGNORE`, and where they overlap the later one counts."""
 
-    areas: Sequence[tuple[object, int]]  # geometry in level-0 px, class index
+    areas: Sequence[tuple[BaseGeometry, int]]  # geometry in level-0 px, class index
     slide_mpp: float
 
     def mask(self, x: int, y: int, size: int, mpp: float) -> npt.NDArray[np.uint8]:

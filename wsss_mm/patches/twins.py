@@ -5,6 +5,8 @@ exchanges rows and columns besides, so that sums and differences of the sizes of
 are: near neighbours among those are candidates, by one matrix product. Candidates are compared in all eight positions.
 """
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ Looks = npt.NDArray[np.uint8]  # (N, SIDE, SIDE, 3)
 
 def look(image: npt.NDArray[np.uint8]) -> Looks:
     """An RGB image (H, W, 3) uint8, small: (SIDE, SIDE, 3)."""
-    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return cast("Looks", cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
 def difference(one: Looks, other: Looks) -> float:

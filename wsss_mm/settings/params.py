@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.cam_methods import METHODS
+from wsss_mm.places import PRETRAINED
 from wsss_mm.settings.gates import GateSettings
-from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
+from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
+from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
 
@@ -38,7 +41,7 @@ def _known_vocabulary(name: str) -> str:
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
-    name: Literal["phantom", "luad_histoseg", "bcss_wsss", "wsss4luad", "slides"]
+    name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
     source: Path  # folder of patches, table of slides, or the generator's own code
     labels: Path  # table of labelled patches, of a user's own slides; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
@@ -70,11 +73,22 @@ class PatchSettings(Section):
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
 
 
+def _in_pretrained(weights: Path) -> Path:
+    if weights.parts == ("None",):
+        raise ValueError("is text; for no weights, write null")
+    if weights.parts != (weights.name,) or weights.name == "..":
+        raise ValueError(
+            f"DVC watches no weights outside of {PRETRAINED}/: put the file there, and give its name alone: "
+            f"{weights.name or 'NAME'}"
+        )
+    return weights
+
+
 class TrainingSettings(Section):
     """What both trainings have."""
 
     width: Positive
-    weights: Path | None  # ImageNet weights, width 1 only
+    weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
     precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
@@ -89,6 +103,10 @@ class TrainingSettings(Section):
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
+
+    def begins_with(self) -> list[Path]:
+        """The files in pretrained/ that the training begins with: one or none."""
+        return [] if self.weights is None else [PRETRAINED / self.weights]
 
     def disagreements(self) -> Faults:
         """Pieces that are not equal, a zoom that is no range, weights of another width."""
@@ -115,7 +133,7 @@ class ClassifierSettings(TrainingSettings):
 class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
-    method: Literal["grad_cam_plus_plus", "grad_cam", "cam"]
+    method: Annotated[str, one_of(METHODS)]
     layer: str  # one of wsss_mm.backbones.layers()
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
@@ -134,8 +152,8 @@ class PseudoLabelSettings(Section):
         if self.layer not in layers():
             near = suggestion(self.layer, layers()) or f"; choose from {', '.join(layers())}"
             yield "layer", f"the backbone has no unit {self.layer[:40]!r}{near}"
-        elif self.method == "cam" and self.layer != LAST:
-            yield "layer", f"method cam exists at layer {LAST} alone, not at {self.layer}"
+        elif METHODS[self.method].any_layer is None and self.layer != LAST:
+            yield "layer", f"method {self.method} exists at layer {LAST} alone, not at {self.layer}"
         if self.normalization == "class" and self.gating == "off":
             yield (
                 "normalization",
@@ -157,6 +175,10 @@ class SegmenterSettings(TrainingSettings):
     mosaic: Share  # of the samples: four crops in one
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
+
+    def begins_with(self) -> list[Path]:
+        """See `TrainingSettings.begins_with`; none with another `init`."""
+        return super().begins_with() if self.init == "weights" else []
 
     def disagreements(self) -> Faults:
         """Weights to start from that are not named; pieces that batch normalisation cannot learn from."""

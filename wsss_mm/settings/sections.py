@@ -1,6 +1,6 @@
 """What settings are made of: kinds of numbers, and sections that say which of their values do not fit each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -12,6 +12,19 @@ Natural = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[Natural, Field(ge=1, strict=True)]
 AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
 BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
+
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """What makes `str` a choice of names that another module lists."""
+    known = tuple(names)
+
+    def check(name: str) -> str:
+        if name not in known:
+            listed = ", ".join(map(repr, known))
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": listed})
+        return name
+
+    return AfterValidator(check)
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:

@@ -26,7 +26,7 @@ class MapLevel:
             raise InputError(f"a label map is one uint8 channel, this is {page.dtype} {page.shape}")
         if page.chunks[0] * page.chunks[1] > max(_MAX_TILE, page.size):
             raise InputError(f"a label map has no tiles of {page.chunks}")
-        self.shape: tuple[int, int] = page.shape
+        self.shape: tuple[int, int] = (page.shape[0], page.shape[1])
         self._page, self._held = page, {}
 
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]:

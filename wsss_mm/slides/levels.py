@@ -81,12 +81,13 @@ def true_levels(
 
 
 def _level(number: int, whole: Size, size: Size, factor: float, divisor: float) -> Level:
-    factors = (factor, factor)
+    across, down = factor, factor
     if factor not in (divisor, round(factor)):  # a level resampled to whole pixels
-        factors = tuple(2 * n0 / (n + n0 / factor) for n0, n in zip(whole, size, strict=True))
-    extent = tuple(math.ceil(n0 / each) for n0, each in zip(whole, factors, strict=True))
-    shown = tuple(map(min, size, extent))
-    return Level(number, factors, shown, tuple(map(min, extent, (n + 1 for n in shown))), divisor)
+        across, down = (2 * n0 / (n + n0 / factor) for n0, n in zip(whole, size, strict=True))
+    width, height = (math.ceil(n0 / each) for n0, each in zip(whole, (across, down), strict=True))
+    shown = (min(size[0], width), min(size[1], height))
+    extent = (min(width, shown[0] + 1), min(height, shown[1] + 1))
+    return Level(number, (across, down), shown, extent, divisor)
 
 
 def _factor(whole: Size, size: Size, tile: Size, finer: Sequence[float], *, regular: bool) -> float | None:
@@ -98,10 +99,10 @@ def _factor(whole: Size, size: Size, tile: Size, finer: Sequence[float], *, regu
     rounded = _of_rounded(finer, least, *_explained(whole, size))
     padding = tuple(t if t and n % t == 0 else 0 for n, t in zip(size, tile, strict=True))
     exact = rounded is not None and all(n * rounded == n0 for n0, n in zip(whole, size, strict=True))
-    if exact and rounded.is_integer():
+    if exact and rounded is not None and float(rounded).is_integer():
         return rounded
     for tiles in (1, 2) if any(padding) else ():
-        bounds = _explained(whole, size, tuple(tiles * side for side in padding))
+        bounds = _explained(whole, size, (tiles * padding[0], tiles * padding[1]))
         found = _next_factors(finer if regular else (), least, *bounds)
         if found:
             other = rounded is not None and rounded != found[0]

@@ -91,7 +91,7 @@ def _alike(first: Sketch, second: Sketch) -> float:
     agreement = cv2.GaussianBlur(agreement, (0, 0), 0.7, borderType=cv2.BORDER_DEFAULT)
     down, right = np.unravel_index(int(agreement.argmax()), agreement.shape)
     shifts = [(y, x) for y in (down, down - _SIDE) for x in (right, right - _SIDE)]
-    return max(_correlation(first.darkness, second.darkness, *shift) for shift in shifts)
+    return max(_correlation(first.darkness, second.darkness, int(y), int(x)) for y, x in shifts)
 
 
 def _correlation(first: Grey, second: Grey, down: int, right: int) -> float:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openslide
 from PIL import Image
 
@@ -119,16 +120,16 @@ def _check_first(path: Path, slide: openslide.OpenSlide, pages: Sequence[_Page])
 def _brightest(path: Path, slide: openslide.OpenSlide) -> int:
     """The highest value in the middle of the coarsest level."""
     level = slide.level_count - 1
-    size = tuple(min(side, _MIDDLE) for side in slide.level_dimensions[level])
-    corner = (
+    width, height = (min(side, _MIDDLE) for side in slide.level_dimensions[level])
+    left, top = (
         int((side - part) / 2 * slide.level_downsamples[level])
-        for side, part in zip(slide.level_dimensions[level], size, strict=True)
+        for side, part in zip(slide.level_dimensions[level], (width, height), strict=True)
     )
     try:
-        region = slide.read_region(tuple(corner), level, size)
+        region = slide.read_region((left, top), level, (width, height))
     except openslide.OpenSlideError as error:
         raise InputError(f"{path}: cannot be read ({error}); the file is damaged, fetch it again") from None
-    return max(high for _, high in region.convert("RGB").getextrema())
+    return int(np.asarray(region.convert("RGB")).max())
 
 
 def shown_levels(path: Path, slide: openslide.OpenSlide) -> list[Level]:
@@ -194,5 +195,5 @@ class LevelledSlide(openslide.OpenSlide):
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
         """A region of a level, RGBA; `location` in level-0 px."""
         of = self._levels[level]
-        place = (round(value / factor * of.divisor) for value, factor in zip(location, of.factors, strict=True))
-        return super().read_region(tuple(place), of.number, size)
+        x, y = (round(value / factor * of.divisor) for value, factor in zip(location, of.factors, strict=True))
+        return super().read_region((x, y), of.number, size)

@@ -45,15 +45,15 @@ def explained_colors(
 def _turns(labels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> Iterator[tuple[NDArray, NDArray]]:
     """The labels as they are, then mirrored and turned into the same shape."""
     for transposed in (False, True)[: 1 + (labels.shape[0] == labels.shape[1])]:
-        pair = [item.T if transposed else item for item in (labels, inside)]
+        one, other = (item.T if transposed else item for item in (labels, inside))
         for rows in (1, -1):
             for columns in (1, -1):
-                yield tuple(item[::rows, ::columns] for item in pair)
+                yield one[::rows, ::columns], other[::rows, ::columns]
 
 
 def _between(spectra: NDArray, labels: NDArray, inside: NDArray, values: NDArray) -> NDArray[np.float64]:
     """Sum of squares between labels at each shift of them, (h, w): what they cover outside does not count."""
-    between, all_sums = 0.0, 0.0
+    between, all_sums = np.zeros(labels.shape), np.zeros((len(spectra), *labels.shape))
     for value in values:
         cover = np.fft.rfft2((labels == value) & inside)
         sums = np.fft.irfft2(np.conj(cover) * spectra, s=labels.shape)

@@ -76,7 +76,7 @@ def write_planes(path: Path | str, maps: Sequence[RowMap]) -> None:
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True, ome=False) as tiff:
         for item in maps:
             tiff.write(
-                _tiles(item, item.shape, 1),
+                _tiles(item, (item.shape[0], item.shape[1]), 1),
                 shape=item.shape,
                 dtype=np.uint8,
                 tile=(_TILE, _TILE),
@@ -121,7 +121,7 @@ def _write_pyramid(
 
 def level_samples(shape: tuple[int, int]) -> list[tuple[range, range]]:
     """Rows and columns of a map (height, width) that each level of its pyramid takes, the finest first."""
-    return [tuple(range(_first_sample(side, step), side, step) for side in shape) for step in _steps(shape)]
+    return [_samples(shape, step) for step in _steps(shape)]
 
 
 def _steps(shape: tuple[int, int]) -> list[int]:
@@ -132,7 +132,13 @@ def _steps(shape: tuple[int, int]) -> list[int]:
 
 
 def _level_shape(shape: tuple[int, int], step: int) -> tuple[int, int]:
-    return tuple(len(range(_first_sample(side, step), side, step)) for side in shape)
+    rows, columns = _samples(shape, step)
+    return len(rows), len(columns)
+
+
+def _samples(shape: tuple[int, int], step: int) -> tuple[range, range]:
+    rows, columns = (range(_first_sample(side, step), side, step) for side in shape)
+    return rows, columns
 
 
 def _first_sample(side: int, step: int) -> int:

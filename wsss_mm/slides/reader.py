@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import cv2
 import numpy as np
@@ -120,7 +121,8 @@ class SlideReader:
                 f"{self.path}: cannot be read at x={x:.0f}, y={y:.0f} ({error}); the file is damaged, fetch it again"
             ) from None
         window = (left - first_x - shift[0], top - first_y - shift[1], width, height)
-        return resample(region, tuple(map(_near_integer, window)), size)
+        x, y, width, height = map(_near_integer, window)
+        return resample(region, (x, y, width, height), size)
 
 
 def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True) -> SlideReader:
@@ -149,14 +151,15 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
         check_tiles(path, slide)
         check_pages(path, slide)
         stated, why = _stated_resolution(slide)
-        if mpp is None and stated is None:
+        used = stated if mpp is None else float(mpp)
+        if used is None:
             raise InputError(f"{path}: {why} give it in column mpp of the slide table or with --mpp")
-        if None not in (mpp, stated) and not force and not are_same(mpp, stated):
+        if not (mpp is None or stated is None or force or are_same(mpp, stated)):
             raise InputError(
                 f"{path}: says {stated:g} um/px itself, and --mpp {mpp:g} is for slides that do not; leave --mpp out, "
                 "or, if the file is wrong, add --force-mpp"
             )
-        return SlideReader(path, slide, stated if mpp is None else float(mpp), stated)
+        return SlideReader(path, slide, used, stated)
     except InputError:
         slide.close()
         raise
@@ -172,8 +175,8 @@ def _read_level(
     """
     begin = tuple(min(max(value, 0), end) for value, end in zip(first, level.size, strict=True))
     width, height = (max(0, min(value, end) - start) for value, end, start in zip(last, level.size, begin, strict=True))
-    asked = tuple(round(value * level.divisor) for value in begin)
-    shift = tuple(place / level.divisor - value for place, value in zip(asked, begin, strict=True))
+    asked = (round(begin[0] * level.divisor), round(begin[1] * level.divisor))
+    shift = (asked[0] / level.divisor - begin[0], asked[1] / level.divisor - begin[1])
     if (width, height) == (last[0] - first[0], last[1] - first[1]):
         return _on_white(np.asarray(slide.read_region(asked, level.number, (width, height)))), shift
     region = np.full((last[1] - first[1], last[0] - first[0], 3), 255, np.uint8)
@@ -223,7 +226,7 @@ def _bounds(slide: openslide.OpenSlide) -> tuple[int, int, int, int]:
 
 def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if rgba[..., 3].min() == 255:
-        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+        return cast("NDArray[np.uint8]", cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
     alpha = rgba[..., 3:]
     opaque = alpha.astype(np.uint16)
     return ((rgba[..., :3] * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)

@@ -1,5 +1,7 @@
 """One resampling from a pyramid level to the wanted resolution, exact to fractions of a pixel."""
 
+from typing import cast
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,9 @@ def resample(image: NDArray[np.uint8], window: Window, size: tuple[int, int]) ->
     if all(float(value).is_integer() for value in window):
         x, y, w, h = map(int, window)
         crop = image[y : y + h, x : x + w]
-        return crop.copy() if (w, h) == size else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        if (w, h) == size:
+            return crop.copy()
+        return cast("NDArray[np.uint8]", cv2.resize(crop, size, interpolation=cv2.INTER_AREA))
     rows = _weights(np.linspace(top, top + height, size[1] + 1), len(image))
     columns = _weights(np.linspace(left, left + width, size[0] + 1), image.shape[1])
     channels = image.shape[2]
@@ -48,9 +52,10 @@ def _interpolate(image: NDArray[np.uint8], window: Window, size: tuple[int, int]
             [0, scale_y, window[1] + scale_y / 2 - 0.5],
         ]
     )
-    return cv2.warpAffine(
+    found = cv2.warpAffine(
         image, to_source, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
+    return cast("NDArray[np.uint8]", found)
 
 
 def _weights(edges: NDArray[np.float64], length: int) -> csr_array:

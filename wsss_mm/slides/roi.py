@@ -196,18 +196,18 @@ def _objects(path: Path, content: object) -> Iterator[tuple[str, object]]:
         place, depth, feature = waiting.pop()
         yield place, feature
         held = _children(feature)
-        if held and (depth == _DEEPEST or not isinstance(held, list)):
+        if not isinstance(held, list) or (held and depth == _DEEPEST):
             raise InputError(f"{path}: the child objects of {place} are no list, or too deep; export it again")
-        inner = [(f"{place}, child {number}", depth + 1, child) for number, child in enumerate(held or [], start=1)]
+        inner = [(f"{place}, child {number}", depth + 1, child) for number, child in enumerate(held, start=1)]
         waiting += inner[::-1]
 
 
 def _children(feature: object) -> object:
     """QuPath's `childObjects`, beside the properties or among them."""
     if not isinstance(feature, dict):
-        return None
+        return []
     properties = feature.get("properties")
-    return feature.get("childObjects") or (properties.get("childObjects") if isinstance(properties, dict) else None)
+    return feature.get("childObjects") or (isinstance(properties, dict) and properties.get("childObjects")) or []
 
 
 def _geometry(feature: object) -> BaseGeometry | None:

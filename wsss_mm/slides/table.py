@@ -1,7 +1,9 @@
 """slides.csv: which slides there are, whose they are, and where."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -74,7 +76,7 @@ def resolve(table_path: Path | str, name: str) -> Path:
 def _check(path: Path, table: pd.DataFrame, for_training: bool) -> None:
     if table.empty:
         raise InputError(f"{path}: holds no slide; add a row for each")
-    for slide in table.itertuples():
+    for slide in cast("Iterator[Any]", table.itertuples()):
         where = f"{path}: line {slide.Index} ({slide.slide_id or 'no slide_id'})"
         for column in ("slide_id", "patient_id") if for_training else ("slide_id",):
             if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
@@ -105,7 +107,7 @@ def _check(path: Path, table: pd.DataFrame, for_training: bool) -> None:
 
 
 def _check_files(path: Path, table: pd.DataFrame) -> None:
-    for slide in table.itertuples():
+    for slide in cast("Iterator[Any]", table.itertuples()):
         for column in _FILES:
             name = getattr(slide, column)
             if name and not is_file(resolve(path, name)):

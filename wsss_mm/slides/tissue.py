@@ -1,6 +1,7 @@
 """Where the tissue is, found on a small image of the slide."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ class TissueMask:
     def share(self, rectangles: ArrayLike) -> NDArray[np.float64]:
         """Share of tissue, 0..1, of each rectangle (n, 4): x, y, width, height in level-0 px; outside is no tissue."""
         boxes = np.asarray(rectangles, np.float64).reshape(-1, 4)
-        sums = cv2.integral(self.mask.astype(np.uint8), sdepth=cv2.CV_64F)
+        sums = cast("NDArray[np.float64]", cv2.integral(self.mask.astype(np.uint8), sdepth=cv2.CV_64F))
         left, right = (_clip(edge / self.scale[0], sums.shape[1]) for edge in (boxes[:, 0], boxes[:, 0] + boxes[:, 2]))
         top, bottom = (_clip(edge / self.scale[1], sums.shape[0]) for edge in (boxes[:, 1], boxes[:, 1] + boxes[:, 3]))
         area = _at(sums, bottom, right) - _at(sums, top, right) - _at(sums, bottom, left) + _at(sums, top, left)
@@ -83,7 +84,7 @@ def _without_small(mask: NDArray[np.bool_], area: float) -> NDArray[np.bool_]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= area
     keep[0] = False
-    return keep[labels]
+    return keep[cast("NDArray[np.int32]", labels)]
 
 
 def _clip(edges: NDArray[np.float64], length: int) -> NDArray[np.float64]:

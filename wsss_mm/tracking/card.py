@@ -68,13 +68,13 @@ def failures(evidence: Evidence) -> dict[str, tuple[str, float]]:
 
 
 def lineage_rows(evidence: Evidence) -> list[tuple[str, str, str, str]]:
-    """From the slide maps back: what, path, DVC's md5, MLflow run."""
+    """From the slide maps back to patches and pretrained weights: what, path, DVC's md5, MLflow run."""
     runs = evidence.lineage.get("runs", {})
     return [
         (what, path, evidence.digests.get(path, "unknown"), runs.get(stage) or "")
         for path, what, stage in _CHAIN
         if path in evidence.digests or stage.startswith("train")
-    ]
+    ] + [("pretrained weights", path, md5, "") for path, md5 in evidence.pretrained.items()]
 
 
 def lineage_table(evidence: Evidence) -> str:

@@ -19,7 +19,7 @@ from wsss_mm.files import digest
 from wsss_mm.formats import read_object, without_number, write_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
-from wsss_mm.places import EVIDENCE, FIGURES, GATE_REPORT, KEPT_DIGESTS, KEPT_LINEAGE
+from wsss_mm.places import EVIDENCE, FIGURES, GATE_REPORT, KEPT_DIGESTS, KEPT_LINEAGE, PRETRAINED
 from wsss_mm.places import EVIDENCE_DIGESTS as _DIGESTS
 from wsss_mm.places import LINEAGE as _LINEAGE
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
@@ -43,6 +43,7 @@ class Evidence:
         gates: Outcome by gate, "passed" or "failed"; gates without a report are missing.
         lineage: `commit`, and under `runs` the MLflow run id of each training stage this store has.
         digests: DVC's md5 of every out of the line, by path.
+        pretrained: DVC's md5 of the files in pretrained/ that trainings began with, by path.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Evidence:
     gates: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    pretrained: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def miou(self) -> float | None:
@@ -83,11 +85,12 @@ def read_evidence(root: Path) -> Evidence:
         test = without_number(read_object(root / METRICS, FIGURES)) if (root / METRICS).is_file() else {}
         kept = (root / _LINEAGE).is_file()
         lineage = without_number(read_object(root / _LINEAGE, KEPT_LINEAGE)) if kept else {}
-        digests = locked_outs((root / "dvc.lock").read_text("utf-8")) if (root / "dvc.lock").is_file() else {}
+        lock = (root / "dvc.lock").read_text("utf-8") if (root / "dvc.lock").is_file() else ""
+        digests, pretrained = locked_outs(lock), locked_weights(lock)
         _check_numbers(test)
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
-    return Evidence(root, test, gates, lineage, digests)
+    return Evidence(root, test, gates, lineage, digests, pretrained)
 
 
 def _check_numbers(test: Mapping[str, Any]) -> None:
@@ -128,6 +131,15 @@ def locked_outs(lock: str, without: str | None = None) -> dict[str, str]:
     stages = (yaml.safe_load(lock) or {}).get("stages", {})
     outs = (out for name, stage in stages.items() if name != without for out in stage.get("outs", []))
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def locked_weights(lock: str) -> dict[str, str]:
+    """md5 of the files in pretrained/ that trainings began with, in the text of a dvc.lock."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    deps = (dep for stage in stages.values() for dep in stage.get("deps", []))
+    found = {dep["path"]: str(dep["md5"]) for dep in deps if "md5" in dep and Path(dep["path"]).parent == PRETRAINED}
+    found.pop((PRETRAINED / "None").as_posix(), None)  # of trainings that begin without
+    return found
 
 
 def keep_evidence(root: Path, run_id: str, lineage: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
@@ -244,8 +244,11 @@ def download_model(uri: str, target: Path | None = None) -> Path:
     return found[0].parent
 
 
-def check_stored(version: "ModelVersion") -> None:
+def check_stored(version: "ModelVersion") -> dict[str, Any]:
     """Look whether a version still is what was registered; older versions, which kept no digest, are passed over.
+
+    Returns:
+        Content of its model.json; empty if it was passed over.
 
     Raises:
         InputError: it is not, or its files are gone.
@@ -256,9 +259,11 @@ def check_stored(version: "ModelVersion") -> None:
             "it again: dvc repro -s -f register",
             *(version.name, version.version),
         )
-        return
+        return {}
+    from wsss_mm.models.description import described
+
     with tempfile.TemporaryDirectory() as folder:
-        download_model(f"models:/{version.name}/{version.version}", Path(folder))
+        return described(download_model(f"models:/{version.name}/{version.version}", Path(folder)))
 
 
 def _check_model(uri: str, version: "ModelVersion", folder: Path) -> None:

@@ -18,7 +18,7 @@ from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.registry import find_version, parse_uri
-from wsss_mm.tracking.runs import EXPERIMENT_TAG, PARENT_TAG, newest_first
+from wsss_mm.tracking.runs import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
 from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
@@ -110,6 +110,7 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         "Git commit": tags.get("git.commit", "none")
         + (", with changes: git.diff" if tags.get("git.dirty") == "true" else "")
         + (f" ({tags['git.problem']})" if "git.problem" in tags else ""),
+        **_beginning(tags),
         "Run": run.info.run_id,
         **_training(run),
     }
@@ -124,6 +125,13 @@ def _facts(run: "Run", title: str) -> dict[str, Any]:
         "metrics": {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")},
         "curves": [curve for name, text in _CURVES.items() if (curve := _curve(run, name, text))],
     }
+
+
+def _beginning(tags: Mapping[str, str]) -> dict[str, str]:
+    """The weights that a training began with."""
+    if BEGAN_TAG not in tags:
+        return {}
+    return {"Began with": f"{tags[BEGAN_TAG]}, sha256 {tags.get(BEGAN_TAG + '_sha256', 'unknown')}"}
 
 
 def _training(run: "Run") -> dict[str, str]:

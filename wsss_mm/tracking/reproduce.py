@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wsss_mm.dvc_files import dvc_file, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
+from wsss_mm.files import digest
 from wsss_mm.formats import read_object
 from wsss_mm.gates import report_path
-from wsss_mm.places import GATE_REPORT
+from wsss_mm.places import GATE_REPORT, PRETRAINED
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
 from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact
 from wsss_mm.tracking.data_versions import cache_folder
@@ -96,7 +98,7 @@ def reproduce(
             and is not to be applied, or the line fails.
     """
     version = find_version(*parse_uri(uri))
-    check_stored(version)
+    info = check_stored(version)
     with tempfile.TemporaryDirectory() as folder:
         evidence = run_evidence(version.run_id, Path(folder))
         commit = _commit(uri, evidence, version)
@@ -116,6 +118,7 @@ def reproduce(
         precision = _slides_precision(evidence.folder)
     cache = cache_folder(project)
     _bring_inputs(project, scratch, cache, params)
+    _bring_weights(project, scratch, cache, evidence.pretrained, info)
     _dvc(scratch, "repro", "--force", "--no-run-cache", *stages)
     _warn_of_other_precision(precision, _slides_precision(scratch))
     now = locked_outs((scratch / "dvc.lock").read_text(encoding="utf-8"))
@@ -257,7 +260,7 @@ def _clone(project: Path, scratch: Path, commit: str) -> None:
 def _bring_inputs(project: Path, scratch: Path, cache: Path, params: Mapping[str, Any]) -> None:
     """Share DVC's cache, restore what .dvc files track, and link a source of the cohort that git does not have."""
     _dvc(scratch, "cache", "dir", "--local", str(cache.resolve()), quiet=True)
-    tracked = _git(scratch, "ls-files", "*.dvc").stdout.splitlines()
+    tracked = _git(scratch, "ls-files", "*.dvc", f":(exclude){PRETRAINED}").stdout.splitlines()
     if tracked:
         try:
             _dvc(scratch, "checkout", *tracked)
@@ -275,6 +278,47 @@ def _bring_inputs(project: Path, scratch: Path, cache: Path, params: Mapping[str
             )
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to((project / source).resolve())
+
+
+def _bring_weights(
+    project: Path, scratch: Path, cache: Path, weights: Mapping[str, str], info: Mapping[str, Any]
+) -> None:
+    """Link the files that trainings began with, from DVC's cache, the project or else DVC's remote.
+
+    Args:
+        project: The project.
+        scratch: The clone.
+        cache: DVC's cache.
+        weights: Paths in pretrained/ to md5.
+        info: model.json of the version, which says the sha256 of those that it or its classifier began with.
+
+    Raises:
+        InputError: one is nowhere, or is another.
+    """
+    sha256: dict[str, str] = {}
+    while isinstance(info := info.get("initial_weights") or {}, Mapping) and info:
+        sha256[str(info.get("file"))] = str(info.get("sha256"))
+    for name, md5 in weights.items():
+        if not re.fullmatch("[0-9a-f]{32}", md5):
+            raise InputError(f"{name}: {md5[:40]!r} in its dvc.lock is no md5; restore the run's artifacts")
+        target = scratch / name
+        known = [cache / "files/md5" / md5[:2] / md5[2:], project / name]
+        found = next((path for path in known if path.is_file() and digest(path, "md5") == md5), None)
+        if found is not None:
+            target.parent.mkdir(exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.symlink_to(found.resolve())
+        elif tracked_md5(target) == md5:
+            _dvc(scratch, "pull", dvc_file(Path(name)).as_posix())
+        else:
+            raise InputError(
+                f"{name}: a training began with this file (md5 {md5}), which is neither in DVC's cache nor in "
+                f"{project}, and of which the commit has no {dvc_file(Path(name)).name}; put it there"
+            )
+        if sha256.get(name) not in (None, digest(target)):
+            raise InputError(
+                f"{name}: sha256 is not {sha256[name][:12]}, as model.json has it; get the file that was trained with"
+            )
 
 
 def _differing(then: str, now: str | None, cache: Path) -> tuple[str, ...]:

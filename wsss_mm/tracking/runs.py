@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 WEIGHTS_TAG, DIGEST_TAG = "weights_md5", "model_digest"
 """Tags of a training and of a version: which weights it made, and `wsss_mm.models.description.model_digest`."""
 
+BEGAN_TAG = "initial_weights"
+"""Tag of a training: the file it began with, as model.json says; another with `_sha256` is that of it."""
+
 JUDGED_TAG = "judged_weights_md5"
 """Tag of an evaluation: the weights it judged. That of a training says what it made."""
 
@@ -166,10 +169,14 @@ def tag_weights(weights: Path) -> str:
     Returns:
         The md5 of the file.
     """
-    from wsss_mm.models.description import DESCRIPTION, folder_digest
+    from wsss_mm.models.description import DESCRIPTION, INITIAL, described, folder_digest
 
     md5, folder = digest(weights, "md5"), weights.parent
-    model = {DIGEST_TAG: folder_digest(folder)} if (folder / DESCRIPTION).is_file() else {}
+    model: dict[str, str] = {}
+    if (folder / DESCRIPTION).is_file():
+        model = {DIGEST_TAG: folder_digest(folder)}
+        if begun := described(folder).get(INITIAL):
+            model |= {BEGAN_TAG: str(begun["file"]), f"{BEGAN_TAG}_sha256": str(begun["sha256"])}
     send(connect().set_tags, {WEIGHTS_TAG: md5} | model)
     return md5
 

@@ -1,37 +1,27 @@
 """What people open, made of a slide's map: label pyramid, annotations, figures and a picture. No network is asked."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
-from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
-from wsss_mm.places import SLIDE_FILES as FILES
-from wsss_mm.slides.pyramid import RowMap, write_label_pyramid, write_probability_pyramid
-from wsss_mm.vocabulary import TissueClass
-from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.outputs import OUTPUTS, Export, write_outputs
 from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.runs import bands
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, stored
-from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
+from wsss_mm.wsi.summary import tumour_stroma_ratio
 from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
-
-_OVERLAY_SIDE = 1600
-_COUNTED = 1 << 21  # px; counting them takes eight bytes each
 
 
 def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: bool = False) -> dict[str, Any]:
@@ -99,7 +89,18 @@ def write_results(
     """
     with _filled(work, made, parameters) as labels:
         shown = [OnTissue(item, labels) for item in made.probabilities]
-        figures = _export(work, made, raster, parameters, labels=labels, of_classes=shown)
+        export = Export(made, labels, shown, raster, parameters)
+        classes = write_outputs(work, export)
+    tissue = int(export.counts.sum())
+    if not tissue:
+        name = made.identity["slide"]["file"]
+        logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
+    figures = {
+        "classes": classes,
+        "tissue_area_mm2": tissue * raster.mpp**2 / 1e6,
+        "tumour_stroma_ratio": tumour_stroma_ratio(classes, made.vocabulary.classes),
+        "unreadable_share": made.unreadable / labels.size,
+    }
     model = dict(made.identity["model"]) | dict(registered or {})
     own = {"model": model, "parameters": parameters.recorded()}
     write_object(work / SUMMARY, SLIDE_SUMMARY, dict(made.identity) | figures | own)
@@ -108,14 +109,16 @@ def write_results(
 
 def deliver(work: Path, folder: Path, parameters: Parameters) -> None:
     """Move finished results to their place."""
-    for name in (SUMMARY, PROBABILITIES):
+    files = _files(parameters)
+    for name in (SUMMARY, *(item.file for item in OUTPUTS if item.file not in files)):
         (folder / name).unlink(missing_ok=True)
-    for name in _files(parameters):
+    for name in files:
         (work / name).replace(folder / name)
 
 
 def _files(parameters: Parameters) -> tuple[str, ...]:
-    return (PROBABILITIES, *FILES) if parameters.probabilities else FILES
+    """Names of what is written, the summary last."""
+    return (*(item.file for item in OUTPUTS if item.wanted(parameters)), SUMMARY)
 
 
 @contextmanager
@@ -140,65 +143,3 @@ def _filled(work: Path, made: SlideMap, parameters: Parameters) -> Iterator[RawM
     with RawMap(work / "filled.raw", made.labels.shape) as filled:
         fill_holes(made.labels, filled, largest)
         yield filled
-
-
-def _export(
-    work: Path,
-    made: SlideMap,
-    raster: Raster,
-    parameters: Parameters,
-    *,
-    labels: RawMap,
-    of_classes: Sequence[OnTissue],
-) -> dict[str, Any]:
-    """Write everything but the summary, and give back its figures."""
-    name, mpp, classes = made.identity["slide"]["file"], raster.mpp, made.vocabulary.classes
-    with ThreadPoolExecutor(1, "outlines") as pool:
-        outlines = pool.submit(
-            write_geojson,
-            work / "segmentation.geojson",
-            labels,
-            classes,
-            factor=raster.factor,
-            limits=raster.bounds[2:],
-            min_area=parameters.min_island / mpp**2,
-        )
-        write_label_pyramid(work / "segmentation.tif", labels, mpp, made.vocabulary.palette)
-        if of_classes:
-            channels = [(item.name, item.color) for item in classes]
-            write_probability_pyramid(work / PROBABILITIES, of_classes, mpp, channels)
-        counts = _count(labels)[: len(classes)]
-        if not counts.sum():
-            logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
-        figures = class_figures(counts, classes, mpp)
-        _draw(work / "overlay.png", raster, classes, labels, figures, title=Path(name).stem)
-    for code, written in outlines.result().items():
-        figures[code] |= polygon_figures(written, mpp)
-    return {
-        "classes": figures,
-        "tissue_area_mm2": int(counts.sum()) * mpp**2 / 1e6,
-        "tumour_stroma_ratio": tumour_stroma_ratio(figures, classes),
-        "unreadable_share": made.unreadable / labels.size,
-    }
-
-
-def _count(labels: RawMap) -> np.ndarray:
-    """Pixels of each value, (256,)."""
-    rows = max(1, _COUNTED // labels.shape[1])
-    parts = (labels[top : top + rows] for top in range(0, labels.shape[0], rows))
-    return sum(np.bincount(part.ravel(), minlength=256) for part in parts)
-
-
-def _draw(
-    path: Path,
-    raster: Raster,
-    classes: Sequence[TissueClass],
-    labels: RowMap,
-    figures: dict[str, dict[str, Any]],
-    *,
-    title: str,
-) -> None:
-    picture = raster.overview(_OVERLAY_SIDE)
-    mpp = raster.mpp * raster.size[0] / picture.shape[1]
-    overlay = draw_overlay(picture, labels, classes, figures, title, mpp=mpp)
-    overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast

@@ -7,6 +7,7 @@ the slide's own level-0 grid (0.5 um/px): uint8, tiled, deflate, class indices a
 
 import multiprocessing
 import os
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from wsss_mm.slides.phantom.fields import Field, smooth_field, spaced_points
 from wsss_mm.slides.phantom.layout import LYMPHOCYTES, NECROSIS, PX_PER_UM, STROMA, TUMOUR, make_layout, values_of
 from wsss_mm.slides.phantom.matrix import Fibres, fill, make_fibres
 from wsss_mm.slides.phantom.stain import colour, draw_stain
-from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.vocabulary import Split, Vocabulary
 
 PHANTOM_MPP = 0.5
 """um/px of the slides at level 0."""
@@ -35,7 +36,7 @@ _BYTES_PER_PX = 70  # of memory while a slide is rendered
 
 def generate_cohort(
     folder: Path,
-    slides: dict[str, int],
+    slides: Mapping[Split, int],
     size: int,
     seed: int,
     *,
@@ -122,8 +123,8 @@ def generate_slide(size: int, seed: np.random.SeedSequence) -> tuple[NDArray[np.
     tumour_cells = spaced_points(nuclei_rng, layout.labels == TUMOUR, 11.0 * PX_PER_UM)
     grounds = fill(matrix_rng, layout.labels, fibres, tumour_cells)
     margin = nuclei.MARGIN
-    haematoxylin, eosin = canvas = tuple(np.pad(plane, margin) for plane in grounds)
-    _add_nuclei(nuclei_rng, canvas, layout.labels, fibres, tumour_cells)
+    haematoxylin, eosin = (np.pad(plane, margin) for plane in grounds)
+    _add_nuclei(nuclei_rng, (haematoxylin, eosin), layout.labels, fibres, tumour_cells)
     inner = np.s_[margin:-margin, margin:-margin]
     # Nuclei may lean over a compartment's border, never over glass.
     tissue = cv2.GaussianBlur((~layout.glass).astype(np.float32), (0, 0), 1.2)

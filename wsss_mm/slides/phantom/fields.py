@@ -1,11 +1,12 @@
 """Random fields and random points: the raw material of the phantom slides."""
 
 import math
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 Field = NDArray[np.float32]
 
@@ -23,7 +24,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
     margin = math.ceil(3 * narrow) + 2
     height, width = (math.ceil(side / step) + 2 * margin for side in shape)
     noise = rng.standard_normal((height, width), dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), narrow)[margin:-margin, margin:-margin]
+    noise = cast("Field", cv2.GaussianBlur(noise, (0, 0), narrow))[margin:-margin, margin:-margin]
     noise *= 2 * math.sqrt(math.pi) * narrow
     if step > 1:
         noise = enlarge(noise, step, shape)
@@ -33,13 +34,14 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
 def enlarge(field: Field, factor: float, shape: tuple[int, int]) -> Field:
     """Cubic enlargement by `factor`, cropped to `shape`: sample (i, j) lands on pixel centre (i, j) * factor."""
     to_source = np.array([[1 / factor, 0, 0], [0, 1 / factor, 0]], np.float32)
-    return cv2.warpAffine(
+    found = cv2.warpAffine(
         field,
         to_source,
         (shape[1], shape[0]),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    return cast("Field", found)
 
 
 def warp(field: Field, dx: Field, dy: Field) -> Field:
@@ -47,7 +49,8 @@ def warp(field: Field, dx: Field, dy: Field) -> Field:
     height, width = field.shape
     columns = np.arange(width, dtype=np.float32)[None, :] + dx
     rows = np.arange(height, dtype=np.float32)[:, None] + dy
-    return cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    found = cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return cast("Field", found)
 
 
 def spaced_points(rng: np.random.Generator, mask: NDArray[np.bool_], distance: float) -> NDArray[np.int32]:
@@ -61,7 +64,7 @@ def spaced_points(rng: np.random.Generator, mask: NDArray[np.bool_], distance: f
     count = int(_CANDIDATES_PER_CELL * height * width / distance**2)
     points = np.stack([rng.integers(0, width, count), rng.integers(0, height, count)], axis=1)
     points = points[mask[points[:, 1], points[:, 0]]]
-    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray") if len(points) else np.empty((0, 2), int)
+    pairs = KDTree(points).query_pairs(distance, output_type="ndarray") if len(points) else np.empty((0, 2), int)
     keep = np.ones(len(points), bool)
     while len(pairs):
         waiting = np.zeros(len(points), bool)

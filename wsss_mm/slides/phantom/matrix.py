@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -42,10 +43,11 @@ def make_fibres(rng: np.random.Generator, size: int) -> Fibres:
         weight * _straight(rng, side, thickness * um, length * um)
         for weight, thickness, length in ((0.6, 0.7, 14), (0.65, 1.6, 30), (0.45, 4.5, 60))
     )
+    texture = cast("Field", texture)
     density = cv2.remap(texture, along % side, across % side, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     step = 8
     down, right = np.gradient(cv2.GaussianBlur(across[::step, ::step], (0, 0), 1.5))
-    return Fibres(density, np.arctan2(-right, down).astype(np.float32) % np.float32(math.pi), step)
+    return Fibres(cast("Field", density), np.arctan2(-right, down).astype(np.float32) % np.float32(math.pi), step)
 
 
 def _straight(rng: np.random.Generator, side: int, thickness: float, length: float) -> Field:
@@ -96,7 +98,7 @@ def _tumour(
     seeds = np.full(shape, 255, np.uint8)
     seeds[cells[:, 1], cells[:, 0]] = 0
     _, cell = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    tone = rng.standard_normal(int(cell.max()) + 1).astype(np.float32)[cell]
+    tone = rng.standard_normal(int(cell.max()) + 1).astype(np.float32)[cast("NDArray[np.int32]", cell)]
     border = np.zeros(shape, np.float32)
     border[1:] = cell[1:] != cell[:-1]
     border[:, 1:] = np.maximum(border[:, 1:], cell[:, 1:] != cell[:, :-1])

@@ -4,6 +4,7 @@ Stain vectors after Macenko et al., "A method for normalizing histology slides f
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def colour(rng: np.random.Generator, haematoxylin: Field, eosin: Field, stain: S
     """
     shape = haematoxylin.shape
     haematoxylin, eosin = (
-        cv2.GaussianBlur(plane * _uptake(rng, shape, strength), (0, 0), stain.blur)
+        cast("Field", cv2.GaussianBlur(plane * _uptake(rng, shape, strength), (0, 0), stain.blur))
         for plane, strength in zip((haematoxylin, eosin), stain.strengths, strict=True)
     )
     noise = rng.standard_normal(shape, dtype=np.float32)

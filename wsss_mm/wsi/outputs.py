@@ -1,0 +1,126 @@
+"""The files that are made of a slide's map: one row of `OUTPUTS` each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES
+from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
+from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.rawmap import OnTissue, RawMap
+from wsss_mm.wsi.slidemap import SlideMap
+from wsss_mm.wsi.summary import class_figures, polygon_figures
+
+_OVERLAY_SIDE = 1600
+_COUNTED = 1 << 21  # px; counting them takes eight bytes each
+
+Figures = dict[str, dict[str, Any]]
+"""By code of a class: figures by name, for the summary."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A slide whose files are written.
+
+    Attributes:
+        made: its map, as the network saw it.
+        labels: the finished map: class codes, `IGNORE` in the background.
+        probabilities: of each class, on the tissue; empty if not wanted.
+        raster: the slide at the map's resolution.
+        parameters: how.
+    """
+
+    made: SlideMap
+    labels: RawMap
+    probabilities: Sequence[OnTissue]
+    raster: Raster
+    parameters: Parameters
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Pixels of each class, (C,)."""
+        rows = max(1, _COUNTED // self.labels.shape[1])
+        parts = (self.labels[top : top + rows] for top in range(0, self.labels.shape[0], rows))
+        counts: np.ndarray = sum(np.bincount(part.ravel(), minlength=256) for part in parts)
+        return counts[: len(self.made.vocabulary.classes)]
+
+    def figures(self) -> Figures:
+        """Areas and shares of the classes."""
+        return class_figures(self.counts, self.made.vocabulary.classes, self.raster.mpp)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file among a slide's results.
+
+    Attributes:
+        file: its name, which `wsss_mm.places.SLIDE_FILES` lists unless it is written on request.
+        write: makes it at a path; it may give further figures of the classes for the summary.
+        wanted: whether it is written with these parameters.
+        aside: whether it takes long and is written beside the others, in a thread of its own.
+    """
+
+    file: str
+    write: Callable[[Path, Export], Figures | None]
+    wanted: Callable[[Parameters], bool] = lambda parameters: True
+    aside: bool = False
+
+
+def write_outputs(work: Path, export: Export) -> Mapping[str, Mapping[str, Any]]:
+    """Write the files that are wanted into a folder, and give back the figures of the classes."""
+    wanted = [item for item in OUTPUTS if item.wanted(export.parameters)]
+    with ThreadPoolExecutor(1, "outputs") as pool:
+        aside: list[Future[Figures | None]] = [
+            pool.submit(item.write, work / item.file, export) for item in wanted if item.aside
+        ]
+        found = [item.write(work / item.file, export) for item in wanted if not item.aside]
+    figures = export.figures()
+    for further in (*found, *(item.result() for item in aside)):
+        for code, values in (further or {}).items():
+            figures[code] |= values
+    return figures
+
+
+def _outlines(path: Path, export: Export) -> Figures:
+    written = write_geojson(
+        path,
+        export.labels,
+        export.made.vocabulary.classes,
+        factor=export.raster.factor,
+        limits=export.raster.bounds[2:],
+        min_area=export.parameters.min_island / export.raster.mpp**2,
+    )
+    return {code: polygon_figures(item, export.raster.mpp) for code, item in written.items()}
+
+
+def _label_map(path: Path, export: Export) -> None:
+    write_label_pyramid(path, export.labels, export.raster.mpp, export.made.vocabulary.palette)
+
+
+def _probabilities(path: Path, export: Export) -> None:
+    channels = [(item.name, item.color) for item in export.made.vocabulary.classes]
+    write_probability_pyramid(path, export.probabilities, export.raster.mpp, channels)
+
+
+def _overlay(path: Path, export: Export) -> None:
+    raster, title = export.raster, Path(export.made.identity["slide"]["file"]).stem
+    picture = raster.overview(_OVERLAY_SIDE)
+    mpp = raster.mpp * raster.size[0] / picture.shape[1]
+    overlay = draw_overlay(picture, export.labels, export.made.vocabulary.classes, export.figures(), title, mpp=mpp)
+    overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
+
+
+OUTPUTS = (
+    Output(OUTLINES, _outlines, aside=True),
+    Output(LABEL_MAP, _label_map),
+    Output(PROBABILITIES, _probabilities, wanted=lambda parameters: parameters.probabilities),
+    Output(OVERLAY, _overlay),
+)
