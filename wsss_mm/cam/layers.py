@@ -1,6 +1,6 @@
 """A layer's activations as the start of the graph that leads to the logits, for CAMs by autograd."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from wsss_mm.backbones import LAST
 from wsss_mm.errors import InputError
 
+if TYPE_CHECKING:
+    from wsss_mm.models import PatchClassifier
 
-def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+
+def activations_and_logits(model: "PatchClassifier", images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
     """Run a classifier, recording gradients only from the named unit of its backbone on.
 
     Args:
@@ -42,6 +45,6 @@ def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tupl
     return leaves[0], logits
 
 
-def unit_names(model: nn.Module) -> list[str]:
+def unit_names(model: "PatchClassifier") -> list[str]:
     """Layers that CAMs can be taken at: the units of the backbone, and `LAST`."""
     return [name for name, _ in model.backbone.named_children() if name.startswith("b") and name != LAST] + [LAST]

@@ -124,7 +124,7 @@ def _unpacked(work: Path, made: SlideMap) -> Iterator[SlideMap]:
     with ExitStack() as stack:
         planes = []
         for index, plane in enumerate(made.probabilities):
-            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", plane.shape)))
+            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", (plane.shape[0], plane.shape[1]))))
             for top, band in bands(plane):
                 planes[-1].write(top, band)
         yield SlideMap(made.labels, planes, made.vocabulary, made.identity, made.unreadable)
@@ -137,7 +137,8 @@ def _filled(work: Path, made: SlideMap, parameters: Parameters) -> Iterator[RawM
     A window that holds no tissue is not computed; what is as large as that may not have been seen, and is no hole.
     """
     largest = min(parameters.min_hole / made.identity["mpp"] ** 2, parameters.window**2)
-    with RawMap(work / "filled.raw", made.labels.shape) as filled:
+    height, width = made.labels.shape
+    with RawMap(work / "filled.raw", (height, width)) as filled:
         fill_holes(made.labels, filled, largest)
         yield filled
 
@@ -186,7 +187,7 @@ def _count(labels: RawMap) -> np.ndarray:
     """Pixels of each value, (256,)."""
     rows = max(1, _COUNTED // labels.shape[1])
     parts = (labels[top : top + rows] for top in range(0, labels.shape[0], rows))
-    return sum(np.bincount(part.ravel(), minlength=256) for part in parts)
+    return sum((np.bincount(part.ravel(), minlength=256) for part in parts), start=np.zeros(256, np.int64))
 
 
 def _draw(
