@@ -6,6 +6,7 @@ docs/pictures/stitching.jpg shows CMU-1-Small-Region.svs (Carnegie Mellon Univer
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
@@ -15,7 +16,7 @@ from wsss_mm.slides import open_slide
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 
-_VARIANTS = {
+_VARIANTS: dict[str, dict[str, Any]] = {
     "uniform windows, every bright pixel a hole": {"weighting": "uniform", "min_hole": 0.0},
     "the default": {},
 }

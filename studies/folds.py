@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def folds(rows: pd.DataFrame, vocabulary: Vocabulary, count: int) -> list[set[str]]:
     """Slides of each fold: those that hold the rarest class are dealt out first, so that every fold can have one."""
-    held = rows.groupby("slide_id")[list(vocabulary.codes)].any()
+    held = pd.DataFrame(rows.groupby("slide_id")[list(vocabulary.codes)].any())
     rarest_first = held.sum().sort_values(kind="stable").index
     order = held.sort_values([*rarest_first], ascending=False, kind="stable").index
     return [set(order[start::count]) for start in range(count)]

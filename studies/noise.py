@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from tqdm import tqdm
 
-from studies.corruption import corrupt
+from studies.corruption import Kind, corrupt
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm.patches import read_manifest
@@ -25,6 +25,7 @@ from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 PATCHES = Path("data/patches")
+_KINDS = get_args(Kind)
 SMALL = ("segmenter.iterations=200", "segmenter.crop=112", "segmenter.precision=bf16")
 
 
@@ -54,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("reports/studies/noise.jsonl"), help="rows of results")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.2, 0.4, 0.6], help="share of wrong pixels")
-    parser.add_argument("--kinds", nargs="+", default=["pixels", "regions"], help="pixels, regions")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=get_args(Kind), default=[*get_args(Kind)], help="how masks are spoiled"
+    )
     parser.add_argument("--losses", nargs="+", default=["ce", "onss", "onss_margin"], help="segmenter.loss")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of noise and training")
     parser.add_argument(
@@ -63,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_spoiled(params: Params, folder: Path, *, kind: str, level: float, seed: int) -> float:
+def write_spoiled(params: Params, folder: Path, *, kind: Kind, level: float, seed: int) -> float:
     """Write spoiled masks of the training patches as a folder of pseudo-labels; give the share of wrong pixels."""
     from wsss_mm.cam.store import LabelledPatch, write_pseudo_labels
 
@@ -80,7 +83,8 @@ def write_spoiled(params: Params, folder: Path, *, kind: str, level: float, seed
             counts[:] += ((labels != truth).sum(), (truth != IGNORE).sum())
             yield LabelledPatch(row, read_image(PATCHES / row["path"]), labels, 1.0)
 
-    write_pseudo_labels(tqdm(patches(), total=len(rows), desc=f"{kind} {level:.0%}", unit="mask"), folder, vocabulary)
+    shown = tqdm(patches(), total=len(rows), desc=f"{kind} {level:.0%}", unit="mask")
+    write_pseudo_labels(iter(shown), folder, vocabulary)
     return float(counts[0] / counts[1])
 
 

@@ -116,7 +116,7 @@ def _look(slide: Slide) -> dict[str, Any]:
         warn_of_overruled(slide.where, reader)
         for drawing in filter(None, (slide.roi, slide.annotation)):
             read_annotations(drawing, reader.bounds[:2], reader.bounds[2:])
-        return {"bytes": slide_bytes(slide.path), "quickhash": reader.quickhash}
+        return {"bytes": slide_bytes(reader.path), "quickhash": reader.quickhash}
 
 
 def _placed(path: Path, place: Path) -> str:
@@ -189,7 +189,7 @@ class _Memory:
 
     @staticmethod
     def _state(slide: Slide) -> list[Any]:
-        files = [slide.path, *filter(None, (slide.roi, slide.annotation))]
+        files = filter(None, (slide.path, slide.roi, slide.annotation))
         return [repr(slide.mpp), *([_full(file).as_posix(), *stamp(file)] for file in files)]
 
 

@@ -52,11 +52,11 @@ class _PatchDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: int | Draw) -> Any:
-        index, draw = (key, 0) if isinstance(key, int | np.integer) else key
+    def __getitem__(self, index: int | Draw) -> Any:
+        number, draw = (index, 0) if isinstance(index, int | np.integer) else index
         generator = sample_generator(self.seed, draw)
         with legacy_seeded(generator):
-            return self._drawn(int(index), {"rng": generator, "draw": draw})
+            return self._drawn(int(number), {"rng": generator, "draw": draw})
 
     def _drawn(self, index: int, keys: dict[str, Any]) -> Any:
         return self.pipeline({**self.decoded(index), **keys})

@@ -188,7 +188,7 @@ class ProgressHook(Hook):
 
     def __init__(self, label: str = "training") -> None:
         self.label = label
-        self._bar: tqdm | None = None
+        self._bar = tqdm(disable=True)
         self._shown: dict[str, str] = {}
 
     def before_train(self, runner: Any) -> None:

@@ -29,7 +29,7 @@ class MLflowBackend(BaseVisBackend):
     """
 
     def __init__(self, save_dir: str | None = None) -> None:
-        super().__init__(save_dir)
+        super().__init__(save_dir or "")
 
     @property
     def experiment(self) -> Any:

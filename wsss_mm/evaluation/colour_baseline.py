@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -70,7 +70,7 @@ def colour_table(model: Any) -> Pixels:
     """Class of every colour, in steps of `STEP` grey values: (64, 64, 64) uint8 indexed by red, green, blue."""
     levels = np.arange(0, 256, STEP, dtype=np.uint8) + STEP // 2
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    return model.predict(colour_features(colours)).astype(np.uint8).reshape([len(levels)] * 3)
+    return model.predict(colour_features(cast("Pixels", colours))).astype(np.uint8).reshape([len(levels)] * 3)
 
 
 def predict_by_colour(table: Pixels, image: Pixels) -> Pixels:
@@ -132,7 +132,7 @@ class _Files(Sequence[Pixels]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: Any) -> Pixels:
+    def __getitem__(self, index: Any) -> Any:
         return self._read(self._paths[index])
 
 

@@ -168,7 +168,7 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
 def _again(manifest: pd.DataFrame, looks: pd.Series) -> dict[str, np.ndarray]:
     """For each patch another one that shows the same; on one slide places tell, and may overlap."""
     seen, slides = np.flatnonzero(looks.notna()), manifest["slide_id"].where(manifest["x"] >= 0).to_numpy(object)
-    pairs = twins(np.stack(looks.to_numpy()[seen])) if len(seen) else []
+    pairs = twins(np.stack(list(looks.to_numpy()[seen]))) if len(seen) else []
     pairs = [pair for pair in ((seen[one], seen[other]) for one, other in pairs) if slides[pair[0]] != slides[pair[1]]]
     return shown_again(manifest["patch_id"], manifest["split"], pairs)
 

@@ -54,7 +54,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     models = ["weights_md5", "precision"]
     frame = pd.DataFrame(results.rows(), columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
     yield SLIDES.of(frame.drop(columns=models))
-    yield MODELS.of(frame.groupby(models).size().reset_index(name="slides"))
+    yield MODELS.of(frame.groupby(models, as_index=False).agg(slides=("slide_id", "size")))
 
 
 class _Results:
@@ -139,18 +139,19 @@ class _Results:
     def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Slide) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
         vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
-        source, drawn = slide.path, slide.roi
+        drawn = slide.roi
         with slide.open() as reader, open_label_pyramid(path) as pyramid:
             level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
             region = None if drawn is None else read_region(drawn, reader.bounds[:2])
-            identity = {"file": source.name, "bytes": source.stat().st_size, "quickhash": reader.quickhash}
-            identity |= {"mpp": reader.mpp, "bounds": list(reader.bounds)}
+            file, bounds = reader.path, list(reader.bounds)
+            identity = {"file": file.name, "bytes": file.stat().st_size, "quickhash": reader.quickhash}
+            identity = identity | {"mpp": reader.mpp, "bounds": bounds}
             roi = None if drawn is None else {"file": drawn.name, "sha256": digest(drawn)}
             size, wide = level.shape[::-1], said["bounds"][2:]
             extent = [side * pyramid.mpp[0] / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
             counts, coherence = agreement.tally(level)
             of_classes = counts[: len(vocabulary)]
-            written = agreement.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
+            written = agreement.expected_outlines(level, of_classes.tolist(), parameters["min_island"] / mpp**2)
             outlines = agreement.compare_outlines(
                 folder / _OUTLINES,
                 level,

@@ -103,7 +103,7 @@ def load_model(
     codes: Sequence[str] | None = None,
     *,
     configs: Path = CONFIGS,
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Rebuild a trained network in eval mode.
 
     `model.json` alone says how: config.py is there to be read and is never executed, and the weights are loaded as
@@ -136,7 +136,8 @@ def load_model(
         _check_shapes(build_network(info["model"], folder / DESCRIPTION, trust).state_dict(), state, folder)
     network = build_network(info["model"], folder / DESCRIPTION, trust)
     network.load_state_dict(state)
-    outputs = network.num_classes if info["kind"] == "segmenter" else network.head.out_channels
+    parts: Any = network  # of a kind that the description says
+    outputs = parts.num_classes if info["kind"] == "segmenter" else parts.head.out_channels
     if outputs != len(found):
         raise InputError(f"{folder / 'model.json'}: names {len(found)} classes for {outputs} outputs; export it again")
     if info["kind"] == "segmenter":

@@ -274,7 +274,8 @@ def _check(entry: Entry, where: str) -> None:
         if not getattr(entry, name).strip():
             raise InputError(f"{where}: {name} is empty; a quarantined row says what, why and who looked at it")
     try:
-        year, month, day = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", entry.date).groups()
-        date(int(year), int(month), int(day))
-    except (AttributeError, ValueError):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", entry.date):  # fromisoformat takes more
+            raise ValueError
+        date.fromisoformat(entry.date)
+    except ValueError:
         raise InputError(f"{where}: date {entry.date!r} is no date; write YYYY-MM-DD") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
-from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest
+from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest, run_of
 from wsss_mm.tracking.runs import DIGEST_TAG, WEIGHTS_TAG, model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
@@ -79,13 +79,13 @@ def register_segmenter(
     tags = {key: str(value) for key, value in (tags or {}).items()}
     existing = _find_model(name, md5, model)
     version = existing or _new_version(folder, name, tags | {WEIGHTS_TAG: md5})
-    kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(version.run_id)}
+    kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(run_of(version))}
     for key, value in (tags | {key: value for key, value in kept.items() if key not in version.tags}).items():
         client.set_model_version_tag(name, version.version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     if champion and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version.version)
-    return Registration(name, str(version.version), version.run_id, md5, existing is None, model)
+    return Registration(name, str(version.version), run_of(version), md5, existing is None, model)
 
 
 def registered_as(folder: Path, name: str) -> "ModelVersion | None":

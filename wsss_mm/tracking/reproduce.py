@@ -22,7 +22,7 @@ from wsss_mm.formats import read_object
 from wsss_mm.gates import report_path
 from wsss_mm.places import GATE_REPORT, PRETRAINED
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
-from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact
+from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact, run_of
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
@@ -100,13 +100,13 @@ def reproduce(
     version = find_version(*parse_uri(uri))
     info = check_stored(version)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = run_evidence(version.run_id, Path(folder))
+        evidence = run_evidence(run_of(version), Path(folder))
         commit = _commit(uri, evidence, version)
         changes = changes_of(version, project, sealed=DIGEST_TAG in version.tags)
         if changes is not None:
             _permit(uri, changes, apply_diff, show)
         lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
-        _warn_of_other_versions(version.run_id)
+        _warn_of_other_versions(run_of(version))
         _clone(project, scratch, commit)
         params = _checked_params(evidence.folder, scratch, changed=changes is not None)
         if changes is not None:

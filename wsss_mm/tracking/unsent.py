@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
@@ -109,7 +109,7 @@ class Refuge:
         mlflow = connect()
         tags = run_tags({SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})})
         run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
-        ending = {"status": "FINISHED", "error": ""} if self.adds else {}
+        ending: dict[str, Any] = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
         return run.info
 

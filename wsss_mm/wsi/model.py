@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precisio
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
-    import torch
-
+    from wsss_mm.models import Segmenter
     from wsss_mm.settings import Precision
 
 _CPU_BATCH = 16
@@ -82,7 +81,7 @@ class SlideModel:
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
         precision = choose_precision(precision, device, "slides")
-        given = {
+        given: dict[str, Any] = {
             "vocabulary": Vocabulary.from_json(info, Path(folder) / "model.json"),
             "mpp": float(info["mpp"]),
             "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
@@ -99,7 +98,7 @@ class SlideModel:
         return cls(forward, full_batches=True, largest_batch=partial(_largest_batch, forward, device), **given)
 
 
-def _forward(network: "torch.nn.Module", device: str, precision: "Precision") -> Callable[[np.ndarray], np.ndarray]:
+def _forward(network: "Segmenter", device: str, precision: "Precision") -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
     @torch.inference_mode()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from openslide import OpenSlide
     from openslide.deepzoom import DeepZoomGenerator
+    from werkzeug.wrappers import Response as BaseResponse
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
     templates = make_environment()
 
     @app.get("/")
-    def overview() -> str | Response:
+    def overview() -> "str | BaseResponse":
         if len(shown.results) == 1:
             return redirect(f"slides/{quote(next(iter(shown.results)))}/")
         return render_overview(list(shown.results.values()))
