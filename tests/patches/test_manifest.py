@@ -51,7 +51,7 @@ def test_a_manifest_of_before_a_column_came_is_read(column, frame, tmp_path):
 def test_a_site_is_text_or_none(frame, tmp_path):
     write_manifest(frame.assign(site=["", "Site B, ward 2"]), tmp_path)
     assert read_manifest(tmp_path, LUNG)["site"].tolist() == ["Site B, ward 2", None]
-    with pytest.raises(InputError, match="column site: .*3.* is no text"):
+    with pytest.raises(InputError, match=r"column site: .*3.* is no text"):
         check_manifest(frame.assign(site=3, mask_sha256=None), LUNG, "here")
 
 
