@@ -163,6 +163,7 @@ CHAMPION = Artefact(
     (CHAMPION_PIN.as_posix(),),
     again="write it anew: wsss-mm models pin",
     absent="make it with: wsss-mm models pin",
+    oldest=1,
 )
 CHECKPOINT = Artefact(
     "checkpoint of a training",
