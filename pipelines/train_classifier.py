@@ -1,8 +1,9 @@
 """Stage train_classifier: ResNet38 with progressive dropout attention, from patch labels alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wsss_mm import places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -10,9 +11,9 @@ if TYPE_CHECKING:
     from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
-OUT = Path("models/classifier")
-PATCHES = Path("data/patches")
-METRICS, SCORES = Path("reports/metrics/classifier.json"), Path("reports/plots/classifier_scores.csv")
+OUT = places.CLASSIFIER
+PATCHES = places.PATCHES
+METRICS, SCORES = places.CLASSIFIER_METRICS, places.CLASSIFIER_SCORES
 
 
 def main(params: "Params", tracker: "Tracker") -> None:
@@ -24,13 +25,13 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.patches import read_manifest
     from wsss_mm.vocabulary import get_vocabulary
 
-    paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
+    paths = Paths(patches=PATCHES, out=OUT, curves=places.CLASSIFIER_CURVES)
     if join_processes() > 0:
         train_classifier(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     gates = ("cohort", "patches")
-    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / "weights.pth", gates=gates):
+    with tracker.training("train_classifier", sections, [PATCHES], weights=OUT / places.WEIGHTS, gates=gates):
         train_classifier(params, paths)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)
@@ -52,4 +53,4 @@ def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Seque
 
     write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
     metrics = classifier_metrics(scores, manifest, codes)
-    write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
+    write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / places.WEIGHTS, "md5")})

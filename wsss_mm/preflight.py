@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsss_mm import places
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
 
 Faults = Iterator[tuple[str, str]]
 
 _RESULTS = {
-    "classifier": "models/classifier/weights.pth",
-    "segmenter": "models/segmenter/weights.pth",
-    "slides": "results/slides/slides.csv",
+    "classifier": places.CLASSIFIER / places.WEIGHTS,
+    "segmenter": places.SEGMENTER / places.WEIGHTS,
+    "slides": places.RESULTS / places.SLIDES_TABLE,
 }
 """What the work that a section is of leaves behind."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
@@ -156,14 +157,14 @@ def _export(
     with ThreadPoolExecutor(1, "outlines") as pool:
         outlines = pool.submit(
             write_geojson,
-            work / "segmentation.geojson",
+            work / places.OUTLINES,
             labels,
             classes,
             factor=raster.factor,
             limits=raster.bounds[2:],
             min_area=parameters.min_island / mpp**2,
         )
-        write_label_pyramid(work / "segmentation.tif", labels, mpp, made.vocabulary.palette)
+        write_label_pyramid(work / places.LABEL_MAP, labels, mpp, made.vocabulary.palette)
         if of_classes:
             channels = [(item.name, item.color) for item in classes]
             write_probability_pyramid(work / PROBABILITIES, of_classes, mpp, channels)
@@ -171,7 +172,7 @@ def _export(
         if not counts.sum():
             logger.warning("%s: no tissue below grey %d; the result is empty", name, parameters.background_grey)
         figures = class_figures(counts, classes, mpp)
-        _draw(work / "overlay.png", raster, classes, labels, figures, title=Path(name).stem)
+        _draw(work / places.OVERLAY, raster, classes, labels, figures, title=Path(name).stem)
     for code, written in outlines.result().items():
         figures[code] |= polygon_figures(written, mpp)
     return {
