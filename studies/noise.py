@@ -19,12 +19,13 @@ from tqdm import tqdm
 from studies.corruption import Kind, corrupt
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
+from wsss_mm import places
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
-PATCHES = Path("data/patches")
+PATCHES = places.PATCHES
 _KINDS = get_args(Kind)
 SMALL = ("segmenter.iterations=200", "segmenter.crop=112", "segmenter.precision=bf16")
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("reports/studies/noise.jsonl"), help="rows of results")
+    parser.add_argument("--out", type=Path, default=places.STUDIES / "noise.jsonl", help="rows of results")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.2, 0.4, 0.6], help="share of wrong pixels")
     parser.add_argument(
         "--kinds", nargs="+", choices=get_args(Kind), default=[*get_args(Kind)], help="how masks are spoiled"
@@ -102,7 +103,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     patches, out = scratch / "patches", scratch / "segmenter"
     if not patches.exists():
         link_patches(frame[frame["split"] == "train"], PATCHES, patches)
-    paths = Paths(patches=patches, out=out, curves=out / "curves.csv", pseudo_labels=scratch / "labels")
+    paths = Paths(patches=patches, out=out, curves=out / places.CURVES, pseudo_labels=scratch / "labels")
     train_segmenter(with_values(params, [f"seed={seed}", f"segmenter.loss={loss}"]), paths, stage="noise_study")
     segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (out, paths.classifier))
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]

@@ -8,9 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 
-_LIST = Path("data/quarantine.csv")  # as wsss_mm.patches.quarantine.PATH, which takes a second to import
+_LIST = places.QUARANTINE  # as wsss_mm.patches.quarantine.PATH, which takes a second to import
 _KIND_OF_INDEX = {"patch_id": "patch", "slide_id": "slide"}
 
 

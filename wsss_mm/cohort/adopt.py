@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
 from wsss_mm.cohort.files import slide_bytes, stamp
 from wsss_mm.errors import InputError
@@ -31,7 +32,7 @@ _DRAWN = ("roi", "annotation")
 def table_of(source: Path | str) -> Path:
     """The table of slides that a source is: a CSV, or slides.csv in a folder."""
     source = Path(source)
-    return source / "slides.csv" if source.is_dir() else source
+    return source / places.SLIDES_TABLE if source.is_dir() else source
 
 
 def adopt_slides(

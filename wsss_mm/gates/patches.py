@@ -30,10 +30,9 @@ from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.truth import class_shares
 from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
+from wsss_mm.places import PATCHES as FOLDER
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
-
-FOLDER = Path("data/patches")
 
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort, Slide
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
@@ -35,8 +36,8 @@ from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
 
-FOLDER = Path("results/slides")
-MODEL = Path("models/segmenter")
+FOLDER = places.RESULTS
+MODEL = places.SEGMENTER
 
 _MAKE = "dvc repro -s -f segment_slides export_slides"
 _MAP, _OUTLINES, _OVERLAY, _ = FILES
@@ -99,7 +100,7 @@ class _Results:
     @cached_property
     def _table(self) -> dict[str, dict[str, str]]:
         """Rows of slides.csv by slide; a cohort without slides has no such table."""
-        path = self.folder / "slides.csv"
+        path = self.folder / places.SLIDES_TABLE
         if not path.is_file():
             return {}
         table = read_table(path, absent="not found", remedy=f"make it again: {_MAKE}")
@@ -112,7 +113,7 @@ class _Results:
     @cached_property
     def _segmenter(self) -> dict[str, Any]:
         """What a summary must say of the segmenter."""
-        info = read_object(self._model / "model.json", DESCRIPTION, remedy="dvc repro -f train_segmenter")
+        info = read_object(self._model / places.DESCRIPTION, DESCRIPTION, remedy="dvc repro -f train_segmenter")
         weights = weights_md5(self._model, "dvc repro -f train_segmenter")
         codes = [item["code"] for item in info["classes"]]
         return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}

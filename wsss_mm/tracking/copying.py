@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.store import adding, experiment_in
 
@@ -26,7 +27,7 @@ COPIED_FROM = "copied.from"
 
 _WHOLE = "copied.whole"  # tag prefix, followed by the old id, once everything is there
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}  # the server's limits
-_TEXTS = ("evidence/lineage.json",)  # artifacts that name runs
+_TEXTS = (f"{places.EVIDENCE}/{places.LINEAGE}",)  # artifacts that name runs
 _PAGE = 1000
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
@@ -227,7 +228,7 @@ def _stages(uri: str, lock: str, clone: Path) -> list[str]:
         InputError: dvc.lock names others.
     """
     try:
-        there = dict(yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+        there = dict(yaml.safe_load((clone / places.PIPELINE).read_text(encoding="utf-8"))["stages"])
         names = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError):
         raise InputError(f"{uri}: dvc.yaml of its commit, or its dvc.lock, has no stages; register it again") from None

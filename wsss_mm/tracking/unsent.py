@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
 from wsss_mm.formats import number_line, read_lines
@@ -46,7 +47,7 @@ _ROOM = 16 << 20  # bytes: a store, and the pictures of some epochs
 
 def unsent_folder() -> Path:
     """Where unsent runs are."""
-    return project_root() / "work_dirs/unsent"
+    return project_root() / places.UNSENT
 
 
 def unsent_uri() -> str:
@@ -140,7 +141,7 @@ def _has_room() -> bool:
 
 
 def _stores() -> Path:
-    return unsent_folder() / "stores.txt"
+    return unsent_folder() / places.STORES
 
 
 @contextmanager

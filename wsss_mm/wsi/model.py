@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
@@ -82,9 +83,9 @@ class SlideModel:
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
         precision = choose_precision(precision, device, "slides")
         given: dict[str, Any] = {
-            "vocabulary": Vocabulary.from_json(info, Path(folder) / "model.json"),
+            "vocabulary": Vocabulary.from_json(info, Path(folder) / places.DESCRIPTION),
             "mpp": float(info["mpp"]),
-            "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
+            "weights_md5": digest(Path(folder) / places.WEIGHTS, "md5"),
             "precision": precision,
             "digest": info["digest"],
         }
