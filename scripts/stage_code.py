@@ -13,7 +13,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Code:
         if file.suffix != ".py":
             return
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        for name, line in _imports(tree):
+        for name, line in imported(tree):
             yield from self._modules(name, file, line)
         names = {
             item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str)
@@ -119,8 +119,8 @@ class Code:
         return sorted(name.as_posix() for name in names)
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Dotted names of this project's modules, or of something in them, with the line that imports them."""
+def imported(tree: ast.Module, packages: Collection[str] = PACKAGES) -> Iterator[tuple[str, int]]:
+    """Dotted names of modules of some packages, or of something in them, with the line that imports them."""
     skipped = _for_type_checkers(tree)
     for item in ast.walk(tree):
         if item in skipped:
@@ -132,7 +132,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
             names = [alias.name for alias in item.names]
         elif item.module:
             names = [f"{item.module}.{alias.name}" for alias in item.names]
-        yield from ((name, item.lineno) for name in names if name.split(".")[0] in PACKAGES)
+        yield from ((name, item.lineno) for name in names if name.split(".")[0] in packages)
 
 
 def _for_type_checkers(tree: ast.Module) -> set[ast.AST]:
