@@ -31,8 +31,8 @@ coverage: $(STAMP)  ## run the tests and list the code they leave untouched (hal
 team-test: $(STAMP)  ## two users, an MLflow server on PostgreSQL and S3, SSH, all on loopback (needs postgresql, openssh-server)
 	@OMP_NUM_THREADS=1 python -m pytest -m team tests/team
 
-lint: $(STAMP)  ## ruff check and format check; the committed params.yaml and gates.yaml are a profile
-	@ruff check . && ruff format --check . && python scripts/committed_profile.py
+lint: $(STAMP)  ## ruff check and format check, types; the committed params.yaml and gates.yaml are a profile
+	@ruff check . && ruff format --check . && ty check && python scripts/committed_profile.py
 
 format: $(STAMP)  ## let ruff mend what it can
 	@ruff check --fix . && ruff format .

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from benchmarks.slides_speed import random_model
-from wsss_mm.models import load_model
+from wsss_mm.models import Segmenter, load_model
 from wsss_mm.slides import open_slide
 from wsss_mm.wsi.cores import predict_by_window
 
 WINDOW, ROUNDS = 224, 5
 
 
-def as_trained(network: torch.nn.Module, reduced: torch.dtype | None) -> Callable[[np.ndarray], np.ndarray]:
+def as_trained(network: Segmenter, reduced: torch.dtype | None) -> Callable[[np.ndarray], np.ndarray]:
     @torch.inference_mode()
     def predict(windows: np.ndarray) -> np.ndarray:
         with torch.autocast("cpu", reduced, enabled=reduced is not None):

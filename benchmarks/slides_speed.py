@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the pipeline; read when torch is imported
 
@@ -61,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(os.cpu_count() or 1)
-    options = {"batch_size": arguments.batch_size, "readers": arguments.readers, "progress": False}
+    options: dict[str, Any] = {"batch_size": arguments.batch_size, "readers": arguments.readers, "progress": False}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         random_model(folder / "model", arguments.width)

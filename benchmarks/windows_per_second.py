@@ -94,7 +94,7 @@ def child(python: str, folder: Path, arguments: argparse.Namespace, task: str, s
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_task(arguments: argparse.Namespace) -> dict[str, float]:
+def run_task(arguments: argparse.Namespace) -> dict[str, float | str]:
     """In the process of a contender."""
     name, *options = arguments.task.split()
     if name == "bare":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import yaml
 
+from wsss_mm import places
 from wsss_mm.cohort.splits import hold_out
 from wsss_mm.files import atomic_folder
 from wsss_mm.slides.table import write_slide_table
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COHORT = Path("data/cohort")
-SEEN = Path("work_dirs/cohort/seen.json")
+COHORT = places.COHORT
+SEEN = places.SEEN
 
 
 def main(params: "Params") -> None:
@@ -28,7 +29,7 @@ def main(params: "Params") -> None:
     _check_when_it_runs(params.cohort.name)
     with atomic_folder(COHORT) as folder:
         slides = hold_out(_slides(params, folder), params.patches.valid_share, params.seed, str(params.cohort.source))
-        write_slide_table(slides, folder / "slides.csv")
+        write_slide_table(slides, folder / places.SLIDES_TABLE)
     if (slides["path"] != "").any():
         for split in sorted(set(params.slides.splits) - set(slides["split"])):
             logger.warning("slides.splits names %s, but no slide is of that split: none is segmented for it", split)
@@ -56,7 +57,7 @@ def _check_when_it_runs(name: str) -> None:
     """Say where dvc.yaml is of another cohort: whether slides were replaced, only this stage can tell DVC."""
     if "DVC_STAGE" not in os.environ:
         return
-    stage = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["cohort"]
+    stage = yaml.safe_load(Path(places.PIPELINE).read_text(encoding="utf-8"))["stages"]["cohort"]
     if stage.get("always_changed", False) != (name == "slides"):
         logger.warning(
             "dvc.yaml: always_changed of stage cohort belongs to a user's own slides, which it looks at in every "

@@ -2,9 +2,9 @@
 
 import runpy
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object, write_object
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
-PATCHES, CLASSIFIER, SEGMENTER = Path("data/patches"), Path("models/classifier"), Path("models/segmenter")
-METRICS, PICTURE = Path("reports/metrics/test.json"), Path("reports/pictures/test.png")
-CLASSES, PSEUDO_LABELS = Path("reports/metrics/classifier.json"), Path("reports/metrics/pseudo_labels.json")
-SUMMARY = Path("reports/metrics/summary.json")
-IOU, CONFUSION = Path("reports/plots/test_iou.csv"), Path("reports/plots/test_confusion.csv")
-COUNTS = Path("reports/plots/test_counts.csv")
+PATCHES, CLASSIFIER, SEGMENTER = places.PATCHES, places.CLASSIFIER, places.SEGMENTER
+METRICS, PICTURE = places.TEST_METRICS, places.TEST_PICTURE
+CLASSES, PSEUDO_LABELS = places.CLASSIFIER_METRICS, places.PSEUDO_LABEL_METRICS
+SUMMARY = places.SUMMARY_METRICS
+IOU, CONFUSION = places.TEST_IOU, places.TEST_CONFUSION
+COUNTS = places.TEST_COUNTS
 
 
 def main(params: "Params", tracker: "Tracker") -> None:
@@ -66,7 +66,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
         path=PICTURE,
     )
     tracker.evaluation(
-        SEGMENTER / "weights.pth",
+        SEGMENTER / places.WEIGHTS,
         metrics,
         judgement.ungated,
         vocabulary,
@@ -84,7 +84,7 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: "Par
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     metrics = test_metrics(judgement, judged_rows(manifest, "test"), vocabulary, params)
     metrics["test_split"] = judged_digest(manifest, "test", PATCHES)
-    metrics["weights_md5"] = {path.name: digest(path / "weights.pth", "md5") for path in (SEGMENTER, CLASSIFIER)}
+    metrics["weights_md5"] = {path.name: digest(path / places.WEIGHTS, "md5") for path in (SEGMENTER, CLASSIFIER)}
     write_object(METRICS, FIGURES, metrics)
     pseudo_labels, classes = (read_object(path, FIGURES) for path in (PSEUDO_LABELS, CLASSES))
     write_object(SUMMARY, FIGURES, headline(metrics, pseudo_labels, classes, vocabulary.codes))

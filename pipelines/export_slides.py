@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder, write_text
 from wsss_mm.formats import write_object
@@ -26,8 +27,8 @@ from wsss_mm.wsi.viewer import write_overview
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-MAPS, OUT = Path("data/maps"), Path("results/slides")
-WORK = Path("work_dirs/export_slides")  # as in stage segment_slides
+MAPS, OUT = places.MAPS, places.RESULTS
+WORK = places.WORK / "export_slides"  # as in stage segment_slides
 
 
 def main(params: "Params") -> None:
@@ -63,7 +64,7 @@ def _publish(job: Job, summary: dict[str, Any], codes: Sequence[str], folder: Pa
     share_folder(job.folder, folder)
     if not truth.is_file():
         return {}
-    summary["truth"] = judge_slide(folder / "segmentation.tif", truth, codes)
+    summary["truth"] = judge_slide(folder / places.LABEL_MAP, truth, codes)
     write_object(folder / SUMMARY, SLIDE_SUMMARY, summary)
     return {"miou": summary["truth"]["miou"]}
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_mm import places
 from wsss_mm.files import write_json
 from wsss_mm.formats import write_object
 from wsss_mm.gates import metrics_path, report_path, run_gate
@@ -28,7 +29,7 @@ def main(name: str, params: "Params", tracker: "Tracker") -> None:
     write_object(report_path(name), GATE_REPORT, result.as_dict())
     write_json(metrics_path(name), result.metrics())
     write_page(Path())
-    weights = Path("models") / JUDGED.get(name, "") / "weights.pth"
+    weights = places.MODELS / JUDGED.get(name, "") / places.WEIGHTS
     if weights.is_file():
         tracker.gate(result, weights)
     for line in result.lines():

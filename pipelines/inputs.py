@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
@@ -45,7 +46,7 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
 
 def _given(root: Path, stage: str) -> dict[str, Any]:
     """Parameters and files of a stage by name, with what tells whether they are the same."""
-    pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    pipeline = yaml.safe_load((root / places.PIPELINE).read_text(encoding="utf-8"))
     params = _content(root, PARAMS_FILE)
     name, _, key = stage.rpartition(":")[2].partition("@")
     entry, known = pipeline["stages"][name], params

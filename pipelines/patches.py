@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder
 from wsss_mm.patches import write_manifest
@@ -18,7 +19,7 @@ from wsss_mm.vocabulary import get_vocabulary
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-OUT = Path("data/patches")
+OUT = places.PATCHES
 
 
 def main(params: "Params") -> None:
@@ -34,7 +35,7 @@ def main(params: "Params") -> None:
         kept, left = without_quarantined(frame)
         write_manifest(kept, folder)
         if len(left):
-            write_manifest(left, folder / "quarantined")
+            write_manifest(left, folder / places.SET_ASIDE)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import runpy
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pictures import pseudo_label_sheet
 from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
@@ -29,9 +29,9 @@ from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-PATCHES, OUT, MODEL = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
-METRICS, PICTURE = Path("reports/metrics/pseudo_labels.json"), Path("reports/pictures/pseudo_labels.png")
-COUNTS = Path("reports/plots/pseudo_label_counts.csv")
+PATCHES, OUT, MODEL = places.PATCHES, places.PSEUDO_LABELS, places.CLASSIFIER
+METRICS, PICTURE = places.PSEUDO_LABEL_METRICS, places.PSEUDO_LABEL_PICTURE
+COUNTS = places.PSEUDO_LABEL_COUNTS
 
 
 def main(params: "Params") -> None:
@@ -45,7 +45,7 @@ def main(params: "Params") -> None:
     classifier, _ = load_model(MODEL, choose_device(), vocabulary.codes)
     labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
 
-    made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / "weights.pth", "md5")}
+    made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / places.WEIGHTS, "md5")}
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary, made_of)
     judged, counts = [], [np.zeros((0, len(vocabulary), len(vocabulary)), dtype=np.int64)]
     for _, rows in manifest[manifest["mask_path"].notna()].groupby("split"):

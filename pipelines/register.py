@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.files import digest
 from wsss_mm.formats import write_object
 from wsss_mm.models.description import VALIDATED, described, folder_digest
@@ -23,7 +24,7 @@ from wsss_mm.wsi.parameters import Parameters
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-MODEL, CLASSIFIER, OUT = Path("models/segmenter"), Path("models/classifier"), Path("reports/registered.json")
+MODEL, CLASSIFIER, OUT = places.SEGMENTER, places.CLASSIFIER, places.REGISTERED
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 def main(params: "Params") -> None:
     """Register; the out names the model and its weights, not the version, which differs from store to store."""
     name, evidence = params.register_.model_name, read_evidence(Path())
-    md5 = digest(MODEL / "weights.pth", "md5")
+    md5 = digest(MODEL / places.WEIGHTS, "md5")
     validated = _validated(params, evidence, md5)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / MODEL.name
@@ -40,7 +41,7 @@ def main(params: "Params") -> None:
             logger.info("register.model_name is null: nothing is registered")
         else:
             be_patient()
-            refuse_unsent(MODEL / "weights.pth", CLASSIFIER / "weights.pth")
+            refuse_unsent(MODEL / places.WEIGHTS, CLASSIFIER / places.WEIGHTS)
             before = registered_as(model, name)
             if before is None or is_own(connect().get_run(before.run_id)):
                 _register(model, name, evidence, md5)
@@ -70,7 +71,7 @@ def _register(model: Path, name: str, evidence: Evidence, md5: str) -> None:
     tags = _tags(evidence)
     against = doubts(evidence, md5)
     done = register_segmenter(model, name, tags=tags, champion=not against)
-    classifier = find_run(CLASSIFIER / "weights.pth") if CLASSIFIER.is_dir() else None
+    classifier = find_run(CLASSIFIER / places.WEIGHTS) if CLASSIFIER.is_dir() else None
     runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
     client = connect().MlflowClient()
     for run_id in filter(None, runs.values()):
@@ -98,7 +99,7 @@ def _tags(evidence: Evidence) -> dict[str, Any]:
         "test.miou": "undefined" if miou is None else f"{miou:.4f}",
         "test.interval": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "none",
         "test.split": evidence.test.get("test_split", "unknown"),
-        "data.patches": evidence.digests.get("data/patches", "unknown"),
+        "data.patches": evidence.digests.get(places.PATCHES.as_posix(), "unknown"),
         **{f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()},
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, write_text
@@ -22,7 +23,7 @@ from wsss_mm.wsi.parameters import Parameters
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-MODEL, OUT = Path("models/segmenter"), Path("data/maps")
+MODEL, OUT = places.SEGMENTER, places.MAPS
 WORK = Path(
     "work_dirs/segment_slides"
 )  # what is done of a failed or killed run: OUT is replaced when all have had their turn

@@ -2,8 +2,9 @@
 
 import runpy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wsss_mm import places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
     from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
-OUT = Path("models/classifier")
-PATCHES = Path("data/patches")
-METRICS, SCORES = Path("reports/metrics/classifier.json"), Path("reports/plots/classifier_scores.csv")
+OUT = places.CLASSIFIER
+PATCHES = places.PATCHES
+METRICS, SCORES = places.CLASSIFIER_METRICS, places.CLASSIFIER_SCORES
 
 
 def main(params: "Params", tracker: "Tracker") -> None:
@@ -25,14 +26,14 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.patches import read_manifest
     from wsss_mm.vocabulary import get_vocabulary
 
-    paths = Paths(patches=PATCHES, out=OUT, curves=Path("reports/plots/classifier_curves.csv"))
+    paths = Paths(patches=PATCHES, out=OUT, curves=places.CLASSIFIER_CURVES)
     if join_processes() > 0:
         train_classifier(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     gates = ("cohort", "patches")
     inputs = [PATCHES, *params.classifier.begins_with()]
-    with tracker.training("train_classifier", sections, inputs, weights=OUT / "weights.pth", gates=gates):
+    with tracker.training("train_classifier", sections, inputs, weights=OUT / places.WEIGHTS, gates=gates):
         train_classifier(params, paths)
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)
@@ -54,7 +55,7 @@ def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Seque
 
     write_plot(scores, SCORES, float_format="%.9g")  # which tells float32 apart: ranks stay as they are
     metrics = classifier_metrics(scores, manifest, codes)
-    write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / "weights.pth", "md5")})
+    write_object(METRICS, FIGURES, metrics | {"weights_md5": digest(OUT / places.WEIGHTS, "md5")})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Stage train_segmenter: PSPNet on ResNet38, trained on pseudo-labels with online noise suppression."""
 
 import runpy
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wsss_mm import places
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
     from wsss_mm.tracking.tracker import Tracker
 
-OUT = Path("models/segmenter")
-PATCHES, PSEUDO_LABELS, CLASSIFIER = Path("data/patches"), Path("data/pseudo_labels"), Path("models/classifier")
+OUT = places.SEGMENTER
+PATCHES, PSEUDO_LABELS, CLASSIFIER = places.PATCHES, places.PSEUDO_LABELS, places.CLASSIFIER
 
 
 def main(params: "Params", tracker: "Tracker") -> None:
@@ -21,7 +22,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     paths = Paths(
         patches=PATCHES,
         out=OUT,
-        curves=Path("reports/plots/segmenter_curves.csv"),
+        curves=places.SEGMENTER_CURVES,
         pseudo_labels=PSEUDO_LABELS,
         classifier=CLASSIFIER,
     )
@@ -30,9 +31,9 @@ def main(params: "Params", tracker: "Tracker") -> None:
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "segmenter": params.segmenter}
     inputs = [PATCHES, PSEUDO_LABELS, CLASSIFIER, *params.segmenter.begins_with()]
-    with tracker.training("train_segmenter", sections, inputs, weights=OUT / "weights.pth"):
+    with tracker.training("train_segmenter", sections, inputs, weights=OUT / places.WEIGHTS):
         metrics = train_segmenter(params, paths)
-        write_object("reports/metrics/segmenter.json", FIGURES, metrics)
+        write_object(places.SEGMENTER_METRICS, FIGURES, metrics)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.running import run_stage
+from wsss_mm import places
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
 
-PATCHES = Path("data/patches")
-REPORT = Path("reports/upper_bound.json")
+PATCHES = places.PATCHES
+REPORT = places.UPPER_BOUND
 
 
 def upper_bound(params: "Params", split: str) -> None:
@@ -35,10 +36,10 @@ def upper_bound(params: "Params", split: str) -> None:
     clean = params.model_copy(update={"segmenter": params.segmenter.model_copy(update={"loss": "ce"})})
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "segmenter"
-        paths = Paths(patches=PATCHES, out=out, curves=out / "curves.csv")
+        paths = Paths(patches=PATCHES, out=out, curves=out / places.CURVES)
         train_segmenter(clean, paths, target="masks", split=split, stage=f"upper_bound_{split}")
         segmenter, _ = load_model(out, choose_device())
-    classifier, _ = load_model("models/classifier", choose_device())
+    classifier, _ = load_model(places.CLASSIFIER, choose_device())
     frame = read_manifest(PATCHES, vocabulary)
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
     options = params.evaluate

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from wsss_mm import places
+
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
@@ -41,9 +43,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the inputs")
     parser.add_argument("--seconds", type=float, default=30, help="an input may take; more is a hang")
     parser.add_argument("--only", metavar="TEXT", help="targets whose name holds this")
-    parser.add_argument(
-        "--keep", type=Path, default=Path("work_dirs/fuzz"), help="gets the inputs that broke something"
-    )
+    parser.add_argument("--keep", type=Path, default=places.WORK / "fuzz", help="gets the inputs that broke something")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

@@ -17,6 +17,8 @@ from random import Random
 
 from tqdm import tqdm
 
+from wsss_mm import places
+
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
@@ -47,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--only", metavar="TEXT", help="targets whose name holds this")
-    parser.add_argument("--keep", type=Path, default=Path("work_dirs/fuzz_guided"), help="gets what broke something")
+    parser.add_argument("--keep", type=Path, default=places.WORK / "fuzz_guided", help="gets what broke something")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

@@ -22,6 +22,8 @@ def main() -> None:
         caught = {}
         for number, fault in enumerate(FAULTS):
             result = first_failure(fault, folder / "clean", folder / str(number), params)
+            if result is None:
+                raise SystemExit(f"no gate finds: {fault.says}")
             caught[fault.says] = next(item for item in result.failures if item.name == fault.check)
     page = ROOT / "docs/gates.md"
     write_text(page, with_table(page.read_text(encoding="utf-8"), FAULTS, caught))

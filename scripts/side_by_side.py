@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from wsss_mm import places
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.predict import predict_patches
@@ -25,13 +26,13 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     vocabulary = get_vocabulary(params.cohort.vocabulary)
-    folder = Path("data/patches")
+    folder = places.PATCHES
     manifest = read_manifest(folder, vocabulary)
     rich = manifest[(manifest["split"] == "test") & (manifest[list(vocabulary.codes)].sum(axis=1) >= 3)]
     rows = rich.iloc[:: max(1, len(rich) // arguments.patches)].head(arguments.patches)
 
-    classifier, _ = load_model("models/classifier")
-    segmenter, _ = load_model("models/segmenter")
+    classifier, _ = load_model(places.CLASSIFIER)
+    segmenter, _ = load_model(places.SEGMENTER)
     labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
     labelled = label_patches(labeller, rows, folder, vocabulary, among=manifest)
     labels = {patch.row["patch_id"]: patch.labels for patch in labelled}

@@ -126,9 +126,11 @@ def imported(tree: ast.Module, packages: Collection[str] = PACKAGES) -> Iterator
         if item in skipped:
             continue
         names: list[str] = []
+        if not isinstance(item, ast.Import | ast.ImportFrom):
+            continue
         if isinstance(item, ast.Import):
             names = [alias.name for alias in item.names]
-        elif isinstance(item, ast.ImportFrom) and item.module:
+        elif item.module:
             names = [f"{item.module}.{alias.name}" for alias in item.names]
         yield from ((name, item.lineno) for name in names if name.split(".")[0] in packages)
 

@@ -6,16 +6,18 @@ docs/pictures/stitching.jpg shows CMU-1-Small-Region.svs (Carnegie Mellon Univer
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
+from wsss_mm import places
 from wsss_mm.files import atomic_path
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.slides import open_slide
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 
-_VARIANTS = {
+_VARIANTS: dict[str, dict[str, Any]] = {
     "uniform windows, every bright pixel a hole": {"weighting": "uniform", "min_hole": 0.0},
     "the default": {},
 }
@@ -25,7 +27,7 @@ def main() -> None:
     """Segment the slide both ways, and lay a square of the maps side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("slide", type=Path, help="whole-slide image")
-    parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter")
+    parser.add_argument("--model", default=places.SEGMENTER.as_posix(), help="folder of a segmenter")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/stitching.jpg"), help="picture to write")
     parser.add_argument(
         "--square", type=int, nargs=3, default=(480, 760, 600), metavar=("X", "Y", "SIDE"), help="map px"
@@ -38,7 +40,7 @@ def main() -> None:
         for number, options in enumerate(_VARIANTS.values()):
             folder = Path(scratch) / str(number)
             segment_slide(arguments.slide, model, folder, **options)
-            maps.append(tifffile.imread(folder / "segmentation.tif", key=0)[y : y + side, x : x + side])
+            maps.append(tifffile.imread(folder / places.LABEL_MAP, key=0)[y : y + side, x : x + side])
     with open_slide(arguments.slide) as slide:
         factor = model.mpp / slide.mpp
         image = slide.read(slide.bounds[0] + x * factor, slide.bounds[1] + y * factor, (side, side), model.mpp)

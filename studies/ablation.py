@@ -16,13 +16,14 @@ from typing import Any
 import yaml
 
 from studies.rows import add_row, read_rows
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import read_object, without_number
 from wsss_mm.places import FIGURES
 
-PARAMS = Path("params.yaml")
-SUMMARY, VALID = Path("reports/metrics/summary.json"), Path("reports/metrics/segmenter.json")
+PARAMS = Path(places.PARAMS_FILE)
+SUMMARY, VALID = places.SUMMARY_METRICS, places.SEGMENTER_METRICS
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "reference": (),
@@ -49,7 +50,9 @@ REFERENCE = (
 def main() -> None:
     """Run every experiment that has no row yet."""
     arguments = _parser().parse_args()
-    if _output("git", "status", "--porcelain", "--untracked-files=no", "params.yaml", "gates.yaml", "dvc.yaml"):
+    if _output(
+        "git", "status", "--porcelain", "--untracked-files=no", places.PARAMS_FILE, places.GATES_FILE, places.PIPELINE
+    ):
         sys.stderr.write(
             "error: params.yaml, gates.yaml or dvc.yaml has changes; commit them, or git checkout them, first\n"
         )
@@ -75,7 +78,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("reports/studies/ablation.jsonl"), help="rows of results")
+    parser.add_argument("--out", type=Path, default=places.STUDIES / "ablation.jsonl", help="rows of results")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training")
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of all experiments")

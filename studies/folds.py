@@ -17,11 +17,12 @@ import pandas as pd
 
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
+from wsss_mm import places
 from wsss_mm.patches import read_manifest
 from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
-PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
+PATCHES, SEGMENTER, CLASSIFIER = places.PATCHES, places.SEGMENTER, places.CLASSIFIER
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("reports/studies/folds.jsonl"), help="rows of results")
+    parser.add_argument("--out", type=Path, default=places.STUDIES / "folds.jsonl", help="rows of results")
     parser.add_argument("--folds", type=int, default=4, help="how many")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training")
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="like dvc's")
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def folds(rows: pd.DataFrame, vocabulary: Vocabulary, count: int) -> list[set[str]]:
     """Slides of each fold: those that hold the rarest class are dealt out first, so that every fold can have one."""
-    held = rows.groupby("slide_id")[list(vocabulary.codes)].any()
+    held = pd.DataFrame(rows.groupby("slide_id")[list(vocabulary.codes)].any())
     rarest_first = held.sum().sort_values(kind="stable").index
     order = held.sort_values([*rarest_first], ascending=False, kind="stable").index
     return [set(order[start::count]) for start in range(count)]
@@ -77,7 +78,7 @@ def train_and_judge(params: Params, rows: pd.DataFrame, held: set[str], vocabula
         outside = rows["slide_id"].isin(held)
         split = rows.assign(split=np.where(outside, "valid", "train"))
         folder = link_patches(split, PATCHES, Path(scratch) / "patches")
-        paths = Paths(patches=folder, out=out, curves=out / "curves.csv", classifier=CLASSIFIER)
+        paths = Paths(patches=folder, out=out, curves=out / places.CURVES, classifier=CLASSIFIER)
         train_segmenter(params, paths, target="masks", stage="folds")
         return judge_model(out, rows[outside], vocabulary, params)
 

@@ -11,20 +11,22 @@ import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from tqdm import tqdm
 
-from studies.corruption import corrupt
+from studies.corruption import Kind, corrupt
 from studies.patches import link_patches
 from studies.rows import add_row, read_rows, with_values
+from wsss_mm import places
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
-PATCHES = Path("data/patches")
+PATCHES = places.PATCHES
+_KINDS = get_args(Kind)
 SMALL = ("segmenter.iterations=200", "segmenter.crop=112", "segmenter.precision=bf16")
 
 
@@ -52,9 +54,11 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("reports/studies/noise.jsonl"), help="rows of results")
+    parser.add_argument("--out", type=Path, default=places.STUDIES / "noise.jsonl", help="rows of results")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.2, 0.4, 0.6], help="share of wrong pixels")
-    parser.add_argument("--kinds", nargs="+", default=["pixels", "regions"], help="pixels, regions")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=get_args(Kind), default=[*get_args(Kind)], help="how masks are spoiled"
+    )
     parser.add_argument("--losses", nargs="+", default=["ce", "onss", "onss_margin"], help="segmenter.loss")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of noise and training")
     parser.add_argument(
@@ -63,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def write_spoiled(params: Params, folder: Path, *, kind: str, level: float, seed: int) -> float:
+def write_spoiled(params: Params, folder: Path, *, kind: Kind, level: float, seed: int) -> float:
     """Write spoiled masks of the training patches as a folder of pseudo-labels; give the share of wrong pixels."""
     from wsss_mm.cam.store import LabelledPatch, write_pseudo_labels
 
@@ -80,7 +84,8 @@ def write_spoiled(params: Params, folder: Path, *, kind: str, level: float, seed
             counts[:] += ((labels != truth).sum(), (truth != IGNORE).sum())
             yield LabelledPatch(row, read_image(PATCHES / row["path"]), labels, 1.0)
 
-    write_pseudo_labels(tqdm(patches(), total=len(rows), desc=f"{kind} {level:.0%}", unit="mask"), folder, vocabulary)
+    shown = tqdm(patches(), total=len(rows), desc=f"{kind} {level:.0%}", unit="mask")
+    write_pseudo_labels(iter(shown), folder, vocabulary)
     return float(counts[0] / counts[1])
 
 
@@ -98,7 +103,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     patches, out = scratch / "patches", scratch / "segmenter"
     if not patches.exists():
         link_patches(frame[frame["split"] == "train"], PATCHES, patches)
-    paths = Paths(patches=patches, out=out, curves=out / "curves.csv", pseudo_labels=scratch / "labels")
+    paths = Paths(patches=patches, out=out, curves=out / places.CURVES, pseudo_labels=scratch / "labels")
     train_segmenter(with_values(params, [f"seed={seed}", f"segmenter.loss={loss}"]), paths, stage="noise_study")
     segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (out, paths.classifier))
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]

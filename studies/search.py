@@ -18,21 +18,22 @@ from typing import Any
 import yaml
 
 from studies.rows import add_row, read_rows, with_values
+from wsss_mm import places
 from wsss_mm.engine.workdir import fingerprint
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import get_vocabulary
 
-PATCHES = Path("data/patches")
+PATCHES = places.PATCHES
 
 
 def main() -> None:
     """Run every variant and seed that has no row yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", type=Path, help="YAML: name to a list of KEY=VALUE")
-    parser.add_argument("--out", type=Path, default=Path("reports/studies/search.jsonl"), help="(default: %(default)s)")
-    parser.add_argument("--work", type=Path, default=Path("work_dirs/search"), help="(default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=places.STUDIES / "search.jsonl", help="(default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=places.WORK / "search", help="(default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training (default: 0)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -82,7 +83,7 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     start = time.monotonic()
     key = classifier_key(params)
     classifier = work / f"classifier-{key}"
-    if not (classifier / "model.json").exists():
+    if not (classifier / places.DESCRIPTION).exists():
         train_classifier(params, Paths(patches=PATCHES, out=classifier, curves=work / f"classifier-{key}.csv"))
     trained = time.monotonic()
 

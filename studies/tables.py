@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from studies.rows import read_rows
+from wsss_mm import places
 
 _LOSSES = ("ce", "onss", "onss_margin")
 
@@ -16,7 +17,7 @@ _LOSSES = ("ce", "onss", "onss_margin")
 def main() -> None:
     """Print the table of every study there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("reports/studies"), help="of the .jsonl files")
+    parser.add_argument("--folder", type=Path, default=places.STUDIES, help="of the .jsonl files")
     folder = parser.parse_args().folder
     if noise := read_rows(folder / "noise.jsonl"):
         sys.stdout.write(noise_table(noise) + "\n\n")

@@ -24,9 +24,10 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        if isinstance(record.args, tuple):
+        args = record.args
+        if isinstance(args, tuple):
             record = copy.copy(record)
-            record.args = tuple(spelled_out(str(a)) if isinstance(a, str | PurePath) else a for a in record.args)
+            record.args = tuple(spelled_out(str(a)) if isinstance(a, str | PurePath) else a for a in args)
         return shown(super().format(record))
 
 

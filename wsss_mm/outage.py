@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeGuard, TypeVar
 
 from wsss_mm.uris import shown
 
@@ -45,7 +45,7 @@ _NO_PLACE = {  # what a file system says that takes no more from us
 }
 
 _fallbacks: list[Fallback] = []
-_told: set[str] = set()  # within the outermost block
+_told: set[str | None] = set()  # within the outermost block
 
 
 def send(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,7 +82,7 @@ def falling_back(fallback: Fallback) -> Iterator[None]:
             _told.clear()
 
 
-def no_place(error: BaseException) -> bool:
+def no_place(error: BaseException) -> TypeGuard[OSError]:
     """Whether a file system takes no more files from us: it is full, not ours to write, or lost."""
     return isinstance(error, OSError) and error.errno in _NO_PLACE
 

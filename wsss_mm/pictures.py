@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ def overlay(image: Pixels, labels: npt.NDArray[np.integer], vocabulary: Vocabula
         (H, W, 3) uint8 RGB.
     """
     colors = np.array(vocabulary.palette, dtype=np.uint8).reshape(256, 3)[labels]
-    tinted = cv2.addWeighted(image, 1 - alpha, colors, alpha, 0)
+    tinted = cast("Pixels", cv2.addWeighted(image, 1 - alpha, colors, alpha, 0))
     tinted[labels == IGNORE] = cv2.addWeighted(image, 0.35, np.full_like(image, 255), 0.65, 0)[labels == IGNORE]
     border = np.zeros(labels.shape, dtype=bool)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -122,11 +123,11 @@ def _fitted(panel: Pixels, side: int) -> Image.Image:
     return Image.fromarray(panel).resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC)
 
 
-def _fitting_font(text: str, width: int) -> ImageFont.FreeTypeFont:
+def _fitting_font(text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The largest of 16 px and less, down to 8, in which the text is no wider than `width`."""
     sizes = range(16, 8, -1)
     return _font(next((size for size in sizes if _font(size).getlength(text) <= width), 8))
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

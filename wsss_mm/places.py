@@ -20,6 +20,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
+"""In the project's root: what the line does, what passes, and its stages."""
+
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
@@ -27,6 +30,21 @@ QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
 GATE_METRICS, REGISTERED = METRICS / "gates", REPORTS / "registered.json"
+CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS = METRICS / "classifier.json", METRICS / "pseudo_labels.json"
+SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS = (
+    METRICS / f"{name}.json" for name in ("segmenter", "test", "summary")
+)
+"""Figures: of validation by the model, of the test split, and the few of the whole line."""
+UPPER_BOUND, COLOUR_BASELINE = REPORTS / "upper_bound.json", METRICS / "colour_baseline.json"
+CLASSIFIER_SCORES, CLASSIFIER_CURVES = PLOTS / "classifier_scores.csv", PLOTS / "classifier_curves.csv"
+PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS / "segmenter_curves.csv"
+TEST_COUNTS, TEST_IOU, TEST_CONFUSION = (PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion"))
+"""Tables that `dvc plots` shows and the gates compute figures from again."""
+PSEUDO_LABEL_PICTURE, TEST_PICTURE = PICTURES / "pseudo_labels.png", PICTURES / "test.png"
+GATES_PAGE = GATES / "index.html"
+STUDIES = REPORTS / "studies"
+"""Rows of the studies, a file of lines of JSON for each."""
+
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
@@ -59,6 +77,11 @@ HALF_DONE, STATE = ".partial", "state.json"
 
 OVERVIEW, NOTE = "index.html", "NOTE.txt"
 """What lies beside the folders of slides among the results, with `SLIDES_TABLE`."""
+
+CURVES = "curves.csv"
+"""In the folder of a training: what it logged."""
+SEEN = WORK / "cohort/seen.json"
+"""What stage cohort has read of slides that did not change since."""
 
 OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
 STORES = "stores.txt"
@@ -154,8 +177,8 @@ SLIDE_JOURNAL = Artefact(
     again="segment the slide again",
     newer="go on with the version of wsss_mm that wrote it, or delete its folder to begin anew",
 )
-_READ_BACK = ("classifier", "pseudo_labels", "segmenter", "test", "summary")
-FIGURES = Artefact("file of figures", tuple(f"{METRICS}/{name}.json" for name in _READ_BACK))
+_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS)
+FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
 REGISTRATION = Artefact(
     "note of a registration", (REGISTERED.as_posix(),), again="make it again: dvc repro -s -f register"
@@ -165,6 +188,7 @@ CHAMPION = Artefact(
     (CHAMPION_PIN.as_posix(),),
     again="write it anew: wsss-mm models pin",
     absent="make it with: wsss-mm models pin",
+    oldest=1,
 )
 CHECKPOINT = Artefact(
     "checkpoint of a training",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file
 from wsss_mm.places import PRETRAINED
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
@@ -10,9 +11,9 @@ from wsss_mm.settings import PARAMS_FILE, Params, refuse
 Faults = Iterator[tuple[str, str]]
 
 _RESULTS = {
-    "classifier": "models/classifier/weights.pth",
-    "segmenter": "models/segmenter/weights.pth",
-    "slides": "results/slides/slides.csv",
+    "classifier": places.CLASSIFIER / places.WEIGHTS,
+    "segmenter": places.SEGMENTER / places.WEIGHTS,
+    "slides": places.RESULTS / places.SLIDES_TABLE,
 }
 """What the work that a section is of leaves behind."""
 

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Precision
 
 WINDOW, STRIDE, MPP, SLIDE_MPP, BATCH = 224, 112, 1.0, 0.5, 16
 
 Figures = dict[str, float]
 
 
-def _last(slides: Iterable[Path], segment: Callable[[Path], None], seen: list[int]) -> Figures:
+def _last(slides: Iterable[Path], segment: Callable[[Path], object], seen: list[int]) -> Figures:
     """Time of the last slide, on the wall and of the cores; the others warm up. `seen` counts windows."""
     seconds = used = 0.0
     for slide in slides:
@@ -43,7 +47,7 @@ def ours_here(folder: Path, threads: int, out: Path, slides: list[Path]) -> Figu
     return _ours(model, out, slides)
 
 
-def ours(folder: Path, threads: int, out: Path, slides: list[Path], precision: str) -> Figures:
+def ours(folder: Path, threads: int, out: Path, slides: list[Path], precision: "Precision") -> Figures:
     """As users run it: the model's folder, in the project's environment."""
     import torch
 
@@ -63,7 +67,7 @@ def _ours(model, out: Path, slides: list[Path]) -> Figures:
         return model.predict(images)
 
     counted = replace(model, predict=counting)
-    options = {"window": WINDOW, "batch_size": BATCH, "progress": False}
+    options: dict[str, Any] = {"window": WINDOW, "batch_size": BATCH, "progress": False}
     return _last(slides, lambda slide: segment_slide(slide, counted, out / slide.stem, **options), seen)
 
 
@@ -140,8 +144,12 @@ def monai(folder: Path, threads: int, out: Path, slides: list[Path]) -> Figures:
     @torch.inference_mode()
     def segment(slide: Path) -> None:
         with openslide.OpenSlide(slide) as source:
-            size = tuple(round(side * SLIDE_MPP / MPP) for side in source.dimensions)
-            image = source.read_region((0, 0), 0, source.dimensions).convert("RGB").resize(size, Image.Resampling.BOX)
+            width, height = (round(side * SLIDE_MPP / MPP) for side in source.dimensions)
+            image = (
+                source.read_region((0, 0), 0, source.dimensions)
+                .convert("RGB")
+                .resize((width, height), Image.Resampling.BOX)
+            )
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
         overlap = 1 - STRIDE / WINDOW
         labels = sliding_window_inference(pixels, WINDOW, BATCH, predict, overlap=overlap)[0].argmax(0)

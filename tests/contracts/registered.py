@@ -2,8 +2,9 @@
 
 import importlib
 import inspect
-from types import ModuleType
+from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
@@ -11,11 +12,13 @@ from wsss_mm.models.config_files import trusted_modules
 from wsss_mm.models.trust import CONFIGS, register_stock
 from wsss_mm.registry import MODELS, TRANSFORMS
 
+ROOT = Path(__file__).parents[2]
+
 
 def own_modules() -> set[str]:
     """Modules of the project's own parts, which its config files import."""
     register_stock()
-    names = {name for kind in ("classifier", "segmenter") for name in trusted_modules(CONFIGS / f"{kind}.py")}
+    names = {name for kind in ("classifier", "segmenter") for name in trusted_modules(ROOT / CONFIGS / f"{kind}.py")}
     for name in names:
         importlib.import_module(name)
     return names
@@ -46,14 +49,14 @@ def losses() -> dict[str, type[nn.Module]]:
     return {name: item for name, item in classes(MODELS).items() if name.endswith("Loss")}
 
 
-def augmentations() -> dict[str, type]:
-    """Transforms of a sample that give a sample: all but those that pack it."""
+def augmentations() -> dict[str, dict]:
+    """What the trainings do to an image, by training and name: transforms of this package, but those that pack it."""
     importlib.import_module("wsss_mm.datasets")
-    return {name: item for name, item in classes(TRANSFORMS).items() if not name.startswith("Pack")}
-
-
-def gates() -> dict[str, ModuleType]:
-    """Modules of the gates by name."""
-    from wsss_mm.gates import GATES
-
-    return {name: importlib.import_module(f"wsss_mm.gates.{name}") for name in GATES}
+    known = classes(TRANSFORMS)
+    found = {}
+    for kind in ("classifier", "segmenter"):
+        for step in Config.fromfile(ROOT / CONFIGS / f"{kind}.py").train_dataloader.dataset.pipeline:
+            name = step["type"].rpartition(".")[2]
+            if name in known and not name.startswith("Pack"):
+                found[f"{kind}: {name}"] = dict(step)
+    return found

@@ -15,15 +15,21 @@ import numpy as np
 import torch
 
 from pipelines import gate, register, train_segmenter
-from tests.gates.project import CLASSES, clean_params, inside, make_project, write_slide
+from tests.gates.project import clean_params, inside, make_project, write_slide
 from wsss_mm.engine import checkpoints
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.gates.champion import Pin, Rival, write_pin
 from wsss_mm.models import build_network, save_model
+from wsss_mm.models.description import NEEDS, VALIDATED
 from wsss_mm.tracking import evidence, open_runs, unsent
-from wsss_mm.wsi import segment_slide
+from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.engine import Rows
+from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.mapping import map_slide
+from wsss_mm.wsi.parameters import Parameters
 
 RUN = "0" * 32
 SERVER = "http://127.0.0.1:9"
@@ -47,13 +53,13 @@ SEGMENTER = {
     "test_cfg": {"mode": "whole"},
 }
 
-_NO_RUN = {"training_run": lambda *_, **__: nullcontext(), "tag_weights": lambda *_: None}
+_NO_RUNS = SimpleNamespace(training=lambda *_, **__: nullcontext(), gate=lambda *_: None)
 
 KEPT = (
     *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
     *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
-    *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt"),
+    *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt", "data/maps/small/*", "champion.json"),
 )
 
 
@@ -66,9 +72,12 @@ def make(target: Path) -> None:
             _reports()
             _model(Path("models/segmenter"))
             _slides(Path("results/slides"))
+            _map(Path("data/maps/small"))
             params = clean_params()
             unregistered = params.register_.model_copy(update={"model_name": None})
             register.main(params.model_copy(update={"register_": unregistered}))
+            rivals = (Rival(number, number * 32, 0.8, "e" * 64) for number in "21")
+            write_pin(root, Pin("small", *rivals))
             _unfinished(Path("work_dirs"))
             _evidence(root)
         for path in (path for pattern in KEPT for path in root.glob(pattern) if path.is_file()):
@@ -80,11 +89,11 @@ def make(target: Path) -> None:
 def _reports() -> None:
     """Figures of the segmenter's validation, which its training writes, and what the gates say of all that is there."""
     training = {"train_segmenter": lambda *_: {"miou": 0.9}, "join_processes": lambda: 0}
-    with patch.multiple("wsss_mm.engine", **training), patch.multiple("wsss_mm.tracking", **_NO_RUN):
-        train_segmenter.main(clean_params())
+    with patch.multiple("wsss_mm.engine", **training):
+        train_segmenter.main(clean_params(), _NO_RUNS)
     for name in ("cohort", "patches", "classifier", "pseudo_labels", "segmenter"):
         with suppress(InputError):  # reports of failed gates are reports, too
-            gate.main(name, clean_params())
+            gate.main(name, clean_params(), _NO_RUNS)
 
 
 def _model(folder: Path) -> None:
@@ -92,8 +101,8 @@ def _model(folder: Path) -> None:
     torch.manual_seed(0)
     info = {
         "kind": "segmenter",
-        "vocabulary": "lung",
-        "classes": CLASSES,
+        **get_vocabulary("lung").to_json(),
+        NEEDS: ["lab.parts"],
         "mpp": 1.0,
         "size": 48,
         "width": 1 / 64,
@@ -101,6 +110,7 @@ def _model(folder: Path) -> None:
         "patches": digest("data/patches/manifest.parquet"),
         "pseudo_labels": digest("data/pseudo_labels/manifest.parquet"),
         "valid": {"miou": 0.9},
+        VALIDATED: Parameters(window=64, min_island=2000).carried(),
     }
     shutil.rmtree(folder)
     save_model(folder, state=build_network(SEGMENTER).state_dict(), info=info, config_text="", card="# Small\n")
@@ -116,6 +126,12 @@ def _slides(folder: Path) -> None:
     labels, carry = np.zeros((32, SIDE), np.uint8), np.full((2, 3, SIDE), 0.25, np.float32)
     rows = Rows(0, labels, np.zeros((2, 32, SIDE), np.float32), carry)
     Journal(folder / "half-done/.partial", {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).write(rows, {3: 12})
+
+
+def _map(folder: Path) -> None:
+    """The map of a slide, with probabilities, as it lies between two stages."""
+    parameters, model = Parameters(window=64, probabilities=True), SlideModel.from_folder("models/segmenter")
+    map_slide(Job(folder.name, Path("small.tiff"), folder), model, parameters, progress=False)
 
 
 def _unfinished(folder: Path) -> None:

@@ -16,17 +16,20 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import KEY, PARQUET_KEY, DamagedError, NewerError, read_object, without_number
 from wsss_mm.gates import gate_tags
+from wsss_mm.gates.champion import read_pin
 from wsss_mm.gates.pseudo_labels import _read
 from wsss_mm.gates.reading import gated_digest, read_metrics, read_report
 from wsss_mm.models import load_model
-from wsss_mm.models.description import described, folder_digest
+from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
 from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.tracking import evidence, open_runs, unsent
+from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.slidemap import stored
 from wsss_mm.wsi.viewer.results import read_result
 from wsss_mm.wsi.workplace import workplace
 
@@ -37,10 +40,11 @@ CODES = ["TE", "NEC", "LYM", "TAS"]
 MD5 = "0dda1db5b9032d97df3b473414a16919"
 MODEL_DIGESTS = {
     "v0": "d4fef9e961c762d3d96d36a455f2007bee2ab47adcabce13f1f9ae0a88b8bfcc",
-    "v1": "524d51d13d989ea7f2b6cf5d33a89d4fb48dcbcac61dc5909f42a6ec61c98492",
+    "v1": "19ddbfac78a24adcb57a74f133466e91bec6b40056a5b11cb22e469b86ee8ab4",
 }
 RUN = "0" * 32
 SLIDE, HALF_DONE = Path("results/slides/small"), Path("results/slides/half-done/.partial")
+MADE_WITH = Parameters(window=64, min_island=2000)
 TRAINING = Path("work_dirs/train_segmenter/0123456789abcdef")
 
 
@@ -63,10 +67,18 @@ def read_kept(root: Path) -> bool:
     return True
 
 
+def read_map(root: Path) -> dict[str, int]:
+    """Pixels of each class, by stored value."""
+    with stored(root / places.MAPS / "small") as made:
+        values, counts = np.unique(made.labels[0 : made.labels.shape[0]], return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
 READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
     places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS),
+    places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
     places.SLIDE_JOURNAL: lambda root: Journal(
         root / HALF_DONE, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}
@@ -74,6 +86,7 @@ READ = {
     places.FIGURES: lambda root: read_metrics(root / "reports/metrics/classifier.json", "dvc repro"),
     places.GATE_REPORT: lambda root: read_report(root / "reports/gates/classifier.json"),
     places.REGISTRATION: lambda root: read_object(root / places.REGISTERED, places.REGISTRATION),
+    places.CHAMPION: read_pin,
     places.CHECKPOINT: lambda root: sound_checkpoint(root / TRAINING),
     places.OPEN_RUN: read_mark,
     places.UNSENT_STORES: read_stores,
@@ -191,9 +204,24 @@ class TestOfEachFormat:
     def test_finished_slide_is_known_again(self, root):
         summary = json.loads((root / SLIDE / places.SUMMARY).read_text(encoding="utf-8"))
         identity = {key: summary[key] for key in ("slide", "mpp", "size", "model", "roi")}
-        parameters = Parameters(**summary["parameters"])
-        assert finished(root / SLIDE, identity, parameters) == summary
-        assert finished(root / SLIDE, identity | {"mpp": 2.0}, parameters) is None
+        assert finished(root / SLIDE, identity, MADE_WITH) == summary
+        assert finished(root / SLIDE, identity | {"mpp": 2.0}, MADE_WITH) is None
+
+    def test_model_says_what_its_classes_are_and_how_it_was_validated(self, root, version):
+        info = described(root / places.SEGMENTER)
+        vocabulary = Vocabulary.from_json(info, "model.json")
+        assert [item.role for item in vocabulary.classes] == ["tumour", "necrosis", "lymphocytes", "stroma"]
+        assert ("Immune cells" in vocabulary.classes[2].aliases) == (version == "v1")
+        assert info.get(VALIDATED) == (MADE_WITH.carried() if version == "v1" else None)
+
+    def test_map_of_a_slide(self, newest):
+        assert sum(read_map(newest).values()) == 96 * 96
+        with stored(newest / places.MAPS / "small") as made:
+            assert (len(made.probabilities), made.vocabulary.codes, made.unreadable) == (4, tuple(CODES), 0)
+
+    def test_champion(self, newest):
+        pin = read_pin(newest)
+        assert (pin.name, pin.champion.version, pin.before.version, pin.champion.miou) == ("small", "2", "1", 0.8)
 
     def test_journal(self, root):
         resumption, unreadable = READ[places.SLIDE_JOURNAL](root)
@@ -303,12 +331,12 @@ class TestWorkOfALaterVersion:
         renumber(path, 2)
         before = path.read_bytes()
         with pytest.raises(NewerError):
-            finished(newest / SLIDE, {"model": {}}, Parameters())
+            finished(newest / SLIDE, {"model": {}}, MADE_WITH)
         assert path.read_bytes() == before
 
     def test_damaged_summary_is_made_again(self, newest):
         (newest / SLIDE / places.SUMMARY).write_bytes(b"{")
-        assert finished(newest / SLIDE, {"model": {}}, Parameters()) is None
+        assert finished(newest / SLIDE, {"model": {}}, MADE_WITH) is None
 
     def test_checkpoint_stays(self, newest):
         renumber(newest / TRAINING / "checkpoint-00000020.sha256", 2)

@@ -1,7 +1,10 @@
 """White background of a patch: lumen and glass, which belong to no tissue (METHOD.md section 3)."""
 
+from typing import cast
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 
 def background_mask(image: np.ndarray, grey: int = 200, min_area: int = 50) -> np.ndarray:
@@ -21,4 +24,4 @@ def background_mask(image: np.ndarray, grey: int = 200, min_area: int = 50) -> n
     _, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= min_area
     large[0] = False  # label 0 is what is not bright
-    return large[labels]
+    return large[cast("npt.NDArray[np.int32]", labels)]

@@ -1,6 +1,6 @@
 """A layer's activations as the start of the graph that leads to the logits, for CAMs by autograd."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from wsss_mm.backbones import LAST
 from wsss_mm.errors import InputError
 
+if TYPE_CHECKING:
+    from wsss_mm.models import PatchClassifier
 
-def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+
+def activations_and_logits(model: "PatchClassifier", images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
     """Run a classifier, recording gradients only from the named unit of its backbone on.
 
     Args:
@@ -41,6 +44,6 @@ def activations_and_logits(model: nn.Module, images: Tensor, layer: str) -> tupl
     return leaves[0], logits
 
 
-def unit_names(model: nn.Module) -> list[str]:
+def unit_names(model: "PatchClassifier") -> list[str]:
     """Layers that CAMs can be taken at: the backbone's own `cam_layers`, if it names any, and `LAST`."""
     return [*getattr(model.backbone, "cam_layers", ()), LAST]

@@ -1,6 +1,6 @@
 """Majority vote of the label maps of several scales (Pan et al. 2025, multi-scale voting)."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,5 @@ def vote_with_agreement(label_maps: Maps) -> tuple[Maps, Maps]:
         votes = (maps == candidate).sum(dim=0)
         better = votes > most
         winner, most = torch.where(better, candidate, winner), torch.where(better, votes, most)
-    if isinstance(label_maps, np.ndarray):
-        return winner.numpy(), most.numpy()
-    return winner, most
+    found: Any = (winner.numpy(), most.numpy()) if isinstance(label_maps, np.ndarray) else (winner, most)
+    return found

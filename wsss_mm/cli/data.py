@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
     log.add_argument(
         "versions", nargs="*", metavar="VERSION", help="two of: tag (patches@v1.2.0), commit, md5 (beginnings will do)"
     )
-    log.add_argument("--path", default="data/patches", help="folder of patches in dvc.lock")
+    log.add_argument("--path", default=places.PATCHES.as_posix(), help="folder of patches in dvc.lock")
     log.add_argument("--all", action="store_true", help=f"name all patches that changed, not {_NAMED} of a kind")
     log.set_defaults(handler=_log)
 

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.uris import shown
 
@@ -70,7 +71,7 @@ def _lock() -> str:
     """dvc.lock is YAML, and no merge stopped half-way in it or in dvc.yaml."""
     import yaml
 
-    for name in ("dvc.yaml", "dvc.lock"):
+    for name in (places.PIPELINE, "dvc.lock"):
         path = Path(name)
         if not path.exists():
             continue
@@ -106,7 +107,7 @@ def _params() -> str:
 def _checkout() -> str:
     from wsss_mm.tracking.lineage import git_state
 
-    if not Path("dvc.yaml").is_file():
+    if not Path(places.PIPELINE).is_file():
         raise InputError("no dvc.yaml here; run from the project's root")
     git = git_state(Path.cwd())
     if git.problem:
@@ -165,7 +166,7 @@ def _fix() -> None:
     from wsss_mm.tracking.store import project_root
 
     root = project_root()
-    for database, backup in ((root / "mlflow.db", True), (root / "work_dirs/unsent/mlflow.db", False)):
+    for database, backup in ((root / "mlflow.db", True), (root / places.UNSENT / "mlflow.db", False)):
         for old in settle(database, root, backup=backup):
             sys.stdout.write(f"mended  {database}: named files in {old}, and names those here now\n")
 
@@ -179,7 +180,7 @@ def _handle(arguments: argparse.Namespace) -> int:
         "openslide": _openslide,
         "accelerator": _accelerator,
         "checkout": _checkout,
-        "params.yaml": _params,
+        places.PARAMS_FILE: _params,
         "pipeline": _lock,
         "disk": _disk,
         "dvc remote": _remote,

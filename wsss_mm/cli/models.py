@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError, plain_lines
 
 _SHOWN = ("version", "aliases", "created", "test.miou", "test.interval", "data.patches", "weights_md5")
@@ -53,7 +54,7 @@ def registered_name() -> str:
     """
     from wsss_mm.settings import load_params
 
-    if not Path("params.yaml").is_file():
+    if not Path(places.PARAMS_FILE).is_file():
         raise InputError("no params.yaml here that names a model; go to the project's root, or: --name NAME")
     name = load_params().register_.model_name
     if name is None:
@@ -103,7 +104,7 @@ def _pinned_anew(name: str) -> None:
     from wsss_mm.settings import load_params
     from wsss_mm.tracking import champion_pin
 
-    if PIN.is_file() and Path("params.yaml").is_file() and load_params().register_.model_name == name:
+    if PIN.is_file() and Path(places.PARAMS_FILE).is_file() and load_params().register_.model_name == name:
         write_pin(Path(), champion_pin(name))
         sys.stdout.write(f"{PIN} says so, too; commit it\n")
 
@@ -138,7 +139,7 @@ def _delete(arguments: argparse.Namespace) -> None:
 def _card(arguments: argparse.Namespace) -> None:
     from wsss_mm.tracking.registry import find_version, version_of_weights
 
-    summary = Path(arguments.what) / "summary.json"
+    summary = Path(arguments.what) / places.SUMMARY
     if summary.is_file():
         version = version_of_weights(arguments.name, _weights_of(summary))
     else:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.files import atomic_path
 from wsss_mm.settings import profile_names, write_profile
 
@@ -24,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("name", choices=profile_names(), help="which profile")
     parser.add_argument("--source", type=Path, help="folder of patches or table of slides, instead of the profile's")
     parser.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="the file to write, with gates.yaml beside it"
+        "--params", type=Path, default=Path(places.PARAMS_FILE), help="the file to write, with gates.yaml beside it"
     )
     parser.set_defaults(handler=_handle)
 
@@ -47,7 +48,7 @@ def _look_each_time(pipeline: Path, own: bool) -> None:
 
 def _handle(arguments: argparse.Namespace) -> None:
     params = write_profile(arguments.name, arguments.params, arguments.source)
-    _look_each_time(arguments.params.parent / "dvc.yaml", params.cohort.name == "slides")
+    _look_each_time(arguments.params.parent / places.PIPELINE, params.cohort.name == "slides")
     where = f"{arguments.params} and gates.yaml"
     sys.stdout.write(f"{where}: profile {arguments.name}, source {params.cohort.source}\n")
     sys.stdout.write("See what changed with `dvc params diff`, then run `make repro`.\n")

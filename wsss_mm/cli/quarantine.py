@@ -8,9 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 
-_LIST = Path("data/quarantine.csv")  # as wsss_mm.patches.quarantine.PATH, which takes a second to import
+_LIST = places.QUARANTINE  # as wsss_mm.patches.quarantine.PATH, which takes a second to import
 _KIND_OF_INDEX = {"patch_id": "patch", "slide_id": "slide"}
 
 
@@ -68,7 +69,7 @@ def _add(arguments: argparse.Namespace) -> None:
     named = [(kind, name.strip()) for kind in KINDS for name in getattr(arguments, kind)]
     for kind in KINDS if not arguments.force else ():
         check_known(kind, [name for of, name in named if of == kind], arguments.path.parent)
-    found = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
+    found: list[tuple[str, str, str, str, str]] = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
     if arguments.report is not None:
         found += offending(arguments.report, arguments.check, arguments.reason)
     who = arguments.reviewer or _git_user()
@@ -104,7 +105,7 @@ def offending(report: Path, checks: list[str], reason: str | None) -> Iterator[t
         for name in check.offending:
             if name not in seen:
                 seen.add(name)
-                yield _KIND_OF_INDEX[check.index], name, result.gate, check.name, reason or f"not so: {check.says}"
+                yield _KIND_OF_INDEX[str(check.index)], name, result.gate, check.name, reason or f"not so: {check.says}"
 
 
 def _remove(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command."""
@@ -32,8 +34,8 @@ def _default() -> str:
     from wsss_mm.settings import load_params
     from wsss_mm.tracking import find_run
 
-    weights = Path("models/segmenter/weights.pth")
-    if Path("params.yaml").is_file() and load_params().register_.model_name is None and weights.is_file():
+    weights = places.SEGMENTER / places.WEIGHTS
+    if Path(places.PARAMS_FILE).is_file() and load_params().register_.model_name is None and weights.is_file():
         run = find_run(weights)
         if run is None:
             raise InputError(f"{weights}: the run that made it is not in this store; name a run: make ui shows them")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest, read_json
 from wsss_mm.wsi.parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REGISTERED = Path("reports/registered.json")
+_REGISTERED = places.REGISTERED
 _LEAST = {"ray_cpus": 1, "ray_gpus": 0, "ray_retries": 0}
 
 
@@ -42,7 +43,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--table", type=Path, metavar="CSV", help="slides.csv in place of slides: gives each its mpp and ROI"
     )
-    parser.add_argument("--model", default="models/segmenter", help="folder of a segmenter, or models:/NAME@ALIAS")
+    parser.add_argument(
+        "--model", default=places.SEGMENTER.as_posix(), help="folder of a segmenter, or models:/NAME@ALIAS"
+    )
     parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
     parser.add_argument("--mpp", type=_number, help="um/px at level 0, for slides that do not say; 0.1 to 4")
     parser.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")

@@ -5,9 +5,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
+
 logger = logging.getLogger(__name__)
 
-_COHORT = Path("data/cohort")
+_COHORT = places.COHORT
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "results", nargs="?", type=Path, default=Path("results/slides"), metavar="RESULTS", help="folder of results"
+        "results", nargs="?", type=Path, default=places.RESULTS, metavar="RESULTS", help="folder of results"
     )
     parser.add_argument(
         "--slide",

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
 from wsss_mm.cohort.files import slide_bytes, stamp
 from wsss_mm.errors import InputError
@@ -31,7 +32,7 @@ _DRAWN = ("roi", "annotation")
 def table_of(source: Path | str) -> Path:
     """The table of slides that a source is: a CSV, or slides.csv in a folder."""
     source = Path(source)
-    return source / "slides.csv" if source.is_dir() else source
+    return source / places.SLIDES_TABLE if source.is_dir() else source
 
 
 def adopt_slides(
@@ -116,7 +117,7 @@ def _look(slide: Slide) -> dict[str, Any]:
         warn_of_overruled(slide.where, reader)
         for drawing in filter(None, (slide.roi, slide.annotation)):
             read_annotations(drawing, reader.bounds[:2], reader.bounds[2:])
-        return {"bytes": slide_bytes(slide.path), "quickhash": reader.quickhash}
+        return {"bytes": slide_bytes(reader.path), "quickhash": reader.quickhash}
 
 
 def _placed(path: Path, place: Path) -> str:
@@ -189,7 +190,7 @@ class _Memory:
 
     @staticmethod
     def _state(slide: Slide) -> list[Any]:
-        files = [slide.path, *filter(None, (slide.roi, slide.annotation))]
+        files = filter(None, (slide.path, slide.roi, slide.annotation))
         return [repr(slide.mpp), *([_full(file).as_posix(), *stamp(file)] for file in files)]
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.cohort.files import slide_bytes
 from wsss_mm.errors import InputError
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.tables import number, read_table
 
-TABLE = Path("data/cohort/slides.csv")
-LABELS = "labels.csv"
+TABLE = places.COHORT / places.SLIDES_TABLE
+LABELS = places.LABELS_TABLE
 """Table of labelled patches, beside the table of slides."""
 
 

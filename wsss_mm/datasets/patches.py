@@ -10,6 +10,7 @@ import pandas as pd
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
+from wsss_mm import places
 from wsss_mm.datasets.keyed import Draw, legacy_seeded, sample_generator
 from wsss_mm.datasets.windows import compose, mosaic, window_corner
 from wsss_mm.errors import InputError
@@ -52,11 +53,11 @@ class _PatchDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: int | Draw) -> Any:
-        index, draw = (key, 0) if isinstance(key, int | np.integer) else key
+    def __getitem__(self, index: int | Draw) -> Any:
+        number, draw = (index, 0) if isinstance(index, int | np.integer) else index
         generator = sample_generator(self.seed, draw)
         with legacy_seeded(generator):
-            return self._drawn(int(index), {"rng": generator, "draw": draw})
+            return self._drawn(int(number), {"rng": generator, "draw": draw})
 
     def _drawn(self, index: int, keys: dict[str, Any]) -> Any:
         return self.pipeline({**self.decoded(index), **keys})
@@ -219,7 +220,7 @@ def pseudo_label_paths(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: there is no manifest, or it names something else than files in its folder.
     """
-    path = folder / "manifest.parquet"
+    path = folder / places.MANIFEST
     frame = read_rows(path, PSEUDO_LABEL_MANIFEST, columns=["patch_id", "path"])
     for patch_id, name in frame.itertuples(index=False):
         if not (isinstance(name, str) and is_inside(name)):

@@ -11,6 +11,7 @@ from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.inference.runtime import network
@@ -127,7 +128,7 @@ class CurvesHook(Hook):
     """
 
     def __init__(
-        self, epoch_length: int, interval: int, metrics: tuple[str, ...] = (), name: str = "curves.csv"
+        self, epoch_length: int, interval: int, metrics: tuple[str, ...] = (), name: str = places.CURVES
     ) -> None:
         self.name = name
         self.path = Path(name)
@@ -188,7 +189,7 @@ class ProgressHook(Hook):
 
     def __init__(self, label: str = "training") -> None:
         self.label = label
-        self._bar: tqdm | None = None
+        self._bar = tqdm(disable=True)
         self._shown: dict[str, str] = {}
 
     def before_train(self, runner: Any) -> None:

@@ -28,13 +28,13 @@ class PiecewiseTrainLoop(IterBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self.pieces = pieces
 
-    def run(self) -> torch.nn.Module:
+    def run(self) -> Any:
         """Train."""
         wrapper = self.runner.optim_wrapper
         wrapper.initialize_count_status(self.runner.model, self._iter * self.pieces, self._max_iters * self.pieces)
         return super().run()
 
-    def run_iter(self, data_batch: dict[str, Sequence]) -> None:
+    def run_iter(self, data_batch: Any) -> None:
         """One mini-batch: its pieces' losses, their mean over pieces and processes for the hooks, one update."""
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)

@@ -1,6 +1,7 @@
 """What is watched while a network trains: figures of `wsss_mm.evaluation`, under mmengine's names."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -23,7 +24,7 @@ class MultiLabelAP(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Average precision per class and its mean, which comes first."""
         labels, scores = (np.stack(column) for column in zip(*results, strict=True))
-        return _watched(multilabel_metrics(labels, scores, self.dataset_meta["classes"]), "mean_ap", "ap.")
+        return _watched(multilabel_metrics(labels, scores, _classes(self)), "mean_ap", "ap.")
 
 
 @METRICS.register_module()
@@ -36,20 +37,25 @@ class TissueIoU(BaseMetric):
 
     default_prefix = "valid"
 
-    def __init__(self, ignore: int = IGNORE, **kwargs: object) -> None:
+    def __init__(self, ignore: int = IGNORE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore = ignore
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Add up the confusion matrices of a batch."""
-        classes = len(self.dataset_meta["classes"])
+        classes = len(_classes(self))
         for sample in data_samples:
             truth, prediction = (sample[name]["data"].cpu().numpy() for name in ("gt_sem_seg", "pred_sem_seg"))
             self.results.append(confusion_matrix(truth, prediction, classes, self.ignore))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """IoU per class that has true pixels, and the mean, which comes first."""
-        return _watched(segmentation_metrics(np.sum(results, axis=0), self.dataset_meta["classes"]), "miou", "iou.")
+        return _watched(segmentation_metrics(np.sum(results, axis=0), _classes(self)), "miou", "iou.")
+
+
+def _classes(metric: BaseMetric) -> Sequence[str]:
+    meta: Any = metric.dataset_meta  # the loop gives it
+    return meta["classes"]
 
 
 def _watched(metrics: Mapping[str, float | None], mean: str, each: str) -> dict[str, float]:

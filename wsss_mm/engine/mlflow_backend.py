@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import Tensor
 
+from wsss_mm import places
 from wsss_mm.outage import keep, send
 from wsss_mm.registry import VISBACKENDS
 
@@ -29,7 +30,7 @@ class MLflowBackend(BaseVisBackend):
     """
 
     def __init__(self, save_dir: str | None = None) -> None:
-        super().__init__(save_dir)
+        super().__init__(save_dir or "")
 
     @property
     def experiment(self) -> Any:
@@ -44,7 +45,7 @@ class MLflowBackend(BaseVisBackend):
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the resolved config as artifact config.py."""
         if mlflow := self.experiment:
-            keep(mlflow.log_text, config.pretty_text, "config.py")
+            keep(mlflow.log_text, config.pretty_text, places.CONFIG)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Log one metric."""

@@ -4,6 +4,7 @@ torchrun --standalone --nproc-per-node 2 -m pipelines.train_segmenter
 """
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -52,23 +53,24 @@ def batch_per_process(batch_size: int, accumulate: int, section: str) -> int:
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over the batches of all processes, for CPUs: torch's SyncBatchNorm needs a GPU."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W); in training by the mean and variance of all processes' pixels, in float32."""
         if not self.training or get_world_size() == 1:
-            return super().forward(x)
+            return super().forward(input)
         from torch.distributed.nn.functional import all_reduce  # differentiable
 
-        values = x.float()
+        values = input.float()
         count = values.numel() // values.shape[1] * get_world_size()  # every process holds as many
         mean = all_reduce(values.sum((0, 2, 3))) / count
         centred = values - mean[:, None, None]
         variance = all_reduce(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.detach(), self.momentum)
-            self.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), self.momentum)
+            kept: Any = self  # of its hints, buffers that are there may be None
+            kept.num_batches_tracked += 1
+            kept.running_mean.lerp_(mean.detach(), self.momentum)
+            kept.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
 
 def share_batch_statistics(module: nn.Module) -> nn.Module:

@@ -50,7 +50,7 @@ def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
         network = build_network(info["model"], file, trust)
         weights = initial_weights(config)
         if weights is not None:
-            load_initial_weights(network.backbone, weights)
+            load_initial_weights(network.get_submodule("backbone"), weights)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 save_model(

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
+from wsss_mm import places
 from wsss_mm.engine.beginning import beginning
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
@@ -57,13 +58,13 @@ class Paths:
         work: Folder for unfinished trainings.
     """
 
-    patches: Path = Path("data/patches")
-    out: Path = Path("models/classifier")
-    curves: Path = Path("reports/plots/classifier_curves.csv")
-    pseudo_labels: Path = Path("data/pseudo_labels")
-    classifier: Path = Path("models/classifier")
+    patches: Path = places.PATCHES
+    out: Path = places.CLASSIFIER
+    curves: Path = places.CLASSIFIER_CURVES
+    pseudo_labels: Path = places.PSEUDO_LABELS
+    classifier: Path = places.CLASSIFIER
     configs: Path = CONFIGS
-    work: Path = Path("work_dirs")
+    work: Path = places.WORK
 
 
 def train_classifier(params: "Params", paths: Paths) -> dict[str, float]:
@@ -194,7 +195,7 @@ def _train(
     weights = initial_weights(config)
     info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
     rehearse(file, config, info)
-    sources = [paths.patches / "manifest.parquet", *([] if weights is None else [weights]), *inputs]
+    sources = [paths.patches / places.MANIFEST, *([] if weights is None else [weights]), *inputs]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
         runner = build_runner(config, folder, seed=params.seed, threads=params.threads)
         _run(runner, kind)
@@ -204,7 +205,7 @@ def _train(
         info["valid"] = dict(metrics)
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         with atomic_path(paths.curves) as temporary:
-            shutil.copyfile(folder / "curves.csv", temporary)
+            shutil.copyfile(folder / places.CURVES, temporary)
     return metrics
 
 
@@ -275,7 +276,7 @@ def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> d
         "cohort": params.cohort.name,
         "seed": params.seed,
         "params": _settings(kind, params),
-        "patches": digest(paths.patches / "manifest.parquet"),
+        "patches": digest(paths.patches / places.MANIFEST),
         "train_patches": int((frame["split"] == "train").sum()),
         "valid": {},
     }

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
 from wsss_mm.files import read_json, write_json
@@ -70,7 +71,7 @@ def colour_table(model: Any) -> Pixels:
     """Class of every colour, in steps of `STEP` grey values: (64, 64, 64) uint8 indexed by red, green, blue."""
     levels = np.arange(0, 256, STEP, dtype=np.uint8) + STEP // 2
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    return model.predict(colour_features(colours)).astype(np.uint8).reshape([len(levels)] * 3)
+    return model.predict(colour_features(cast("Pixels", colours))).astype(np.uint8).reshape([len(levels)] * 3)
 
 
 def predict_by_colour(table: Pixels, image: Pixels) -> Pixels:
@@ -132,7 +133,7 @@ class _Files(Sequence[Pixels]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: Any) -> Pixels:
+    def __getitem__(self, index: Any) -> Any:
         return self._read(self._paths[index])
 
 
@@ -153,14 +154,14 @@ def _training_rows(manifest: pd.DataFrame, patches: Path, pseudo_labels: Path | 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `python -m wsss_mm.evaluation.colour_baseline`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--patches", type=Path, default=Path("data/patches"), help="folder of the patch manifest")
-    parser.add_argument("--pseudo-labels", type=Path, default=Path("data/pseudo_labels"), help="what to train on")
+    parser.add_argument("--patches", type=Path, default=places.PATCHES, help="folder of the patch manifest")
+    parser.add_argument("--pseudo-labels", type=Path, default=places.PSEUDO_LABELS, help="what to train on")
     parser.add_argument("--masks", action="store_true", help="train on the masks of the training patches instead")
     parser.add_argument("--vocabulary", help="classes, one of vocabularies/; None takes params.yaml's")
     parser.add_argument("--pixels", type=int, default=300, help="pixels drawn from each training patch")
     parser.add_argument("--balanced", action="store_true", help="give every class the same weight")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing")
-    parser.add_argument("--out", type=Path, default=Path("reports/metrics/colour_baseline.json"), help="JSON to write")
+    parser.add_argument("--out", type=Path, default=places.COLOUR_BASELINE, help="JSON to write")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:

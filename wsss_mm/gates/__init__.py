@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
 from wsss_mm.places import GATE_REPORT
@@ -30,7 +31,7 @@ __all__ = [
 
 GATES = ("cohort", "patches", "classifier", "pseudo_labels", "segmenter", "slides")
 
-_REPORTS = Path("reports/gates")
+_REPORTS = places.GATES
 
 
 def report_path(name: str) -> Path:
@@ -40,7 +41,7 @@ def report_path(name: str) -> Path:
 
 def metrics_path(name: str) -> Path:
     """Where the numbers of a gate for `dvc metrics show` belong, relative to the project's root."""
-    return Path("reports/metrics/gates") / f"{name}.json"
+    return places.GATE_METRICS / f"{name}.json"
 
 
 def gate_tags(root: Path, names: Iterable[str] = GATES) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.evaluation.multilabel import classifier_metrics
 from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Measured, gate_tables
@@ -22,10 +23,10 @@ from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
-METRICS = Path("reports/metrics/classifier.json")
-SCORES = Path("reports/plots/classifier_scores.csv")
-MODEL = Path("models/classifier")
-PATCHES = Path("data/patches")
+METRICS = places.CLASSIFIER_METRICS
+SCORES = places.CLASSIFIER_SCORES
+MODEL = places.CLASSIFIER
+PATCHES = places.PATCHES
 
 _MAKE = "dvc repro -f train_classifier"
 
@@ -49,7 +50,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     }
     inputs = {
         "model": "classifier",
-        "patches": read_object(root / MODEL / "model.json", DESCRIPTION, remedy=_MAKE).get("patches", "not said"),
+        "patches": read_object(root / MODEL / places.DESCRIPTION, DESCRIPTION, remedy=_MAKE).get("patches", "not said"),
         "gated_patches": gated_digest(root, "manifest"),
         "metrics": metrics.get("weights_md5", "not said"),
         "gated_metrics": weights_md5(root / MODEL, _MAKE),

@@ -92,7 +92,7 @@ def _measure_slide(cells: Any, table: Path, params: Params) -> dict[str, Any]:
     try:
         slide = Slide.of_row(cells, table)
         with slide.open() as reader:
-            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(slide.path, slide.mpp)}
+            row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(reader.path, slide.mpp)}
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
                 row |= _look(reader, params.patches.mpp, drawn)
@@ -133,7 +133,8 @@ def _focus(reader: SlideReader, mask: TissueMask, mpp: float) -> float:
     side = _FIELD * mpp / reader.mpp
     corners = grid(*reader.size, side)
     if not len(corners):
-        return image_statistics(reader.read(0, 0, tuple(int(s * reader.mpp / mpp) for s in reader.size), mpp))["focus"]
+        width, height = (int(side * reader.mpp / mpp) for side in reader.size)
+        return image_statistics(reader.read(0, 0, (width, height), mpp))["focus"]
     share = mask.share(np.hstack([corners, np.full((len(corners), 2), side)]))
     full = corners[share >= 0.9 * share.max()] if share.max() > 0 else corners[:1]
     chosen = full[np.unique(np.linspace(0, len(full) - 1, _FIELDS).round().astype(int))]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked, write_text
 from wsss_mm.formats import read_rows
@@ -23,7 +24,7 @@ from wsss_mm.places import PATCH_MANIFEST
 
 logger = logging.getLogger(__name__)
 
-PAGE = Path("reports/gates/index.html")
+PAGE = places.GATES_PAGE
 
 _PICTURES, _SIDE = 6, 120  # how many of a check are shown, and their longer side in px
 _WORDS = {"passed": "passed", "warned": "passed with warnings", "failed": "failed", "absent": "has not run"}
@@ -180,10 +181,10 @@ def _row(check: Outcome) -> str:
 
 def _pictures(root: Path) -> dict[str, Picture]:
     """How to find the picture of a row, by the column that names it."""
-    folder = root / "data/patches"
+    folder = root / places.PATCHES
     paths: dict[str, str] = {}
     try:
-        manifest = read_rows(folder / "manifest.parquet", PATCH_MANIFEST, columns=["patch_id", "path"])
+        manifest = read_rows(folder / places.MANIFEST, PATCH_MANIFEST, columns=["patch_id", "path"])
         paths = dict(zip(manifest["patch_id"], manifest["path"], strict=True))
     except (InputError, TypeError):  # no manifest, or a broken one, which is what a gate says
         logger.debug("no manifest to take pictures from")

@@ -30,10 +30,9 @@ from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.truth import class_shares
 from wsss_mm.patches.twins import SIDE, difference, look, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
+from wsss_mm.places import PATCHES as FOLDER
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
-
-FOLDER = Path("data/patches")
 
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
@@ -168,7 +167,7 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
 def _again(manifest: pd.DataFrame, looks: pd.Series) -> dict[str, np.ndarray]:
     """For each patch another one that shows the same; on one slide places tell, and may overlap."""
     seen, slides = np.flatnonzero(looks.notna()), manifest["slide_id"].where(manifest["x"] >= 0).to_numpy(object)
-    pairs = twins(np.stack(looks.to_numpy()[seen])) if len(seen) else []
+    pairs = twins(np.stack(list(looks.to_numpy()[seen]))) if len(seen) else []
     pairs = [pair for pair in ((seen[one], seen[other]) for one, other in pairs) if slides[pair[0]] != slides[pair[1]]]
     return shown_again(manifest["patch_id"], manifest["split"], pairs)
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
@@ -35,8 +36,8 @@ from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
-FOLDER, PATCHES, CLASSIFIER = Path("data/pseudo_labels"), Path("data/patches"), Path("models/classifier")
-METRICS, COUNTS = Path("reports/metrics/pseudo_labels.json"), Path("reports/plots/pseudo_label_counts.csv")
+FOLDER, PATCHES, CLASSIFIER = places.PSEUDO_LABELS, places.PATCHES, places.CLASSIFIER
+METRICS, COUNTS = places.PSEUDO_LABEL_METRICS, places.PSEUDO_LABEL_COUNTS
 
 _MAKE = "dvc repro -f pseudo_labels"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, is_file, leads_outside, rounded
 from wsss_mm.formats import DamagedError, read_object, without_number
@@ -91,7 +92,7 @@ def weights_md5(folder: Path, remedy: str) -> str:
     Raises:
         InputError: there are none.
     """
-    path = folder / "weights.pth"
+    path = folder / places.WEIGHTS
     if not path.is_file():
         raise InputError(f"{path}: not found; make it with: {remedy}")
     return digest(path, "md5")
@@ -138,7 +139,7 @@ def gated_digest(root: Path, name: str, gate: str = "patches") -> str:
     Raises:
         InputError: there is no report, or it names no such digest.
     """
-    path, remedy = root / f"reports/gates/{gate}.json", f"dvc repro -f gate@{gate}"
+    path, remedy = root / places.GATES / f"{gate}.json", f"dvc repro -f gate@{gate}"
     digests = read_object(path, GATE_REPORT, remedy=remedy).get("digests")
     if not isinstance(digests, dict) or name not in digests:
         raise InputError(f"{path}: digest {name} is missing; make it again: {remedy}")

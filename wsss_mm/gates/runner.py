@@ -52,7 +52,7 @@ class _Validator:
         import great_expectations as gx
 
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = {"globally": False}  # ty: ignore[invalid-assignment]  takes a dict as well
         self._source = context.data_sources.add_pandas("measurements")
 
     def run(self, measured: Measured) -> list[Outcome]:
@@ -74,7 +74,10 @@ class _Validator:
                     "unexpected_index_column_names": [table.index],
                 },
             )
-        results = {result.expectation_config.meta["check"]: result for result in validation.results}
+        results: dict[str, Any] = {}
+        for result in validation.results:
+            found: Any = result.expectation_config
+            results[found.meta["check"]] = result
         return [self._outcome(check, measured, results[check.name]) for check in table.checks]
 
     def _outcome(self, check: Check, measured: Measured, validation: Any) -> Outcome:

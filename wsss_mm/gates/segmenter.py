@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
@@ -42,11 +43,11 @@ from wsss_mm.places import MODEL
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import get_vocabulary
 
-METRICS, PSEUDO_LABELS = Path("reports/metrics/test.json"), Path("reports/metrics/pseudo_labels.json")
-CLASSES, SUMMARY = Path("reports/metrics/classifier.json"), Path("reports/metrics/summary.json")
-TRAINING = Path("reports/metrics/segmenter.json")
-PLOTS = Path("reports/plots")
-PATCHES, SEGMENTER, CLASSIFIER = Path("data/patches"), Path("models/segmenter"), Path("models/classifier")
+METRICS, PSEUDO_LABELS = places.TEST_METRICS, places.PSEUDO_LABEL_METRICS
+CLASSES, SUMMARY = places.CLASSIFIER_METRICS, places.SUMMARY_METRICS
+TRAINING = places.SEGMENTER_METRICS
+PLOTS = places.PLOTS
+PATCHES, SEGMENTER, CLASSIFIER = places.PATCHES, places.SEGMENTER, places.CLASSIFIER
 
 _MAKE, _TRAIN = "dvc repro -f evaluate", "dvc repro -f train_segmenter"
 _KINDS = ("ungated", "gated")
@@ -63,7 +64,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     """
     path, vocabulary = root / METRICS, get_vocabulary(params.cohort.vocabulary)
     metrics = read_metrics(path, _MAKE)
-    model = read_object(root / SEGMENTER / "model.json", MODEL, remedy=_TRAIN)
+    model = read_object(root / SEGMENTER / places.DESCRIPTION, MODEL, remedy=_TRAIN)
     inputs = _inputs(root, metrics, model)
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     miou = metric(metrics, "ungated.miou", path, _MAKE)

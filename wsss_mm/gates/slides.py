@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort, Slide
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, rounded
@@ -35,8 +36,8 @@ from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
 
-FOLDER = Path("results/slides")
-MODEL = Path("models/segmenter")
+FOLDER = places.RESULTS
+MODEL = places.SEGMENTER
 
 _MAKE = "dvc repro -s -f segment_slides export_slides"
 _MAP, _OUTLINES, _OVERLAY, _ = FILES
@@ -54,7 +55,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     models = ["weights_md5", "precision"]
     frame = pd.DataFrame(results.rows(), columns=["slide_id", *(check.column for check in SLIDES.checks), *models])
     yield SLIDES.of(frame.drop(columns=models))
-    yield MODELS.of(frame.groupby(models).size().reset_index(name="slides"))
+    yield MODELS.of(frame.groupby(models, as_index=False).agg(slides=("slide_id", "size")))
 
 
 class _Results:
@@ -99,7 +100,7 @@ class _Results:
     @cached_property
     def _table(self) -> dict[str, dict[str, str]]:
         """Rows of slides.csv by slide; a cohort without slides has no such table."""
-        path = self.folder / "slides.csv"
+        path = self.folder / places.SLIDES_TABLE
         if not path.is_file():
             return {}
         table = read_table(path, absent="not found", remedy=f"make it again: {_MAKE}")
@@ -112,7 +113,7 @@ class _Results:
     @cached_property
     def _segmenter(self) -> dict[str, Any]:
         """What a summary must say of the segmenter."""
-        info = read_object(self._model / "model.json", DESCRIPTION, remedy="dvc repro -f train_segmenter")
+        info = read_object(self._model / places.DESCRIPTION, DESCRIPTION, remedy="dvc repro -f train_segmenter")
         weights = weights_md5(self._model, "dvc repro -f train_segmenter")
         codes = [item["code"] for item in info["classes"]]
         return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}
@@ -139,18 +140,19 @@ class _Results:
     def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Slide) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
         vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
-        source, drawn = slide.path, slide.roi
+        drawn = slide.roi
         with slide.open() as reader, open_label_pyramid(path) as pyramid:
             level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
             region = None if drawn is None else read_region(drawn, reader.bounds[:2])
-            identity = {"file": source.name, "bytes": source.stat().st_size, "quickhash": reader.quickhash}
-            identity |= {"mpp": reader.mpp, "bounds": list(reader.bounds)}
+            file, bounds = reader.path, list(reader.bounds)
+            identity = {"file": file.name, "bytes": file.stat().st_size, "quickhash": reader.quickhash}
+            identity = identity | {"mpp": reader.mpp, "bounds": bounds}
             roi = None if drawn is None else {"file": drawn.name, "sha256": digest(drawn)}
             size, wide = level.shape[::-1], said["bounds"][2:]
             extent = [side * pyramid.mpp[0] / (px * said["mpp"]) for side, px in zip(size, wide, strict=True)]
             counts, coherence = agreement.tally(level)
             of_classes = counts[: len(vocabulary)]
-            written = agreement.expected_outlines(level, of_classes, parameters["min_island"] / mpp**2)
+            written = agreement.expected_outlines(level, of_classes.tolist(), parameters["min_island"] / mpp**2)
             outlines = agreement.compare_outlines(
                 folder / _OUTLINES,
                 level,

@@ -101,7 +101,8 @@ def prepare_torch(threads: int = 0) -> None:
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // here))
     # On a GPU a few backward passes have no deterministic form: those warn instead of stopping the training.
     torch.use_deterministic_algorithms(True, warn_only=is_gpu(choose_device()))
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
+    deterministic: Any = torch.utils.deterministic  # a module that torch makes of a class
+    deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
 
 
 def network(runner: Any) -> Any:

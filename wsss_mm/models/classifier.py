@@ -1,6 +1,7 @@
 """The multi-label patch classifier whose class activation maps become pseudo-labels (METHOD section 2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -56,7 +57,8 @@ class PatchClassifier(BaseModel):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalised float32 of (N, 3, H, W) RGB in 0..255."""
-        return (images.to(self.head.weight.dtype) - self.data_preprocessor.mean) / self.data_preprocessor.std
+        preprocessor: Any = self.data_preprocessor
+        return (images.to(self.head.weight.dtype) - preprocessor.mean) / preprocessor.std
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C) logits of normalised images."""
@@ -65,7 +67,7 @@ class PatchClassifier(BaseModel):
             pooled = functional.adaptive_avg_pool2d(features.to(self.head.weight.dtype), 1)
             return self.head(pooled).flatten(1)
 
-    def forward(
+    def forward(  # ty: ignore[incompatible-method-override]  mmengine's hint forgets mode tensor
         self, inputs: Tensor, data_samples: Sequence[BaseDataElement] | None = None, mode: str = "tensor"
     ) -> dict[str, Tensor] | list[BaseDataElement] | Tensor:
         """Mmengine's entry: `loss`, `predict` (scores added to the samples) or `tensor` (logits)."""
@@ -75,7 +77,7 @@ class PatchClassifier(BaseModel):
         if data_samples is None:
             raise ValueError(f"mode {mode!r} needs data_samples")
         if mode == "loss":
-            labels = torch.stack([sample.label for sample in data_samples]).to(logits)
+            labels = torch.stack([sample.get("label") for sample in data_samples]).to(logits)
             return {"loss": functional.multilabel_soft_margin_loss(logits, labels)}
         for sample, scores in zip(data_samples, logits.sigmoid(), strict=True):
             sample.set_field(scores, "scores")

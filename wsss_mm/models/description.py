@@ -214,7 +214,7 @@ def foreign_modules(config: Any) -> tuple[str, ...]:
     """Modules of the types in a network's config that are the project's own."""
     if isinstance(config, Mapping):
         own = module_of(config.get("type")) if "type" in config and _bare(config["type"]) not in _TYPES else None
-        found = {own} - {None} | {name for value in config.values() for name in foreign_modules(value)}
+        found = {name for value in config.values() for name in foreign_modules(value)} | ({own} if own else set())
     else:
         found = {name for item in config for name in foreign_modules(item)} if isinstance(config, list | tuple) else ()
     return tuple(sorted(found))

@@ -101,6 +101,7 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         self.variant = variant
         self.loss_weight = loss_weight
         factors = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        self.class_weight: Tensor | None
         self.register_buffer("class_weight", factors, persistent=False)
         self._loss_name = loss_name
 

@@ -1,5 +1,7 @@
 """The segmenter as the rest of the project uses it: images in, class probabilities out."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +16,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network  # torch says nothing of a module's attributes
 
     @property
     def classes(self) -> int:

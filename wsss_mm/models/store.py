@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
 from wsss_mm.formats import numbered
@@ -77,11 +78,11 @@ def save_model(
     `load_model` says what `info` must hold; the digests are added here.
     """
     with atomic_folder(folder) as new:
-        save_weights(state, new / "weights.pth")
-        write_text(new / "config.py", config_text)
-        write_text(new / "README.md", card)
-        content = sealed(rounded(numbered(info, MODEL), _PARAMETERS), new / "weights.pth")
-        write_json(new / "model.json", content, _PARAMETERS)
+        save_weights(state, new / places.WEIGHTS)
+        write_text(new / places.CONFIG, config_text)
+        write_text(new / places.CARD, card)
+        content = sealed(rounded(numbered(info, MODEL), _PARAMETERS), new / places.WEIGHTS)
+        write_json(new / places.DESCRIPTION, content, _PARAMETERS)
 
 
 def copy_model(folder: Path, target: Path, more: Mapping[str, Any]) -> None:
@@ -103,7 +104,7 @@ def load_model(
     codes: Sequence[str] | None = None,
     *,
     configs: Path = CONFIGS,
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Rebuild a trained network in eval mode.
 
     `model.json` alone says how: config.py is there to be read and is never executed, and the weights are loaded as
@@ -131,14 +132,17 @@ def load_model(
     if codes is not None and found != list(codes):
         raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
     info[DIGEST] = check_digest(folder, info)
-    state = read_state_dict(folder / "weights.pth")
+    state = read_state_dict(folder / places.WEIGHTS)
     with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
         _check_shapes(build_network(info["model"], folder / DESCRIPTION, trust).state_dict(), state, folder)
     network = build_network(info["model"], folder / DESCRIPTION, trust)
     network.load_state_dict(state)
-    outputs = network.num_classes if info["kind"] == "segmenter" else network.head.out_channels
+    parts: Any = network  # of a kind that the description says
+    outputs = parts.num_classes if info["kind"] == "segmenter" else parts.head.out_channels
     if outputs != len(found):
-        raise InputError(f"{folder / 'model.json'}: names {len(found)} classes for {outputs} outputs; export it again")
+        raise InputError(
+            f"{folder / places.DESCRIPTION}: names {len(found)} classes for {outputs} outputs; export it again"
+        )
     if info["kind"] == "segmenter":
         from wsss_mm.models.segmenter import Segmenter
 
@@ -152,5 +156,6 @@ def _check_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], f
     if odd:
         named = ", ".join(sorted(odd)[:3])[:160]
         raise InputError(
-            f"{folder / 'weights.pth'}: does not fit model.json ({len(odd)} arrays, such as {named}); export both again"
+            f"{folder / places.WEIGHTS}: does not fit {places.DESCRIPTION} ({len(odd)} arrays, such as {named}); "
+            "export both again"
         )

@@ -122,7 +122,7 @@ class _Cutter:
         with slide.open() as reader:
             truth = self._truth(slide, reader)
             if self.labels is not None and (self.labels["slide_id"] == slide.slide_id).any():
-                rows = list(self._labelled(slide, reader, truth))
+                rows = list(self._labelled(slide, reader, truth, self.labels))
             elif truth is not None and (slide.split != "train" or slide.truth.is_file()):
                 rows = list(self._gridded(slide, reader, truth))
             else:
@@ -133,8 +133,10 @@ class _Cutter:
         logger.info("%s: %d patches", slide.slide_id, len(rows))
         return rows
 
-    def _labelled(self, slide: Slide, reader: SlideReader, truth: Truth | None) -> Iterator[dict[str, Any]]:
-        rows = self.labels[self.labels["slide_id"] == slide.slide_id]
+    def _labelled(
+        self, slide: Slide, reader: SlideReader, truth: Truth | None, labelled: pd.DataFrame
+    ) -> Iterator[dict[str, Any]]:
+        rows = labelled[labelled["slide_id"] == slide.slide_id]
         corners = rows[["x", "y"]].to_numpy()
         boxes = self._boxes(corners, reader)
         names = [
@@ -166,7 +168,8 @@ class _Cutter:
         kept = (tissue >= self.settings.min_tissue) & (tissue > 0)
         if region is not None:
             kept &= region.share(boxes) >= _MIN_REGION_SHARE
-        yield from zip(map(tuple, corners[kept].tolist()), tissue[kept].tolist(), strict=True)
+        places = [(int(x), int(y)) for x, y in corners[kept]]
+        yield from zip(places, tissue[kept].tolist(), strict=True)
 
     def _store(
         self,
@@ -206,15 +209,15 @@ class _Cutter:
         return self.settings.size * self.settings.mpp / reader.mpp
 
     def _boxes(self, corners: npt.NDArray[np.int64], reader: SlideReader) -> npt.NDArray[np.float64]:
-        return np.hstack([corners, np.full((len(corners), 2), self._side(reader))])
+        return np.hstack([corners.astype(np.float64), np.full((len(corners), 2), self._side(reader))])
 
 
 def _check_places(names: Sequence[str], boxes: npt.NDArray[np.float64], reader: SlideReader) -> None:
     """Refuse labelled patches that leave the slide, or of which all lies where nothing was scanned."""
     left, top, width, height = reader.bounds
     ends = boxes[:, :2] + boxes[:, 2:]
-    leaves = (ends > np.array(reader.size) + 1).any(axis=1)
-    beside = (ends <= (left, top)).any(axis=1) | (boxes[:, :2] >= (left + width, top + height)).any(axis=1)
+    leaves = np.any(ends > np.array(reader.size) + 1, axis=1)
+    beside = np.any(ends <= (left, top), axis=1) | np.any(boxes[:, :2] >= (left + width, top + height), axis=1)
     for name, over, off in zip(names, leaves, beside, strict=True):
         if over:
             raise InputError(f"{name} leaves the slide {reader.size}; correct it")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
@@ -126,12 +127,12 @@ def read_mask(
 def _check_colors(
     path: Path, image: Image.Image, values: Collection[int], colors: Sequence[tuple[int, int, int]]
 ) -> None:
-    known = [*colors, IGNORE_COLOR]
+    known: list[tuple[int, ...]] = [*colors, IGNORE_COLOR]
     inside = [value for value in values if value < len(colors)]
     if image.mode != "P" or not inside:
         return
     palette = image.getpalette() or []
-    shown = [tuple(palette[3 * value : 3 * value + 3]) for value in range(max(inside) + 1)]
+    shown: list[tuple[int, ...]] = [tuple(palette[3 * value : 3 * value + 3]) for value in range(max(inside) + 1)]
     if not set(shown) <= set(known):  # somebody else's colours, which say nothing
         return
     for value in inside:
@@ -209,7 +210,8 @@ class _Stored:
             bits = tags.get(_BITS, 1)
             numbers = kinds.get(max(np.atleast_1d(tags.get(_SAMPLES, 1))), "unknown")
             return cls(int(max(np.atleast_1d(bits))), numbers, tags.get(_PHOTOMETRIC) == 0)
-        raw = str(image.tile[0][3]) if image.tile else ""
+        tiles = getattr(image, "tile", ())
+        raw = str(tiles[0][3]) if tiles else ""
         bits = next((bits for bits in (16, 4, 2, 1) if f";{bits}" in raw), 1 if image.mode == "1" else 8)
         return cls(bits, "unsigned", False)
 
@@ -223,7 +225,7 @@ def _check_whole(path: Path, image: Image.Image) -> None:
         raise InputError(
             f"{path}: is stored turned or mirrored (orientation {turned}); save it upright, without that tag"
         )
-    if image.format != "TIFF" or image.n_frames == 1:
+    if not isinstance(image, TiffImageFile) or image.n_frames == 1:
         return
     for number in range(1, image.n_frames):
         image.seek(number)

@@ -189,13 +189,13 @@ class _Importer:
         if mask is not None and mask.shape != image.shape[:2]:
             raise InputError(f"{file.mask}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
         if item.labels is None and self.definition.regions:
-            return self._store_region(item, image, mask)
+            return self._store_region(item, image, _given(mask, file))
         if image.shape[:2] != (self.settings.size, self.settings.size):
             raise InputError(
                 f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {self.settings.size}; "
                 "set it to the size of the patches, or remove the file"
             )
-        labels = self._classes_in(mask) if item.labels is None else item.labels
+        labels = self._classes_in(_given(mask, file)) if item.labels is None else item.labels
         return [self._store(item, item.origin, image=image, mask=mask, labels=labels)]
 
     def _store_region(self, item: _Item, image: Pixels, mask: Pixels) -> list[dict[str, Any]]:
@@ -227,6 +227,13 @@ class _Importer:
 
     def _classes_in(self, mask: Pixels) -> tuple[bool, ...]:
         return tuple(classes_in(mask, len(self.vocabulary), self.settings.min_class_share).tolist())
+
+
+def _given(mask: Pixels | None, file: SourceFile) -> Pixels:
+    """The mask of an evaluation image, which `find_files` leaves out where there is none."""
+    if mask is None:
+        raise InputError(f"{file.image}: an image of {file.split} without a mask; add the mask, or remove the image")
+    return mask
 
 
 def _size(array: Pixels) -> str:

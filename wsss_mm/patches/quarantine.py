@@ -15,6 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked
 from wsss_mm.formats import read_rows
@@ -24,7 +25,7 @@ from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
 
-PATH = Path("data/quarantine.csv")
+PATH = places.QUARANTINE
 
 Kind = Literal["patch", "slide"]
 KINDS: tuple[Kind, ...] = ("patch", "slide")
@@ -221,12 +222,13 @@ def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
     if kind == "slide":
         from wsss_mm.cohort import Cohort  # OpenSlide takes a while to import
 
-        table = data / "cohort/slides.csv"
+        table = data / places.COHORT.name / places.SLIDES_TABLE
         return ([table], set(Cohort.read(table, check_files=False).splits)) if table.is_file() else ([], ())
-    names = (data / "patches/manifest.parquet", data / "patches/quarantined/manifest.parquet")
-    places = [path for path in names if path.is_file()]
-    tables = [read_rows(path, PATCH_MANIFEST, columns=["patch_id"]) for path in places]
-    return places, {name for table in tables for name in table["patch_id"]}
+    folder = data / places.PATCHES.name
+    names = (folder / places.MANIFEST, folder / places.SET_ASIDE / places.MANIFEST)
+    there = [path for path in names if path.is_file()]
+    tables = [read_rows(path, PATCH_MANIFEST, columns=["patch_id"]) for path in there]
+    return there, {name for table in tables for name in table["patch_id"]}
 
 
 def _check_patches(manifest: pd.DataFrame, absent: list[tuple[int, str]], path: Path | str) -> None:
@@ -274,7 +276,8 @@ def _check(entry: Entry, where: str) -> None:
         if not getattr(entry, name).strip():
             raise InputError(f"{where}: {name} is empty; a quarantined row says what, why and who looked at it")
     try:
-        year, month, day = re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", entry.date).groups()
-        date(int(year), int(month), int(day))
-    except (AttributeError, ValueError):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", entry.date):  # fromisoformat takes more
+            raise ValueError
+        date.fromisoformat(entry.date)
+    except ValueError:
         raise InputError(f"{where}: date {entry.date!r} is no date; write YYYY-MM-DD") from None

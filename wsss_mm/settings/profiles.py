@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
 from wsss_mm.settings.params import Params
@@ -87,8 +88,8 @@ def _rendered(folder: Any, name: str, values: Any) -> str:
 
 def _tables(source: Path) -> tuple[Path, Path]:
     """The table of slides, and that of labels which may lie beside it."""
-    table = source / "slides.csv" if source.is_dir() else source
-    return table, table.with_name("labels.csv")
+    table = source / places.SLIDES_TABLE if source.is_dir() else source
+    return table, table.with_name(places.LABELS_TABLE)
 
 
 def _text(path: Path) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.settings.params import Params
 from wsss_mm.settings.sections import DISAGREEMENT
 from wsss_mm.yaml_places import Document, Place, parse, suggestion
 
-PARAMS_FILE, GATES_FILE = "params.yaml", "gates.yaml"
+PARAMS_FILE, GATES_FILE = places.PARAMS_FILE, places.GATES_FILE
 """The two files, in the project's root."""
 
 _SECTION = "gates"  # of `Params`, that stands in a file of its own

@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsss_mm import places
 from wsss_mm.tracking.evidence import Evidence, read_confusion
 
 _EXAMPLES = 2  # patches of a class: the card must fit into a description
 
 _CHAIN = (
-    ("results/slides", "slide maps", "export_slides"),
-    ("data/maps", "what the network sees on slides", "segment_slides"),
-    ("models/segmenter", "segmenter", "train_segmenter"),
-    ("data/pseudo_labels", "pseudo-labels", "pseudo_labels"),
-    ("models/classifier", "classifier", "train_classifier"),
-    ("data/patches", "patches", "patches"),
-    ("data/cohort", "slides of the cohort", "cohort"),
+    (places.RESULTS.as_posix(), "slide maps", "export_slides"),
+    (places.MAPS.as_posix(), "what the network sees on slides", "segment_slides"),
+    (places.SEGMENTER.as_posix(), "segmenter", "train_segmenter"),
+    (places.PSEUDO_LABELS.as_posix(), "pseudo-labels", "pseudo_labels"),
+    (places.CLASSIFIER.as_posix(), "classifier", "train_classifier"),
+    (places.PATCHES.as_posix(), "patches", "patches"),
+    (places.COHORT.as_posix(), "slides of the cohort", "cohort"),
 )
 
 

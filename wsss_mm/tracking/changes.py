@@ -52,6 +52,20 @@ class Changes:
         return plain_lines(self.diff.decode("utf-8", errors="replace"))
 
 
+def run_of(version: "ModelVersion") -> str:
+    """Id of the run a version was registered of.
+
+    Raises:
+        InputError: somebody registered it without one.
+    """
+    if not version.run_id:
+        raise InputError(
+            f"{version.name} version {version.version}: was registered without a run, so that nothing tells how it was "
+            "made; register it again: dvc repro -s -f register"
+        )
+    return version.run_id
+
+
 def changes_digest(run_id: str) -> str:
     """sha256 of a run's diff, "none" if it has none."""
     diff = read_artifact(run_id, DIFF)
@@ -70,11 +84,11 @@ def changes_of(version: "ModelVersion", project: Path, *, sealed: bool) -> Chang
         InputError: they are not those of when it was registered, or change what no training would.
     """
     what, kept = f"{version.name} version {version.version}", version.tags.get(CHANGES_TAG)
-    diff = read_artifact(version.run_id, DIFF, most=_MOST)
+    diff = read_artifact(run_of(version), DIFF, most=_MOST)
     found = _NONE if diff is None else hashlib.sha256(diff).hexdigest()
     if kept is None and sealed:
         raise InputError(f"{what}: keeps no digest of {DIFF}, as it should; register again: dvc repro -s -f register")
-    if found != (kept or found):
+    if kept and found != kept:
         raise InputError(
             f"{what}: {DIFF} of its run was changed after it was registered, sha256 {found[:12]} instead of "
             f"{kept[:12]}; restore the run's artifacts from a backup"
@@ -84,7 +98,7 @@ def changes_of(version: "ModelVersion", project: Path, *, sealed: bool) -> Chang
     files = _checked_files(what, diff, project)
     if not files:
         return None
-    return Changes(diff, files, _whose(version.run_id), kept is not None)
+    return Changes(diff, files, _whose(run_of(version)), kept is not None)
 
 
 def apply_changes(changes: Changes, clone: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.store import adding, experiment_in
 
@@ -26,7 +27,7 @@ COPIED_FROM = "copied.from"
 
 _WHOLE = "copied.whole"  # tag prefix, followed by the old id, once everything is there
 _PER_CALL = {"metrics": 1000, "params": 100, "tags": 100}  # the server's limits
-_TEXTS = ("evidence/lineage.json",)  # artifacts that name runs
+_TEXTS = (f"{places.EVIDENCE}/{places.LINEAGE}",)  # artifacts that name runs
 _PAGE = 1000
 
 
@@ -86,7 +87,7 @@ def copy_content(run: "Run", source: "MlflowClient", target: "MlflowClient", ids
         from mlflow.entities import LoggedModelOutput
 
         target.log_outputs(new, [LoggedModelOutput(models[item.model_id], item.step) for item in outputs])
-    folder = local_folder(run.info.artifact_uri)
+    folder = local_folder(str(run.info.artifact_uri))
     if folder.is_dir():
         target.log_artifacts(new, str(folder))
         for name in _TEXTS:
@@ -106,13 +107,16 @@ def log_values(client: "MlflowClient", run_id: str, **values: Sequence[Any]) -> 
     """Log any number of `params`, `metrics` and `tags`, in as many calls as the server's limits ask for."""
     for kind, items in values.items():
         for start in range(0, len(items), _PER_CALL[kind]):
-            client.log_batch(run_id, **{kind: items[start : start + _PER_CALL[kind]]})
+            part: dict[str, Any] = {kind: items[start : start + _PER_CALL[kind]]}
+            client.log_batch(run_id, **part)
 
 
 def log_missing_inputs(run: "Run", there: "Run", client: "MlflowClient") -> None:
     """Give a run the data sets of another one that it lacks."""
-    known = {(item.dataset.name, item.dataset.digest) for item in there.inputs.dataset_inputs}
-    inputs = [item for item in run.inputs.dataset_inputs if (item.dataset.name, item.dataset.digest) not in known]
+    there_already = there.inputs.dataset_inputs if there.inputs else ()
+    known = {(item.dataset.name, item.dataset.digest) for item in there_already}
+    wanted = run.inputs.dataset_inputs if run.inputs else ()
+    inputs = [item for item in wanted if (item.dataset.name, item.dataset.digest) not in known]
     if inputs:
         adding(client.log_inputs, there.info.run_id, inputs)
 

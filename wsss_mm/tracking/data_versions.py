@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
@@ -66,7 +67,7 @@ class DataChange:
         return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "the same patches"
 
 
-def data_versions(root: Path, path: str = "data/patches") -> list[DataVersion]:
+def data_versions(root: Path, path: str = places.PATCHES.as_posix()) -> list[DataVersion]:
     """Versions of an out of the line, newest first, from the history of dvc.lock on this branch.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object, without_number, write_object
@@ -25,8 +26,11 @@ from wsss_mm.places import LINEAGE as _LINEAGE
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.store import connect
 
-METRICS, CONFUSION = "reports/metrics/test.json", "reports/plots/test_confusion.csv"
-_KEPT = ("dvc.lock", PARAMS_FILE, GATES_FILE, "reports/metrics/*.json", "reports/plots/*.csv", "reports/pictures/*.png")
+METRICS, CONFUSION = places.TEST_METRICS.as_posix(), places.TEST_CONFUSION.as_posix()
+_KEPT = (
+    *("dvc.lock", PARAMS_FILE, GATES_FILE),
+    *(f"{places.METRICS}/*.json", f"{places.PLOTS}/*.csv", f"{places.PICTURES}/*.png"),
+)
 _ENDS = 2  # of an interval
 
 EVIDENCE_TAG, COMMIT_TAG = "evidence_sha256", "git.commit"
@@ -61,7 +65,7 @@ class Evidence:
     @property
     def tested_on(self) -> str | None:
         """Digest of the data the test metrics come from: of the test split's files, in older reports of all patches."""
-        return self.test.get("test_split") or self.digests.get("data/patches")
+        return self.test.get("test_split") or self.digests.get(places.PATCHES.as_posix())
 
     def interval(self, metric: str = "miou") -> tuple[float, float] | None:
         """Bootstrap interval of an ungated test metric, (low, high), None where none was made."""

@@ -108,11 +108,11 @@ def _copy_version(
     version: "ModelVersion", origin: str, target: "MlflowClient", runs: Mapping[str, str], models: Mapping[str, str]
 ) -> str:
     """Make a copied model, or a folder among a copied run's artifacts, a version; returns its number."""
-    if version.run_id not in runs:
+    if version.run_id is None or version.run_id not in runs:
         raise InputError(f"{version.name} version {version.version}: its run was deleted; mlflow gc, or restore it")
-    run_id = runs[version.run_id]
-    model_id = next((new for old, new in models.items() if old in version.source), None)
-    _, inside, below = version.source.partition(f"/{version.run_id}/artifacts")
+    run_id, source = runs[version.run_id], version.source or ""
+    model_id = next((new for old, new in models.items() if old in source), None)
+    _, inside, below = source.partition(f"/{version.run_id}/artifacts")
     if model_id is None and not inside:
         raise InputError(f"{version.name} version {version.version}: its files are in {version.source}, of no run here")
     uri = f"models:/{model_id}" if model_id else f"{target.get_run(run_id).info.artifact_uri}{below}"

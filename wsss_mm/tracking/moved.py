@@ -14,9 +14,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from wsss_mm.errors import InputError
+from wsss_mm.places import UNSENT
 
-_LOCATION = re.compile(r"(?P<root>(?:file:)?/.*?)/(?P<place>mlartifacts/[^/]+|work_dirs/unsent/artifacts)")
-_FOLDERS = ("mlartifacts", "mlruns", "work_dirs/unsent/artifacts")
+_UNSENT = (UNSENT / "artifacts").as_posix()
+_LOCATION = re.compile(rf"(?P<root>(?:file:)?/.*?)/(?P<place>mlartifacts/[^/]+|{_UNSENT})")
+_FOLDERS = ("mlartifacts", "mlruns", _UNSENT)
 _COLUMNS = (
     *(("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")),
     *(("model_versions", "source"), ("model_versions", "storage_location"), ("trace_tags", "value")),

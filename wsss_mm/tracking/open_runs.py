@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
 from wsss_mm.formats import KEY, NewerError, check_format, numbered
@@ -134,4 +135,4 @@ def _store() -> str:
 
 
 def _folder() -> Path:
-    return project_root() / "work_dirs/open_runs"
+    return project_root() / places.OPEN_RUNS

@@ -15,6 +15,7 @@ from wsss_mm.gates import GATES, report_path
 from wsss_mm.gates.champion import Pin, Rival
 from wsss_mm.outage import is_outage
 from wsss_mm.places import GATE_REPORT
+from wsss_mm.tracking.changes import run_of
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
 from wsss_mm.tracking.runs import WEIGHTS_TAG
@@ -96,8 +97,8 @@ def promote(name: str, version: str | None = None, *, reason: str | None = None)
     if champion is not None and champion.version == candidate.version:
         raise InputError(f"{name} version {candidate.version} is the champion already")
     with tempfile.TemporaryDirectory() as folder:
-        own = run_evidence(candidate.run_id, Path(folder) / "challenger")
-        theirs = run_evidence(champion.run_id, Path(folder) / "champion") if champion else None
+        own = run_evidence(run_of(candidate), Path(folder) / "challenger")
+        theirs = run_evidence(run_of(champion), Path(folder) / "champion") if champion else None
         against = objections(own, theirs)
     if against and reason is None:
         raise InputError(

@@ -51,7 +51,8 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
         if min(images.shape[1:3]) < _LEAST:
             raise _refused(f"images are {images.shape[2]} x {images.shape[1]} px: give at least {_LEAST} x {_LEAST}")
         if not len(images):
-            shape = images.shape[:3] if output == "labels" else (0, self._model.classes, *images.shape[1:3])
+            of_all = (0, self._model.classes, *images.shape[1:3])
+            shape: tuple[int, ...] = images.shape[:3] if output == "labels" else of_all
             return np.zeros(shape, np.uint8 if output == "labels" else np.float32)
         results = []
         for start in range(0, len(images), _BATCH):

@@ -8,10 +8,11 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
-from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest
+from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest, run_of
 from wsss_mm.tracking.runs import DIGEST_TAG, WEIGHTS_TAG, model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
@@ -74,25 +75,25 @@ def register_segmenter(
     from wsss_mm.models.description import folder_digest
 
     client = connect().MlflowClient()
-    weights, model = folder / "weights.pth", folder_digest(folder)
+    weights, model = folder / places.WEIGHTS, folder_digest(folder)
     md5 = digest(weights, "md5")
     tags = {key: str(value) for key, value in (tags or {}).items()}
     existing = _find_model(name, md5, model)
     version = existing or _new_version(folder, name, tags | {WEIGHTS_TAG: md5})
-    kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(version.run_id)}
+    kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(run_of(version))}
     for key, value in (tags | {key: value for key, value in kept.items() if key not in version.tags}).items():
         client.set_model_version_tag(name, version.version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     if champion and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version.version)
-    return Registration(name, str(version.version), version.run_id, md5, existing is None, model)
+    return Registration(name, str(version.version), run_of(version), md5, existing is None, model)
 
 
 def registered_as(folder: Path, name: str) -> "ModelVersion | None":
     """The version that a segmenter was registered as before, or else the newest of these weights."""
     from wsss_mm.models.description import folder_digest
 
-    md5 = digest(folder / "weights.pth", "md5")
+    md5 = digest(folder / places.WEIGHTS, "md5")
     return _find_model(name, md5, folder_digest(folder)) or _find(name, md5)
 
 
@@ -237,7 +238,7 @@ def download_model(uri: str, target: Path | None = None) -> Path:
             raise
         said = " ".join(str(error).split())
         raise InputError(f"{uri}: {said}; see: wsss-mm models list --name {version.name}") from None
-    found = sorted(folder.glob("artifacts/*/model.json"))
+    found = sorted(folder.glob(f"artifacts/*/{places.DESCRIPTION}"))
     if len(found) != 1:
         raise InputError(f"{uri}: holds {len(found) or 'no'} segmenter{'s' * bool(found)}; see: wsss-mm models list")
     _check_model(uri, version, found[0].parent)
@@ -330,7 +331,7 @@ def _all_with(name: str, md5: str) -> "list[ModelVersion]":
 
 def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion":
     mlflow = connect()
-    weights = folder / "weights.pth"
+    weights = folder / places.WEIGHTS
     with model_run(weights, offline=False) as run:
         if run is not None:
             return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
@@ -221,7 +222,7 @@ def _pictures(run: "Run", evidence: Evidence, folder: Path) -> dict[str, Any]:
 
 def _sheet(run: "Run", evidence: Evidence, name: str, folder: Path) -> Path | None:
     """A contact sheet of the line: of its evidence, or else what stage `evaluate` added to the run."""
-    kept = evidence.folder / f"reports/pictures/{name}.png"
+    kept = evidence.folder / places.PICTURES / f"{name}.png"
     if kept.is_file():
         return kept
     client = connect().MlflowClient()

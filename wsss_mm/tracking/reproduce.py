@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
@@ -22,7 +23,7 @@ from wsss_mm.formats import read_object
 from wsss_mm.gates import report_path
 from wsss_mm.places import GATE_REPORT, PRETRAINED
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
-from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact
+from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact, run_of
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
@@ -100,13 +101,13 @@ def reproduce(
     version = find_version(*parse_uri(uri))
     info = check_stored(version)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = run_evidence(version.run_id, Path(folder))
+        evidence = run_evidence(run_of(version), Path(folder))
         commit = _commit(uri, evidence, version)
         changes = changes_of(version, project, sealed=DIGEST_TAG in version.tags)
         if changes is not None:
             _permit(uri, changes, apply_diff, show)
         lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
-        _warn_of_other_versions(version.run_id)
+        _warn_of_other_versions(run_of(version))
         _clone(project, scratch, commit)
         params = _checked_params(evidence.folder, scratch, changed=changes is not None)
         if changes is not None:
@@ -227,7 +228,7 @@ def _stages(uri: str, lock: str, clone: Path) -> list[str]:
         InputError: dvc.lock names others.
     """
     try:
-        there = dict(yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+        there = dict(yaml.safe_load((clone / places.PIPELINE).read_text(encoding="utf-8"))["stages"])
         names = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError):
         raise InputError(f"{uri}: dvc.yaml of its commit, or its dvc.lock, has no stages; register it again") from None

@@ -464,4 +464,5 @@ def _log_inputs(digests: Mapping[str, str]) -> None:
 
     for path, md5 in digests.items():
         source = CodeDatasetSource(tags={"dvc.path": path, "dvc.md5": md5})
-        adding(mlflow.log_input, MetaDataset(source, name=path, digest=md5), context="training")
+        data = MetaDataset(source, name=path, digest=md5)  # ty: ignore[abstract-class-instantiation]  it has no profile
+        adding(mlflow.log_input, data, context="training")

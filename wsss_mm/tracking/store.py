@@ -200,7 +200,10 @@ def experiment_in(store: "MlflowClient | ModuleType", name: str, location: str |
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return store.get_experiment_by_name(name).experiment_id  # someone else was faster
+        experiment = store.get_experiment_by_name(name)  # someone else was faster
+        if experiment is None:
+            raise
+    return experiment.experiment_id
 
 
 def adding(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -12,9 +12,10 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import still_named, try_lock
 from wsss_mm.formats import number_line, read_lines
@@ -46,7 +47,7 @@ _ROOM = 16 << 20  # bytes: a store, and the pictures of some epochs
 
 def unsent_folder() -> Path:
     """Where unsent runs are."""
-    return project_root() / "work_dirs/unsent"
+    return project_root() / places.UNSENT
 
 
 def unsent_uri() -> str:
@@ -109,7 +110,7 @@ class Refuge:
         mlflow = connect()
         tags = run_tags({SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})})
         run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
-        ending = {"status": "FINISHED", "error": ""} if self.adds else {}
+        ending: dict[str, Any] = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
         return run.info
 
@@ -140,7 +141,7 @@ def _has_room() -> bool:
 
 
 def _stores() -> Path:
-    return unsent_folder() / "stores.txt"
+    return unsent_folder() / places.STORES
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.wsi.job import Job, Result
 from wsss_mm.wsi.model import SlideModel
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MODEL_FILES = ("model.json", "weights.pth")
+_MODEL_FILES = (places.DESCRIPTION, places.WEIGHTS)
 _PATIENCE = 10  # s
 _LOCK_TRIES, _LOCK_PAUSE = 24, 5  # s; NFS forgets the locks of a dead client after a minute and a half
 

@@ -45,7 +45,9 @@ def jobs_of(cohort: "Cohort", splits: Sequence[str], work: Path) -> dict[Job, st
         )
     slides = cohort.with_files(splits, slides_aside(cohort.frame))
     return {
-        Job(slide.slide_id, slide.path, work / slide.slide_id, slide.mpp, slide.roi): slide.split for slide in slides
+        Job(slide.slide_id, slide.path, work / slide.slide_id, slide.mpp, slide.roi): slide.split
+        for slide in slides
+        if slide.path is not None
     }
 
 

@@ -6,7 +6,7 @@ averaging run side by side, each a few batches ahead of the next.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -39,8 +39,8 @@ class Rows:
     start: int
     labels: np.ndarray
     probabilities: np.ndarray
-    carry: np.ndarray | None = None
-    beneath: np.ndarray | None = None
+    carry: np.ndarray = field(default_factory=lambda: np.empty(0))
+    beneath: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def stop(self) -> int:

@@ -127,7 +127,7 @@ def _unpacked(work: Path, made: SlideMap) -> Iterator[SlideMap]:
     with ExitStack() as stack:
         planes = []
         for index, plane in enumerate(made.probabilities):
-            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", plane.shape)))
+            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", (plane.shape[0], plane.shape[1]))))
             for top, band in bands(plane):
                 planes[-1].write(top, band)
         yield SlideMap(made.labels, planes, made.vocabulary, made.identity, made.unreadable)
@@ -140,6 +140,7 @@ def _filled(work: Path, made: SlideMap, parameters: Parameters) -> Iterator[RawM
     A window that holds no tissue is not computed; what is as large as that may not have been seen, and is no hole.
     """
     largest = min(parameters.min_hole / made.identity["mpp"] ** 2, parameters.window**2)
-    with RawMap(work / "filled.raw", made.labels.shape) as filled:
+    height, width = made.labels.shape
+    with RawMap(work / "filled.raw", (height, width)) as filled:
         fill_holes(made.labels, filled, largest)
         yield filled

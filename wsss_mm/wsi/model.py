@@ -4,18 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
-    import torch
-
+    from wsss_mm.models import Segmenter
     from wsss_mm.settings import Precision
 
 _CPU_BATCH = 16
@@ -82,10 +82,10 @@ class SlideModel:
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
         precision = choose_precision(precision, device, "slides")
-        given = {
-            "vocabulary": Vocabulary.from_json(info, Path(folder) / "model.json"),
+        given: dict[str, Any] = {
+            "vocabulary": Vocabulary.from_json(info, Path(folder) / places.DESCRIPTION),
             "mpp": float(info["mpp"]),
-            "weights_md5": digest(Path(folder) / "weights.pth", "md5"),
+            "weights_md5": digest(Path(folder) / places.WEIGHTS, "md5"),
             "precision": precision,
             "digest": info["digest"],
         }
@@ -99,7 +99,7 @@ class SlideModel:
         return cls(forward, full_batches=True, largest_batch=partial(_largest_batch, forward, device), **given)
 
 
-def _forward(network: "torch.nn.Module", device: str, precision: "Precision") -> Callable[[np.ndarray], np.ndarray]:
+def _forward(network: "Segmenter", device: str, precision: "Precision") -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
     @torch.inference_mode()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import shapely
@@ -79,7 +79,7 @@ def _parsed(text: str) -> object:
     return json.loads(text)
 
 
-def _outline(feature: object) -> Outline:
+def _outline(feature: Any) -> Outline:
     """A feature of any form."""
     try:
         classification = feature["properties"]["classification"]

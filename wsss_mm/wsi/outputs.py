@@ -49,7 +49,7 @@ class Export:
         """Pixels of each class, (C,)."""
         rows = max(1, _COUNTED // self.labels.shape[1])
         parts = (self.labels[top : top + rows] for top in range(0, self.labels.shape[0], rows))
-        counts: np.ndarray = sum(np.bincount(part.ravel(), minlength=256) for part in parts)
+        counts = sum((np.bincount(part.ravel(), minlength=256) for part in parts), start=np.zeros(256, np.int64))
         return counts[: len(self.made.vocabulary.classes)]
 
     def figures(self) -> Figures:

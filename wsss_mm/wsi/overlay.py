@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import IGNORE, TissueClass
 
 _INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (200, 200, 200)
@@ -19,7 +20,7 @@ _ALPHA = 0.45
 
 def draw_overlay(
     picture: np.ndarray,
-    labels: np.ndarray,
+    labels: RowMap,
     classes: Sequence[TissueClass],
     figures: Mapping[str, Mapping[str, Any]],
     title: str,
@@ -70,10 +71,10 @@ def picture_of(sheet: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
     return found if width > 0 and found.shape[:2] == (height, width) else None
 
 
-def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _nearest(labels: RowMap, height: int, width: int) -> np.ndarray:
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
-    return np.stack([labels[row][columns] for row in rows])
+    return np.stack([labels[row : row + 1][0, columns] for row in rows.tolist()])
 
 
 def _draw_legend(

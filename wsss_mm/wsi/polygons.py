@@ -11,12 +11,12 @@ turns of the regions at hand, however many there are.
 
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 
@@ -86,7 +86,8 @@ def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path
                 yield Region(exterior, int(areas[region]), holes)
 
 
-_RECORD = np.dtype([("region", np.int32), ("x", np.int32), ("y", np.int32), ("kind", np.uint8)])
+_FIELDS = [("region", np.int32), ("x", np.int32), ("y", np.int32), ("kind", np.uint8)]
+_RECORD = cast("np.dtype[np.void]", np.dtype(_FIELDS))
 """A turn of a boundary; `kind` is the sum of the flags below."""
 _DOWN, _SIDEWAYS, _DIAGONAL = 1, 2, 4
 
@@ -142,7 +143,7 @@ def _groups(counts: np.ndarray) -> np.ndarray:
     return np.unique((np.cumsum(counts) - counts) // size, return_inverse=True)[1]
 
 
-def _sort_into(files: list[BinaryIO], waiting: BinaryIO, group_of_region: np.ndarray) -> None:
+def _sort_into(files: Sequence[IO[bytes]], waiting: BinaryIO, group_of_region: np.ndarray) -> None:
     """Copy turns to the files of their groups, in their order."""
     waiting.seek(0)
     while content := waiting.read(_TURNS_AT_ONCE * _RECORD.itemsize):
@@ -154,7 +155,7 @@ def _sort_into(files: list[BinaryIO], waiting: BinaryIO, group_of_region: np.nda
             files[group].write(part.tobytes())
 
 
-def _read(file: BinaryIO) -> np.ndarray:
+def _read(file: IO[bytes]) -> np.ndarray:
     file.seek(0)
     return np.frombuffer(file.read(), _RECORD)
 
@@ -175,7 +176,7 @@ def _outline(records: np.ndarray) -> Iterator[tuple[int, np.ndarray, list[np.nda
     regions = turns["region"][starts]
     firsts = np.flatnonzero(np.diff(regions, prepend=-1)).tolist()
     for first, last in pairwise([*firsts, len(rings)]):
-        exterior, holes = None, []
+        exterior, holes = np.empty((0, 2)), []
         for ring in range(first, last):
             here = slice(*rings[ring])
             parts = _simple_rings(points[here], diagonal[here]) if meets[ring] else [(points[here], outside[ring])]
@@ -206,7 +207,7 @@ def _following(turns: np.ndarray) -> np.ndarray:
 
 def _rings(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All turns in the order in which they are passed, ring by ring from its first turn, and where rings start."""
-    after, waiting = memoryview(following), bytearray(b"\x01" * len(following))
+    after, waiting = following.data, bytearray(b"\x01" * len(following))
     order, starts = array("i"), []
     for first in range(len(following)):
         if not waiting[first]:

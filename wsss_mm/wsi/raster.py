@@ -27,9 +27,11 @@ class Slide(Protocol):
     """What is needed of `wsss_mm.slides.SlideReader`."""
 
     mpp: float
-    quickhash: str | None
     bounds: tuple[int, int, int, int]
     steps: tuple[float, ...]
+
+    @property
+    def quickhash(self) -> str | None: ...  # noqa: D102
 
     def read(self, x: float, y: float, size: tuple[int, int], mpp: float) -> np.ndarray: ...  # noqa: D102
 
@@ -65,7 +67,8 @@ class Raster:
         self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
         self._steps, self.quickhash = slide.steps, slide.quickhash
         self.factor = mpp / self.slide_mpp
-        self.size: tuple[int, int] = tuple(max(1, round(side / self.factor)) for side in self.bounds[2:])
+        width, height = (max(1, round(side / self.factor)) for side in self.bounds[2:])
+        self.size = (width, height)
         self.wanted: Wanted | None = None
         self.reach = 0
         self.lost: dict[int, int] = {}

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
@@ -190,8 +190,8 @@ def _parse(folder: Path, summary: dict[str, Any]) -> Result:
         slide_bytes=int(slide["bytes"]),
         quickhash=None if slide.get("quickhash") is None else str(slide["quickhash"]),
         slide_mpp=_positive(slide["mpp"]),
-        bounds=_whole(slide["bounds"], 4),
-        size=_whole(summary["size"], 2),
+        bounds=cast("tuple[int, int, int, int]", _whole(slide["bounds"], 4)),
+        size=cast("tuple[int, int]", _whole(summary["size"], 2)),
         mpp=_positive(summary["mpp"]),
         tissue_mm2=float(summary["tissue_area_mm2"]),
         tumour_stroma_ratio=None if ratio is None else float(ratio),
@@ -208,7 +208,7 @@ def _model_name(model: dict[str, Any]) -> str:
 
 
 def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:
-    color = _whole(values["color"], 3)
+    color = cast("tuple[int, int, int]", _whole(values["color"], 3))
     if not all(0 <= channel <= 255 for channel in color):
         raise ValueError(f"colour {color}")
     share = values["share"]

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.vocabulary import IGNORE_COLOR
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from openslide import OpenSlide
     from openslide.deepzoom import DeepZoomGenerator
+    from werkzeug.wrappers import Response as BaseResponse
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +124,7 @@ class _Shown:
         self.result(name)
         if kind not in ("slide", "map") or (kind == "slide" and name not in self.slides):
             abort(404)
-        path = self.slides[name] if kind == "slide" else self.file(name, "segmentation.tif")
+        path = self.slides[name] if kind == "slide" else self.file(name, places.LABEL_MAP)
         if path.resolve() != path:  # a link since
             abort(404)
         try:
@@ -150,7 +152,7 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
     templates = make_environment()
 
     @app.get("/")
-    def overview() -> str | Response:
+    def overview() -> "str | BaseResponse":
         if len(shown.results) == 1:
             return redirect(f"slides/{quote(next(iter(shown.results)))}/")
         return render_overview(list(shown.results.values()))
@@ -166,10 +168,10 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
         }
         return templates.get_template("slide.html").render(result=result, view=view, others=list(shown.results))
 
-    @app.get("/slides/<name>/overlay.png")
+    @app.get(f"/slides/<name>/{places.OVERLAY}")
     def overlay(name: str) -> Response:
         # an etag is made of the path, which may be no UTF-8
-        return send_file(shown.file(name, "overlay.png"), etag=False)
+        return send_file(shown.file(name, places.OVERLAY), etag=False)
 
 
 def _add_tiles(app: "Flask", shown: _Shown) -> None:
