@@ -1,5 +1,6 @@
 """Weights in pretrained/ are dependencies: as dvc.yaml names them, in a repository with stages that train nothing."""
 
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,12 @@ MADE = "models/classifier/made"
 
 def dvc(root, *arguments):
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    scratch = root.parent / "scratch"  # DVC leaves what it makes there
+    scratch.mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
