@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.wsi.job import Job, Result
-from wsss_mm.wsi.model import Precision, SlideModel
+from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.parameters import DEFAULTS, Parameters
 from wsss_mm.wsi.segment import segment
 from wsss_mm.wsi.workplace import BusyError
+
+if TYPE_CHECKING:
+    from wsss_mm.settings import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Demand:
     cpus: int = 1
     gpus: float = 0.0
     retries: int = 3
-    precision: Precision = "auto"
+    precision: "Precision" = "auto"
 
 
 def segment_on_cluster(
