@@ -29,7 +29,7 @@ make_project(root)
 write_settings(root, clean_params())
 with inside(root):
     outcomes = {item.name: item for item in run_gate("classifier", clean_params(), Path()).checks}
-    assert outcomes["lift"].success and "1.05 times" in outcomes["lift"].says, outcomes["lift"]
+    assert outcomes["lift"].passed and "1.05 times" in outcomes["lift"].says, outcomes["lift"]
     main(["patch_counts"])
     assert set(json.loads(Path("reports/metrics/patch_counts.json").read_text())) == {"train", "valid", "test"}
 """
