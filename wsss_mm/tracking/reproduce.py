@@ -374,7 +374,7 @@ def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
     environment: dict[str, str] = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("DVC_", "MLFLOW_")) and key != "PYTHONPATH"
+        if key == "DVC_NO_ANALYTICS" or not key.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["MLFLOW_TRACKING_URI"] = sqlite_uri(scratch.resolve() / "mlflow.db")
