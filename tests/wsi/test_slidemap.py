@@ -48,7 +48,7 @@ def test_comes_back_as_it_was(tmp_path, height, width, seed, planes):
             assert plane.shape == expected.shape
             np.testing.assert_array_equal(plane[0:height], expected)
             np.testing.assert_array_equal(plane[height // 2 : height], expected[height // 2 :])
-        assert (found.classes, found.identity, found.unreadable) == (VOCABULARY, made.identity, 0)
+        assert (found.vocabulary, found.identity, found.unreadable) == (VOCABULARY, made.identity, 0)
     assert stored_already(tmp_path, made.identity) is not None
     assert stored_already(tmp_path, made.identity | {"mpp": 0.123456788}) is None
 
