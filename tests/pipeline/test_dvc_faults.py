@@ -1,5 +1,6 @@
 """What DVC does when two run at once, a stage fails, or its cache rots, on which docs/reliability.md relies."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -101,8 +102,9 @@ def line(repository, project_root, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(project_root))
     stage = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"][STAGE]
     stage["cmd"] = f"{sys.executable} training.py"
+    shutil.copytree(project_root / "vocabularies", repository / "vocabularies")
     for dependency in stage["deps"]:
-        path = repository / dependency
+        path = repository / dependency.replace("${cohort.vocabulary}", "lung")
         path = path if path.suffix else path / "file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
