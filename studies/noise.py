@@ -56,9 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, default=places.STUDIES / "noise.jsonl", help="rows of results")
     parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.2, 0.4, 0.6], help="share of wrong pixels")
-    parser.add_argument(
-        "--kinds", nargs="+", choices=get_args(Kind), default=[*get_args(Kind)], help="how masks are spoiled"
-    )
+    parser.add_argument("--kinds", nargs="+", choices=_KINDS, default=[*_KINDS], help="how masks are spoiled")
     parser.add_argument("--losses", nargs="+", default=["ce", "onss", "onss_margin"], help="segmenter.loss")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of noise and training")
     parser.add_argument(

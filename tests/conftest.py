@@ -22,6 +22,7 @@ __all__ = [  # what pytest looks for here
     "pytest_unconfigure",
 ]
 
+os.environ["DVC_NO_ANALYTICS"] = "1"  # or each command of dvc leaves a process that reports to its makers
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
 

@@ -111,16 +111,21 @@ def _children() -> Leaks:
     except ChildProcessError:
         return {}
     found = {}
-    for task in Path("/proc/self/task").glob("*/children"):
-        for pid in task.read_text().split():
-            try:
-                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-                command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-            except OSError:
-                continue
-            if state != "Z":
+    for task in _listed("/proc/self/task"):
+        for pid in _text(f"/proc/self/task/{task}/children").split():
+            state = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+            command = _text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+            if state not in ([], ["Z"]):
                 found[pid] = f"child process {pid} ({command[:300]}) of {_names.get(pid, 'another process or a fork')}"
     return found
+
+
+def _text(path: str) -> str:
+    """Of a file in /proc; none of a thread or process that has ended meanwhile."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def _sockets() -> Leaks:

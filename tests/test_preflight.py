@@ -10,7 +10,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.preflight import check
 from wsss_mm.settings import load_params
 
-WEIGHTS = "data/raw/ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+WEIGHTS = "pretrained/ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
 
 
 @pytest.fixture
@@ -55,8 +55,15 @@ def test_weights_that_are_there_are_enough(refused):
     assert refused("luad", [WEIGHTS]) == ""
 
 
-def test_weights_that_nothing_starts_from_may_be_missing(refused):
-    assert "segmenter" not in refused("luad", segmenter={"init": "none"})
+def test_weights_that_nothing_starts_from_are_asked_for_since_dvc_watches_them(refused):
+    said = refused("luad", segmenter={"init": "none"})
+    assert f"segmenter.weights: {WEIGHTS}: not found; " in said
+    assert said.endswith("or set weights: null, as init is none")
+    assert "segmenter" not in refused("luad", segmenter={"init": "none", "weights": None})
+
+
+def test_weights_that_dvc_owns_are_pulled(refused):
+    assert f"classifier.weights: {WEIGHTS}: not found; dvc pull {WEIGHTS}.dvc" in refused("luad", [f"{WEIGHTS}.dvc"])
 
 
 def test_a_data_set_has_its_own_classes_and_resolution(refused):

@@ -93,6 +93,10 @@ class TestOwn:
         assert [own.find(name) for name in ("a", "ALVEOLI", "os", " bony tissue", "Lung")] == [0, 0, 1, 1, None]
         assert own.with_role("normal") == (0,)
 
+    def test_accents_may_be_characters_of_their_own_as_macos_writes_them(self, written):
+        vocabulary = read_vocabulary(written([item(name="Dr\u00fcse"), item(1, aliases=["Pla\u0308ttchen"])]))
+        assert [vocabulary.find("DRU\u0308SE"), vocabulary.find("Pl\u00e4ttchen")] == [0, 1]
+
     def test_the_projects_wins_over_the_shipped_one_which_others_may_still_name(self, written):
         written(TEXT).rename("vocabularies/lung.yaml")
         assert get_vocabulary("lung").codes == ("A", "B")
@@ -125,6 +129,12 @@ class TestOwn:
             ([item(code=False)], "code 'false' is no text; put it in quotation marks"),
             ([item(code="a b")], "code 'a b' names columns"),
             ([item(code="")], "code '' names columns"),
+            ([item(code="slide_id")], "line 2: code 'slide_id' is a column of every manifest; choose another"),
+            ([item(), item(1, code="x")], "line 6: code 'x' is a column of every manifest"),
+            (
+                [item(name="Gew\u00e4sser"), item(1, aliases=["gewa\u0308sser"])],
+                "C1: C0 is called 'gewa\u0308sser' too",
+            ),
             ([item(name=" ")], "is empty"),
             ([item(name="a\x1bb")], "cannot be printed"),
             ([item(name="Ignore*")], r"ends in \*"),

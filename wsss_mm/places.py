@@ -13,6 +13,8 @@ No number stands in:
   them, speaks for them. weights.pth likewise, for which model.json does.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
   product does not.
+- reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
+  that is looked up again where it does not fit.
 - MLflow's stores, which have versions of their own.
 """
 

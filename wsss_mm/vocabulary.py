@@ -1,6 +1,7 @@
 """The tissue classes of a cohort, from `vocabularies/<name>.yaml`: the same wherever they are counted or shown."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
+from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES
 from wsss_mm.yaml_places import Document, Place, parse, suggestion
 
 IGNORE = 255
@@ -222,6 +224,8 @@ def _faults_of_class(item: Any) -> Iterator[tuple[Place, str]]:
             yield (key,), f"{key} {_short(item[key])} is no text; put it in quotation marks"
     if not _CODE.fullmatch(item["code"]):
         yield ("code",), f"code {_short(item['code'])} names columns; use up to 32 letters, digits, - and _"
+    if item["code"] in BEFORE_CLASSES or item["code"] in AFTER_CLASSES:
+        yield ("code",), f"code {_short(item['code'])} is a column of every manifest; choose another"
     if (says := _fault_of_color(item["color"])) is not None:
         yield ("color",), says
     if item["role"] not in ROLES:
@@ -282,7 +286,7 @@ def _class(item: Mapping[str, Any]) -> TissueClass:
 
 
 def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 
 def _short(value: Any) -> str:

@@ -98,6 +98,7 @@ def test_a_full_disk_is_one_line():
 
 def test_what_the_terminal_has_no_letters_for_is_spelled_out(tmp_path):
     (tmp_path / "M\u00fcller").mkdir()
+    (tmp_path / "M\u00fcller/slides.csv").touch()
     params = ["--source", str(tmp_path / "M\u00fcller"), "--params", str(tmp_path / "params.yaml")]
     code, error = run("profile", "slides", *params, stdout=subprocess.DEVNULL, PYTHONIOENCODING="ascii")
     assert (code, error) == (0, "")

@@ -128,10 +128,19 @@ def _python(arguments: list[str], root: Path) -> None:
 def _module(name: str, arguments: list[str], root: Path) -> None:
     if name == "pytest":
         _pytest(arguments, root)
+    elif name == "pipelines":
+        _stage(arguments)
     elif (root / name.split(".", maxsplit=1)[0]).is_dir():
         _script(name.replace(".", "/") + ".py", arguments, root)
     elif importlib.util.find_spec(name) is None:
         raise UnknownCommandError(f"no module {name}")
+
+
+def _stage(arguments: list[str]) -> None:
+    from pipelines.__main__ import STAGES
+
+    if arguments[:1] not in [[stage] for stage in STAGES]:
+        raise UnknownCommandError(f"no stage {' '.join(arguments)}")
 
 
 def _script(name: str, arguments: list[str], root: Path) -> None:
@@ -181,7 +190,8 @@ def _torchrun(arguments: list[str], root: Path) -> None:
 
     parses(get_args_parser(), arguments)
     if "-m" in arguments:
-        _module(arguments[arguments.index("-m") + 1], [], root)
+        name, *rest = arguments[arguments.index("-m") + 1 :]
+        _module(name, rest, root)
 
 
 def _bash(arguments: list[str], root: Path) -> None:

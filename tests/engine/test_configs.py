@@ -77,10 +77,7 @@ class TestTheFilesThere:
         lines = (project_root / "dvc.yaml").read_text().splitlines()
         first = lines.index(f"  train_{kind}:")
         stage = lines[first : lines.index("", first)]
-        assert [line.strip(" -") for line in stage if "mmconfigs" in line] == [
-            "mmconfigs/_base_",
-            f"mmconfigs/{kind}.py",
-        ]
+        assert [line.strip(" -") for line in stage if "mmconfigs" in line] == sorted(path.as_posix() for path in files)
 
     @pytest.mark.parametrize("width", [1.0, 0.125, 1 / 32, 1 / 4096])
     def test_a_width_scales_all_channels(self, project_root, width):

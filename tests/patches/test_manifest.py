@@ -6,8 +6,7 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import check_manifest, get_vocabulary, manifest_columns, read_manifest, write_manifest
-from wsss_mm.patches.manifest import FILE_NAME, build_manifest
-from wsss_mm.vocabulary import TissueClass, Vocabulary
+from wsss_mm.patches.manifest import FILE_NAME
 
 LUNG = get_vocabulary("lung")
 
@@ -99,12 +98,6 @@ def test_each_fault_is_named(frame, change, message):
         check_manifest(change(frame), LUNG, "manifest.parquet")
     assert str(caught.value).startswith("manifest.parquet: ")
     assert "\n" not in str(caught.value)
-
-
-def test_a_class_that_is_called_like_another_column_is_refused(frame):
-    classes = Vocabulary("own", (TissueClass("x", "Xanthoma", (200, 30, 30)),))
-    with pytest.raises(InputError, match=r"vocabularies/own.yaml: code 'x' is a column"):
-        build_manifest(frame.to_dict("records"), classes, "here")
 
 
 @pytest.mark.parametrize("name", ["../p", "a/b", ".hidden", "<img src=x>", "=cmd()", "a\nb", "a\x00", "", "x" * 201])

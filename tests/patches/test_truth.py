@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.patches.truth import classes_in, read_drawn_truth, read_patch_labels
 from wsss_mm.slides import open_slide
+from wsss_mm.vocabulary import Vocabulary
 
 LUNG = get_vocabulary("lung")
 
@@ -52,6 +54,16 @@ class TestOutlines:
     )
     def test_classes_as_qupath_writes_them(self, classes, classification, expected):
         assert classes(self.area(classification)) == [expected, 255, 255]
+
+    def test_a_derived_class_that_the_vocabulary_names_itself_is_that_one(self, cohort):
+        cohort.add("a", "test")
+        tumour, invasive = LUNG.classes[0], replace(LUNG.classes[1], code="INV", aliases=("TE: Invasive",))
+        path = cohort.folder / "a.geojson"
+        with open_slide(cohort.folder / "slides/a.tiff") as slide:
+            for names, expected in ((["TE", "Invasive"], 1), (["TE", "Positive"], 0)):
+                path.write_text(json.dumps(self.area({"names": names})))
+                truth = read_drawn_truth(path, slide, Vocabulary("own", (tumour, invasive)))
+                assert truth.mask(0, 0, 60, slide.mpp)[50, 50] == expected
 
     def test_a_child_is_drawn_over_its_parent_and_what_comes_later_over_both(self, classes):
         child = self.area({"name": "LYM"}, 100, 200)

@@ -1,5 +1,6 @@
 """What DVC does when two run at once, a stage fails, or its cache rots, on which docs/reliability.md relies."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -100,13 +101,15 @@ def line(repository, project_root, monkeypatch):
     """The stage of dvc.yaml that trains the segmenter, whose command makes a small model."""
     monkeypatch.setenv("PYTHONPATH", str(project_root))
     stage = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"][STAGE]
-    stage["cmd"] = f"{sys.executable} training.py"
+    stage["cmd"] = f"{sys.executable} beside/training.py"  # beside the empty files that stand for its code
+    shutil.copytree(project_root / "vocabularies", repository / "vocabularies")
     for dependency in stage["deps"]:
-        path = repository / dependency
+        path = repository / dependency.replace("${cohort.vocabulary}", "lung")
         path = path if path.suffix else path / "file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    (repository / "training.py").write_text(TRAINING)
+    (repository / "beside").mkdir()
+    (repository / "beside/training.py").write_text(TRAINING)
     copy_profile(repository)
     (repository / "dvc.yaml").write_text(yaml.safe_dump({"vars": ["params.yaml"], "stages": {STAGE: stage}}))
     return repository

@@ -41,7 +41,7 @@ def stage(request, tmp_path, project_root, monkeypatch):
 
 
 def change(path):
-    if path.name == "params.yaml":
+    if path.name in ("params.yaml", "gates.yaml"):
         content = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({key: _other(value) for key, value in content.items()}))
     else:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from mlflow.protos import databricks_pb2
+from mlflow.utils.request_utils import _cached_get_request_session
 
 from tests.tracking.server import Server
 from wsss_mm.cli.main import main
@@ -43,6 +44,7 @@ def server(project, store, tmp_path_factory, monkeypatch):
     yield server
     connect().end_run()
     server.kill()
+    _cached_get_request_session.cache_clear()  # MLflow keeps a connection to each server for ever
 
 
 def train(weights, *, then=lambda step: None):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.settings import copy_profile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
 from wsss_mm.gates import GATES
 from wsss_mm.gates.champion import Pin, Rival, read_pin, write_pin
-from wsss_mm.settings import render_profile
 from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, promotion, rollback, training_run
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
@@ -279,8 +279,8 @@ class TestPin:
     @pytest.fixture
     def project(self, versions, tracked, monkeypatch):
         name, make = versions
-        params = render_profile("phantom").replace("model_name: segmenter-phantom", f"model_name: {name}")
-        (tracked / "params.yaml").write_text(params)
+        params = copy_profile(tracked)
+        params.write_text(params.read_text().replace("model_name: segmenter-phantom", f"model_name: {name}"))
         monkeypatch.chdir(tracked)
         write_pin(tracked, Pin())
 
@@ -318,7 +318,7 @@ class TestPin:
     def test_another_task_is_no_rival(self, project, capsys):
         name, make = project
         make(0.5)
-        Path("params.yaml").write_text(render_profile("phantom"))
+        copy_profile(Path())
         assert main(["models", "promote", "--name", name]) == 0
         assert read_pin(Path()) == Pin()
         assert main(["models", "pin", "--name", name]) == 2

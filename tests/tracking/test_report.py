@@ -26,7 +26,7 @@ def page_of(run) -> str:
 
 def test_a_failed_run_says_why_and_everything_is_escaped(tracked):
     with pytest.raises(ValueError), training_run("train_segmenter", {"vocabulary": "lung", "note": EVIL}) as run:
-        connect().log_image(np.zeros((8, 8, 3), np.uint8), key=f"examples/valid/{EVIL[1:7]}", step=3)
+        connect().log_image(np.zeros((8, 8, 3), np.uint8), key=f"examples/valid/{EVIL[1:7]}", step=3, synchronous=True)
         raise ValueError(f"no patch in {EVIL}")
     page = page_of(run)
     assert "<script" not in page

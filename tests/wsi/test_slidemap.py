@@ -12,7 +12,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi.slidemap import MAP, NOTES, SlideMap, store, stored, stored_already
 
-CLASSES = VOCABULARIES["luad_normal"].classes
+VOCABULARY = VOCABULARIES["luad_normal"]
 
 
 def _made(labels, probabilities=()):
@@ -21,11 +21,11 @@ def _made(labels, probabilities=()):
         "slide": {"file": "a.svs", "bytes": 1, "quickhash": "q", "mpp": 0.25, "bounds": [0, 0, width, height]},
         "mpp": 0.123456789,
         "size": [width, height],
-        "model": {"weights_md5": "a" * 32, "classes": [item.code for item in CLASSES], "precision": "fp32"},
+        "model": {"weights_md5": "a" * 32, "classes": list(VOCABULARY.codes), "precision": "fp32"},
         "parameters": {"probabilities": bool(probabilities)},
         "roi": None,
     }
-    return SlideMap(labels, list(probabilities), CLASSES, identity, 0)
+    return SlideMap(labels, list(probabilities), VOCABULARY, identity, 0)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_comes_back_as_it_was(tmp_path, height, width, seed, planes):
             assert plane.shape == expected.shape
             np.testing.assert_array_equal(plane[0:height], expected)
             np.testing.assert_array_equal(plane[height // 2 : height], expected[height // 2 :])
-        assert (found.classes, found.identity, found.unreadable) == (CLASSES, made.identity, 0)
+        assert (found.vocabulary, found.identity, found.unreadable) == (VOCABULARY, made.identity, 0)
     assert stored_already(tmp_path, made.identity) is not None
     assert stored_already(tmp_path, made.identity | {"mpp": 0.123456788}) is None
 

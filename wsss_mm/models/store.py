@@ -94,8 +94,9 @@ def copy_model(folder: Path, target: Path, more: Mapping[str, Any]) -> None:
     info = described(folder)
     check_digest(folder, info, warn=False)
     shutil.copytree(folder, target)
-    content = sealed(rounded(numbered({**info, **more}, MODEL), _PARAMETERS), target / WEIGHTS)
-    write_json(target / DESCRIPTION, content, _PARAMETERS)
+    if more:  # else it stays the same model, also where it is an older one, whose description says no format
+        content = sealed(rounded(numbered({**info, **more}, MODEL), _PARAMETERS), target / WEIGHTS)
+        write_json(target / DESCRIPTION, content, _PARAMETERS)
 
 
 def load_model(

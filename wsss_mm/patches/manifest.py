@@ -37,13 +37,8 @@ def build_manifest(rows: Iterable[Mapping[str, Any]], vocabulary: Vocabulary, wh
         where: what messages name as the place of a fault.
 
     Raises:
-        InputError: there is no row, or `check_manifest` finds one wrong, or a class is called like another column.
+        InputError: there is no row, or `check_manifest` finds one wrong.
     """
-    taken = sorted({*_BEFORE_LABELS, *_AFTER_LABELS}.intersection(vocabulary.codes))
-    if taken:
-        raise InputError(
-            f"vocabularies/{vocabulary.name}.yaml: code {taken[0]!r} is a column of every manifest; choose another"
-        )
     frame = pd.DataFrame(list(rows), columns=manifest_columns(vocabulary.codes))
     if frame.empty:
         raise InputError(f"{where}: gives no patches at all; lower patches.min_tissue in params.yaml or add labels")

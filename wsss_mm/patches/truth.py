@@ -100,9 +100,9 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
 def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
     """Read annotations drawn in QuPath; a class is given by code, name or alias, in any case.
 
-    A derived class (QuPath 0.4 and later: `TE: Positive` as a list) counts as the one class of the vocabulary among
-    its names. Areas without a class, and those whose class QuPath itself ignores (its name ends in `*`), are left out,
-    but for `Ignore*`: what it is drawn over is `IGNORE`.
+    A derived class (QuPath 0.4 and later: `TE: Positive` as a list) is the class of the vocabulary that is called so,
+    or else the one among its names. Areas without a class, and those whose class QuPath itself ignores (its name ends
+    in `*`), are left out, but for `Ignore*`: what it is drawn over is `IGNORE`.
 
     Raises:
         InputError: no area, none on the slide, or one of an unknown class.
@@ -178,6 +178,8 @@ def _is_ignored(area: Annotation) -> bool:
 def _drawn_class(area: Annotation, vocabulary: Vocabulary, where: str) -> int:
     if _is_ignored(area):
         return IGNORE
+    if (whole := vocabulary.find(area.name)) is not None:
+        return whole
     known = {index for name in area.names if (index := vocabulary.find(name)) is not None}
     if len(known) > 1:
         raise InputError(f"{where}: {area.name!r} names {len(known)} classes; give an area one of them")

@@ -313,8 +313,8 @@ def _bring_weights(
             _dvc(scratch, "pull", dvc_file(Path(name)).as_posix())
         else:
             raise InputError(
-                f"{name}: a training began with this file (md5 {md5}), which is neither in DVC's cache nor in "
-                f"{project}, and of which the commit has no {dvc_file(Path(name)).name}; put it there"
+                f"{name}: a training began with this file, md5 {md5}, neither in DVC's cache nor in {project}, "
+                f"and the commit has no {dvc_file(Path(name)).name}; put it there"
             )
         if sha256.get(name) not in (None, digest(target)):
             raise InputError(
@@ -374,7 +374,7 @@ def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
     environment: dict[str, str] = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("DVC_", "MLFLOW_")) and key != "PYTHONPATH"
+        if key == "DVC_NO_ANALYTICS" or not key.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["MLFLOW_TRACKING_URI"] = sqlite_uri(scratch.resolve() / "mlflow.db")

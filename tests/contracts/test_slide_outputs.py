@@ -1,0 +1,121 @@
+"""What a file among a slide's results must be; every row of OUTPUTS is written and looked at."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tests.wsi.conftest import colour_predict, make_tissue
+from wsss_mm.errors import InputError
+from wsss_mm.places import SLIDE_FILES, SUMMARY
+from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.wsi import SlideModel, outputs, segment_slide
+from wsss_mm.wsi.outputs import OUTPUTS
+from wsss_mm.wsi.parameters import DEFAULTS
+
+WIDTH, HEIGHT, MPP = 300, 240, 1.0  # of the map; the slide is twice as fine
+EVERYTHING = replace(DEFAULTS, probabilities=True)
+BY_FILE = pytest.mark.parametrize("output", OUTPUTS, ids=[item.file for item in OUTPUTS])
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slide") / "slide.tiff"
+    image = np.repeat(np.repeat(make_tissue(HEIGHT, WIDTH), 2, axis=0), 2, axis=1)
+    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+    return path
+
+
+def segment(slide, out, **changes):
+    model = SlideModel(colour_predict, get_vocabulary("luad_normal").classes, MPP, "a" * 32)
+    options = {"window": 64, "min_island": 0, "progress": False, "mpp_override": 0.5, "probabilities": True}
+    return segment_slide(slide, model, out, **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def results(slide, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results") / "slide"
+    segment(slide, out)
+    return out
+
+
+def test_all_that_is_always_written_is_listed():
+    always = [item.file for item in OUTPUTS if item.wanted(DEFAULTS)]
+    assert len(set(always)) == len(always)
+    assert sorted((*always, SUMMARY)) == sorted(SLIDE_FILES)
+    assert SLIDE_FILES[-1] == SUMMARY, "the summary tells that all is there: it comes last"
+
+
+def test_the_folder_holds_them_and_nothing_else(results):
+    wanted = {item.file for item in OUTPUTS if item.wanted(EVERYTHING)}
+    assert {path.name for path in results.iterdir()} == wanted | {SUMMARY}
+
+
+@BY_FILE
+def test_it_is_the_same_for_the_same_slide(output, results, slide, tmp_path):
+    segment(slide, tmp_path / "again", batch_size=3)
+    assert (results / output.file).read_bytes() == (tmp_path / "again" / output.file).read_bytes()
+
+
+@BY_FILE
+def test_it_can_be_read_and_lies_on_the_slide(output, results):
+    path = results / output.file
+    if path.suffix == ".tif":
+        with tifffile.TiffFile(path) as tiff:
+            shape = tiff.series[0].shape[-2:]
+            assert shape == (HEIGHT, WIDTH)
+            if path.name.endswith(".ome.tif"):
+                assert f'PhysicalSizeX="{MPP:g}' in tiff.ome_metadata
+            else:
+                numerator, denominator = tiff.pages[0].tags["XResolution"].value
+                assert 1e4 / (numerator / denominator) == pytest.approx(MPP)
+    elif path.suffix == ".geojson":
+        features = json.loads(path.read_text())["features"]
+        corners = np.array([point for item in features for ring in _rings(item["geometry"]) for point in ring])
+        assert corners.min() >= 0
+        assert (corners.max(axis=0) <= (2 * WIDTH, 2 * HEIGHT)).all()
+        assert (corners.max(axis=0) > (WIDTH, HEIGHT)).all(), "coordinates are px of the slide, not of the map"
+    elif path.suffix == ".png":
+        with Image.open(path) as picture:
+            picture.verify()
+    elif path.suffix == ".json":
+        json.loads(path.read_text())
+    else:
+        assert path.stat().st_size > 0
+
+
+def _rings(geometry):
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    return [ring for polygon in polygons for ring in polygon]
+
+
+@BY_FILE
+def test_one_that_cannot_be_written_leaves_what_there_was(output, results, slide, tmp_path, monkeypatch):
+    """Nothing appears among the results before all is done."""
+
+    def full(path, export):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        outputs, "OUTPUTS", tuple(replace(item, write=full) if item.file == output.file else item for item in OUTPUTS)
+    )
+    with pytest.raises(InputError, match="the disk is full"):
+        segment(slide, tmp_path / "new")
+    assert not {path.name for path in (tmp_path / "new").glob("*")} & {SUMMARY, *(item.file for item in OUTPUTS)}
+
+
+def test_one_that_is_not_wanted_any_more_goes(slide, tmp_path):
+    segment(slide, tmp_path / "out")
+    segment(slide, tmp_path / "out", probabilities=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(SLIDE_FILES)
+
+
+def test_glass_has_all_of_them(slide, tmp_path):
+    path = tmp_path / "glass.tiff"
+    tifffile.imwrite(path, np.full((400, 400, 3), 244, np.uint8), tile=(64, 64), photometric="rgb", metadata=None)
+    segment(path, tmp_path / "out")
+    assert {item.file for item in OUTPUTS} <= {found.name for found in (tmp_path / "out").iterdir()}
