@@ -193,5 +193,5 @@ def test_messages_of_troubleshooting_are_those_of_the_code(project_root):
             or "Input should" in message
         ):
             continue  # those of DVC, the shell, MLflow and pydantic
-        pieces = [piece.strip() for piece in re.split(r"sqlite\S*|[;:,()']|\.\.\.|\S*\d\S*", message)]
+        pieces = [piece.strip() for piece in re.split(r"sqlite\S*|models/\S*|[;:,()']|\.\.\.|\S*\d\S*", message)]
         assert any(len(piece) >= 14 and piece in code for piece in pieces), message
