@@ -1,6 +1,7 @@
 """Vocabularies are files: what is in one, what is refused, and what a model carries of it."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -170,6 +171,7 @@ class TestParams:
         monkeypatch.chdir(project_root)
         text = (project_root / "params.yaml").read_text()
         path = tmp_path / "params.yaml"
+        shutil.copy("gates.yaml", tmp_path)
         for name, message in (
             ("lungs", r"line \d+: cohort.vocabulary: no vocabulary 'lungs'; choose from breast, .*did you mean lung\?"),
             ("kidney", r"or write vocabularies/kidney.yaml"),
@@ -182,6 +184,7 @@ class TestParams:
     def test_so_is_what_is_wrong_in_the_file(self, project_root, written):
         path = written([item(role="tumor")])
         text = (project_root / "params.yaml").read_text()
+        shutil.copy(project_root / "gates.yaml", path.parent)
         path.with_name("params.yaml").write_text(text.replace("  vocabulary: lung ", "  vocabulary: own "))
         with pytest.raises(InputError, match=r"^vocabularies/own.yaml: line 5: role 'tumor'"):
             load_params(path.with_name("params.yaml"))

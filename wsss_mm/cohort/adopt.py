@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
+from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
 from wsss_mm.cohort.files import slide_bytes, stamp
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, write_json
@@ -101,7 +101,7 @@ def _row(slide: Slide, memory: "_Memory", folder: Path, place: Path) -> dict[str
     drawn = {}
     for name in _DRAWN:
         if (source := getattr(slide, name)) is not None:
-            drawn[name] = f"drawings/{slide.slide_id}-{name}.geojson"
+            drawn[name] = f"{DRAWINGS}/{slide.slide_id}-{name}.geojson"
             (folder / drawn[name]).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, folder / drawn[name])
     return {

@@ -17,6 +17,8 @@ from wsss_mm.tables import number, read_table
 TABLE = Path("data/cohort/slides.csv")
 LABELS = "labels.csv"
 """Table of labelled patches, beside the table of slides."""
+DRAWINGS = "drawings"
+"""Folder of regions of interest and annotations, copied there by stage `cohort`."""
 
 
 @dataclass(frozen=True)

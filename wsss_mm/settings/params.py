@@ -1,11 +1,13 @@
 """params.yaml as typed, frozen settings: types, ranges and meaning of every knob, and which of them fit each other."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.places import COHORT
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
@@ -35,6 +37,11 @@ def _known_vocabulary(name: str) -> str:
     return name
 
 
+def _lies_in(folder: Path, path: Path) -> bool:
+    inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
+    return inside.is_relative_to(outer)
+
+
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
@@ -49,6 +56,9 @@ class CohortSettings(Section):
         for split, why in _WANTED.items():
             if self.name == "phantom" and split not in self.phantom.slides:
                 yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
+        for key in ("source", "labels") if self.name == "slides" else ():
+            if _lies_in(COHORT, path := getattr(self, key)):
+                yield key, f"{path} is made by stage cohort, which replaces it; name your own file, outside of {COHORT}"
         ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
         if self.name == "phantom" and not ends:
             yield (
