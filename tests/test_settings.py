@@ -335,7 +335,7 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
         (
             {"cohort__name": "slides", "cohort__source": "data/cohort/slides.csv"},
             "cohort.source",
-            "is made by stage coh",
+            "data/cohort/slides.csv is made by stage cohort",
         ),
         (
             {
