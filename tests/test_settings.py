@@ -31,6 +31,7 @@ def content():
         ("segmenter", "loss", "dice"),
         ("cohort", "name", "unknown"),
         ("slides", "overlap", 1.0),
+        ("slides", "splits", []),
         ("segmenter", "precision", "fp8"),
     ],
 )

@@ -193,7 +193,7 @@ class EvaluateSettings(Section):
 class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
-    splits: tuple[Split, ...]
+    splits: Annotated[tuple[Split, ...], Field(min_length=1)]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
     weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
