@@ -60,9 +60,10 @@ def _check_when_it_runs(name: str) -> None:
     stage = yaml.safe_load(Path(places.PIPELINE).read_text(encoding="utf-8"))["stages"]["cohort"]
     if stage.get("always_changed", False) != (name == "slides"):
         logger.warning(
-            "dvc.yaml: always_changed of stage cohort belongs to a user's own slides, which it looks at in every "
-            "`dvc repro`, and to no other cohort, and params.yaml says %s; run: wsss-mm profile",
+            "dvc.yaml: a user's own slides are looked at in every `dvc repro`, and no other cohort is, and params.yaml "
+            "says %s; %s `always_changed: true` below cmd of stage cohort",
             name,
+            "write" if name == "slides" else "remove",
         )
 
 

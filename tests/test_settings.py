@@ -31,6 +31,7 @@ def content():
         ("segmenter", "loss", "dice"),
         ("cohort", "name", "unknown"),
         ("slides", "overlap", 1.0),
+        ("slides", "splits", []),
         ("segmenter", "precision", "fp8"),
     ],
 )
@@ -336,6 +337,20 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
         ({"patches__mpp": 20}, "patches.size", "224 px at patches.mpp 20 are more than the 2048 um"),
         ({"cohort__source": "data/raw/slides"}, "cohort.source", "data/raw/slides is read by no cohort that is gen"),
         ({"cohort__name": "slides"}, "cohort.source", "is the code of the phantom, but cohort.name is slides"),
+        (
+            {"cohort__name": "slides", "cohort__source": "data/cohort/slides.csv"},
+            "cohort.source",
+            "data/cohort/slides.csv is made by stage cohort",
+        ),
+        (
+            {
+                "cohort__name": "slides",
+                "cohort__source": "own/s.csv",
+                "cohort__labels": "own/../data/cohort/labels.csv",
+            },
+            "cohort.labels",
+            "own/../data/cohort/labels.csv is made by stage cohort",
+        ),
         ({"cohort__phantom": {"slides": {"train": 2}, "size": 2048}}, "cohort.phantom.slides", "has no test"),
         ({"gates__classifier": {"min_predicted": 0.999}}, "classifier.min_predicted", "0.999 is above max_predicted"),
     ],

@@ -177,3 +177,17 @@ class TestOwnSlides:
             assert [name for name, stage in stages.items() if "always_changed" in stage] == ["cohort"]
         assert main(["profile", "bcss_wsss", "--source", "."]) == 0
         assert (tmp_path / "dvc.yaml").read_text() == before
+
+    @pytest.mark.parametrize("cmd", ["python -m pipelines.cohort", "nice python -m pipelines.cohort"])
+    @pytest.mark.parametrize("line", ["", "    always_changed: true\n"], ids=["no-line", "line-of-ones-own"])
+    def test_so_it_does_where_the_user_wrote_in_it(self, tmp_path, monkeypatch, cmd, line):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "slides.csv").write_text("slide_id,patient_id,path,split\n")
+        head, tail = f"stages:\n  cohort:\n    cmd: {cmd}\n", "    deps: [a]\n  other:\n    cmd: x\n"
+        (tmp_path / "dvc.yaml").write_text(head + line + tail)
+        for _ in range(2):
+            assert main(["profile", "slides", "--source", str(tmp_path)]) == 0
+            assert yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]["cohort"]["always_changed"] is True
+            assert (tmp_path / "dvc.yaml").read_text().count("always_changed") == 1
+        assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
+        assert (tmp_path / "dvc.yaml").read_text() == head + tail

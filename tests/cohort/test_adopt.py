@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wsss_mm.cohort import Cohort, adopt
 from wsss_mm.cohort.adopt import adopt_slides
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.errors import InputError
 from wsss_mm.slides.table import write_slide_table
 
@@ -179,3 +180,30 @@ def test_the_folder_of_a_mirax_slide_counts(tmp_path):
     assert slide_bytes(tmp_path / "a.mrxs") == 5
     os.utime(tmp_path / "a/Data0001.dat", (1, 1))
     assert stamp(tmp_path / "a.mrxs") != before
+
+
+def test_patients_without_labels_are_of_no_use_for_validation(project, picture):
+    """Of ten patients, two are labelled, each with a slide: one of these is held out."""
+    names = "abcdefghij"
+    for name in names:
+        put(picture, project / f"own/{name}.tif")
+    rows = [f"{name},{name},{name}.tif,train,," for name in names[1:]]
+    source = list_slide(project / "own/slides.csv", "a.tif", *rows)
+    (project / "own/labels.csv").write_text("slide_id,x,y,labels\nb,0,0,TE\nc,0,0,TE\n")
+    for seed in range(5):
+        table = hold_out(adopt_slides(source, PLACE, PLACE), 0.2, seed, "here").set_index("slide_id")
+        assert sorted(table.loc[["b", "c"], "split"]) == ["train", "valid"]
+    (project / "own/labels.csv").unlink()
+    assert "valid" in set(hold_out(adopt_slides(source, PLACE, PLACE), 0.2, 0, "here")["split"])
+
+
+def test_a_slide_that_went_away_since_is_to_be_mended_in_the_users_own_table(project, picture):
+    put(picture, project / "own/a.tif")
+    cohort = made(list_slide(project / "own/slides.csv", "a.tif"))
+    (project / "own/a.tif").unlink()
+    with pytest.raises(
+        InputError, match=r"does not exist; put it back, or correct the table that cohort\.source names"
+    ):
+        Cohort.read(cohort.table)
+    with pytest.raises(InputError, match=r"does not exist; correct it \(relative to own\)"):
+        made(Path("own"))

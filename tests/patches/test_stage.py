@@ -1,6 +1,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -46,6 +47,31 @@ def test_failed_stage_says_why_and_damages_nothing(stage, tmp_path, capsys):
     assert "c.tiff" in last
     assert (tmp_path / "data/patches/manifest.parquet").read_bytes() == before
     assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("row", ["a,0,0,Fat", "a,99999,0,TE"], ids=["no-class", "off-the-slide"])
+def test_what_is_wrong_in_a_copy_is_to_be_mended_in_the_original(stage, tmp_path, capsys, row):
+    """The next run of stage `cohort` would put the fault back."""
+    (tmp_path / "data/cohort/labels.csv").write_text(f"slide_id,x,y,labels\n{row}\n")
+    with pytest.raises(SystemExit):
+        stage()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "data/cohort/labels.csv: line 2: " in last
+    assert last.endswith("in your own file, which wsss_mm/slides/phantom names or lies beside")
+
+
+def test_so_is_a_drawing(stage, tmp_path, capsys):
+    table = tmp_path / "data/cohort/slides.csv"
+    rows = pd.read_csv(table, keep_default_na=False).assign(roi="")
+    rows.loc[rows["slide_id"] == "c", "annotation"] = "drawings/c-annotation.geojson"
+    rows.to_csv(table, index=False)
+    (tmp_path / "data/cohort/truth/c.tif").unlink()
+    (tmp_path / "data/cohort/drawings").mkdir()
+    (tmp_path / "data/cohort/drawings/c-annotation.geojson").write_text("{}")
+    with pytest.raises(SystemExit):
+        stage()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "c-annotation.geojson: " in last and "in your own file, which wsss_mm/slides/phantom names" in last
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["img-folders", "bare-images"])

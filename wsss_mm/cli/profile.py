@@ -1,6 +1,7 @@
 """`wsss-mm profile`: write params.yaml and gates.yaml for a cohort or a scale."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from wsss_mm import places
 from wsss_mm.files import atomic_path
 from wsss_mm.settings import profile_names, write_profile
 
-_COHORT = "    cmd: python -m pipelines.cohort\n"
+_COHORT = re.compile(r"^    cmd: .*pipelines\.cohort\b.*\n(    always_changed:.*\n)?", re.MULTILINE)
 _LOOKS = "    always_changed: true   # looks at your slides, written by `wsss-mm profile`\n"
 
 
@@ -38,9 +39,7 @@ def _look_each_time(pipeline: Path, own: bool) -> None:
     if not pipeline.is_file():
         return
     before = pipeline.read_text(encoding="utf-8")
-    after = before.replace(_LOOKS, "")
-    if own:
-        after = after.replace(_COHORT, _COHORT + _LOOKS)
+    after = _COHORT.sub(lambda found: found[0].removesuffix(found[1] or "") + (_LOOKS if own else ""), before)
     if after != before:
         with atomic_path(pipeline) as temporary:
             temporary.write_text(after, encoding="utf-8")

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from wsss_mm import places
 from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
+from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
 from wsss_mm.cohort.files import slide_bytes, stamp
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, write_json
@@ -50,8 +51,8 @@ def adopt_slides(
         seen: file that keeps what was found of each slide, for the next time.
 
     Returns:
-        The rows of slides.csv. A path is absolute if it is written so or leads out of the project, else relative to
-        `place`; links keep their names.
+        The rows of slides.csv, and, where there are labels, which slides are `labelled`. A path is absolute if it is
+        written so or leads out of the project, else relative to `place`; links keep their names.
 
     Raises:
         InputError: the table is wrong, or slides cannot be read; names each of them (the first few of many).
@@ -67,10 +68,12 @@ def adopt_slides(
     if failures:
         more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
         raise InputError(f"{cohort.table}: {'; '.join(failures[:_NAMED])}{more}")
+    table = pd.DataFrame(rows)
     if (found := _labels(cohort, labels)) is not None:
         shutil.copyfile(found, folder / LABELS)
+        table["labelled"] = table["slide_id"].isin(_read_labels(found, ("slide_id",))["slide_id"])
     memory.write()
-    return pd.DataFrame(rows)
+    return table
 
 
 def look_at(slides: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -102,7 +105,7 @@ def _row(slide: Slide, memory: "_Memory", folder: Path, place: Path) -> dict[str
     drawn = {}
     for name in _DRAWN:
         if (source := getattr(slide, name)) is not None:
-            drawn[name] = f"drawings/{slide.slide_id}-{name}.geojson"
+            drawn[name] = f"{DRAWINGS}/{slide.slide_id}-{name}.geojson"
             (folder / drawn[name]).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, folder / drawn[name])
     return {
@@ -159,7 +162,11 @@ def _holds_rows(path: Path) -> bool:
     if not is_file(path):
         logger.warning("%s: cohort.labels of params.yaml names it, and there is no such file", path)
         return False
-    return len(read_table(path, absent="no such table of labels", remedy="save it as CSV, in UTF-8")) > 0
+    return len(_read_labels(path)) > 0
+
+
+def _read_labels(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    return read_table(path, columns, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
 
 
 class _Memory:

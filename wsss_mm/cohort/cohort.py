@@ -18,6 +18,8 @@ from wsss_mm.tables import number, read_table
 TABLE = places.COHORT / places.SLIDES_TABLE
 LABELS = places.LABELS_TABLE
 """Table of labelled patches, beside the table of slides."""
+DRAWINGS = "drawings"
+"""Folder of regions of interest and annotations, copied there by stage `cohort`."""
 
 
 @dataclass(frozen=True)

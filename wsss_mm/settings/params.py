@@ -1,5 +1,6 @@
 """params.yaml as typed, frozen settings: types, ranges and meaning of every knob, and which of them fit each other."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, Field
 from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.places import PRETRAINED
+from wsss_mm.places import COHORT
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
 from wsss_mm.sources import SOURCES
@@ -38,6 +40,11 @@ def _known_vocabulary(name: str) -> str:
     return name
 
 
+def _lies_in(folder: Path, path: Path) -> bool:
+    inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
+    return inside.is_relative_to(outer)
+
+
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
@@ -52,6 +59,9 @@ class CohortSettings(Section):
         for split, why in _WANTED.items():
             if self.name == "phantom" and split not in self.phantom.slides:
                 yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
+        for key in ("source", "labels") if self.name == "slides" else ():
+            if _lies_in(COHORT, path := getattr(self, key)):
+                yield key, f"{path} is made by stage cohort, which replaces it; name your own file, outside of {COHORT}"
         ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
         if self.name == "phantom" and not ends:
             yield (
@@ -205,7 +215,7 @@ class EvaluateSettings(Section):
 class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
-    splits: tuple[Split, ...]
+    splits: Annotated[tuple[Split, ...], Field(min_length=1)]
     window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
     overlap: Annotated[float, Field(ge=0, lt=1)]
     weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average

@@ -111,9 +111,12 @@ def _check_files(path: Path, table: pd.DataFrame) -> None:
         for column in _FILES:
             name = getattr(slide, column)
             if name and not is_file(resolve(path, name)):
+                remedy = f"correct it (relative to {path.parent}) or remove the row"
+                if slide.bytes:  # no table that people write
+                    remedy = "put it back, or correct the table that cohort.source names, and run: dvc repro cohort"
                 raise InputError(
                     f"{path}: line {slide.Index} ({slide.slide_id}): {column} {resolve(path, name)} does not exist;"
-                    f" correct it (relative to {path.parent}) or remove the row"
+                    f" {remedy}"
                 )
 
 
