@@ -1,7 +1,6 @@
 """Vocabularies are files: what is in one, what is refused, and what a model carries of it."""
 
 import json
-import shutil
 
 import pytest
 import yaml

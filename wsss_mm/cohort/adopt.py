@@ -13,7 +13,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from wsss_mm import places
-from wsss_mm.cohort.cohort import LABELS, Cohort, Slide
 from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
 from wsss_mm.cohort.files import slide_bytes, stamp
 from wsss_mm.errors import InputError

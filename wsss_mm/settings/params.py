@@ -8,8 +8,7 @@ from pydantic import AfterValidator, Field
 
 from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.cam_methods import METHODS
-from wsss_mm.places import PRETRAINED
-from wsss_mm.places import COHORT
+from wsss_mm.places import COHORT, PRETRAINED
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
 from wsss_mm.sources import SOURCES
