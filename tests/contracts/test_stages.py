@@ -10,6 +10,7 @@ from pipelines.__main__ import STAGES
 from tests.contracts.registered import ROOT
 from wsss_mm.gates import GATES
 
+START = 'if __name__ == "__main__":\n    runpy.run_module("pipelines", run_name="__main__")\n'
 DECLARED = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -21,7 +22,9 @@ def test_what_can_be_run_is_declared():
 @pytest.mark.parametrize("name", DECLARED)
 def test_its_module(name):
     stage = DECLARED[name].get("do", DECLARED[name])
-    assert stage["cmd"].startswith(f"python -m pipelines {name}")
+    assert stage["cmd"].split(" $")[0] == f"python -m pipelines.{name}"
+    source = (ROOT / f"pipelines/{name}.py").read_text(encoding="utf-8")
+    assert source.endswith(START), "started, it would do nothing, and say nothing"
     parameters = inspect.signature(import_module(f"pipelines.{name}").main).parameters
     assert set(parameters) <= {"params", "tracker"} | ({"name"} if name == "gate" else set())
     assert "params" in parameters
