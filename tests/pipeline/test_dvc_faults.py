@@ -104,7 +104,7 @@ def line(repository, project_root, monkeypatch):
     stage["cmd"] = f"{sys.executable} beside/training.py"  # beside the empty files that stand for its code
     shutil.copytree(project_root / "vocabularies", repository / "vocabularies")
     for dependency in stage["deps"]:
-        path = repository / dependency.replace("${cohort.vocabulary}", "lung")
+        path = repository / dependency.replace("${cohort.vocabulary}", "lung").replace("${segmenter.weights}", "None")
         path = path if path.suffix else path / "file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

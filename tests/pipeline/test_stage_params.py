@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipelines import inputs
+from tests.settings import copy_profile
 from wsss_mm.wsi.parameters import SETTINGS
 
 STAGES_OF = {"segment_slides": "map", "export_slides": "export"}
@@ -18,7 +19,8 @@ def pipeline(project_root):
 
 
 def _of_slides(params):
-    return {name.removeprefix("slides.") for name in params if name.partition(".")[0] == "slides"}
+    names = (name for name in params if isinstance(name, str))  # others are of gates.yaml
+    return {name.removeprefix("slides.") for name in names if name.partition(".")[0] == "slides"}
 
 
 @pytest.mark.parametrize(("stage", "decides"), STAGES_OF.items())
@@ -61,12 +63,12 @@ def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch)
     """
     from dvc.repo import Repo
 
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(project_root / name, tmp_path)
+    shutil.copy(project_root / "dvc.yaml", tmp_path)
+    settings = {copy_profile(tmp_path), tmp_path / "gates.yaml"}
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
         paths = [Path(item.fs_path) for stage in repo.index.stages for item in (*stage.deps, *stage.outs)]
-        for path in sorted({*paths} - {tmp_path / "params.yaml"}):
+        for path in sorted({*paths} - settings):
             file = path if path.suffix else path / "file"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("content")
