@@ -103,6 +103,7 @@ def test_a_folder_still_held_is_waited_for(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.leaves("Ray's core keeps sockets and its folder of sessions")
 def test_a_node_dies(cluster, slides, model, tmp_path):
     """Half the slides are done when one of two nodes is killed in the middle of one."""
     bad = tmp_path / "bad.svs"

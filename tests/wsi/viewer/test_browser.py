@@ -3,11 +3,11 @@
 import re
 import shutil
 import subprocess
-import threading
 
 import pytest
 
-from wsss_mm.wsi.viewer import make_app, serve
+from tests.wsi.viewer.serving import served
+from wsss_mm.wsi.viewer import make_app
 from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
 from wsss_mm.wsi.viewer.results import find_slides, read_results
 
@@ -28,7 +28,7 @@ def test_slide_and_map_are_drawn(run, browser, tmp_path):
 
     results = read_results(run[1])
     app = make_app(results, find_slides(results, [run[0]]), read_archive(archive_path()))
-    asked, failed, started, port = [], [], threading.Event(), []
+    asked, failed = [], []
 
     @app.after_request
     def note(response):
@@ -37,23 +37,24 @@ def test_slide_and_map_are_drawn(run, browser, tmp_path):
             failed.append(request.path)
         return response
 
-    def announce(number):
-        port.append(number)
-        started.set()
-
-    threading.Thread(target=serve, args=(app, 0, announce), daemon=True).start()
-    assert started.wait(20)
     options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    page = subprocess.run(
-        [
-            *(browser, *options.split(), f"--user-data-dir={tmp_path}", "--virtual-time-budget=10000", "--dump-dom"),
-            f"http://127.0.0.1:{port[0]}/slides/{results[1].name}/",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
+    with served(app) as port:
+        page = subprocess.run(
+            [
+                *(
+                    browser,
+                    *options.split(),
+                    f"--user-data-dir={tmp_path}",
+                    "--virtual-time-budget=10000",
+                    "--dump-dom",
+                ),
+                f"http://127.0.0.1:{port}/slides/{results[1].name}/",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
     # 500 px of 0.5 um across: the bar appears when a view has opened, and knows the resolution
     assert re.search(r'class="scale"[^>]*>(20|50|100) \u00b5m<', page)
     assert any("slide_files" in path for path in asked)

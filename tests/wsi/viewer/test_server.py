@@ -3,7 +3,6 @@
 import io
 import shutil
 import socket
-import threading
 import urllib.request
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from tests.wsi.viewer.serving import served
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.vocabulary import IGNORE_COLOR
@@ -175,17 +175,10 @@ def test_a_link_that_came_after_the_start_is_not_followed(run, tmp_path, swapped
 
 
 def test_served_on_loopback_only(run, client):
-    started, port = threading.Event(), []
-
-    def announce(number):
-        port.append(number)
-        started.set()
-
-    threading.Thread(target=serve, args=(client.application, 0, announce), daemon=True).start()
-    assert started.wait(20)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port[0]}/slides/first/") as answer:
-        assert answer.status == 200
-    with socket.socket() as other:
-        other.bind(("127.0.0.2", port[0]))  # free, so the server does not listen everywhere
-    with pytest.raises(InputError, match="--port"):
-        serve(client.application, port[0], announce)
+    with served(client.application) as port:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/slides/first/") as answer:
+            assert answer.status == 200
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", port))  # free, so the server does not listen everywhere
+        with pytest.raises(InputError, match="--port"):
+            serve(client.application, port, lambda number: None)
