@@ -8,7 +8,7 @@ import yaml
 
 from tests.team.servers import ADMIN_PASSWORD, free_port, serve_command, serve_environment
 
-pytestmark = pytest.mark.team
+pytestmark = [pytest.mark.team, pytest.mark.leaves("connections to servers that all of these tests share")]
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:

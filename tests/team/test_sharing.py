@@ -12,7 +12,7 @@ import yaml
 
 from tests.team.servers import BUCKET
 
-pytestmark = pytest.mark.team
+pytestmark = [pytest.mark.team, pytest.mark.leaves("connections to servers that all of these tests share")]
 
 SHARED = ("data/patches", "data/pseudo_labels", "models/segmenter")
 REMOTES = ("team", "bucket")

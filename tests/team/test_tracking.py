@@ -11,7 +11,7 @@ import pytest
 
 from tests.team.servers import ADMIN_PASSWORD, BUCKET
 
-pytestmark = pytest.mark.team
+pytestmark = [pytest.mark.team, pytest.mark.leaves("connections to servers that all of these tests share")]
 
 RUNS, STEPS, EACH = 2, 25, 2  # runs a process, points a metric, processes a person
 LOG = """
