@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
-from wsss_mm.files import atomic_folder, write_text
+from wsss_mm.files import atomic_folder
 from wsss_mm.formats import write_object
-from wsss_mm.places import NOTE, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDES_TABLE as SLIDES
 from wsss_mm.vocabulary import get_vocabulary
-from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder, write_table
+from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder, write_table
 from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.parameters import Parameters
@@ -38,9 +38,7 @@ def main(params: "Params") -> None:
     """
     jobs = jobs_of(Cohort.read(TABLE, check_files=False), params.slides.splits, WORK)
     if not jobs:
-        splits = ", ".join(params.slides.splits)
-        with atomic_folder(OUT) as folder:
-            write_text(folder / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
+        note_nothing(OUT, TABLE, params.slides.splits)
         return
     codes = get_vocabulary(params.cohort.vocabulary).codes
     work = partial(export_slide, maps=MAPS, parameters=Parameters.of(params.slides), skip_done=True)
@@ -60,7 +58,7 @@ def main(params: "Params") -> None:
 
 def _publish(job: Job, summary: dict[str, Any], codes: Sequence[str], folder: Path) -> dict[str, Any]:
     """Put a finished slide among the results, judged where there is truth; gives further columns of the table."""
-    truth = TABLE.parent / "truth" / f"{job.slide_id}.tif"
+    truth = TABLE.parent / places.TRUTH / f"{job.slide_id}.tif"
     share_folder(job.folder, folder)
     if not truth.is_file():
         return {}

@@ -11,11 +11,10 @@ from tqdm import tqdm
 from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_folder, write_text
+from wsss_mm.files import atomic_folder
 from wsss_mm.inference.runtime import prepare_torch
-from wsss_mm.places import NOTE
 from wsss_mm.vocabulary import get_vocabulary
-from wsss_mm.wsi.cohort import in_turn, jobs_of, raise_failed, share_folder
+from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder
 from wsss_mm.wsi.mapping import map_slide
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.parameters import Parameters
@@ -34,9 +33,7 @@ def main(params: "Params") -> None:
     prepare_torch(params.threads)
     jobs = jobs_of(Cohort.read(TABLE, check_files=False), params.slides.splits, WORK)
     if not jobs:
-        splits = ", ".join(params.slides.splits)
-        with atomic_folder(OUT) as folder:
-            write_text(folder / NOTE, f"{TABLE} names no slide file in the splits {splits}: nothing to segment.\n")
+        note_nothing(OUT, TABLE, params.slides.splits)
         return
     model = SlideModel.from_folder(MODEL, precision=params.slides.precision)
     codes = get_vocabulary(params.cohort.vocabulary).codes

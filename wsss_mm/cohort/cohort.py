@@ -88,7 +88,7 @@ class Slide:
             mpp=None if math.isnan(mpp) else mpp,
             roi=given.get("roi"),
             annotation=given.get("annotation"),
-            truth=table.parent / "truth" / f"{row.slide_id}.tif",
+            truth=table.parent / places.TRUTH / f"{row.slide_id}.tif",
             bytes=None if size is None else int(size),
             quickhash=getattr(row, "quickhash", ""),
             where=f"{table}: line {row.Index} ({row.slide_id})",

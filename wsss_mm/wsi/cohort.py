@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError, spelled_out
-from wsss_mm.files import is_file, is_folder, locked, write_text
+from wsss_mm.files import atomic_folder, is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
-from wsss_mm.places import SUMMARY
+from wsss_mm.places import NOTE, SUMMARY
 from wsss_mm.wsi.job import Job, Result
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ def jobs_of(cohort: "Cohort", splits: Sequence[str], work: Path) -> dict[Job, st
         for slide in slides
         if slide.path is not None
     }
+
+
+def note_nothing(out: Path, table: Path, splits: Sequence[str]) -> None:
+    """Leave a note in a stage's out where no slide is to be segmented."""
+    with atomic_folder(out) as folder:
+        says = f"{table} names no slide file in the splits {', '.join(splits)}: nothing to segment.\n"
+        write_text(folder / NOTE, says)
 
 
 def raise_failed(results: Sequence[Result], others: str = "") -> None:
