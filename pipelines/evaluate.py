@@ -30,7 +30,7 @@ COUNTS = places.TEST_COUNTS
 
 def main(params: "Params", tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
-    from wsss_mm.cam import PseudoLabeller
+    from wsss_mm.choosing import read_choice
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import typical_sheet
@@ -60,7 +60,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
         rows,
         judgement.patches,
         predict=predict,
-        labeller=PseudoLabeller(classifier, **params.pseudo_labels.model_dump()),
+        labeller=read_choice(places.CHOICE_FILE).labeller(classifier),
         folder=PATCHES,
         vocabulary=vocabulary,
         path=PICTURE,

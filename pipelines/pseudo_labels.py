@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm import places
-from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pictures import pseudo_label_sheet
 from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
+from wsss_mm.choosing import read_choice
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix
 from wsss_mm.evaluation.report import pseudo_label_metrics
@@ -43,7 +43,7 @@ def main(params: "Params") -> None:
     if train.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no patch in split train; check the cohort's splits")
     classifier, _ = load_model(MODEL, choose_device(), vocabulary.codes)
-    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
+    labeller = read_choice(places.CHOICE_FILE).labeller(classifier)
 
     made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / places.WEIGHTS, "md5")}
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary, made_of)

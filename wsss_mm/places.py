@@ -43,6 +43,9 @@ PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS
 TEST_COUNTS, TEST_IOU, TEST_CONFUSION = (PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion"))
 """Tables that `dvc plots` shows and the gates compute figures from again."""
 PSEUDO_LABEL_PICTURE, TEST_PICTURE = PICTURES / "pseudo_labels.png", PICTURES / "test.png"
+CHOICE_FILE = REPORTS / "choices/pseudo_labels.json"
+"""The settings of pseudo-labels that were chosen, and what was tried."""
+CHOICE_PICTURE = PICTURES / "choose_pseudo_labels.png"
 GATES_PAGE = GATES / "index.html"
 STUDIES = REPORTS / "studies"
 """Rows of the studies, a file of lines of JSON for each."""
@@ -160,6 +163,13 @@ PSEUDO_LABEL_MANIFEST = Artefact(
     again="make it again: dvc repro -f pseudo_labels",
     absent="make it with: dvc repro -f pseudo_labels",
 )
+CHOICE = Artefact(
+    "choice of settings",
+    (CHOICE_FILE.as_posix(),),
+    again="make it again: dvc repro -s -f choose_pseudo_labels",
+    absent="make it with: dvc repro choose_pseudo_labels",
+    oldest=1,
+)
 SLIDE_MAP = Artefact(
     "map of a slide",
     (f"{MAPS}/*/{MAP_NOTES}",),
@@ -218,6 +228,7 @@ ARTEFACTS = (
         MODEL,
         PATCH_MANIFEST,
         PSEUDO_LABEL_MANIFEST,
+        CHOICE,
         SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,

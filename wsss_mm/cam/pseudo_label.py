@@ -33,6 +33,14 @@ class PseudoLabels:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the classifier shows at one scale: `maps` (N, C, h, w), not yet scaled or resized, and `logits` (N, C)."""
+
+    maps: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
 class PseudoLabeller:
     """Turns patches and their label sets into label maps.
 
@@ -55,6 +63,8 @@ class PseudoLabeller:
         background_min_area: px, smaller white components stay tissue.
         flips: average the CAMs of the patch and its three mirror images.
         neighbours: whether `wsss_mm.cam.store.label_patches` narrows label sets by those of overlapping patches.
+        temperatures: of the classes, in their order: their CAMs are divided by it before the argmax, so that a class
+            above 1 gives way to others, as its logit would. Empty for 1 each.
     """
 
     model: PatchClassifier
@@ -71,6 +81,7 @@ class PseudoLabeller:
     background_min_area: int = 50
     flips: bool = False
     neighbours: bool = False
+    temperatures: Sequence[float] = ()
 
     @property
     def device(self) -> torch.device:
@@ -85,13 +96,32 @@ class PseudoLabeller:
             label_sets: (N, C) bool, the classes each patch holds, or (N, C, H, W), those each pixel may be of; where
                 there is none, a patch gated by its labels becomes `IGNORE`.
         """
-        # The scale nearest to 1 comes first, because the first map decides ties.
+        return self.label(images, label_sets, [self.evidence(images, scale) for scale in self.shown_at()])
+
+    def shown_at(self) -> list[float]:
+        """The scales that are asked: the one nearest to 1 comes first, because the first map decides ties."""
         scales = sorted(self.scales, key=lambda scale: (abs(scale - 1), scale))
-        if self.voting == "single":
-            scales = scales[:1]
-        evidence = [self._evidence(images, scale) for scale in scales]
-        cams = torch.stack([maps for maps, _ in evidence])
-        present = self._present(label_sets, evidence[0][1])
+        return scales[:1] if self.voting == "single" else scales
+
+    def label(
+        self,
+        images: np.ndarray,
+        label_sets: np.ndarray,
+        evidence: Sequence[Evidence],
+        white: np.ndarray | None = None,
+    ) -> PseudoLabels:
+        """Label a batch by what the classifier showed of it; the classifier itself is not asked.
+
+        Args:
+            images: as of a call.
+            label_sets: likewise.
+            evidence: at each of `shown_at()`.
+            white: what `background_of` gives, where it is known.
+        """
+        cams = torch.stack([self.normalised(found.maps, images.shape[1:3]) for found in evidence])
+        if self.temperatures:
+            cams = cams / torch.as_tensor(self.temperatures, dtype=cams.dtype, device=cams.device)[:, None, None]
+        present = self._present(label_sets, evidence[0].logits)
         maps = torch.stack([label_map(maps, present) for maps in cams])
         if self.voting == "mean":
             labels = label_map(cams.mean(dim=0), present)
@@ -99,11 +129,15 @@ class PseudoLabeller:
         else:
             labels, votes = vote_with_agreement(maps)
         result = labels.cpu().numpy().astype(np.uint8)
-        if self.background:
-            # White beats every CAM at every scale and does not depend on the scale: it would win each vote.
-            for index, image in enumerate(images):
-                result[index][background_mask(image, self.background_grey, self.background_min_area)] = IGNORE
-        return PseudoLabels(result, _agreement(votes.cpu().numpy() / len(scales), result != IGNORE))
+        # White beats every CAM at every scale and does not depend on the scale: it would win each vote.
+        result[self.background_of(images) if white is None else white] = IGNORE
+        return PseudoLabels(result, _agreement(votes.cpu().numpy() / len(evidence), result != IGNORE))
+
+    def background_of(self, images: np.ndarray) -> np.ndarray:
+        """(N, H, W) bool: the white pixels of images (N, H, W, 3) that become `IGNORE`, see `background`."""
+        if not self.background:
+            return np.zeros(images.shape[:3], dtype=bool)
+        return np.stack([background_mask(image, self.background_grey, self.background_min_area) for image in images])
 
     def cams(self, images: np.ndarray, scale: float = 1.0) -> Tensor:
         """Class activation maps at one scale, resized to the patch and scaled to 0..1, see `normalization`.
@@ -115,11 +149,11 @@ class PseudoLabeller:
         Returns:
             (N, C, H, W) float in 0..1, on the device; a map that is constant becomes 0.
         """
-        return self._evidence(images, scale)[0]
+        return self.normalised(self.evidence(images, scale).maps, images.shape[1:3])
 
     @torch.no_grad()
-    def _evidence(self, images: np.ndarray, scale: float) -> tuple[Tensor, Tensor]:
-        """`cams`, and the logits (N, C) at that scale."""
+    def evidence(self, images: np.ndarray, scale: float) -> Evidence:
+        """What the classifier shows of images (N, H, W, 3) uint8 at one scale, averaged over mirror images."""
         batch = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
         height, width = batch.shape[-2:]
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -129,8 +163,12 @@ class PseudoLabeller:
         mirrors = _MIRRORS if self.flips else _MIRRORS[:1]
         found = [self._mirrored_maps(batch, mirror) for mirror in mirrors]
         maps, logits = (sum(parts) / len(mirrors) for parts in zip(*found, strict=True))
-        maps = functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
-        return min_max(maps, each_class=self.normalization == "class"), logits
+        return Evidence(maps, logits)
+
+    def normalised(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        """Class activation maps (N, C, h, w) resized to the patch's height and width, and scaled to 0..1."""
+        maps = functional.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+        return min_max(maps, each_class=self.normalization == "class")
 
     def _mirrored_maps(self, batch: Tensor, mirror: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         maps, logits = self._maps(batch.flip(mirror) if mirror else batch)

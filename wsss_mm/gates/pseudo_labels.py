@@ -200,14 +200,14 @@ def _remade(
     patches: pd.DataFrame, labels: pd.DataFrame, training: pd.DataFrame, root: Path, params: Params
 ) -> pd.DataFrame:
     """One row a patch that the classifier labels again, now."""
-    from wsss_mm.cam.pseudo_label import PseudoLabeller
     from wsss_mm.cam.store import label_patches
+    from wsss_mm.choosing import read_choice
     from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     classifier, _ = load_model(root / CLASSIFIER, choose_device(), vocabulary.codes)
-    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
+    labeller = read_choice(root / places.CHOICE_FILE).labeller(classifier)
     chosen = training[training["patch_id"].isin(_worth_a_look(patches, params.gates.pseudo_labels.labelled_again))]
     stated, rows = labels.drop_duplicates("patch_id").set_index("patch_id"), []
     for patch in label_patches(labeller, chosen, root / PATCHES, vocabulary, among=training):

@@ -16,6 +16,7 @@ from wsss_mm.settings.gates import (
     check_names,
 )
 from wsss_mm.settings.params import (
+    ChooseSettings,
     ClassifierSettings,
     CohortSettings,
     EvaluateSettings,
@@ -36,6 +37,7 @@ from wsss_mm.settings.sections import Section
 __all__ = [
     "GATES_FILE",
     "PARAMS_FILE",
+    "ChooseSettings",
     "ClassifierGate",
     "ClassifierSettings",
     "CohortGate",

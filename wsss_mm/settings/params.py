@@ -155,6 +155,7 @@ class PseudoLabelSettings(Section):
     background_min_area: Natural  # px
     flips: bool  # average the CAMs of a patch and its mirror images
     neighbours: bool  # a pixel keeps to the classes that all patches over it hold, where patches overlap
+    temperatures: tuple[Positive, ...]  # of the classes, in their order: CAMs are divided by it; empty for 1 each
 
     def disagreements(self) -> Faults:
         """A layer that is none, or not of the method; classes that nothing gates."""
@@ -171,6 +172,13 @@ class PseudoLabelSettings(Section):
             )
         if self.neighbours and self.gating != "labels":
             yield "neighbours", f"narrows label sets, which gating {self.gating} does not ask; set it to false"
+
+
+class ChooseSettings(Section):
+    """Trying settings of pseudo-labels on the validation masks (see `wsss_mm.choosing`)."""
+
+    enabled: bool  # false: those of pseudo_labels, whatever the masks say
+    resamples: Count  # behind the intervals
 
 
 class SegmenterSettings(TrainingSettings):
@@ -260,6 +268,7 @@ class Params(Section):
     patches: PatchSettings
     classifier: ClassifierSettings
     pseudo_labels: PseudoLabelSettings
+    choose_pseudo_labels: ChooseSettings
     segmenter: SegmenterSettings
     evaluate: EvaluateSettings
     slides: SlideSettings

@@ -1,0 +1,98 @@
+"""What was chosen, and why: the file between stage choose_pseudo_labels and whoever makes pseudo-labels."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from wsss_mm.cam import PseudoLabeller
+from wsss_mm.errors import InputError
+from wsss_mm.formats import read_object, write_object
+from wsss_mm.models import PatchClassifier
+from wsss_mm.places import CHOICE
+
+BY_MASKS, BY_LABELS, BY_HAND = "masks", "labels", "params"
+"""What decided: true masks of the validation split, statistics of the label sets, or params.yaml alone."""
+
+SETTINGS = frozenset(item.name for item in fields(PseudoLabeller)) - {"model"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting that was tried, beside what was chosen until then.
+
+    Attributes:
+        element: a key of params.yaml, section pseudo_labels.
+        value: what was tried.
+        miou: over the validation patches, 0..1.
+        gain: the difference of mIoU from what was chosen until then.
+        low: of the 95 % interval of the gain, paired over slides or patches.
+        high: likewise.
+        verdict: better, worse or cannot tell.
+        taken: whether it was chosen.
+    """
+
+    element: str
+    value: Any
+    miou: float
+    gain: float
+    low: float
+    high: float
+    verdict: str
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The settings that pseudo-labels are made with.
+
+    Attributes:
+        settings: of `wsss_mm.cam.PseudoLabeller`, all but the model.
+        by: one of `BY_MASKS`, `BY_LABELS`, `BY_HAND`.
+        says: in one sentence, why.
+        miou: on the validation patches: `published` of the settings of params.yaml, `chosen`, and `labels_alone` of
+            label sets without a picture; None without masks.
+        patches: validation patches that were tried on.
+        unit: what was drawn for the intervals, slide or patch.
+        units: how many there are.
+        trials: all that was tried, in order.
+        advice: what labels cannot teach, a sentence each.
+    """
+
+    settings: Mapping[str, Any]
+    by: str
+    says: str
+    miou: Mapping[str, float | None] = field(default_factory=dict)
+    patches: int = 0
+    unit: str = ""
+    units: int = 0
+    trials: tuple[Trial, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    def labeller(self, classifier: PatchClassifier) -> PseudoLabeller:
+        """What makes pseudo-labels with these settings."""
+        return PseudoLabeller(classifier, **self.settings)
+
+
+def write_choice(path: Path, choice: Choice) -> None:
+    """Write it as JSON; equal choices give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_object(path, CHOICE, asdict(choice))
+
+
+def read_choice(path: Path) -> Choice:
+    """Read it.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    content = read_object(path, CHOICE)
+    settings = content.get("settings")
+    if not isinstance(settings, dict) or not settings.keys() <= SETTINGS:
+        raise InputError(f"{path}: damaged: names no settings of pseudo-labels; {CHOICE.again}")
+    try:
+        known = {item.name: content[item.name] for item in fields(Choice) if item.name in content}
+        trials = tuple(Trial(**trial) for trial in known.pop("trials", ()))
+        return Choice(**known | {"trials": trials, "advice": tuple(known.get("advice", ()))})
+    except TypeError as error:
+        raise InputError(f"{path}: damaged: {error}; {CHOICE.again}") from None

@@ -1,0 +1,65 @@
+"""What label sets alone say: which setting suits them where there is no mask, and what they cannot teach."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RARELY_ALONE = 0.05
+"""A class that is the only one in fewer of its patches than this share is always seen beside another."""
+
+_MIXED = 0.5
+
+
+def by_labels(label_sets: npt.NDArray[np.bool_], codes: Sequence[str], settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Settings for a cohort without validation masks.
+
+    Where most patches are mixed and a class is hardly ever alone, the classifier can be sure of it only by what stands
+    beside it, and a joint scale of the CAMs lets that outshine it everywhere: each class is then normalised by itself.
+
+    Args:
+        label_sets: (N, C) bool, of the training patches.
+        codes: of the classes.
+        settings: the published ones; all others stay.
+
+    Returns:
+        The settings, and why in a sentence.
+    """
+    mixed = float((label_sets.sum(axis=1) > 1).mean())
+    crowded = [code for code, share in zip(codes, alone(label_sets), strict=True) if share < RARELY_ALONE]
+    if mixed > _MIXED and crowded and settings["gating"] != "off":
+        says = (
+            f"no validation masks; {mixed:.0%} of the training patches hold several classes, and {', '.join(crowded)} "
+            "hardly ever stands alone: each class is normalised by itself"
+        )
+        return {**settings, "normalization": "class"}, says
+    return dict(settings), "no validation masks, and label sets give no reason to leave the settings of params.yaml"
+
+
+def alone(label_sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """(C,) share of the patches of each class that hold no other; NaN of a class that no patch has."""
+    single = label_sets[label_sets.sum(axis=1) == 1].sum(axis=0)
+    total = label_sets.sum(axis=0)
+    return np.where(total > 0, single / np.maximum(total, 1), np.nan)
+
+
+def inseparable(label_sets: npt.NDArray[np.bool_], codes: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs a, b where every patch with class a holds b too: what tells them apart cannot be learnt from labels."""
+    together = label_sets.T.astype(np.int64) @ label_sets
+    total = np.diagonal(together)
+    return [
+        (codes[a], codes[b])
+        for a in range(len(codes))
+        for b in range(len(codes))
+        if a != b and total[a] and together[a, b] == total[a]
+    ]
+
+
+def advice(label_sets: npt.NDArray[np.bool_], codes: Sequence[str]) -> list[str]:
+    """A sentence for each pair of `inseparable`."""
+    return [
+        f"{a} stands in no training patch without {b}: labels cannot tell them apart; label patches that hold {a} "
+        f"alone, or smaller patches"
+        for a, b in inseparable(label_sets, codes)
+    ]
