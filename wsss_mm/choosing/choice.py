@@ -91,8 +91,9 @@ def read_choice(path: Path) -> Choice:
     if not isinstance(settings, dict) or not settings.keys() <= SETTINGS:
         raise InputError(f"{path}: damaged: names no settings of pseudo-labels; {CHOICE.again}")
     try:
-        known = {item.name: content[item.name] for item in fields(Choice) if item.name in content}
-        trials = tuple(Trial(**trial) for trial in known.pop("trials", ()))
-        return Choice(**known | {"trials": trials, "advice": tuple(known.get("advice", ()))})
+        known: dict[str, Any] = {item.name: content[item.name] for item in fields(Choice) if item.name in content}
+        known["trials"] = tuple(Trial(**trial) for trial in known.get("trials", ()))
+        known["advice"] = tuple(known.get("advice", ()))
+        return Choice(**known)
     except TypeError as error:
         raise InputError(f"{path}: damaged: {error}; {CHOICE.again}") from None

@@ -12,7 +12,9 @@ RARELY_ALONE = 0.05
 _MIXED = 0.5
 
 
-def by_labels(label_sets: npt.NDArray[np.bool_], codes: Sequence[str], settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def by_labels(
+    label_sets: npt.NDArray[np.bool_], codes: Sequence[str], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
     """Settings for a cohort without validation masks.
 
     Where most patches are mixed and a class is hardly ever alone, the classifier can be sure of it only by what stands

@@ -58,7 +58,9 @@ class Found:
 class Search:
     """Tries settings on windows; what the classifier shows of them is computed once a scale."""
 
-    def __init__(self, model: PatchClassifier, windows: Windows, codes: Sequence[str], *, resamples: int, seed: int):
+    def __init__(
+        self, model: PatchClassifier, windows: Windows, codes: Sequence[str], *, resamples: int, seed: int
+    ) -> None:
         self._model, self._windows, self._codes = model, windows, tuple(codes)
         self._resamples, self._seed = resamples, seed
         slides = np.unique(windows.slides)
@@ -111,8 +113,9 @@ class Search:
             if element == "normalization" and settings["gating"] == "off":
                 continue
             if element == "method" and settings["layer"] != PseudoLabeller.layer:
-                values = [name for name in values if METHODS[name].any_layer]
-            yield element, values
+                yield element, [name for name in values if METHODS[name].any_layer]
+            else:
+                yield element, values
 
     # -- one setting -----------------------------------------------------------------------------------------------
 
@@ -153,9 +156,7 @@ class Search:
     def _miou(self, counts: npt.NDArray[np.int64]) -> float:
         return float(confusion_metrics(counts.sum(axis=0), self._codes)["miou"])
 
-    def _trial(
-        self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]
-    ) -> Trial:
+    def _trial(self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]) -> Trial:
         low, high = paired_interval(before, own, self._codes, resamples=self._resamples, seed=self._seed)
         miou = self._miou(own)
         gain = miou - self._miou(before)
@@ -213,7 +214,7 @@ class Search:
             permitted = permitted[..., None, None] if permitted.ndim == 2 else permitted[grid]
             permitted = np.broadcast_to(permitted, (*permitted.shape[:2], *maps.shape[-2:]))
             truth = np.where(white[part], IGNORE, self._windows.masks[part])[grid]
-            cams.append(maps[:, kept].movedim(0, 1).cpu().numpy())  # (N, S, C, h, w)
+            cams.append(maps.movedim(0, 1).cpu().numpy()[kept])  # (N, S, C, h, w)
             allowed.append(permitted[kept])
             truths.append(truth[kept])
         maps = np.concatenate(cams)

@@ -13,6 +13,7 @@ from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.patches.neighbours import Places, possible_classes
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.tiling import cover
+from wsss_mm.sources import UNKNOWN
 from wsss_mm.vocabulary import IGNORE
 
 MOST = 1000
@@ -76,48 +77,64 @@ def validation_windows(
         return None
     side = int(train["size"].mode().iloc[0])
     overlap = placed and _overlap(train)
-    step = side // 2 if overlap else side
-    cut = [window for _, row in rows.iterrows() for window in _cut(row, folder, codes, side, step, least)]
-    known = [window for window in cut if (window[1] != IGNORE).any() and window[2].any()]
+    cutter = _Cutter(folder, codes, side, side // 2 if overlap else side, least)
+    cut = [window for _, row in rows.iterrows() for window in cutter.cut(row)]
+    known = [window for window in cut if (window.mask != IGNORE).any() and window.label_set.any()]
+    if len(np.setdiff1d(np.array([window.mask for window in known]), [IGNORE])) < 2:
+        return None
     if len(known) > most:
         known = [known[index] for index in np.linspace(0, len(known) - 1, most).round().astype(int)]
-    images, masks, label_sets, slides, patches, corners = zip(*known, strict=True) if known else ([],) * 6
-    if len(np.unique(np.array(masks))) < 2 + (IGNORE in np.unique(np.array(masks))):
-        return None
-    places = Places(np.array(slides, object), np.array(corners, np.int64), np.full(len(known), side))
+    slides = np.array([window.slide for window in known], object)
+    corners = np.array([window.corner for window in known], np.int64)
     return Windows(
-        np.stack(images),
-        np.stack(masks),
-        np.stack(label_sets),
-        places.slides,
-        np.array(patches, object),
-        places if overlap else None,
+        np.stack([window.image for window in known]),
+        np.stack([window.mask for window in known]),
+        np.stack([window.label_set for window in known]),
+        slides,
+        np.array([window.patch for window in known], object),
+        Places(slides, corners, np.full(len(known), side)) if overlap else None,
     )
 
 
-Window = tuple[
-    npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_], str, str, tuple[int, int]
-]
+@dataclass(frozen=True)
+class _Window:
+    """One square: as the fields of `Windows`, and the `corner` (x, y), px of the patch's slide."""
+
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    label_set: npt.NDArray[np.bool_]
+    slide: str
+    patch: str
+    corner: tuple[int, int]
 
 
-def _cut(
-    row: pd.Series, folder: Path, codes: tuple[str, ...], side: int, step: int, least: float
-) -> Iterator[Window]:
-    image = read_listed(read_image, folder / row["path"])
-    mask = read_mask(folder / row["mask_path"], len(codes))
-    if min(image.shape[:2]) < side:
-        return
-    for top in cover(image.shape[0], side, step).tolist():
-        for left in cover(image.shape[1], side, step).tolist():
-            part = (slice(top, top + side), slice(left, left + side))
-            whole = image.shape[:2] == (side, side)
-            labels = row[list(codes)].to_numpy(bool) if whole else classes_in(mask[part], len(codes), least)
-            known = row["x"] >= 0 and row["y"] >= 0
-            corner = (int(row["x"]) + left, int(row["y"]) + top) if known else (-1, -1)
-            yield image[part], mask[part], labels, row["slide_id"], row["patch_id"], corner
+@dataclass(frozen=True)
+class _Cutter:
+    """Cuts patches into squares of `side` px, every `step` px."""
+
+    folder: Path
+    codes: tuple[str, ...]
+    side: int
+    step: int
+    least: float
+
+    def cut(self, row: pd.Series) -> Iterator[_Window]:
+        """The squares of a patch; none of one that is smaller."""
+        image = read_listed(read_image, self.folder / row["path"])
+        mask = read_mask(self.folder / row["mask_path"], len(self.codes))
+        (height, width), side, whole = mask.shape, self.side, row[list(self.codes)].to_numpy(bool)
+        if min(height, width) < side:
+            return
+        placed = row["x"] >= 0 and row["y"] >= 0
+        for top in cover(height, side, self.step).tolist():
+            for left in cover(width, side, self.step).tolist():
+                part = (slice(top, top + side), slice(left, left + side))
+                own = whole if (height, width) == (side, side) else classes_in(mask[part], len(self.codes), self.least)
+                corner = (int(row["x"]) + left, int(row["y"]) + top) if placed else (UNKNOWN, UNKNOWN)
+                yield _Window(image[part], mask[part], own, row["slide_id"], row["patch_id"], corner)
 
 
 def _overlap(train: pd.DataFrame) -> bool:
-    """Whether training patches overlap, as far as their places tell: corners nearer than their side, in px of theirs."""
+    """Whether training patches overlap, as far as their places tell."""
     places = Places.of(train.head(200))
     return any(len(places.meeting(i, places.corners[i], int(places.sizes[i]))) > 1 for i in range(len(places)))
