@@ -1,0 +1,46 @@
+"""What label sets say where there is no mask."""
+
+import numpy as np
+import pytest
+
+from wsss_mm.choosing.rules import advice, alone, by_labels, inseparable
+
+CODES = ("A", "B", "C")
+SETTINGS = {"normalization": "joint", "gating": "labels", "method": "cam"}
+
+
+def _sets(*rows):
+    return np.array(rows, bool)
+
+
+def test_shares_of_patches_that_hold_a_class_alone():
+    sets = _sets([1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 1, 0])
+    assert alone(sets)[:2] == pytest.approx([1 / 3, 1 / 3])
+    assert np.isnan(alone(sets)[2])
+
+
+def test_classes_are_normalised_apart_where_one_never_stands_alone():
+    mixed = _sets(*[[1, 1, 0]] * 30, *[[1, 0, 0]] * 5)
+    chosen, says = by_labels(mixed, CODES, SETTINGS)
+    assert chosen == {**SETTINGS, "normalization": "class"}
+    assert "86%" in says
+    assert "B hardly ever stands alone" in says
+
+
+@pytest.mark.parametrize(
+    ("sets", "settings"),
+    [
+        (_sets(*[[1, 1, 0]] * 30, *[[1, 0, 0]] * 5, *[[0, 1, 0]] * 5), SETTINGS),
+        (_sets(*[[1, 1, 0]] * 5, *[[1, 0, 0]] * 30), SETTINGS),
+        (_sets(*[[1, 1, 0]] * 30), {**SETTINGS, "gating": "off"}),
+    ],
+)
+def test_otherwise_the_settings_stay(sets, settings):
+    assert by_labels(sets, CODES, settings)[0] == settings
+
+
+def test_what_labels_cannot_tell_apart_is_said():
+    sets = _sets([1, 1, 0], [0, 1, 0], [1, 1, 1])
+    assert inseparable(sets, CODES) == [("A", "B"), ("C", "A"), ("C", "B")]
+    assert advice(sets, CODES)[0].startswith("A stands in no training patch without B")
+    assert advice(np.eye(3, dtype=bool), CODES) == []
