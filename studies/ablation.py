@@ -42,6 +42,7 @@ REFERENCE = (
     "pseudo_labels.method=grad_cam_plus_plus",
     "pseudo_labels.scales=[0.75,1.0,1.25]",
     "pseudo_labels.normalization=joint",
+    "choose_pseudo_labels.enabled=false",
     "classifier.attention=published",
     "segmenter.loss=onss",
 )

@@ -230,3 +230,15 @@ class TestStore:
             self._write(patches.iloc[:4], tmp_path, target)
         assert len(list((target / "labels").iterdir())) == 4
         assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_class_of_high_temperature_gives_way(image):
+    image = np.where(image > 0, 160, 60).astype(np.uint8)
+    image[:, :16, 1] = 100
+    even = _labels(image, [True, True, True]).labels[0]
+    assert (even == _labels(image, [True, True, True], temperatures=[2.0, 2.0, 2.0]).labels[0]).all()
+    cooled = _labels(image, [True, True, True], temperatures=[4.0, 1.0, 1.0]).labels[0]
+    assert (even[:, 4:12] == 0).all()
+    assert (cooled[:, 4:12] == 1).all()
+    alone = _labels(image, [True, False, False], temperatures=[4.0, 1.0, 1.0]).labels[0]
+    assert (alone == 0).all()  # what is there alone stays

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines import pseudo_labels
+from pipelines import choose_pseudo_labels, pseudo_labels
+from wsss_mm import places
+from wsss_mm.choosing import Choice, read_choice, write_choice
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
@@ -72,6 +74,7 @@ def project(tmp_path, monkeypatch):
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     pseudo_labels.MODEL.mkdir(parents=True)
     (pseudo_labels.MODEL / "weights.pth").write_bytes(b"weights")
+    write_choice(places.CHOICE_FILE, Choice(load_profile("phantom").pseudo_labels.model_dump(), "params", "by hand"))
     return tmp_path
 
 
@@ -138,3 +141,26 @@ def test_missing_patch_is_named_and_nothing_is_lost(project, params):
     with pytest.raises(InputError, match=r"p1\.png"):
         pseudo_labels.main(params)
     assert _digest(project / "data/pseudo_labels") == first
+
+
+def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, params, monkeypatch):
+    pseudo_labels.main(params)
+    first = _digest(project / "data/pseudo_labels")
+    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    choose_pseudo_labels.main(params)
+    choice = read_choice(places.CHOICE_FILE)
+    assert (choice.by, choice.patches, choice.unit, choice.units) == ("masks", 3, "patch", 3)
+    assert choice.miou["chosen"] >= choice.miou["published"] > choice.miou["labels_alone"]
+    assert places.CHOICE_PICTURE.is_file()
+    pseudo_labels.main(params)
+    if choice.settings == read_choice_of(params):
+        assert _digest(project / "data/pseudo_labels") == first
+    other = dict(choice.settings) | {"temperatures": [100.0, 1.0, 1.0]}
+    write_choice(places.CHOICE_FILE, Choice(other, "params", "by hand"))
+    pseudo_labels.main(params)
+    assert _digest(project / "data/pseudo_labels") != first
+
+
+def read_choice_of(params):
+    """The settings of params.yaml as a choice has them, lists for tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in params.pseudo_labels}

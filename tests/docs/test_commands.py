@@ -16,7 +16,7 @@ from tests.docs.pages import anchors, blocks, inline_code, links, pages, prose
 from tests.line import Line
 from wsss_mm.settings import render_gates, render_profile
 
-SECTIONS = "cohort|patches|classifier|pseudo_labels|segmenter|evaluate|slides|register"
+SECTIONS = "cohort|patches|classifier|pseudo_labels|choose_pseudo_labels|segmenter|evaluate|slides|register"
 FILES = ("csv", "json", "parquet", "png", "tif", "md", "py", "html", "yaml", "svs", "pth")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from pipelines import evaluate, pseudo_labels, train_classifier
+from pipelines import choose_pseudo_labels, evaluate, pseudo_labels, train_classifier
 from tests.settings import content_of
 from wsss_mm.cohort import Cohort
 from wsss_mm.evaluation.judge import Judgement
@@ -120,6 +120,7 @@ def set_params(content: dict[str, Any]) -> dict[str, Any]:
     content["patches"] |= CUT
     content["segmenter"]["crop"] = SIZE
     content["pseudo_labels"] |= {"normalization": "class"}
+    content["choose_pseudo_labels"]["enabled"] = False
     content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
     content["gates"] = SETTINGS
     return content
@@ -333,6 +334,7 @@ def write_scores(root: Path, scores: pd.DataFrame) -> None:
 def make_pseudo_labels(root: Path) -> None:
     """What the stage makes of the classifier."""
     with inside(root):
+        choose_pseudo_labels.main(clean_params())
         pseudo_labels.main(clean_params())
     write_report(root, "pseudo_labels", manifest=digest(root / "data/pseudo_labels/manifest.parquet"))
 

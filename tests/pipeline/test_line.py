@@ -12,8 +12,17 @@ from tests.pipeline.test_inputs import STAGES as DECLARED
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 
 STAGES = [
-    *("cohort", "gate@cohort", "patches", "gate@patches", "train_classifier", "gate@classifier", "pseudo_labels"),
-    *("gate@pseudo_labels", "train_segmenter", "evaluate", "gate@segmenter", "segment_slides", "export_slides"),
+    *("cohort", "gate@cohort", "patches", "gate@patches", "train_classifier", "gate@classifier"),
+    *(
+        "choose_pseudo_labels",
+        "pseudo_labels",
+        "gate@pseudo_labels",
+        "train_segmenter",
+        "evaluate",
+        "gate@segmenter",
+        "segment_slides",
+        "export_slides",
+    ),
     *("gate@slides", "register"),
 ]
 

@@ -41,6 +41,7 @@ _CURVES = {
 }
 _SHEETS = {
     "test": "Best, median and worst patches of the test split",
+    "choose_pseudo_labels": "Settings of pseudo-labels that were tried on the validation masks",
     "pseudo_labels": "Pseudo-labels the segmenter was trained on",
 }
 
