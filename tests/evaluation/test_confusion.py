@@ -3,6 +3,7 @@ import pytest
 from sklearn import metrics as sk
 
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
+from wsss_mm.evaluation.confusion import label_set_confusion
 
 CODES = ["A", "B", "C", "D"]
 
@@ -84,3 +85,8 @@ class TestSegmentationMetrics:
     def test_codes_must_fit(self):
         with pytest.raises(ValueError, match="3 classes"):
             segmentation_metrics(np.zeros((2, 2)), ["A", "B", "C"])
+
+
+def test_label_sets_alone_give_each_class_of_a_patch_an_equal_part():
+    found = label_set_confusion([[8, 4], [6, 0], [5, 5]], [[True, True], [True, False], [False, False]])
+    assert found.tolist() == [[10, 4], [2, 2]]

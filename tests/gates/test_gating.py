@@ -23,6 +23,7 @@ QUALITY = {
     "max_class_share": 1.0,
     "share_ratio": [0.0, 100.0],
     "min_miou": 0.0,
+    "min_gain": -1.0,
 }
 """Thresholds of what is not looked at here: how good the classifier is."""
 

@@ -15,7 +15,7 @@ from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.windows import Windows
-from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics
+from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics, label_set_confusion
 from wsss_mm.models import PatchClassifier
 from wsss_mm.vocabulary import IGNORE
 
@@ -284,13 +284,9 @@ def paired_interval(
 
 
 def labels_alone(windows: Windows, codes: Sequence[str]) -> float:
-    """The mIoU of who knows label sets and sees no picture: each class of a patch has an equal part of each pixel."""
-    size = len(codes)
-    confusion = np.zeros((size, size))
-    for truth, present in zip(windows.masks, windows.label_sets, strict=True):
-        pixels = np.bincount(truth.ravel(), minlength=256)[:size]
-        confusion += np.outer(pixels, present / present.sum())
-    return float(confusion_metrics(confusion, codes)["miou"])
+    """The mIoU of `label_set_confusion` on windows: what is no better has learnt nothing from pictures."""
+    pixels = [np.bincount(truth.ravel(), minlength=256)[: len(codes)] for truth in windows.masks]
+    return float(confusion_metrics(label_set_confusion(pixels, windows.label_sets), codes)["miou"])
 
 
 def _plain(value: Any) -> Any:

@@ -40,6 +40,20 @@ def confusion_matrix(
     return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 
+def label_set_confusion(pixels: npt.ArrayLike, label_sets: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """What who knows label sets and sees no picture would have: each class of a patch gets an equal part of each pixel.
+
+    Args:
+        pixels: (N, C) true pixels of each class in each patch.
+        label_sets: (N, C) bool, the classes each patch holds; a patch that holds none does not count.
+
+    Returns:
+        (C, C) expected pixels, row = truth, column = prediction.
+    """
+    pixels, present = np.asarray(pixels, dtype=np.float64), np.asarray(label_sets, dtype=np.float64)
+    return pixels.T @ (present / np.maximum(present.sum(axis=1, keepdims=True), 1))
+
+
 def segmentation_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict[str, float | None]:
     """Metrics of a confusion matrix.
 

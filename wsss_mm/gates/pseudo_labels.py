@@ -21,7 +21,7 @@ import pandas as pd
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.confusion import confusion_matrix
+from wsss_mm.evaluation.confusion import confusion_matrix, label_set_confusion, segmentation_metrics
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_columns, counts_of
 from wsss_mm.files import digest
@@ -73,8 +73,9 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield JUDGED.of(judged)
     splits = masked.set_index("patch_id").loc[counts["patch_id"], ["split"]].assign(known=judged["known"].to_numpy())
     expected = pseudo_label_metrics(labels, splits, counts_of(counts, "labels", codes), codes)
-    rows = [{"split": split, "miou": expected[split]["miou"]} for split in sorted(set(splits["split"]))]
-    yield SPLITS_TABLE.of(pd.DataFrame(rows, columns=["split", "miou"]).astype({"miou": float}))
+    label_sets = masked.set_index("patch_id").loc[counts["patch_id"], codes].to_numpy(bool)
+    matrices = counts_of(counts, "labels", codes)
+    yield SPLITS_TABLE.of(_splits(splits["split"].to_numpy(), matrices, expected, label_sets, codes))
     yield FIGURES.of(figures(root / METRICS, metrics, expected))
 
 
@@ -215,6 +216,25 @@ def _remade(
         same = float((read_label_map(root / FOLDER / before["path"]) == patch.labels).mean())
         rows.append((patch.row["patch_id"], same, abs(patch.agreement - before["agreement"])))
     return pd.DataFrame(rows, columns=["patch_id", "same", "agreement_error"])
+
+
+def _splits(
+    splits: npt.NDArray[np.object_],
+    counts: npt.NDArray[np.int64],
+    metrics: dict[str, Any],
+    label_sets: npt.NDArray[np.bool_],
+    codes: list[str],
+) -> pd.DataFrame:
+    """One row a split with masks: mIoU, and what of it label sets do not give already."""
+    rows = []
+    for split in sorted(set(splits)):
+        here = splits == split
+        blind = label_set_confusion(counts[here].sum(axis=2), label_sets[here])
+        alone = segmentation_metrics(blind, codes)["miou"]
+        miou = metrics[split]["miou"]
+        gain = None if miou is None or alone is None else miou - alone
+        rows.append({"split": split, "miou": miou, "gain": gain})
+    return pd.DataFrame(rows, columns=["split", "miou", "gain"]).astype({"miou": float, "gain": float})
 
 
 def _readable(patches: pd.DataFrame) -> pd.DataFrame:
