@@ -74,7 +74,8 @@ def project(tmp_path, monkeypatch):
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     pseudo_labels.MODEL.mkdir(parents=True)
     (pseudo_labels.MODEL / "weights.pth").write_bytes(b"weights")
-    write_choice(places.CHOICE_FILE, Choice(load_profile("phantom").pseudo_labels.model_dump(), "params", "by hand"))
+    settings = load_profile("phantom").pseudo_labels.model_dump()
+    write_choice(places.CHOICE_FILE, Choice(settings, settings, "params", "by hand"))
     return tmp_path
 
 
@@ -156,7 +157,7 @@ def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, param
     if choice.settings == read_choice_of(params):
         assert _digest(project / "data/pseudo_labels") == first
     other = dict(choice.settings) | {"temperatures": [100.0, 1.0, 1.0]}
-    write_choice(places.CHOICE_FILE, Choice(other, "params", "by hand"))
+    write_choice(places.CHOICE_FILE, Choice(other, other, "params", "by hand"))
     pseudo_labels.main(params)
     assert _digest(project / "data/pseudo_labels") != first
 

@@ -15,7 +15,9 @@ TRIAL = Trial("normalization", "class", 0.6, 0.1, 0.05, 0.15, "better", taken=Tr
 
 @pytest.fixture
 def choice():
-    return Choice(SETTINGS, "masks", "says", {"chosen": 0.6}, 9, "slide", 3, (TRIAL,), ("label more",))
+    return Choice(
+        SETTINGS, {"method": "cam"}, "masks", "says", {"chosen": 0.6}, 9, "slide", 3, (TRIAL,), ("label more",)
+    )
 
 
 def test_it_is_read_as_it_was_written(tmp_path, choice):
@@ -43,6 +45,6 @@ def test_what_is_damaged_is_refused_by_name(tmp_path, choice, change, says):
 
 
 def test_there_is_a_picture_with_and_without_trials(tmp_path, choice):
-    for name, shown in (("some", choice), ("none", Choice({}, "params", "off"))):
+    for name, shown in (("some", choice), ("none", Choice({}, {}, "params", "off"))):
         choice_figure(shown, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

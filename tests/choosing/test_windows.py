@@ -13,7 +13,7 @@ CODES = VOCABULARY.codes
 
 
 def _row(folder, name, split, mask, *, slide, corner=(0, 0), with_mask=True):
-    image = (np.stack([mask] * 3, axis=2) * 40 % 256).astype(np.uint8)
+    image = (np.stack([mask] * 3, axis=2).astype(int) * 40 % 256).astype(np.uint8)
     kept = store_patch(folder, name, split, image=image, mask=mask if with_mask else None, vocabulary=VOCABULARY)
     flags = {code: bool((mask == index).any()) for index, code in enumerate(CODES)}
     return kept | {"slide_id": slide, "patient_id": slide, "x": corner[0], "y": corner[1], "mpp": 1.0} | flags

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipelines import pseudo_labels
+from pipelines import choose_pseudo_labels, pseudo_labels
 from tests.gates.project import edit, inside
 from wsss_mm.files import digest
 from wsss_mm.gates import run_gate
@@ -54,6 +54,7 @@ def with_choices(content: dict, **choices) -> Params:
 def test_what_is_made_as_asked_passes(params_content, project, choices):
     params = with_choices(params_content, **choices)
     with inside(project):
+        choose_pseudo_labels.main(params)
         pseudo_labels.main(params)
     result = run_gate("pseudo_labels", params, project)
     assert not [outcome for outcome in result.failures if outcome.severity == "critical"], result.lines()
@@ -65,12 +66,13 @@ def test_labels_of_another_gating_fail(params_content, project, gating):
     """The clean project's are gated by label sets."""
     params = with_choices(params_content, gating=gating, normalization="joint", gate_threshold=0.0)
     failed = {outcome.name for outcome in run_gate("pseudo_labels", params, project).failures}
-    assert "made_by_the_classifier" in failed
+    assert "chosen_over_these_params" in failed
 
 
 def test_where_label_sets_gate_other_classes_fail(params_content, project):
     ungated = with_choices(params_content, gating="off", normalization="joint")
     with inside(project):
+        choose_pseudo_labels.main(ungated)
         pseudo_labels.main(ungated)
     failed = {outcome.name for outcome in run_gate("pseudo_labels", with_choices(params_content), project).failures}
     assert {"pixels_of_the_label_set", "label_set_only"} <= failed
@@ -80,6 +82,7 @@ def test_where_label_sets_gate_other_classes_fail(params_content, project):
 def test_a_class_that_is_none_fails_under_each_gating(params_content, project, gating):
     params = with_choices(params_content, gating=gating, normalization="joint")
     with inside(project):
+        choose_pseudo_labels.main(params)
         pseudo_labels.main(params)
     path = project / FOLDER / "labels/train-02.png"
     labels = read_label_map(path)

@@ -14,12 +14,14 @@ from pipelines import evaluate, pseudo_labels
 from studies import folds
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
+from wsss_mm.choosing import Choice, write_choice
 from wsss_mm.engine import scoring
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.inference.patches import predict
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
+from wsss_mm.places import CHOICE_FILE
 from wsss_mm.settings import load_profile
 from wsss_mm.tracking.tracker import Tracker
 
@@ -162,6 +164,8 @@ def line(tmp_path, monkeypatch):
     for folder in (evaluate.SEGMENTER, evaluate.CLASSIFIER):
         folder.mkdir(parents=True)
         (folder / "weights.pth").write_bytes(folder.name.encode())
+    settings = load_profile("phantom").pseudo_labels.model_dump()
+    write_choice(CHOICE_FILE, Choice(settings, settings, "params", "by hand"))
     return pd.DataFrame(rows)
 
 

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsss_mm.cam import PseudoLabeller
 from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object, write_object
-from wsss_mm.models import PatchClassifier
 from wsss_mm.places import CHOICE
+
+if TYPE_CHECKING:
+    from wsss_mm.cam import PseudoLabeller
+    from wsss_mm.models import PatchClassifier
 
 BY_MASKS, BY_LABELS, BY_HAND = "masks", "labels", "params"
 """What decided: true masks of the validation split, statistics of the label sets, or params.yaml alone."""
-
-SETTINGS = frozenset(item.name for item in fields(PseudoLabeller)) - {"model"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Choice:
 
     Attributes:
         settings: of `wsss_mm.cam.PseudoLabeller`, all but the model.
+        given: those of params.yaml that they were chosen over.
         by: one of `BY_MASKS`, `BY_LABELS`, `BY_HAND`.
         says: in one sentence, why.
         miou: on the validation patches: `published` of the settings of params.yaml, `chosen`, and `labels_alone` of
@@ -60,6 +61,7 @@ class Choice:
     """
 
     settings: Mapping[str, Any]
+    given: Mapping[str, Any]
     by: str
     says: str
     miou: Mapping[str, float | None] = field(default_factory=dict)
@@ -69,8 +71,10 @@ class Choice:
     trials: tuple[Trial, ...] = ()
     advice: tuple[str, ...] = ()
 
-    def labeller(self, classifier: PatchClassifier) -> PseudoLabeller:
+    def labeller(self, classifier: "PatchClassifier") -> "PseudoLabeller":
         """What makes pseudo-labels with these settings."""
+        from wsss_mm.cam import PseudoLabeller
+
         return PseudoLabeller(classifier, **self.settings)
 
 
@@ -86,9 +90,15 @@ def read_choice(path: Path) -> Choice:
     Raises:
         InputError: there is none, or it is damaged.
     """
+    from wsss_mm.cam import PseudoLabeller
+
     content = read_object(path, CHOICE)
-    settings = content.get("settings")
-    if not isinstance(settings, dict) or not settings.keys() <= SETTINGS:
+    settings, known_settings = content.get("settings"), {item.name for item in fields(PseudoLabeller)} - {"model"}
+    if (
+        not isinstance(settings, dict)
+        or not settings.keys() <= known_settings
+        or not isinstance(content.get("given"), dict)
+    ):
         raise InputError(f"{path}: damaged: names no settings of pseudo-labels; {CHOICE.again}")
     try:
         known: dict[str, Any] = {item.name: content[item.name] for item in fields(Choice) if item.name in content}

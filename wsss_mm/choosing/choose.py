@@ -50,12 +50,14 @@ def choose(
     for sentence in told:
         logger.warning(sentence)
     if not trying.enabled:
-        return Choice(dict(settings), BY_HAND, "choose_pseudo_labels is off in params.yaml", advice=told)
+        return Choice(
+            dict(settings), dict(settings), BY_HAND, "choose_pseudo_labels is off in params.yaml", advice=told
+        )
     windows = validation_windows(manifest, folder, tuple(codes), least=least, placed=placed)
     if windows is None:
         chosen, says = by_labels(label_sets, codes, settings)
         logger.info(says)
-        return Choice(chosen, BY_LABELS, says, advice=told)
+        return Choice(chosen, dict(settings), BY_LABELS, says, advice=told)
     found = Search(classifier, windows, codes, resamples=trying.resamples, seed=seed).run(settings)
     taken = [f"{trial.element} {_shown(trial.value)}" for trial in found.trials if trial.taken]
     says = (
@@ -68,6 +70,7 @@ def choose(
     miou = {"published": found.before, "chosen": found.after, "labels_alone": labels_alone(windows, codes)}
     return Choice(
         found.settings,
+        dict(settings),
         BY_MASKS,
         says,
         {name: round(value, 6) for name, value in miou.items()},

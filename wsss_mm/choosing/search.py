@@ -16,6 +16,7 @@ from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics, label_set_confusion
+from wsss_mm.inference.runtime import arithmetic, choose_precision
 from wsss_mm.models import PatchClassifier
 from wsss_mm.vocabulary import IGNORE
 
@@ -130,7 +131,9 @@ class Search:
         """What the classifier shows of all windows at a scale, a batch each."""
         key = (scale, labeller.flips, labeller.method, labeller.layer, labeller.eps)
         if key not in self._shown:
-            self._shown[key] = [labeller.evidence(self._windows.images[part], scale) for part in self._parts()]
+            device = labeller.device
+            with arithmetic(device, choose_precision("auto", device, "patches")):  # as pseudo-labels are made
+                self._shown[key] = [labeller.evidence(self._windows.images[part], scale) for part in self._parts()]
         return self._shown[key]
 
     def _background(self, labeller: PseudoLabeller) -> npt.NDArray[np.bool_]:

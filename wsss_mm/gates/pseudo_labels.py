@@ -9,6 +9,7 @@ labels must agree with them, in reports/metrics/pseudo_labels.json and in what i
 reports/plots/pseudo_label_counts.csv.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm import places
+from wsss_mm.choosing import read_choice
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix, label_set_confusion, segmentation_metrics
 from wsss_mm.evaluation.report import pseudo_label_metrics
@@ -54,8 +56,11 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     training = manifest[manifest["split"] == "train"]
     metrics = read_metrics(root / METRICS, _MAKE)
     weights = weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier")
+    choice = read_choice(root / places.CHOICE_FILE)
     inputs = {
         "what": "pseudo-labels",
+        "chosen_over": json.dumps(dict(choice.given), sort_keys=True),
+        "params": json.dumps(params.pseudo_labels.model_dump(mode="json"), sort_keys=True),
         **{name: ", ".join(sorted(set(labels[name].astype(str)))) for name in ("patches", "classifier")},
         "metrics": metrics.get("weights_md5", "not said"),
         "gated_patches": digest(root / PATCHES / FILE_NAME),
@@ -202,7 +207,6 @@ def _remade(
 ) -> pd.DataFrame:
     """One row a patch that the classifier labels again, now."""
     from wsss_mm.cam.store import label_patches
-    from wsss_mm.choosing import read_choice
     from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
 
