@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,13 +110,15 @@ def _split_parser(actions: Any, name: str) -> argparse.ArgumentParser:
 
 
 def _check_parser(actions: Any, name: str) -> argparse.ArgumentParser:
-    return actions.add_parser(
+    checking = actions.add_parser(
         name,
         help="what stage and gate cohort would object to",
         description="Look at the table and at each slide as stage and gate cohort do: a line for each slide. Exits 1 "
         "where something is wrong.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    checking.add_argument("--quick", action="store_true", help="open the slides, but do not look at their pixels")
+    return checking
 
 
 def _set_parser(actions: Any, name: str) -> argparse.ArgumentParser:
@@ -154,7 +157,7 @@ def _add(arguments: argparse.Namespace) -> int:
     from wsss_mm.cohort.naming import NamePattern
 
     _check_mpp(arguments)
-    table = _table(arguments)
+    table = _table(arguments.table)
     cells = {"slide_id": arguments.slide_id, "patient_id": arguments.patient}
     cells |= {"site": arguments.site, "split": arguments.split}
     given = Given(
@@ -202,6 +205,8 @@ def _tell_of_others(looked: "Looked") -> None:
 
 
 def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bool) -> None:
+    from wsss_mm.cohort.editing import read_rows
+
     there = f", {given - len(added)} there already" if len(added) < given else ""
     sys.stdout.write(f"{table}: {len(added)} slides {'would be ' if dry else ''}added{there}\n")
     alone = [slide.cells["slide_id"] for slide in added if slide.alone]
@@ -213,13 +218,7 @@ def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bo
         )
     if dry:
         return
-    steps = []
-    if any(not slide.cells["split"] for slide in added):
-        steps.append(("wsss-mm cohort split", "divide the patients into train, valid and test"))
-    steps.append(("wsss-mm cohort check", "see whether every slide can be used"))
-    if not _is_own(table):
-        steps.append((f"wsss-mm profile slides --source {table}", "let the line work on them"))
-    sys.stdout.write(_next_steps([*steps, *_LABEL]))
+    sys.stdout.write(_next_steps(table, divided=all(row["split"] for row in read_rows(table).values())))
 
 
 _LABEL = [
@@ -229,9 +228,15 @@ _LABEL = [
 """What comes after, once slides are there and divided."""
 
 
-def _next_steps(steps: Sequence[tuple[str, str]]) -> str:
+def _next_steps(table: Path, *, divided: bool) -> str:
     from wsss_mm.cohort.overview import aligned
 
+    option = "" if table == _table(None) else f" --table {shlex.quote(str(table))}"
+    steps = [] if divided else [(f"wsss-mm cohort split{option}", "divide the patients into train, valid and test")]
+    steps.append((f"wsss-mm cohort check{option}", "see whether every slide can be used"))
+    if not _is_own(table):
+        steps.append((f"wsss-mm profile slides --source {shlex.quote(str(table))}", "let the line work on them"))
+    steps += _LABEL
     return f"next:\n{aligned([('', command, f'# {why}') for command, why in steps])}\n"
 
 
@@ -239,7 +244,7 @@ def _list(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import read_rows
     from wsss_mm.cohort.overview import aligned, list_slides
 
-    table = _table(arguments)
+    table = _table(arguments.table)
     labels, _ = _known_labels(table)
     slides = list_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
     if arguments.json:
@@ -277,7 +282,7 @@ def _split(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import read_rows, write_splits
     from wsss_mm.cohort.overview import facts_of
 
-    table, params = _table(arguments), _params()
+    table, params = _table(arguments.table), _params()
     rows = read_rows(table)
     before = facts_of(rows, table, *_known_labels(table))
     seed = arguments.seed if arguments.seed is not None else params.seed if params else 0
@@ -297,7 +302,7 @@ def _split(arguments: argparse.Namespace) -> None:
         )
     write_splits(table, splits, rows)
     new = sum(not slide.split for slide in before)
-    sys.stdout.write(f"{table}: {new} slides got a split, {len(moved)} changed it\n")
+    sys.stdout.write(f"{table}: {new} slides got a split, {len(moved)} changed it\n{_next_steps(table, divided=True)}")
 
 
 def _show_splits(before: Sequence["SlideFacts"], after: Sequence["SlideFacts"]) -> None:
@@ -315,8 +320,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from wsss_mm.gates.beforehand import check_cohort
     from wsss_mm.settings import load_profile
 
-    table = _table(arguments)
-    found = check_cohort(table, _params() or load_profile("slides"), places.QUARANTINE)
+    table = _table(arguments.table)
+    found = check_cohort(table, _params() or load_profile("slides"), places.QUARANTINE, quick=arguments.quick)
     rows = [
         (slide_id, "; ".join(said) or ("set aside" if slide_id in found.aside else "good"))
         for slide_id, said in found.slides.items()
@@ -333,7 +338,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _set(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import cell_of_path, change_slides
 
-    table = _table(arguments)
+    table = _table(arguments.table)
     cells = {"patient_id": arguments.patient, "site": arguments.site, "split": arguments.split, "mpp": arguments.mpp}
     cells |= {name: getattr(arguments, name) for name in ("path", "roi", "annotation")}
     given = {column: cell.strip() for column, cell in cells.items() if cell is not None}
@@ -360,7 +365,7 @@ def _check_set(table: Path, slide_id: str, given: Mapping[str, str]) -> None:
 def _remove(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import remove_slides
 
-    table = _table(arguments)
+    table = _table(arguments.table)
     labels, _ = _known_labels(table)
     remove_slides(table, arguments.ids)
     sys.stdout.write(f"{table}: {len(set(arguments.ids))} slides removed; their files stay\n")
@@ -370,11 +375,12 @@ def _remove(arguments: argparse.Namespace) -> None:
             sys.stderr.write(f"{slide_id}: {count} labels of it stay; stage patches refuses labels of no slide\n")
 
 
-def _table(arguments: argparse.Namespace) -> Path:
+def _table(named: Path | None) -> Path:
+    """The table that is meant."""
     from wsss_mm.cohort.adopt import table_of
 
-    if arguments.table is not None:
-        return table_of(arguments.table)
+    if named is not None:
+        return table_of(named)
     params = _params()
     return table_of(params.cohort.source) if params and params.cohort.name == "slides" else places.OWN_SLIDES
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import openslide
 from tqdm import tqdm
 
+from wsss_mm.cohort.files import is_same
 from wsss_mm.cohort.finding import Found
 from wsss_mm.cohort.naming import NamePattern
 from wsss_mm.errors import InputError
@@ -133,7 +134,7 @@ def look_at(slides: Sequence[NewSlide], given: Given) -> Looked:
         first = seen.setdefault(hash_, slide.path)
         if first == slide.path or slide.named:
             looked.slides.append(found)
-        if first != slide.path:
+        if first != slide.path and not is_same(first, slide.path):
             end = "one of them will have to go" if slide.named else "passed over"
             logger.warning("%s: shows the same as %s; %s", slide.path, first, end)
     if refused:

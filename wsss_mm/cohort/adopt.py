@@ -99,7 +99,7 @@ def _row(slide: Slide, memory: "Memory", folder: Path, place: Path) -> dict[str,
         raise InputError("path is empty; name the slide's file or remove the row")
     found = memory.of(slide)
     if found is None:
-        found = memory.keep(slide, _look(slide))
+        found = memory.keep(slide, look_over(slide))
     drawn = {}
     for name in _DRAWN:
         if (source := getattr(slide, name)) is not None:
@@ -118,8 +118,12 @@ def _row(slide: Slide, memory: "Memory", folder: Path, place: Path) -> dict[str,
     }
 
 
-def _look(slide: Slide) -> dict[str, Any]:
-    """Open a slide and read its drawings: size and quickhash."""
+def look_over(slide: Slide) -> dict[str, Any]:
+    """Open a slide and read its drawings: size and quickhash.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
     with replace(slide, bytes=None, quickhash="").open() as reader:
         warn_of_overruled(slide.where, reader)
         for drawing in filter(None, (slide.roi, slide.annotation)):

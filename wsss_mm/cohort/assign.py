@@ -61,6 +61,7 @@ class _Patient:
     split: str
     traits: frozenset[tuple[str, str]]  # ("site", "A"), ("class", "TE")
     annotated: bool
+    slides: int
 
 
 def divide(slides: Sequence[SlideFacts], wanted: Wanted) -> dict[str, str]:
@@ -128,7 +129,9 @@ def _patient(name: str, slides: Sequence[SlideFacts], held: Mapping[str, str]) -
         )
     sites = {("site", slide.site) for slide in slides if slide.site}
     classes = {("class", code) for slide in slides for code in slide.classes}
-    return _Patient(name, "".join(splits), frozenset(sites | classes), any(slide.annotated for slide in slides))
+    return _Patient(
+        name, "".join(splits), frozenset(sites | classes), any(slide.annotated for slide in slides), len(slides)
+    )
 
 
 def _deal(patients: Sequence[_Patient], wanted: Wanted, closed: Collection[str]) -> dict[str, str]:
@@ -138,6 +141,11 @@ def _deal(patients: Sequence[_Patient], wanted: Wanted, closed: Collection[str])
     waiting = sorted((p for p in among if not p.split), key=lambda patient: _order(patient.name, wanted.seed))
     left = Counter(trait for patient in waiting for trait in patient.traits)
     splits = {patient.name: patient.split for patient in patients}
+    largest = max(waiting, key=lambda patient: patient.slides, default=None)
+    if largest is not None and hands.is_most(largest):  # else hardly a slide might be left to learn from
+        splits[largest.name] = hands.give(largest, "train")
+        waiting.remove(largest)
+        left.subtract(largest.traits)
     while waiting:
         rarest = min((trait for trait in left if left[trait]), key=lambda trait: (left[trait], trait), default=None)
         patient = next(p for p in waiting if rarest is None or rarest in p.traits)
@@ -154,14 +162,26 @@ class _Hands:
         self._sizes, self._members = sizes, Counter(patient.split for patient in patients)
         self._all = Counter(trait for patient in patients for trait in patient.traits)
         self._have = Counter((patient.split, trait) for patient in patients for trait in patient.traits)
+        self._whole, self._slides = sum(patient.slides for patient in patients), Counter[str]()
+        for patient in patients:
+            self._slides[patient.split] += patient.slides
         self._picky = 0 < sum(patient.annotated for patient in patients) < len(patients)
 
     def take(self, patient: _Patient, annotated: int) -> str:
         """The split that a patient comes into, of whom there are so many `annotated` ones to come, this one counted."""
         split = max(self._choices(patient, annotated), key=lambda name: self._lack(name, patient))
+        return self.give(patient, split)
+
+    def give(self, patient: _Patient, split: str) -> str:
+        """Let a patient come into this split."""
         self._members[split] += 1
+        self._slides[split] += patient.slides
         self._have.update((split, trait) for trait in patient.traits)
         return split
+
+    def is_most(self, patient: _Patient) -> bool:
+        """Whether most slides are of this patient, and train can have it."""
+        return self._room("train") > 0 and not self._picky and 2 * patient.slides > self._whole
 
     def _choices(self, patient: _Patient, annotated: int) -> list[str]:
         free = [split for split in self._sizes if self._room(split) > 0]
@@ -174,14 +194,15 @@ class _Hands:
         return free or (["train"] if "train" in self._sizes else list(self._sizes)) or ["train"]
 
     def _room(self, split: str) -> int:
-        return self._sizes[split] - self._members[split]
+        return self._sizes.get(split, 0) - self._members[split]
 
     def _lack(self, split: str, patient: _Patient) -> tuple[float, ...]:
-        """How much a split lacks of the rarest of a patient's traits, then of the others, then of patients."""
+        """What a split lacks of a patient's rarest trait, then of the others, then of slides and patients."""
         share = self._sizes.get(split, 0) / max(1, sum(self._sizes.values()))
         traits = sorted(patient.traits, key=lambda trait: (self._all[trait], trait))
         lacks = (round(share * self._all[trait] - self._have[split, trait], 6) for trait in traits)
-        return (*lacks, self._sizes.get(split, 0) - self._members[split], -_ORDER.index(split))
+        slides = round(share * self._whole - self._slides[split], 6)
+        return (*lacks, slides, self._room(split), -_ORDER.index(split))
 
 
 def _sizes(patients: Sequence[_Patient], wanted: Wanted, open_splits: Sequence[str]) -> dict[str, int]:
@@ -189,11 +210,13 @@ def _sizes(patients: Sequence[_Patient], wanted: Wanted, open_splits: Sequence[s
     count, shares = len(patients), {"test": wanted.test, "valid": wanted.valid}
     annotated = sum(patient.annotated for patient in patients)
     most = min(annotated or count, count - 1 if "train" in open_splits else count)
-    sizes: dict[str, int] = {}
-    for split in ("test", "valid"):
-        if split in open_splits:
-            least = 1 if shares[split] else 0
-            sizes[split] = max(0, min(most - sum(sizes.values()), max(least, round(shares[split] * count))))
+    sizes = {
+        split: max(1, round(shares[split] * count)) if shares[split] else 0 for split in shares if split in open_splits
+    }
+    if (total := sum(sizes.values())) > most:
+        first, *other = sizes
+        sizes[first] = min(most, max(1, round(most * sizes[first] / total)))
+        sizes |= dict.fromkeys(other, most - sizes[first])
     if "train" in open_splits:
         sizes["train"] = max(0, count - sum(sizes.values()))
     return {split: sizes[split] for split in open_splits}

@@ -88,10 +88,11 @@ def add_slides(table: Path, slides: Sequence[NewSlide], *, dry: bool = False) ->
             split, first = splits.get(likeness(patient), ("", ""))
             given = slide.cells["split"]
             if given and split and given != split:
+                move = f"or move the patient: wsss-mm cohort set {first} --split {given}"
+                own = where.get(first.casefold(), (1, ""))[0] == 0
                 raise InputError(
                     f"{slide.path}: is to be in split {given}, but {first} of its patient {patient} is in {split}; a "
-                    f"patient belongs to one split: leave it out here, or move the patient: "
-                    f"wsss-mm cohort set {first} --split {given}"
+                    f"patient belongs to one split: leave it out here, {'or say whose they are' if own else move}"
                 )
             cells = {**slide.cells, "split": given or split}
             if cells["split"]:

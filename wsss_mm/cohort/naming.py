@@ -18,7 +18,7 @@ class NamePattern:
     """A pattern of file names: `{patient}_{slide}.svs`, or a regular expression with groups such as `(?P<patient>...)`.
 
     In the first, `{name}` is a text of at least one character, the shortest that fits, `{}` or `*` any text and `?` a
-    character; case does not matter. It is held against the whole name, with its suffix or without; one with `/` in it
+    character; case does not matter. It is held against the whole name, without its suffix or with it; one with `/`
     against as many folders more. A regular expression is searched for in the name, or in the whole path if it has a `/`
     in it.
     """
@@ -56,11 +56,11 @@ class NamePattern:
     def _texts(self, path: Path) -> list[str]:
         path = path.absolute()
         if "/" not in self.text:
-            return [path.name] if self._searched else [path.name, path.stem]
+            return [path.name] if self._searched else [path.stem, path.name]
         if self._searched:
             return [path.as_posix()]
         folders = path.parent.parts[-self.text.count("/") :]
-        return ["/".join((*folders, name)) for name in (path.name, path.stem)]
+        return ["/".join((*folders, name)) for name in (path.stem, path.name)]
 
     def _translated(self) -> str:
         pieces, end = [], 0

@@ -74,7 +74,7 @@ def write_slide_table(table: pd.DataFrame, path: Path | str) -> None:
 
 
 def table_faults(path: Path) -> tuple[pd.DataFrame, dict[int, str]]:
-    """A table of slides as text, and what is wrong with each row that `read_slide_table` would refuse.
+    """A table of slides as text, and what is wrong with each row that `read_slide_table` would refuse, but for files.
 
     Returns:
         As of `read_slide_table`, but with `mpp` as text; and faults by line. What is wrong between two rows stands with
@@ -93,7 +93,6 @@ def table_faults(path: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     for line in table.index:
         try:
             _check(path, table.loc[[line]], for_training=True)
-            _check_files(path, table.loc[[line]])
         except InputError as error:
             faults[int(line)] = str(error)
     slides: dict[str, int] = {}
@@ -102,9 +101,9 @@ def table_faults(path: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         first = slides.setdefault(slide_id, line)
         known, where = splits.setdefault(likeness(patient), (split, line))
         if first != line:
-            faults.setdefault(line, f"slide_id {slide_id!r} is there twice, as on line {first}; give it its own")
+            faults.setdefault(line, f"line {line}: slide_id {slide_id!r} is on line {first} already; give it its own")
         if patient and {split, known} <= set(SPLITS) and split != known:
-            said = f"patient {patient!r} is in the split {split}, and on line {where} in {known}"
+            said = f"line {line}: patient {patient!r} is in the split {split}, and on line {where} in {known}"
             faults.setdefault(line, f"{said}; put all slides of a patient in one split")
     return table, faults
 
@@ -128,8 +127,11 @@ def _check(path: Path, table: pd.DataFrame, for_training: bool) -> None:
             if why := name_fault(getattr(slide, column)):
                 raise InputError(f"{where}: {column} {getattr(slide, column)!r} {why}")
         if for_training and slide.split not in SPLITS:
-            remedy = "" if slide.split else "; give it there, or to all that have none: wsss-mm cohort split"
-            raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}{remedy}")
+            if not slide.split:
+                raise InputError(
+                    f"{where}: has no split; give it there, or to all that have none: wsss-mm cohort split"
+                )
+            raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
         if slide.mpp and not _is_resolution(slide.mpp):
             raise InputError(
                 f"{where}: mpp {slide.mpp!r} is no resolution of a slide; give um per pixel, {MICROSCOPES[0]:g} to "
