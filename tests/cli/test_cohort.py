@@ -403,7 +403,7 @@ def test_check_quick(scans, capsys):
 def test_a_copy_is_passed_over_in_a_folder_and_warned_of_elsewhere(scans, caplog):
     shutil.copyfile(scans / "P1_S1_A.tif", scans / "copy.tif")
     assert run("add", "scans") == 0
-    assert "P1_S1_A.tif: shows the same as scans/P1_S1_A.tif; passed over" in caplog.text or len(rows()) == 4
+    assert "scans/copy.tif: shows the same as scans/P1_S1_A.tif; passed over" in caplog.text
     assert len(rows()) == 4
     assert run("add", "scans/P1_S1_A.tif", "scans/copy.tif", "--table", "other.csv") == 0
     assert "one of them will have to go" in caplog.text

@@ -163,6 +163,8 @@ def test_doubts():
     assert said[0] == "split valid has no slide with NEC"
     assert said[1].startswith("split test is just what was made at B")
     assert doubts(slides, held=["B"]) == said[:1]
+    more = [*slides, slide(4, site="A", split="test")]
+    assert doubts(more, held=["B"])[0] == "split test was to be of B alone, and has slides of A, too"
     assert doubts(slides[:1]) == [
         "no slide is in split valid: stage cohort holds patients out of train",
         "no slide is in split test: the line has nothing to be judged on",

@@ -253,6 +253,10 @@ def doubts(slides: Sequence[SlideFacts], held: Collection[str] = ()) -> list[str
     """
     said = []
     of = {split: [slide for slide in slides if slide.split == split] for split in SPLITS}
+    for site in held:
+        split = next((slide.split for slide in slides if slide.site == site), "")
+        if others := sorted({slide.site or "no site" for slide in of.get(split, ())} - set(held)):
+            said.append(f"split {split} was to be of {site} alone, and has slides of {', '.join(others)}, too")
     for split in SPLITS:
         if not of[split]:
             why = {"valid": "stage cohort holds patients out of train", "train": "the line has nothing to learn from"}
