@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     for name, (build, handler) in _ACTIONS.items():
         build(actions, name).set_defaults(handler=handler)
     for action in actions.choices.values():
-        action.add_argument("--table", type=Path, metavar="CSV", help=f"the table, or its folder (default: {_OWN})")
+        action.add_argument("--table", type=Path, metavar="CSV", help=f"the table, or its folder; else {_OWN}")
 
 
 def _add_parser(actions: Any, name: str) -> argparse.ArgumentParser:
@@ -51,10 +51,10 @@ def _add_parser(actions: Any, name: str) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     adding.add_argument("slides", nargs="+", metavar="SLIDE", help="slide that OpenSlide opens, folder, or 'a*.svs'")
-    adding.add_argument("--slide-id", metavar="ID", help="name of the slide, of one (default: that of its file)")
+    adding.add_argument("--slide-id", metavar="ID", help="name of the slide, of one; else that of its file")
     adding.add_argument("--patient", metavar="ID", help="whose the slides are")
     adding.add_argument("--site", help="where they were made")
-    adding.add_argument("--split", choices=SPLITS, help="where they count (default: none yet, see cohort split)")
+    adding.add_argument("--split", choices=SPLITS, help="where they count; or see cohort split")
     adding.add_argument(
         "--pattern",
         help="of file names, to take these from: {slide}, {patient}, {site}, {split}, and * for anything; or a regular "
@@ -94,7 +94,7 @@ def _split_parser(actions: Any, name: str) -> argparse.ArgumentParser:
     )
     splitting.add_argument("--valid", type=_number, default=0.2, help="share of the patients")
     splitting.add_argument("--test", type=_number, default=0.2, help="share of the patients")
-    splitting.add_argument("--seed", type=int, help="of the choice (default: seed of params.yaml)")
+    splitting.add_argument("--seed", type=int, help="of the choice; else seed of params.yaml")
     splitting.add_argument(
         "--hold-out-site",
         action="append",
