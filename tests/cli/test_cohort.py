@@ -407,3 +407,47 @@ def test_a_copy_is_passed_over_in_a_folder_and_warned_of_elsewhere(scans, caplog
     assert len(rows()) == 4
     assert run("add", "scans/P1_S1_A.tif", "scans/copy.tif", "--table", "other.csv") == 0
     assert "one of them will have to go" in caplog.text
+
+
+def test_names_that_a_table_can_hold_and_such_that_it_cannot(project, pictures, capsys):
+    (project / "scans").mkdir()
+    for number, name in enumerate(["=1+2.tif", "two\nlines.tif", 'a "b"; c,d.tif', "Müller.tif"]):
+        shutil.copyfile(pictures / f"{number}.tif", project / "scans" / name)
+    assert run("add", "scans", "--table", "scans/slides.csv") == 0
+    slides = Cohort.read(project / "scans/slides.csv", for_training=False)
+    assert {slide.path.name for slide in slides} == {path.name for path in (project / "scans").glob("*.tif")}
+    assert ",./=1+2.tif," in (project / "scans/slides.csv").read_text()
+    shutil.copyfile(pictures / "5.tif", project / "scans/\udce4.tif")
+    assert run("add", "scans/\udce4.tif", "--slide-id", "x") == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    assert not TABLE.exists()
+
+
+def test_a_real_slide_says_its_objective(real_data, project, capsys):
+    assert run("add", real_data / "slides/CMU-1-Small-Region.svs", "--patient", "CMU") == 0
+    assert run("add", real_data / "slides/tcga-cr-7395-01a-01-ts1.svs") == 2
+    said = capsys.readouterr().err
+    assert "no mpp in the file; give it in column mpp of the slide table or with --mpp" in said
+    assert run("list", "--json") == 0
+    (slide,) = json.loads(capsys.readouterr().out)
+    assert (slide["magnification"], slide["size"], round(slide["mpp"], 3)) == (20, [2220, 2967], 0.499)
+
+
+def test_a_folder_without_a_slide_is_refused(project, capsys):
+    (project / "scans").mkdir()
+    (project / "scans/a.txt").touch()
+    assert run("add", "scans") == 2
+    assert "scans: no slide; name files that OpenSlide opens" in capsys.readouterr().err
+    assert not TABLE.exists()
+
+
+def test_an_empty_table_lists_and_divides_nothing(project, capsys):
+    TABLE.parent.mkdir()
+    TABLE.write_text(HEAD)
+    assert run("list") == 0
+    assert "0 slides" in capsys.readouterr().out
+    assert run("split") == 0
+    assert run("check") == 2
+    TABLE.unlink()
+    assert run("list") == 2
+    assert "no such table of slides; make it with: wsss-mm cohort add SLIDE..." in capsys.readouterr().err
