@@ -58,6 +58,8 @@ CHAMPION_PIN = Path("champion.json")
 
 SLIDES_TABLE = "slides.csv"
 """The table of a cohort's slides, and the one of what became of them, beside their results."""
+OWN_SLIDES = DATA / SLIDES_TABLE
+"""The table of a user's own slides, unless params.yaml names another."""
 TRUTH, LABELS_TABLE = "truth", "labels.csv"
 """In the folder of a cohort: maps of the true classes by slide, and label sets by place."""
 

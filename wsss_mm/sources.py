@@ -42,6 +42,12 @@ class Origin:
         return match.group() if match else self.slide_id
 
 
+def of_barcode(name: str) -> tuple[str, str] | None:
+    """Patient and tissue source site of a name that begins with a TCGA barcode, in any case; None of others."""
+    match = _TCGA.match(name.upper())
+    return (match.group(), match.group().split("-")[1]) if match else None
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set.

@@ -1,5 +1,6 @@
 """Tables that people write, as CSV of any spreadsheet: cells as text, under the product's names, with their lines."""
 
+import codecs
 import csv
 import difflib
 import io
@@ -22,8 +23,9 @@ _NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "it is a workbook",
     b"\x1f\x8b": "it is compressed",
 }
+_MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 _SAYS_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE)  # a first line for Excel
-_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _WESTERN = re.compile(r"[ÀÁÄ-ÖØ-öø-ÿ]{1,2}|[\xa0°²µ]")  # longer runs are of other alphabets, Â and Ã of broken UTF-8
@@ -31,11 +33,18 @@ _NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)(e[+-]?[0-9]{1,3})?"
 _NEAR = 0.7  # likeness of headings: mpp_x, rois, annotations
 _BRACKETS = re.compile(r"[(\[].*[)\]]")
 _ALL_QUOTED = "the whole line stands in quotation marks, as one cell"
+_NOTE, _ANY_NOTE = re.compile(r"#([#\s]|$)"), re.compile("#")
 _SHOWN = 80  # characters of a cell, or of all headings, in a message
 
 
 def read_table(
-    path: Path | str, columns: Sequence[str] = (), optional: Sequence[str] = (), *, absent: str, remedy: str
+    path: Path | str,
+    columns: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    *,
+    absent: str,
+    remedy: str,
+    notes: bool = False,
 ) -> pd.DataFrame:
     """Read a CSV whose cells stay the text that is written there; it is never decompressed, whatever its name says.
 
@@ -49,6 +58,7 @@ def read_table(
         optional: those it may have, empty where it has not. Further ones are passed over.
         absent: what a message says where there is no such file.
         remedy: what it says of a file that is no CSV.
+        notes: whether lines that begin with `#` are notes, and no rows; see `Source.lines`.
 
     Returns:
         `columns` and `optional`, all text. The index, `line`, is the line of the file on which a row begins.
@@ -56,13 +66,13 @@ def read_table(
     Raises:
         InputError: names the line and the remedy.
     """
-    known = {_key(name): name for name in (*columns, *optional)}
-    source = _Source.read(Path(path), known, absent=absent, remedy=remedy)
+    known = {heading_key(name): name for name in (*columns, *optional)}
+    source = Source.read(Path(path), known, absent=absent, remedy=remedy, notes=notes)
     records = source.records()
     line, header = next(records, (1, []))
     if not header:
         raise source.refused(None, "it is empty")
-    names = _named(header, known, optional)
+    names = named_columns(header, known, optional)
     if len(names) == 1 < len(columns) and (why := source.misread(header[0], known)):
         raise source.refused(line, why)
     _check_names(f"{path}: line {line}", names, columns, known)
@@ -95,17 +105,48 @@ def fold(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """The text of a table and how its cells are separated."""
+class Line:
+    """What a table holds between two line ends, or more of them where a cell has some.
+
+    Attributes:
+        number: of its first line in the file.
+        text: as it stands there, with its line end.
+        cells: without white space around them; none of a line without a text, and of a note.
+    """
+
+    number: int
+    text: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a table and how its cells are separated.
+
+    Attributes:
+        path: the file.
+        text: what it holds, from the line on that is the number `first`.
+        separator: between cells.
+        first: number of that line.
+        remedy: what messages say of a file that is no CSV.
+        notes: whether lines may be notes.
+        before: what stands before `text`: a line for Excel that names the separator, or nothing.
+        codec: how text becomes bytes.
+        mark: bytes before the text that tell the codec.
+    """
 
     path: Path
     text: str
     separator: str
-    first: int  # line of the file on which the text begins
+    first: int
     remedy: str
+    notes: bool = False
+    before: str = ""
+    codec: str = "utf-8"
+    mark: bytes = b""
 
     @classmethod
-    def read(cls, path: Path, known: Mapping[str, str], *, absent: str, remedy: str) -> "_Source":
+    def read(cls, path: Path, known: Mapping[str, str], *, absent: str, remedy: str, notes: bool = False) -> "Source":
         """Read the file; the columns that are known tell its separator, if it does not say so itself."""
         try:
             data = path.read_bytes()
@@ -113,28 +154,41 @@ class _Source:
             raise InputError(f"{path}: {absent}") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not readable as CSV ({error}); {remedy}") from None
-        source = cls(path, "", ",", 1, remedy)
-        source = replace(source, text=source._decoded(data))
+        source = cls(path, "", ",", 1, remedy, notes)._decoded(data)
         first, *rest = _LINE_END.split(source.text, maxsplit=1)
         if said := _SAYS_SEPARATOR.fullmatch(first):
-            return cls(path, "".join(rest), said[1], 2, remedy)
+            after = "".join(rest)
+            before = source.text.removesuffix(after)
+            return replace(source, text=after, separator=said[1], first=2, before=before)
         return max((replace(source, separator=mark) for mark in _SEPARATORS), key=lambda item: item._headings(known))
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
-        """The lines that hold a text: each one's number in the file, and its cells."""
-        lines = io.StringIO(self.text, newline="")  # lines end with \n, \r or \r\n, which a cell keeps
-        reader = csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)
+        """The lines that hold a text and are no notes: each one's number in the file, and its cells."""
+        return ((line.number, list(line.cells)) for line in self.lines() if line.cells)
+
+    def lines(self) -> Iterator[Line]:
+        """All lines in turn; their texts are the whole text.
+
+        A note begins with `#` and white space or another `#`; or with `#` alone, below headings the first of which is
+        slide_id: a row that somebody took out for a while. Other ids that begin so are refused where they are read.
+        """
+        text = _Lines(self.text)
+        reader = csv.reader(text, delimiter=self.separator, skipinitialspace=True, strict=True)
+        notes, headed = _NOTE if self.notes else None, False
         while True:
-            line = self.first + reader.line_num
+            number = self.first + text.count
+            text.passes_over = notes
             try:
-                cells = [cell.strip(_AROUND) for cell in next(reader)]
+                cells = tuple(cell.strip(AROUND) for cell in next(reader))
             except StopIteration:
                 return
             except csv.Error as error:
                 why = "a quotation mark is opened and never closed" if "unexpected end" in str(error) else error
-                raise self.refused(line, why) from None
-            if any(cells):
-                yield line, cells
+                raise self.refused(number, why) from None
+            cells = cells if any(cells) else ()
+            if cells and not headed:
+                headed, notes = True, _ANY_NOTE if notes and heading_key(cells[0]) == "slideid" else notes
+            yield Line(number, text.taken(), cells)
 
     def fitted(self, line: int, cells: list[str], names: Sequence[str]) -> list[str]:
         """A cell for each column; what stands in none is refused, but for numbers that a program put before a row."""
@@ -159,7 +213,7 @@ class _Source:
     def misread(self, heading: str, known: Mapping[str, str]) -> str | None:
         """Why a line of headings that looks like a single one may be several; None if it does not."""
         for mark, said in _SEPARATORS.items():
-            if sum(_key(cell) in known for cell in heading.split(mark)) > 1:
+            if sum(heading_key(cell) in known for cell in heading.split(mark)) > 1:
                 own = _SEPARATORS[self.separator]
                 return _ALL_QUOTED if mark == self.separator else f"its cells are separated by {said}, it says {own}"
         return None
@@ -175,26 +229,27 @@ class _Source:
             _, header = next(self.records())
         except (InputError, StopIteration):
             return 0
-        return sum(_key(cell) in known for cell in header) if known else len(header)
+        return sum(heading_key(cell) in known for cell in header) if known else len(header)
 
-    def _decoded(self, data: bytes) -> str:
+    def _decoded(self, data: bytes) -> "Source":
         for mark, why in _NO_TEXT.items():
             if data.startswith(mark):
                 raise self.refused(None, why)
-        codec = "utf-8-sig"
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            codec = "utf-16"
-        elif data[1:8:2] == bytes(4):  # Latin letters: every second byte is none
+        codec, mark = "utf-8", b""
+        for name, sign in _MARKS.items():
+            if data.startswith(sign):
+                codec, mark = name, sign
+        if not mark and data[1:8:2] == bytes(4):  # Latin letters: every second byte is none
             codec = "utf-16-le"
         try:
-            text = data.decode(codec)
+            text = data[len(mark) :].decode(codec)
         except UnicodeDecodeError as error:
-            if codec != "utf-8-sig":
+            if codec != "utf-8":
                 raise self.refused(None, error) from None
-            text = self._western(data, error.start)
+            codec, text = "latin-1", self._western(data, error.start)
         if "\0" in text:
             raise self.refused(_line_at(text, text.index("\0")), "it holds NUL bytes, which no text has")
-        return text
+        return replace(self, text=text, codec=codec, mark=mark)
 
     def _western(self, data: bytes, start: int) -> str:
         """Text of a Western European Windows, if it looks like nothing else."""
@@ -204,6 +259,32 @@ class _Source:
             raise self.refused(line, "the text is not UTF-8")
         shown = _LINE_END.split(text)[line - 1][:_SHOWN]
         logger.warning("%s: not UTF-8, read as Windows-1252, as line %d shows: %r", self.path, line, shown)
+        return text
+
+
+class _Lines:
+    """The lines of a text, as csv's reader takes them: of a row those that it needs."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = io.StringIO(text, newline="")  # lines end with \n, \r or \r\n, which a cell keeps
+        self._taken: list[str] = []
+        self.count = 0
+        self.passes_over: re.Pattern[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next line; a note, at the beginning of a row, is shown as an empty one."""
+        line = next(self._lines)
+        note = not self._taken and self.passes_over is not None and self.passes_over.match(line)
+        self._taken.append(line)
+        self.count += 1
+        return "\n" if note else line
+
+    def taken(self) -> str:
+        """What was taken since this was asked last."""
+        text, self._taken = "".join(self._taken), []
         return text
 
 
@@ -219,14 +300,14 @@ def _check_names(where: str, names: Sequence[str], columns: Sequence[str], known
         )
 
 
-def _named(header: Sequence[str], known: Mapping[str, str], optional: Sequence[str]) -> list[str]:
+def named_columns(header: Sequence[str], known: Mapping[str, str], optional: Sequence[str]) -> list[str]:
     """The product's names of columns, others as they are.
 
     What stands in brackets is no part of an optional one, as in mpp (um/px). Of the others it may change the meaning:
     x (um) is no x.
     """
-    names = [known.get(_key(cell), cell) for cell in header]
-    bare = [known.get(_key(_BRACKETS.sub("", cell)), "") for cell in header]
+    names = [known.get(heading_key(cell), cell) for cell in header]
+    bare = [known.get(heading_key(_BRACKETS.sub("", cell)), "") for cell in header]
     return [
         other if other in optional and other not in names else name for name, other in zip(names, bare, strict=True)
     ]
@@ -234,14 +315,14 @@ def _named(header: Sequence[str], known: Mapping[str, str], optional: Sequence[s
 
 def _warn_of_near(where: str, names: Sequence[str], optional: Sequence[str]) -> None:
     """Say which columns are passed over although they are probably meant for ones that may be there and are not."""
-    absent = {_key(name): name for name in optional if name not in names}
+    absent = {heading_key(name): name for name in optional if name not in names}
     for name in names:
-        near = difflib.get_close_matches(_key(name), absent, n=1, cutoff=_NEAR)
+        near = difflib.get_close_matches(heading_key(name), absent, n=1, cutoff=_NEAR)
         if near:
             logger.warning("%s: column %r is passed over; if it is meant, call it %s", where, name, absent[near[0]])
 
 
-def _key(heading: str) -> str:
+def heading_key(heading: str) -> str:
     """What a heading is compared by: its letters and digits."""
     return re.sub(r"[\W_]+", "", heading.casefold())
 

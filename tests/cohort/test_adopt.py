@@ -132,8 +132,8 @@ def test_labels_that_are_named_win_if_they_hold_any(project, picture, caplog):
 
 def test_slides_are_opened_again_when_something_changed_and_only_then(project, picture, monkeypatch):
     opened = []
-    look = adopt._look
-    monkeypatch.setattr(adopt, "_look", lambda slide: opened.append(slide.slide_id) or look(slide))
+    look = adopt.look_over
+    monkeypatch.setattr(adopt, "look_over", lambda slide: opened.append(slide.slide_id) or look(slide))
     for name in ("a", "b"):
         put(picture, project / f"own/{name}.tif")
     (project / "own/b.geojson").write_text(json.dumps(SQUARE))

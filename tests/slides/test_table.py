@@ -134,3 +134,25 @@ def test_a_path_that_no_file_can_have_does_not_exist(folder):
     (folder / "slides.csv").write_text(GOOD.replace("a1.svs", "x" * 5000))
     with pytest.raises(InputError, match=r"line 2 .* does not exist"):
         read_slide_table(folder / "slides.csv")
+
+
+def test_notes_are_no_rows(folder):
+    """A line that begins with # is a note, a row of a table that begins with slide_id among them."""
+    text = (folder / "slides.csv").read_text().splitlines()
+    notes = ['# scanned by "Ann, 2026', *text[:1], "#S9,P9,gone.svs,train", "## two", *text[1:], "#"]
+    (folder / "slides.csv").write_text("\n".join(notes) + "\n")
+    table = read_slide_table(folder / "slides.csv")
+    assert list(table["slide_id"]) == [line.split(",")[0] for line in text[1:]]
+    assert table.index[0] == 5
+
+
+def test_what_begins_with_a_hash_below_other_headings_is_a_row(folder):
+    (folder / "slides.csv").write_text("path,slide_id,patient_id,split\n#1.svs,S1,P1,train\n")
+    with pytest.raises(InputError, match=r"line 2 \(S1\): path .*#1.svs does not exist"):
+        read_slide_table(folder / "slides.csv")
+
+
+def test_a_row_without_a_split_is_told_what_gives_one(folder):
+    (folder / "slides.csv").write_text("slide_id,patient_id,path,split\nS1,P1,,\n")
+    with pytest.raises(InputError, match=r"line 2 \(S1\): has no split; .* wsss-mm cohort split"):
+        read_slide_table(folder / "slides.csv")

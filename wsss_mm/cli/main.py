@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from wsss_mm import __version__
 from wsss_mm.cli import (
+    cohort,
     data,
     doctor,
     gates,
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         segment,
         view,
+        cohort,
         profile,
         data,
         quarantine,

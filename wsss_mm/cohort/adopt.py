@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from wsss_mm import places
 from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
-from wsss_mm.cohort.files import slide_bytes, stamp
+from wsss_mm.cohort.files import full_path, path_from, slide_bytes, stamp
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, write_json
 from wsss_mm.slides.patients import check_alike
@@ -58,7 +57,7 @@ def adopt_slides(
     """
     cohort = Cohort.read(table_of(source))
     check_alike(cohort.frame, str(cohort.table))
-    memory, rows, failures = _Memory(seen), [], []
+    memory, rows, failures = Memory(seen), [], []
     for slide in tqdm(cohort, "checking slides", unit="slide"):
         try:
             rows.append(_row(slide, memory, folder, place))
@@ -95,12 +94,12 @@ def warn_of_overruled(row: str, slide: SlideReader) -> None:
         )
 
 
-def _row(slide: Slide, memory: "_Memory", folder: Path, place: Path) -> dict[str, Any]:
+def _row(slide: Slide, memory: "Memory", folder: Path, place: Path) -> dict[str, Any]:
     if slide.path is None:
         raise InputError("path is empty; name the slide's file or remove the row")
     found = memory.of(slide)
     if found is None:
-        found = memory.keep(slide, _look(slide))
+        found = memory.keep(slide, look_over(slide))
     drawn = {}
     for name in _DRAWN:
         if (source := getattr(slide, name)) is not None:
@@ -109,39 +108,27 @@ def _row(slide: Slide, memory: "_Memory", folder: Path, place: Path) -> dict[str
             shutil.copyfile(source, folder / drawn[name])
     return {
         **{name: getattr(slide, name) for name in ("slide_id", "patient_id", "site", "split", "mpp")},
-        **{"path": _placed(slide.path, place), "roi": "", "annotation": "", **drawn, **found},
+        **{
+            "path": path_from(Path.cwd() / place, slide.path, Path.cwd()),
+            "roi": "",
+            "annotation": "",
+            **drawn,
+            **found,
+        },
     }
 
 
-def _look(slide: Slide) -> dict[str, Any]:
-    """Open a slide and read its drawings: size and quickhash."""
+def look_over(slide: Slide) -> dict[str, Any]:
+    """Open a slide and read its drawings: size and quickhash.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
     with replace(slide, bytes=None, quickhash="").open() as reader:
         warn_of_overruled(slide.where, reader)
         for drawing in filter(None, (slide.roi, slide.annotation)):
             read_annotations(drawing, reader.bounds[:2], reader.bounds[2:])
         return {"bytes": slide_bytes(reader.path), "quickhash": reader.quickhash}
-
-
-def _placed(path: Path, place: Path) -> str:
-    """A slide's path as the table at `place` names it: links keep their names."""
-    root = Path.cwd()
-    full = _full(path)
-    if not _is_same(full, path):  # a folder on the way is a link, and `..` leaves what it leads to
-        full = path.parent.resolve() / path.name
-    if not full.is_relative_to(root):
-        return full.as_posix()
-    return Path(os.path.relpath(full, root / place)).as_posix()
-
-
-def _full(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def _labels(cohort: Cohort, named: Path | None) -> Path | None:
@@ -168,7 +155,7 @@ def _read_labels(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     return read_table(path, columns, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
 
 
-class _Memory:
+class Memory:
     """What was found of slides that were looked at before, by what would show that something changed."""
 
     def __init__(self, path: Path | None) -> None:
@@ -197,7 +184,7 @@ class _Memory:
     @staticmethod
     def _state(slide: Slide) -> list[Any]:
         files = filter(None, (slide.path, slide.roi, slide.annotation))
-        return [repr(slide.mpp), *([_full(file).as_posix(), *stamp(file)] for file in files)]
+        return [repr(slide.mpp), *([full_path(file).as_posix(), *stamp(file)] for file in files)]
 
 
 def _read(path: Path) -> dict[str, Any]:

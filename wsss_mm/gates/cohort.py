@@ -6,7 +6,7 @@ without files; of them only the table is judged. Quarantined slides are passed o
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +46,38 @@ COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
-    slides = read_cells(root / TABLE, _MAKE)
+    table = root / TABLE
+    return measure_slides(read_cells(table, _MAKE), table, params, quarantined("slide", root / QUARANTINE))
+
+
+def measure_slides(
+    slides: pd.DataFrame, table: Path, params: Params, aside: Collection[str] = ()
+) -> Iterator[Measured]:
+    """Measure the rows of a table, made by stage `cohort` or not yet.
+
+    Args:
+        slides: its cells as text.
+        table: where it lies.
+        params: all of params.yaml and gates.yaml.
+        aside: slides to pass over.
+    """
     yield COLUMNS.of(pd.DataFrame({"column": list(_COLUMNS), "there": [name in slides for name in _COLUMNS]}))
-    slides = slides[~slides["slide_id"].isin(quarantined("slide", root / QUARANTINE))].reset_index(drop=True)
+    slides = slides[~slides["slide_id"].isin(list(aside))].reset_index(drop=True)
     listed = slides[["slide_id", "patient_id", "split"]].replace("", None)
     patients = listed.groupby(listed["patient_id"].map(likeness, na_action="ignore").replace("", None))[
         "split"
     ].transform("nunique")
     yield SLIDES.of(listed.assign(patient_splits=patients))
-    yield FILES.of(_measure_slides(slides, params, root))
+    yield FILES.of(_measure_slides(slides, params, table))
     counts = slides.groupby("split")["slide_id"].nunique()
     rows = [{"split": split, "slides": int(counts.get(split, 0))} for split in ("train", "test")]
     yield SPLIT_SIZES.of(pd.DataFrame(rows))
 
 
-def _measure_slides(slides: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
+def _measure_slides(slides: pd.DataFrame, params: Params, table: Path) -> pd.DataFrame:
     """One row a slide that has a file; `copies` counts the slides with the same picture."""
     named = slides[slides["path"] != ""]
-    rows = map_files(lambda row: _measure_slide(row, root / TABLE, params), named.itertuples(), "measure slides")
+    rows = map_files(lambda row: _measure_slide(row, table, params), named.itertuples(), "measure slides")
     frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
     again = _again(frame, named["split"])
     copies = frame.groupby("content")["slide_id"].transform("size")

@@ -16,6 +16,7 @@ from wsss_mm.slides.levels import Level
 from wsss_mm.slides.pages import check_pages, check_tiles, shown_levels
 from wsss_mm.slides.resample import resample
 from wsss_mm.slides.resolution import MICROSCOPES, are_same, is_microscopes
+from wsss_mm.tables import number
 
 _LEVEL_TOLERANCE = 1.01  # a level this little too coarse is taken: scanners round their resolutions
 _READ_AT_ONCE = 1 << 21  # px of a level held in memory by each thread
@@ -28,6 +29,7 @@ class SlideReader:
         path: the slide.
         mpp: um/px at level 0.
         stated_mpp: what the file says of it; None where it says nothing that a microscope can have.
+        power: of the objective, as the file says, such as 40; None where it says nothing.
         size: width and height, level-0 px.
         bounds: x, y, width and height of the scanned part, level-0 px; the whole slide where the scanner names none.
             QuPath counts from its top-left corner.
@@ -40,7 +42,7 @@ class SlideReader:
         self.path = path
         self.mpp, self.stated_mpp = mpp, stated_mpp
         self.size: tuple[int, int] = slide.dimensions
-        self.bounds = _bounds(slide)
+        self.bounds, self.power = _bounds(slide), _power(slide)
         self._levels = shown_levels(path, slide)
         self.steps: tuple[float, ...] = tuple(level.step for level in self._levels)
         self.quickhash: str = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) or sampled_digest(path)
@@ -222,6 +224,11 @@ def _bounds(slide: openslide.OpenSlide) -> tuple[int, int, int, int]:
     except (KeyError, ValueError):
         return (0, 0, *slide.dimensions)
     return x, y, width, height
+
+
+def _power(slide: openslide.OpenSlide) -> float | None:
+    power = number(slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, ""))
+    return power if power is not None and 0 < power < math.inf else None
 
 
 def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

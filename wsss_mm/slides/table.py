@@ -9,7 +9,7 @@ import pandas as pd
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, is_file
-from wsss_mm.names import is_plain_name
+from wsss_mm.names import is_plain_name, likeness
 from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import SPLITS
@@ -20,10 +20,14 @@ COLUMNS = (
     *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
 )
 
-_REQUIRED = ("slide_id", "patient_id", "path", "split")
-_OPTIONAL = tuple(name for name in COLUMNS if name not in _REQUIRED)
+REQUIRED = ("slide_id", "patient_id", "path", "split")
+OPTIONAL = tuple(name for name in COLUMNS if name not in REQUIRED)
 _FILES = ("path", "roi", "annotation")
 _MAX_NAME = 160  # a patch is called after its slide and its place there
+_NAMES = (
+    "must be of letters, digits, '.', '_' and '-', at most {most}, begin with none of '.' and '-', end in no '.', and"
+    " be no name that is taken (such as con or index.html); it becomes part of file names"
+)
 
 
 def read_slide_table(path: Path | str, *, check_files: bool = True, for_training: bool = True) -> pd.DataFrame:
@@ -46,10 +50,11 @@ def read_slide_table(path: Path | str, *, check_files: bool = True, for_training
     path = Path(path)
     table = read_table(
         path,
-        _REQUIRED if for_training else ("slide_id", "path"),
-        _OPTIONAL,
+        REQUIRED if for_training else ("slide_id", "path"),
+        OPTIONAL,
         absent="no such table of slides; see the README for its columns",
         remedy="save it as CSV, in UTF-8",
+        notes=True,
     )
     if not for_training:
         table = table.assign(patient_id="", split="")[list(COLUMNS)]
@@ -68,6 +73,46 @@ def write_slide_table(table: pd.DataFrame, path: Path | str) -> None:
         table.reindex(columns=COLUMNS).to_csv(temporary, index=False, lineterminator="\n")
 
 
+def table_faults(path: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+    """A table of slides as text, and what is wrong with each row that `read_slide_table` would refuse, but for files.
+
+    Returns:
+        As of `read_slide_table`, but with `mpp` as text; and faults by line. What is wrong between two rows stands with
+        the last of them.
+
+    Raises:
+        InputError: it is no table, or holds no slide.
+    """
+    table = read_table(
+        path, REQUIRED, OPTIONAL, absent="no such table of slides", remedy="save it as CSV, in UTF-8", notes=True
+    )[list(COLUMNS)]
+    table["split"] = table["split"].str.lower()
+    faults: dict[int, str] = {}
+    if table.empty:
+        _check(path, table, for_training=True)
+    for line in table.index:
+        try:
+            _check(path, table.loc[[line]], for_training=True)
+        except InputError as error:
+            faults[int(line)] = str(error)
+    slides: dict[str, int] = {}
+    splits: dict[str, tuple[str, int]] = {}
+    for line, slide_id, patient, split in table[["slide_id", "patient_id", "split"]].itertuples():
+        first = slides.setdefault(slide_id, line)
+        known, where = splits.setdefault(likeness(patient), (split, line))
+        if first != line:
+            faults.setdefault(line, f"line {line}: slide_id {slide_id!r} is on line {first} already; give it its own")
+        if patient and {split, known} <= set(SPLITS) and split != known:
+            said = f"line {line}: patient {patient!r} is in the split {split}, and on line {where} in {known}"
+            faults.setdefault(line, f"{said}; put all slides of a patient in one split")
+    return table, faults
+
+
+def name_fault(name: str) -> str:
+    """What is wrong with the id of a slide or patient, empty where nothing is."""
+    return "" if is_plain_name(name) and len(name) <= _MAX_NAME else _NAMES.format(most=_MAX_NAME)
+
+
 def resolve(table_path: Path | str, name: str) -> Path:
     """The file a table names: relative to the table's folder, or absolute."""
     return Path(table_path).parent / name
@@ -79,13 +124,13 @@ def _check(path: Path, table: pd.DataFrame, for_training: bool) -> None:
     for slide in cast("Iterator[Any]", table.itertuples()):
         where = f"{path}: line {slide.Index} ({slide.slide_id or 'no slide_id'})"
         for column in ("slide_id", "patient_id") if for_training else ("slide_id",):
-            if not is_plain_name(getattr(slide, column)) or len(getattr(slide, column)) > _MAX_NAME:
-                raise InputError(
-                    f"{where}: {column} {getattr(slide, column)!r} must be of letters, digits, '.', '_' and '-',"
-                    f" at most {_MAX_NAME}, begin with none of '.' and '-', end in no '.', and be no name that is taken"
-                    " (such as con or index.html); it becomes part of file names"
-                )
+            if why := name_fault(getattr(slide, column)):
+                raise InputError(f"{where}: {column} {getattr(slide, column)!r} {why}")
         if for_training and slide.split not in SPLITS:
+            if not slide.split:
+                raise InputError(
+                    f"{where}: has no split; give it there, or to all that have none: wsss-mm cohort split"
+                )
             raise InputError(f"{where}: split {slide.split!r} is none of {', '.join(SPLITS)}")
         if slide.mpp and not _is_resolution(slide.mpp):
             raise InputError(

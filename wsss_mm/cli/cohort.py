@@ -1,0 +1,461 @@
+"""`wsss-mm cohort`: the table of a user's own slides, kept by command."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_mm import places
+from wsss_mm.errors import InputError
+from wsss_mm.vocabulary import SPLITS
+
+if TYPE_CHECKING:
+    from wsss_mm.cohort.adding import Looked, NewSlide
+    from wsss_mm.cohort.assign import SlideFacts
+    from wsss_mm.cohort.overview import SlideLabels
+    from wsss_mm.settings import Params
+    from wsss_mm.vocabulary import Vocabulary
+
+_SHOWN = 20  # rows of a long list
+_SEEN = places.WORK / "cohort/listed.json"
+_OWN = f"cohort.source of params.yaml where cohort.name is slides, else {places.OWN_SLIDES}"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command and its actions."""
+    parser = subparsers.add_parser(
+        "cohort",
+        help="your own slides: which there are, whose, and in which split",
+        description="Keep slides.csv, the table of your own slides. Slides stay where they are. The table stays yours: "
+        "columns, notes and order that it has are kept, and a spreadsheet can change it as well.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, (build, handler) in _ACTIONS.items():
+        build(actions, name).set_defaults(handler=handler)
+    for action in actions.choices.values():
+        action.add_argument("--table", type=Path, metavar="CSV", help=f"the table, or its folder; else {_OWN}")
+
+
+def _add_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    adding = actions.add_parser(
+        name,
+        help="add slides",
+        description="Open slides and add a row for each. Of a folder all slides are taken; other files there are named "
+        "and passed over. Unless told, whose a slide is and where it was made is known of TCGA barcodes alone, and "
+        "any other slide counts as one patient's only one.",
+        epilog="examples: wsss-mm cohort add scans/S1.svs --patient P1 --site Ulm; wsss-mm cohort add scans --pattern "
+        "'{patient}_{slide}_{site}.svs' --dry-run; wsss-mm cohort add archive --pattern '(?P<patient>P\\d+)-.*'",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    adding.add_argument("slides", nargs="+", metavar="SLIDE", help="slide that OpenSlide opens, folder, or 'a*.svs'")
+    adding.add_argument("--slide-id", metavar="ID", help="name of the slide, of one; else that of its file")
+    adding.add_argument("--patient", metavar="ID", help="whose the slides are")
+    adding.add_argument("--site", help="where they were made")
+    adding.add_argument("--split", choices=SPLITS, help="where they count; or see cohort split")
+    adding.add_argument(
+        "--pattern",
+        help="of file names, to take these from: {slide}, {patient}, {site}, {split}, and * for anything; or a regular "
+        "expression with groups of these names. With a / in it of the folders above, too. It is shown what it gives",
+    )
+    adding.add_argument("--mpp", type=_number, help="um/px at level 0, for slides that do not say; 0.1 to 4")
+    adding.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")
+    for drawn, what in (("roi", "only what is inside counts"), ("annotation", "polygons with class names, the truth")):
+        adding.add_argument(
+            f"--{drawn}", metavar="GEOJSON", help=f"of QuPath: {what}; for many slides with {{slide}} in its name"
+        )
+    adding.add_argument("--dry-run", action="store_true", help="look at everything, and write nothing")
+    adding.add_argument("--yes", action="store_true", help="take what the pattern gives without asking")
+    return adding
+
+
+def _list_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    listing = actions.add_parser(
+        name,
+        help="what slides there are",
+        description="List the slides, with what their files say. Slides that did not change are not opened again.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    listing.add_argument("--json", action="store_true", help="as JSON: a list with an object for each slide")
+    return listing
+
+
+def _split_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    splitting = actions.add_parser(
+        name,
+        help="divide the patients into train, valid and test",
+        description="Give a split to the patients that have none: each split gets its share of every site and, where "
+        "labels or outlines are there, of every class. A patient comes into one split and keeps it when slides are "
+        "added. Where some patients have outlines, those fill valid and test, which are judged by them.",
+        epilog="examples: wsss-mm cohort split; wsss-mm cohort split --hold-out-site Ulm --as test --again",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    splitting.add_argument("--valid", type=_number, default=0.2, help="share of the patients")
+    splitting.add_argument("--test", type=_number, default=0.2, help="share of the patients")
+    splitting.add_argument("--seed", type=int, help="of the choice; else seed of params.yaml")
+    splitting.add_argument(
+        "--hold-out-site",
+        action="append",
+        default=[],
+        metavar="SITE",
+        help="all its patients, and no others, come into the split of --as; repeatable",
+    )
+    splitting.add_argument("--as", dest="held_as", choices=SPLITS, default="test", help="the split of sites held out")
+    splitting.add_argument("--again", action="store_true", help="decide the splits that slides have anew, too")
+    splitting.add_argument("--dry-run", action="store_true", help="show it, and write nothing")
+    splitting.add_argument("--yes", action="store_true", help="do not ask before splits that were given change")
+    return splitting
+
+
+def _check_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    checking = actions.add_parser(
+        name,
+        help="what stage and gate cohort would object to",
+        description="Look at the table and at each slide as stage and gate cohort do: a line for each slide. Exits 1 "
+        "where something is wrong.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    checking.add_argument("--quick", action="store_true", help="open the slides, but do not look at their pixels")
+    return checking
+
+
+def _set_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    setting = actions.add_parser(
+        name,
+        help="change what is known of slides",
+        description="Change cells of slides. A split is that of the patient: all slides of it move.",
+        epilog="example: wsss-mm cohort set S1 S2 --site Ulm; '' empties a cell",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    setting.add_argument("ids", nargs="+", metavar="ID", help="slide_id")
+    setting.add_argument("--patient", metavar="ID", help="whose they are")
+    setting.add_argument("--site", help="where they were made")
+    setting.add_argument("--split", choices=(*SPLITS, ""), metavar="SPLIT", help="train, valid or test")
+    setting.add_argument("--mpp", help="um/px at level 0; '' for what the file says")
+    for file in ("path", "roi", "annotation"):
+        setting.add_argument(f"--{file}", help="another file")
+    return setting
+
+
+def _remove_parser(actions: Any, name: str) -> argparse.ArgumentParser:
+    removing = actions.add_parser(
+        name,
+        help="take slides out of the table",
+        description="Take rows out of the table; the files of the slides stay.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    removing.add_argument("ids", nargs="+", metavar="ID", help="slide_id")
+    return removing
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    from wsss_mm.cohort.adding import Given, look_at, named_slides
+    from wsss_mm.cohort.editing import add_slides
+    from wsss_mm.cohort.finding import find_slides
+    from wsss_mm.cohort.naming import NamePattern
+
+    _check_mpp(arguments)
+    table = _table(arguments.table)
+    cells = {"slide_id": arguments.slide_id, "patient_id": arguments.patient}
+    cells |= {"site": arguments.site, "split": arguments.split}
+    given = Given(
+        {column: cell.strip() for column, cell in cells.items() if cell},
+        None if arguments.pattern is None else NamePattern(arguments.pattern),
+        arguments.mpp,
+        arguments.force_mpp,
+        {name: value for name in ("roi", "annotation") if (value := getattr(arguments, name))},
+    )
+    slides = named_slides(find_slides(arguments.slides), given)
+    if given.pattern or arguments.dry_run:
+        _show_named(slides, whole=arguments.dry_run)
+    if given.pattern and not arguments.dry_run:
+        _ask(arguments.yes, "take this from the names?")
+    looked = look_at(slides, given)
+    _tell_of_others(looked)
+    if not looked.slides and not looked.failed:
+        raise InputError(f"{', '.join(arguments.slides)}: no slide; name files that OpenSlide opens")
+    added = add_slides(table, looked.slides, dry=arguments.dry_run)
+    _tell_of_added(table, added, len(looked.slides), arguments.dry_run)
+    return 1 if looked.failed else 0
+
+
+def _show_named(slides: Sequence["NewSlide"], *, whole: bool) -> None:
+    from wsss_mm.cohort.overview import aligned
+
+    columns = ("slide_id", "patient_id", "site", "split")
+    rows = [("file", *columns), *((slide.path.name, *(slide.cells[name] for name in columns)) for slide in slides)]
+    shown = rows if whole else rows[: _SHOWN + 1]
+    more = f"\n... and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
+    counts = (f"{len({s.cells[name] for s in slides if s.cells[name]})} {what}" for name, what in _COUNTED.items())
+    sys.stdout.write(f"{aligned(shown)}{more}\n{len(slides)} files, {', '.join(counts)}\n")
+
+
+_COUNTED = {"patient_id": "patients", "site": "sites", "split": "splits"}
+
+
+def _tell_of_others(looked: "Looked") -> None:
+    if looked.others:
+        names = ", ".join(path.as_posix() for path in looked.others[:_SHOWN])
+        more = f" and {len(looked.others) - _SHOWN} more" if len(looked.others) > _SHOWN else ""
+        sys.stderr.write(f"no slides, passed over: {names}{more}\n")
+    for path, why in looked.failed:
+        sys.stderr.write(f"not added: {path}: {why}\n")
+
+
+def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bool) -> None:
+    from wsss_mm.cohort.editing import read_rows
+
+    there = f", {given - len(added)} there already" if len(added) < given else ""
+    sys.stdout.write(f"{table}: {len(added)} slides {'would be ' if dry else ''}added{there}\n")
+    alone = [slide.cells["slide_id"] for slide in added if slide.alone]
+    if alone:
+        sys.stderr.write(
+            f"nothing says whose {len(alone)} of them are, such as {alone[0]}: each counts as a patient of its own. If "
+            "some are of one patient, say so with --patient or --pattern, or wsss-mm cohort set ID --patient ID: "
+            "slides of one patient in two splits make results too good\n"
+        )
+    if dry:
+        return
+    sys.stdout.write(_next_steps(table, divided=all(row["split"] for row in read_rows(table).values())))
+
+
+_LABEL = [
+    ("dvc repro cohort", "take the table over"),
+    ("wsss-mm label", "say in the browser which tissues patches hold"),
+]
+"""What comes after, once slides are there and divided."""
+
+
+def _next_steps(table: Path, *, divided: bool) -> str:
+    from wsss_mm.cohort.overview import aligned
+
+    option = "" if table == _table(None) else f" --table {shlex.quote(str(table))}"
+    steps = [] if divided else [(f"wsss-mm cohort split{option}", "divide the patients into train, valid and test")]
+    steps.append((f"wsss-mm cohort check{option}", "see whether every slide can be used"))
+    if not _is_own(table):
+        steps.append((f"wsss-mm profile slides --source {shlex.quote(str(table))}", "let the line work on them"))
+    steps += _LABEL
+    return f"next:\n{aligned([('', command, f'# {why}') for command, why in steps])}\n"
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from wsss_mm.cohort.editing import read_rows
+    from wsss_mm.cohort.overview import aligned, list_slides
+
+    table = _table(arguments.table)
+    labels, _ = _known_labels(table)
+    slides = list_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
+    if arguments.json:
+        sys.stdout.write(json.dumps(slides, indent=2, ensure_ascii=True) + "\n")
+        return
+    rows = [["slide", "patient", "site", "split", "mpp", "size", "magn.", "labels", ""]]
+    for slide in slides:
+        known = slide["size"] is not None
+        rows.append(
+            [
+                *(slide[name] or "-" for name in ("slide_id", "patient_id", "site", "split")),
+                f"{slide['mpp']:.4g}" if known else "?",
+                "{} x {}".format(*slide["size"]) if known else "?",
+                f"{slide['magnification']:g}x" if known else "?",
+                str(slide["labels"]),
+                slide["problem"] or "",
+            ]
+        )
+    splits = ", ".join(
+        f"{sum(s['split'] == split for s in slides)} {split or 'without a split'}" for split in _there(slides)
+    )
+    text = aligned(rows, right=(4, 5, 6, 7)) if slides else "no slide"
+    sys.stdout.write(f"{text}\n{table}: {len(slides)} slides{f' ({splits})' if slides else ''}\n")
+
+
+def _there(slides: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = {slide["split"] for slide in slides}
+    return [*(split for split in SPLITS if split in found), *sorted(found - set(SPLITS))]
+
+
+def _split(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from wsss_mm.cohort.assign import Wanted, divide, doubts
+    from wsss_mm.cohort.editing import read_rows, write_splits
+    from wsss_mm.cohort.overview import facts_of
+
+    table, params = _table(arguments.table), _params()
+    rows = read_rows(table)
+    before = facts_of(rows, table, *_known_labels(table))
+    seed = arguments.seed if arguments.seed is not None else params.seed if params else 0
+    sites = dict.fromkeys(arguments.hold_out_site, arguments.held_as)
+    splits = divide(before, Wanted(arguments.valid, arguments.test, seed, sites, arguments.again))
+    after = [replace(slide, split=splits[slide.slide_id]) for slide in before]
+    _show_splits(before, after)
+    for doubt in doubts(after, arguments.hold_out_site):
+        sys.stderr.write(f"warning: {doubt}\n")
+    moved = [slide.slide_id for slide in before if slide.split not in ("", splits[slide.slide_id])]
+    if arguments.dry_run:
+        return
+    if moved:
+        _ask(
+            arguments.yes,
+            f"{len(moved)} slides change the split they have; what was measured on it is of no use. Go on?",
+        )
+    write_splits(table, splits, rows)
+    new = sum(not slide.split for slide in before)
+    sys.stdout.write(f"{table}: {new} slides got a split, {len(moved)} changed it\n{_next_steps(table, divided=True)}")
+
+
+def _show_splits(before: Sequence["SlideFacts"], after: Sequence["SlideFacts"]) -> None:
+    from wsss_mm.cohort.assign import count_table
+    from wsss_mm.cohort.overview import aligned
+
+    for title, slides in (("before", before), ("after", after)):
+        table = count_table(slides)
+        table[0][0] = title
+        sys.stdout.write(aligned(table, right=range(1, len(table[0]))) + "\n")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from wsss_mm.cohort.overview import aligned
+    from wsss_mm.gates.beforehand import check_cohort
+    from wsss_mm.settings import load_profile
+
+    table = _table(arguments.table)
+    found = check_cohort(table, _params() or load_profile("slides"), places.QUARANTINE, quick=arguments.quick)
+    rows = [
+        (slide_id, "; ".join(said) or ("set aside" if slide_id in found.aside else "good"))
+        for slide_id, said in found.slides.items()
+    ]
+    sys.stdout.write(aligned(rows) + "\n")
+    for said in found.table:
+        sys.stdout.write(f"{table}: {said}\n")
+    bad = sum(bool(said) for said in found.slides.values())
+    more = f", {len(found.table)} of the table" if found.table else ""
+    sys.stdout.write(f"{table}: {len(rows)} slides, objections to {bad}{more}\n")
+    return 1 if found.any else 0
+
+
+def _set(arguments: argparse.Namespace) -> None:
+    from wsss_mm.cohort.editing import cell_of_path, change_slides
+
+    table = _table(arguments.table)
+    cells = {"patient_id": arguments.patient, "site": arguments.site, "split": arguments.split, "mpp": arguments.mpp}
+    cells |= {name: getattr(arguments, name) for name in ("path", "roi", "annotation")}
+    given = {column: cell.strip() for column, cell in cells.items() if cell is not None}
+    if not given:
+        raise InputError(
+            "cohort set: nothing to set; give --patient, --site, --split, --mpp, --path, --roi or --annotation"
+        )
+    if len(arguments.ids) > 1 and given.keys() & {"path", "roi", "annotation"}:
+        raise InputError("cohort set: a file belongs to one slide; name one")
+    _check_set(table, arguments.ids[0], given)
+    given |= {name: cell_of_path(table, Path(given[name])) for name in ("path", "roi", "annotation") if given.get(name)}
+    changed = change_slides(table, arguments.ids, given)
+    sys.stdout.write(f"{table}: changed {', '.join(changed) or 'nothing'}\n")
+
+
+def _check_set(table: Path, slide_id: str, given: Mapping[str, str]) -> None:
+    """Open the slide with what is to be set, where that matters."""
+    from wsss_mm.cohort.editing import look_at_change
+
+    if given.keys() & {"path", "roi", "annotation", "mpp"}:
+        look_at_change(table, slide_id, given)
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    from wsss_mm.cohort.editing import remove_slides
+
+    table = _table(arguments.table)
+    labels, _ = _known_labels(table)
+    remove_slides(table, arguments.ids)
+    sys.stdout.write(f"{table}: {len(set(arguments.ids))} slides removed; their files stay\n")
+    for slide_id in arguments.ids:
+        if slide_id in labels:
+            count = labels[slide_id].patches
+            sys.stderr.write(f"{slide_id}: {count} labels of it stay; stage patches refuses labels of no slide\n")
+
+
+def _table(named: Path | None) -> Path:
+    """The table that is meant."""
+    from wsss_mm.cohort.adopt import table_of
+
+    if named is not None:
+        return table_of(named)
+    params = _params()
+    return table_of(params.cohort.source) if params and params.cohort.name == "slides" else places.OWN_SLIDES
+
+
+def _is_own(table: Path) -> bool:
+    """Whether params.yaml names this table."""
+    from wsss_mm.cohort.adopt import table_of
+    from wsss_mm.cohort.files import full_path
+
+    params = _params()
+    own = params is not None and params.cohort.name == "slides"
+    return own and full_path(table_of(params.cohort.source)) == full_path(table)
+
+
+def _params() -> "Params | None":
+    """The project's settings; None outside of one."""
+    from wsss_mm.settings import load_params
+
+    return load_params() if Path(places.PARAMS_FILE).is_file() else None
+
+
+def _known_labels(table: Path) -> tuple[dict[str, "SlideLabels"], "Vocabulary | None"]:
+    """What people have said of the slides, by slide_id, and the classes they said it in: all commands ask here."""
+    from wsss_mm.cohort.overview import labels_of_table
+    from wsss_mm.vocabulary import get_vocabulary
+
+    params = _params()
+    vocabulary = None if params is None else get_vocabulary(params.cohort.vocabulary)
+    named = params.cohort.labels if params is not None and _is_own(table) else None
+    for path in filter(None, (named, table.with_name(places.LABELS_TABLE))):
+        if labels := labels_of_table(path, vocabulary):
+            return labels, vocabulary
+    return {}, vocabulary
+
+
+def _ask(yes: bool, question: str) -> None:
+    """Go on if somebody says so.
+
+    Raises:
+        InputError: nobody does.
+    """
+    if yes:
+        return
+    if not sys.stdin or not sys.stdin.isatty():
+        raise InputError(f"{question} nobody is here to ask: look at it with --dry-run, then add --yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was changed")
+
+
+def _check_mpp(arguments: argparse.Namespace) -> None:
+    from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
+
+    if arguments.mpp is not None and not is_microscopes(arguments.mpp):
+        low, high = MICROSCOPES
+        raise InputError(f"--mpp {arguments.mpp:g}: no slide has that; give um per pixel, {low:g} to {high:g}")
+    if arguments.force_mpp and arguments.mpp is None:
+        raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
+
+
+def _number(text: str) -> float:
+    from wsss_mm.tables import number
+
+    value = number(text.strip())
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, such as 0.25")
+    return value
+
+
+_ACTIONS = {
+    "add": (_add_parser, _add),
+    "list": (_list_parser, _list),
+    "split": (_split_parser, _split),
+    "check": (_check_parser, _check),
+    "set": (_set_parser, _set),
+    "remove": (_remove_parser, _remove),
+}
