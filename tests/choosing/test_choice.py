@@ -9,7 +9,7 @@ from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.figure import choice_figure
 from wsss_mm.errors import InputError
 
-SETTINGS = {"method": "cam", "scales": [1.0], "normalization": "class"}
+SETTINGS = {"method": "cam", "eps": 1e-8, "scales": [1.0], "normalization": "class"}
 TRIAL = Trial("normalization", "class", 0.6, 0.1, 0.05, 0.15, "better", taken=True)
 
 
@@ -24,6 +24,7 @@ def test_it_is_read_as_it_was_written(tmp_path, choice):
     path = tmp_path / "choices/pseudo_labels.json"
     write_choice(path, choice)
     assert read_choice(path) == choice
+    assert read_choice(path).settings["eps"] == 1e-8
     assert read_choice(path).labeller(None).normalization == "class"
 
 

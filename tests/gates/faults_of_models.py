@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tests.gates.harm import (
+    CHOICE,
     CLASSIFIER,
     CONFUSION,
     COUNTS,
@@ -197,6 +198,12 @@ LABEL_FAULTS = [
         "pseudo_labels",
         "made_by_this_classifier",
         table(LABELS, lambda t: t.assign(classifier="0" * 32)),
+    ),
+    Fault(
+        "pseudo-labels were chosen over other settings",
+        "pseudo_labels",
+        "chosen_over_these_params",
+        content(CHOICE, lambda choice: choice | {"given": choice["given"] | {"eps": 1e-6}}),
     ),
     Fault("the classifier was trained again since", "pseudo_labels", "made_by_this_classifier", retrained, ("*",)),
     Fault(
@@ -412,6 +419,7 @@ LABEL_FAULTS = [
         "pseudo_labels",
         "miou",
         poor_labels,
+        ("more_than_label_sets",),
     ),
     Fault(
         "the pseudo-labels' mean IoU is 1, as somebody wished",

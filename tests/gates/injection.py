@@ -24,6 +24,7 @@ READS = {
     ),
     "pseudo_labels": (
         "data/pseudo_labels/",
+        "reports/choices/",
         "data/patches/",
         "models/classifier/",
         "reports/metrics/pseudo_labels.json",

@@ -81,7 +81,7 @@ class Choice:
 def write_choice(path: Path, choice: Choice) -> None:
     """Write it as JSON; equal choices give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_object(path, CHOICE, asdict(choice))
+    write_object(path, CHOICE, asdict(choice), exact=("settings", "given"))
 
 
 def read_choice(path: Path) -> Choice:

@@ -229,15 +229,14 @@ def _splits(
     label_sets: npt.NDArray[np.bool_],
     codes: list[str],
 ) -> pd.DataFrame:
-    """One row a split with masks: mIoU, and what of it label sets do not give already."""
+    """One row a split with masks: mIoU, and what of it, over mixed patches, label sets do not give already."""
     rows = []
     for split in sorted(set(splits)):
-        here = splits == split
+        here = (splits == split) & (label_sets.sum(axis=1) > 1)
         blind = label_set_confusion(counts[here].sum(axis=2), label_sets[here])
-        alone = segmentation_metrics(blind, codes)["miou"]
-        miou = metrics[split]["miou"]
+        miou, alone = (segmentation_metrics(part, codes)["miou"] for part in (counts[here].sum(axis=0), blind))
         gain = None if miou is None or alone is None else miou - alone
-        rows.append({"split": split, "miou": miou, "gain": gain})
+        rows.append({"split": split, "miou": metrics[split]["miou"], "gain": gain})
     return pd.DataFrame(rows, columns=["split", "miou", "gain"]).astype({"miou": float, "gain": float})
 
 

@@ -96,7 +96,7 @@ class PseudoLabelsGate(Gate):
     share_ratio: Annotated[tuple[NotNegative, NotNegative], Ordered]  # of a class's shares, pixels to labels
     labelled_again: Natural  # patches, to see that the classifier made these labels
     min_miou: Share  # of the pseudo-labels, in each split that has masks
-    min_gain: Annotated[float, Field(ge=-1, le=1)]  # of it over what label sets alone give
+    min_gain: Annotated[float, Field(ge=-1, le=1)]  # of it over what label sets alone give, in mixed patches
 
     def disagreements(self) -> Faults:
         """Limits between which nothing lies."""
