@@ -28,6 +28,7 @@ PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
+CANDIDATES, FEATURES = DATA / "candidates", DATA / "features"
 QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
@@ -65,6 +66,8 @@ TRUTH, LABELS_TABLE = "truth", "labels.csv"
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
+CANDIDATES_FILE, FEATURES_FILE = "candidates.parquet", "features.json"
+"""In data/candidates, and in data/features beside a file for each slide."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 """Folders: in data/patches, and in data/pseudo_labels."""
 
@@ -89,6 +92,9 @@ CURVES = "curves.csv"
 """In the folder of a training: what it logged."""
 SEEN = WORK / "cohort/seen.json"
 """What stage cohort has read of slides that did not change since."""
+
+FEATURES_MEMORY = WORK / "features"
+"""Features that were ever computed here, of which stage features takes those of its classifier."""
 
 OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
 STORES = "stores.txt"
@@ -117,6 +123,13 @@ AFTER_CLASSES = {
 """Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
 LATER_COLUMNS = frozenset({"mask_sha256", "site"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
+
+CANDIDATE_COLUMNS = {
+    **{name: BEFORE_CLASSES[name] for name in ("patch_id", "slide_id", "patient_id", "site", "split", "x", "y")},
+    **{"mpp": "number", "size": "integer", "tissue": "number"},
+    **{"focus": "number", "haematoxylin": "number", "eosin": "number"},  # see `wsss_mm.patches.appearance`
+}
+"""Columns of the table of candidates, the patches that can be labelled, and the kind of value they hold."""
 
 
 def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
@@ -158,6 +171,20 @@ PATCH_MANIFEST = Artefact(
     (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
     again="make it again: dvc repro -f patches",
     absent="make it with: dvc repro -f patches",
+)
+CANDIDATE_TABLE = Artefact(
+    "table of candidates",
+    (f"{CANDIDATES}/{CANDIDATES_FILE}",),
+    again="make it again: dvc repro -f candidates",
+    absent="make it with: dvc repro candidates",
+    oldest=1,
+)
+FEATURES_INDEX = Artefact(
+    "list of features",
+    (f"{FEATURES}/{FEATURES_FILE}",),
+    again="make it again: dvc repro -f features",
+    absent="make it with: dvc repro features",
+    oldest=1,
 )
 PSEUDO_LABEL_MANIFEST = Artefact(
     "manifest of pseudo-labels",
@@ -229,6 +256,8 @@ ARTEFACTS = (
     *(
         MODEL,
         PATCH_MANIFEST,
+        CANDIDATE_TABLE,
+        FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,
         CHOICE,
         SLIDE_MAP,
