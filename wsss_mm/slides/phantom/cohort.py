@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from wsss_mm.interrupts import deaf_children
 from wsss_mm.slides.phantom import nuclei
 from wsss_mm.slides.phantom.aperio import write_aperio
 from wsss_mm.slides.phantom.fields import Field, smooth_field, spaced_points
@@ -81,7 +82,9 @@ def generate_cohort(
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                for _ in pool.map(_write_slide, jobs):
+                with deaf_children():
+                    done = pool.map(_write_slide, jobs)  # which begins them
+                for _ in done:  # of an interrupted one, the slides that are being drawn are ended, and no more begun
                     bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
 
