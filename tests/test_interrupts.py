@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import yaml
 
 from wsss_mm.interrupts import INTERRUPTED
@@ -52,10 +53,11 @@ from wsss_mm.cli import LINE
 from wsss_mm.slides.phantom.cohort import generate_cohort
 
 if __name__ == "__main__":
-    generate_cohort(Path(sys.argv[1]), {"train": 200}, 512, 0, workers=2, progress=False)
+    generate_cohort(Path(sys.argv[1]), {"train": 200}, 256, 0, workers=2, progress=False)
 """
 
 
+@pytest.mark.slow
 def test_processes_that_were_begun_end_without_a_word(tmp_path, project_root):
     """A terminal sends Ctrl-C to all of them."""
     (tmp_path / "drawing.py").write_text(DRAWING)
@@ -72,6 +74,7 @@ def test_processes_that_were_begun_end_without_a_word(tmp_path, project_root):
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[1]
+    assert len(list(tmp_path.glob("cohort/truth/*.tif"))) < 200
     assert (said, process.returncode in CODES) == (
         "wsss-mm: interrupted; the same command goes on where it stopped\n",
         True,

@@ -1,4 +1,6 @@
 import errno
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,29 @@ def test_a_profile_leaves_no_threshold_of_another_behind(tmp_path):
     for name in ("tiny", "phantom"):
         write_profile(name, tmp_path / "params.yaml", SOURCE)
     assert (tmp_path / "gates.yaml").read_text() == render_gates("phantom")
+
+
+def test_of_two_at_once_both_files_are_ones_or_the_others(tmp_path, monkeypatch):
+    replace, names = Path.replace, ("tiny", "phantom")
+
+    def slow_for_one(self, target):
+        result = replace(self, target)
+        time.sleep(0.2 if threading.current_thread().name == names[0] else 0)
+        return result
+
+    monkeypatch.setattr(Path, "replace", slow_for_one)
+    for _ in range(3):
+        threads = [
+            threading.Thread(target=write_profile, args=(name, tmp_path / "params.yaml", SOURCE), name=name)
+            for name in names
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        written = [(tmp_path / file).read_text() for file in ("params.yaml", "gates.yaml")]
+        assert written in [[render_profile(name, SOURCE), render_gates(name)] for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gates.yaml", "params.yaml"]
 
 
 @pytest.mark.parametrize("failing", ["params.yaml", "gates.yaml"])

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -84,8 +85,9 @@ def generate_cohort(
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
                 with deaf_children():
                     done = pool.map(_write_slide, jobs)  # which begins them
-                for _ in done:  # of an interrupted one, the slides that are being drawn are ended, and no more begun
-                    bar.update()
+                with closing(done):  # where this is interrupted, slides at work are ended, and no more are begun
+                    for _ in done:
+                        bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
 
 
