@@ -1,6 +1,7 @@
 import errno
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ import yaml
 
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
-from wsss_mm.settings import load_params, load_profile, profile_names, render_gates, render_profile, write_profile
+from wsss_mm.files import atomic_path
+from wsss_mm.settings import (
+    load_params,
+    load_profile,
+    profile_names,
+    profiles,
+    render_gates,
+    render_profile,
+    write_profile,
+)
 from wsss_mm.vocabulary import vocabulary_names
 from wsss_mm.wsi.parameters import Parameters
 
@@ -52,14 +62,16 @@ def test_a_profile_leaves_no_threshold_of_another_behind(tmp_path):
 
 
 def test_of_two_at_once_both_files_are_ones_or_the_others(tmp_path, monkeypatch):
-    replace, names = Path.replace, ("tiny", "phantom")
+    names = ("tiny", "phantom")
 
-    def slow_for_one(self, target):
-        result = replace(self, target)
-        time.sleep(0.2 if threading.current_thread().name == names[0] else 0)
-        return result
+    @contextmanager
+    def slow_for_one(path):
+        with atomic_path(path) as temporary:
+            yield temporary
+        if threading.current_thread().name == names[0]:
+            time.sleep(0.5)
 
-    monkeypatch.setattr(Path, "replace", slow_for_one)
+    monkeypatch.setattr(profiles, "atomic_path", slow_for_one)
     for _ in range(3):
         threads = [
             threading.Thread(target=write_profile, args=(name, tmp_path / "params.yaml", SOURCE), name=name)
