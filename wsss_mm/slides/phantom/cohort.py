@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,7 +85,7 @@ def generate_cohort(
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
                 with deaf_children():
-                    done = pool.map(_write_slide, jobs)  # which begins them
+                    done: Any = pool.map(_write_slide, jobs)  # which begins them
                 with closing(done):  # where this is interrupted, slides at work are ended, and no more are begun
                     for _ in done:
                         bar.update()
