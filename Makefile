@@ -56,5 +56,5 @@ torture: $(STAMP)  ## kill every stage at random moments and compare md5s; then 
 fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses (10 minutes)
 	@python scripts/fuzz.py --inputs 200000
 
-lock: $(STAMP)  ## resolve requirements.in into requirements.lock for all supported Pythons
+lock: $(STAMP)  ## resolve the requirements into requirements.lock, for all supported Pythons, and deploy/requirements.lock
 	@bash scripts/lock.sh

@@ -66,7 +66,7 @@ def _check_database(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", _DRIVER) or not parts.hostname:
         raise Refused(f"--database {url}: give postgresql://USER@HOST/NAME")
-    if parts.password:
+    if parts.password or "password" in parts.query:
         raise Refused("--database holds a password, which others could read; put it into PGPASSWORD or ~/.pgpass")
     try:
         psycopg2.connect(parts._replace(scheme="postgresql").geturl(), connect_timeout=10).close()

@@ -6,6 +6,10 @@ after its inputs and errors, and hands a `Tracker` to those that have something 
 
 import os
 
+from wsss_mm.interrupts import say_when_interrupted
+
+LINE = "interrupted; dvc repro goes on where it stopped"
+say_when_interrupted(LINE)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 # Read when torch is imported. OpenMP threads that spin while they wait make training 5 times slower beside other work.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

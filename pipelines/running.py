@@ -5,10 +5,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines import LINE
 from pipelines.inputs import unchanged_inputs
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
-from wsss_mm.logs import INTERRUPTED, log_to_stderr
+from wsss_mm.interrupts import INTERRUPTED
+from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.preflight import check
 from wsss_mm.settings import Params, load_params
@@ -32,7 +34,7 @@ def run_stage(stage: Callable[[Params], None]) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; dvc repro goes on where it stopped\n")
+        sys.stderr.write(f"{LINE}\n")
         sys.exit(INTERRUPTED)
     except Exception as error:
         if not is_outage(error):

@@ -1,5 +1,6 @@
 """Files that say the number of their format: an older one is read, a newer one refused, a damaged one named."""
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,8 @@ def read_object(path: Path | str, of: Artefact, *, remedy: str | None = None) ->
         InputError: there is none, or see `check_format`: text that is no JSON, and JSON that is no object, is damaged.
     """
     path, again = Path(path), f"make it again: {remedy}" if remedy else of.again
+    if os.path.lexists(path) and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise DamagedError(f"{path}: damaged: not a file; {again}")
     try:
         content = read_json(path)
     except (FileNotFoundError, NotADirectoryError):

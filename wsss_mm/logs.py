@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import signal
 import sys
 import threading
 import traceback
@@ -11,9 +10,6 @@ from types import TracebackType
 
 from wsss_mm.errors import spelled_out
 from wsss_mm.uris import shown
-
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code of a process that Ctrl-C ended, as a shell says of it."""
 
 
 class OneLine(logging.Formatter):
@@ -36,7 +32,12 @@ def log_to_stderr(level: int, layout: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(layout))
     logging.basicConfig(level=level, handlers=[handler])
-    sys.excepthook = _show_traceback
+    interrupted = sys.excepthook  # see `wsss_mm.interrupts`
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        (interrupted if issubclass(kind, KeyboardInterrupt) else _show_traceback)(kind, error, trace)
+
+    sys.excepthook = hook
     threading.excepthook = lambda args: _show_traceback(args.exc_type, args.exc_value, args.exc_traceback)
 
 

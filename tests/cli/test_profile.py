@@ -1,4 +1,7 @@
 import errno
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,16 @@ import yaml
 
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
-from wsss_mm.settings import load_params, load_profile, profile_names, render_gates, render_profile, write_profile
+from wsss_mm.files import atomic_path
+from wsss_mm.settings import (
+    load_params,
+    load_profile,
+    profile_names,
+    profiles,
+    render_gates,
+    render_profile,
+    write_profile,
+)
 from wsss_mm.vocabulary import vocabulary_names
 from wsss_mm.wsi.parameters import Parameters
 
@@ -47,6 +59,31 @@ def test_a_profile_leaves_no_threshold_of_another_behind(tmp_path):
     for name in ("tiny", "phantom"):
         write_profile(name, tmp_path / "params.yaml", SOURCE)
     assert (tmp_path / "gates.yaml").read_text() == render_gates("phantom")
+
+
+def test_of_two_at_once_both_files_are_ones_or_the_others(tmp_path, monkeypatch):
+    names = ("tiny", "phantom")
+
+    @contextmanager
+    def slow_for_one(path):
+        with atomic_path(path) as temporary:
+            yield temporary
+        if threading.current_thread().name == names[0]:
+            time.sleep(0.5)
+
+    monkeypatch.setattr(profiles, "atomic_path", slow_for_one)
+    for _ in range(3):
+        threads = [
+            threading.Thread(target=write_profile, args=(name, tmp_path / "params.yaml", SOURCE), name=name)
+            for name in names
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        written = [(tmp_path / file).read_text() for file in ("params.yaml", "gates.yaml")]
+        assert written in [[render_profile(name, SOURCE), render_gates(name)] for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gates.yaml", "params.yaml"]
 
 
 @pytest.mark.parametrize("failing", ["params.yaml", "gates.yaml"])

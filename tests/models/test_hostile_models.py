@@ -2,9 +2,13 @@
 
 import io
 import json
+import os
 import pickle
 import resource
+import struct
+import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,11 @@ import torch
 
 from tests.fuzzing.of_files import CLASSIFIER, SEGMENTER, model_info
 from wsss_mm.errors import InputError
-from wsss_mm.models import build_network, load_model, save_weights
+from wsss_mm.files import digest
+from wsss_mm.models import build_network, load_model, save_weights, store
+from wsss_mm.models.description import check_digest
 from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
+from wsss_mm.wsi.model import SlideModel
 
 MARK = "executed.txt"
 
@@ -79,6 +86,92 @@ class TestWeights:
         torch.save({"w": torch.zeros(1).expand(1 << 40)}, "bomb.pth")
         with pytest.raises(InputError, match=r"^bomb\.pth: a tensor claims more numbers"):
             read_state_dict(Path("bomb.pth"))
+
+    def test_an_archive_whose_sizes_are_lies(self):
+        torch.save({"w": torch.zeros(64)}, "bomb.pth")
+        content = bytearray(Path("bomb.pth").read_bytes())
+        place = content.find(b"PK\x01\x02")
+        while place >= 0:  # of each entry, in the central directory: both sizes
+            content[place + 20 : place + 28] = struct.pack("<II", 0x7FFFFFF0, 0x7FFFFFF0)
+            place = content.find(b"PK\x01\x02", place + 4)
+        Path("bomb.pth").write_bytes(content)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(InputError, match=r"^bomb\.pth: an archive that claims more"):
+            read_state_dict(Path("bomb.pth"))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+    @pytest.mark.parametrize("name", ["data.pkl", "constants.pkl", "evil.pkl"])
+    def test_a_second_pickle_in_the_archive(self, name):
+        torch.save({"w": torch.ones(1)}, "evil.pth")
+        with zipfile.ZipFile("evil.pth", "a") as archive, warnings.catch_warnings(action="ignore"):
+            folder = archive.namelist()[0].partition("/")[0]
+            archive.writestr(f"{folder}/{name}", pickle.dumps(Harmful()))
+        with suppress(InputError):
+            read_state_dict(Path("evil.pth"))
+        assert not Path(MARK).exists()
+
+    def test_a_program_is_no_state_dict(self):
+        torch.jit.script(torch.nn.Linear(1, 1)).save("program.pth")
+        with pytest.raises(InputError, match=r"^program\.pth: "):
+            read_state_dict(Path("program.pth"))
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            (lambda value: value.double(), "does not fit model.json"),
+            (lambda value: value.half(), "does not fit model.json"),
+            (lambda value: value.to(torch.complex64), "does not fit model.json"),
+            (lambda value: value.to_sparse(), "does not fit model.json"),
+            (lambda value: value[..., :1], "does not fit model.json"),
+            (lambda value: value.fill_(float("nan")), "hold what is no number"),
+            (lambda value: value.fill_(float("inf")), "hold what is no number"),
+        ],
+    )
+    def test_weights_that_a_copy_would_convert_in_silence(self, change, says):
+        state = build_network(CLASSIFIER).state_dict()
+        name = next(name for name, value in state.items() if value.ndim == 4)
+        state[name] = change(state[name].clone())
+        folder = write_model("classifier", CLASSIFIER, {})
+        torch.save(state, "weights.pth")
+        with pytest.raises(InputError, match=rf"^weights\.pth: [^\n]*{says}[^\n]*{name}"):
+            load_model(folder)
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("name", ["model.json", "weights.pth"])
+    @pytest.mark.parametrize("kind", ["pipe", "endless", "loop", "folder", "nowhere"])
+    def test_what_is_no_file(self, name, kind):
+        folder = write_model("classifier", CLASSIFIER)
+        path = folder / name
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to({"endless": "/dev/zero", "loop": name, "nowhere": "gone"}[kind])
+        with pytest.raises(InputError, match=rf"^{name}: [^\n]+$"):
+            load_model(folder)
+
+    def test_a_folder_that_is_exchanged_while_it_is_looked_at(self, monkeypatch):
+        """What was looked at is what is loaded."""
+        write_model("classifier", CLASSIFIER)
+        other = {name: torch.zeros_like(value) for name, value in build_network(CLASSIFIER).state_dict().items()}
+
+        def looked_at(*arguments, **more):
+            found = check_digest(*arguments, **more)
+            save_weights(other, Path("weights.pth"))
+            return found
+
+        monkeypatch.setattr(store, "check_digest", looked_at)
+        loaded, info = load_model(Path())
+        assert any(value.any() for value in loaded.state_dict().values())
+        assert info["weights_md5"] != digest("weights.pth", "md5")
+
+    def test_one_that_is_exchanged_after_the_registry_looked_at_it(self):
+        write_model("segmenter", SEGMENTER, build_network(SEGMENTER).state_dict())
+        with pytest.raises(InputError, match=r"changed since it was looked at, digest [0-9a-f]{12} instead of 0123"):
+            SlideModel.from_folder(Path(), "cpu", digest="0123" * 16)
 
 
 class TestDescription:

@@ -18,7 +18,7 @@ from tests.tracking.server import Server
 from wsss_mm.cli.main import main
 from wsss_mm.engine.mlflow_backend import MLflowBackend
 from wsss_mm.errors import InputError
-from wsss_mm.logs import INTERRUPTED
+from wsss_mm.interrupts import INTERRUPTED
 from wsss_mm.outage import send, shown
 from wsss_mm.tracking import log_gate, model_run, tag_weights, training_run
 from wsss_mm.tracking.runs import refuse_unsent

@@ -61,7 +61,10 @@ def test_an_evaluation_that_was_kept_becomes_a_child_of_its_training(refuge, tra
     child, training = client.get_run(sent.run_id), client.get_run(run.info.run_id)
     assert child.data.tags[PARENT_TAG] == run.info.run_id
     assert child.data.tags[NUMBER_TAG] > training.data.tags[NUMBER_TAG]
-    assert training.data.metrics == {"test.ungated.miou": 0.5}
+    measured = {name for name in training.data.metrics if name.startswith("system/")}  # of a training that took long
+    assert {name: training.data.metrics[name] for name in training.data.metrics.keys() - measured} == {
+        "test.ungated.miou": 0.5
+    }
 
 
 def test_a_store_that_begins_while_a_sync_removes_the_old_one_stays(refuge, monkeypatch):
@@ -118,6 +121,8 @@ def test_nothing_is_open_in_the_folder_that_a_sync_removes(refuge, monkeypatch):
 
 
 def test_system_metrics_go_on_where_they_were(refuge, monkeypatch):
+    from mlflow.tracking.fluent import run_id_to_system_metrics_monitor as monitors
+
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     mlflow, name = connect(), "system/cpu_utilization_percentage"
 
@@ -131,15 +136,17 @@ def test_system_metrics_go_on_where_they_were(refuge, monkeypatch):
 
     before = mlflow.start_run(experiment_id=experiment_id("segmenter"), log_system_metrics=True).info.run_id
     assert len(steps(before, 2)) >= 2
+    first = monitors[before]
     switched = refuge(adds=False)
     switched.enter()
     continued = mlflow.active_run().info.run_id
     after = steps(continued, 2)
     mlflow.end_run()
     switched.leave()
+    first._process.join(60)
+    assert not first._process.is_alive()  # nobody measures for the first one any more
     earlier = steps(before, 1)
     assert continued != before
     assert len(after) >= 2
-    assert earlier[-1] < after[0] <= earlier[-1] + 2
-    time.sleep(0.6)
-    assert steps(before, 1) == earlier  # nobody measures for the first one any more
+    assert earlier[-1] < after[0]
+    assert after[0] - first._logging_step in (0, 1)

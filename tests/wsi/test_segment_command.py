@@ -207,6 +207,7 @@ def test_a_registered_model_is_named_in_the_summary(slide, tmp_path, monkeypatch
     registered = {"name": "segmenter", "version": "3", "alias": "champion"}
     fetched = []
     monkeypatch.setattr(tracking, "resolve_uri", lambda _: registered)
+    monkeypatch.setattr("wsss_mm.tracking.registry.registered_digest", lambda uri: None)
     monkeypatch.setattr(tracking, "download_model", lambda uri: fetched.append(uri) or tmp_path)
     command = ["--quiet", "segment", str(slide), "--out", str(tmp_path / "out"), "--mpp", "1.0", "--window", "64"]
     assert main([*command, "--model", "models:/segmenter@champion"]) == 0

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from wsss_mm import __version__
 from wsss_mm.cli import (
+    LINE,
     cohort,
     data,
     doctor,
@@ -29,7 +30,8 @@ from wsss_mm.cli import (
     weights,
 )
 from wsss_mm.errors import InputError, not_text
-from wsss_mm.logs import INTERRUPTED, log_to_stderr
+from wsss_mm.interrupts import INTERRUPTED
+from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.uris import shown
 
@@ -111,7 +113,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         if arguments.debug:
             raise
-        sys.stderr.write("wsss-mm: interrupted; the same command goes on where it stopped\n")
+        sys.stderr.write(f"{LINE}\n")
         return INTERRUPTED
     except Exception as error:
         told = not_text(error) if isinstance(error, UnicodeEncodeError) else needed(error) if is_outage(error) else None

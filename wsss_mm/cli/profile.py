@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm import places
-from wsss_mm.files import atomic_path
+from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings import profile_names, write_profile
 
 _COHORT = re.compile(r"^    cmd: .*pipelines\.cohort\b.*\n(    always_changed:.*\n)?", re.MULTILINE)
@@ -38,11 +38,12 @@ def _look_each_time(pipeline: Path, own: bool) -> None:
     """
     if not pipeline.is_file():
         return
-    before = pipeline.read_text(encoding="utf-8")
-    after = _COHORT.sub(lambda found: found[0].removesuffix(found[1] or "") + (_LOOKS if own else ""), before)
-    if after != before:
-        with atomic_path(pipeline) as temporary:
-            temporary.write_text(after, encoding="utf-8")
+    with locked(pipeline):
+        before = pipeline.read_text(encoding="utf-8")
+        after = _COHORT.sub(lambda found: found[0].removesuffix(found[1] or "") + (_LOOKS if own else ""), before)
+        if after != before:
+            with atomic_path(pipeline) as temporary:
+                temporary.write_text(after, encoding="utf-8")
 
 
 def _handle(arguments: argparse.Namespace) -> None:

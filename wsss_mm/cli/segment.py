@@ -148,13 +148,15 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
-    folder, registered = _model(arguments.model)
+    folder, registered, digest = _model(arguments.model)
     parameters = _parameters(arguments, folder)
     more = {"registered": registered, "skip_done": not arguments.force}
     jobs, results = _jobs(arguments)
     if results:
         write_table(arguments.out / TABLE, results, update=True)
-    segmented = (_on_cluster if arguments.ray else _here)(arguments, jobs, folder, parameters, more) if jobs else ()
+    segmented = (
+        (_on_cluster if arguments.ray else _here)(arguments, jobs, (folder, digest), parameters, more) if jobs else ()
+    )
     with logging_redirect_tqdm():
         for result in segmented:
             results.append(result)
@@ -215,19 +217,27 @@ def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
 
 
 def _here(
-    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, parameters: Parameters, more: dict[str, Any]
+    arguments: argparse.Namespace,
+    jobs: Sequence["Job"],
+    model: tuple[Path, str | None],
+    parameters: Parameters,
+    more: dict[str, Any],
 ) -> Iterator["Result"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
     from wsss_mm.wsi.cohort import in_turn
     from wsss_mm.wsi.segment import segment
 
-    model = SlideModel.from_folder(folder, precision=arguments.precision)
-    return in_turn(jobs, lambda job: segment(job, model, parameters, **more))
+    loaded = SlideModel.from_folder(model[0], precision=arguments.precision, digest=model[1])
+    return in_turn(jobs, lambda job: segment(job, loaded, parameters, **more))
 
 
 def _on_cluster(
-    arguments: argparse.Namespace, jobs: Sequence["Job"], folder: Path, parameters: Parameters, more: dict[str, Any]
+    arguments: argparse.Namespace,
+    jobs: Sequence["Job"],
+    model: tuple[Path, str | None],
+    parameters: Parameters,
+    more: dict[str, Any],
 ) -> Iterator["Result"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
@@ -235,7 +245,7 @@ def _on_cluster(
     from wsss_mm.wsi.cluster import Demand, segment_on_cluster
 
     demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
-    done = segment_on_cluster(jobs, folder, arguments.ray, demand, parameters, **more)
+    done = segment_on_cluster(jobs, model[0], arguments.ray, demand, parameters, digest=model[1], **more)
     return iter(tqdm(done, total=len(jobs), unit="slide"))
 
 
@@ -276,15 +286,17 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--mpp {arguments.mpp:g}: no slide has that; give um per pixel, {low:g} to {high:g}")
 
 
-def _model(name: str) -> tuple[Path, dict[str, str]]:
-    """Folder of a model, and what the registry calls it if it comes from there."""
+def _model(name: str) -> tuple[Path, dict[str, str], str | None]:
+    """Folder of a model, what the registry calls it if it comes from there, and the digest it was registered with."""
     if not name.startswith("models:/"):
         _compare_with_lock(Path(name))
-        return Path(name), {}
+        return Path(name), {}, None
     from wsss_mm.tracking import download_model, resolve_uri
+    from wsss_mm.tracking.registry import registered_digest
 
     registered = resolve_uri(name)
-    return download_model("models:/{name}/{version}".format(**registered)), registered
+    pinned = "models:/{name}/{version}".format(**registered)
+    return download_model(pinned), registered, registered_digest(pinned)
 
 
 def _compare_with_lock(folder: Path) -> None:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 DIGEST, OF_WEIGHTS = "digest", "weights_sha256"
 """Keys of model.json: see `model_digest`, and the sha256 of the weights it describes."""
+OF_BYTES = "weights_md5"
+"""Key of what `load_model` returns: the md5 of the weights that it loaded."""
 NEEDS = "custom_imports"
 """Key of model.json: modules of the project's own parts in it. A reader is told of them and imports none."""
 INITIAL = "initial_weights"
@@ -127,7 +129,9 @@ def sealed(info: Mapping[str, Any], weights: Path) -> dict[str, Any]:
     return {**info, OF_WEIGHTS: sha256, DIGEST: model_digest(info, sha256)}
 
 
-def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True, remedy: str | None = None) -> str:
+def check_digest(
+    folder: Path, info: Mapping[str, Any], *, warn: bool = True, remedy: str | None = None, found: str | None = None
+) -> str:
     """The digest of a model folder, after a look whether its files still are those that were saved together.
 
     This finds what was changed or exchanged, not who did it well: whoever edits model.json can also write its digest
@@ -138,6 +142,7 @@ def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True, re
         info: Content of its model.json.
         warn: Say so if it is an older model, which has no digest to check.
         remedy: What to do where the folder is none of this project's.
+        found: The sha256 of the weights, where they were read already.
 
     Raises:
         InputError: the weights are others, or the description was changed.
@@ -146,7 +151,7 @@ def check_digest(folder: Path, info: Mapping[str, Any], *, warn: bool = True, re
     if not weights.is_file():
         raise InputError(f"{weights}: not found; bring the model again: dvc checkout {folder}, or export it again")
     remedy = remedy or f"bring both files from one place: dvc checkout {folder}, or the registry, or train again"
-    found = digest(weights)
+    found = found or digest(weights)
     try:
         own = model_digest(info, found)
     except RecursionError:

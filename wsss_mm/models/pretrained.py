@@ -1,5 +1,6 @@
 """ImageNet weights of ResNet38: the published MXNet file, read with struct and NumPy, and ready PyTorch files."""
 
+import io
 import logging
 import math
 import mmap
@@ -8,7 +9,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -214,8 +215,12 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
     return {key: state[key].float() for key in shapes}
 
 
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, content: bytes | None = None) -> dict[str, Tensor]:
     """A state dict saved by torch, read without executing anything (`weights_only=True`).
+
+    Args:
+        path: The file.
+        content: Its bytes, where they were read already.
 
     Raises:
         InputError: the file is missing, damaged, or holds more than tensors.
@@ -223,9 +228,12 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: not found; give the path of a .pth file")
+    size = path.stat().st_size if content is None else len(content)
     try:
-        _refuse_compressed(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") if content is None else io.BytesIO(content) as stream:
+            _refuse_compressed(path, stream, size)
+            stream.seek(0)
+            found: Any = torch.load(stream, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except Exception as error:  # what unpickling raises is up to the file, though it builds nothing but tensors
@@ -233,24 +241,31 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: not a plain state dict ({reason}); torch.save(model.state_dict()) makes one"
         ) from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
     ):
         raise InputError(f"{path}: not a plain state dict; torch.save(model.state_dict()) makes one")
-    if max((value.nbytes for value in content.values()), default=0) > path.stat().st_size:
+    if max((_bytes(value) for value in found.values()), default=0) > size:
         raise InputError(f"{path}: a tensor claims more numbers than the file holds; fetch it again")
-    return dict(content)
+    return dict(found)
 
 
-def _refuse_compressed(path: Path) -> None:
-    """torch.save compresses nothing; an archive that is compressed may unpack to any size."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+def _bytes(values: Tensor) -> int:
+    """Of a tensor, and of one that is not dense, as if it were."""
+    return values.numel() * values.element_size()
+
+
+def _refuse_compressed(path: Path, stream: IO[bytes], size: int) -> None:
+    """torch.save compresses nothing; an archive that is compressed, or says so of its sizes, may unpack to any size."""
+    if zipfile.is_zipfile(stream):
+        with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > entry.compress_size for entry in entries):
             raise InputError(f"{path}: a compressed archive, which torch.save does not make; fetch it again")
+        if sum(entry.file_size for entry in entries) > size:
+            raise InputError(f"{path}: an archive that claims more than the file holds; fetch it again")
 
 
 def backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

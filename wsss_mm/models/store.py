@@ -1,5 +1,6 @@
 """Trained models as folders: weights.pth, config.py, model.json, README.md."""
 
+import hashlib
 import io
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from wsss_mm.formats import numbered
 from wsss_mm.models.description import (
     DESCRIPTION,
     DIGEST,
+    OF_BYTES,
     check_config,
     check_digest,
     described,
@@ -120,7 +122,8 @@ def load_model(
 
     Returns:
         A `PatchClassifier` or a `Segmenter`, and the content of model.json: `kind`, `classes` (code, name, color),
-        `mpp` (um/px), `size` (px), `width`, `model` (the network's config), `digest` (see `check_digest`).
+        `mpp` (um/px), `size` (px), `width`, `model` (the network's config), `digest` (see `check_digest`),
+        `weights_md5`.
 
     Raises:
         InputError: the folder lacks a file or holds something else, a model of other classes, weights that the
@@ -132,8 +135,12 @@ def load_model(
     found = [item["code"] for item in info["classes"]]
     if codes is not None and found != list(codes):
         raise InputError(f"{folder}: has classes {', '.join(found)}, not {', '.join(codes)}; train it again: dvc repro")
-    info[DIGEST] = check_digest(folder, info)
-    state = read_state_dict(folder / places.WEIGHTS)
+    weights = folder / places.WEIGHTS
+    content = weights.read_bytes() if weights.is_file() else b""  # once: what was looked at is what is loaded
+    info[DIGEST] = check_digest(folder, info, found=hashlib.sha256(content).hexdigest())
+    info[OF_BYTES] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    state = read_state_dict(weights, content)
+    del content
     with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
         _check_shapes(build_network(info["model"], folder / DESCRIPTION, trust).state_dict(), state, folder)
     network = build_network(info["model"], folder / DESCRIPTION, trust)
@@ -153,10 +160,20 @@ def load_model(
 
 def _check_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], folder: Path) -> None:
     odd = list(expected.keys() ^ state.keys())
-    odd += [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]
+    odd += [name for name in expected.keys() & state.keys() if _kind(expected[name]) != _kind(state[name])]
     if odd:
         named = ", ".join(sorted(odd)[:3])[:160]
         raise InputError(
             f"{folder / places.WEIGHTS}: does not fit {places.DESCRIPTION} ({len(odd)} arrays, such as {named}); "
             "export both again"
         )
+    if wrong := sorted(name for name, value in state.items() if not torch.isfinite(value).all()):
+        named = ", ".join(wrong[:3])[:160]
+        raise InputError(
+            f"{folder / places.WEIGHTS}: {len(wrong)} arrays hold what is no number, such as {named}; train it again"
+        )
+
+
+def _kind(values: Tensor) -> tuple[torch.Size, torch.dtype, torch.layout, bool]:
+    """What a copy into a network would convert in silence, and the shape."""
+    return values.shape, values.dtype, values.layout, values.is_quantized

@@ -8,7 +8,7 @@ from typing import Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path
+from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings.params import Params
 from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params
 
@@ -48,14 +48,15 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
         raise InputError(
             f"{loaded.cohort.source}: not found; name the folder of patches or table of slides with --source"
         )
-    before = params.read_bytes() if params.is_file() else None
-    try:
-        with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
-            new_gates.write_text(render_gates(name), encoding="utf-8")
-            new_params.write_text(render_profile(name, source), encoding="utf-8")
-    except BaseException:
-        _put_back(params, before)
-        raise
+    with locked(params):  # two at once: both files are one's, or both the other's
+        before = params.read_bytes() if params.is_file() else None
+        try:
+            with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
+                new_gates.write_text(render_gates(name), encoding="utf-8")
+                new_params.write_text(render_profile(name, source), encoding="utf-8")
+        except BaseException:
+            _put_back(params, before)
+            raise
     return loaded
 
 

@@ -203,6 +203,11 @@ def resolve_uri(uri: str) -> dict[str, str]:
     return found if version.isdecimal() else found | {"alias": version}
 
 
+def registered_digest(uri: str) -> str | None:
+    """The digest that a version was registered with; None of older ones, which have none."""
+    return find_version(*parse_uri(uri)).tags.get(DIGEST_TAG)
+
+
 def version_of_weights(name: str, md5: str) -> "ModelVersion":
     """The newest version with these weights.
 

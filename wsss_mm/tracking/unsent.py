@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 CONTINUES, ADDS, SERVER = "unsent.run_id", "unsent.adds", "unsent.server"
 """Tags of unsent runs: the run on the server they continue; that they only add to a finished one; which server."""
 
+_SOON = 1.0  # s that a thread gets to end
 _ROOM = 16 << 20  # bytes: a store, and the pictures of some epochs
 
 
@@ -102,14 +103,17 @@ class Refuge:
             return
         with suppress(mlflow.exceptions.MlflowException):  # no such run in this store; it is no longer active, though
             mlflow.end_run()
-        continued = self.start_run({CONTINUES: active.info.run_id})
-        _go_on_measuring(active.info.run_id, continued.run_id)
+        continued = self.start_run({CONTINUES: active.info.run_id}, measured=False)
+        if not self.adds:
+            _go_on_measuring(active.info.run_id, continued.run_id)
 
-    def start_run(self, tags: dict[str, str]) -> "RunInfo":
-        """Start a run in the local store."""
+    def start_run(self, tags: dict[str, str], *, measured: bool = True) -> "RunInfo":
+        """Start a run in the local store; `measured` with metrics of this machine, unless it only adds to another."""
         mlflow = connect()
         tags = run_tags({SERVER: shown(self.server), **tags, **({ADDS: "true"} if self.adds else {})})
-        run = mlflow.start_run(experiment_id=self._experiment_id, tags=tags, log_system_metrics=not self.adds)
+        run = mlflow.start_run(
+            experiment_id=self._experiment_id, tags=tags, log_system_metrics=measured and not self.adds
+        )
         ending: dict[str, Any] = {"status": "FINISHED", "error": ""} if self.adds else {}
         self._stack.callback(mark(run.info.run_id, **ending).remove)
         return run.info
@@ -166,14 +170,19 @@ def surviving(experiment: str, *, offline: bool = True, adds: bool = False) -> I
 
 def _go_on_measuring(run_id: str, continued: str) -> None:
     """System metrics go on in another run, from the step where they were; MLflow has no public way to say so."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
     from mlflow.tracking.fluent import run_id_to_system_metrics_monitor as monitors
 
-    before, now = monitors.pop(run_id, None), monitors.get(continued)
-    if before is None:
-        return
-    before._shutdown_event.set()  # its `finish` would wait for the lost server
-    if now is not None:
-        now._logging_step = before._logging_step  # it first logs after an interval
+    now, before = SystemMetricsMonitor(continued), monitors.pop(run_id, None)
+    if before is not None:
+        before._shutdown_event.set()  # its `finish` would wait for the lost server
+        at_work = before._process
+        if at_work is not None:
+            at_work.join(_SOON)
+        # One that still waits for the server may have sent the step that it counts next.
+        now._logging_step = before._logging_step + bool(at_work is not None and at_work.is_alive())
+    monitors[continued] = now
+    now.start()
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def segment_on_cluster(
     *,
     registered: Mapping[str, str] | None = None,
     skip_done: bool = False,
+    digest: str | None = None,
 ) -> Iterator[Result]:
     """Segment slides on a Ray cluster, one task a slide.
 
@@ -74,6 +75,7 @@ def segment_on_cluster(
         parameters: see `segment_slide`, as are `registered` and `skip_done`.
         registered: likewise.
         skip_done: likewise.
+        digest: see `SlideModel.from_folder`.
 
     Yields:
         A result for each slide, in the order in which they end. A slide that fails takes none with it.
@@ -81,10 +83,13 @@ def segment_on_cluster(
     Raises:
         InputError: no Ray, no cluster, no node that is large enough, or no model.
     """
-    SlideModel.from_folder(model, "cpu")  # a model that does not load would fail on every node
+    content = {name: (Path(model) / name).read_bytes() for name in _MODEL_FILES if (Path(model) / name).is_file()}
+    with _folder_of(content) as folder:  # what is looked at is what is sent
+        there = folder if len(content) == len(_MODEL_FILES) else model
+        SlideModel.from_folder(there, "cpu", digest=digest)  # a model that does not load would fail on every node
     with _connection(address) as ray:
         _check_capacity(ray, demand)
-        files = ray.put({name: (Path(model) / name).read_bytes() for name in _MODEL_FILES})
+        files = ray.put(content)
         task = ray.remote(_segment).options(
             num_cpus=demand.cpus,
             num_gpus=demand.gpus,
@@ -136,10 +141,17 @@ def _worker_model(files: Any, demand: Demand) -> SlideModel:
 
     if not demand.gpus:
         torch.set_num_threads(demand.cpus)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in ray.get(files).items():
-            (Path(folder) / name).write_bytes(content)
+    with _folder_of(ray.get(files)) as folder:
         return SlideModel.from_folder(folder, "cuda" if demand.gpus else "cpu", demand.precision)
+
+
+@contextmanager
+def _folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """A model's folder, for as long as it takes to load it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        yield Path(folder)
 
 
 @contextmanager

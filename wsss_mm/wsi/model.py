@@ -10,7 +10,6 @@ import numpy as np
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
@@ -61,7 +60,12 @@ class SlideModel:
 
     @classmethod
     def from_folder(
-        cls, folder: Path | str, device: str | None = None, precision: "Precision" = "auto"
+        cls,
+        folder: Path | str,
+        device: str | None = None,
+        precision: "Precision" = "auto",
+        *,
+        digest: str | None = None,
     ) -> "SlideModel":
         """Load a segmenter from its folder (models/segmenter or a copy).
 
@@ -69,6 +73,7 @@ class SlideModel:
             folder: holds weights.pth and model.json.
             device: of torch; a GPU if there is one by default. On a CPU as many cores are used as torch uses threads.
             precision: of the network; for `auto` see `choose_precision`.
+            digest: what it was registered with; None where there is none to compare with.
 
         Raises:
             InputError: the folder holds no segmenter or one that was changed, or the device lacks the precision.
@@ -79,13 +84,18 @@ class SlideModel:
 
         device = choose_device(device)
         network, info = load_model(Path(folder), device)
+        if digest is not None and info["digest"] != digest:
+            raise InputError(
+                f"{folder}: changed since it was looked at, digest {info['digest'][:12]} instead of {digest[:12]}; "
+                "find out who writes there, and run this again"
+            )
         if info["kind"] != "segmenter":
             raise InputError(f"{folder}: holds a {info['kind']}; give the folder of a segmenter")
         precision = choose_precision(precision, device, "slides")
         given: dict[str, Any] = {
             "vocabulary": Vocabulary.from_json(info, Path(folder) / places.DESCRIPTION),
             "mpp": float(info["mpp"]),
-            "weights_md5": digest(Path(folder) / places.WEIGHTS, "md5"),
+            "weights_md5": info["weights_md5"],
             "precision": precision,
             "digest": info["digest"],
         }

@@ -1,6 +1,7 @@
 """Pages and tiles of a run; nothing outside it can be asked for."""
 
 import io
+import json
 import shutil
 import socket
 import urllib.request
@@ -182,3 +183,110 @@ def test_served_on_loopback_only(run, client):
             other.bind(("127.0.0.2", port))  # free, so the server does not listen everywhere
         with pytest.raises(InputError, match="--port"):
             serve(client.application, port, lambda number: None)
+
+
+_DOTS = ["..", "%2e%2e", "%2E.", ".%2e", "%252e%252e", "%c0%ae%c0%ae", "%uff0e%uff0e", "..;", "..%00"]
+_SLASHES = ["/", "%2f", "%2F", "%5c", "\\", "%252f", "%c0%af", "//", "/./"]
+_OUTSIDE = ["secret.txt", "first/summary.json", "etc/passwd"]
+
+
+def raw(port, line, *headers):
+    """The answer to a request that no client of good manners would send."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join([line, *headers, "Connection: close", "", ""]).encode("latin-1"))
+        pieces = []
+        while piece := connection.recv(1 << 16):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def test_no_spelling_of_a_path_leads_out(run, tmp_path):
+    shutil.copytree(run[1], tmp_path / "results")
+    (tmp_path / "secret.txt").write_text("SECRET")
+    (tmp_path / "results/secret.txt").write_text("SECRET")
+    results = read_results(tmp_path / "results")
+    begins = (
+        "/",
+        "/slides/",
+        "/slides/first/",
+        "/slides/first/map_files/",
+        "/static/",
+        "/openseadragon/",
+        "//",
+        "/slides/%2f",
+    )
+    with served(make_app(results, {}, SCRIPT)) as port:
+        for start in begins:
+            for dots in _DOTS:
+                for slash in _SLASHES:
+                    path = start + (dots + slash) * 2 + _OUTSIDE[len(dots) % 3]
+                    answer = raw(port, f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}")
+                    status = answer.split(b" ", 2)[1]
+                    assert status in (b"404", b"400", b"308"), path
+                    assert b"SECRET" not in answer, path
+                    assert b"root:" not in answer, path
+        for path in (f"{tmp_path}/secret.txt", f"file://{tmp_path}/secret.txt", "http://evil.example/", "*", "", "\0"):
+            answer = raw(port, f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}")
+            assert b"SECRET" not in answer, path
+        assert b" 200 " in raw(port, "GET /slides/first/ HTTP/1.1", f"Host: 127.0.0.1:{port}").split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evil.example#127.0.0.1",
+            "127.0.0.1@evil",
+        ),
+        *("0.0.0.0", "[::1]", "127.1", "2130706433", "localhost.", "evil.example:80", "", "127.0.0.1 evil.example"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/", "/slides/first/", "/slides/first/map.dzi", "/static/viewer.js", "/openseadragon/x"]
+)
+def test_other_host_names_are_refused_wherever_they_ask(client, host, path):
+    assert client.get(path, headers={"Host": host}).status_code == 400
+
+
+def test_a_host_named_by_a_proxys_headers_is_none(client):
+    other = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "127.0.0.1",
+        "X-Original-Host": "127.0.0.1",
+        "Forwarded": "host=127.0.0.1",
+    }
+    assert client.get("/", headers=other).status_code == 400
+    page = client.get("/", headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "//evil.example"})
+    assert page.status_code == 200
+    assert "evil.example" not in page.text
+
+
+@pytest.mark.parametrize(
+    "number", ["99999999999999999999", "9" * 4000, "9" * 5000, "1e9", "-1", "0x10", "1_0", "+1", ""]
+)
+@pytest.mark.parametrize("place", ["{}/0_0", "9/{}_0", "9/0_{}"])
+@pytest.mark.parametrize("kind", ["map_files/{}.png", "slide_files/{}.jpeg"])
+def test_huge_and_odd_tile_numbers_are_not_found(client, number, place, kind):
+    answer = client.get(f"/slides/first/{kind.format(place.format(number))}")
+    assert answer.status_code in (400, 404)
+
+
+def test_nothing_changes_by_a_request(client):
+    for method in ("post", "put", "delete", "patch"):
+        assert getattr(client, method)("/slides/first/").status_code == 405
+
+
+def test_html_in_names_of_classes_is_text(run, tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>'\""
+    shutil.copytree(run[1], tmp_path / "results")
+    path = tmp_path / "results/first/summary.json"
+    path.write_text(path.read_text().replace(VOCABULARIES["luad_normal"].classes[0].name, json.dumps(evil)[1:-1]))
+    client = make_app(read_results(tmp_path / "results"), {}, SCRIPT).test_client()
+    for url in ("/", "/slides/first/"):
+        page = client.get(url).text
+        assert "<img src=x" not in page
+        assert "</script><" not in page
+    assert "&lt;/script&gt;&lt;img" in client.get("/slides/first/").text

@@ -9,7 +9,9 @@ import multiprocessing
 import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from wsss_mm.interrupts import deaf_children
 from wsss_mm.slides.phantom import nuclei
 from wsss_mm.slides.phantom.aperio import write_aperio
 from wsss_mm.slides.phantom.fields import Field, smooth_field, spaced_points
@@ -81,8 +84,11 @@ def generate_cohort(
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                for _ in pool.map(_write_slide, jobs):
-                    bar.update()
+                with deaf_children():
+                    done: Any = pool.map(_write_slide, jobs)  # which begins them
+                with closing(done):  # where this is interrupted, slides at work are ended, and no more are begun
+                    for _ in done:
+                        bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
 
 
