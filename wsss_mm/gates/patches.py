@@ -18,6 +18,7 @@ from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, shown_again
+from wsss_mm.gates.readers import measure_readers
 from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.names import likeness
 from wsss_mm.patches.digests import judged_digest
@@ -41,7 +42,7 @@ _WHOSE = ["slide_id", "patient_id", "split", "mpp", "site"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 
-COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = gate_tables("patches").values()
+COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = list(gate_tables("patches").values())[:7]
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -61,6 +62,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield SPLIT_SIZES.of(_splits(manifest, files))
     yield DRIFT.of(_drift(patches))
     yield MADE_AGAIN.of(_made_again(manifest, codes, files, params, root))
+    yield from measure_readers(root, set(manifest["slide_id"]), codes, params.gates.patches)
 
 
 def _columns(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ keep the lines of both sides, and what counts is decided by the entries' times a
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,9 +141,11 @@ class Journal:
                         data = self.path.read_bytes()
                 except InputError:  # no right to write here: nor has anybody else of this account
                     pass
-        return self._read(data.removeprefix(b"\xef\xbb\xbf"))
+        return self.parse(data)
 
-    def _read(self, data: bytes) -> list[dict[str, Any]]:
+    def parse(self, data: bytes) -> list[dict[str, Any]]:
+        """All entries of known kinds in the content of such a file, see `entries`."""
+        data = data.removeprefix(b"\xef\xbb\xbf")
         *lines, tail = data.split(b"\n")
         if tail.strip():
             try:
@@ -323,6 +325,16 @@ class Journals:
         skips = (entry for entry in self.entries.get(reader, ()) if entry["kind"] == "skip")
         places = {place_of(entry) for entry in skips if entry["id"] not in gone}
         return places - self._current.get(reader, {}).keys()
+
+    def of_slides(self, slides: Collection[str]) -> "Journals":
+        """What was said of some slides alone."""
+        kept = set(slides)
+        return Journals(
+            {
+                name: [entry for entry in entries if entry["kind"] in STEPS or entry["slide"] in kept]
+                for name, entries in self.entries.items()
+            }
+        )
 
     def _chosen(self, reader: str | None) -> list[str]:
         return self.readers if reader is None else [name for name in self.readers if name == reader]
