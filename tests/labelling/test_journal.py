@@ -264,6 +264,38 @@ class TestDamage:
         with pytest.raises(DamagedError, match=r"line 4: .* stands there twice, and says two things"):
             journal.entries()
 
+    @given(st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_whatever_is_in_it_is_read_or_named(self, tmp_path_factory, data):
+        """Of sound lines, some with values of any kind, and of anything at all."""
+        anything = st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=9)
+            | st.sampled_from(["undo", "s"]),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+            max_leaves=5,
+        )
+        sound = [{"format": 1, "reader": "ann"}, answer(), new_entry("undo", of=["0" * 32]), new_entry("skip", **HERE)]
+        lines = []
+        for entry in data.draw(st.lists(st.sampled_from(sound), min_size=1, max_size=5)):
+            changes = data.draw(
+                st.dictionaries(st.sampled_from([*sound[1], "of", "repeat", "suggested"]), anything, max_size=2)
+            )
+            lines.append(json.dumps({**entry, **changes}).encode())
+        lines.insert(data.draw(st.integers(0, len(lines))), data.draw(st.binary(max_size=20)))
+        path = tmp_path_factory.mktemp("any") / "ann.jsonl"
+        path.write_bytes(b"\n".join(lines))
+        try:
+            found = read_journals(path.parent)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            found.answers()
+            history(found.entries["ann"])
+
     def test_lines_of_windows_and_empty_ones(self, journal):
         journal.append([answer()])
         journal.path.write_bytes(b"\xef\xbb\xbf" + journal.path.read_bytes().replace(b"\n", b"\r\n\r\n"))

@@ -112,3 +112,9 @@ class TestTags:
         say("eve", 0, {"TE": "present"}, "another")
         assert label_tags(tmp_path, patches) == {}
         assert label_tags(tmp_path, tmp_path / "none") == {}
+
+    def test_a_damaged_journal_stops_no_training(self, say, patches, tmp_path, caplog):
+        say("ann", 0, {"TE": "present"})
+        (tmp_path / "labels/ann.jsonl").write_text("{\n")
+        assert label_tags(tmp_path, patches) == {}
+        assert "the run does not say who labelled: " in caplog.text
