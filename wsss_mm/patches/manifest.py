@@ -40,8 +40,9 @@ def known_labels(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np.bo
     order = {code: index for index, code in enumerate(codes)}
     known = np.ones((len(frame), len(order)), dtype=bool)
     if "unsure" in frame:
-        for row, text in enumerate(frame["unsure"]):
-            known[row, [order[code] for code in unsure_classes(text) if code in order]] = False
+        texts = frame["unsure"].to_numpy(object)
+        for text in {text for text in texts if isinstance(text, str)}:
+            known[np.ix_(texts == text, [order[code] for code in unsure_classes(text) if code in order])] = False
     return known
 
 
@@ -242,12 +243,14 @@ def _check_values(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> No
 def _check_unsure(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
     if "unsure" not in frame:
         return
-    for _, row in frame.loc[frame["unsure"].notna()].iterrows():
-        for code in unsure_classes(row["unsure"]):
-            if code not in vocabulary.codes or row[code]:
+    for text, rows in frame.groupby("unsure"):  # of few label sets, however many patches have them
+        for code in unsure_classes(text):
+            wrong = rows[rows[code]] if code in vocabulary.codes else rows
+            if len(wrong):
                 why = "is in the label set, too" if code in vocabulary.codes else "is no class"
                 raise InputError(
-                    f"{where}: patch {row['patch_id']}: column unsure: {code!r} {why}; make it again: dvc repro patches"
+                    f"{where}: patch {wrong['patch_id'].iloc[0]}: column unsure: {code!r} {why}; make it again: "
+                    "dvc repro patches"
                 )
 
 
