@@ -51,6 +51,8 @@ GATES_PAGE = GATES / "index.html"
 STUDIES = REPORTS / "studies"
 """Rows of the studies, a file of lines of JSON for each."""
 
+LABELS_FOLDER, JOURNAL_SUFFIX = Path("labels"), ".jsonl"
+"""What people said of patches, a journal for each reader, in git; and how the name of one ends."""
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
@@ -63,6 +65,8 @@ OWN_SLIDES = DATA / SLIDES_TABLE
 """The table of a user's own slides, unless params.yaml names another."""
 TRUTH, LABELS_TABLE = "truth", "labels.csv"
 """In the folder of a cohort: maps of the true classes by slide, and label sets by place."""
+LABELS = DATA / LABELS_TABLE
+"""Label sets by place, made of the journals of readers, or written by hand."""
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
@@ -119,9 +123,10 @@ AFTER_CLASSES = {
     "sha256": "text",  # of the image file
     "mask_sha256": "text",  # of the mask file; None where there is none
     "tissue": "number",  # share of the patch that is tissue, 0..1
+    "unsure": "text",  # codes of classes of which nobody knows whether the patch holds them: `LYM;NEC`; None if none
 }
 """Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
-LATER_COLUMNS = frozenset({"mask_sha256", "site"})
+LATER_COLUMNS = frozenset({"mask_sha256", "site", "unsure"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
 
 CANDIDATE_COLUMNS = {
@@ -218,6 +223,13 @@ SLIDE_JOURNAL = Artefact(
     again="segment the slide again",
     newer="go on with the version of wsss_mm that wrote it, or delete its folder to begin anew",
 )
+LABEL_JOURNAL = Artefact(
+    "journal of labels",
+    (f"{LABELS_FOLDER}/*{JOURNAL_SUFFIX}",),
+    again="take it as it was from git or from a backup",
+    absent="label patches: wsss-mm label",
+    oldest=1,
+)
 _READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS)
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
@@ -263,6 +275,7 @@ ARTEFACTS = (
         SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,
+        LABEL_JOURNAL,
         FIGURES,
         GATE_REPORT,
         REGISTRATION,

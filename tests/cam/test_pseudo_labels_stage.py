@@ -15,7 +15,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
-from wsss_mm.patches import IGNORE, VOCABULARIES, write_manifest
+from wsss_mm.patches import IGNORE, VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
 
@@ -165,3 +165,25 @@ def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, param
 def read_choice_of(params):
     """The settings of params.yaml as a choice has them, lists for tuples."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in params.pseudo_labels}
+
+
+def test_a_class_that_nobody_is_sure_of_is_never_gated_away(project, params):
+    """The patch of two colours, of which one is in the label set: with the other unsure, its pixels keep it."""
+    pseudo_labels.main(params)
+    codes = list(VOCABULARY.codes)
+    manifest = read_manifest("data/patches", VOCABULARY)
+    row = manifest.index[manifest["split"] == "train"][0]
+    patch_id, held = manifest.at[row, "patch_id"], [code for code in codes if manifest.at[row, code]]
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        whole = np.asarray(image).copy()
+    assert len(held) == 2
+    manifest.loc[row, held[1]] = False
+    write_manifest(manifest, "data/patches")
+    pseudo_labels.main(params)
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        assert set(np.unique(image)) <= {codes.index(held[0]), IGNORE}
+    manifest.loc[row, "unsure"] = held[1]
+    write_manifest(manifest, "data/patches")
+    pseudo_labels.main(params)
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        assert np.array_equal(np.asarray(image), whole)

@@ -22,6 +22,7 @@ from tests.gates.harm import (
     image,
     images,
     inked,
+    journals,
     jpeg,
     mask,
     masks,
@@ -337,6 +338,33 @@ PATCH_FAULTS = [
         "labels_as_made",
         table(PATCHES, lambda t: t.assign(TE=t["TE"] | (t["split"] == "train"))),
         ("patches_without_class",),
+    ),
+    Fault(
+        "two readers do not mean the same by a class",
+        "patches",
+        "agreement",
+        journals(
+            *(("ann", x, {"TE": x % 2 == 0, "LYM": x % 2 == 0}) for x in range(8)),
+            *(("bob", x, {"TE": x % 2 == 0, "LYM": x % 4 < 2}) for x in range(8)),
+        ),
+    ),
+    Fault(
+        "a reader says something else the second time",
+        "patches",
+        "self_agreement",
+        journals(
+            *(("ann", x, {"TE": x % 2 == 0}) for x in range(8)),
+            *(("ann", x, {"TE": x % 4 < 2}, {"repeat": True}) for x in range(8)),
+        ),
+    ),
+    Fault(
+        "a class is labelled by nothing but suggestions",
+        "patches",
+        "suggested_alone",
+        journals(
+            *(("ann", x, {"TE": True}, {"suggested": {"TE": 0.9}, "how": "confirmed"}) for x in range(8)),
+            *(("ann", x, {"LYM": True}, {"suggested": {"LYM": 0.9}, "how": "created"}) for x in range(8, 16)),
+        ),
     ),
     Fault(
         "two classes are exchanged in the manifest",

@@ -28,10 +28,12 @@ from tests.gates.project import (
 from wsss_mm.evaluation.report import pseudo_label_metrics
 from wsss_mm.evaluation.tables import count_table, counts_of, write_plot
 from wsss_mm.files import digest, rounded
+from wsss_mm.labelling import Journal, journal_path, new_entry
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map, write_image, write_mask
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import Entry, write_quarantine
+from wsss_mm.places import LABELS_FOLDER
 from wsss_mm.vocabulary import IGNORE
 
 
@@ -494,3 +496,16 @@ def rotated(names: str, keys: dict[str, Any]) -> None:
 
 def full(value: int, size: int = SIZE) -> np.ndarray:
     return np.full((size, size), value, np.uint8)
+
+
+def journals(*said: tuple[Any, ...]) -> Callable[[Path], None]:
+    """Let readers say which classes patches of the training slide hold: reader, x, classes, and further fields."""
+
+    def write(root: Path) -> None:
+        for reader, x, classes, *further in said:
+            states = {code: "present" if held else "absent" for code, held in classes.items()}
+            place = {"slide": "slide-train", "x": x, "y": 0, "mpp": 1.0, "size": SIZE}
+            entry = new_entry("answer", **place, classes=states, **(further[0] if further else {}))
+            Journal(journal_path(reader, root / LABELS_FOLDER), reader).append([entry])
+
+    return write

@@ -14,7 +14,7 @@ BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of fau
 
 READS = {
     "cohort": ("data/cohort/",),
-    "patches": ("data/patches/", "data/cohort/", "data/quarantine.csv"),
+    "patches": ("data/patches/", "data/cohort/", "data/quarantine.csv", "labels/"),
     "classifier": (
         "reports/metrics/classifier.json",
         "reports/plots/classifier_scores.csv",

@@ -69,6 +69,11 @@ SETTINGS = {
         "haematoxylin": [0.08, 0.9],
         "eosin": [0.03, 0.5],
         "max_drift": 2.0,
+        "min_kappa": 0.4,
+        "min_shared": 8,
+        "min_self_kappa": 0.6,
+        "min_repeats": 4,
+        "max_suggested": 0.9,
     },
     "classifier": {
         "warnings": ["calibration", "train_gap"],

@@ -10,6 +10,7 @@ import pytest
 
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
+from wsss_mm.labelling import Journal, journal_path, new_entry
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.patches.manifest import build_manifest, write_manifest
 from wsss_mm.tracking.data_versions import (
@@ -21,6 +22,7 @@ from wsss_mm.tracking.data_versions import (
     read_version,
 )
 
+PLACE = {"slide": "sa", "mpp": 1.0, "size": 224}
 LUNG = get_vocabulary("lung")
 STAGE = "stages:\n  patches:\n    cmd: cp -r src data/patches\n    deps: [src]\n    outs: [data/patches]\n"
 
@@ -57,6 +59,8 @@ def repository(tmp_path_factory) -> Path:
             (root / "src" / row["path"]).write_text(row["patch_id"] + ("!" * number if row["patch_id"] == "a2" else ""))
         write_manifest(build_manifest(rows, LUNG, "here"), root / "src")
         run(*dvc, "repro", "-q")
+        journal = Journal(journal_path("ann", root / "labels"), "ann")
+        journal.append([new_entry("answer", **PLACE, x=number, y=0, classes={"TE": "present"})])
         run("git", "add", "-A")
         run("git", "commit", "-qm", f"Patches {number + 1}")
     (root / "dvc.lock").write_text((root / "dvc.lock").read_text() + "\n")
@@ -96,9 +100,12 @@ def test_the_command(repository, monkeypatch, capsys):
     assert "patches@v1.2.0" in lines[0]
     assert "5 patches of 3 patients, 3 slides; TE 3, NEC 1, LYM 1, TAS 1" in lines[1]
     assert lines[2] == f"  since {oldest.md5[:8]}: 2 added, 1 removed, 1 relabelled, 1 in another split, 1 redrawn"
-    assert lines[3].startswith(oldest.md5[:8])
+    assert lines[3] == "  journals: +1 label of 1 slide by one reader; TE 1 -> 2"
+    assert lines[4].startswith(oldest.md5[:8])
     assert main(["data", "log", oldest.commit[:8], "patches@v1.2.0"]) == 0
-    assert "    a1: TE to TE;NEC\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "    a1: TE to TE;NEC\n" in out
+    assert "  journals: +1 label of 1 slide by one reader; TE 1 -> 2\n" in out
     assert main(["data", "log", "patches@v1.2.0"]) == 2
     assert main(["data", "log", "--path", "data/none"]) == 2
     assert "no commit has data/none" in capsys.readouterr().err

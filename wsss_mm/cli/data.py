@@ -50,8 +50,9 @@ def _log(arguments: argparse.Namespace) -> None:
 
 def _table(versions: "list[DataVersion]", cache: Path) -> str:
     from wsss_mm.tracking.data_versions import compare, label_counts, read_version
+    from wsss_mm.tracking.label_versions import journals_line
 
-    lines, earlier = [], None
+    lines, earlier, commit = [], None, None
     for version in reversed(versions):  # oldest first, so that each is read once and the one before is at hand
         tags = f"  {' '.join(version.tags)}" if version.tags else ""
         entry = [f"{version.md5[:8]}  {version.date}  commit {version.commit[:8]}{tags}  {version.subject}"]
@@ -68,6 +69,9 @@ def _table(versions: "list[DataVersion]", cache: Path) -> str:
             entry.append(f"  {size}: {len(manifest)} patches of {patients} patients, {slides} slides; {counts}")
             if earlier is not None:
                 entry.append(f"  since {earlier[0]}: {compare(earlier[1], content)}")
+        if said := journals_line(Path.cwd(), (commit, version.commit)):
+            entry.append(f"  journals: {said}")
+        commit = version.commit
         earlier = None if content is None else (version.md5[:8], content)
         lines[:0] = entry
     return "\n".join(lines) + "\n"
@@ -75,10 +79,13 @@ def _table(versions: "list[DataVersion]", cache: Path) -> str:
 
 def _difference(before: "DataVersion", after: "DataVersion", cache: Path, limit: int | None) -> str:
     from wsss_mm.tracking.data_versions import compare, label_counts, read_version
+    from wsss_mm.tracking.label_versions import journals_line
 
     contents = [read_version(version, cache) for version in (before, after)]
     change = compare(contents[0], contents[1])
     lines = [f"{before.md5[:8]} to {after.md5[:8]}: {change}"]
+    said = journals_line(Path.cwd(), (before.commit, after.commit))
+    lines += [f"  journals: {said}"] if said else []
     counts = [label_counts(manifest) for manifest, _ in contents]
     for code in dict.fromkeys([*counts[0], *counts[1]]):
         old, new = (count.get(code, 0) for count in counts)

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from wsss_mm.settings.sections import Faults, Natural, Ordered, Positive, Range, Section, Share
+from wsss_mm.settings.sections import Count, Faults, Natural, Ordered, Positive, Range, Section, Share
 from wsss_mm.yaml_places import suggestion
 
 NotNegative = Annotated[float, Field(ge=0)]
+Kappa = Annotated[float, Field(ge=-1, le=1)]
 Grey = Annotated[NotNegative, Field(le=255)]
 
 
@@ -65,6 +66,11 @@ class PatchesGate(Gate):
     haematoxylin: Range  # mean optical density of the tissue
     eosin: Range
     max_drift: Annotated[float, Field(ge=0)]  # of valid and test from train: difference of means over spread
+    min_kappa: Kappa  # of two readers, in each class
+    min_shared: Count  # patches that both have answered, or their kappa says little
+    min_self_kappa: Kappa  # of a reader with himself, over the classes
+    min_repeats: Count  # patches that he saw twice
+    max_suggested: Share  # of a class's labels that are suggestions which were taken as they were
 
 
 class ClassifierGate(Gate):

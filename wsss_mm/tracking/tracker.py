@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm.places import PATCHES
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -40,9 +42,11 @@ class Tracker:
             gates: Whose outcome the run shows from the start.
         """
         from wsss_mm.gates import gate_tags
+        from wsss_mm.tracking.label_versions import label_tags
         from wsss_mm.tracking.runs import tag_weights, training_run
 
-        with training_run(stage, params, inputs, tags=gate_tags(Path(), gates)):
+        tags = gate_tags(Path(), gates) | label_tags(Path(), PATCHES)
+        with training_run(stage, params, inputs, tags=tags):
             yield
             tag_weights(weights)
 
