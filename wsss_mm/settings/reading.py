@@ -18,6 +18,7 @@ PARAMS_FILE, GATES_FILE = places.PARAMS_FILE, places.GATES_FILE
 
 _SECTION = "gates"  # of `Params`, that stands in a file of its own
 _TAG = re.compile(r"\[key\]|constrained-\w+|literal\[.*\]")  # pydantic's, of a choice or a key, and no place
+_NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _MOST_WRONG = 10  # values that a message names
 _ANEW = "write both anew with `wsss-mm profile phantom`"
 
@@ -105,8 +106,14 @@ def _explained(item: Any) -> list[tuple[Place, str]]:
         choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
         says = f"{_short(item['input'])} is not one of {', '.join(choices)}" + suggestion(str(item["input"]), choices)
     elif item["type"] != "value_error":
-        says = f"{says}, but it is {_short(item['input'])}"
+        text = "text: leave out the quotation marks of " if _is_number(item["input"]) else ""
+        says = f"{says}, but it is {text}{_short(item['input'])}"
     return [(place, says)]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is text that YAML would read as a number, were it not in quotation marks."""
+    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def _place(key: str) -> Place:
