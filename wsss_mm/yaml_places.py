@@ -13,6 +13,7 @@ Place = tuple[str | int, ...]
 
 _MOST_PLACES = 10_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 _OCTAL = re.compile(r"[-+]?0o?[0-9_]+")  # 010 in YAML 1.1, 0o10 in 1.2
 
 
@@ -20,9 +21,7 @@ class _Loader(yaml.SafeLoader):
     """Reads YAML 1.1, as PyYAML does, but 1e-3 as a number, as all others read it."""
 
 
-_Loader.add_implicit_resolver(
-    _NUMBERS[1], re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_Loader.add_implicit_resolver(_NUMBERS[1], _EXPONENT, list("-+0123456789"))
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ def _named(path: Path) -> Path:
     return path
 
 
+WatchedPath = Annotated[Path, AfterValidator(_named)]
+
+
 def _lies_in(folder: Path, path: Path) -> bool:
     inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
     return inside.is_relative_to(outer)
@@ -76,10 +79,8 @@ class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
     name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
-    source: Annotated[Path, AfterValidator(_named)]  # folder of patches, table of slides, or the generator's own code
-    labels: Annotated[
-        Path, AfterValidator(_named)
-    ]  # table of labelled patches, of a user's own slides; it may hold none
+    source: WatchedPath  # folder of patches, table of slides, or the generator's own code
+    labels: Annotated[Path, AfterValidator(_named)]  # table of labelled patches; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
     phantom: PhantomSettings
 

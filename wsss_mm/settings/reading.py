@@ -48,6 +48,24 @@ def load_params(path: Path | str = PARAMS_FILE) -> Params:
         raise InputError(_message(documents, wrong)) from None
 
 
+def checked(content: Mapping[str, Any], where: str) -> Params:
+    """Settings of what both files hold, gates.yaml below `gates`, when it is no file's.
+
+    Args:
+        content: As `Params.model_dump(mode="json", by_alias=True)` gives it.
+        where: What the message names as the place of a fault.
+
+    Raises:
+        InputError: values are wrong.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        wrong = [fault for item in error.errors() for fault in _explained(item)]
+        says = "; ".join(f"{'.'.join(map(str, place))}: {why}" for place, why in wrong[:_MOST_WRONG])
+        raise InputError(f"{where}: {says}") from None
+
+
 def refuse(faults: Iterable[tuple[str, str]], path: Path | str = PARAMS_FILE) -> None:
     """Raise if there are faults in params.yaml and gates.yaml that the files alone do not show.
 
