@@ -114,9 +114,13 @@ LATER_COLUMNS = frozenset({"mask_sha256", "site"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
 
 
+SHARE = "share_"
+"""Before the code of a class: its column in the manifest of pseudo-labels."""
+
+
 def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
     """Columns of the manifest of pseudo-labels; digests of what they were made of follow: `patches`, `classifier`."""
-    return ["patch_id", "path", "coverage", *(f"share_{code}" for code in codes), "agreement", "sha256"]
+    return ["patch_id", "path", "coverage", *(f"{SHARE}{code}" for code in codes), "agreement", "sha256"]
 
 
 @dataclass(frozen=True)

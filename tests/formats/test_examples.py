@@ -77,7 +77,7 @@ def read_map(root: Path) -> dict[str, int]:
 READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
-    places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS),
+    places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS, LUNG),
     places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
     places.SLIDE_JOURNAL: lambda root: Journal(
@@ -192,7 +192,7 @@ class TestOfEachFormat:
         assert frame[CODES].sum().to_dict() == {"TE": 10, "NEC": 8, "LYM": 8, "TAS": 5}
 
     def test_pseudo_labels(self, root):
-        paths = pseudo_label_paths(root / places.PSEUDO_LABELS)
+        paths = pseudo_label_paths(root / places.PSEUDO_LABELS, LUNG)
         assert paths["train-00"] == root / places.PSEUDO_LABELS / "labels/train-00.png"
         assert len(_read(root / places.PSEUDO_LABELS, CODES)) == len(paths) == 12
 
