@@ -74,7 +74,7 @@ def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int 
     # The name keys mmengine's global message hub; two trainings in one process must not share it.
     config.experiment_name = f"wsss_mm-{uuid.uuid4().hex[:8]}"
     with quiet_libraries(), _told_of(file, "it"):
-        runner = _Runner.from_cfg(config)
+        runner: Any = _Runner.from_cfg(config)
     runner.file = file
     return runner
 
