@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.backbones import LAST, STRIDE, hardly_moves, layers
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PRETRAINED, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
 from wsss_mm.settings.gates import GateSettings
@@ -41,7 +41,7 @@ class PhantomSettings(Section):
     """The generated cohort (see `wsss_mm.slides.phantom`)."""
 
     slides: dict[Split, Count]
-    size: Annotated[Natural, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+    size: Annotated[Natural, Field(ge=1024, le=2**16)]  # px at 0.5 mpp, width and height of a slide
 
 
 def _known_vocabulary(name: str) -> str:
@@ -127,7 +127,7 @@ def _in_pretrained(weights: Path) -> Path:
 class TrainingSettings(Section):
     """What both trainings have."""
 
-    width: Positive
+    width: Annotated[Positive, Field(le=4)]  # 1: as published
     weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
@@ -246,7 +246,7 @@ class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
     splits: Annotated[tuple[Split, ...], Field(min_length=1)]
-    window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
+    window: Annotated[Natural, Field(ge=32, le=_SHOWN[1])]  # px at the cohort's mpp
     overlap: BelowOne
     weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
@@ -260,13 +260,8 @@ class SlideSettings(Section):
 
     def disagreements(self) -> Faults:
         """Windows that hardly move."""
-        step = round(self.window * (1 - self.overlap))
-        if step < STRIDE:
-            yield (
-                "overlap",
-                f"{self.overlap:g} moves windows of {self.window} px by {step} px, less than the {STRIDE} px of the "
-                "network's features, and nearly for ever; lower it, such as to 0.5",
-            )
+        if (says := hardly_moves(self.window, self.overlap)) is not None:
+            yield "overlap", says
 
 
 def _model_name(name: str) -> str:

@@ -123,6 +123,8 @@ def _explained(item: Any) -> list[tuple[Place, str]]:
     elif item["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
         says = f"{_short(item['input'])} is not one of {', '.join(choices)}" + suggestion(str(item["input"]), choices)
+    elif item["type"] == "tuple_type":
+        says = f"Input should be a list, but it is {_short(item['input'])}"
     elif item["type"] != "value_error":
         text = "text: leave out the quotation marks of " if _is_number(item["input"]) else ""
         says = f"{says}, but it is {text}{_short(item['input'])}"
