@@ -91,6 +91,15 @@ STORES = "stores.txt"
 EVIDENCE, EVIDENCE_DIGESTS, LINEAGE = "evidence", "digests.json", "lineage.json"
 """Artifact folder of a run, and files in it."""
 
+SLIDE_COLUMNS = (
+    *("slide_id", "patient_id", "site", "path", "split"),
+    *("mpp", "roi", "annotation"),
+    *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
+)
+"""Columns of a cohort's `SLIDES_TABLE`."""
+QUARANTINE_COLUMNS = ("kind", "id", "gate", "expectation", "reason", "reviewer", "date")
+"""Columns of `QUARANTINE`."""
+
 BEFORE_CLASSES = {
     "patch_id": "text",
     "slide_id": "text",
