@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
+from wsss_mm.files import digest, write_json
 from wsss_mm.formats import read_object, write_object
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.digests import judged_digest, judged_rows
@@ -64,7 +64,7 @@ def write_reports(judgement: "Judgement", manifest: "pd.DataFrame", params: "Par
     metrics["weights_md5"] = {path.name: digest(path / places.WEIGHTS, "md5") for path in (SEGMENTER, CLASSIFIER)}
     write_object(METRICS, FIGURES, metrics)
     pseudo_labels, classes = (read_object(path, FIGURES) for path in (PSEUDO_LABELS, CLASSES))
-    write_object(SUMMARY, FIGURES, headline(metrics, pseudo_labels, classes, vocabulary.codes))
+    write_json(SUMMARY, headline(metrics, pseudo_labels, classes, vocabulary.codes))
     write_plots(judgement, vocabulary)
     return metrics
 

@@ -79,6 +79,10 @@ def test_reports_and_run(project, params, monkeypatch):
         pass
     evaluate.main(params, Tracker())
     metrics = read_json(evaluate.METRICS)
+    assert metrics["format"] == 1
+    assert read_json(evaluate.SUMMARY).keys() == {"miou", "miou_gated", "miou_pseudo_labels", "classifier_mean_ap"} | {
+        f"iou.{code}" for code in VOCABULARY.codes
+    }
     assert (metrics["bootstrap"]["unit"], metrics["bootstrap"]["units"]) == ("slide", 3)
     low, high = metrics["bootstrap"]["ungated"]["miou"]
     assert low < metrics["ungated"]["miou"] < high
