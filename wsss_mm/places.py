@@ -11,8 +11,8 @@ No number stands in:
   missing and optional is empty, what is unknown is passed over (see `wsss_mm.tables`).
 - PNG, TIFF, OME-TIFF and GeoJSON, which follow published formats; summary.json beside them, or the manifest that lists
   them, speaks for them. weights.pth likewise, for which model.json does.
-- reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that it
-  is taken from, which have one.
+- reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
+  it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
   product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
