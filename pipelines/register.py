@@ -3,22 +3,21 @@
 import logging
 import runpy
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.files import digest
 from wsss_mm.formats import write_object
-from wsss_mm.models.description import VALIDATED, described, folder_digest
+from wsss_mm.models.description import VALIDATED, folder_digest
 from wsss_mm.models.store import copy_model
 from wsss_mm.places import REGISTRATION
-from wsss_mm.tracking import find_run, keep_evidence, read_evidence, register_segmenter, version_card
-from wsss_mm.tracking.evidence import Evidence
-from wsss_mm.tracking.promotion import current_champion, doubts, measured
+from wsss_mm.tracking.evidence import Evidence, read_evidence
+from wsss_mm.tracking.promotion import measured
 from wsss_mm.tracking.registry import registered_as
 from wsss_mm.tracking.runs import is_own, refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
+from wsss_mm.tracking.versions import make_version
 from wsss_mm.wsi.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def main(params: "Params") -> None:
             refuse_unsent(MODEL / places.WEIGHTS, CLASSIFIER / places.WEIGHTS)
             before = registered_as(model, name)
             if before is None or is_own(connect().get_run(before.run_id)):
-                _register(model, name, evidence, md5)
+                make_version(model, name, evidence, segmenter_md5=md5, classifier=CLASSIFIER)
             else:
                 logger.info(
                     "%s version %s is of another experiment, and keeps its evidence; to give it that of this one: "
@@ -64,44 +63,6 @@ def _validated(params: "Params", evidence: Evidence, weights_md5: str) -> dict[s
     judged = [row.get("weights_md5") for row in measured(evidence, "slides", "models")]
     passed = evidence.gates.get("slides") == "passed" and judged == [weights_md5]
     return Parameters.of(params.slides).carried() if passed else None
-
-
-def _register(model: Path, name: str, evidence: Evidence, md5: str) -> None:
-    """Make the version, tell its runs what the gates found, keep the evidence, and write the card."""
-    tags = _tags(evidence)
-    against = doubts(evidence, md5)
-    done = register_segmenter(model, name, tags=tags, champion=not against)
-    classifier = find_run(CLASSIFIER / places.WEIGHTS) if CLASSIFIER.is_dir() else None
-    runs = {"train_segmenter": done.run_id, "train_classifier": classifier and classifier.info.run_id}
-    client = connect().MlflowClient()
-    for run_id in filter(None, runs.values()):
-        if is_own(client.get_run(run_id)):
-            for gate, outcome in evidence.gates.items():
-                client.set_tag(run_id, f"gate.{gate}", outcome)
-    commit = client.get_run(done.run_id).data.tags.get("git.commit", "unknown")
-    evidence = replace(evidence, lineage={"commit": commit, "runs": runs})
-    keep_evidence(Path(), done.run_id, evidence.lineage)
-    card = version_card(described(model), evidence)
-    client.update_model_version(name, done.version, description=card)
-    logger.info("%s version %s%s", done.name, done.version, "" if done.created else ", registered before")
-    if against and current_champion(name) is None:
-        logger.warning(
-            "%s has no champion, and version %s does not become it by itself: %s; if it shall: "
-            "wsss-mm models promote %s --name %s",
-            *(name, done.version, "; ".join(against), done.version, name),
-        )
-
-
-def _tags(evidence: Evidence) -> dict[str, Any]:
-    """What a version shows: figures, what they come from, and outcomes of the gates."""
-    miou, interval = evidence.miou, evidence.interval()
-    return {
-        "test.miou": "undefined" if miou is None else f"{miou:.4f}",
-        "test.interval": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "none",
-        "test.split": evidence.test.get("test_split", "unknown"),
-        "data.patches": evidence.digests.get(places.PATCHES.as_posix(), "unknown"),
-        **{f"gate.{gate}": outcome for gate, outcome in evidence.gates.items()},
-    }
 
 
 if __name__ == "__main__":

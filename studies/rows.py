@@ -9,7 +9,8 @@ import yaml
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
-from wsss_mm.settings import Params
+from wsss_mm.settings import Params, checked
+from wsss_mm.yaml_places import parse
 
 
 def with_values(params: Params, values: Iterable[str]) -> Params:
@@ -18,17 +19,20 @@ def with_values(params: Params, values: Iterable[str]) -> Params:
     Raises:
         InputError: a key does not exist or its value is wrong.
     """
-    content = params.model_dump(mode="json", by_alias=True)
+    content, values = params.model_dump(mode="json", by_alias=True), list(values)
     for item in values:
         key, _, value = item.partition("=")
         *sections, name = key.split(".")
         node = content
         for section in sections:
-            node = node.get(section, {})
-        if name not in node:
+            node = node.get(section) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or name not in node:
             raise InputError(f"{key}: not a parameter; see params.yaml")
-        node[name] = yaml.safe_load(value)
-    return Params.model_validate(content)
+        try:
+            node[name] = parse(value).content
+        except yaml.YAMLError as error:
+            raise InputError(f"{item}: not valid YAML: {' '.join(str(error).split())}") from None
+    return checked(content, ", ".join(values))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from pipelines.__main__ import STAGES
 from scripts.stage_code import PACKAGES, imported
 
 OUTSIDE = ("studies", "benchmarks", "deploy", "scripts", "tests")
@@ -45,3 +46,9 @@ def test_no_import_points_upward(floors, project_root):
                 if name.split(".")[0] in OUTSIDE:
                     upward.append(f"{path}.py:{line}: {name} is outside")
     assert not upward, "\n".join(upward)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_thin(stage, project_root):
+    """It reads, calls and writes; what it calls lies in a room of the package."""
+    assert len((project_root / f"pipelines/{stage}.py").read_text(encoding="utf-8").splitlines()) < 80

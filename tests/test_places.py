@@ -3,11 +3,13 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from wsss_mm import places
+from wsss_mm.patches.quarantine import Entry
 
 ROOMS = ("wsss_mm", "pipelines", "studies", "scripts")
 HOME = "wsss_mm/places.py"
@@ -70,3 +72,7 @@ def test_a_place_is_known(text):
     assert is_place(text)
     assert list(literals(f'"""data/patches."""\nhere = "{text}"\n')) == [(2, text)]
     assert not is_place(f"see {text} of it")
+
+
+def test_the_quarantine_has_the_columns_of_its_entries():
+    assert tuple(field.name for field in fields(Entry)) == places.QUARANTINE_COLUMNS

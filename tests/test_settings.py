@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import yaml
+from dvc.utils.serialize import loads_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -86,6 +87,10 @@ def edited(content, tmp_path, **changes):
             ({"register__model_name": name}, "register.model_name: is no model's name: give letters")
             for name in ("", "  ", "a/b", "a:1", "a@champion", "it's", "a\nb", "x" * 300)
         ),
+        ({"classifier__lr": "0.001"}, "classifier.lr: Input should be a valid number, but it is text: leave out the q"),
+        ({"classifier__epochs": 3.0}, "classifier.epochs: Input should be a valid integer, but it is 3.0"),
+        ({"classifier__rotate": 1}, "classifier.rotate: Input should be a valid boolean, but it is 1"),
+        ({"cohort__labels": ""}, "cohort.labels: names no file or folder; give the path of one"),
         ({"cohort__phantom": "big"}, "cohort.phantom: Input should be a valid dictionary"),
     ],
 )
@@ -186,6 +191,31 @@ def test_aliases_that_multiply_are_refused_before_they_do(tmp_path):
         load_params(path)
 
 
+@pytest.mark.parametrize("number", ["010", "-08", "1:30", "190:20:30.5", "0o10", "0_1"])
+def test_a_number_that_dvc_reads_as_another_is_refused(tmp_path, number):
+    path = copy_profile(tmp_path)
+    path.write_text(path.read_text().replace("  batch_size: 8\n", f"  batch_size: {number}\n"))
+    with pytest.raises(InputError, match=r"params\.yaml: not valid YAML: .* in YAML 1\.1 .*line \d+") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.from_regex(r"\A[-+]?[0-9][0-9_]{0,3}([.:][0-9_]{0,3})?([eE][-+]?[0-9]{1,2})?\Z"))
+def test_a_number_is_the_same_to_dvc(text):
+    try:
+        value = parse(f"a: {text}").content["a"]
+    except yaml.YAMLError:
+        return
+    known = loads_yaml(f"a: {text}")["a"]
+    assert (value, type(value)) == (known, type(known))
+
+
+def test_exponents_need_no_point(tmp_path):
+    path = copy_profile(tmp_path)
+    path.write_text(path.read_text().replace("  lr: 0.0007", "  lr: 7e-4"))
+    assert load_params(path).classifier.lr == 0.0007
+
+
 def test_a_message_names_ten_faults_and_counts_the_rest(content, tmp_path):
     with pytest.raises(InputError) as caught:
         load_params(edited(content, tmp_path, **{f"classifier__{'x' * 100}{number}": 1 for number in range(12)}))
@@ -247,9 +277,9 @@ def _wrong_values(place):
     if place not in OPTIONAL:
         yield None
     if isinstance(value, bool):
-        yield from ("yes!", 7, [True])
+        yield from ("yes!", "true", 7, 1, 0.0, [True])
     elif isinstance(value, int | float):
-        yield from ("much", -7, float("inf"), float("nan"), [1, 2, 3], True)
+        yield from ("much", -7, float("inf"), float("nan"), [1, 2, 3], True, str(value), "1e400")
     elif isinstance(value, list):
         yield from ("one", 7, [{}], [[1]])
         if value and not isinstance(value[0], str):
@@ -260,10 +290,13 @@ def _wrong_values(place):
         yield from ("nothing like it", -7, ["a"])
     else:
         yield from (7, ["a"])
+    if place in PATHS:
+        yield from ("", "  ", ".", "data", "data/../data/cohort/x", "models/classifier", "a\0b", "/")
 
 
 OPTIONAL = {("classifier", "weights"), ("segmenter", "weights"), ("register", "model_name")}
 DENSITIES = ("haematoxylin", "eosin")  # unmixing may give any number
+PATHS = {("cohort", "source"), ("cohort", "labels")}
 TEXTS = {("cohort", "vocabulary"), ("cohort", "labels"), *OPTIONAL}
 
 
@@ -334,13 +367,14 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
         ({"slides__overlap": 0.99}, "slides.overlap", "0.99 moves windows of 224 px by 2 px"),
         ({"pseudo_labels__scales": [1.0, 0.01]}, "pseudo_labels.scales.1", "0.01 shows patches of 224 px"),
         ({"evaluate__scales": [100]}, "evaluate.scales.0", "100 shows patches of 224 px to the network with 22400 px"),
+        ({"cohort__labels": "data"}, "cohort.labels", "data holds data/cohort, which the line makes"),
         ({"patches__mpp": 20}, "patches.size", "224 px at patches.mpp 20 are more than the 2048 um"),
         ({"cohort__source": "data/raw/slides"}, "cohort.source", "data/raw/slides is read by no cohort that is gen"),
         ({"cohort__name": "slides"}, "cohort.source", "is the code of the phantom, but cohort.name is slides"),
         (
             {"cohort__name": "slides", "cohort__source": "data/cohort/slides.csv"},
             "cohort.source",
-            "data/cohort/slides.csv is made by stage cohort",
+            "data/cohort/slides.csv is made by the line",
         ),
         (
             {
@@ -349,7 +383,7 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
                 "cohort__labels": "own/../data/cohort/labels.csv",
             },
             "cohort.labels",
-            "own/../data/cohort/labels.csv is made by stage cohort",
+            "own/../data/cohort/labels.csv is made by the line",
         ),
         ({"cohort__phantom": {"slides": {"train": 2}, "size": 2048}}, "cohort.phantom.slides", "has no test"),
         ({"gates__classifier": {"min_predicted": 0.999}}, "classifier.min_predicted", "0.999 is above max_predicted"),

@@ -1,6 +1,7 @@
 """Vocabularies are files: what is in one, what is refused, and what a model carries of it."""
 
 import json
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.settings import copy_profile
 from wsss_mm.errors import InputError
+from wsss_mm.models.description import _Class
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import (
     IGNORE,
+    MOST_ALIASES,
     MOST_CLASSES,
     ROLES,
     SPLITS,
@@ -139,6 +142,8 @@ class TestOwn:
             ([item(name="a\x1bb")], "cannot be printed"),
             ([item(name="Ignore*")], r"ends in \*"),
             ([item(aliases=["Region*"])], r"ends in \*"),
+            ([item(name="Ignore* ")], r"ends in \*"),
+            ([item(aliases=[f"n{i}" for i in range(MOST_ALIASES + 1)])], "line 6: 65 aliases, more than 64"),
             ([item(aliases="Tumor")], "is no list of texts"),
             ([item(aliases=[1])], "is no list of texts"),
             ([item(colour=[1, 2, 3])], "'colour' is nothing of a class; did you mean color?"),
@@ -151,6 +156,14 @@ class TestOwn:
         with pytest.raises(InputError, match=message) as caught:
             read_vocabulary(written(text))
         assert "own.yaml: " in str(caught.value) and "\n" not in str(caught.value)
+
+    @given(st.lists(st.text(min_size=1), max_size=MOST_ALIASES + 1, unique=True), st.text(min_size=1), st.text())
+    def test_what_is_read_a_model_can_carry(self, tmp_path_factory, aliases, name, code):
+        path = tmp_path_factory.getbasetemp() / "carried.yaml"
+        path.write_text(yaml.safe_dump({"classes": [item(code=code or "A", name=name, aliases=aliases)]}))
+        with suppress(InputError):
+            for content in read_vocabulary(path).to_json()["classes"]:
+                assert _Class.model_validate(content)
 
     def test_a_name_may_repeat_the_code_of_its_own_class(self, written):
         assert len(read_vocabulary(written([item(code="Fat", name="fat", aliases=["FAT"])]))) == 1

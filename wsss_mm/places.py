@@ -11,6 +11,8 @@ No number stands in:
   missing and optional is empty, what is unknown is passed over (see `wsss_mm.tables`).
 - PNG, TIFF, OME-TIFF and GeoJSON, which follow published formats; summary.json beside them, or the manifest that lists
   them, speaks for them. weights.pth likewise, for which model.json does.
+- reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
+  it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
   product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
@@ -106,6 +108,15 @@ STORES = "stores.txt"
 EVIDENCE, EVIDENCE_DIGESTS, LINEAGE = "evidence", "digests.json", "lineage.json"
 """Artifact folder of a run, and files in it."""
 
+SLIDE_COLUMNS = (
+    *("slide_id", "patient_id", "site", "path", "split"),
+    *("mpp", "roi", "annotation"),
+    *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
+)
+"""Columns of a cohort's `SLIDES_TABLE`."""
+QUARANTINE_COLUMNS = ("kind", "id", "gate", "expectation", "reason", "reviewer", "date")
+"""Columns of `QUARANTINE`."""
+
 BEFORE_CLASSES = {
     "patch_id": "text",
     "slide_id": "text",
@@ -137,9 +148,13 @@ CANDIDATE_COLUMNS = {
 """Columns of the table of candidates, the patches that can be labelled, and the kind of value they hold."""
 
 
+SHARE = "share_"
+"""Before the code of a class: its column in the manifest of pseudo-labels."""
+
+
 def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
     """Columns of the manifest of pseudo-labels; digests of what they were made of follow: `patches`, `classifier`."""
-    return ["patch_id", "path", "coverage", *(f"share_{code}" for code in codes), "agreement", "sha256"]
+    return ["patch_id", "path", "coverage", *(f"{SHARE}{code}" for code in codes), "agreement", "sha256"]
 
 
 @dataclass(frozen=True)
@@ -230,7 +245,7 @@ LABEL_JOURNAL = Artefact(
     absent="label patches: wsss-mm label",
     oldest=1,
 )
-_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS)
+_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS)
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
 REGISTRATION = Artefact(

@@ -26,13 +26,13 @@ ROLES: tuple[Role, ...] = get_args(Role)
 FOLDER = Path("vocabularies")
 """The project's; its `<name>.yaml` is what `cohort.vocabulary` in params.yaml names."""
 
-MOST_CLASSES = 254
+MOST_CLASSES, MOST_ALIASES, LONGEST_NAME = 254, 64, 200
+CODE = "[A-Za-z0-9_-]{1,32}"
+"""What the code of a class is."""
 LEAST_DIFFERENCE = 5.0
 """See `wsss_mm.colours.least_difference`: colours that are more alike are taken for one another."""
 
 _SHIPPED = Path(__file__).with_name("vocabularies")  # in a checkout a link to the project's
-_CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_LONGEST = 200
 _KEYS = ("code", "name", "color", "role", "aliases")
 _LEAST_WHITE = 250  # of each channel
 
@@ -222,7 +222,7 @@ def _faults_of_class(item: Any) -> Iterator[tuple[Place, str]]:
     for key in ("code", "name"):
         if not isinstance(item[key], str):
             yield (key,), f"{key} {_short(item[key])} is no text; put it in quotation marks"
-    if not _CODE.fullmatch(item["code"]):
+    if not re.fullmatch(CODE, item["code"]):
         yield ("code",), f"code {_short(item['code'])} names columns; use up to 32 letters, digits, - and _"
     if item["code"] in BEFORE_CLASSES or item["code"] in AFTER_CLASSES:
         yield ("code",), f"code {_short(item['code'])} is a column of every manifest; choose another"
@@ -239,10 +239,12 @@ def _faults_of_class(item: Any) -> Iterator[tuple[Place, str]]:
 def _faults_of_names(name: str, aliases: Any) -> Iterator[tuple[Place, str]]:
     if not (isinstance(aliases, list) and all(isinstance(text, str) for text in aliases)):
         yield ("aliases",), f"aliases {_short(aliases)} is no list of texts; give one, such as [Tumor, Tumour]"
+    if len(aliases) > MOST_ALIASES:
+        yield ("aliases",), f"{len(aliases)} aliases, more than {MOST_ALIASES}; leave some out"
     for key, text in (("name", name), *(("aliases", alias) for alias in aliases)):
-        if not text.strip() or len(text) > _LONGEST or not text.isprintable():
-            yield (key,), f"{_short(text)} is empty, longer than {_LONGEST} characters, or cannot be printed"
-        if text.endswith("*"):
+        if not text.strip() or len(text) > LONGEST_NAME or not text.isprintable():
+            yield (key,), f"{_short(text)} is empty, longer than {LONGEST_NAME} characters, or cannot be printed"
+        if text.rstrip().endswith("*"):
             yield (key,), f"{_short(text)} ends in *, as the classes that QuPath ignores; leave the asterisk out"
 
 

@@ -1,6 +1,7 @@
 """A YAML document with the line of each key, so that what is wrong in it can be pointed at."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,16 @@ Place = tuple[str | int, ...]
 """Keys and indices from the document's root."""
 
 _MOST_PLACES = 10_000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_OCTAL = re.compile(r"[-+]?0o?[0-9_]+")  # 010 in YAML 1.1, 0o10 in 1.2
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML 1.1, as PyYAML does, but 1e-3 as a number, as all others read it."""
+
+
+_Loader.add_implicit_resolver(_NUMBERS[1], _EXPONENT, list("-+0123456789"))
 
 
 @dataclass(frozen=True)
@@ -29,13 +40,15 @@ class Document:
 
 
 def parse(text: str) -> Document:
-    """Read YAML as `yaml.safe_load` does, but refuse a key that is given twice, and keep the lines.
+    """Read YAML as `yaml.safe_load` does, but refuse what other readers take for something else, and keep the lines.
+
+    DVC reads the same files by YAML 1.2: a number is the same to both, or refused.
 
     Raises:
-        yaml.YAMLError: no valid YAML, an unknown tag, a repeated key, an alias that contains itself, or aliases that
-            multiply to more than a document for people holds.
+        yaml.YAMLError: no valid YAML, an unknown tag, a repeated key, a number that versions of YAML read differently,
+            an alias that contains itself, or aliases that multiply to more than a document for people holds.
     """
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         root = loader.get_single_node()
         lines: dict[Place, int] = {}
@@ -63,6 +76,11 @@ def _collect(node: yaml.Node, place: Place, lines: dict[Place, int]) -> None:
             if name is not None:
                 lines[(*place, name)] = key.start_mark.line + 1
                 _collect(value, (*place, name), lines)
+    elif isinstance(node, yaml.ScalarNode):
+        to_base_60 = node.tag in _NUMBERS and ":" in node.value  # in YAML 1.1 alone: 1:30 is 90
+        if node.style is None and (to_base_60 or _OCTAL.fullmatch(node.value)):
+            says = f"{node.value[:40]} is one number in YAML 1.1 and another, or text, in 1.2; write it another way"
+            raise yaml.MarkedYAMLError(None, None, says, node.start_mark)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _collect(value, (*place, index), lines)

@@ -91,6 +91,14 @@ class TestPseudoLabelDataset:
         with pytest.raises(InputError, match=rf"manifest\.parquet: {says}[^\n]*make it again"):
             weak(patches)
 
+    @pytest.mark.parametrize("codes", [["NEC", "TE", "LYM", "TAS"], ["TE", "NEC", "LYM"], ["TUM", "STR", "LYM", "NEC"]])
+    def test_labels_of_other_classes_are_none(self, patches, codes):
+        """Their values are places in another order."""
+        path = patches.parent / "pseudo" / "manifest.parquet"
+        pd.read_parquet(path).assign(**{f"share_{code}": 0.25 for code in codes}).to_parquet(path)
+        with pytest.raises(InputError, match=rf"of classes {', '.join(codes)}, and vocabulary 'lung' has TE, NEC"):
+            weak(patches)
+
     @pytest.mark.parametrize("fault", ["value", "size", "missing"])
     def test_a_bad_label_map_is_named(self, patches, fault):
         path = patches.parent / "pseudo" / "labels" / "train-02.png"

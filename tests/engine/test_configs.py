@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsss_mm.engine.configs import Given, _replaced, load_config
+from wsss_mm.engine.configs import _BUILT, Given, _replaced, load_config
 from wsss_mm.engine.training import given_values
 from wsss_mm.errors import InputError
 from wsss_mm.models.config_files import read_config_file, trusted_modules
@@ -163,7 +163,43 @@ class TestEdits:
     def test_of_where_it_is_used(self, write, lines, text, crop, how):
         path = write("_base_ = []\n" + text)
         assert load_config(path, {"crop": self.GIVEN}).model.crop == crop
-        assert lines() == [f"params.yaml: segmenter.crop has no effect: {path} {how}"]
+        said = lines()
+        assert f"params.yaml: segmenter.crop has no effect: {path} {how}" in said
+        assert said[:-1] == ([f"{path}, line 4: note has no effect: nothing uses it"] if "note" in text else [])
+
+    @pytest.mark.parametrize(
+        "again",
+        [
+            "if True:\n    crop = 64",
+            "crop //= 3",
+            "for crop in (64,):\n    pass",
+            "sides = [(crop := 64)]",
+            "(crop, _) = 64, 1",
+        ],
+    )
+    def test_of_the_name_once_more(self, write, lines, again):
+        """What the file says is built; that the value of params.yaml is not, or not as it is, is said."""
+        path = write(f"_base_ = []\ncrop = 192\n{again}\nmodel = dict(crop=crop)\n")
+        assert load_config(path, {"crop": self.GIVEN}).model.crop == 64
+        assert f"params.yaml: segmenter.crop may not hold: {path}, line {3 + ('if' in again)}" in lines()[-1]
+
+    @pytest.mark.parametrize("name", sorted(_BUILT - {"amp", "cfg"}))
+    def test_a_misspelt_name_of_mmengine_is_not_lost(self, write, lines, name):
+        """A letter is lost, twice there, or exchanged with the next."""
+        half = len(name) // 2
+        for wrong in (name[:-1], f"{name[:half]}{name[half - 1]}{name[half:]}", f"{name[:-2]}{name[-1]}{name[-2]}"):
+            if wrong in _BUILT or wrong == name:
+                continue
+            path = write(f"_base_ = []\npart = dict(a=1)\n{wrong} = dict(part=part)\nmodel = dict()\n")
+            try:
+                load_config(path, {})
+            except InputError as error:
+                assert f"mine.py, line 3: {wrong} would be lost: mmengine takes no such name; did you mean" in str(
+                    error
+                )
+            else:  # a short name has other neighbours
+                assert lines()[-1] == f"{path}, line 3: {wrong} has no effect: nothing uses it"
+                assert len(name) < 8
 
     @pytest.mark.parametrize(
         "use",
@@ -193,10 +229,12 @@ class TestFaults:
                 r"mine\.py, line 3: NameError: name 'crop' is not defined; correct",
             ),
             ("_base_ = ['none.py']\n", r"none\.py: not found; restore it: git checkout"),
+            ("_base_ = ['mine.py']\n", r"mine\.py: rests on itself by _base_; take it out of there"),
+            ("_base_ = ['.']\n", r": not readable: Is a directory"),
             ("_base_ = [1]\n", r"mine\.py, line 1: _base_ must list paths"),
             (
                 "_base_ = []\ncustom_imports = dict(imports=['no_such_module'])\n",
-                r"mine\.py: ImportError: .*no_such_module",
+                r"mine\.py: custom_imports: no_such_module cannot be imported \(No module .*\); install its package",
             ),
         ],
     )

@@ -270,6 +270,34 @@ class TestBeforeTheFirstIteration:
         assert not (project / "work").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("strength=color_jitter", "strenght=color_jitter"), "train_dataloader or train_cfg .*'strenght'"),
+        (("wsss_mm.RandomCrop", "wsss_mm.RandomCropp"), "train_dataloader or train_cfg .*RandomCropp is not in the"),
+        (("num_workers=workers", "num_worker=workers"), "train_dataloader or train_cfg .*'num_worker'"),
+        (("pieces=accumulate", "piece=accumulate"), "train_dataloader or train_cfg .*'piece'"),
+        (('type="AdamW", lr=lr', 'type="AdamW", learning_rate=lr'), "optim_wrapper .*'learning_rate'"),
+        (("lr=lr", "lr=-1"), "optim_wrapper .*Invalid learning rate"),
+        (("eta_min=0.0", "etamin=0.0"), "param_scheduler .*'etamin'"),
+        (("wsss_mm.TissueIoU", "wsss_mm.TissuIoU"), "val_dataloader, val_cfg or val_evaluator .*TissuIoU"),
+        (('label="segmenter"', 'labl="segmenter"'), "it cannot be built .*'labl'"),
+        (("val_cfg = dict(", "note = dict("), "it cannot be built .*should be either all None or not None"),
+    ],
+)
+def test_a_part_that_cannot_be_built_is_told_of_its_file(change, message, project, cohort, small):
+    edit("segmenter", change)
+    with pytest.raises(InputError, match=rf"^mmconfigs/segmenter\.py: {message}.*; correct it there$") as caught:
+        training.train_segmenter(small, paths(cohort, project))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_chosen_by_a_metric_that_there_is(project, cohort, small):
+    edit("segmenter", ('best="miou"', 'best="mIoU"'))
+    with pytest.raises(InputError, match=r"no validation metric is called 'mIoU', .* set best to one of miou, iou\.TE"):
+        training.train_segmenter(small, paths(cohort, project))
+
+
 LAB = """
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS

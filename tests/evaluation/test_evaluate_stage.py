@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pipelines import evaluate
-from wsss_mm import models
+from wsss_mm import models, places
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json, write_json
@@ -79,6 +79,10 @@ def test_reports_and_run(project, params, monkeypatch):
         pass
     evaluate.main(params, Tracker())
     metrics = read_json(evaluate.METRICS)
+    assert metrics["format"] == 1
+    assert read_json(evaluate.SUMMARY).keys() == {"miou", "miou_gated", "miou_pseudo_labels", "classifier_mean_ap"} | {
+        f"iou.{code}" for code in VOCABULARY.codes
+    }
     assert (metrics["bootstrap"]["unit"], metrics["bootstrap"]["units"]) == ("slide", 3)
     low, high = metrics["bootstrap"]["ungated"]["miou"]
     assert low < metrics["ungated"]["miou"] < high
@@ -93,11 +97,12 @@ def test_reports_and_run(project, params, monkeypatch):
     assert values["test.ungated.miou"] == pytest.approx(metrics["ungated"]["miou"], abs=1e-6)
     assert values["test.gated.miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
     assert metrics["weights_md5"]["classifier"] == digest(evaluate.CLASSIFIER / "weights.pth", "md5")
-    counts = counts_of(pd.read_csv(evaluate.COUNTS), "gated", VOCABULARY.codes)
+    counts = counts_of(pd.read_csv(places.TEST_COUNTS), "gated", VOCABULARY.codes)
     again = segmentation_metrics(counts.sum(axis=0), VOCABULARY.codes)
     assert again["miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
     first = {
-        path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, evaluate.CONFUSION, evaluate.COUNTS)
+        path: path.read_bytes()
+        for path in (evaluate.METRICS, evaluate.PICTURE, places.TEST_CONFUSION, places.TEST_COUNTS)
     }
     evaluate.main(params, Tracker())
     assert all(path.read_bytes() == content for path, content in first.items())

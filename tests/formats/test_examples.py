@@ -83,7 +83,7 @@ READ = {
     places.FEATURES_INDEX: lambda root: read_object(
         root / places.FEATURES / places.FEATURES_FILE, places.FEATURES_INDEX
     ),
-    places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS),
+    places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS, LUNG),
     places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
     places.SLIDE_JOURNAL: lambda root: Journal(
@@ -217,7 +217,7 @@ class TestOfEachFormat:
         assert index["slides"] == ["slide-more", "slide-train"]
 
     def test_pseudo_labels(self, root):
-        paths = pseudo_label_paths(root / places.PSEUDO_LABELS)
+        paths = pseudo_label_paths(root / places.PSEUDO_LABELS, LUNG)
         assert paths["train-00"] == root / places.PSEUDO_LABELS / "labels/train-00.png"
         assert len(_read(root / places.PSEUDO_LABELS, CODES)) == len(paths) == 12
 

@@ -214,10 +214,11 @@ def check_manifest(data: bytes, folder: Path) -> None:
 
 def check_pseudo_manifest(data: bytes, folder: Path) -> None:
     from wsss_mm.datasets.patches import pseudo_label_paths
+    from wsss_mm.vocabulary import get_vocabulary
 
     written(folder, "manifest.parquet", data)
     with one_line("manifest.parquet"):
-        for path in pseudo_label_paths(folder).values():
+        for path in pseudo_label_paths(folder, get_vocabulary("lung")).values():
             assert path.resolve().is_relative_to(folder.resolve()), path
 
 

@@ -12,7 +12,7 @@ from tests.gates.faults import FAULTS
 from tests.gates.injection import inside
 from tests.gates.project import SIZE, edit, pin_champion, write_result
 from wsss_mm.errors import InputError
-from wsss_mm.files import write_json
+from wsss_mm.files import read_json, write_json
 from wsss_mm.gates import GATES, check_names, gate_tags, report_path, run_gate
 from wsss_mm.gates.measure import colour_explained, drift
 from wsss_mm.gates.page import PAGE, render_page, write_page
@@ -117,6 +117,16 @@ class TestPatches:
 
 
 class TestSlides:
+    @pytest.mark.parametrize("change", [{"name": "Tumor"}, {"color": [180, 20, 90]}, {"code": "T"}])
+    def test_a_vocabulary_that_changed_asks_for_a_training(self, change, params, project):
+        """Slides that are segmented again would have the model's names and colours again."""
+        path = project / "models/segmenter/model.json"
+        info = read_json(path)
+        info["classes"][0] |= change
+        write_json(path, info)
+        (line,) = run_gate("slides", params, project).lines()
+        assert re.search(r"model\.json: trained with other codes, .*; train again: dvc repro, or", line)
+
     def test_a_broken_slide_takes_no_other_with_it(self, params, project):
         (project / "results/slides/slide-more/segmentation.tif").write_bytes(b"II*")
         inject(project, "the map has another size")

@@ -1,5 +1,6 @@
 import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
 from wsss_mm.patches.images import read_image, read_label_map
-from wsss_mm.patches.importers import import_patches, list_slides
-from wsss_mm.patches.layout import find_files
+from wsss_mm.patches.importers import _given, import_patches, list_slides
+from wsss_mm.patches.layout import SourceFile, find_files
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.sources import SOURCES, label_of, origin_of, without_label
@@ -364,3 +365,9 @@ class TestLinks:
         cached = cached.rename(cached.with_suffix(""))
         (luad / "training" / "109-0-0[1000].png").symlink_to(cached)
         assert len(list_slides("luad_histoseg", luad)) == 6
+
+
+def test_an_evaluation_image_without_a_mask_is_named():
+    """`find_files` leaves such out; whoever comes to it by another way is told."""
+    with pytest.raises(InputError, match=r"^a\.png: an image of test without a mask; add the mask, or remove the"):
+        _given(None, SourceFile("test", Path("a.png"), None))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -36,6 +38,14 @@ def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
     shuffled = frame.iloc[::-1][["sha256", *[c for c in frame.columns if c != "sha256"]]]
     assert write_manifest(shuffled, tmp_path / "b").read_bytes() == first
     assert write_manifest(read_manifest(tmp_path / "a", LUNG), tmp_path / "c").read_bytes() == first
+
+
+def test_classes_in_another_order_are_those_of_other_masks(frame, tmp_path):
+    """A vocabulary that was reordered: label columns have names, but the values of masks are places in the order."""
+    write_manifest(frame, tmp_path)
+    changed = replace(LUNG, classes=LUNG.classes[::-1])
+    with pytest.raises(InputError, match=r"in the order TE, NEC, LYM, TAS, and vocabulary 'lung' has .* as TAS, LYM"):
+        read_manifest(tmp_path, changed)
 
 
 @pytest.mark.parametrize("column", ["mask_sha256", "site", "unsure"])

@@ -12,7 +12,14 @@ def test_values_are_set_as_dvc_sets_them():
     assert with_values(load_profile("phantom"), []) == load_profile("phantom")
 
 
-@pytest.mark.parametrize("value", ["segmenter.los=ce", "segmentor.loss=ce"])
+def test_exponents_are_numbers():
+    assert with_values(load_profile("phantom"), ["segmenter.lr=1e-3"]).segmenter.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["segmenter.los=ce", "segmentor.loss=ce", "seed.x=1", "segmenter.lr.x=1", "segmenter.lr=no", "segmenter.lr=[1"],
+)
 def test_a_key_that_does_not_exist_is_named(value):
     with pytest.raises(InputError, match=value.partition("=")[0]):
         with_values(load_profile("phantom"), [value])

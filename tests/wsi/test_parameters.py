@@ -1,6 +1,7 @@
 """One home for a parameter's name, type, range, default and meaning; everyone else derives theirs."""
 
 import argparse
+import json
 from dataclasses import fields
 
 import numpy as np
@@ -8,14 +9,40 @@ import pytest
 import tifffile
 from pydantic import TypeAdapter, ValidationError
 
+from wsss_mm.backbones import STRIDE
 from wsss_mm.cli.main import build_parser
+from wsss_mm.cli.segment import _parameters
+from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, SlideSettings, load_profile
 from wsss_mm.settings.sections import DISAGREEMENT
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.parameters import DEFAULTS, SETTINGS, TYPES, Parameters, faults
 
-VALUES = [-1, 0, 1, 31, 32, 254, 255, 256, 1024, 1025, 0.5, 0.999, True, False, "auto", "linear", "none", None]
+VALUES = [
+    -1,
+    0,
+    1,
+    31,
+    32,
+    254,
+    255,
+    256,
+    1024,
+    1025,
+    4096,
+    4097,
+    224.0,
+    "224",
+    0.5,
+    0.999,
+    True,
+    False,
+    "auto",
+    "linear",
+    "none",
+    None,
+]
 
 
 def test_params_yaml_sets_each_by_its_name():
@@ -28,8 +55,6 @@ def test_params_yaml_sets_each_by_its_name():
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("value", VALUES)
 def test_params_yaml_and_a_model_take_the_same_values(name, value):
-    """But for numbers that are written as text, or as a truth value: there params.yaml knows more of YAML."""
-    field = SlideSettings.model_fields[name]
     adapter = TypeAdapter(Params.model_fields["slides"].annotation)
     content = load_profile("phantom").slides.model_dump() | {name: value}
     try:
@@ -37,9 +62,33 @@ def test_params_yaml_and_a_model_take_the_same_values(name, value):
         taken = True
     except ValidationError as error:
         taken = {item["type"] for item in error.errors()} == {DISAGREEMENT}  # with the window, and not by itself
-    if field.annotation is bool and not isinstance(value, bool):
-        return
     assert taken == (not list(faults({name: value})))
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap"), [(224, 0.99), (64, 0.9), (32, 0.75), (33, 0.76), (4096, 0.9985), (40, 0.8)]
+)
+def test_params_yaml_a_model_and_a_command_line_want_windows_that_move(window, overlap, tmp_path):
+    values = {"window": window, "overlap": overlap}
+    content = load_profile("phantom").model_dump(mode="json", by_alias=True)
+    content["slides"] |= values
+    (tmp_path / "weights.pth").touch()
+    (tmp_path / "model.json").write_text(json.dumps({"format": 1, "validated": values}))
+    untold = build_parser().parse_args(["segment", "a.svs"])
+    told = build_parser().parse_args(["segment", "a.svs", f"--window={window}", f"--overlap={overlap}"])
+    if round(window * (1 - overlap)) >= STRIDE:
+        assert Params.model_validate(content).slides.window == window
+        assert not list(faults(values))
+        assert _parameters(untold, tmp_path) == _parameters(told, tmp_path)
+        return
+    says = f"{overlap:g} moves windows of {window} px by "
+    with pytest.raises(ValidationError, match=says):
+        Params.model_validate(content)
+    with pytest.raises(InputError, match=rf"model\.json: validated\.overlap: {says}"):
+        _parameters(untold, tmp_path)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(InputError, match=rf"^--overlap: {says}"):
+        _parameters(told, tmp_path)
 
 
 def test_the_command_line_has_an_option_for_each():

@@ -116,7 +116,10 @@ def _parameters(arguments: argparse.Namespace, folder: Path) -> Parameters:
         taken = ", ".join(f"{name} {(known or untold).get(name, value)}" for name, value in untold.items())
         why = "validated with" if known else "does not say what it was validated with; defaults are taken:"
         logger.info("%s: %s %s", folder, why, taken)
-    return Parameters(**given | untold | {name: value for name, value in known.items() if name in untold})
+    chosen = Parameters(**given | untold | {name: value for name, value in known.items() if name in untold})
+    for name, fault in faults(vars(chosen)):
+        raise InputError(f"{_option(name)}: {fault}")
+    return chosen
 
 
 def _validated(folder: Path) -> dict[str, Any]:

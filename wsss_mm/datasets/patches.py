@@ -19,7 +19,7 @@ from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
 from wsss_mm.patches.manifest import is_inside, known_labels
 from wsss_mm.patches.neighbours import Places, check_places
-from wsss_mm.places import PSEUDO_LABEL_MANIFEST
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST, SHARE
 from wsss_mm.registry import DATASETS
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
@@ -159,7 +159,7 @@ class PseudoLabelDataset(_PatchDataset):
                 if path
             }
         elif pseudo_labels is not None:
-            labels = pseudo_label_paths(Path(pseudo_labels))
+            labels = pseudo_label_paths(Path(pseudo_labels), classes)
         else:
             raise ValueError("target='pseudo' needs the folder pseudo_labels")
         chosen = frame[frame["patch_id"].isin(labels)]
@@ -217,14 +217,21 @@ def _image_bytes(frame: pd.DataFrame, channels: int) -> int:
     return int(frame["size"].max()) ** 2 * channels
 
 
-def pseudo_label_paths(folder: Path) -> dict[str, Path]:
+def pseudo_label_paths(folder: Path, vocabulary: Vocabulary) -> dict[str, Path]:
     """Files of the pseudo-labels in a folder, by patch.
 
     Raises:
-        InputError: there is no manifest, or it names something else than files in its folder.
+        InputError: there is no manifest, it is of other classes, or it names something else than files in its folder.
     """
     path = folder / places.MANIFEST
-    frame = read_rows(path, PSEUDO_LABEL_MANIFEST, columns=["patch_id", "path"])
+    frame = read_rows(path, PSEUDO_LABEL_MANIFEST)
+    codes = [name.removeprefix(SHARE) for name in frame.columns if name.startswith(SHARE)]
+    if codes and codes != list(vocabulary.codes):
+        raise InputError(
+            f"{path}: of classes {', '.join(codes)[:200]}, and vocabulary {vocabulary.name!r} has "
+            f"{', '.join(vocabulary.codes)}; make it again: dvc repro pseudo_labels"
+        )
+    frame = frame.reindex(columns=["patch_id", "path"])
     for patch_id, name in frame.itertuples(index=False):
         if not (isinstance(name, str) and is_inside(name)):
             raise InputError(f"{path}: path {name!r} leads outside its folder; make it again: dvc repro pseudo_labels")

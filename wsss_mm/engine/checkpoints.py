@@ -21,7 +21,7 @@ from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
 from wsss_mm.engine.hooks import validates_after
-from wsss_mm.errors import Terminated
+from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import digest, explained, write_text
 from wsss_mm.formats import DamagedError, number_line, read_lines
 from wsss_mm.inference.runtime import network
@@ -115,11 +115,17 @@ class ResumableCheckpointHook(Hook):
         """Keep the best, then save.
 
         Raises:
+            InputError: `best` is no metric of the validation.
             Terminated: the process got SIGTERM.
         """
         named = {key.rpartition("/")[2]: float(value) for key, value in (metrics or {}).items()}
         hub = runner.message_hub
         hub.update_info("last_metrics", named)
+        if named and self.best is not None and self.best not in named:
+            raise InputError(
+                f"custom_hooks: wsss_mm.ResumableCheckpointHook: no validation metric is called {self.best!r}, which "
+                f"is to decide the best weights; set best to one of {', '.join(named)} in the file of mmconfigs"
+            )
         if self.best in named and named[self.best] > hub.get_info("best_metrics", {}).get(self.best, float("-inf")):
             best = Path(runner.work_dir) / f"best-{runner.iter:08d}.pth"
             if is_main_process():

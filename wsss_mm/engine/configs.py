@@ -1,11 +1,12 @@
 """A config file of mmconfigs/ with the values of params.yaml in place of its own."""
 
 import ast
+import difflib
 import inspect
 import logging
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from mmengine.runner import Runner
 from wsss_mm.engine.runner import quiet_libraries
 from wsss_mm.errors import InputError
 from wsss_mm.models.config_files import ConfigFile, literal, read_config_file
+from wsss_mm.models.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ def load_config(path: Path | str, given: Mapping[str, Given | Any] = MappingProx
 
     The file says `crop = 192` and uses `crop` where a crop is meant. Here another number takes the place of 192; that
     is all that is done to the file and its bases, before mmengine reads them. A name that the file works out itself
-    keeps what the file says, one that it does not use changes nothing, and both are logged.
+    keeps what the file says, one that it does not use changes nothing, and both are logged; so are names of the file's
+    own that nothing uses, and one of them that is nearly mmengine's is refused.
 
     Args:
         path: A file of mmconfigs/.
@@ -60,6 +63,7 @@ def load_config(path: Path | str, given: Mapping[str, Given | Any] = MappingProx
         InputError: a file is missing or fails; or it gives a name a value that would be lost.
     """
     file = read_config_file(path)
+    Trust(file.path).import_modules()
     _tell_what_is_lost(file, given)
     with tempfile.TemporaryDirectory() as folder:
         copies: dict[str, Path] = {}
@@ -119,15 +123,49 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _tell_what_is_lost(file: ConfigFile, given: Mapping[str, Given | Any]) -> None:
-    """Log the given values that change nothing, one line each."""
+    """Log the given values that change nothing, or not all, and names of the file that nothing uses, one line each.
+
+    Raises:
+        InputError: such a name is misspelt.
+    """
     files = list(file.files())
     taken = {name for part in files for name, value in part.assignments() if literal(value)[0]}
     reached = _reached(files)
+    _refuse_misspelt(files, reached | set(given))
+    again = {name: f"{part.path}, line {line}" for part in files for name, line in _bound_elsewhere(part)}
     for name, item in given.items():
+        source = item.source if isinstance(item, Given) else name
         if name not in taken & reached:
-            source = item.source if isinstance(item, Given) else name
             how = "works it out itself" if name in reached and name not in taken else "does not use it"
             _log.warning("%s has no effect: %s %s", source, file.path, how)
+        elif name in again:
+            _log.warning("%s may not hold: %s, gives %s another value", source, again[name], name)
+
+
+def _refuse_misspelt(files: Sequence[ConfigFile], known: set[str]) -> None:
+    used = {name for file in files for node in file.tree.body for _, names in _uses(node) for name in names}
+    for file in files:
+        for name, value in file.assignments():
+            if name in known | used or name.startswith("_"):
+                continue
+            where = f"{file.path}, line {value.lineno}: {name}"
+            if near := difflib.get_close_matches(name, _BUILT, 1, cutoff=0.85):
+                raise InputError(f"{where} would be lost: mmengine takes no such name; did you mean {near[0]}?")
+            _log.warning("%s has no effect: nothing uses it", where)
+
+
+def _bound_elsewhere(file: ConfigFile) -> Iterator[tuple[str, int]]:
+    """Names, and lines, to which a file gives values otherwise than by `name = value` at its top."""
+    plain = {id(target) for node in file.tree.body for target in _plain_targets(node)}
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in plain:
+            yield node.id, node.lineno
+
+
+def _plain_targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.AnnAssign):
+        return [node.target]
+    return node.targets if isinstance(node, ast.Assign) and len(node.targets) == 1 else []
 
 
 def _reached(files: list[ConfigFile]) -> set[str]:

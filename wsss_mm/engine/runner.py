@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
 
 from wsss_mm.engine.checkpoints import sound_checkpoint
+from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import prepare_torch
 
 _RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
@@ -23,14 +25,41 @@ def config_text(config: Config) -> str:
     return Config({key: value for key, value in config.items() if key not in _RUN_KEYS}).pretty_text
 
 
-def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads: int = 0) -> Runner:
+class _Runner(Runner):
+    """mmengine's, that says of what it cannot build in which file that stands."""
+
+    file: Path
+
+    def build_train_loop(self, loop: Any) -> Any:
+        with _told_of(self.file, "train_dataloader or train_cfg"):
+            return super().build_train_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with _told_of(self.file, "optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with _told_of(self.file, "param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        with _told_of(self.file, "val_dataloader, val_cfg or val_evaluator"):
+            return super().build_val_loop(loop)
+
+
+def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int = 0, threads: int = 0) -> Runner:
     """A Runner that resumes from the newest sound checkpoint in `work_dir`, if there is one.
 
     Args:
         config: See `wsss_mm.engine.configs.load_config`.
         work_dir: For checkpoints, the log and the curves.
+        file: The config file, for errors.
         seed: Of the initialisation, unless the config has `randomness`; order, augmentation and dropout have their own.
         threads: CPU threads of torch, 0 for all cores.
+
+    Raises:
+        InputError: a part of it cannot be built; of loops, optimiser and schedules when the Runner trains, which is
+            when mmengine builds them.
     """
     prepare_torch(threads)
     config.work_dir = str(work_dir)
@@ -44,8 +73,24 @@ def build_runner(config: Config, work_dir: Path | str, *, seed: int = 0, threads
         config.launcher, config.model_wrapper_cfg = "pytorch", {"type": "wsss_mm.SharedDataParallel"}
     # The name keys mmengine's global message hub; two trainings in one process must not share it.
     config.experiment_name = f"wsss_mm-{uuid.uuid4().hex[:8]}"
-    with quiet_libraries():
-        return Runner.from_cfg(config)
+    with quiet_libraries(), _told_of(file, "it"):
+        runner: Any = _Runner.from_cfg(config)
+    runner.file = file
+    return runner
+
+
+@contextmanager
+def _told_of(file: Path, what: str) -> Iterator[None]:
+    """Errors of parts, which raise what they like, by the file that asks for them."""
+    try:
+        yield
+    except (InputError, OSError, MemoryError):  # of data and machine
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).partition(". Please check")[0][:300] or "no reason given"
+        raise InputError(
+            f"{file}: {what} cannot be built ({type(error).__name__}: {reason}); correct it there"
+        ) from None
 
 
 @contextmanager

@@ -197,7 +197,7 @@ def _train(
     rehearse(file, config, info)
     sources = [paths.patches / places.MANIFEST, *([] if weights is None else [weights]), *inputs]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
-        runner = build_runner(config, folder, seed=params.seed, threads=params.threads)
+        runner = build_runner(config, folder, file, seed=params.seed, threads=params.threads)
         _run(runner, kind)
         state, metrics = _outcome(runner, folder)
         if not is_main_process():

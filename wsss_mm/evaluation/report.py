@@ -11,8 +11,10 @@ import pandas as pd
 from wsss_mm.evaluation.bootstrap import bootstrap
 from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement, failed_patches, typical_patches
+from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot
 from wsss_mm.files import atomic_path
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
+from wsss_mm.places import TEST_CONFUSION, TEST_COUNTS, TEST_IOU
 from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -86,6 +88,15 @@ def headline(
         "classifier_mean_ap": classifier["mean_ap"],
         **{f"iou.{code}": test["ungated"][f"iou.{code}"] for code in codes},
     }
+
+
+def write_plots(judgement: Judgement, vocabulary: Vocabulary) -> None:
+    """What `dvc plots` draws of the test split, and the counts that all its figures follow from."""
+    codes = vocabulary.codes
+    write_plot(with_colors(iou_table(segmentation_metrics(judgement.ungated, codes), codes), vocabulary), TEST_IOU)
+    write_plot(confusion_table(judgement.ungated, codes), TEST_CONFUSION)
+    counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
+    write_plot(count_table(judgement.patches["patch_id"].tolist(), codes, **counts), TEST_COUNTS)
 
 
 def typical_sheet(

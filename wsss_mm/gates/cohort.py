@@ -25,6 +25,7 @@ from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import look, twins
+from wsss_mm.places import SLIDE_COLUMNS
 from wsss_mm.settings import Params
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
@@ -33,7 +34,8 @@ from wsss_mm.slides.table import resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
 
-_COLUMNS = ("slide_id", "patient_id", "path", "split", "mpp", "roi", "annotation")
+_MAY_LACK = {"site", "bytes", "quickhash"}
+_COLUMNS = tuple(name for name in SLIDE_COLUMNS if name not in _MAY_LACK)
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
 _DRAWN, _STAINS = ("roi", "annotation"), ("haematoxylin", "eosin")

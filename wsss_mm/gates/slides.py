@@ -65,6 +65,7 @@ class _Results:
         self.folder, self._model = root / FOLDER, root / MODEL
         self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
+        self._check_vocabulary()
         precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
         self._asked = {"parameters": Parameters.of(params.slides).recorded(), "model": precision}
         cohort, aside = Cohort.read(root / TABLE, check_files=False), quarantined("slide", root / QUARANTINE)
@@ -110,10 +111,26 @@ class _Results:
             raise InputError(f"{path}: lists a slide twice; make it again: {_MAKE}")
         return {row["slide_id"]: row for row in table.to_dict("records")}
 
+    def _check_vocabulary(self) -> None:
+        """Refuse to judge maps by classes that are not those of the segmenter: no map that it makes would pass."""
+        path = self._model / places.DESCRIPTION
+        known, wanted = Vocabulary.from_json(self._description, path).classes, self._vocabulary.classes
+        shown = [[(item.code, item.name, item.color) for item in classes] for classes in (known, wanted)]
+        if shown[0] != shown[1]:
+            raise InputError(
+                f"{path}: trained with other codes, names or colours than vocabulary {self._vocabulary.name!r} has "
+                "now, and it segments with those; train again: dvc repro, or give the vocabulary back what it had"
+            )
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        """What the segmenter says of itself."""
+        return read_object(self._model / places.DESCRIPTION, DESCRIPTION, remedy="dvc repro -f train_segmenter")
+
     @cached_property
     def _segmenter(self) -> dict[str, Any]:
         """What a summary must say of the segmenter."""
-        info = read_object(self._model / places.DESCRIPTION, DESCRIPTION, remedy="dvc repro -f train_segmenter")
+        info = self._description
         weights = weights_md5(self._model, "dvc repro -f train_segmenter")
         codes = [item["code"] for item in info["classes"]]
         return {"mpp": info["mpp"], "model": {"weights_md5": weights, "classes": codes}}

@@ -46,9 +46,16 @@ def read_config_file(path: Path | str) -> ConfigFile:
     """Read and parse a config file and its bases.
 
     Raises:
-        InputError: one is missing, is no Python, or names its bases by something else than their paths.
+        InputError: one is missing, is no Python, rests on itself, or names its bases by something else than their
+            paths.
     """
-    path = Path(path)
+    return _read(Path(path), ())
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> ConfigFile:
+    """A config file, and the files that rest on it."""
+    if path.resolve() in above:
+        raise InputError(f"{path}: rests on itself by {_BASES}; take it out of there")
     try:
         text = path.read_text(encoding="utf-8-sig")
         tree = ast.parse(text)
@@ -56,11 +63,13 @@ def read_config_file(path: Path | str) -> ConfigFile:
         raise InputError(f"{path}: not found; restore it: git checkout {path}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8; save it as such") from None
+    except OSError as error:
+        raise InputError(f"{path}: not readable: {error.strerror}") from None
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}; correct the line") from None
     found = ConfigFile(path, text, tree, ())
     bases = [base for name, value in found.assignments() if name == _BASES for base in _names(path, value)]
-    return ConfigFile(path, text, tree, tuple(read_config_file(path.parent / base) for base in bases))
+    return ConfigFile(path, text, tree, tuple(_read(path.parent / base, (*above, path.resolve())) for base in bases))
 
 
 def literal(value: ast.expr) -> tuple[bool, Any]:

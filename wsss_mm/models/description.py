@@ -16,7 +16,7 @@ from wsss_mm.files import digest
 from wsss_mm.formats import read_object
 from wsss_mm.models.trust import CONFIGS, Trust, module_of
 from wsss_mm.places import DESCRIPTION, MODEL, WEIGHTS
-from wsss_mm.vocabulary import MOST_CLASSES, Role
+from wsss_mm.vocabulary import CODE, LONGEST_NAME, MOST_ALIASES, MOST_CLASSES, Role
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +71,11 @@ _Channel = Annotated[int, Field(ge=0, le=255, strict=True)]
 class _Class(BaseModel):
     """A tissue class."""
 
-    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
-    name: Annotated[str, Field(max_length=200)]
+    code: Annotated[str, Field(pattern=rf"^{CODE}$")]
+    name: Annotated[str, Field(max_length=LONGEST_NAME)]
     color: tuple[_Channel, _Channel, _Channel]
     role: Role | None = None  # older models say none
-    aliases: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)] = []
+    aliases: Annotated[list[Annotated[str, Field(max_length=LONGEST_NAME)]], Field(max_length=MOST_ALIASES)] = []
 
 
 class _Description(BaseModel):

@@ -186,6 +186,12 @@ def _check_columns(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> N
             f"{where}: column {', '.join(missing)} is missing (vocabulary {vocabulary.name!r}); "
             "check cohort.vocabulary in params.yaml and make it again: dvc repro patches"
         )
+    found = [name for name in frame.columns if name in vocabulary.codes]
+    if found != list(vocabulary.codes):  # values of masks are places in this order
+        raise InputError(
+            f"{where}: classes in the order {', '.join(found)}, and vocabulary {vocabulary.name!r} has them as "
+            f"{', '.join(vocabulary.codes)}, which masks go by; make it again: dvc repro patches"
+        )
     unknown = [name for name in frame.columns if name not in expected]
     if unknown:
         raise InputError(

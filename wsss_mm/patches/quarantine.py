@@ -7,7 +7,7 @@ slides pass over quarantined slides, and a row that is removed from the list is 
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -21,6 +21,7 @@ from wsss_mm.files import atomic_path, locked
 from wsss_mm.formats import read_rows
 from wsss_mm.names import cell_text, likeness, text_cell
 from wsss_mm.places import PATCH_MANIFEST
+from wsss_mm.places import QUARANTINE_COLUMNS as COLUMNS
 from wsss_mm.tables import fold, nearest, read_table
 
 logger = logging.getLogger(__name__)
@@ -54,9 +55,6 @@ class Entry:
     reason: str
     reviewer: str
     date: str
-
-
-COLUMNS = tuple(field.name for field in fields(Entry))
 
 
 def read_quarantine(path: Path | str = PATH) -> list[Entry]:

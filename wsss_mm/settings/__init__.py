@@ -31,7 +31,7 @@ from wsss_mm.settings.params import (
     TrainingSettings,
 )
 from wsss_mm.settings.profiles import load_profile, profile_names, render_gates, render_profile, write_profile
-from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params, refuse
+from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked, load_params, refuse
 from wsss_mm.settings.sections import Section
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "SlidesGate",
     "TrainingSettings",
     "check_names",
+    "checked",
     "load_params",
     "load_profile",
     "profile_names",

@@ -6,11 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from wsss_mm.backbones import LAST, STRIDE, layers
+from wsss_mm.backbones import LAST, STRIDE, hardly_moves, layers
 from wsss_mm.cam_methods import METHODS
-from wsss_mm.places import COHORT, PRETRAINED
+from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PRETRAINED, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
 from wsss_mm.settings.gates import GateSettings
-from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
+from wsss_mm.settings.sections import (
+    AtOnce,
+    BareOff,
+    BelowOne,
+    Count,
+    Faults,
+    Natural,
+    Positive,
+    Section,
+    Share,
+    one_of,
+)
 from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
@@ -22,6 +33,7 @@ _PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC
 _PHANTOM_MPP = 0.5  # um/px of its slides
 _SHOWN = (STRIDE, 4096)  # px, sides of what a network is shown
 _WANTED = {"train": "learnt from", "test": "judged on"}
+_MADE = (COHORT, PATCHES, PSEUDO_LABELS, MAPS, CLASSIFIER, SEGMENTER, REPORTS, RESULTS)  # by stages
 _CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of patches
 
 
@@ -29,7 +41,7 @@ class PhantomSettings(Section):
     """The generated cohort (see `wsss_mm.slides.phantom`)."""
 
     slides: dict[Split, Count]
-    size: Annotated[Natural, Field(ge=1024)]  # px at 0.5 mpp, width and height of a slide
+    size: Annotated[Natural, Field(ge=1024, le=2**16)]  # px at 0.5 mpp, width and height of a slide
 
 
 def _known_vocabulary(name: str) -> str:
@@ -39,17 +51,36 @@ def _known_vocabulary(name: str) -> str:
     return name
 
 
+def _named(path: Path) -> Path:
+    """A file or folder that DVC watches."""
+    if path == Path() or not path.name.strip() or not str(path).isprintable():
+        raise ValueError("names no file or folder; give the path of one")
+    return path
+
+
+WatchedPath = Annotated[Path, AfterValidator(_named)]
+
+
 def _lies_in(folder: Path, path: Path) -> bool:
     inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
     return inside.is_relative_to(outer)
+
+
+def _of_the_line(path: Path) -> str | None:
+    """What to say of a path to the user's own data, which DVC reads, where stages write what they make."""
+    if (made := next((folder for folder in _MADE if _lies_in(folder, path)), None)) is not None:
+        return f"{path} is made by the line, which replaces it; name your own, outside of {made}"
+    if (made := next((folder for folder in _MADE if _lies_in(path, folder)), None)) is not None:
+        return f"{path} holds {made}, which the line makes, so that DVC is never done; name your own data alone"
+    return None
 
 
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
     name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
-    source: Path  # folder of patches, table of slides, or the generator's own code
-    labels: Path  # table of labelled patches, of a user's own slides; it may hold none
+    source: WatchedPath  # folder of patches, table of slides, or the generator's own code
+    labels: Annotated[Path, AfterValidator(_named)]  # table of labelled patches; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
     phantom: PhantomSettings
 
@@ -58,9 +89,9 @@ class CohortSettings(Section):
         for split, why in _WANTED.items():
             if self.name == "phantom" and split not in self.phantom.slides:
                 yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
-        for key in ("source", "labels") if self.name == "slides" else ():
-            if _lies_in(COHORT, path := getattr(self, key)):
-                yield key, f"{path} is made by stage cohort, which replaces it; name your own file, outside of {COHORT}"
+        for key in ("source", "labels"):
+            if (says := _of_the_line(getattr(self, key))) is not None:
+                yield key, says
         ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
         if self.name == "phantom" and not ends:
             yield (
@@ -96,21 +127,21 @@ def _in_pretrained(weights: Path) -> Path:
 class TrainingSettings(Section):
     """What both trainings have."""
 
-    width: Positive
+    width: Annotated[Positive, Field(le=4)]  # 1: as published
     weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, width 1 only
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
     precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
     optimizer: Literal["sgd", "adamw"]
     lr: Positive
-    momentum: Share  # of SGD
+    momentum: BelowOne  # of SGD
     weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the training in which the learning rate rises
+    warmup: BelowOne  # share of the training in which the learning rate rises
     poly_power: Positive
-    averaging: Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean of the weights, 0 for none
+    averaging: BelowOne  # decay of a running mean of the weights, 0 for none
     rotate: bool  # quarter turns beside the flips
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
-    color_jitter: Annotated[float, Field(ge=0, lt=1)]  # photometric distortion: stains vary by this share
+    color_jitter: BelowOne  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
 
     def begins_with(self) -> list[Path]:
@@ -135,7 +166,7 @@ class ClassifierSettings(TrainingSettings):
     """Training of the multi-label patch classifier (METHOD.md section 2)."""
 
     attention: Annotated[Literal["off", "published"], BareOff]
-    dropout: Share
+    dropout: BelowOne
     epochs: Count
 
 
@@ -223,8 +254,8 @@ class SlideSettings(Section):
     """Whole-slide segmentation (METHOD.md section 6)."""
 
     splits: Annotated[tuple[Split, ...], Field(min_length=1)]
-    window: Annotated[Natural, Field(ge=32)]  # px at the cohort's mpp
-    overlap: Annotated[float, Field(ge=0, lt=1)]
+    window: Annotated[Natural, Field(ge=32, le=_SHOWN[1])]  # px at the cohort's mpp
+    overlap: BelowOne
     weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
     batch_size: Count | Literal["auto"]  # auto: what fits into memory
     readers: AtOnce  # threads that read ahead of the network
@@ -237,13 +268,8 @@ class SlideSettings(Section):
 
     def disagreements(self) -> Faults:
         """Windows that hardly move."""
-        step = round(self.window * (1 - self.overlap))
-        if step < STRIDE:
-            yield (
-                "overlap",
-                f"{self.overlap:g} moves windows of {self.window} px by {step} px, less than the {STRIDE} px of the "
-                "network's features, and nearly for ever; lower it, such as to 0.5",
-            )
+        if (says := hardly_moves(self.window, self.overlap)) is not None:
+            yield "overlap", says
 
 
 def _model_name(name: str) -> str:

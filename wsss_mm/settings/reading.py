@@ -18,6 +18,7 @@ PARAMS_FILE, GATES_FILE = places.PARAMS_FILE, places.GATES_FILE
 
 _SECTION = "gates"  # of `Params`, that stands in a file of its own
 _TAG = re.compile(r"\[key\]|constrained-\w+|literal\[.*\]")  # pydantic's, of a choice or a key, and no place
+_NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _MOST_WRONG = 10  # values that a message names
 _ANEW = "write both anew with `wsss-mm profile phantom`"
 
@@ -45,6 +46,24 @@ def load_params(path: Path | str = PARAMS_FILE) -> Params:
         faults = sorted(error.errors(), key=lambda item: item["type"] == "missing")  # these last: there may be many
         wrong = [fault for item in faults for fault in _explained(item)]
         raise InputError(_message(documents, wrong)) from None
+
+
+def checked(content: Mapping[str, Any], where: str) -> Params:
+    """Settings of what both files hold, gates.yaml below `gates`, when it is no file's.
+
+    Args:
+        content: As `Params.model_dump(mode="json", by_alias=True)` gives it.
+        where: What the message names as the place of a fault.
+
+    Raises:
+        InputError: values are wrong.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        wrong = [fault for item in error.errors() for fault in _explained(item)]
+        says = "; ".join(f"{'.'.join(map(str, place))}: {why}" for place, why in wrong[:_MOST_WRONG])
+        raise InputError(f"{where}: {says}") from None
 
 
 def refuse(faults: Iterable[tuple[str, str]], path: Path | str = PARAMS_FILE) -> None:
@@ -104,9 +123,17 @@ def _explained(item: Any) -> list[tuple[Place, str]]:
     elif item["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
         says = f"{_short(item['input'])} is not one of {', '.join(choices)}" + suggestion(str(item["input"]), choices)
+    elif item["type"] == "tuple_type":
+        says = f"Input should be a list, but it is {_short(item['input'])}"
     elif item["type"] != "value_error":
-        says = f"{says}, but it is {_short(item['input'])}"
+        text = "text: leave out the quotation marks of " if _is_number(item["input"]) else ""
+        says = f"{says}, but it is {text}{_short(item['input'])}"
     return [(place, says)]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is text that YAML would read as a number, were it not in quotation marks."""
+    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def _place(key: str) -> Place:

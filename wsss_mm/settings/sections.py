@@ -1,15 +1,17 @@
 """What settings are made of: kinds of numbers, and sections that say which of their values do not fit each other."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0, lt=2**31)]
-Count = Annotated[Natural, Field(ge=1, strict=True)]
+Count = Annotated[Natural, Field(ge=1)]
 AtOnce = Annotated[Natural, Field(le=1024)]  # threads or processes
 BareOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads an unquoted off as false
 
@@ -46,16 +48,19 @@ Faults = Iterator[tuple[str, str]]
 class Section(BaseModel):
     """A section of params.yaml or gates.yaml: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _truth_is_no_number(cls, values: Any) -> Any:
-        """YAML reads an unquoted off, no, on or yes as a truth value, which pydantic would take for 0 or 1."""
+    def _yaml_knows_no_tuples(cls, values: Any) -> Any:
+        """Lists and texts as the tuples and paths that fields want; nothing else is converted: 1 is not true, nor 1.0.
+
+        A truth value in place of a number is one in words, as it may have been written: off, no, on or yes.
+        """
         if not isinstance(values, dict):
             return values
-        numbers = {field.alias or name for name, field in cls.model_fields.items() if _is_number(field.annotation)}
-        return {key: _spelled_out(value) if key in numbers else value for key, value in values.items()}
+        fields = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+        return {key: _as_wanted(fields[key], value) if key in fields else value for key, value in values.items()}
 
     def disagreements(self) -> Faults:
         """Values that are right by themselves, but not beside the others."""
@@ -70,10 +75,14 @@ class Section(BaseModel):
         return self
 
 
-def _is_number(annotation: Any) -> bool:
-    """Whether a field takes numbers, alone or in lists, and no truth values."""
+def _as_wanted(annotation: Any, value: Any) -> Any:
+    """A value of YAML as the field takes it that has the annotation, if it is of the kind that YAML has for it."""
     parts = list(_parts(annotation))
-    return bool not in parts and (int in parts or float in parts)
+    if Path in parts and isinstance(value, str):
+        return Path(value)
+    if bool not in parts and (int in parts or float in parts):
+        value = _spelled_out(value)
+    return tuple(value) if isinstance(value, list) and any(get_origin(part) is tuple for part in parts) else value
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -85,7 +94,7 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 def _spelled_out(value: Any) -> Any:
-    """The value with words instead of truth values: no number can be read of them."""
+    """The value with words instead of truth values."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return [_spelled_out(item) for item in value] if isinstance(value, list | tuple) else value

@@ -10,15 +10,10 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, is_file
 from wsss_mm.names import is_plain_name, likeness
+from wsss_mm.places import SLIDE_COLUMNS as COLUMNS
 from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import SPLITS
-
-COLUMNS = (
-    *("slide_id", "patient_id", "site", "path", "split"),
-    *("mpp", "roi", "annotation"),
-    *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
-)
 
 REQUIRED = ("slide_id", "patient_id", "path", "split")
 OPTIONAL = tuple(name for name in COLUMNS if name not in REQUIRED)

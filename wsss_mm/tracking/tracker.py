@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm.places import PATCHES
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from matplotlib.figure import Figure
 
     from wsss_mm.gates import GateResult
-    from wsss_mm.patches import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -58,21 +55,11 @@ class Tracker:
 
         keep(mlflow.log_figure, figure, name)
 
-    def evaluation(
-        self,
-        weights: Path,
-        metrics: Mapping[str, Any],
-        confusion: "npt.NDArray[np.int64]",
-        vocabulary: "Vocabulary",
-        picture: Path,
-        *,
-        params: Mapping[str, Any],
-        inputs: Iterable[Path] = (),
-    ) -> None:
-        """A run of its own for an evaluation, see `log_evaluation`."""
+    def evaluation(self, *found: Any, **more: Any) -> None:
+        """A run of its own for an evaluation; arguments are those of `wsss_mm.tracking.runs.log_evaluation`."""
         from wsss_mm.tracking.runs import log_evaluation
 
-        log_evaluation(weights, metrics, confusion, vocabulary, picture, params=params, inputs=inputs)
+        log_evaluation(*found, **more)
 
     def gate(self, result: "GateResult", weights: Path) -> None:
         """Show a gate's outcome on the run of the model that was judged, if this store has it.

@@ -11,6 +11,8 @@ from math import isfinite
 from operator import ge, le, lt
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from wsss_mm.backbones import hardly_moves
+
 Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
 
@@ -63,7 +65,9 @@ class Parameters:
         readers: threads that read the slide ahead of the network; with 0 nothing runs ahead.
     """
 
-    window: int = field(default=224, metadata=_known("map", "side of the sliding window, px", least=32, carried=True))
+    window: int = field(
+        default=224, metadata=_known("map", "side of the sliding window, px", least=32, most=4096, carried=True)
+    )
     overlap: float = field(
         default=0.5,
         metadata=_known("map", "of neighbouring windows, share of their side", least=0, below=1, carried=True),
@@ -132,12 +136,20 @@ TYPES: Mapping[str, Any] = get_type_hints(Parameters)
 
 
 def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and fault of each value that is none its parameter can have, such as `must be at least 32`."""
+    """Name and fault of each value that is none its parameter can have, such as `must be at least 32`.
+
+    Of window and overlap that are both given, also whether windows move.
+    """
+    wrong = set()
     for name, value in values.items():
         if name not in SETTINGS:
             yield name, "is no parameter"
         elif (fault := _fault(SETTINGS[name], TYPES[name], value)) is not None:
+            wrong.add(name)
             yield name, fault
+    both = {"window", "overlap"} <= values.keys() - wrong
+    if both and (fault := hardly_moves(values["window"], values["overlap"])) is not None:
+        yield "overlap", fault
 
 
 def _fault(setting: Setting, kind: Any, value: Any) -> str | None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from wsss_mm.interrupts import deaf_children
+from wsss_mm.places import TRUTH
 from wsss_mm.slides.phantom import nuclei
 from wsss_mm.slides.phantom.aperio import write_aperio
 from wsss_mm.slides.phantom.fields import Field, smooth_field, spaced_points
@@ -68,13 +69,13 @@ def generate_cohort(
     values = None if vocabulary is None else values_of(vocabulary)
     numbers = [(split, number) for split, count in slides.items() for number in range(1, count + 1)]
     seeds = np.random.SeedSequence(seed).spawn(len(numbers))
-    for name in ("slides", "truth"):
+    for name in ("slides", TRUTH):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for patient, ((split, number), slide_seed) in enumerate(zip(numbers, seeds, strict=True), start=1):
         slide_id = f"phantom-{split}-{number:02d}"
         path = f"slides/{slide_id}.tiff"
         rows.append({"slide_id": slide_id, "patient_id": f"patient-{patient:02d}", "path": path, "split": split})
-        jobs.append((folder / path, folder / "truth" / f"{slide_id}.tif", size, slide_seed, values))
+        jobs.append((folder / path, folder / TRUTH / f"{slide_id}.tif", size, slide_seed, values))
     workers = min(workers or _affordable_workers(size), len(jobs))
     with tqdm(total=len(jobs), desc="phantom slides", unit="slide", disable=not progress) as bar:
         if workers == 1:
