@@ -17,6 +17,7 @@ _FEWEST = 20  # labelled patches in a training part: where curves begin
 _POINTS = 6
 _LAST = 3  # points by which the slope is measured
 _MORE = 50  # labels, of which the advice speaks
+_LITTLE = 0.001  # of mean average precision, which nobody would label for
 
 
 @dataclass(frozen=True)
@@ -155,21 +156,15 @@ def _slope(counts: npt.NDArray, values: npt.NDArray[np.float64]) -> float | None
 
 
 def _advice(labels: int, reached: float, slope: float | None, spread: float, slopes: dict[str, float]) -> str:
+    text = f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more"
     if slope is None:
-        return f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more show where it goes."
-    doublings = np.log2((labels + _MORE) / labels)
-    gain = slope * doublings
-    if slope <= max(spread / 2, 0.0):
-        return (
-            f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more change it by less than "
-            "chance does. More of the same kind are hardly worth the time."
-        )
-    text = (
-        f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more are worth about "
-        f"{gain:+.{2 if gain >= 0.01 else 3}f}"
-    )
-    best = max(slopes, key=lambda name: slopes[name]) if slopes else None
-    return f"{text}; {best} gains most." if best is not None and len(slopes) > 1 else f"{text}."
+        return f"{text} show where it goes."
+    gain = slope * float(np.log2((labels + _MORE) / labels))
+    if gain < _LITTLE or slope <= spread / 2:
+        less = f"{_LITTLE}" if gain < _LITTLE else "chance does"
+        return f"{text} change it by less than {less}. More of the same kind are hardly worth the time."
+    text += f" are worth about {gain:+.{2 if gain >= 0.01 else 3}f}"
+    return f"{text}; {max(slopes, key=lambda name: slopes[name])} gains most." if len(slopes) > 1 else f"{text}."
 
 
 def _too_few(states: probe.States, names: Sequence[str]) -> str:

@@ -137,7 +137,7 @@ def clusters_order(
     points = _points(table, pool, plan.labelled, seed)
     ranked = pool[_by_cluster(points, len(pool), min(_CLUSTERS, max(1, n)), seed)]
     found: list[int] = []
-    while len(found) < plan.chosen and plan.is_open.any():
+    while len(found) < plan.chosen:
         for row in ranked:
             if len(found) == plan.chosen:
                 break
@@ -238,12 +238,11 @@ class _Plan:
                 self.is_open &= group != group[row]
 
     def loosen(self) -> bool:
-        """Double the caps that nobody gave, where nothing is left under them; say whether there were such."""
-        if all(self._fixed):
-            return False
-        self._caps = [cap if fixed else 2 * cap for cap, fixed in zip(self._caps, self._fixed, strict=True)]
-        self.is_open = self._opened()
-        return max(self._caps) <= 4 * len(self._taken)
+        """Double the caps that nobody gave until something may be taken again; say whether there is such."""
+        while not self.is_open.any() and not all(self._fixed) and max(self._caps) <= 4 * len(self._taken):
+            self._caps = [cap if fixed else 2 * cap for cap, fixed in zip(self._caps, self._fixed, strict=True)]
+            self.is_open = self._opened()
+        return bool(self.is_open.any())
 
     def mixed(self, rows: list[int], drawn: Drawn) -> list[Pick]:
         """The rows with those drawn at random among them, at places that nobody can foresee."""
@@ -295,7 +294,7 @@ def _drawn_apart(plan: _Plan, pool: Rows, points: Floats, weights: npt.NDArray[n
     while len(found) < plan.chosen:
         allowed = plan.is_open[pool]
         if not allowed.any():
-            if not plan.loosen():
+            if not plan.loosen() or not plan.is_open[pool].any():
                 break
             continue
         share = np.where(allowed & np.isfinite(near), weights * np.minimum(near, 1e12), 0.0)
