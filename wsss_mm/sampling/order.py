@@ -102,17 +102,15 @@ def useful_order(  # noqa: PLR0917  four tables, a number and a seed
         `n` picks, no row twice, none of `labelled`; the same for the same input.
     """
     table = as_table(features)
-    weights = _uncertainty_of(table, scores, states, seed)
-    if weights is None:
-        return clusters_order(
-            table, candidates, labelled, n, seed, random_share=random_share, per_slide=per_slide, per_site=per_site
-        )
+    caps = {"random_share": random_share, "per_slide": per_slide, "per_site": per_site}
     plan = _Plan(candidates, as_mask(labelled, len(table)), n, seed, share=random_share, caps=(per_slide, per_site))
     pool = plan.pool()
+    weights = _uncertainty_of(table, pool, scores, states, seed)
+    if weights is None:
+        return clusters_order(table, candidates, labelled, n, seed, **caps)
     points = _points(table, pool, plan.labelled, seed)
     near = nearest_squared(points[: len(pool)], points[len(pool) :])
-    found = _drawn_apart(plan, pool, points[: len(pool)], weights[pool], near)
-    return plan.mixed(found, "useful")
+    return plan.mixed(_drawn_apart(plan, pool, points[: len(pool)], weights, near), "useful")
 
 
 def clusters_order(
@@ -266,20 +264,23 @@ def _codes(column: "pd.Series") -> Rows:
 
 
 def _uncertainty_of(
-    features: npt.NDArray, scores: npt.ArrayLike | None, states: npt.ArrayLike | None, seed: int
+    features: npt.NDArray, pool: Rows, scores: npt.ArrayLike | None, states: npt.ArrayLike | None, seed: int
 ) -> npt.NDArray[np.float64] | None:
-    """Uncertainty of each candidate, by the classifier or by a probe; None where neither can say."""
-    if scores is None:
-        if states is None:
-            return None
+    """Uncertainty of the pool's rows, by the classifier or by a probe; None where neither can say."""
+    for name, given in (("scores", scores), ("states", states)):
+        if given is not None and (np.ndim(given) != 2 or len(np.asarray(given)) != len(features)):
+            raise ValueError(f"{name} have shape {np.shape(given)} for {len(features)} candidates")
+    if scores is not None:
+        values = np.asarray(scores)[pool]
+    elif states is None:
+        return None
+    else:
         known = probe.as_states(states)
         if not ((known == probe.PRESENT).any(axis=0) & (known == probe.ABSENT).any(axis=0)).any():
             return None
-        points, rows = probe.probe_space(features, seed), (known != probe.UNKNOWN).any(axis=1)
-        scores = probe.probabilities(points, probe.fit(points[rows], known[rows]))
-    values = np.asarray(scores)
-    if values.ndim != 2 or len(values) != len(features):
-        raise ValueError(f"scores have shape {values.shape} for {len(features)} candidates")
+        rows = np.flatnonzero((known != probe.UNKNOWN).any(axis=1))
+        points = probe.probe_space(features[np.concatenate([pool, rows])], seed)
+        values = probe.probabilities(points[: len(pool)], probe.fit(points[len(pool) :], known[rows]))
     return np.maximum(uncertainty(values), _NEVER_SURE * values.shape[1])
 
 
