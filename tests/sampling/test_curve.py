@@ -45,7 +45,23 @@ def test_perfect_features_reach_one_and_more_is_hardly_worth_it():
     features, states, slides = labelled(600, noise=0.0)
     found = learning_curve(np.repeat(states, 4, axis=1) + 1e-3 * features[:, :8], states, slides)
     assert found.table["mean_ap"].tolist() == pytest.approx([1.0] * len(found.table))
-    assert "hardly worth the time" in found.advice
+    assert "not worth the time" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "advice"),
+    [
+        (0.03, 0.01, "50 more are worth about +0.02, twice as many about +0.03; LYM gains most."),
+        (0.01, 0.02, "what more are worth cannot be told from chance yet: label on, and look again."),
+        (0.001, 0.001, "more of the same kind are not worth the time."),
+        (-0.02, 0.01, "more of the same kind are not worth the time."),
+        (None, 0.0, "with twice as many one sees where it goes."),
+    ],
+)
+def test_advice_tells_a_flat_curve_from_one_that_is_not_known(slope, error, advice):
+    found = curve._advice(100, 0.8, slope, error, {"TE": 0.01, "LYM": 0.05})
+    assert found.startswith("100 labelled patches: mean average precision 0.80")
+    assert found.endswith(advice)
 
 
 def test_features_that_know_nothing_have_the_share_of_the_class():
