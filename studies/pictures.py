@@ -1,6 +1,7 @@
 """Plot of the labels study: what was learned against the number of labelled patches, a line an order."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _ORDERS = {"random": "#777777", "useful": "#0072b2", "clusters": "#d55e00"}
 
+_ACROSS = 2  # panels
+
 
 def main() -> None:
     """Write the plot of every cohort's rows."""
@@ -26,7 +29,7 @@ def main() -> None:
 
 
 def labels_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
-    """A panel a cohort and figure that has rows of part `order`; bars are one standard deviation over the seeds."""
+    """A panel a cohort and figure with more than one number of labels; bars are one standard deviation over seeds."""
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if row["part"] == "order"]
@@ -35,10 +38,12 @@ def labels_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         for cohort in dict.fromkeys(row["cohort"] for row in rows)
         for name in LABEL_FIGURES
         if (own := [row for row in rows if row["cohort"] == cohort and _counts(row, name)])
+        and len({row["labels"] for row in own if row["order"] != "all"}) > 1
     ]
-    figure = Figure(figsize=(4.2 * max(1, len(panels)), 3.6), layout="constrained")
+    lines = max(1, math.ceil(len(panels) / _ACROSS))
+    figure = Figure(figsize=(4.2 * min(_ACROSS, max(1, len(panels))), 3.2 * lines), layout="constrained")
     for at, (cohort, name, own) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), at + 1)
+        axes = figure.add_subplot(lines, min(_ACROSS, len(panels)), at + 1)
         for order, color in _ORDERS.items():
             points = _points([row for row in own if row["order"] == order], name)
             if points:

@@ -138,6 +138,16 @@ def test_slides_and_sites_share_an_order_unless_there_is_nothing_else():
     assert pd.Series([sites[pick.row] for pick in picks]).value_counts().to_dict() == {"one": 10, "two": 10}
 
 
+def test_a_short_order_over_many_slides_may_take_several_patches_of_one():
+    """A class that one slide holds alone would otherwise come once in an order."""
+    slides = ["one"] * 100 + [f"s{row}" for row in range(60)]
+    scores = np.where(np.arange(160)[:, None] < 100, 0.5, 0.0)
+    picks = useful_order(
+        np.random.default_rng(0).normal(size=(160, 8)), scores, candidates(slides), [], 25, random_share=0.0
+    )
+    assert sum(pick.row < 100 for pick in picks) == 5
+
+
 def test_the_random_share_is_a_random_sample_and_the_rest_is_not():
     """A tenth of the candidates is uncertain and holds the class: chosen ones have far more of it, random ones not."""
     holds = np.arange(500) % 10 == 0

@@ -95,6 +95,7 @@ def test_what_has_a_row_is_skipped_and_other_settings_are_refused(tmp_path, monk
         "probe",
         "--labels",
         "40",
+        "60",
         "--levels",
         "0.1",
         "--seeds",
@@ -106,7 +107,7 @@ def test_what_has_a_row_is_skipped_and_other_settings_are_refused(tmp_path, monk
     monkeypatch.setattr("sys.argv", command)
     labels.main()
     rows = read_rows(out)
-    assert len(rows) == 2 * (4 + 3)
+    assert len(rows) == 2 * (7 + 3)
     assert all(0 < row["probe_ap.test"] <= 1 for row in rows)
     labels.main()
     assert read_rows(out) == rows

@@ -35,6 +35,7 @@ RANDOM_SHARE = 0.1
 _DIMENSIONS = 32  # of the space in which patches are near or far
 _POOL = 100_000  # candidates looked at; of more, that many are drawn
 _CLUSTERS = 200
+_CAP = 5  # the least a slide or site may give, so that a short order does not pass over a class that one slide holds
 _NEVER_SURE = 0.01  # bits a class: the least uncertainty, so that a classifier that is sure of all hides nothing
 
 
@@ -94,7 +95,8 @@ def useful_order(  # noqa: PLR0917  four tables, a number and a seed
         n: how many; fewer come where the candidates run out.
         seed: of what is drawn.
         random_share: how many of them are drawn at random, 0..1, and marked `random`. Caps do not count there.
-        per_slide: the most of one slide. None: about twice a slide's equal share, more where there is nothing else.
+        per_slide: the most of one slide. None: twice a slide's equal share, or 5 if that is more, and more still where
+            there is nothing else.
         per_site: the same of sites; patches of no known site are of one site.
         states: (N, C) int8 of present 1, absent 0, unknown -1.
 
@@ -215,7 +217,7 @@ class _Plan:
         self._groups = [_codes(candidates[name]) for name in ("slide_id", "site")]
         self._fixed = [cap is not None for cap in caps]
         self._caps = [
-            max(1, -(-2 * self.chosen // max(1, len(np.unique(group[~labelled]))))) if cap is None else cap
+            max(_CAP, -(-2 * self.chosen // max(1, len(np.unique(group[~labelled]))))) if cap is None else cap
             for cap, group in zip(caps, self._groups, strict=True)
         ]
         self._used = [np.zeros(int(group.max(initial=0)) + 1, dtype=np.int64) for group in self._groups]
