@@ -195,10 +195,12 @@ def test_without_a_classifier_a_probe_on_the_labels_says_what_is_uncertain():
     assert away < 0.8 * np.abs(features[100:, 0]).mean()
 
 
-def test_before_a_class_has_both_states_clusters_come_first():
+@pytest.mark.parametrize(("known", "absent"), [(30, 5), (120, 0)])
+def test_before_a_probe_knows_anything_clusters_come_first(known, absent):
     features, which = blobs(30, 10, width=0.3)
     states = np.full((300, 2), -1)
-    states[:30, 0] = 1
+    states[:known, 0] = 1
+    states[:absent, 0] = 0
     picks = useful_order(features, None, candidates(["s"] * 300), np.arange(30), 9, random_share=0.0, states=states)
     assert {pick.drawn for pick in picks} == {"clusters"}
     assert sorted(which[[pick.row for pick in picks]]) == list(range(1, 10))

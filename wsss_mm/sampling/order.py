@@ -6,8 +6,8 @@ batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020) w
 "Active domain adaptation via clustering uncertainty-weighted embeddings", ICCV 2021). Taking the farthest patch each
 time (k-centre: Sener and Savarese, ICLR 2018) would take folds, pen and blur first; drawing does not.
 
-While nothing is known of what is uncertain, clusters come first: few labels teach most on typical patches (Hacohen et
-al., "Active learning on a budget", ICML 2022).
+While little is known of what is uncertain, clusters come first: few labels teach most on typical patches (Hacohen et
+al., "Active learning on a budget", ICML 2022; docs/results.md has what it is worth here).
 
 A declared share is drawn at random and marked. These are the patches on which prevalence, agreement and calibration
 can be measured without bias; the others were chosen for what they are.
@@ -33,6 +33,7 @@ RANDOM_SHARE = 0.1
 """Of the patches of an order, how many are drawn at random."""
 
 _DIMENSIONS = 32  # of the space in which patches are near or far
+_BEGINNING = 100  # labelled patches from which a probe knows what is uncertain
 _POOL = 100_000  # candidates looked at; of more, that many are drawn
 _CLUSTERS = 200
 _CAP = 5  # the least a slide or site may give, so that a short order does not pass over a class that one slide holds
@@ -88,8 +89,8 @@ def useful_order(  # noqa: PLR0917  four tables, a number and a seed
     Args:
         features: (N, D), a row a candidate; values that are not finite count as average.
         scores: (N, C) probabilities of a trained classifier, 0..1; None where there is none. Then a linear probe on
-            `states` says what is uncertain, or, where these do not have both states of any class yet, clusters come
-            first (`clusters_order`).
+            `states` says what is uncertain, or, where fewer than 100 patches are known, or no class in both states,
+            clusters come first (`clusters_order`).
         candidates: N rows with `slide_id` and `site`.
         labelled: rows that are not asked for (labelled, skipped), as indices or as (N,) bool.
         n: how many; fewer come where the candidates run out.
@@ -278,9 +279,10 @@ def _uncertainty_of(
         return None
     else:
         known = probe.as_states(states)
-        if not ((known == probe.PRESENT).any(axis=0) & (known == probe.ABSENT).any(axis=0)).any():
-            return None
         rows = np.flatnonzero((known != probe.UNKNOWN).any(axis=1))
+        two_sided = (known == probe.PRESENT).any(axis=0) & (known == probe.ABSENT).any(axis=0)
+        if len(rows) < _BEGINNING or not two_sided.any():
+            return None
         points = probe.probe_space(features[np.concatenate([pool, rows])], seed)
         values = probe.probabilities(points[: len(pool)], probe.fit(points[len(pool) :], known[rows]))
     return np.maximum(uncertainty(values), _NEVER_SURE * values.shape[1])
