@@ -16,6 +16,7 @@ from wsss_mm.cli import (
     data,
     doctor,
     gates,
+    label,
     migrate_store,
     models,
     profile,
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         segment,
+        label,
         view,
         profile,
         data,
