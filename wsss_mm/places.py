@@ -47,6 +47,8 @@ GATES_PAGE = GATES / "index.html"
 STUDIES = REPORTS / "studies"
 """Rows of the studies, a file of lines of JSON for each."""
 
+LABELS_FOLDER, JOURNAL_SUFFIX = Path("labels"), ".jsonl"
+"""What people said of patches, a journal for each reader, in git; and how the name of one ends."""
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
@@ -179,6 +181,13 @@ SLIDE_JOURNAL = Artefact(
     again="segment the slide again",
     newer="go on with the version of wsss_mm that wrote it, or delete its folder to begin anew",
 )
+LABEL_JOURNAL = Artefact(
+    "journal of labels",
+    (f"{LABELS_FOLDER}/*{JOURNAL_SUFFIX}",),
+    again="take it as it was from git or from a backup",
+    absent="label patches: wsss-mm label",
+    oldest=1,
+)
 _READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS)
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
@@ -221,6 +230,7 @@ ARTEFACTS = (
         SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,
+        LABEL_JOURNAL,
         FIGURES,
         GATE_REPORT,
         REGISTRATION,

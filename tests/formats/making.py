@@ -20,6 +20,8 @@ from wsss_mm.engine import checkpoints
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.gates.champion import Pin, Rival, write_pin
+from wsss_mm.labelling import Journal as LabelJournal
+from wsss_mm.labelling import new_entry
 from wsss_mm.models import build_network, save_model
 from wsss_mm.models.description import NEEDS, VALIDATED
 from wsss_mm.tracking import evidence, open_runs, unsent
@@ -60,6 +62,7 @@ KEPT = (
     *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
     *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt", "data/maps/small/*", "champion.json"),
+    "labels/*.jsonl",
 )
 
 
@@ -78,6 +81,7 @@ def make(target: Path) -> None:
             register.main(params.model_copy(update={"register_": unregistered}))
             rivals = (Rival(number, number * 32, 0.8, "e" * 64) for number in "21")
             write_pin(root, Pin("small", *rivals))
+            _labels(Path("labels/ann.jsonl"))
             _unfinished(Path("work_dirs"))
             _evidence(root)
         for path in (path for pattern in KEPT for path in root.glob(pattern) if path.is_file()):
@@ -94,6 +98,17 @@ def _reports() -> None:
     for name in ("cohort", "patches", "classifier", "pseudo_labels", "segmenter"):
         with suppress(InputError):  # reports of failed gates are reports, too
             gate.main(name, clean_params(), _NO_RUNS)
+
+
+def _labels(path: Path) -> None:
+    """Two answers, of which one is undone."""
+    place = {"slide": "small", "x": 448, "y": 896, "mpp": 1.0, "size": 224}
+    first = new_entry("answer", **place, classes={"TE": "present", "LYM": "absent", "NEC": "unsure"}, seconds=4.2)
+    second = new_entry("answer", **place, artefact="pen", suggested={"TE": 0.93}, how="created", drawn="random")
+    journal = LabelJournal(path, path.stem)
+    journal.append([first])
+    journal.append([second])
+    journal.append([new_entry("undo", of=[second["id"]])])
 
 
 def _model(folder: Path) -> None:

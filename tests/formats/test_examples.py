@@ -19,6 +19,7 @@ from wsss_mm.gates import gate_tags
 from wsss_mm.gates.champion import read_pin
 from wsss_mm.gates.pseudo_labels import _read
 from wsss_mm.gates.reading import gated_digest, read_metrics, read_report
+from wsss_mm.labelling import Place, read_journals
 from wsss_mm.models import load_model
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
@@ -83,6 +84,7 @@ READ = {
     places.SLIDE_JOURNAL: lambda root: Journal(
         root / HALF_DONE, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}
     ).read(),
+    places.LABEL_JOURNAL: lambda root: read_journals(root / places.LABELS_FOLDER).answers(),
     places.FIGURES: lambda root: read_metrics(root / "reports/metrics/classifier.json", "dvc repro"),
     places.GATE_REPORT: lambda root: read_report(root / "reports/gates/classifier.json"),
     places.REGISTRATION: lambda root: read_object(root / places.REGISTERED, places.REGISTRATION),
@@ -97,6 +99,9 @@ READ = {
 
 BEGUN_ANEW = {places.SLIDE_JOURNAL, places.CHECKPOINT, places.OPEN_RUN}
 """What is damaged of these says so, or nothing, and work begins anew."""
+
+ADDED_TO = {places.UNSENT_STORES, places.LABEL_JOURNAL}
+"""Text that is added to: what is cut off of its end is passed over."""
 
 
 def named(of: Artefact) -> str:
@@ -116,6 +121,8 @@ def number_of(path: Path) -> int:
     if path.suffix == ".json":
         return json.loads(path.read_text(encoding="utf-8")).get(KEY, 0)
     first = path.read_text(encoding="utf-8").splitlines()[0]
+    if path.suffix == ".jsonl":
+        return json.loads(first).get(KEY, 0)
     return int(first.rpartition(" ")[2]) if first.startswith("# wsss_mm format ") else 0
 
 
@@ -129,6 +136,9 @@ def renumber(path: Path, number: object) -> None:
     elif path.suffix == ".json":
         content = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps(content | {KEY: number}), encoding="utf-8")
+    elif path.suffix == ".jsonl":
+        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join((json.dumps(json.loads(first) | {KEY: number}), *lines, "")), encoding="utf-8")
     else:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# wsss")]
         path.write_text("\n".join((f"# wsss_mm format {number}", *lines)), encoding="utf-8")
@@ -228,6 +238,11 @@ class TestOfEachFormat:
         assert (resumption.row, unreadable) == (32, {3: 12})
         np.testing.assert_array_equal(resumption.carry, np.full((2, 3, 96), 0.25, np.float32))
 
+    def test_journal_of_labels(self, newest):
+        (answer,) = READ[places.LABEL_JOURNAL](newest)
+        assert (answer.reader, answer.place, answer.seconds) == ("ann", Place("small", 448, 896, 1.0, 224), 4.2)
+        assert answer.states == {"TE": "present", "LYM": "absent", "NEC": "unsure"}
+
     def test_figures(self, root):
         folder = root / places.METRICS
         assert read_metrics(folder / "segmenter.json", "dvc repro") == {"miou": 0.9}
@@ -290,7 +305,7 @@ NONSENSE = ["1", "", True, False, -1, 1.5, 1.0, None, [1], {"format": 1}, 10**5,
 @pytest.mark.parametrize("number", NONSENSE, ids=lambda value: repr(value)[:12])
 def test_a_number_that_is_none_is_damage(of, number, newest):
     path = example(newest, of)
-    if path.suffix != ".json" and number == "1":
+    if path.suffix not in (".json", ".jsonl") and number == "1":
         number = "one"  # all there is in them is text
     renumber(path, number)
     if of in BEGUN_ANEW:
@@ -300,7 +315,7 @@ def test_a_number_that_is_none_is_damage(of, number, newest):
             READ[of](newest)
 
 
-@pytest.mark.parametrize("of", [of for of in ARTEFACTS if of is not places.UNSENT_STORES], ids=named)
+@pytest.mark.parametrize("of", [of for of in ARTEFACTS if of not in ADDED_TO], ids=named)
 @pytest.mark.parametrize("damage", ["half", "empty", "garbage", "other"])
 def test_damage_is_named(of, damage, newest):
     path = example(newest, of)
