@@ -28,6 +28,7 @@ PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
+CANDIDATES = DATA / "candidates"
 QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
@@ -62,6 +63,8 @@ TRUTH, LABELS_TABLE = "truth", "labels.csv"
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
+CANDIDATES_FILE = "candidates.parquet"
+"""In data/candidates."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 """Folders: in data/patches, and in data/pseudo_labels."""
 
@@ -87,6 +90,8 @@ CURVES = "curves.csv"
 SEEN = WORK / "cohort/seen.json"
 """What stage cohort has read of slides that did not change since."""
 
+LABEL_SERVER = WORK / "label"
+"""Secrets of the labelling page's server: its key, and digests of the readers' links."""
 OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
 STORES = "stores.txt"
 """In `UNSENT`: the stores that its runs are meant for."""
@@ -114,6 +119,13 @@ AFTER_CLASSES = {
 """Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
 LATER_COLUMNS = frozenset({"mask_sha256", "site"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
+
+CANDIDATE_COLUMNS = {
+    **{name: BEFORE_CLASSES[name] for name in ("patch_id", "slide_id", "patient_id", "site", "split", "x", "y")},
+    **{"mpp": "number", "size": "integer", "tissue": "number"},
+    **{"focus": "number", "haematoxylin": "number", "eosin": "number"},  # see `wsss_mm.patches.appearance`
+}
+"""Columns of the table of candidates, the patches that can be labelled, and the kind of value they hold."""
 
 
 def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
@@ -155,6 +167,13 @@ PATCH_MANIFEST = Artefact(
     (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
     again="make it again: dvc repro -f patches",
     absent="make it with: dvc repro -f patches",
+)
+CANDIDATE_TABLE = Artefact(
+    "table of candidates",
+    (f"{CANDIDATES}/{CANDIDATES_FILE}",),
+    again="make it again: dvc repro -f candidates",
+    absent="make it with: dvc repro candidates",
+    oldest=1,
 )
 PSEUDO_LABEL_MANIFEST = Artefact(
     "manifest of pseudo-labels",
@@ -226,6 +245,7 @@ ARTEFACTS = (
     *(
         MODEL,
         PATCH_MANIFEST,
+        CANDIDATE_TABLE,
         PSEUDO_LABEL_MANIFEST,
         SLIDE_MAP,
         SLIDE_SUMMARY,

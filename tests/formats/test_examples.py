@@ -20,6 +20,7 @@ from wsss_mm.gates.champion import read_pin
 from wsss_mm.gates.pseudo_labels import _read
 from wsss_mm.gates.reading import gated_digest, read_metrics, read_report
 from wsss_mm.labelling import Place, read_journals
+from wsss_mm.labelling.candidates import read_candidates
 from wsss_mm.models import load_model
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
@@ -78,6 +79,7 @@ def read_map(root: Path) -> dict[str, int]:
 READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
+    places.CANDIDATE_TABLE: lambda root: read_candidates(root / places.CANDIDATES),
     places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS),
     places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
@@ -200,6 +202,11 @@ class TestOfEachFormat:
         frame = read_manifest(root / places.PATCHES, LUNG)
         assert frame["split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
         assert frame[CODES].sum().to_dict() == {"TE": 10, "NEC": 8, "LYM": 8, "TAS": 5}
+
+    def test_candidates(self, newest):
+        frame = read_candidates(newest / places.CANDIDATES)
+        assert frame["slide_id"].value_counts().to_dict() == {"slide-train": 25, "slide-more": 25}
+        assert frame.iloc[-1]["patch_id"] == "slide-train-96-96"
 
     def test_pseudo_labels(self, root):
         paths = pseudo_label_paths(root / places.PSEUDO_LABELS)

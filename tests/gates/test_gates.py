@@ -14,8 +14,9 @@ from tests.gates.project import SIZE, edit, pin_champion, write_result
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.gates import GATES, check_names, gate_tags, report_path, run_gate
-from wsss_mm.gates.measure import STATISTICS, colour_explained, drift, image_statistics
+from wsss_mm.gates.measure import colour_explained, drift
 from wsss_mm.gates.page import PAGE, render_page, write_page
+from wsss_mm.patches.appearance import STATISTICS, image_statistics
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE
 

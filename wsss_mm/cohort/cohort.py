@@ -54,6 +54,11 @@ class Slide:
     quickhash: str = ""
     where: str = ""
 
+    @property
+    def known_whole(self) -> bool:
+        """Whether its truth, or on a valid or test slide its annotation, says what every patch of it holds."""
+        return self.truth.is_file() or (self.annotation is not None and self.split != "train")
+
     def open(self) -> SlideReader:
         """Open the slide.
 

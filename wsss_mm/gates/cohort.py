@@ -18,8 +18,9 @@ from wsss_mm.cohort import TABLE, Slide
 from wsss_mm.cohort.cohort import read_cells
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Measured, gate_tables
-from wsss_mm.gates.measure import image_statistics, shown_again
+from wsss_mm.gates.measure import shown_again
 from wsss_mm.names import likeness
+from wsss_mm.patches.appearance import image_statistics
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined

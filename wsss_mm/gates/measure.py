@@ -1,9 +1,4 @@
-"""Images become numbers: focus, brightness and stain, which Great Expectations can judge as columns.
-
-Focus is the variance of the Laplacian of the grey image (Pech-Pacheco et al., ICPR 2000). Stain is the mean optical
-density of the tissue, split into haematoxylin, eosin and a rest by colour deconvolution (Ruifrok and Johnston, Anal.
-Quant. Cytol. Histol. 2001). Deconvolution is linear, so the mean density is split once, not every pixel.
-"""
+"""Measures that Great Expectations can judge: colour between classes, drift between samples, pictures shown again."""
 
 from collections.abc import Iterable
 
@@ -12,40 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from wsss_mm.patches.images import GLASS_GREY
+from wsss_mm.patches.appearance import DENSITY
 from wsss_mm.vocabulary import IGNORE
-
-STATISTICS = ("focus", "brightness", "haematoxylin", "eosin")
-"""Keys of `image_statistics`."""
-
-_HAEMATOXYLIN, _EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)  # optical densities in R, G, B
-_DENSITY = (-np.log10((np.arange(256) + 1) / 256)).astype(np.float32)  # of a pixel's value
-_NO_TISSUE = 1e-3  # share of the pixels
-
-
-def image_statistics(image: npt.NDArray[np.uint8]) -> dict[str, float]:
-    """Focus, brightness and stain of the tissue of an image; NaN where it has none.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
-    Returns:
-        `focus`: variance of the Laplacian, grey values squared. `brightness`: mean grey value, 0..255.
-        `haematoxylin`, `eosin`: mean optical density of each stain; in grey or inverted images eosin is below zero.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    tissue = grey <= GLASS_GREY
-    if tissue.mean() < _NO_TISSUE:
-        return dict.fromkeys(STATISTICS, float("nan"))
-    laplacian = cv2.Laplacian(grey, cv2.CV_32F)[tissue]
-    density = cv2.LUT(image, _DENSITY)[tissue].mean(axis=0, dtype=np.float64)
-    haematoxylin, eosin, _ = density @ _unmixing()
-    return {
-        "focus": float(laplacian.var(dtype=np.float64)),
-        "brightness": float(grey[tissue].mean()),
-        "haematoxylin": float(haematoxylin),
-        "eosin": float(eosin),
-    }
 
 
 def colour_explained(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> float:
@@ -54,7 +17,7 @@ def colour_explained(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
     Looked at in blocks of 4 x 4 px. NaN where it has fewer than two classes.
     """
     height, width = (max(1, side // 4) for side in labels.shape)
-    small = cv2.resize(cv2.LUT(image, _DENSITY), (width, height), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    small = cv2.resize(cv2.LUT(image, DENSITY), (width, height), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     classes = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST).ravel()
     small, classes = small[classes != IGNORE].astype(np.float64), classes[classes != IGNORE]
     present = np.unique(classes)
@@ -63,13 +26,6 @@ def colour_explained(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
         return float("nan")
     within = sum(small[classes == value].var(axis=0).sum() * (classes == value).mean() for value in present)
     return float(1 - within / spread)
-
-
-def _unmixing() -> npt.NDArray[np.float64]:
-    """Matrix (3, 3) that turns densities in R, G, B into haematoxylin, eosin and what is left."""
-    stains = np.array([_HAEMATOXYLIN, _EOSIN], dtype=np.float64)
-    stains = np.vstack([stains, np.cross(*stains)])
-    return np.linalg.inv(stains / np.linalg.norm(stains, axis=1, keepdims=True))
 
 
 def drift(values: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> tuple[float, float]:

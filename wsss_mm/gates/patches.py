@@ -17,9 +17,10 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
-from wsss_mm.gates.measure import STATISTICS, drift, image_statistics, shown_again
+from wsss_mm.gates.measure import drift, shown_again
 from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.names import likeness
+from wsss_mm.patches.appearance import STATISTICS, image_statistics
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.making import make_rows

@@ -14,13 +14,12 @@ import pandas as pd
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
+from wsss_mm.patches.grid import boxes_of, grid_of
 from wsss_mm.patches.images import Keep, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.truth import Truth, classes_in, read_drawn_truth, read_map_truth, read_patch_labels
 from wsss_mm.slides import SlideReader
-from wsss_mm.slides.roi import read_region
-from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from wsss_mm.settings import PatchSettings
 
 logger = logging.getLogger(__name__)
-
-_MIN_REGION_SHARE = 0.5
-"""A patch belongs to a region of interest if at least this share of it lies inside."""
 
 _NOTHING = 255  # all pixels of what was not scanned; glass is never as even
 
@@ -123,7 +119,7 @@ class _Cutter:
             truth = self._truth(slide, reader)
             if self.labels is not None and (self.labels["slide_id"] == slide.slide_id).any():
                 rows = list(self._labelled(slide, reader, truth, self.labels))
-            elif truth is not None and (slide.split != "train" or slide.truth.is_file()):
+            elif truth is not None and slide.known_whole:
                 rows = list(self._gridded(slide, reader, truth))
             else:
                 logger.warning("%s: nothing is known of its tissues; it gives no patches", slide.slide_id)
@@ -138,7 +134,7 @@ class _Cutter:
     ) -> Iterator[dict[str, Any]]:
         rows = labelled[labelled["slide_id"] == slide.slide_id]
         corners = rows[["x", "y"]].to_numpy()
-        boxes = self._boxes(corners, reader)
+        boxes = boxes_of(corners, reader, self.settings)
         names = [
             f"{self.labels_path}: line {row.Index}: {slide.slide_id}: the patch at {row.x}, {row.y}"
             for row in rows.itertuples()
@@ -151,25 +147,11 @@ class _Cutter:
             yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=float(share), name=name)
 
     def _gridded(self, slide: Slide, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
-        for (x, y), share in self._grid(slide, reader):
+        for (x, y), share in grid_of(slide, reader, self.settings):
             mask = truth.mask(x, y, self.settings.size, self.settings.mpp)
             labels = classes_in(mask, len(self.vocabulary), self.settings.min_class_share)
             if labels.any() or (slide.split != "train" and (mask != IGNORE).any()):
                 yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=share)
-
-    def _grid(self, slide: Slide, reader: SlideReader) -> Iterator[tuple[tuple[int, int], float]]:
-        """Corners (level-0 px) of the grid's patches with enough tissue, and the share of tissue in each."""
-        origin, size = reader.bounds[:2], reader.bounds[2:]
-        region = read_region(slide.roi, origin, size) if slide.roi else None
-        left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
-        corners = grid(width, height, self._side(reader)) + np.array([int(left), int(top)])
-        boxes = self._boxes(corners, reader)
-        tissue = find_tissue(reader).share(boxes)
-        kept = (tissue >= self.settings.min_tissue) & (tissue > 0)
-        if region is not None:
-            kept &= region.share(boxes) >= _MIN_REGION_SHARE
-        places = [(int(x), int(y)) for x, y in corners[kept]]
-        yield from zip(places, tissue[kept].tolist(), strict=True)
 
     def _store(
         self,
@@ -205,12 +187,6 @@ class _Cutter:
             return read_drawn_truth(slide.annotation, reader, self.vocabulary)
         return None
 
-    def _side(self, reader: SlideReader) -> float:
-        return self.settings.size * self.settings.mpp / reader.mpp
-
-    def _boxes(self, corners: npt.NDArray[np.int64], reader: SlideReader) -> npt.NDArray[np.float64]:
-        return np.hstack([corners.astype(np.float64), np.full((len(corners), 2), self._side(reader))])
-
 
 def _check_places(names: Sequence[str], boxes: npt.NDArray[np.float64], reader: SlideReader) -> None:
     """Refuse labelled patches that leave the slide, or of which all lies where nothing was scanned."""
@@ -226,10 +202,3 @@ def _check_places(names: Sequence[str], boxes: npt.NDArray[np.float64], reader: 
                 f"{name} lies outside of what was scanned, {width} x {height} px from {left}, {top} on; x and y count "
                 "from the slide's corner: if they are QuPath's, add where the scan begins"
             )
-
-
-def _inside(box: tuple[float, ...], bounds: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-    left, top = max(box[0], bounds[0]), max(box[1], bounds[1])
-    right = min(box[0] + box[2], bounds[0] + bounds[2])
-    bottom = min(box[1] + box[3], bounds[1] + bounds[3])
-    return left, top, max(0.0, right - left), max(0.0, bottom - top)
