@@ -22,6 +22,7 @@ class Doors:
     Attributes:
         readers: whose pages there are.
         guarded: whether each needs the reader's secret.
+        cookie: what the browser's note of its reader is called, as servers on one machine share cookies.
     """
 
     def __init__(self, readers: Sequence[str], folder: Path, *, guarded: bool) -> None:
@@ -30,6 +31,7 @@ class Doors:
         with locked(folder / _KEY):
             self._key = _kept_key(folder / _KEY)
         self._hashes = self._kept_hashes()
+        self.cookie = f"wsss-reader-{self._sign('cookie')[:8]}"
 
     def new_secrets(self, *, anew: bool = False) -> dict[str, str]:
         """Make secrets for the readers who have none, or for all anew; what is kept of them is a digest."""

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COOKIE, TOKEN = "wsss-reader", "X-WSSS-Token"
+TOKEN = "X-WSSS-Token"
 _LARGEST = 1 << 20  # bytes of a request
 _NEXT = 6  # pictures of a queue that are made ahead
 _SPRITE = 512  # small pictures in one sheet
 _SIMILAR = 2000
+_REMEMBERED = 180 * 86400  # s that a browser knows its reader
 _OF_KIND = {
     "answer": ("drawn", "suggested", "how", "repeat"),
     "settle": ("drawn",),
@@ -88,7 +89,7 @@ class _Front:
         """The desk of who asks; 401 for strangers."""
         from flask import abort, request
 
-        reader = self.doors.reader_of(request.cookies.get(COOKIE))
+        reader = self.doors.reader_of(request.cookies.get(self.doors.cookie))
         return self.session.desks[reader] if reader else abort(401)
 
     def row(self, row: int) -> int:
@@ -163,7 +164,9 @@ def _add_page(app: "Flask", front: _Front) -> None:
 
     def with_cookie(value: str) -> "BaseResponse":
         response = redirect("/")
-        response.set_cookie(COOKIE, value, httponly=True, samesite="Strict", secure=front.secure, max_age=180 * 86400)
+        response.set_cookie(
+            front.doors.cookie, value, httponly=True, samesite="Lax", secure=front.secure, max_age=_REMEMBERED
+        )
         return response
 
     @app.get("/")
@@ -171,7 +174,7 @@ def _add_page(app: "Flask", front: _Front) -> None:
         wanted = request.args.get("reader")
         if wanted is not None and not front.doors.guarded:
             return with_cookie(wanted) if wanted in front.doors.readers else abort(404)
-        reader = front.doors.reader_of(request.cookies.get(COOKIE))
+        reader = front.doors.reader_of(request.cookies.get(front.doors.cookie))
         if reader is None and not front.doors.guarded:
             return render_template("readers.html", readers=front.doors.readers)
         if reader is None:
