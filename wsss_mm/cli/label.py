@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "--no-suggestions", action="store_true", help="show nothing of what the trained classifier thinks"
     )
     parser.add_argument("--no-features", action="store_true", help="compute none: orders and the map need them")
-    parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="for pictures that may be asked for again")
+    parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="for pictures that are kept")
     parser.set_defaults(handler=_label)
 
 

@@ -195,9 +195,7 @@ class Pictures:
                 self._kept.put(key, kept)
         return np.frombuffer(kept, np.uint8).reshape(THUMB, THUMB, 3)
 
-    def _reading(
-        self, slide: int, read: "Callable[[SlideReader], npt.NDArray[np.uint8]]"
-    ) -> npt.NDArray[np.uint8]:
+    def _reading(self, slide: int, read: "Callable[[SlideReader], npt.NDArray[np.uint8]]") -> npt.NDArray[np.uint8]:
         scan = self._open(slide)
         try:
             return read(scan)

@@ -1,7 +1,7 @@
 """What a reader is shown next: by an order, through filters, with second readings among it that nobody announces."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -21,7 +21,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 EVERY, AGO = 25, 20
 """One of so many patches comes a second time, to who answered it at least so many answers ago."""
-_MOST = 100  # patches of one queue
+MOST = 100  # patches of one queue
 _AHEAD = 500  # picks made in one go
 RENEWED = 50  # answers after which what is useful or doubtful is looked at anew
 _STATES = {"unseen": UNSEEN, "answered": ANSWERED, "skipped": SKIPPED, "artefact": ARTEFACT}
@@ -47,6 +47,15 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Which part of a queue: the first `n` patches, without the rows in hand already, in the order of a seed."""
+
+    n: int = MOST
+    skip: Sequence[int] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Item:
     """A patch of a queue: its row, what brought it there, and whether it is a second reading."""
 
@@ -65,27 +74,30 @@ class Queue:
     note: str = ""
 
 
-def make_queue(
-    session: Session, desk: Desk, order: Order, filters: Filters, *, seed: int = 0, n: int = 200, skip: Iterable[int] = ()
-) -> Queue:
-    """The next `n` patches of a reader, without those that the page has in hand already.
+def make_queue(session: Session, desk: Desk, order: Order, filters: Filters, page: Page) -> Queue:
+    """The next patches of a reader.
 
     Raises:
         InputError: there is no such slide, site, class or state.
     """
     places = placed(session, filters)
-    if order == "settlement":
-        return _settlement(session, desk, places, n, skip)
-    if order == "doubtful":
-        return _doubtful(session, desk, places, seed, n, skip)
-    wanted = places & _stated(session, desk, filters)
-    in_hand = np.fromiter((row for row in skip if 0 <= row < len(wanted)), np.int64)
-    wanted[in_hand] = False
-    most = n if desk.count > 2 * EVERY else min(n, 2 * EVERY)  # or no patch of the first could come twice
-    found = _in_order(session, desk, order, (places, wanted), seed, min(most, _MOST))
-    if filters.state in (None, "unseen") and filters.code is None:
+    in_hand = np.fromiter((row for row in page.skip if row < len(places)), np.int64)
+    if order in ("settlement", "doubtful"):
         places[in_hand] = False
-        return replace(found, items=_with_repeats(desk, found.items, places, seed, len(in_hand)))
+        return (
+            _settlement(session, desk, places, page)
+            if order == "settlement"
+            else _doubtful(session, desk, places, page)
+        )
+    wanted = places & _stated(session, desk, filters)
+    wanted[in_hand] = False
+    if desk.count <= 2 * EVERY:  # or no patch of the first could come twice
+        page = replace(page, n=min(page.n, 2 * EVERY))
+    found = _in_order(session, desk, order, (places, wanted), page)
+    if filters.state in (None, "unseen") and filters.code is None:
+        once = places.copy()
+        once[in_hand] = False
+        return replace(found, items=_with_repeats(desk, found.items, once, page))
     return found
 
 
@@ -142,8 +154,8 @@ def _suggested(session: Session, desk: Desk, code: str) -> Mask:
     return (desk.state == UNSEEN) & (np.asarray(features.scores)[:, session.codes.index(code)] >= 0.5)
 
 
-def _in_order(session: Session, desk: Desk, order: str, masks: tuple[Mask, Mask], seed: int, n: int) -> Queue:
-    places, wanted = masks
+def _in_order(session: Session, desk: Desk, order: str, masks: tuple[Mask, Mask], page: Page) -> Queue:
+    (places, wanted), seed, n = masks, page.seed, min(page.n, MOST)
     left = int(wanted.sum())
     if order == "slide":
         rows = session.cached("by slide", partial(_by_slide, session))
@@ -196,16 +208,16 @@ def _pick(session: Session, desk: Desk, order: str, places: Mask, seed: int) -> 
     return [Item(int(pick.row), pick.drawn) for pick in picks]
 
 
-def _with_repeats(desk: Desk, items: list[Item], places: Mask, seed: int, ahead: int) -> list[Item]:
+def _with_repeats(desk: Desk, items: list[Item], places: Mask, page: Page) -> list[Item]:
     """Put second readings among patches, one in a place of each `EVERY` that nobody can foresee.
 
     Places are counted from the reader's first answer, so that they stay where they are when a queue is asked for again.
     """
     rows = [row for row in desk.second_readings(AGO) if places[row]]
     out: list[Item] = []
-    number = desk.count + ahead
+    number = desk.count + len(page.skip)
     for item in items:
-        rng = np.random.default_rng((seed, zlib.crc32(desk.reader.encode()), number // EVERY))
+        rng = np.random.default_rng((page.seed, zlib.crc32(desk.reader.encode()), number // EVERY))
         if rows and number % EVERY == int(rng.integers(EVERY)):
             row = rows.pop(int(rng.integers(len(rows))))
             out.append(Item(row, item.drawn, repeat=True))
@@ -215,9 +227,9 @@ def _with_repeats(desk: Desk, items: list[Item], places: Mask, seed: int, ahead:
     return out
 
 
-def _settlement(session: Session, desk: Desk, places: Mask, n: int, skip: Iterable[int]) -> Queue:
-    rows = [row for row, _ in disputed(session, desk) if places[row] and row not in set(skip)]
-    return Queue([Item(row, "settlement") for row in rows[:n]], len(rows))
+def _settlement(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:
+    rows = [row for row, _ in disputed(session, desk) if places[row]]
+    return Queue([Item(row, "settlement") for row in rows[: page.n]], len(rows))
 
 
 def disputed(session: Session, desk: Desk) -> list[tuple[int, list[str]]]:
@@ -234,18 +246,18 @@ def disputed(session: Session, desk: Desk) -> list[tuple[int, list[str]]]:
     return found
 
 
-def _doubtful(session: Session, desk: Desk, places: Mask, seed: int, n: int, skip: Iterable[int]) -> Queue:
+def _doubtful(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:
     features = session.features_job()
     if features is None or features.error:
         return Queue([], 0, note="no features: " + (features.error if features else "switched off"))
     if features.result is None:
         return Queue([], 0, pending=True)
-    job = session.renewed(("doubtful", desk.reader, seed), desk.count // RENEWED, partial(_doubts, session, desk))
+    job = session.renewed(("doubtful", desk.reader, page.seed), desk.count // RENEWED, partial(_doubts, session, desk))
     if not job.done or job.error:
         return Queue([], 0, pending=not job.done, note=job.error)
-    done = desk.doubts_answered() | set(skip)
+    done = desk.doubts_answered()
     rows = [row for row in job.result if places[row] and row not in done]
-    return Queue([Item(row, "doubtful") for row in rows[:n]], len(rows))
+    return Queue([Item(row, "doubtful") for row in rows[: page.n]], len(rows))
 
 
 def _doubts(session: Session, desk: Desk) -> list[int]:

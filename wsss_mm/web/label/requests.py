@@ -59,7 +59,7 @@ def rows_of(body: Mapping[str, Any], count: int) -> list[int]:
     Raises:
         InputError: they are none.
     """
-    rows = body["rows"] if "rows" in body else [body.get("row")]
+    rows: Any = body["rows"] if "rows" in body else [body.get("row")]
     if not (isinstance(rows, list) and 0 < len(rows) <= MOST_ROWS):
         raise InputError(f"rows is no list of 1 to {MOST_ROWS} patches; choose fewer")
     if not all(type(row) is int and 0 <= row < count for row in rows) or len(set(rows)) != len(rows):

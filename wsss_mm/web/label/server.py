@@ -18,7 +18,7 @@ from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
 from wsss_mm.web.label.doors import Doors
 from wsss_mm.web.label.pictures import PARTS, Pictures
-from wsss_mm.web.label.queue import ORDERS, RENEWED, Filters, disputed, make_queue
+from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
 from wsss_mm.web.label.requests import Said, read_answer, read_skip, request_id
 from wsss_mm.web.label.session import Session
 
@@ -63,7 +63,7 @@ def make_app(
 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST
-    app.json.sort_keys = False  # ty: ignore[unresolved-attribute]
+    app.json.sort_keys = False  # ty: ignore[missing-attribute]
     harden(app, hosts)
     front = _Front(session, doors, secure=secure, viewer=viewer)
     _add_errors(app)
@@ -79,9 +79,7 @@ def make_app(
 class _Front:
     """Who asks, and what a queue promised them."""
 
-    def __init__(
-        self, session: Session, doors: Doors, *, secure: bool, viewer: Callable[[str], str | None]
-    ) -> None:
+    def __init__(self, session: Session, doors: Doors, *, secure: bool, viewer: Callable[[str], str | None]) -> None:
         self.session, self.doors, self.secure, self.viewer = session, doors, secure, viewer
         self.ahead: dict[str, list[int]] = {}
 
@@ -260,9 +258,7 @@ def _add_table(app: "Flask", front: _Front) -> None:
             desk,
             order,
             Filters(given["slide"], given["site"], given["class"], given["state"]),
-            seed=_number("seed", 0, 2**31),
-            n=_number("n", 200, 10**6),
-            skip=_listed(request.args.get("skip", "")),
+            Page(_number("n", MOST, MOST), _listed(request.args.get("skip", "")), _number("seed", 0, 2**31)),
         )
         shown = [item.row for item in found.items]
         front.ahead[desk.reader] = shown
@@ -540,7 +536,7 @@ def _listed(text: str) -> list[int]:
 
 def _polygon(given: object) -> Any:
     try:
-        corners = np.asarray(given, dtype=np.float64)
+        corners: Any = np.asarray(given, dtype=np.float64)
     except (ValueError, TypeError):
         corners = np.zeros(0)
     if corners.ndim != 2 or corners.shape[1] != 2 or not 3 <= len(corners) <= 10_000 or not np.isfinite(corners).all():

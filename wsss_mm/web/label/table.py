@@ -60,7 +60,7 @@ class Table:
         x, y = place["x"], place["y"]
         if slide is None or not (0 <= x < 1 << _BITS and 0 <= y < 1 << _BITS):
             return None
-        key = self._key(np.int64(slide), np.int64(x), np.int64(y))
+        key = self._key(slide, x, y)
         at = int(np.searchsorted(self._keys, key))
         if at == len(self._keys) or self._keys[at] != key:
             return None
@@ -82,8 +82,9 @@ class Table:
         """As the manifest names it."""
         return f"{self.slides[self.slide[row]].slide_id}-{self.x[row]}-{self.y[row]}"
 
-    def _key(self, slide: npt.NDArray[Any], x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Any:
-        return (slide.astype(np.int64) << (2 * _BITS)) | (x.astype(np.int64) << _BITS) | y.astype(np.int64)
+    def _key(self, slide: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        slides, xs, ys = (np.asarray(value, np.int64) for value in (slide, x, y))
+        return (slides << (2 * _BITS)) | (xs << _BITS) | ys
 
     def _digest(self) -> str:
         hasher = hashlib.sha256("\n".join(item.slide_id for item in self.slides).encode())
