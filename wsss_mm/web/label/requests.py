@@ -1,6 +1,5 @@
 """What the page sends, checked: nothing of it is taken for what it says before that."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,10 +104,9 @@ def read_skip(body: Mapping[str, Any], count: int) -> Said:
     rows = rows_of(body, count)
     seconds = body.get("seconds")
     if seconds is not None:
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
-        if not number or seconds < 0:
+        if type(seconds) not in (int, float) or not seconds >= 0:
             raise InputError("seconds is no time; reload the page")
-        seconds = round(min(float(seconds), _LONGEST), 2)
+        seconds = round(float(min(seconds, _LONGEST)), 2)
     drawn = body.get("drawn")
     if drawn is not None and drawn not in DRAWN:
         raise InputError(f"drawn is none of {', '.join(DRAWN)}; reload the page")
