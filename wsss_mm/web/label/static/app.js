@@ -1,7 +1,7 @@
 // Puts the page together: views, keys, what is saved, and what is lost.
 
 import { atlas } from './map.js';
-import { $, make, number, options, plural, toast } from './dom.js';
+import { $, confirmed, make, number, options, plural, toast } from './dom.js';
 import { ARTEFACTS, focus } from './focus.js';
 import { HELP, isPressing, isTyping, meaning } from './keys.js';
 import { model, ORDERS, remember } from './model.js';
@@ -23,7 +23,7 @@ async function begin() {
   }
   $('offline').hidden = true;
   $('reader').textContent = model.reader;
-  options($('order'), ORDERS, model.order);
+  options($('order'), ORDERS.filter(([name]) => !model.state.orders || model.state.orders.includes(name) || name === 'settlement'), model.order);
   $('order').addEventListener('change', (event) => model.setOrder(event.target.value));
   buildFilters();
   buildHelp();
@@ -32,7 +32,9 @@ async function begin() {
   buildSuggestions();
   model.outbox.addEventListener('change', sayState);
   model.outbox.addEventListener('saved', ({ detail }) => sayState(detail));
-  model.outbox.addEventListener('refused', ({ detail }) => toast(`Not saved: ${detail.why}`, true));
+  model.outbox.addEventListener('refused', ({ detail }) => refused(detail));
+  model.addEventListener('steps', paintSteps);
+  paintSteps();
   for (const name of ['shown', 'selection', 'answers']) model.addEventListener(name, sayShown);
   focus.start();
   sheet.start((row) => {
@@ -207,6 +209,19 @@ function sayState(detail) {
     if (banner.textContent !== text) banner.textContent = text;
   }
   banner.hidden = !lost;
+}
+
+/** The server will not have it: said loudly, and where the page is out of date, it is loaded anew. */
+async function refused({ why, status }) {
+  sayState();
+  if (status === 409 && (await confirmed('The patches have changed', `This page shows an older list of patches, and an answer could not be saved: ${why}.`, 'Load the page anew'))) location.reload();
+  else if (status === 401) toast('Not saved: open this page with your own link again.', true);
+  else if (status !== 409) toast(`Not saved: ${why}`, true);
+}
+
+function paintSteps() {
+  document.querySelector('[data-do="undo"]').disabled = !model.canUndo;
+  document.querySelector('[data-do="redo"]').disabled = !model.canRedo;
 }
 
 // --- keys and buttons --------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 // One patch, large: its classes, its surroundings, its place on the slide.
 
 import { $, make, plural, toast } from './dom.js';
-import { model, NOT_SEEN, SIGNS } from './model.js';
-import { get } from './net.js';
+import { model, SIGNS, SKIPPED } from './model.js';
+import { get, versioned } from './net.js';
 import { picture, url } from './pictures.js';
 
 const AHEAD = 8; // patches whose pictures are loaded before they are asked for
@@ -15,17 +15,18 @@ export const ARTEFACTS = [
   ['other', 'O', 'Other'],
 ];
 
-const facts = new Map(); // row -> promise of what the server knows of it
+const facts = new Map(); // row and ticket -> promise of what the server knows of it
 const overviews = new Map(); // slide -> promise of { width, height, ... }
 
-function factsOf(row) {
-  if (!facts.has(row)) {
-    const asked = get(`/api/patch/${row}`);
-    asked.catch(() => facts.delete(row));
-    facts.set(row, asked);
+function factsOf({ row, ticket }) {
+  const address = ticket ? `/api/patch/${row}?ticket=${encodeURIComponent(ticket)}` : `/api/patch/${row}`;
+  if (!facts.has(address)) {
+    const asked = get(address);
+    asked.catch(() => facts.delete(address));
+    facts.set(address, asked);
     if (facts.size > 300) facts.delete(facts.keys().next().value);
   }
-  return facts.get(row);
+  return facts.get(address);
 }
 
 function overviewOf(slide) {
@@ -41,13 +42,13 @@ class Focus {
   start() {
     this.trail = []; // all that was shown, in order
     this.at = -1;
-    this.next = 0; // in the model's queue
     this.draft = new Map();
     this.touched = false;
     this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
     this.buildClasses();
     this.buildStage();
     model.addEventListener('shown', () => this.begin());
+    model.addEventListener('queue', () => this.prefetch());
     model.addEventListener('suggest', () => this.paintAnswer());
   }
 
@@ -59,7 +60,6 @@ class Focus {
 
   /** Begin the order anew, as after a change of filters. */
   async begin() {
-    this.next = 0;
     if (this.filling) return; // what is waited for goes on with the new order
     this.at = this.trail.length - 1;
     await this.forward();
@@ -72,12 +72,12 @@ class Focus {
       return this.show();
     }
     if (this.filling) return;
-    let item = this.take();
+    let item = model.queue.shift();
     try {
       this.filling = true;
       while (!item && !model.queueEnd) {
         await model.more();
-        item = this.take();
+        item = model.queue.shift();
       }
     } catch (error) {
       this.finish(error.status === 403 ? 'Not for you' : 'No connection', error.message);
@@ -89,21 +89,9 @@ class Focus {
       this.finish();
       return;
     }
-    this.trail.push({ ...item });
+    this.trail.push(item);
     this.at = this.trail.length - 1;
     this.show();
-  }
-
-  take() {
-    while (this.next < model.queue.length) {
-      const item = model.queue[this.next];
-      this.next += 1;
-      if (!item.done) {
-        item.done = true;
-        return item;
-      }
-    }
-    return null;
   }
 
   back() {
@@ -131,12 +119,14 @@ class Focus {
     $('finished').querySelector('h2').textContent = title;
     $('finished').querySelector('p').textContent =
       why ||
+      model.note ||
       (model.order === 'settlement'
         ? 'No disagreement waits to be settled.'
         : model.set || model.filtersInUse
           ? 'All that is shown has an answer. Clear the filters to go on.'
           : 'Every patch of this order has an answer. Choose another order, or look at Progress.');
     this.shownRow = null;
+    model.current = null;
   }
 
   // --- showing it ----------------------------------------------------------------------------------
@@ -155,6 +145,7 @@ class Focus {
     this.facts = null;
     this.opened = performance.now();
     this.shownRow = item.row;
+    model.current = item.row;
     this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
     const row = item.row;
     delete $('stage').dataset.row;
@@ -183,7 +174,7 @@ class Focus {
     this.showOverview(row);
     this.describe(null);
     this.paintAnswer();
-    factsOf(row).then(
+    factsOf(item).then(
       (known) => {
         if (this.shownRow !== row) return;
         this.facts = known;
@@ -207,16 +198,14 @@ class Focus {
 
   prefetch() {
     const ahead = this.trail.slice(this.at + 1, this.at + 1 + AHEAD);
-    for (let index = this.next; index < model.queue.length && ahead.length < AHEAD; index += 1) {
-      if (!model.queue[index].done) ahead.push(model.queue[index]);
+    ahead.push(...model.queue.slice(0, AHEAD - ahead.length));
+    for (const item of ahead) {
+      picture(url(item.row, 'patch'));
+      picture(url(item.row, 'context'));
+      factsOf(item).catch(() => {});
+      overviewOf(model.slide[item.row]).catch(() => {});
     }
-    for (const { row } of ahead) {
-      picture(url(row, 'patch'));
-      picture(url(row, 'context'));
-      factsOf(row);
-      overviewOf(model.slide[row]).catch(() => {});
-    }
-    if (model.queue.length - this.next < ENOUGH) model.more().catch(() => {});
+    if (model.queue.length < ENOUGH) model.more().catch(() => {});
   }
 
   async showOverview(row) {
@@ -230,7 +219,7 @@ class Focus {
     }
     if (this.shownRow !== row) return;
     if (holder.dataset.slide !== String(slide)) {
-      const image = picture(`/overview/${slide}.jpg`).image;
+      const image = picture(versioned(`/overview/${slide}.jpg`)).image;
       holder.dataset.slide = slide;
       holder.replaceChildren(image, make('div', { class: 'overview-mark' }));
       holder.style.setProperty('--ratio', `${about.width} / ${about.height}`);
@@ -481,9 +470,10 @@ class Focus {
     if (item.settle) {
       model.settle(item.row, classes, seconds).catch(() => {});
     } else {
-      const { drawn: how, ticket } = item;
+      const ticket = item.spent ? null : item.ticket; // a correction is no second reading
+      item.spent = true;
       model
-        .answer([item.row], { classes, artefact, seconds, drawn: how, ticket, suggested, how: taken ? 'confirmed' : 'created' })
+        .answer([item.row], { classes, artefact, seconds, drawn: item.drawn, ticket, suggested, how: taken ? 'confirmed' : 'created' })
         .catch(() => {});
     }
     item.answered = true;
@@ -496,7 +486,7 @@ class Focus {
     const item = this.item;
     if (!item) return;
     if (!item.settle && !item.answered) {
-      model.skip(item.row, item).catch(() => {});
+      model.skip(item.row, item.spent ? { drawn: item.drawn } : item).catch(() => {});
       item.skipped = true;
     }
     this.keyTime = keyTime;
@@ -519,7 +509,7 @@ class Focus {
     }
     if (!rows.length) toast(kind === 'undo' ? 'Nothing to undo.' : 'Nothing to redo.');
     else toast(`${kind === 'undo' ? 'Taken back' : 'Done again'}: ${plural(rows.length, 'patch', 'patches')}`);
-    if (rows.length === 1) this.goTo(rows[0]);
+    if (rows.length === 1) this.goTo(rows[0], kind);
     else if (rows.length) {
       if (this.item && rows.includes(this.item.row)) this.show();
       model.select(rows);
@@ -527,16 +517,16 @@ class Focus {
     return rows;
   }
 
-  goTo(row) {
+  goTo(row, kind) {
     let found = this.trail.findLastIndex((item) => item.row === row);
     if (found < 0) {
       found = Math.min(this.at, this.trail.length);
       this.trail.splice(found, 0, { row, drawn: 'search', known: true });
     }
     const item = this.trail[found];
-    item.answered = model.mine.has(row);
-    item.skipped = model.rowState[row] !== NOT_SEEN && !item.answered;
-    facts.delete(row);
+    item.spent = kind === 'redo';
+    item.answered = item.ticket ? item.spent && model.rowState[row] !== SKIPPED : model.mine.has(row);
+    item.skipped = model.rowState[row] === SKIPPED;
     this.at = found;
     this.show();
   }

@@ -212,21 +212,23 @@ class Atlas {
     dots(faded, tone('--map-faded'));
     buckets.forEach((list, at) => dots(list, this.colours[at]));
     if (selection.size) {
-      paint.strokeStyle = tone('--map-chosen');
-      paint.lineWidth = 1.5;
-      paint.beginPath();
-      for (const row of selection) {
-        const px = points[2 * row] * scale + x;
-        const py = points[2 * row + 1] * scale + y;
-        if (px > -9 && py > -9 && px < width + 9 && py < height + 9) paint.rect(px - half - 1, py - half - 1, size + 2, size + 2);
+      const chosen = [];
+      for (const row of selection) chosen.push(points[2 * row] * scale + x - half, points[2 * row + 1] * scale + y - half);
+      dots(chosen, tone('--map-selected'));
+      if (selection.size < 1000) {
+        paint.strokeStyle = tone('--map-selected');
+        paint.lineWidth = 1;
+        paint.beginPath();
+        for (let at = 0; at < chosen.length; at += 2) paint.rect(chosen[at] - 1.5, chosen[at + 1] - 1.5, size + 3, size + 3);
+        paint.stroke();
       }
-      paint.stroke();
     }
-    if (this.current !== undefined && this.current !== null) {
+    const { current } = model;
+    if (current !== null) {
       paint.strokeStyle = tone('--map-chosen');
       paint.lineWidth = 2;
       paint.beginPath();
-      paint.arc(points[2 * this.current] * scale + x, points[2 * this.current + 1] * scale + y, 9, 0, 2 * Math.PI);
+      paint.arc(points[2 * current] * scale + x, points[2 * current + 1] * scale + y, 9, 0, 2 * Math.PI);
       paint.stroke();
     }
     if (this.lasso?.length > 1) {

@@ -1,6 +1,6 @@
 // What the views share: patches, this reader's answers, filters, order and selection. Views listen; nobody else keeps any of it.
 
-import { get, Outbox } from './net.js';
+import { get, Outbox, setVersion } from './net.js';
 import { classKeys } from './keys.js';
 
 export const NOT_SEEN = 0;
@@ -26,6 +26,9 @@ class Model extends EventTarget {
     const [state, rows] = await Promise.all([get('/api/state'), get('/api/rows')]);
     this.state = state;
     this.reader = state.reader;
+    this.canUndo = state.can_undo ?? true;
+    this.canRedo = state.can_redo ?? true;
+    setVersion(state.version ?? null);
     const keys = classKeys(state.vocabulary);
     this.classes = state.vocabulary.map((item, index) => ({
       ...item,
@@ -44,8 +47,9 @@ class Model extends EventTarget {
     this.set = null; // { rows, label, drawn } of a lasso or of "more like this"
     this.selection = new Set();
     this.anchor = null;
-    this.queue = [];
+    this.queue = []; // what comes next
     this.queueEnd = false;
+    this.current = null; // the row in focus
     this.answeredNow = 0;
     this.outbox = new Outbox(this.reader);
     this.sift();
@@ -99,7 +103,10 @@ class Model extends EventTarget {
   restart() {
     this.queue = [];
     this.queueEnd = false;
+    this.listed = false;
     this.fetching = null;
+    this.note = '';
+    clearTimeout(this.renewal);
     this.generation = (this.generation ?? 0) + 1;
     this.sift();
     this.select([...this.selection].filter((row) => this.isShown[row]));
@@ -188,29 +195,45 @@ class Model extends EventTarget {
       return;
     }
     let items;
+    let pending = false;
     if (this.order === 'settlement') {
       const said = await get('/api/disputes');
       items = said.places.filter((place) => this.passes(place.row)).map((place) => ({ ...place, settle: true, drawn: 'settlement' }));
       if ((this.generation ?? 0) === generation) this.queueEnd = true;
     } else {
-      const ask = new URLSearchParams({ order: this.order, n: '200' });
+      const ask = new URLSearchParams({ order: this.order, n: '100' });
       if (this.filters.slide) ask.set('slide', this.filters.slide);
       if (this.filters.site) ask.set('site', this.filters.site);
       if (this.filters.state !== '') ask.set('state', this.filters.state);
-      const inHand = this.queue.slice(-400).filter((item) => !item.done);
-      if (inHand.length) ask.set('skip', inHand.map((item) => item.row).join(','));
-      items = (await get(`/api/queue?${ask}`)).rows;
+      const inHand = [...this.queue.map((item) => item.row), ...(this.current === null ? [] : [this.current])];
+      if (inHand.length) ask.set('skip', inHand.join(','));
+      const said = await get(`/api/queue?${ask}`);
+      items = said.rows;
+      pending = said.pending;
+      if ((this.generation ?? 0) === generation) this.note = said.note ?? '';
     }
     if ((this.generation ?? 0) !== generation) return;
-    const known = new Set(this.queue.filter((item) => !item.done).map((item) => item.row));
-    const fresh = items.filter((item) => !known.has(item.row));
-    if (!fresh.length) this.queueEnd = true;
-    const first = this.queue.length === 0;
+    const known = new Set(this.queue.map((item) => item.row));
+    const fresh = items.filter((item) => !known.has(item.row) && item.row !== this.current);
+    if (!fresh.length && !pending) this.queueEnd = true;
     this.queue.push(...fresh);
-    if (first) {
+    if (!this.listed && fresh.length) {
+      this.listed = true;
       this.sift();
-      this.tell('shown');
+      this.tell('listed');
     }
+    if (pending) this.renewLater(generation);
+    if (pending && !fresh.length) await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+
+  /** What came while the order was still being found is replaced when it is known, but for the very next. */
+  renewLater(generation) {
+    clearTimeout(this.renewal);
+    this.renewal = setTimeout(() => {
+      if ((this.generation ?? 0) !== generation || this.fetching) return;
+      this.queue = this.queue.slice(0, 2);
+      this.more().then(() => this.tell('queue'), () => {});
+    }, 3000);
   }
 
   // --- answers -------------------------------------------------------------------------------------
@@ -226,26 +249,35 @@ class Model extends EventTarget {
     this.tell('answers', { rows });
     const body = { rows, classes, artefact, seconds, drawn, how };
     if (each) body.each = each;
-    if (ticket !== undefined) body.ticket = ticket;
-    if (suggested) body.suggested = suggested;
-    return this.outbox.push('/api/answer', body);
+    if (ticket) body.ticket = ticket;
+    if (suggested) body.suggested = true;
+    return this.send('/api/answer', body);
+  }
+
+  /** Put it into the outbox; what it makes of undo and redo is known with the reply. */
+  async send(path, body) {
+    const said = await this.outbox.push(path, body);
+    this.canUndo = said.can_undo ?? true;
+    this.canRedo = said.can_redo ?? path !== '/api/answer';
+    this.tell('steps');
+    return said;
   }
 
   settle(row, classes, seconds) {
-    return this.outbox.push('/api/settle', { row, classes, artefact: null, seconds });
+    return this.send('/api/settle', { row, classes, artefact: null, seconds });
   }
 
   skip(row, { drawn, ticket }) {
     if (this.rowState[row] === NOT_SEEN) this.rowState[row] = SKIPPED;
     this.tell('answers', { rows: [row] });
     const body = { row, drawn };
-    if (ticket !== undefined) body.ticket = ticket;
-    return this.outbox.push('/api/skip', body);
+    if (ticket) body.ticket = ticket;
+    return this.send('/api/skip', body);
   }
 
   /** One step back or forth; the rows it was about. */
   async step(kind) {
-    const said = await this.outbox.push(`/api/${kind}`, {});
+    const said = await this.send(`/api/${kind}`, {});
     const rows = said.undone ?? said.redone ?? [];
     if (rows.length) await this.takeBack(rows, said);
     return rows;

@@ -9,6 +9,11 @@ export class Refused extends Error {
   }
 }
 
+/** The table of patches that the page shows: answers name its rows, and pictures are kept under it. */
+let version = null;
+export const setVersion = (value) => (version = value);
+export const versioned = (address) => (version ? `${address}${address.includes('?') ? '&' : '?'}v=${version}` : address);
+
 export async function get(path) {
   const reply = await fetch(path, { headers: { Accept: 'application/json' }, credentials: 'same-origin' });
   const body = reply.status === 204 ? null : await reply.json().catch(() => null);
@@ -90,7 +95,7 @@ export class Outbox extends EventTarget {
 
   /** Put one in; the promise is fulfilled when it is saved, and rejected when the server refuses it. */
   push(path, body) {
-    const item = { path, body: { id: newId(), ...body } };
+    const item = { path, body: { id: newId(), ...(version ? { version } : {}), ...body } };
     this.items.push(item);
     this.keep();
     const done = new Promise((resolve, reject) => this.waiting.set(item.body.id, { resolve, reject }));
@@ -130,7 +135,7 @@ export class Outbox extends EventTarget {
       this.waiting.delete(body.id);
       if (refused) {
         if (waiting) waiting.reject(refused);
-        this.dispatchEvent(new CustomEvent('refused', { detail: { path, body, why: refused.message } }));
+        this.dispatchEvent(new CustomEvent('refused', { detail: { path, body, why: refused.message, status: refused.status } }));
       } else {
         if (waiting) waiting.resolve(said);
         this.dispatchEvent(new CustomEvent('saved', { detail: { path, body, said } }));

@@ -1,9 +1,11 @@
 // Pictures that are loaded and decoded before they are asked for, the last ones kept.
 
+import { versioned } from './net.js';
+
 const MOST = 72;
 const kept = new Map(); // url -> { image, ready }
 
-export const url = (row, part) => `/image/${row}.jpg?part=${part}`;
+export const url = (row, part) => versioned(`/image/${row}.jpg?part=${part}`);
 
 /** A decoded picture, from memory where it is there. */
 export function picture(address) {

@@ -96,9 +96,12 @@ function readers(items) {
 }
 
 function learning(curve) {
-  if (curve?.failed || !curve?.labels?.length) {
+  if (curve?.failed || !curve?.mean_ap?.some(Number.isFinite)) {
     return card('Is it enough?', make('p', { class: 'muted' }, curve?.advice || (curve?.failed && curve.failed.status !== 404 ? curve.failed.message : 'The learning curve begins after about 50 answers from two slides or more. It shows how much another 50 answers still bring.')));
   }
+  const sound = curve.labels.map((_, at) => at).filter((at) => Number.isFinite(curve.mean_ap[at]));
+  const pick = (list) => (list?.length ? sound.map((at) => list[at] ?? curve.mean_ap[at]) : []);
+  curve = { ...curve, labels: pick(curve.labels), mean_ap: pick(curve.mean_ap), low: pick(curve.low), high: pick(curve.high) };
   const [width, height, left, bottom, top, right] = [460, 220, 44, 34, 12, 14];
   const most = Math.max(...curve.labels);
   const x = (value) => left + ((width - left - right) * value) / most;

@@ -2,70 +2,95 @@
 
 import { $, confirmed, make, number, plural, toast } from './dom.js';
 import { ARTEFACT, model, remember, remembered, SIGNS, SKIPPED, STATE_NAMES } from './model.js';
+import { versioned } from './net.js';
 import { url } from './pictures.js';
 
 const GAP = 6;
-const SURE = 2000; // more than so many at once are asked about
-const AT_ONCE = 6; // pictures that load side by side
-const SETTLE = 50; // ms that a thumbnail must stay in sight before it is loaded
+const SURE = 1000; // more than so many at once are asked about
+const MOST = 5000; // the server takes no more in one step
+const AT_ONCE = 3; // pictures that load side by side
+const IN_ONE = 64; // thumbnails of one picture
+const LINE = 16; // of them in a line
+const SMALL = 64; // px of each
+const KEPT = 3000; // thumbnails in memory
+const SETTLE = 40; // ms that the sheet must stand still before it loads
 
-/** Loads a few side by side, and forgets what has gone out of sight. */
+/** Thumbnails: many small ones as one picture from the server, large ones by themselves. */
 class Loader {
-  constructor() {
-    this.waiting = new Map();
+  constructor(sheet) {
+    this.sheet = sheet;
+    this.small = new Map(); // row -> 64 px
+    this.wanted = new Set(); // cells
     this.running = 0;
   }
 
-  ask(row, cell) {
-    this.waiting.set(cell, row);
-    this.work();
+  ask(cell) {
+    this.wanted.add(cell);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.work(), SETTLE);
   }
 
   forget(cell) {
-    this.waiting.delete(cell);
+    this.wanted.delete(cell);
   }
 
   work() {
-    while (this.running < AT_ONCE && this.waiting.size) {
-      const [cell, row] = this.waiting.entries().next().value;
-      this.waiting.delete(cell);
-      const image = new Image();
-      image.draggable = false;
-      image.alt = '';
+    while (this.wanted.size && this.running < AT_ONCE) {
+      const cells = [...this.wanted].slice(0, this.sheet.isLarge ? 1 : IN_ONE);
+      for (const cell of cells) this.wanted.delete(cell);
       this.running += 1;
-      const end = () => {
+      const load = this.sheet.isLarge ? this.large(cells[0]) : this.sprite(cells);
+      load.catch(() => {}).then(() => {
         this.running -= 1;
         this.work();
-      };
-      image.src = url(row, cell.sheetPart);
-      image.decode().then(
-        () => {
-          if (cell.row === row) cell.paint(image);
-          end();
-        },
-        end,
-      );
+      });
     }
+  }
+
+  async large(cell) {
+    const { row } = cell;
+    const image = new Image();
+    image.src = url(row, 'patch');
+    await image.decode();
+    if (cell.row === row) cell.paint(image);
+  }
+
+  async sprite(cells) {
+    const rows = cells.map((cell) => cell.row);
+    const image = new Image();
+    image.src = versioned(`/sprite.jpg?rows=${rows.join(',')}`);
+    await image.decode();
+    await Promise.all(
+      rows.map(async (row, at) => {
+        const bitmap = await createImageBitmap(image, (at % LINE) * SMALL, Math.floor(at / LINE) * SMALL, SMALL, SMALL);
+        this.small.set(row, bitmap);
+      }),
+    );
+    while (this.small.size > KEPT) {
+      const [row, bitmap] = this.small.entries().next().value;
+      this.small.delete(row);
+      bitmap.close();
+    }
+    cells.forEach((cell, at) => cell.row === rows[at] && cell.paint(this.small.get(rows[at])));
   }
 }
 
 class Cell {
   constructor(sheet) {
     this.row = -1;
-    this.picture = make('div', { class: 'thumb-picture' });
+    this.picture = make('canvas', { class: 'thumb-picture', 'aria-hidden': 'true' });
     this.badges = make('div', { class: 'badges', 'aria-hidden': 'true' });
     this.element = make('div', { class: 'thumb', role: 'option' }, this.picture, this.badges);
     this.sheet = sheet;
-    this.image = null;
   }
 
-  get sheetPart() {
-    return this.sheet.size > 100 ? 'patch' : 'thumb';
-  }
-
-  paint(image) {
-    this.image = image;
-    this.picture.replaceChildren(image);
+  /** Draw a thumbnail, or with none leave its place empty. */
+  paint(image = null) {
+    this.element.classList.toggle('is-empty', !image);
+    if (!image) return;
+    this.picture.width = image.width;
+    this.picture.height = image.height;
+    this.picture.getContext('2d').drawImage(image, 0, 0);
   }
 
   show(row, index) {
@@ -77,10 +102,10 @@ class Cell {
     element.setAttribute('aria-setsize', model.shown.length);
     if (row !== this.row) {
       this.row = row;
-      this.picture.replaceChildren();
-      this.sheet.loader.forget(this);
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.row === row && this.sheet.loader.ask(row, this), SETTLE);
+      const small = this.sheet.isLarge ? null : this.sheet.loader.small.get(row);
+      this.paint(small);
+      if (small) this.sheet.loader.forget(this);
+      else this.sheet.loader.ask(this);
       this.mark();
     }
     this.choose();
@@ -135,7 +160,7 @@ class Sheet {
     this.openFocus = openFocus;
     this.scroller = $('sheet');
     this.space = $('sheet-space');
-    this.loader = new Loader();
+    this.loader = new Loader(this);
     this.cells = new Map(); // index -> Cell
     this.spare = [];
     this.at = 0; // where the keys are
@@ -163,6 +188,7 @@ class Sheet {
       this.scroller.scrollTop = 0;
       this.layout(true);
     });
+    model.addEventListener('listed', () => this.layout(true));
     model.addEventListener('selection', () => this.paintSelection());
     model.addEventListener('answers', ({ detail }) => {
       const rows = new Set(detail.rows);
@@ -170,6 +196,10 @@ class Sheet {
     });
     this.mouse();
     this.paintSelection();
+  }
+
+  get isLarge() {
+    return this.size > 100;
   }
 
   // --- drawing -------------------------------------------------------------------------------------
@@ -400,6 +430,10 @@ class Sheet {
     const rows = [...model.selection];
     if (!rows.length) {
       toast('Select patches first.');
+      return;
+    }
+    if (rows.length > MOST) {
+      toast(`${number(rows.length)} are selected: at most ${number(MOST)} can be answered at once.`, true);
       return;
     }
     if (rows.length > SURE && !(await confirmed('So many at once?', `${number(rows.length)} patches are selected. All of them get: ${what}.`, `Answer all ${number(rows.length)}`))) return;
