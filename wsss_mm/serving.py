@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
+    import ssl
+
     from flask import Flask, Response
 
 HOST = "127.0.0.1"
 LOOPBACK = (HOST, "localhost")
+_PATIENCE = 60  # s with a client that says nothing
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src {styles}; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -58,7 +61,10 @@ def serve(
     Raises:
         InputError: the address or port cannot be used, or certificate and key cannot be read.
     """
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        timeout = _PATIENCE
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     context = None if certificate is None else _tls(*certificate)
@@ -70,7 +76,10 @@ def serve(
             where = f"port {port}" if host == HOST else f"{host}, port {port}"
             raise InputError(f"{where}: cannot be used ({error}); choose another with --port") from None
         listening.listen(128)
-        server = make_server(host, port, app, threaded=True, ssl_context=context, fd=listening.fileno())
+        server = make_server(host, port, app, threaded=True, request_handler=Handler, fd=listening.fileno())
+        if context is not None:  # handshakes wait in threads of their own, and not where all others wait for them
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            server.ssl_context = context
         started(listening.getsockname()[1])
         try:
             server.serve_forever()
@@ -78,7 +87,7 @@ def serve(
             server.shutdown()
 
 
-def _tls(certificate: Path, key: Path) -> "object":
+def _tls(certificate: Path, key: Path) -> "ssl.SSLContext":
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

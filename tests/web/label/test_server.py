@@ -179,7 +179,7 @@ def test_a_second_reader_sees_nothing_of_the_first_ones_answers(begin, codes):
     ann, bob = Reader(app, "ann"), Reader(app, "bob")
     before = {path: bob.get(path) for path in ("/api/rows", "/api/queue?order=random", "/api/patch/7")}
     state = bob.get("/api/state")
-    ann.answer(7, 8, classes={code: "present" for code in codes})
+    ann.answer(7, 8, classes=dict.fromkeys(codes, "present"))
     ann.answer(9, classes={}, artefact="pen")
     ann.post("/api/skip", row=10)
     assert {path: bob.get(path) for path in before} == before
@@ -190,7 +190,7 @@ def test_a_second_reader_sees_nothing_of_the_first_ones_answers(begin, codes):
     bob.answer(7, **_said(codes[0]))
     assert bob.post("/api/undo")["undone"] == [7]
     assert bob.post("/api/undo")["undone"] == []  # hers are not his to undo
-    assert ann.get("/api/patch/7")["mine"]["classes"] == {code: "present" for code in codes}
+    assert ann.get("/api/patch/7")["mine"]["classes"] == dict.fromkeys(codes, "present")
 
 
 def test_the_queue_goes_on_where_its_reader_stopped(begin, codes):
@@ -373,7 +373,7 @@ def test_a_request_that_is_too_large_is_refused(begin, codes):
 
 
 def test_strangers_see_nothing_and_a_link_lets_in_one_reader(begin, tmp_path):
-    session, doors, app = begin(guarded=True)
+    _session, doors, app = begin(guarded=True)
     made = doors.new_secrets()
     assert set(made) == {"ann", "bob"}
     assert doors.new_secrets() == {}
@@ -486,7 +486,7 @@ def test_a_full_disk_is_told_as_the_servers_fault_and_nothing_counts(begin, monk
 
 
 def test_a_journal_that_git_changed_meanwhile_is_read_again(begin, tmp_path, codes):
-    session, _, app = begin(["ann"])
+    _session, _, app = begin(["ann"])
     ann = Reader(app, "ann")
     ann.answer(1, **_said(codes[0]))
     other = begin(["ann"])[0].desks["ann"]
@@ -508,7 +508,7 @@ def test_settled_answers_stand_apart_from_ones_own(begin, tmp_path, codes):
 
 def test_many_readers_at_once_each_have_their_own(begin, tmp_path, codes):
     readers = [f"r{number}" for number in range(8)]
-    session, _, app = begin(readers)
+    _session, _, app = begin(readers)
     failed = []
 
     def label(name, code):
