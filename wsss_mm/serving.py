@@ -38,6 +38,7 @@ def harden(app: "Flask", hosts: Iterable[str] = (), *, inline_styles: bool = Fal
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
 
 

@@ -1,5 +1,6 @@
 """A project with slides and candidates, small or large, for the labelling page."""
 
+import gzip
 import http.client
 import io
 import json
@@ -97,6 +98,7 @@ class Page:
         """The content of an answer: JSON, or bytes."""
         status, headers, data = self._ask("GET", path)
         assert status in (200, 202), (status, data)
+        data = gzip.decompress(data) if headers["Content-Encoding"] == "gzip" else data
         return json.loads(data) if "json" in headers["Content-Type"] else data
 
     def post(self, path: str, name: str | None = None, **body):

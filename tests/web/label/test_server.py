@@ -318,13 +318,29 @@ def test_a_state_that_is_none_is_refused(begin, codes):
 def test_a_change_needs_the_pages_own_token(begin, tmp_path, codes):
     app = begin()[2]
     ann, bob = Reader(app, "ann"), Reader(app, "bob")
-    for token in ("", "x", bob.token, ann.token[:-1], ann.token.replace(".", "")):
-        response = ann.client.post("/api/answer", json={"rows": [1], **_said(codes[0])}, headers={TOKEN: token})
-        assert response.status_code == 403, token
+    version, signature, _ = ann.token.split(".")
+    for token, expected in (
+        *[("", 403), ("x", 403), (f"{version}.{signature}", 403), (f"{version}.{signature[1:]}.ann", 403)],
+        *[(bob.token, 409), (f"{version}.{signature}.bob", 409)],
+    ):
+        said = {"rows": [1], "id": uuid4().hex, **_said(codes[0])}
+        response = ann.client.post("/api/answer", json=said, headers={TOKEN: token})
+        assert response.status_code == expected, token
+    assert "open it again" in response.json["error"]
     form = ann.client.post("/api/answer", data={"rows": "1"}, headers={TOKEN: ann.token})
     assert form.status_code == 400
     plain = ann.client.post("/api/answer", data='{"rows": [1]}', headers={TOKEN: ann.token}, content_type="text/plain")
     assert plain.status_code == 400
+    assert not (tmp_path / "labels").exists()
+
+
+def test_a_page_of_one_reader_never_answers_for_another(begin, tmp_path, codes):
+    ann = Reader(begin(["ann", "bob"])[2], "ann")
+    ann.client.get("/?reader=bob")  # in another window of the browser
+    assert "open it again" in ann.answer(1, expected=409, **_said(codes[0]))["error"]
+    alone = begin(["bob"])[2].test_client()
+    said = {"rows": [1], "id": uuid4().hex, **_said(codes[0])}
+    assert alone.post("/api/answer", json=said, headers={TOKEN: ann.token}).status_code == 409
     assert not (tmp_path / "labels").exists()
 
 

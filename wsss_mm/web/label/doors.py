@@ -61,13 +61,13 @@ class Doors:
         return found
 
     def token(self, reader: str, version: str) -> str:
-        """What a page sends with each change: whose it is, and of which rows it speaks."""
-        return f"{version}.{self._sign('page', reader, version)}"
+        """What a page sends with each change: of which rows it speaks, and whose it is."""
+        return f"{version}.{self._sign('page', reader, version)}.{reader}"
 
-    def token_version(self, reader: str, token: str) -> str | None:
-        """Of which rows the page speaks that sends this token; None if it is not the reader's."""
-        version = token.partition(".")[0]
-        return version if hmac.compare_digest(self.token(reader, version).encode(), token.encode()) else None
+    def is_ours(self, token: str) -> bool:
+        """Whether this server gave a page its token."""
+        version, _, reader = token_parts(token)
+        return hmac.compare_digest(self.token(reader, version).encode(), token.encode())
 
     def ticket(self, reader: str, row: int, drawn: str, *, repeat: bool) -> str:
         """What a queue says of a patch that the page is not told."""
@@ -95,6 +95,13 @@ class Doors:
         except (ValueError, OSError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path}: damaged; delete it, and give the readers new links") from None
         return kept
+
+
+def token_parts(token: str) -> tuple[str, str, str]:
+    """Version of the rows, signature and reader of a token, which may be any text."""
+    version, _, rest = token.partition(".")
+    signature, _, reader = rest.partition(".")
+    return version, signature, reader
 
 
 def _kept_key(path: Path) -> bytes:

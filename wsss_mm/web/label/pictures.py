@@ -34,7 +34,8 @@ CONTEXT = 8
 """The surroundings are this many times as wide as the patch, at `CONTEXT / 2` times lower magnification."""
 _QUALITY, _SMALL_QUALITY = 92, 80
 _OVERVIEW = 1024  # px, longer side
-_OPEN = 16  # slides held open
+_OPEN = 64  # slides held open
+_TILES = 64  # MiB for decoded tiles of all of them
 _SLICE = 16  # small pictures that are read in one go, before somebody else's turn
 
 
@@ -49,10 +50,13 @@ class Pictures:
     """
 
     def __init__(self, table: Table, cohort: "Cohort", *, limit: int = 256, workers: int = 2) -> None:
+        from openslide import OpenSlideCache
+
         self._table = table
         slides = {slide.slide_id: slide for slide in cohort}
         self._slides = [slides[item.slide_id] for item in table.slides]
         self._kept = _Kept(limit << 20)
+        self._tiles = OpenSlideCache(_TILES << 20)
         self._readers: OrderedDict[int, SlideReader] = OrderedDict()
         self._opening = threading.Lock()
         self._making: dict[tuple[Any, ...], _Job] = {}
@@ -209,6 +213,7 @@ class Pictures:
                 self._readers.move_to_end(slide)
                 return self._readers[slide]
             scan = self._slides[slide].open()
+            scan.share(self._tiles)
             self._readers[slide] = scan
             if len(self._readers) > _OPEN:
                 self._readers.popitem(last=False)  # closed when the last thread that reads it is done

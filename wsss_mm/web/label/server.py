@@ -16,7 +16,7 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
-from wsss_mm.web.label.doors import Doors
+from wsss_mm.web.label.doors import Doors, token_parts
 from wsss_mm.web.label.pictures import PARTS, Pictures
 from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
 from wsss_mm.web.label.requests import Said, read_answer, read_skip, request_id
@@ -97,11 +97,14 @@ class _Front:
         return row if row < len(self.session.table) else abort(404)
 
     def body(self, desk: Desk) -> dict[str, Any]:
-        """What a page of this reader posted; 403 where another page did, 409 where its rows are others by now."""
+        """What a page of this reader posted; 403 where it is none of ours, 409 where it is another one's by now."""
         from flask import abort, request
 
-        version = self.doors.token_version(desk.reader, request.headers.get(TOKEN, ""))
-        if version is None:
+        token = request.headers.get(TOKEN, "")
+        version, _, reader = token_parts(token)
+        if reader != desk.reader and reader:  # or its page would send the answer again, in the name of another
+            abort(409, "this page is not of the reader whom this browser is now; open it again")
+        if not self.doors.is_ours(token):
             abort(403)
         try:
             content = request.get_json(silent=True) if request.mimetype == "application/json" else None
@@ -132,7 +135,8 @@ def _add_errors(app: "Flask") -> None:
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[Response, int]:
         code = error.code or 500
-        return jsonify(error=said.get(code, error.name.lower())), code
+        own = code == 409 and error.description != type(error).description
+        return jsonify(error=error.description if own else said.get(code, error.name.lower())), code
 
     @app.after_request
     def not_kept(response: Response) -> Response:
@@ -254,15 +258,11 @@ def _add_table(app: "Flask", front: _Front) -> None:
         order = request.args.get("order", "random")
         if order not in ORDERS:
             raise InputError(f"no order {order[:40]!r}; choose of {', '.join(ORDERS)}")
-        found = make_queue(
-            session,
-            desk,
-            order,
-            Filters(given["slide"], given["site"], given["class"], given["state"]),
-            Page(_number("n", MOST, MOST), _listed(request.args.get("skip", "")), _number("seed", 0, 2**31)),
-        )
+        page = Page(_number("n", MOST, MOST), _listed(request.args.get("skip", "")), _number("seed", 0, 2**31))
+        filters = Filters(given["slide"], given["site"], given["class"], given["state"])
+        found = make_queue(session, desk, order, filters, page)
         shown = [item.row for item in found.items]
-        front.ahead[desk.reader] = shown
+        front.ahead[desk.reader] = [*page.skip, *shown]
         session.pictures.make_ahead(shown[:_NEXT])
         items = [
             {
@@ -536,10 +536,11 @@ def _listed(text: str) -> list[int]:
 
 
 def _polygon(given: object) -> Any:
+    corners: Any
     try:
-        corners: Any = np.asarray(given, dtype=np.float64)
-    except (ValueError, TypeError):
-        corners = np.zeros(0)
+        corners = np.asarray(given, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        corners = np.zeros((0, 2))
     if corners.ndim != 2 or corners.shape[1] != 2 or not 3 <= len(corners) <= 10_000 or not np.isfinite(corners).all():
         raise InputError("polygon is no list of three or more places; draw it anew")
     return corners
