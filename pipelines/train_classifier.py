@@ -24,6 +24,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
     from wsss_mm.evaluation.figures import precision_recall_figure
     from wsss_mm.patches import read_manifest
+    from wsss_mm.patches.manifest import known_labels
     from wsss_mm.vocabulary import get_vocabulary
 
     paths = Paths(patches=PATCHES, out=OUT, curves=places.CLASSIFIER_CURVES)
@@ -40,8 +41,9 @@ def main(params: "Params", tracker: "Tracker") -> None:
         scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)
         known = classifier_scores(OUT, PATCHES, split="train", limit=len(scores), threads=params.threads)
         write_reports(pd.concat([scores, known]), manifest, codes)
-        truth = manifest.set_index("patch_id").loc[scores["patch_id"], codes].to_numpy(bool)
-        figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary)
+        judged = manifest.set_index("patch_id").loc[scores["patch_id"]]
+        truth, known = judged[codes].to_numpy(bool), known_labels(judged, codes)
+        figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary, known)
         tracker.figure(figure, "figures/valid_precision_recall.png")
 
 

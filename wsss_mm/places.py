@@ -60,6 +60,8 @@ SLIDES_TABLE = "slides.csv"
 """The table of a cohort's slides, and the one of what became of them, beside their results."""
 TRUTH, LABELS_TABLE = "truth", "labels.csv"
 """In the folder of a cohort: maps of the true classes by slide, and label sets by place."""
+LABELS = DATA / LABELS_TABLE
+"""Label sets by place, made of the journals of readers, or written by hand."""
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
@@ -115,9 +117,10 @@ AFTER_CLASSES = {
     "sha256": "text",  # of the image file
     "mask_sha256": "text",  # of the mask file; None where there is none
     "tissue": "number",  # share of the patch that is tissue, 0..1
+    "unsure": "text",  # codes of classes of which nobody knows whether the patch holds them: `LYM;NEC`; None if none
 }
 """Columns of the patch manifest around those of the classes, which are bool, and the kind of value they hold."""
-LATER_COLUMNS = frozenset({"mask_sha256", "site"})
+LATER_COLUMNS = frozenset({"mask_sha256", "site", "unsure"})
 """Columns that manifests of format 0 may lack: these are read, but do not pass the gate."""
 
 CANDIDATE_COLUMNS = {

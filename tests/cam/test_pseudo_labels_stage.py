@@ -13,7 +13,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
-from wsss_mm.patches import IGNORE, VOCABULARIES, write_manifest
+from wsss_mm.patches import IGNORE, VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
 
@@ -138,3 +138,25 @@ def test_missing_patch_is_named_and_nothing_is_lost(project, params):
     with pytest.raises(InputError, match=r"p1\.png"):
         pseudo_labels.main(params)
     assert _digest(project / "data/pseudo_labels") == first
+
+
+def test_a_class_that_nobody_is_sure_of_is_never_gated_away(project, params):
+    """The patch of two colours, of which one is in the label set: with the other unsure, its pixels keep it."""
+    pseudo_labels.main(params)
+    codes = list(VOCABULARY.codes)
+    manifest = read_manifest("data/patches", VOCABULARY)
+    row = manifest.index[manifest["split"] == "train"][0]
+    patch_id, held = manifest.at[row, "patch_id"], [code for code in codes if manifest.at[row, code]]
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        whole = np.asarray(image).copy()
+    assert len(held) == 2
+    manifest.loc[row, held[1]] = False
+    write_manifest(manifest, "data/patches")
+    pseudo_labels.main(params)
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        assert set(np.unique(image)) <= {codes.index(held[0]), IGNORE}
+    manifest.loc[row, "unsure"] = held[1]
+    write_manifest(manifest, "data/patches")
+    pseudo_labels.main(params)
+    with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
+        assert np.array_equal(np.asarray(image), whole)

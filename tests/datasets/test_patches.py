@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from wsss_mm.datasets import PatchLabelDataset, PseudoLabelDataset, SeededSampler
 from wsss_mm.errors import InputError
-from wsss_mm.patches import VOCABULARIES, read_manifest
+from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
 
 AUGMENT = [
     {"type": "wsss_mm.FlipAndRotate", "rotate": True},
@@ -47,6 +47,18 @@ class TestPatchLabelDataset:
             path.unlink()
         assert len(list(map(PatchLabelDataset(str(patches), "lung", "train").decoded, range(8)))) == 8
         assert len(list(map(weak(patches).decoded, range(6)))) == 6
+
+    def test_what_nobody_is_sure_of_is_masked(self, patches):
+        codes = VOCABULARIES["lung"].codes
+        frame = read_manifest(patches, VOCABULARIES["lung"])
+        known = [sample["data_samples"].known for sample in PatchLabelDataset(str(patches), "lung", "train", LABELS)]
+        assert all(mask.tolist() == [True] * 4 for mask in known)
+        frame.loc[2, list(codes)] = [True, False, False, True]
+        frame.loc[2, "unsure"] = "NEC;LYM"
+        write_manifest(frame, patches)
+        sample = PatchLabelDataset(str(patches), "lung", "train", LABELS)[2]["data_samples"]
+        assert sample.known.tolist() == [True, False, False, True]
+        assert sample.label.tolist() == [1, 0, 0, 1]
 
     def test_an_empty_split_is_an_input_error(self, patches):
         with pytest.raises(InputError, match="no patch in split 'test'"):

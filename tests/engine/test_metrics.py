@@ -49,3 +49,14 @@ def test_average_precision_equals_the_evaluation():
         for name, value in expected.items()
         if value is not None and (name == "mean_ap" or name.startswith("ap."))
     }
+
+
+def test_average_precision_is_of_what_is_known():
+    rng = np.random.default_rng(2)
+    labels, scores, known = rng.random((30, 4)) < 0.4, rng.random((30, 4)), rng.random((30, 4)) < 0.7
+    metric = MultiLabelAP()
+    metric.dataset_meta = {"classes": CODES}
+    rows = zip(labels, scores, known, strict=True)
+    names = ("label", "scores", "known")
+    metric.process({}, [{name: torch.from_numpy(a) for name, a in zip(names, row, strict=True)} for row in rows])
+    assert metric.evaluate(30)["valid/mean_ap"] == multilabel_metrics(labels, scores, CODES, known=known)["mean_ap"]

@@ -88,6 +88,19 @@ class TestSeverity:
 
 
 class TestPatches:
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_what_nobody_is_sure_of_is_held_against_the_labels(self, listed, params, project):
+        labels = project / "data/cohort/labels.csv"
+        header, first, *lines = labels.read_text().splitlines()
+        held = first.split(",")[3].split(";")
+        other = next(code for code in ("TE", "NEC", "LYM", "TAS") if code not in held)
+        labels.write_text("\n".join([f"{header},unsure", f"{first},{other}", *lines, ""]))
+        if listed:
+            edit(project / PATCHES, lambda frame: frame.assign(unsure=frame["patch_id"].map({"train-00": other})))
+        result = run_gate("patches", params, project)
+        failed = {outcome.name: outcome for outcome in result.failures}
+        assert failed.keys() == (set() if listed else {"labels_as_made"})
+
     def test_a_class_of_one_slide_alone_is_told_of(self, params_content, project):
         def spread(table):
             second = (table["split"] == "train") & ~table["NEC"]

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
+from torch import nn
 
 from wsss_mm.models import PatchClassifier, ProgressiveDropoutAttention
+from wsss_mm.models.classifier import soft_margin_loss
 
 
 def reference(features, weight, gamma):
@@ -95,3 +98,61 @@ class TestPatchClassifier:
 
 def _normalisation():
     return {"type": "mmengine.ImgDataPreprocessor", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+
+
+class TestSoftMarginLoss:
+    """Classes that nobody is sure of teach nothing."""
+
+    @pytest.fixture
+    def batch(self):
+        generator = torch.Generator().manual_seed(3)
+        logits = torch.randn(5, 4, generator=generator)
+        return logits, (torch.rand(5, 4, generator=generator) < 0.5).float()
+
+    def test_all_known_is_the_published_loss_to_the_bit(self, batch):
+        wanted = nn.functional.multilabel_soft_margin_loss(*batch)
+        assert torch.equal(soft_margin_loss(*batch), wanted)
+        assert torch.equal(soft_margin_loss(*batch, torch.ones(5, 4, dtype=torch.bool)), wanted)
+
+    def test_mean_over_the_known_classes_of_a_patch_then_over_patches(self, batch):
+        logits, labels = batch
+        known = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]]).bool()
+        of_patches = [
+            nn.functional.binary_cross_entropy_with_logits(row[which], said[which])
+            for row, said, which in zip(logits, labels, known, strict=True)
+            if which.any()
+        ]
+        found = soft_margin_loss(logits, labels, known)
+        assert found.item() == pytest.approx(torch.stack(of_patches).mean().item(), rel=1e-6)
+        assert torch.equal(soft_margin_loss(logits, torch.where(known, labels, 1 - labels), known), found)
+
+    def test_no_gradient_where_nothing_is_known(self, batch):
+        logits, labels = batch
+        logits.requires_grad_()
+        known = torch.ones(5, 4, dtype=torch.bool)
+        known[1, 2] = known[3] = False
+        soft_margin_loss(logits, labels, known).backward()
+        assert ((logits.grad == 0) == ~known).all()
+
+    def test_nothing_known_at_all(self, batch):
+        logits, labels = batch
+        logits.requires_grad_()
+        loss = soft_margin_loss(logits, labels, torch.zeros(5, 4, dtype=torch.bool))
+        loss.backward()
+        assert loss.item() == 0
+        assert (logits.grad == 0).all()
+
+    def test_the_classifier_trains_with_it(self):
+        torch.manual_seed(0)
+        model = PatchClassifier(
+            {"type": "wsss_mm.ResNet38", "width": 1 / 32}, classes=4, dropout=0.0, data_preprocessor=_normalisation()
+        ).eval()
+        images, samples = torch.rand(2, 3, 32, 32), []
+        for known in ([True, True, False, True], [True] * 4):
+            sample = BaseDataElement()
+            sample.set_field(torch.tensor([1.0, 0, 0, 1]), "label")
+            sample.set_field(torch.tensor(known), "known")
+            samples.append(sample)
+        logits, labels = model(images), torch.tensor([[1.0, 0, 0, 1]] * 2)
+        known = torch.tensor([[True, True, False, True], [True] * 4])
+        assert torch.equal(model(images, samples, "loss")["loss"], soft_margin_loss(logits, labels, known))

@@ -6,7 +6,7 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import check_manifest, get_vocabulary, manifest_columns, read_manifest, write_manifest
-from wsss_mm.patches.manifest import FILE_NAME
+from wsss_mm.patches.manifest import FILE_NAME, known_labels, label_sets, possible_labels
 
 LUNG = get_vocabulary("lung")
 
@@ -38,7 +38,7 @@ def test_bytes_do_not_depend_on_row_or_column_order(frame, tmp_path):
     assert write_manifest(read_manifest(tmp_path / "a", LUNG), tmp_path / "c").read_bytes() == first
 
 
-@pytest.mark.parametrize("column", ["mask_sha256", "site"])
+@pytest.mark.parametrize("column", ["mask_sha256", "site", "unsure"])
 def test_a_manifest_of_before_a_column_came_is_read(column, frame, tmp_path):
     table = pq.read_table(write_manifest(frame, tmp_path)).drop_columns(column)
     pq.write_table(table, tmp_path / FILE_NAME)
@@ -129,3 +129,34 @@ def test_more_rows_than_any_cohort_has_are_refused_unread(tmp_path, monkeypatch)
     monkeypatch.setattr("wsss_mm.formats._MAX_ROWS", 1000)
     with pytest.raises(InputError, match=r"manifest\.parquet: damaged: claims 300000 rows"):
         read_manifest(tmp_path, LUNG)
+
+
+class TestUnsure:
+    """Classes of which nobody knows: false in their column, and named in another."""
+
+    @pytest.fixture
+    def unsure(self, frame):
+        return frame.assign(unsure=["NEC;TAS", None])
+
+    def test_round_trip(self, unsure, tmp_path):
+        write_manifest(unsure, tmp_path)
+        assert read_manifest(tmp_path, LUNG)["unsure"].tolist() == [None, "NEC;TAS"]
+
+    def test_what_is_known(self, unsure):
+        assert known_labels(unsure, LUNG.codes).tolist() == [[True, False, True, False], [True] * 4]
+        assert known_labels(unsure.drop(columns="unsure"), LUNG.codes).all()
+
+    def test_what_is_unsure_stays_possible(self, unsure):
+        assert possible_labels(unsure, LUNG.codes).tolist() == [[True] * 4, [False, False, True, False]]
+
+    def test_nothing_is_possible_where_nothing_is_held(self, unsure):
+        nothing = unsure.assign(TE=False, LYM=False)
+        assert not possible_labels(nothing, LUNG.codes).any()
+
+    def test_as_people_read_it(self, unsure):
+        assert label_sets(unsure, LUNG.codes) == ["TE;NEC?;LYM;TAS?", "LYM"]
+
+    @pytest.mark.parametrize(("text", "why"), [("TE", "'TE' is in the label set, too"), ("XYZ", "'XYZ' is no class")])
+    def test_what_cannot_be_is_named(self, unsure, text, why):
+        with pytest.raises(InputError, match=f"patch p2: column unsure: {why}"):
+            check_manifest(unsure.assign(unsure=[text, None]), LUNG, "here")

@@ -143,8 +143,28 @@ class TestLabels:
     def test_a_table_of_any_spreadsheet(self, read, text):
         frame = read(text)
         assert frame.to_dict("records") == [
-            {"slide_id": "S1", "x": 448, "y": 0, "TE": True, "NEC": False, "LYM": False, "TAS": True}
+            {"slide_id": "S1", "x": 448, "y": 0, "TE": True, "NEC": False, "LYM": False, "TAS": True, "unsure": None}
         ]
+
+    def test_columns_that_journals_add(self, read):
+        frame = read('slide_id,x,y,labels,unsure,source\nS1,0,0,TE;TAS,"lym, NEC",agreed\nS1,448,0,TE,,single\n')
+        assert frame["unsure"].tolist() == ["NEC;LYM", None]
+        assert frame[["TE", "NEC", "LYM", "TAS"]].to_numpy().tolist() == [
+            [True, False, False, True],
+            [True] + [False] * 3,
+        ]
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            ("S1,0,0,TE,TE;LYM,", "line 2: TE is in labels and in unsure; keep one of them"),
+            ("S1,0,0,,LYM,", "line 2: no label"),
+            ("S1,0,0,TE,FAT,", "line 2: 'FAT' is no class"),
+        ],
+    )
+    def test_what_is_unsure_and_cannot_be(self, read, row, message):
+        with pytest.raises(InputError, match=message):
+            read(f"slide_id,x,y,labels,unsure,source\n{row}\n")
 
     def test_rows_keep_their_lines(self, read):
         assert list(read("\nslide_id,x,y,labels\n\nS1,0,0,TE\n\nS2,0,0,TE\n").index) == [4, 6]

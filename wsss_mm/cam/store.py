@@ -16,6 +16,7 @@ from wsss_mm.files import atomic_folder
 from wsss_mm.formats import write_rows
 from wsss_mm.inference.patches import BATCH_SIZE, Batch, predict
 from wsss_mm.patches.images import write_mask
+from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
 from wsss_mm.places import MANIFEST, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
 from wsss_mm.vocabulary import IGNORE, Vocabulary
@@ -48,7 +49,7 @@ def label_patches(
         labeller: what makes the labels.
         rows: rows of the patch manifest.
         folder: where the rows' paths start.
-        vocabulary: the classes, whose columns are the label sets.
+        vocabulary: the classes, whose columns are the label sets; classes that nobody is sure of stay possible.
         among: where a labeller that asks for neighbours finds them; `rows` if None.
         batch_size: patches a forward pass, see `wsss_mm.inference.patches.predict`.
 
@@ -58,9 +59,10 @@ def label_patches(
     if rows.empty:
         return
     label_set = _narrowed(rows if among is None else among, folder, vocabulary) if labeller.neighbours else None
+    possible = dict(zip(rows["patch_id"], possible_labels(rows, vocabulary.codes), strict=True))
 
     def step(batch: Batch) -> list[tuple[np.ndarray, float]]:
-        label_sets = [label_set(row) if label_set else row[list(vocabulary.codes)].to_numpy(bool) for row in batch.rows]
+        label_sets = [label_set(row) if label_set else possible[row["patch_id"]] for row in batch.rows]
         result = labeller(batch.pictures, np.array(label_sets))
         return list(zip(result.labels, result.agreement.tolist(), strict=True))
 
@@ -103,7 +105,7 @@ def write_pseudo_labels(
 def _narrowed(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Callable[[pd.Series], np.ndarray]:
     """Gives the (C, H, W) classes that each pixel of a patch may be of, by all patches over it."""
     check_places(rows, folder, "pseudo_labels.neighbours")
-    places, label_sets = Places.of(rows), rows[list(vocabulary.codes)].to_numpy(bool)
+    places, label_sets = Places.of(rows), possible_labels(rows, vocabulary.codes)
     order = {patch_id: index for index, patch_id in enumerate(rows["patch_id"])}
     return lambda row: possible_classes(places, label_sets, order[row["patch_id"]])
 

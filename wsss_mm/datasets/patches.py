@@ -17,7 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.formats import read_rows
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_mask
-from wsss_mm.patches.manifest import is_inside
+from wsss_mm.patches.manifest import is_inside, known_labels
 from wsss_mm.patches.neighbours import Places, check_places
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.registry import DATASETS
@@ -87,7 +87,8 @@ class PatchLabelDataset(_PatchDataset):
         root: Folder of the patches' manifest.
         vocabulary: Name of the cohort's vocabulary.
         split: train, valid or test.
-        pipeline: Transforms; each gets `img` (H, W, 3) uint8 RGB, `label` (C,) float32, `patch_id` and `rng`.
+        pipeline: Transforms; each gets `img` (H, W, 3) uint8 RGB, `label` (C,) float32, `known` (C,) bool, false where
+            nobody is sure whether the patch holds the class, `patch_id` and `rng`.
         seed: Of the augmentation.
         cache_bytes: Keep decoded images in memory where they fit into this.
     """
@@ -106,8 +107,10 @@ class PatchLabelDataset(_PatchDataset):
         frame = _split_of(Path(root), classes, split)
         labels = frame[list(classes.codes)].to_numpy(dtype=np.float32)
         records = [
-            {"patch_id": patch_id, "img_path": str(Path(root) / path), "label": label}
-            for patch_id, path, label in zip(frame["patch_id"], frame["path"], labels, strict=True)
+            {"patch_id": patch_id, "img_path": str(Path(root) / path), "label": label, "known": known}
+            for patch_id, path, label, known in zip(
+                frame["patch_id"], frame["path"], labels, known_labels(frame, classes.codes), strict=True
+            )
         ]
         super().__init__(
             records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 3)

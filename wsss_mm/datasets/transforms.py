@@ -160,11 +160,13 @@ class StainJitter:
 
 @TRANSFORMS.register_module()
 class PackPatch:
-    """The classifier's input: `inputs` (3, H, W) uint8 and a sample with `label`, `patch_id`."""
+    """The classifier's input: `inputs` (3, H, W) uint8 and a sample with `label`, `known` and `patch_id`."""
 
     def __call__(self, results: Results) -> Results:
         """Pack."""
         sample = BaseDataElement(metainfo={"patch_id": results["patch_id"]})
-        sample.set_field(torch.from_numpy(results["label"].copy()), "label")
+        for name in ("label", "known"):
+            if name in results:
+                sample.set_field(torch.from_numpy(results[name].copy()), name)
         image = np.ascontiguousarray(results["img"].transpose(2, 0, 1))
         return {"inputs": torch.from_numpy(image.copy()), "data_samples": sample}

@@ -19,12 +19,15 @@ class MultiLabelAP(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect scores and labels."""
-        self.results.extend((sample["label"].cpu().numpy(), sample["scores"].cpu().numpy()) for sample in data_samples)
+        for sample in data_samples:
+            label, scores = (sample[name].cpu().numpy() for name in ("label", "scores"))
+            known = sample["known"].cpu().numpy() if "known" in sample else np.ones(label.shape, dtype=bool)
+            self.results.append((label, scores, known))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Average precision per class and its mean, which comes first."""
-        labels, scores = (np.stack(column) for column in zip(*results, strict=True))
-        return _watched(multilabel_metrics(labels, scores, _classes(self)), "mean_ap", "ap.")
+        labels, scores, known = (np.stack(column) for column in zip(*results, strict=True))
+        return _watched(multilabel_metrics(labels, scores, _classes(self), known=known), "mean_ap", "ap.")
 
 
 @METRICS.register_module()

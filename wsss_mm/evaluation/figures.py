@@ -80,7 +80,10 @@ def iou_figure(
 
 
 def precision_recall_figure(
-    truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating], vocabulary: Vocabulary
+    truth: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+    vocabulary: Vocabulary,
+    known: npt.NDArray[np.bool_] | None = None,
 ) -> "Figure":
     """Precision over recall of each class, with its average precision; classes that no patch has are left out.
 
@@ -88,6 +91,7 @@ def precision_recall_figure(
         truth: (N, C) label sets.
         scores: (N, C) probabilities, 0..1.
         vocabulary: the classes.
+        known: (N, C), where the label sets say something; None where they do everywhere.
     """
     from matplotlib.figure import Figure
     from sklearn.metrics import average_precision_score, precision_recall_curve
@@ -95,7 +99,8 @@ def precision_recall_figure(
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot()
     for index, item in enumerate(vocabulary.classes):
-        labels, values = np.asarray(truth)[:, index].astype(bool), scores[:, index]
+        rows = slice(None) if known is None else np.asarray(known)[:, index]
+        labels, values = np.asarray(truth)[rows, index].astype(bool), scores[rows, index]
         if labels.any():
             precision, recall, _ = precision_recall_curve(labels, values)
             name = f"{item.name}, AP {average_precision_score(labels, values):.3f}"

@@ -24,7 +24,7 @@ from wsss_mm.patches.appearance import STATISTICS, image_statistics
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.making import make_rows
-from wsss_mm.patches.manifest import FILE_NAME
+from wsss_mm.patches.manifest import FILE_NAME, known_labels, label_sets, unsure_classes
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
@@ -117,8 +117,9 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         except InputError as error:
             return measured | {"mask": str(error)}
         shares, labels = class_shares(mask, len(codes)), np.array([row[code] for code in codes])
+        known = np.array([code not in unsure_classes(row.get("unsure")) for code in codes])
         gaps = float((mask == IGNORE).mean())
-        contradicted = ((shares >= plain) & ~labels) | ((shares == 0) & labels & (1 - gaps >= _WHOLE))
+        contradicted = ((shares >= plain) & ~labels & known) | ((shares == 0) & labels & (1 - gaps >= _WHOLE))
         measured |= {
             "mask_pixels": _pixels(mask),
             "mask_strangers": round((1 - gaps - shares.sum()) * mask.size),
@@ -187,8 +188,9 @@ def _places(rows: pd.DataFrame) -> pd.Series:
 def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
+    known = known_labels(training, codes).sum(axis=0)
     rows = [{"class": code, **_counts(training[training[code]])} for code in codes]
-    return pd.DataFrame(rows).assign(without=lambda classes: len(training) - classes["patches"])
+    return pd.DataFrame(rows).assign(without=lambda classes: known - classes["patches"])
 
 
 def _judged_classes(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame) -> pd.DataFrame:
@@ -254,8 +256,8 @@ def _made_again(
             "listed": known.map({True: "none", False: "is not of the cohort, set aside, or of another place"}),
             "whose": _joined(manifest, _WHOSE).where(known),
             "made_whose": _joined(found, _WHOSE).where(known),
-            "labels": _names(manifest, codes).where(known),
-            "made_labels": _names(found, codes).where(known),
+            "labels": pd.Series(label_sets(manifest, codes), manifest.index).where(known),
+            "made_labels": pd.Series(label_sets(found, codes), found.index).where(known),
             "mask": files["mask_content"].where(known),
             "made_mask": found["mask"],
             "tissue_error": (manifest["tissue"].fillna(-1) - found["tissue"].astype(float)).abs(),
@@ -275,8 +277,3 @@ def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray
 def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
     """Cells as people write them; what is empty at the end of a row is not shown."""
     return rows[columns].fillna("").astype(str).agg(", ".join, axis=1).str.rstrip(", ")
-
-
-def _names(rows: pd.DataFrame, codes: list[str]) -> pd.Series:
-    """Label sets as people write them."""
-    return rows[codes].eq(True).apply(lambda row: ";".join(row.index[row]), axis=1)

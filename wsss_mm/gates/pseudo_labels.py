@@ -30,7 +30,7 @@ from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
-from wsss_mm.patches.manifest import FILE_NAME, read_manifest
+from wsss_mm.patches.manifest import FILE_NAME, possible_labels, read_manifest
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.settings import Params
@@ -111,7 +111,8 @@ def _patches(
     known = training.set_index("patch_id").reindex(labels["patch_id"])
     shares = labels[[f"share_{code}" for code in codes]].to_numpy()
     labelled = known[codes].fillna(False).to_numpy(dtype=bool)
-    allowed = labelled if params.pseudo_labels.gating == "labels" else np.ones_like(labelled)
+    possible = possible_labels(known.assign(**{code: labelled[:, i] for i, code in enumerate(codes)}), codes)
+    allowed = possible if params.pseudo_labels.gating == "labels" else np.ones_like(labelled)
     rows = list(zip(labels["path"], known["path"], allowed, strict=True))
     files = pd.DataFrame(
         map_files(lambda row: _measure(root, *row, params=params), rows, "measure pseudo-labels"), columns=list(_FILE)

@@ -13,6 +13,27 @@ from wsss_mm.models.backbone import channels_of
 from wsss_mm.registry import MODELS
 
 
+def soft_margin_loss(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
+    """Multi-label soft margin loss: the mean over the known classes of each patch, then over patches.
+
+    Args:
+        logits: (N, C).
+        labels: (N, C) of 0 and 1, in the logits' type.
+        known: (N, C) bool, where the labels say something; None where they do everywhere. A patch of which nothing is
+            known does not count.
+
+    Returns:
+        A scalar; 0 where nothing is known.
+    """
+    if known is None or bool(known.all()):
+        return functional.multilabel_soft_margin_loss(logits, labels)
+    known = known.to(logits)
+    terms = functional.logsigmoid(logits) * labels + functional.logsigmoid(-logits) * (1 - labels)
+    counts = known.sum(dim=1)
+    of_patches = -(terms * known).sum(dim=1) / counts.clamp(min=1)
+    return of_patches.sum() / (counts > 0).sum().clamp(min=1)
+
+
 @MODELS.register_module()
 class PatchClassifier(BaseModel):
     """Backbone -> progressive dropout attention -> channel dropout -> global average pool -> 1x1 convolution.
@@ -78,7 +99,8 @@ class PatchClassifier(BaseModel):
             raise ValueError(f"mode {mode!r} needs data_samples")
         if mode == "loss":
             labels = torch.stack([sample.get("label") for sample in data_samples]).to(logits)
-            return {"loss": functional.multilabel_soft_margin_loss(logits, labels)}
+            known = [sample.get("known") for sample in data_samples if "known" in sample]
+            return {"loss": soft_margin_loss(logits, labels, torch.stack(known) if known else None)}
         for sample, scores in zip(data_samples, logits.sigmoid(), strict=True):
             sample.set_field(scores, "scores")
         return list(data_samples)

@@ -142,9 +142,11 @@ class _Cutter:
         _check_places(names, boxes, reader)
         tissue = find_tissue(reader).share(boxes)
         states = rows[list(self.vocabulary.codes)].to_numpy()
-        for name, (x, y), share, labels in zip(names, corners.tolist(), tissue, states, strict=True):
+        parts = zip(names, corners.tolist(), tissue, states, rows["unsure"], strict=True)
+        for name, (x, y), share, labels, unsure in parts:
             mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
-            yield self._store(slide, reader, (x, y), labels=labels, mask=mask, tissue=float(share), name=name)
+            said = {"labels": labels, "unsure": unsure}
+            yield self._store(slide, reader, (x, y), **said, mask=mask, tissue=float(share), name=name)
 
     def _gridded(self, slide: Slide, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
         for (x, y), share in grid_of(slide, reader, self.settings):
@@ -162,6 +164,7 @@ class _Cutter:
         labels: npt.NDArray[np.bool_],
         mask: npt.NDArray[np.uint8] | None,
         tissue: float,
+        unsure: str | None = None,
         name: str = "",
     ) -> dict[str, Any]:
         image = reader.read(*corner, self.side, self.settings.mpp * self.settings.size / self.side)
@@ -178,6 +181,7 @@ class _Cutter:
             "mpp": self.settings.mpp,
             "tissue": round(tissue, 6),
             **dict(zip(self.vocabulary.codes, map(bool, labels), strict=True)),
+            "unsure": unsure,
         }
 
     def _truth(self, slide: Slide, reader: SlideReader) -> Truth | None:

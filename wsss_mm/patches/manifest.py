@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -21,11 +22,61 @@ _TEXT = pa.string()
 _KINDS = {"text": _TEXT, "integer": pa.int64(), "number": pa.float64()}
 _BEFORE_LABELS = {name: _KINDS[kind] for name, kind in BEFORE_CLASSES.items()}
 _AFTER_LABELS = {name: _KINDS[kind] for name, kind in AFTER_CLASSES.items()}
+_NULLABLE = ("mask_path", "site", "unsure")
+_SEPARATOR = ";"
 
 
 def manifest_columns(codes: Iterable[str]) -> list[str]:
-    """Columns of a manifest in order; those of the class `codes` are bool, true where the class is in the label set."""
+    """Columns of a manifest in order.
+
+    Those of the class `codes` are bool, true where the class is in the label set. False means absent, unless `unsure`
+    names the class: see `known_labels`.
+    """
     return [*_BEFORE_LABELS, *codes, *_AFTER_LABELS]
+
+
+def known_labels(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Where a label set says whether a patch holds a class: (N, C) bool, False for the classes in `unsure`."""
+    order = {code: index for index, code in enumerate(codes)}
+    known = np.ones((len(frame), len(order)), dtype=bool)
+    if "unsure" in frame:
+        for row, text in enumerate(frame["unsure"]):
+            known[row, [order[code] for code in unsure_classes(text) if code in order]] = False
+    return known
+
+
+def possible_labels(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """The classes that pixels of a patch may be of: (N, C) bool, those it holds and those nobody is sure of.
+
+    None of a patch that holds none: it would be taken whole for the one that somebody was unsure of.
+    """
+    codes = list(codes)
+    held = frame[codes].to_numpy(bool)
+    return held | (~known_labels(frame, codes) & held.any(axis=1, keepdims=True))
+
+
+def label_sets(frame: pd.DataFrame, codes: Iterable[str]) -> list[str]:
+    """Label sets as people read them: `TE;LYM?` holds TE, and nobody is sure of LYM."""
+    codes = list(codes)
+    rows, unsure = frame[codes].eq(True).to_numpy(), frame.get("unsure", [None] * len(frame))
+    return [
+        _SEPARATOR.join(
+            code if held else f"{code}?"
+            for code, held in zip(codes, row, strict=True)
+            if held or code in unsure_classes(text)
+        )
+        for row, text in zip(rows, unsure, strict=True)
+    ]
+
+
+def unsure_text(codes: Iterable[str]) -> str | None:
+    """What the column `unsure` says of these classes; None if there are none."""
+    return _SEPARATOR.join(codes) or None
+
+
+def unsure_classes(text: object) -> list[str]:
+    """Codes of the classes that a cell of the column `unsure` names."""
+    return text.split(_SEPARATOR) if isinstance(text, str) and text else []
 
 
 def build_manifest(rows: Iterable[Mapping[str, Any]], vocabulary: Vocabulary, where: str) -> pd.DataFrame:
@@ -50,8 +101,8 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
     """Read and check `folder`/manifest.parquet.
 
     Returns:
-        One row a patch, sorted by patch_id, columns as in `manifest_columns`; `mask_path` and `site` are None
-        where there is none.
+        One row a patch, sorted by patch_id, columns as in `manifest_columns`; `mask_path`, `site` and `unsure` are
+        None where there is none.
 
     Raises:
         InputError: there is no manifest, or `check_manifest` finds it wrong.
@@ -174,6 +225,7 @@ def _check_values(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> No
             raise InputError(
                 f"{where}: column {code} holds {frame[code].dtype}, not bool; write true or false in every row"
             )
+    _check_unsure(frame, vocabulary, where)
     for column, low, high in (("mpp", 0.0, np.inf), ("size", 0, np.inf), ("tissue", -1e-9, 1 + 1e-9)):
         if not pd.api.types.is_numeric_dtype(frame[column]):
             raise InputError(
@@ -187,6 +239,18 @@ def _check_values(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> No
             )
 
 
+def _check_unsure(frame: pd.DataFrame, vocabulary: Vocabulary, where: str) -> None:
+    if "unsure" not in frame:
+        return
+    for _, row in frame.loc[frame["unsure"].notna()].iterrows():
+        for code in unsure_classes(row["unsure"]):
+            if code not in vocabulary.codes or row[code]:
+                why = "is in the label set, too" if code in vocabulary.codes else "is no class"
+                raise InputError(
+                    f"{where}: patch {row['patch_id']}: column unsure: {code!r} {why}; make it again: dvc repro patches"
+                )
+
+
 def is_inside(value: str) -> bool:
     """Whether a path that a manifest names stays in the manifest's folder, on every system."""
     path = PurePosixPath(value)
@@ -195,7 +259,7 @@ def is_inside(value: str) -> bool:
 
 def _tidy(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.sort_values("patch_id", kind="stable", ignore_index=True)
-    for column in ("mask_path", "site"):
+    for column in _NULLABLE:
         values = [value if isinstance(value, str) and value else None for value in frame[column]]
         frame[column] = pd.Series(values, dtype=object, index=frame.index)
     return frame

@@ -14,6 +14,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
+from wsss_mm.patches.manifest import unsure_text
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
@@ -23,7 +24,8 @@ from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
 
-LABEL_COLUMNS = ("slide_id", "x", "y", "labels")
+LABEL_COLUMNS, MADE_COLUMNS = ("slide_id", "x", "y", "labels"), ("unsure", "source")
+"""Of a table of labelled patches: those that people give, and those that one has which was made of journals."""
 
 _ROUGH = 16.0  # um/px, to see whether outlines lie on tissue at all
 _LEAST_TISSUE = 0.25  # of what is outlined; outlines in um, or of another slide, lie on glass as often as not
@@ -127,20 +129,23 @@ def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> 
 def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
     """Read a table of labelled patches: slide_id, x, y (level-0 px of the patch's corner), labels such as `TE;TAS`.
 
+    A class is absent where `labels` lacks it, unless the column `unsure`, which may be missing, names it.
+
     Args:
         path: the CSV.
         slide_ids: the slides there are.
         vocabulary: classes are given by code, name or alias, in any case, separated by semicolons or commas.
 
     Returns:
-        slide_id, x, y (int) and one bool column per class code, in the file's order. The index is the line of each row.
+        slide_id, x, y (int), one bool column per class code and `unsure` as in the manifest, in the file's order. The
+        index is the line of each row.
 
     Raises:
         InputError: names the line and the remedy.
     """
-    table = read_table(path, LABEL_COLUMNS, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
+    table = read_label_table(path)
     known, rows, seen = set(slide_ids), [], {}
-    for line, slide_id, *place, labels in table.itertuples():
+    for line, slide_id, *place, labels, unsure, _ in table.itertuples():
         where = f"{path}: line {line}"
         if slide_id not in known:
             near = nearest(slide_id, slide_ids)
@@ -152,14 +157,32 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
         if (slide_id, x, y) in seen:
             raise InputError(f"{where}: the patch of line {seen[slide_id, x, y]} again; keep one of them")
         seen[slide_id, x, y] = line
-        names = [name.strip() for name in re.split(r"[;,\r\n]", labels) if name.strip()]
-        if not names:
+        present, doubted = (_classes_of(text, vocabulary, where) for text in (labels, unsure))
+        if not present:
             raise InputError(
                 f"{where}: no label; give one or more of {', '.join(vocabulary.codes)}, or remove the line"
             )
-        present = {_class_index(name, vocabulary, where) for name in names}
-        rows.append((slide_id, x, y, *(index in present for index in range(len(vocabulary)))))
-    return pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes], index=table.index)
+        if both := present & doubted:
+            raise InputError(f"{where}: {vocabulary.codes[min(both)]} is in labels and in unsure; keep one of them")
+        states = (index in present for index in range(len(vocabulary)))
+        rows.append((slide_id, x, y, *states, unsure_text(vocabulary.codes[index] for index in sorted(doubted))))
+    frame = pd.DataFrame(rows, columns=["slide_id", "x", "y", *vocabulary.codes, "unsure"], index=table.index)
+    return frame.assign(unsure=pd.Series([row[-1] for row in rows], frame.index, dtype=object))
+
+
+def read_label_table(path: Path) -> pd.DataFrame:
+    """The cells of a table of labelled patches: `LABEL_COLUMNS` and `MADE_COLUMNS`, by line.
+
+    Raises:
+        InputError: there is none, or it is no such table.
+    """
+    remedy = "save it as CSV, in UTF-8"
+    return read_table(path, LABEL_COLUMNS, MADE_COLUMNS, absent="no such table of labels", remedy=remedy)
+
+
+def _classes_of(text: str, vocabulary: Vocabulary, where: str) -> set[int]:
+    names = [name.strip() for name in re.split(r"[;,\r\n]", text) if name.strip()]
+    return {_class_index(name, vocabulary, where) for name in names}
 
 
 def _coordinate(text: str, name: str, where: str) -> int:

@@ -13,6 +13,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
+from wsss_mm.patches.manifest import label_sets
 from wsss_mm.places import MANIFEST, PATCH_MANIFEST
 
 if TYPE_CHECKING:
@@ -174,13 +175,8 @@ def cache_folder(root: Path) -> Path:
 
 
 def _label_sets(frame: "pd.DataFrame") -> dict[str, str]:
-    """By patch, the label set, "TE;LYM"."""
-    codes = list(label_counts(frame))
-    rows = frame[codes].to_numpy(dtype=bool)
-    return {
-        patch: ";".join(code for code, there in zip(codes, row, strict=True) if there)
-        for patch, row in zip(frame.index, rows, strict=True)
-    }
+    """By patch, the label set, "TE;LYM?"."""
+    return dict(zip(frame.index, label_sets(frame, label_counts(frame)), strict=True))
 
 
 def _cached(md5: str, cache: Path) -> Path:
