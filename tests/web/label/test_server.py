@@ -511,15 +511,37 @@ def test_a_journal_that_git_changed_meanwhile_is_read_again(begin, tmp_path, cod
     assert ann.post("/api/undo")["undone"] == [2]
 
 
-def test_settled_answers_stand_apart_from_ones_own(begin, tmp_path, codes):
-    session, _, app = begin()
-    ann = Reader(app, "ann")
-    ann.answer(1, **_said(codes[0]))
-    ann.post("/api/settle", row=1, classes={codes[0]: "absent"})
+def test_disagreements_are_settled_blind_and_apart_from_ones_own_answers(begin, tmp_path, codes):
+    session, _, app = begin(["ann", "bob", "eve"])
+    ann, bob, eve = (Reader(app, name) for name in ("ann", "bob", "eve"))
+    for row in range(1, 9):
+        ann.answer(row, classes={codes[0]: "present", codes[1]: "absent"})
+        bob.answer(row, classes={codes[0]: "absent" if row == 1 else "present", codes[1]: "absent"})
+    assert eve.get("/api/disputes") == {"places": [{"row": 1, "codes": [codes[0]]}]}
+    items = ann.get("/api/queue?order=settlement")["rows"]
+    assert [item["row"] for item in items] == [1]
+    assert ann.get(f"/api/patch/1?ticket={items[0]['ticket']}")["mine"] is None
+    ann.post("/api/settle", row=1, classes={codes[0]: "absent"}, ticket=items[0]["ticket"])
     entry = Journal(journal_path("ann", tmp_path / "labels"), "ann").entries()[-1]
-    assert entry["kind"] == "settle"
-    assert session.desks["ann"].mine[1]["classes"] == {codes[0]: "present"}
-    assert session.desks["ann"].settled() == {1}
+    assert (entry["kind"], entry["drawn"]) == ("settle", "settlement")
+    assert session.desks["ann"].mine[1]["classes"] == {codes[0]: "present", codes[1]: "absent"}
+    assert bob.get("/api/disputes") == {"places": []}
+    ann.post("/api/undo")
+    assert len(bob.get("/api/disputes")["places"]) == 1
+
+
+def test_agreement_is_told_per_class_without_a_patch_of_it(begin, codes):
+    app = begin()[2]
+    ann, bob = Reader(app, "ann"), Reader(app, "bob")
+    for row in range(20):
+        ann.answer(row, classes={codes[0]: "present" if row < 10 else "absent"})
+        bob.answer(row, classes={codes[0]: "present" if row < 9 else "absent"})
+    found = ann.get("/api/agreement")
+    first = next(item for item in found["between"] if item["code"] == codes[0])
+    assert (first["readers"], first["n"], first["kappa"]) == (["ann", "bob"], 20, pytest.approx(0.9))
+    assert first["low"] < 0.9 < first["high"]
+    assert found["within"] == []
+    assert found["random"] == {"between": [], "within": []}
 
 
 def test_many_readers_at_once_each_have_their_own(begin, tmp_path, codes):

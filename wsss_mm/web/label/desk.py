@@ -119,15 +119,6 @@ class Desk:
         with self.lock:
             return {row for row, entry in self.mine.items() if entry.get("drawn") == "doubtful"}
 
-    def settled(self) -> set[int]:
-        """Rows that this reader has settled."""
-        with self.lock:
-            return {
-                row
-                for row, ids in self._of_row.items()
-                if any(self._entries[i]["kind"] == "settle" and i not in self._undone for i in ids)
-            }
-
     def counts(self, codes: Iterable[str]) -> dict[str, dict[str, int]]:
         """How many patches have each state of each class."""
         with self.lock:

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ import numpy.typing as npt
 from wsss_mm.errors import InputError
 from wsss_mm.web.label.desk import ANSWERED, ARTEFACT, SKIPPED, UNSEEN, Desk
 from wsss_mm.web.label.session import Session
-
-if TYPE_CHECKING:
-    from wsss_mm.labelling.journal import Place
 
 Order = Literal["random", "useful", "slide", "clusters", "doubtful", "settlement"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -227,23 +224,17 @@ def _with_repeats(desk: Desk, items: list[Item], places: Mask, page: Page) -> li
     return out
 
 
-def _settlement(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:
-    rows = [row for row, _ in disputed(session, desk) if places[row]]
+def _settlement(session: Session, _: Desk, places: Mask, page: Page) -> Queue:
+    rows = [row for row, _ in disputed(session) if places[row]]
     return Queue([Item(row, "settlement") for row in rows[: page.n]], len(rows))
 
 
-def disputed(session: Session, desk: Desk) -> list[tuple[int, list[str]]]:
+def disputed(session: Session) -> list[tuple[int, list[str]]]:
     """Patches of which readers said different things and nobody has decided: rows, and codes of the classes."""
     from wsss_mm.labelling.agreement import disputes
 
-    done = desk.settled()
-    found = []
-    for dispute in disputes(session.journals()):
-        place: Place = dispute.place
-        row = session.table.row_of(place._asdict())
-        if row is not None and row not in done:
-            found.append((row, list(dispute.codes)))
-    return found
+    found = ((session.table.row_of(item.place._asdict()), list(item.classes)) for item in disputes(session.journals()))
+    return [(row, codes) for row, codes in found if row is not None]
 
 
 def _doubtful(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:

@@ -462,8 +462,8 @@ def _add_agreement(app: "Flask", front: _Front) -> None:
 
     @app.get("/api/disputes")
     def disputes() -> Response:
-        desk = front.desk()
-        return jsonify(places=[{"row": row, "codes": codes} for row, codes in disputed(session, desk)])
+        front.desk()
+        return jsonify(places=[{"row": row, "codes": codes} for row, codes in disputed(session)])
 
 
 def _columns(session: Session) -> dict[str, list[Any]]:
@@ -578,9 +578,20 @@ def _curve(session: Session, desk: Desk) -> dict[str, Any]:
 
 
 def _agreement(session: Session) -> dict[str, Any]:
+    """Kappa of all patches, and under `random` of those drawn at random alone, which are as hard as most."""
     from wsss_mm.labelling.agreement import agreement_table
 
-    return agreement_table(session.journals(), session.codes)
+    found: dict[str, Any] = {}
+    for random_alone in (False, True):
+        table = agreement_table(session.journals(), session.codes, random_alone=random_alone)
+        part: dict[str, list[dict[str, Any]]] = {"between": [], "within": []}
+        for row in table.to_dict("records"):
+            who = {"readers": [row["first"], row["second"]], "reader": row["first"]}
+            who.pop("reader" if row["kind"] == "between" else "readers")
+            numbers = {name: _finite([row[name]])[0] for name in ("kappa", "low", "high", "agreed")}
+            part[row["kind"]].append({**who, "code": row["class"], "n": row["n"], "unsure": row["unsure"], **numbers})
+        found |= {"random": part} if random_alone else part
+    return found
 
 
 def _finite(values: Iterable[float]) -> list[float | None]:
