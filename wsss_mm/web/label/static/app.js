@@ -43,6 +43,7 @@ async function begin() {
   });
   atlas.start(() => asSet([...model.selection], 'from the map', 'search'));
   document.addEventListener('click', clicked);
+  followTheHand();
   document.addEventListener('keydown', pressed);
   sayShown();
   sayState();
@@ -247,6 +248,20 @@ const DO = {
 function clicked(event) {
   const button = event.target.closest('[data-do]');
   if (button && !button.disabled) DO[button.dataset.do](event.timeStamp);
+}
+
+/** What a mouse or a finger has pressed gives the keys back: Enter then saves, and presses no button again. */
+function followTheHand() {
+  let byHand = false;
+  document.addEventListener('pointerdown', () => (byHand = true), true);
+  document.addEventListener('keydown', () => (byHand = false), true);
+  const release = (event) => {
+    const pressed = event.target.closest?.('button, select');
+    if (!byHand || !pressed || pressed.closest('dialog') || pressed.matches('[role="tab"]')) return;
+    $({ sheet: 'sheet', map: 'map' }[view] ?? 'main').focus({ preventScroll: true });
+  };
+  document.addEventListener('click', (event) => event.target.tagName !== 'SELECT' && release(event));
+  document.addEventListener('change', release);
 }
 
 const FOCUS_KEYS = {

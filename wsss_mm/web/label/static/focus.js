@@ -127,6 +127,7 @@ class Focus {
           : 'Every patch of this order has an answer. Choose another order, or look at Progress.');
     this.shownRow = null;
     model.current = null;
+    delete $('stage').dataset.row;
   }
 
   // --- showing it ----------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Atlas {
         document.querySelector(`[data-mode="${this.mode}"]`).focus();
       });
     }
+    $('map-in').addEventListener('click', () => this.zoom(1.5));
+    $('map-out').addEventListener('click', () => this.zoom(1 / 1.5));
     $('map-all').addEventListener('click', () => this.fit());
     $('map-in-view').addEventListener('click', () => this.selectInView());
     $('map-to-sheet').addEventListener('click', toSheet);
@@ -343,9 +345,9 @@ class Atlas {
     if (row === this.hovered) return;
     this.hovered = row;
     const thumb = picture(url(row, 'patch'));
-    card.querySelector('.thumb').replaceChildren();
+    card.querySelector('.hover-picture').replaceChildren();
     thumb.ready.then((image) => {
-      if (this.hovered === row) card.querySelector('.thumb').replaceChildren(image.cloneNode());
+      if (this.hovered === row) card.querySelector('.hover-picture').replaceChildren(image.cloneNode());
     }, () => {});
     const said = Object.entries(model.mine.get(row)?.classes ?? {}).filter(([, state]) => state !== 'absent').map(([code, state]) => (state === 'unsure' ? `${code}?` : code));
     card.querySelector('p').textContent = `${model.slideOf(row).id} · ${said.join(' ') || STATE_NAMES[model.rowState[row]]}`;

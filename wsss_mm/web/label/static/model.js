@@ -105,6 +105,7 @@ class Model extends EventTarget {
     this.queueEnd = false;
     this.listed = false;
     this.fetching = null;
+    this.current = null;
     this.note = '';
     clearTimeout(this.renewal);
     this.generation = (this.generation ?? 0) + 1;

@@ -75,6 +75,9 @@ class Loader {
   }
 }
 
+/** A small sign; the thumbnail's label says the same in words. */
+const badge = (text, kind = 'plain', colour = null) => make('span', { class: `badge ${kind}`, 'data-text': text, colour: colour ?? undefined });
+
 class Cell {
   constructor(sheet) {
     this.row = -1;
@@ -126,20 +129,21 @@ class Cell {
     const badges = [];
     const words = [];
     if (mine?.artefact) {
-      badges.push(make('span', { class: 'badge plain' }, `✕ ${mine.artefact}`));
+      badges.push(badge(`✕ ${mine.artefact}`));
       words.push(`artefact ${mine.artefact}`);
     } else if (mine) {
-      for (const [code, said] of Object.entries(mine.classes)) {
-        if (said === 'absent') continue;
-        badges.push(make('span', { class: `badge ${said}`, colour: model.byCode.get(code)?.css }, `${SIGNS[said]} ${code}`));
-        words.push(`${model.byCode.get(code)?.name ?? code} ${said}`);
+      for (const { code, name, css } of model.classes) {
+        const said = mine.classes[code];
+        if (!said || said === 'absent') continue;
+        badges.push(badge(`${SIGNS[said]} ${code}`, said, css));
+        words.push(`${name} ${said}`);
       }
       if (!badges.length) {
-        badges.push(make('span', { class: 'badge plain' }, '∅ none'));
+        badges.push(badge('∅ none'));
         words.push('nothing of these');
       }
     } else if (state === SKIPPED) {
-      badges.push(make('span', { class: 'badge plain' }, '↷ skipped'));
+      badges.push(badge('↷ skipped'));
       words.push('skipped');
     }
     this.element.dataset.state = state;
