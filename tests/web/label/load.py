@@ -47,17 +47,16 @@ def make(folder: Path, table: Path, count: int) -> None:
     write_candidates(frame.sort_values("patch_id", ignore_index=True), folder / "data/candidates")
 
 
-def label(page: Page, code: str, answers: int, pause: float, out: list[tuple[float, float]]) -> None:
+def label(page: Page, code: str, arguments: argparse.Namespace, answers: int, out: list[tuple[float, float]]) -> None:
     """Answer patches; notes the seconds until each was saved, and until the next picture was there."""
     chance, done = random.Random(page.cookie), 0
     items = []
     while done < answers:
         if len(items) < 3:
             hand = ",".join(str(item["row"]) for item in items)
-            items += page.get(f"/api/queue?order=random&skip={hand}")["rows"]
+            items += page.get(f"/api/queue?order={arguments.order}&skip={hand}")["rows"]
             page.get(f"/image/{items[0]['row']}.jpg?part=patch")
-        if pause:
-            time.sleep(chance.uniform(0.5, 1.5) * pause)
+        time.sleep(chance.uniform(0.5, 1.5) * arguments.pause)
         item, following = items.pop(0), items[0]
         began = time.perf_counter()
         page.post("/api/answer", row=item["row"], classes={code: "present"}, ticket=item["ticket"])
@@ -67,6 +66,9 @@ def label(page: Page, code: str, answers: int, pause: float, out: list[tuple[flo
         page.get(f"/image/{following['row']}.jpg?part=context")
         page.get(f"/api/patch/{following['row']}?ticket={following['ticket']}")
         done += 1
+        if arguments.order not in ("random", "slide") and done % 10 == 0:
+            page.get("/api/curve")
+            page.get("/api/embedding")
 
 
 def _memory(pid: int) -> float:
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.0, help="s between a reader's answers, about")
     parser.add_argument("--memory", default="64", help="MiB for pictures")
-    parser.add_argument("--features", action="store_true", help="computed meanwhile")
+    parser.add_argument("--order", default="random", help="another than by chance or slide needs features")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -90,7 +92,10 @@ def main() -> None:
         readers = [f"r{number}" for number in range(arguments.readers)]
         options = ["--reader", *readers, "--memory", arguments.memory]
         began = time.perf_counter()
-        with running(folder, *options, *([] if arguments.features else ["--no-features"])) as (process, port):
+        with running(folder, *options, *(["--no-features"] if arguments.order in ("random", "slide") else [])) as (
+            process,
+            port,
+        ):
             print(f"started in {time.perf_counter() - began:.1f} s; {_memory(process.pid):.0f} MiB")
             pages = [Page(port, reader) for reader in readers]
             began = time.perf_counter()
@@ -101,9 +106,7 @@ def main() -> None:
             for part in range(parts):
                 took: list[tuple[float, float]] = []
                 each = arguments.answers // parts // len(readers)
-                threads = [
-                    threading.Thread(target=label, args=(page, code, each, arguments.pause, took)) for page in pages
-                ]
+                threads = [threading.Thread(target=label, args=(page, code, arguments, each, took)) for page in pages]
                 for thread in threads:
                     thread.start()
                 for thread in threads:

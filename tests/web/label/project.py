@@ -123,7 +123,11 @@ class Page:
 def running(folder: Path, *options: str, port: int = 0) -> Iterator[tuple[subprocess.Popen, int]]:
     """The server as a process of its own, killed at the end; gives it and its port."""
     command = [sys.executable, "-m", "wsss_mm.cli.main", "label", "--port", str(port), *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "OMP_NUM_THREADS": "1",
+    }
     with (folder / "server.log").open("w+") as log:
         process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=environment)
         try:

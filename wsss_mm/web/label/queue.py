@@ -192,17 +192,9 @@ def _by_slide(session: Session) -> npt.NDArray[np.int64]:
 
 
 def _pick(session: Session, desk: Desk, order: str, places: Mask, seed: int) -> list[Item]:
-    from wsss_mm.sampling.order import clusters_order, useful_order
-
-    features = session.features
-    assert features is not None
-    frame, seen = session.table.frame, ~places | (desk.state != UNSEEN)
-    if order == "clusters":
-        picks = clusters_order(features.values, frame, seen, _AHEAD, seed)
-    else:
-        states = session.states(desk)
-        picks = useful_order(features.values, features.scores, frame, seen, _AHEAD, seed, states=states)
-    return [Item(int(pick.row), pick.drawn) for pick in picks]
+    seen = ~places | (desk.state != UNSEEN)
+    picks = session.thinking.ask("picks", order, seen, session.states(desk), _AHEAD, seed)
+    return [Item(row, drawn) for row, drawn in picks]
 
 
 def _with_repeats(desk: Desk, items: list[Item], places: Mask, page: Page) -> list[Item]:
@@ -243,21 +235,13 @@ def _doubtful(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:
         return Queue([], 0, note="no features: " + (features.error if features else "switched off"))
     if features.result is None:
         return Queue([], 0, pending=True)
-    job = session.renewed(("doubtful", desk.reader, page.seed), desk.count // RENEWED, partial(_doubts, session, desk))
+    job = session.renewed(
+        ("doubtful", desk.reader, page.seed),
+        desk.count // RENEWED,
+        lambda: session.thinking.ask("doubts", session.states(desk)),
+    )
     if not job.done or job.error:
         return Queue([], 0, pending=not job.done, note=job.error)
     done = desk.doubts_answered()
     rows = [row for row in job.result if places[row] and row not in done]
     return Queue([Item(row, "doubtful") for row in rows[: page.n]], len(rows))
-
-
-def _doubts(session: Session, desk: Desk) -> list[int]:
-    from wsss_mm.sampling.doubtful import doubtful
-
-    features, states = session.features, session.states(desk)
-    assert features is not None
-    rows = np.flatnonzero((states != -1).any(axis=1))
-    if not len(rows):
-        return []
-    found = doubtful(features.values[rows], states[rows], session.table.slide[rows])
-    return list(dict.fromkeys(rows[found["row"]].tolist()))

@@ -8,7 +8,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,8 @@ _LARGEST = 1 << 20  # bytes of a request
 _NEXT = 6  # pictures of a queue that are made ahead
 _SPRITE = 512  # small pictures in one sheet
 _SIMILAR = 2000
+_SOON = 10.0  # s that a page waits for what is mostly there at once
+_NO_FEATURES = "features are switched off; start the page without --no-features"
 _REMEMBERED = 180 * 86400  # s that a browser knows its reader
 _OF_KIND = {
     "answer": ("drawn", "suggested", "how", "repeat"),
@@ -396,19 +398,17 @@ def _add_looks(app: "Flask", front: _Front) -> None:
 
     session = front.session
 
-    def not_yet(error: str = "") -> "Response | tuple[Response, int]":
-        if error:
-            raise InputError(error)
+    def not_yet() -> tuple[Response, int]:
         return jsonify(progress=_of_features(session)["progress"] or 0.0), 202
 
     def points() -> Any:
         """The map's points; None while they are being made."""
         job = session.features_job()
         if job is None or job.error:
-            raise InputError(job.error if job else "features are switched off; start the page without --no-features")
+            raise InputError(job.error if job else _NO_FEATURES)
         if job.result is None:
             return None
-        made = session.work.want("embedding", partial(_embedded, session), lane="embedding")
+        made = session.think(("points",), "points")
         if made.error:
             raise InputError(made.error)
         return made.result
@@ -419,7 +419,7 @@ def _add_looks(app: "Flask", front: _Front) -> None:
         found = points()
         if found is None:
             return not_yet()
-        data = base64.b64encode(np.ascontiguousarray(found, "<f4").tobytes()).decode()
+        data = base64.b64encode(found.tobytes()).decode()
         return jsonify(points=data, kind=session.features.kind if session.features else "")
 
     @app.post("/api/lasso")
@@ -430,23 +430,25 @@ def _add_looks(app: "Flask", front: _Front) -> None:
 
     @app.get("/api/similar/<int:row>")
     def similar(row: int) -> "Response | tuple[Response, int]":
-        from wsss_mm.sampling.embedding import similar as alike
-
         front.desk()
-        front.row(row)
-        features = session.features
-        if features is None:
-            job = session.features_job()
-            return not_yet(job.error if job else "features are switched off")
-        rows = alike(features.values, row, min(_number("n", 50, _SIMILAR), len(session.table) - 1))
-        return jsonify(rows=[int(other) for other in rows])
+        n = min(_number("n", 50, _SIMILAR), len(session.table) - 1)
+        job = session.features_job()
+        if job is None or job.error:
+            raise InputError(job.error if job else _NO_FEATURES)
+        if job.result is None:
+            return not_yet()
+        made = session.think(("similar", front.row(row), n), "similar", row, n)
+        made.ended.wait(_SOON)
+        if made.error:
+            raise InputError(made.error)
+        return not_yet() if made.result is None else jsonify(rows=made.result)
 
     @app.get("/api/curve")
     def curve() -> Response:
         desk = front.desk()
         if session.features is None:
             return jsonify(labels=[])
-        job = session.renewed(("curve", desk.reader), len(desk.mine) // RENEWED, partial(_curve, session, desk))
+        job = session.of_labels("curve", desk, RENEWED)
         return jsonify(labels=[], error=job.error) if job.result is None else jsonify(job.result)
 
 
@@ -496,7 +498,11 @@ def _of_features(session: Session) -> dict[str, Any]:
     job = session.features_job()
     if job is None or job.error:
         return {"kind": None, "progress": None, "error": job.error if job else ""}
-    return {"kind": job.result.kind, "progress": 1.0} if job.result else {"kind": None, "progress": session.progress}
+    return (
+        {"kind": job.result.kind, "progress": 1.0}
+        if job.result
+        else {"kind": None, "progress": session.thinking.progress}
+    )
 
 
 def _circumstances(front: _Front, desk: Desk, said: Said, row: int) -> dict[str, Any]:
@@ -555,26 +561,6 @@ def _inside(points: Any, polygon: Any) -> Any:
         with np.errstate(divide="ignore", invalid="ignore"):
             inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
     return np.flatnonzero(inside)
-
-
-def _embedded(session: Session) -> Any:
-    from wsss_mm.sampling.embedding import embed
-
-    assert session.features is not None
-    return embed(session.features.values, 0)
-
-
-def _curve(session: Session, desk: Desk) -> dict[str, Any]:
-    from wsss_mm.sampling.curve import learning_curve
-
-    assert session.features is not None
-    states = session.states(desk)
-    rows = np.flatnonzero((states != -1).any(axis=1))
-    if not len(rows):
-        return {"labels": []}
-    found = learning_curve(session.features.values[rows], states[rows], session.table.slide[rows], codes=session.codes)
-    columns = {name: _finite(found.table[name]) for name in ("labels", "mean_ap", "low", "high")}
-    return {**columns, "slope": found.slope, "advice": found.advice}
 
 
 def _agreement(session: Session) -> dict[str, Any]:

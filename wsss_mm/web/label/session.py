@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,11 +18,11 @@ from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.web.label.desk import Desk
 from wsss_mm.web.label.pictures import Pictures
 from wsss_mm.web.label.table import Table
+from wsss_mm.web.label.thinking import Seen, Thinking
 from wsss_mm.web.label.work import Job, Work
 
 if TYPE_CHECKING:
     from wsss_mm.cohort import Cohort
-    from wsss_mm.features.store import Features
 
 _CACHED, _LATEST = 8, 32
 _T = TypeVar("_T")
@@ -35,11 +36,13 @@ class Options:
         suggestions: whether a trained classifier's opinion may be shown.
         memory: for pictures, MiB.
         features: whether features are computed, which orders and maps are made from.
+        root: the project's folder, where features are kept.
     """
 
     suggestions: bool = True
     memory: int = 256
     features: bool = True
+    root: Path = Path()
 
 
 class Session:
@@ -65,7 +68,7 @@ class Session:
         self.cohort, self.vocabulary = cohort, vocabulary
         self.pictures = Pictures(self.table, cohort, limit=self.options.memory)
         self.work = Work()
-        self.progress = 0.0  # of the features, 0..1
+        self.thinking = Thinking(candidates, cohort, vocabulary.codes, self.options.root)
         self._journals = journals
         self.desks = {name: Desk(name, journal_path(name, journals), self.table) for name in readers}
         self._lock = threading.Lock()
@@ -75,6 +78,7 @@ class Session:
 
     def close(self) -> None:
         """End the threads of the session."""
+        self.thinking.close()
         self.work.close()
         self.pictures.close()
 
@@ -85,10 +89,14 @@ class Session:
 
     def features_job(self) -> Job | None:
         """The features of all candidates, begun when they are first wanted; None if there will be none."""
-        return self.work.want("features", self._features, lane="features") if self.options.features else None
+        return self.think(("features",), "features") if self.options.features else None
+
+    def think(self, key: Hashable, name: str, *arguments: Any) -> Job:
+        """A job that is a question to a `Thinker`."""
+        return self.work.want(key, partial(self.thinking.ask, name, *arguments))
 
     @property
-    def features(self) -> "Features | None":
+    def features(self) -> Seen | None:
         """The features, if they are there."""
         job = self.features_job()
         return job.result if job else None
@@ -144,7 +152,7 @@ class Session:
                     self._latest.popitem(last=False)
             return job if job.done else self._latest.get(key, job)
 
-    def _features(self) -> "Features":
-        from wsss_mm.features.store import features_of
-
-        return features_of(self.table.frame, self.cohort, progress=False)
+    def of_labels(self, name: str, desk: Desk, every: int) -> Job:
+        """A question to a `Thinker` about what a reader said, asked anew after every so many answers."""
+        key, epoch = (name, desk.reader), desk.count // every
+        return self.renewed(key, epoch, lambda: self.thinking.ask(name, self.states(desk)))
