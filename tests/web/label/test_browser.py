@@ -5,8 +5,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 from wsss_mm.web.label import server
 from wsss_mm.web.label.doors import Doors
 from wsss_mm.web.label.session import Options, Session
+from wsss_mm.web.label.thinking import Seen
 
 pytestmark = pytest.mark.slow
 
@@ -78,11 +78,7 @@ def serving(project, tmp_path, monkeypatch):
 
     def start(readers=("ann", "bob"), *, scores=None, points=None, vocabulary=None, candidates=frame):
         known = scores is not None or points is not None
-        if known:
-            values = np.random.default_rng(0).normal(size=(len(candidates), 8)).astype(np.float32)
-            made = SimpleNamespace(values=values, kind="statistics", scores=scores)
-            monkeypatch.setattr(Session, "_features", lambda _: made)
-            monkeypatch.setattr(server, "_embedded", lambda _: points)
+        monkeypatch.setattr("wsss_mm.web.label.session.Thinking", lambda *_: Known(scores, points))
         session = Session(
             candidates,
             read_cohort(folder),
@@ -99,6 +95,47 @@ def serving(project, tmp_path, monkeypatch):
     for session, door in open_ones:
         door.__exit__(None, None, None)
         session.close()
+
+
+@dataclass
+class Known:
+    """What is otherwise thought about the candidates in a process of its own."""
+
+    scores: np.ndarray | None
+    map: np.ndarray | None
+    progress = 1.0
+
+    def ask(self, name, *arguments):
+        return getattr(self, name)(*arguments)
+
+    def close(self):
+        pass
+
+    def features(self):
+        return Seen("statistics", self.scores)
+
+    def points(self):
+        return self.map
+
+    def picks(self, order, seen, states, n, seed):
+        return [(int(row), order) for row in np.flatnonzero(~seen)[:n]]
+
+    def similar(self, row, n):
+        return [row, *range(n)]
+
+    def doubts(self, states):
+        return []
+
+    def curve(self, states):
+        values = [0.5, 0.61, 0.66]
+        return {
+            "labels": [50, 100, 150],
+            "mean_ap": values,
+            "low": values,
+            "high": values,
+            "slope": 0.05,
+            "advice": "Go on.",
+        }
 
 
 def answers(folder, reader="ann"):
