@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.names import is_plain_name, likeness, safe_name
+from wsss_mm.names import folder_name, is_plain_name, likeness, safe_name
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--no-features", action="store_true", help="compute none: orders and the map need them")
     parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="for pictures that are kept")
+    parser.add_argument(
+        "--viewer", metavar="URL", help="of `wsss-mm view`, such as http://127.0.0.1:5010: patches have a link there"
+    )
     parser.set_defaults(handler=_label)
 
 
@@ -54,28 +57,42 @@ def _label(arguments: argparse.Namespace) -> None:
     from wsss_mm.vocabulary import get_vocabulary
     from wsss_mm.web.label.doors import Doors
     from wsss_mm.web.label.server import make_app
-    from wsss_mm.web.label.session import Options, Session
+    from wsss_mm.web.label.session import Options, Session, check_fresh
 
     readers = _readers(arguments.reader)
     certificate = _certificate(arguments)
-    vocabulary = get_vocabulary(load_params().cohort.vocabulary)
+    params = load_params()
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
     candidates = read_candidates()
-    if candidates.empty:
-        raise InputError(
-            f"{places.CANDIDATES}: no slide has patches to label; add slides, then run: dvc repro candidates"
-        )
+    cohort = Cohort.read()
+    check_fresh(candidates, cohort, params.patches)
     options = Options(
         suggestions=not arguments.no_suggestions, memory=arguments.memory, features=not arguments.no_features
     )
-    session = Session(candidates, Cohort.read(), vocabulary, readers, options=options)
+    session = Session(candidates, cohort, vocabulary, readers, options=options)
     doors = Doors(readers, places.LABEL_SERVER, guarded=arguments.host is not None)
     host = arguments.host or HOST
-    app = make_app(session, doors, hosts=[_named(host)] if arguments.host else [], secure=certificate is not None)
+    app = make_app(
+        session,
+        doors,
+        hosts=[_named(host)] if arguments.host else [],
+        secure=certificate is not None,
+        viewer=_viewer(arguments.viewer),
+    )
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each picture
     try:
         serve(app, arguments.port, _greeting(arguments, doors, len(candidates)), host=host, certificate=certificate)
     finally:
         session.close()
+
+
+def _viewer(address: str | None) -> Callable[[str], str | None]:
+    """Where the viewer shows a slide, by slide_id."""
+    if address is None:
+        return lambda _: None
+    if not address.startswith(("http://", "https://")):
+        raise InputError(f"--viewer {address}: is no address of a page; give one such as http://127.0.0.1:5010")
+    return lambda slide: f"{address.rstrip('/')}/slides/{quote(folder_name(slide), safe='')}/"
 
 
 def _readers(names: list[str] | None) -> list[str]:
@@ -120,8 +137,8 @@ def _greeting(arguments: argparse.Namespace, doors: Any, count: int) -> Callable
             logger.warning("%d patches to label at http://%s:%d/ until Ctrl-C", count, HOST, port)
             return
         root = f"{'https' if arguments.certificate else 'http'}://{_named(arguments.host)}:{port}"
-        logger.warning("%d patches to label at %s/ until Ctrl-C", count, root)
         _say_links(doors.new_secrets(anew=arguments.new_links), root, doors.readers)
+        logger.warning("%d patches to label at %s/ until Ctrl-C", count, root)
 
     return say
 

@@ -24,7 +24,7 @@ from wsss_mm.cohort import Cohort
 from wsss_mm.labelling.candidates import write_candidates
 
 ROOT = Path(__file__).resolve().parents[3]
-SIDE, PATCH = 1024, 64
+SIDE, PATCH = 1024, 64  # px, of slides and of patches
 
 
 def make_project(folder: Path, slides: int = 3, candidates: int | None = None) -> pd.DataFrame:
@@ -32,8 +32,11 @@ def make_project(folder: Path, slides: int = 3, candidates: int | None = None) -
 
     `candidates` of more than the slides' grids hold are laid over one another, a pixel apart.
     """
-    for name in ("params.yaml", "gates.yaml"):
-        (folder / name).write_bytes((ROOT / name).read_bytes())
+    (folder / "gates.yaml").write_bytes((ROOT / "gates.yaml").read_bytes())
+    params = (ROOT / "params.yaml").read_text()
+    for pattern in (r"(?m)^(patches:\n(?:  .*\n)*?  size: )\d+", r"(?m)^(  crop: )\d+"):
+        params = re.sub(pattern, rf"\g<1>{PATCH}", params)
+    (folder / "params.yaml").write_text(params)
     (folder / "vocabularies").symlink_to(ROOT / "vocabularies")
     cohort = folder / "data/cohort"
     (cohort / "slides").mkdir(parents=True)

@@ -15,6 +15,8 @@ import pytest
 
 from tests.web.label.project import Page, make_project, running
 from wsss_mm.labelling.journal import Journal, journal_path, read_journals
+from wsss_mm.settings import load_params
+from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label.table import Table
 
 KILLS = int(os.environ.get("WSSS_MM_KILLS", "4"))
@@ -26,20 +28,25 @@ class Labeller(threading.Thread):
     `sent` is what it wanted, in order; `saved` the ids that the server called saved, by the name of the request.
     """
 
-    def __init__(self, reader, port, codes):
+    def __init__(self, reader, codes):
         super().__init__(daemon=True)
-        self.reader, self.port, self.codes = reader, port, codes
+        self.reader, self.port, self.codes = reader, 0, codes
         self.random = random.Random(reader)
         self.sent, self.saved, self.resent, self.failed = [], {}, 0, None
-        self.ending = threading.Event()
+        self.ending, self.given_up = threading.Event(), threading.Event()
+
+    def begin(self, port):
+        self.port = port
+        if not self.ident:
+            self.start()
 
     def run(self):
         try:
             page = None
-            while not self.ending.is_set():
+            while not (self.ending.is_set() or self.given_up.is_set()):
                 request = self._next()
                 self.sent.append(request)
-                while request[1] not in self.saved:
+                while request[1] not in self.saved and not self.given_up.is_set():
                     try:
                         page = page or Page(self.port, self.reader)
                         answer = page.post(request[0], request[1], **request[2])
@@ -75,35 +82,38 @@ def _expected(sent):
 
 @pytest.mark.slow
 def test_a_killed_server_loses_nothing_that_was_called_saved(tmp_path):
-    frame, chance = make_project(tmp_path, slides=1), random.Random(1)
+    frame, chance = make_project(tmp_path, slides=1), random.Random(KILLS)
     table, readers = Table(frame), ["ann", "bob"]
-    from wsss_mm.settings import load_params
-    from wsss_mm.vocabulary import get_vocabulary
-
     codes = get_vocabulary(load_params(tmp_path / "params.yaml").cohort.vocabulary).codes
     options = ["--reader", *readers, "--no-features"]
-    port, labellers = 0, []
-    for kill in range(KILLS + 1):
-        with running(tmp_path, *options, port=port) as (process, port):
-            if not labellers:
-                labellers = [Labeller(name, port, codes) for name in readers]
+    port, labellers = 0, [Labeller(name, codes) for name in readers]
+    try:
+        for kill in range(KILLS):
+            with running(tmp_path, *options, port=port) as (process, port):
+                before = [len(labeller.saved) for labeller in labellers]
                 for labeller in labellers:
-                    labeller.start()
-            before = [len(labeller.saved) for labeller in labellers]
-            if kill < KILLS:
+                    labeller.begin(port)
                 end = time.monotonic() + 20
                 while [len(labeller.saved) for labeller in labellers] == before and time.monotonic() < end:
                     time.sleep(0.001)
                 time.sleep(chance.uniform(0, 0.5))
-            else:
-                for labeller in labellers:
-                    labeller.ending.set()
-                    labeller.join(60)
-            process.kill()
-            process.wait()
+                process.kill()
+                process.wait()
+            for labeller in labellers:
+                assert labeller.failed is None
+                _check(labeller, tmp_path / "labels", last=False)
+            print(kill + 1, [len(labeller.saved) for labeller in labellers], flush=True)
+        with running(tmp_path, *options, port=port):
+            for labeller in labellers:
+                labeller.ending.set()
+                labeller.join(60)
+    finally:
         for labeller in labellers:
-            assert labeller.failed is None
-            _check(labeller, tmp_path / "labels", last=kill == KILLS)
+            labeller.given_up.set()
+            labeller.join(60)
+    for labeller in labellers:
+        assert labeller.failed is None
+        _check(labeller, tmp_path / "labels", last=True)
     journals = read_journals(tmp_path / "labels")
     for labeller in labellers:
         found = {table.row_of(answer.place._asdict()): answer.states for answer in journals.answers(labeller.reader)}

@@ -11,6 +11,7 @@ import pytest
 
 from tests.web.label.project import make_project, running
 from wsss_mm.cli.main import main
+from wsss_mm.labelling.candidates import write_candidates
 
 HOST = "127.0.0.2"  # an address of this machine that is not the page's usual one
 
@@ -108,6 +109,24 @@ def test_without_candidates_it_says_how_to_make_them(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     assert main(["label"]) == 2
     assert "dvc repro candidates" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("old", ["size", "slide", "new"])
+def test_candidates_that_are_old_are_told(tmp_path, monkeypatch, capsys, caplog, old):
+    frame = make_project(tmp_path, slides=2)
+    table = tmp_path / "data/cohort/slides.csv"
+    if old == "size":
+        write_candidates(frame.assign(size=32), tmp_path / "data/candidates")
+    elif old == "slide":
+        table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    else:
+        write_candidates(frame[frame["slide_id"] == "s0"], tmp_path / "data/candidates")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wsss_mm.serving.serve", lambda *_, **__: None)
+    assert main(["label", "--no-features"]) == (0 if old == "new" else 2)
+    said = capsys.readouterr().err + caplog.text
+    assert "dvc repro candidates" in said
+    assert {"size": "patches.size is 64", "slide": "slide s1 is not in", "new": "slide s1: no patches"}[old] in said
 
 
 def test_a_wrong_certificate_is_one_line(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """One labelling session: the candidates, the slides, and the desks of its readers."""
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm import places
+from wsss_mm.errors import InputError
 from wsss_mm.labelling.journal import Journals, journal_path, read_journals
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.web.label.desk import Desk
@@ -23,6 +25,9 @@ from wsss_mm.web.label.work import Job, Work
 
 if TYPE_CHECKING:
     from wsss_mm.cohort import Cohort
+    from wsss_mm.settings import PatchSettings
+
+logger = logging.getLogger(__name__)
 
 _CACHED, _LATEST = 8, 32
 _T = TypeVar("_T")
@@ -43,6 +48,32 @@ class Options:
     memory: int = 256
     features: bool = True
     root: Path = Path()
+
+
+def check_fresh(candidates: pd.DataFrame, cohort: "Cohort", patches: "PatchSettings") -> None:
+    """Refuse candidates of other slides or settings than the line has by now; new slides are named.
+
+    Raises:
+        InputError: there are none, or they are old.
+    """
+    again = "run: dvc repro candidates"
+    if candidates.empty:
+        raise InputError(f"{places.CANDIDATES}: no slide has patches to label; add slides, then {again}")
+    known = {slide.slide_id for slide in cohort.with_files()}
+    if gone := sorted(set(candidates["slide_id"]) - known):
+        raise InputError(f"{places.CANDIDATES}: slide {gone[0]} is not in {cohort.table} with a file; {again}")
+    for name in ("mpp", "size"):
+        if not np.allclose(candidates[name].to_numpy(np.float64), wanted := float(getattr(patches, name)), rtol=1e-6):
+            raise InputError(
+                f"{places.CANDIDATES}: patches.{name} is {wanted:g} in {places.PARAMS_FILE} by now; {again}"
+            )
+    new = [slide for slide in cohort.with_files() if slide.slide_id not in set(candidates["slide_id"])]
+    if unknown := [slide.slide_id for slide in new if not slide.known_whole]:
+        logger.warning("slide %s%s: no patches to label; if new, %s", unknown[0], _more(unknown), again)
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 class Session:
