@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.web.label.project import PATCH, make_project, read_cohort
+from tests.web.label.project import make_project, read_cohort
 from tests.web.label.test_server import Reader
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label.doors import Doors
@@ -14,15 +14,21 @@ from wsss_mm.web.label.server import make_app
 from wsss_mm.web.label.session import Options, Session
 
 
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("project")
-    frame = make_project(folder, slides=2)
-    options = Options(root=folder)
-    vocabulary = get_vocabulary("luad_normal")
-    session = Session(frame, read_cohort(folder), vocabulary, ["ann"], journals=folder / "labels", options=options)
-    yield session, make_app(session, Doors(["ann"], folder / "server", guarded=False))
-    session.close()
+@pytest.fixture
+def begin(tmp_path):
+    frame, sessions = make_project(tmp_path, slides=2), []
+
+    def start(**options):
+        readers, journals = ["ann"], tmp_path / "labels"
+        options = Options(root=tmp_path, **options)
+        vocabulary = get_vocabulary("luad_normal")
+        session = Session(frame, read_cohort(tmp_path), vocabulary, readers, journals=journals, options=options)
+        sessions.append(session)
+        return session, Reader(make_app(session, Doors(readers, tmp_path / "server", guarded=False)), "ann")
+
+    yield start
+    for session in sessions:
+        session.close()
 
 
 def _until(ask, there):
@@ -37,10 +43,9 @@ def _json(page, path):
     return _until(lambda: page.client.get(path), lambda response: response.status_code != 202).json
 
 
-@pytest.mark.leaves("Python's own tracker of shared memory")
-def test_the_page_works_before_there_are_features_and_uses_them_when_they_are_there(begun):
-    session, app = begun
-    ann, codes = Reader(app, "ann"), session.codes
+def test_the_page_works_before_there_are_features_and_uses_them_when_they_are_there(begin):
+    session, ann = begin()
+    codes = session.codes
     began = time.monotonic()
     first = ann.get("/api/queue?order=useful")
     assert time.monotonic() - began < 5
@@ -79,28 +84,21 @@ def test_the_page_works_before_there_are_features_and_uses_them_when_they_are_th
         assert session.desks["ann"].mine[item["row"]]["drawn"] == "doubtful"
 
 
-def test_a_thinking_process_that_ends_takes_nothing_with_it(tmp_path):
-    frame = make_project(tmp_path, slides=1)
-    options = Options(root=tmp_path)
-    vocabulary = get_vocabulary("luad_normal")
-    session = Session(frame, read_cohort(tmp_path), vocabulary, ["ann"], journals=tmp_path / "labels", options=options)
-    try:
-        ann = Reader(make_app(session, Doors(["ann"], tmp_path / "server", guarded=False)), "ann")
-        ann.get("/api/queue?order=useful")
-        _until(lambda: session.thinking._process, bool)
-        session.thinking._process.kill()
-        found = _until(lambda: ann.get("/api/queue?order=useful"), lambda found: not found["pending"])
-        assert "start the page anew" in found["note"]
-        assert len(found["rows"]) == 50
-        ann.answer(found["rows"][0]["row"], classes={vocabulary.codes[0]: "present"})
-        assert ann.client.get("/api/embedding").status_code == 400
-    finally:
-        session.close()
+def test_a_thinking_process_that_ends_takes_nothing_with_it(begin):
+    session, ann = begin()
+    ann.get("/api/queue?order=useful")
+    _until(lambda: getattr(session.thinking._process, "pid", None), bool)
+    session.thinking._process.kill()
+    found = _until(lambda: ann.get("/api/queue?order=useful"), lambda found: not found["pending"])
+    assert "start the page anew" in found["note"]
+    assert len(found["rows"]) == 50
+    ann.answer(found["rows"][0]["row"], classes={session.codes[0]: "present"})
+    assert ann.client.get("/api/embedding").status_code == 400
 
 
-def test_a_suggestion_counts_only_when_it_was_shown_and_taken(begun, monkeypatch):
-    session, app = begun
-    ann, codes = Reader(app, "ann"), session.codes
+def test_a_suggestion_counts_only_when_it_was_shown_and_taken(begin, monkeypatch):
+    session, ann = begin(features=False)
+    codes = session.codes
     monkeypatch.setattr(session, "suggestion", lambda row: {codes[0]: 0.93})
     assert ann.get("/api/patch/3")["suggestion"] == {codes[0]: 0.93}
     for row, body, how, shown in (
@@ -112,4 +110,3 @@ def test_a_suggestion_counts_only_when_it_was_shown_and_taken(begun, monkeypatch
         ann.answer(row, classes={codes[0]: "present"}, **body)
         entry = session.desks["ann"].mine[row]
         assert (entry["how"], entry.get("suggested")) == (how, shown)
-    assert session.table.sizes[0] == PATCH
