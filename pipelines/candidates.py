@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.files import atomic_folder
-from wsss_mm.labelling.candidates import find_candidates, write_candidates
+from wsss_mm.labelling.candidates import find_candidates, raise_broken, write_candidates
 from wsss_mm.patches.quarantine import quarantined, slides_aside
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def main(params: "Params") -> None:
     )
     with atomic_folder(OUT) as folder:
         write_candidates(found.table, folder)
-    found.raise_failed()
+    raise_broken(found.failed)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
-CANDIDATES = DATA / "candidates"
+CANDIDATES, FEATURES = DATA / "candidates", DATA / "features"
 QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
@@ -65,8 +65,8 @@ LABELS = DATA / LABELS_TABLE
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
-CANDIDATES_FILE = "candidates.parquet"
-"""In data/candidates."""
+CANDIDATES_FILE, FEATURES_FILE = "candidates.parquet", "features.json"
+"""In data/candidates, and in data/features beside a file for each slide."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 """Folders: in data/patches, and in data/pseudo_labels."""
 
@@ -94,6 +94,8 @@ SEEN = WORK / "cohort/seen.json"
 
 LABEL_SERVER = WORK / "label"
 """Secrets of the labelling page's server: its key, and digests of the readers' links."""
+FEATURES_MEMORY = WORK / "features"
+"""Features that were ever computed here, of which stage features takes those of its classifier."""
 OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
 STORES = "stores.txt"
 """In `UNSENT`: the stores that its runs are meant for."""
@@ -178,6 +180,13 @@ CANDIDATE_TABLE = Artefact(
     absent="make it with: dvc repro candidates",
     oldest=1,
 )
+FEATURES_INDEX = Artefact(
+    "list of features",
+    (f"{FEATURES}/{FEATURES_FILE}",),
+    again="make it again: dvc repro -f features",
+    absent="make it with: dvc repro features",
+    oldest=1,
+)
 PSEUDO_LABEL_MANIFEST = Artefact(
     "manifest of pseudo-labels",
     (f"{PSEUDO_LABELS}/{MANIFEST}",),
@@ -249,6 +258,7 @@ ARTEFACTS = (
         MODEL,
         PATCH_MANIFEST,
         CANDIDATE_TABLE,
+        FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,
         SLIDE_MAP,
         SLIDE_SUMMARY,

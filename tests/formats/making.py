@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from pipelines import candidates, gate, register, train_segmenter
+from pipelines import candidates, features, gate, register, train_segmenter
 from tests.gates.project import clean_params, inside, make_project, write_slide
 from wsss_mm.engine import checkpoints
 from wsss_mm.errors import InputError
@@ -58,7 +58,7 @@ SEGMENTER = {
 _NO_RUNS = SimpleNamespace(training=lambda *_, **__: nullcontext(), gate=lambda *_: None)
 
 KEPT = (
-    *("data/candidates/candidates.parquet",),
+    *("data/candidates/candidates.parquet", "data/features/features.json"),
     *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
     *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
@@ -74,6 +74,7 @@ def make(target: Path) -> None:
         make_project(root)
         with inside(root):
             candidates.main(clean_params())
+            features.main(clean_params())
             _reports()
             _model(Path("models/segmenter"))
             _slides(Path("results/slides"))

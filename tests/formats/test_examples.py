@@ -80,6 +80,9 @@ READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
     places.CANDIDATE_TABLE: lambda root: read_candidates(root / places.CANDIDATES),
+    places.FEATURES_INDEX: lambda root: read_object(
+        root / places.FEATURES / places.FEATURES_FILE, places.FEATURES_INDEX
+    ),
     places.PSEUDO_LABEL_MANIFEST: lambda root: pseudo_label_paths(root / places.PSEUDO_LABELS),
     places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
@@ -207,6 +210,11 @@ class TestOfEachFormat:
         frame = read_candidates(newest / places.CANDIDATES)
         assert frame["slide_id"].value_counts().to_dict() == {"slide-train": 25, "slide-more": 25}
         assert frame.iloc[-1]["patch_id"] == "slide-train-96-96"
+
+    def test_features(self, newest):
+        index = READ[places.FEATURES_INDEX](newest)
+        assert (index["kind"], index["codes"], index["size"]) == ("classifier", CODES, 48)
+        assert index["slides"] == ["slide-more", "slide-train"]
 
     def test_pseudo_labels(self, root):
         paths = pseudo_label_paths(root / places.PSEUDO_LABELS)

@@ -12,7 +12,13 @@ from wsss_mm import places
 from wsss_mm.cohort import Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.labelling import candidates
-from wsss_mm.labelling.candidates import find_candidates, make_candidates, read_candidates, write_candidates
+from wsss_mm.labelling.candidates import (
+    find_candidates,
+    make_candidates,
+    raise_broken,
+    read_candidates,
+    write_candidates,
+)
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.patches.appearance import image_statistics
 from wsss_mm.patches.cutting import cut_slides
@@ -89,7 +95,7 @@ def test_a_broken_slide_is_named_and_takes_no_other_with_it(slides, caplog):
     found = find(slides)
     assert set(found.table["slide_id"]) == {"a"}
     with pytest.raises(InputError, match=r"b: .*b\.tiff: not a readable slide .*; mend these, or set them aside"):
-        found.raise_failed()
+        raise_broken(found.failed)
     with pytest.raises(InputError, match="not a readable slide"):
         make_candidates(Cohort.read(slides.table), SETTINGS)
     assert "c: no patch has enough tissue" in caplog.text

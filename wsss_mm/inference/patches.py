@@ -59,7 +59,7 @@ class Seen(Generic[Found]):
 
 def predict(
     rows: pd.DataFrame,
-    folder: Path,
+    folder: Path | None,
     step: Callable[[Batch], Sequence[Found]],
     device: str | torch.device,
     *,
@@ -67,12 +67,13 @@ def predict(
     batch_size: int = BATCH_SIZE,
     precision: "Precision" = "auto",
     quiet: bool = False,
+    images: Iterable[Pixels] | None = None,
 ) -> Iterator[Seen[Found]]:
     """Show a network the patches of manifest rows, in their order, under a progress bar.
 
     Args:
         rows: rows of the manifest.
-        folder: where their paths start.
+        folder: where their paths start; None if they have none.
         step: what is found in each patch of a batch, in its order; it runs without gradients.
         device: where the network is, see `wsss_mm.inference.runtime.device_of`.
         name: of the progress bar.
@@ -80,6 +81,7 @@ def predict(
             memory does not hold that many, fewer are taken.
         precision: of the network, see `choose_precision`.
         quiet: no progress bar.
+        images: the image of each row, of patches that are not stored; they are taken as they are needed.
 
     Raises:
         InputError: an image is missing or unreadable, or the device lacks the precision.
@@ -91,9 +93,15 @@ def predict(
         with torch.no_grad(), arithmetic(device, precision):
             return step(batch)
 
-    images = ((row, read_listed(read_image, folder / row["path"])) for _, row in rows.iterrows())
+    each = (row for _, row in rows.iterrows())
+    if images is not None:
+        pairs = zip(each, images, strict=False)  # the last row is the end: no image is looked for after it
+    elif folder is not None:
+        pairs = ((row, read_listed(read_image, folder / row["path"])) for row in each)
+    else:
+        raise ValueError("neither a folder nor images")
     with tqdm(total=len(rows), desc=name, unit="patch", **({"disable": True} if quiet else {})) as bar:
-        for _, same_size in groupby(images, key=lambda item: item[1].shape):
+        for _, same_size in groupby(pairs, key=lambda item: item[1].shape):
             for batch, found in _fitting(same_size, run, device, batch_size):
                 for row, image, item in zip(batch.rows, batch.pictures, found, strict=True):
                     yield Seen(row, image, item)

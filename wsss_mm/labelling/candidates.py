@@ -53,18 +53,22 @@ class Found:
     table: pd.DataFrame
     failed: Sequence[str]
 
-    def raise_failed(self) -> None:
-        """Name the slides that failed.
 
-        Raises:
-            InputError: there are some.
-        """
-        if self.failed:
-            more = f"; and {len(self.failed) - _NAMED} more" if len(self.failed) > _NAMED else ""
-            raise InputError(
-                f"{'; '.join(self.failed[:_NAMED])}{more}; the other slides have their candidates; mend these, or set "
-                "them aside: wsss-mm quarantine add"
-            )
+def raise_broken(failed: Sequence[str]) -> None:
+    """Name the slides that could not be read, when all others are done.
+
+    Args:
+        failed: a message for each.
+
+    Raises:
+        InputError: there are some.
+    """
+    if failed:
+        more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+        raise InputError(
+            f"{'; '.join(failed[:_NAMED])}{more}; the other slides are done; mend these, or set them aside: "
+            "wsss-mm quarantine add"
+        )
 
 
 def make_candidates(
@@ -81,7 +85,7 @@ def make_candidates(
         InputError: slides could not be read.
     """
     found = find_candidates(cohort, settings, without=without, aside=aside, memory=memory)
-    found.raise_failed()
+    raise_broken(found.failed)
     return found.table
 
 

@@ -83,8 +83,12 @@ class PatchClassifier(BaseModel):
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C) logits of normalised images."""
-        features = self.dropout(self.attention(self.features(images), self.head.weight))
-        with torch.autocast(images.device.type, enabled=False):  # a mean over hundreds of pixels wants float32
+        return self._logits_of(self.features(images))
+
+    def _logits_of(self, features: Tensor) -> Tensor:
+        """(N, C) logits of (N, K, h, w) features."""
+        features = self.dropout(self.attention(features, self.head.weight))
+        with torch.autocast(features.device.type, enabled=False):  # a mean over hundreds of pixels wants float32
             pooled = functional.adaptive_avg_pool2d(features.to(self.head.weight.dtype), 1)
             return self.head(pooled).flatten(1)
 
@@ -109,3 +113,10 @@ class PatchClassifier(BaseModel):
     def predict(self, images: Tensor) -> Tensor:
         """(N, C) probabilities of uint8 RGB images (N, 3, H, W)."""
         return self.logits(self.normalize(images)).sigmoid()
+
+    @torch.no_grad()
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K) features averaged over each image, and (N, C) probabilities, of uint8 RGB images (N, 3, H, W)."""
+        features = self.features(self.normalize(images))
+        pooled = functional.adaptive_avg_pool2d(features.to(self.head.weight.dtype), 1).flatten(1)
+        return pooled, self._logits_of(features).sigmoid()
