@@ -26,8 +26,8 @@ def main(params: "Params") -> None:
         return
     if params.cohort.labels != OUT:
         logger.warning("params.yaml: cohort.labels names %s, and labels of journals are %s", params.cohort.labels, OUT)
-    check_replaceable(OUT)
     vocabulary = get_vocabulary(params.cohort.vocabulary)
+    check_replaceable(OUT, journals, vocabulary)
     patches = {"mpp": params.patches.mpp, "size": params.patches.size}
     rows = label_rows(settle(journals), vocabulary, **patches, where=str(LABELS))
     write_labels(OUT, rows)

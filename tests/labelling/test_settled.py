@@ -150,10 +150,14 @@ class TestStage:
     def test_rows_that_somebody_wrote_are_not_lost(self, say, tmp_path):
         table = tmp_path / "data/labels.csv"
         table.write_text("slide_id,x,y,labels\ns1,0,0,TE\n")
-        say("ann", 0, "p a a a")
+        say("ann", 0, "p a p a")
         with pytest.raises(InputError, match=r"labels\.csv: line 2: 1 rows .* wsss-mm labels import --reader NAME"):
             stage.main(load_profile("phantom"))
         assert table.read_text() == "slide_id,x,y,labels\ns1,0,0,TE\n"
+        say("ann", 0, "p a a a")
+        say("ann", 0, "a p a a")  # it was in the journal, and the reader thought better of it
+        stage.main(load_profile("phantom"))
+        assert table.read_text().splitlines()[1:] == ["s1,0,0,NEC,,single"]
 
     def test_another_table_is_told_of(self, say, caplog):
         params = load_profile("phantom")

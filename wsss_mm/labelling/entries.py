@@ -112,7 +112,7 @@ def fault(entry: Mapping[str, Any]) -> str | None:
         of = entry.get("of")
         whole = isinstance(of, list) and of and all(isinstance(item, str) and _ID.fullmatch(item) for item in of)
         return None if whole else "of names no entries by their id"
-    return found or _fault_of_place(entry) or (_fault_of_answer(entry) if entry["kind"] in ANSWERS else None)
+    return found or fault_of_place(entry) or (_fault_of_answer(entry) if entry["kind"] in ANSWERS else None)
 
 
 def answer_of(entry: Mapping[str, Any], reader: str) -> Answer:
@@ -147,7 +147,8 @@ def fault_of_name(entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _fault_of_place(entry: Mapping[str, Any]) -> str | None:
+def fault_of_place(entry: Mapping[str, Any]) -> str | None:
+    """What is wrong with the place of an answer, settlement or skip; None if nothing is."""
     if not (isinstance(slide := entry.get("slide"), str) and _is_slide(slide)):
         return "slide is no slide_id"
     for name in ("x", "y"):

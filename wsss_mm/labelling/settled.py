@@ -11,10 +11,10 @@ from typing import Literal
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
-from wsss_mm.labelling.entries import Answer, Place, State
+from wsss_mm.labelling.entries import ANSWERS, Answer, Place, State
 from wsss_mm.labelling.journal import Journals
-from wsss_mm.patches.manifest import unsure_text
-from wsss_mm.patches.truth import LABEL_COLUMNS, MADE_COLUMNS, read_label_table
+from wsss_mm.patches.manifest import label_sets, unsure_classes, unsure_text
+from wsss_mm.patches.truth import LABEL_COLUMNS, MADE_COLUMNS, read_label_table, read_patch_labels
 from wsss_mm.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ def write_labels(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     write_text(path, text.getvalue())
 
 
-def check_replaceable(path: Path) -> None:
-    """See that a table holds no rows that somebody wrote, which the journals would replace.
+def check_replaceable(path: Path, journals: Journals, vocabulary: Vocabulary) -> None:
+    """See that a table holds no rows that somebody wrote and that no reader's journal has; they would be lost.
 
     Raises:
         InputError: it does; names the first of them.
@@ -134,12 +134,32 @@ def check_replaceable(path: Path) -> None:
     if not path.exists():
         return
     table = read_label_table(path)
-    written = table.index[table["source"] == ""]
-    if len(written):
+    by_hand = table.index[table["source"] == ""]
+    if not len(by_hand):
+        return
+    labels = read_patch_labels(path, table["slide_id"].unique().tolist(), vocabulary).loc[by_hand]
+    said = {
+        (entry["slide"], entry["x"], entry["y"], *(_names(entry.get("classes", {}), s) for s in ("present", "unsure")))
+        for reader in journals.readers
+        for entry in journals.entries[reader]
+        if entry["kind"] in ANSWERS  # also what was replaced or undone since
+    }
+    sets = zip(label_sets(labels.drop(columns="unsure"), vocabulary.codes), labels["unsure"], strict=True)
+    rows = zip(labels["slide_id"], labels["x"], labels["y"], sets, strict=True)
+    lost = [
+        line
+        for line, (slide, x, y, (present, unsure)) in zip(labels.index, rows, strict=True)
+        if (slide, x, y, frozenset(present.split(";")), frozenset(unsure_classes(unsure))) not in said
+    ]
+    if lost:
         raise InputError(
-            f"{path}: line {written[0]}: {len(written)} rows were written by hand, and the journals of readers would "
-            "replace them; take them into a journal: wsss-mm labels import --reader NAME " + str(path)
+            f"{path}: line {lost[0]}: {len(lost)} rows were written by hand and are in no journal, which would replace "
+            f"them; take them into one: wsss-mm labels import --reader NAME {path}"
         )
+
+
+def _names(states: Mapping[str, State], state: str) -> frozenset[str]:
+    return frozenset(code for code, said in states.items() if said == state)
 
 
 def _settled(place: Place, answers: Mapping[str, Answer], settlement: Answer | None) -> Settled:

@@ -153,7 +153,7 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
             raise InputError(
                 f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; add the slide or remove the line"
             )
-        x, y = (_coordinate(value, name, where) for name, value in zip("xy", place, strict=True))
+        x, y = (coordinate(value, name, where) for name, value in zip("xy", place, strict=True))
         if (slide_id, x, y) in seen:
             raise InputError(f"{where}: the patch of line {seen[slide_id, x, y]} again; keep one of them")
         seen[slide_id, x, y] = line
@@ -185,7 +185,7 @@ def _classes_of(text: str, vocabulary: Vocabulary, where: str) -> set[int]:
     return {_class_index(name, vocabulary, where) for name in names}
 
 
-def _coordinate(text: str, name: str, where: str) -> int:
+def coordinate(text: str, name: str, where: str) -> int:
     """A whole number, also as 448.0; 1.000 is none: it may be a thousand."""
     if not re.fullmatch(r"[0-9]{1,9}([.,](0{0,2}|0{4,}))?", text):
         raise InputError(

@@ -123,8 +123,8 @@ def read_annotations(
         except (InputError, ValueError, RecursionError, shapely.errors.GEOSException) as error:
             raise InputError(f"{path}: {place} is no GeoJSON geometry ({error}); export it again") from None
         if not geometry.is_empty:
-            annotations.append(Annotation(_names(feature), geometry, place))
-        elif _names(feature):
+            annotations.append(Annotation(class_names(feature), geometry, place))
+        elif class_names(feature):
             flat.append(place)
     if not annotations:
         raise InputError(f"{path}: holds no polygon; draw an area in QuPath and export it as GeoJSON")
@@ -251,7 +251,7 @@ def _areas(geometry: BaseGeometry | None) -> BaseGeometry:
     return areas if areas.is_valid else shapely.MultiPolygon(shapely.get_parts(shapely.union_all(polygons)).tolist())
 
 
-def _names(feature: object) -> tuple[str, ...]:
+def class_names(feature: object) -> tuple[str, ...]:
     """Class of a QuPath feature: `properties.classification.name`, `names` of a derived one, or a plain string."""
     properties = feature.get("properties") if isinstance(feature, dict) else None
     names = properties.get("classification") if isinstance(properties, dict) else None

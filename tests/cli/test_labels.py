@@ -1,0 +1,147 @@
+"""`wsss-mm labels`: from a table of today into a journal, to other tools and back."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from pipelines import labels as stage
+from tests.gates.project import write_slide
+from tests.settings import copy_profile
+from wsss_mm.cli.main import main
+from wsss_mm.labelling import Journal, journal_path, new_entry, read_journals
+from wsss_mm.settings import load_params
+from wsss_mm.slides.table import write_slide_table
+
+TODAY = "slide_id,x,y,labels\ns1,0,0,TE;TAS\ns1,448,0,lymphocytes\n"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copy_profile(tmp_path)
+    (tmp_path / "data/cohort").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    def command(*arguments):
+        code = main(["--quiet", "labels", *map(str, arguments)])
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return command
+
+
+@pytest.fixture
+def slide(project):
+    import numpy as np
+
+    (project / "data/cohort/slides").mkdir()
+    write_slide(project / "data/cohort/slides/s1.tiff", np.full((600, 900, 3), 200, np.uint8))
+    row = {"slide_id": "s1", "patient_id": "p", "path": "slides/s1.tiff", "split": "train"}
+    write_slide_table(pd.DataFrame([row]), project / "data/cohort/slides.csv")
+
+
+def answer(reader, x, states, **fields):
+    entry = new_entry("answer", slide="s1", x=x, y=0, mpp=1.0, size=224, classes=states, **fields)
+    Journal(journal_path(reader), reader).append([entry])
+
+
+def test_from_todays_table_to_journal_and_back(run, project):
+    """The remedy that the stage names is one: afterwards it makes the same table of the journal."""
+    table = project / "data/labels.csv"
+    table.write_text(TODAY)
+    assert run("import", "--reader", "ann", table) == (
+        0,
+        f"{table}: 2 new, 0 changed, 0 as before\nin labels/ann.jsonl; git add it, then: dvc repro\n",
+        "",
+    )
+    stage.main(load_params())
+    assert table.read_text() == ("slide_id,x,y,labels,unsure,source\ns1,0,0,TE;TAS,,single\ns1,448,0,LYM,,single\n")
+    assert "0 new, 0 changed, 0 as before" in run("import", "--reader", "ann", table)[1]  # its rows are journals' now
+    (project / "old.csv").write_text(TODAY)
+    assert "0 new, 0 changed, 2 as before" in run("import", "--reader", "ann", "old.csv")[1]
+
+
+def test_rows_changed_by_hand_afterwards_are_not_lost(run, project):
+    table = project / "data/labels.csv"
+    table.write_text(TODAY)
+    run("import", "--reader", "ann", table)
+    table.write_text(TODAY.replace("TE;TAS", "NEC"))
+    with pytest.raises(Exception, match=r"line 2: 1 rows were written by hand and are in no journal"):
+        stage.main(load_params())
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "tiles"])
+def test_round_trips(run, slide, project, name):
+    answer("ann", 0, {"TE": "present", "LYM": "unsure"})
+    answer("ann", 448, None, artefact="fold")
+    before = [(said.place, said.states, said.artefact) for said in read_journals().answers("ann")]
+    assert run("export", name)[0] == 0
+    files = sorted((project / name).iterdir()) if name == "tiles" else [name]
+    assert [getattr(file, "name", file) for file in files] == [name if name != "tiles" else "s1.geojson"]
+    assert "2 new" in run("import", "--reader", "bob", *files)[1]
+    assert [(said.place, said.states, said.artefact) for said in read_journals().answers("bob")] == before
+
+
+def test_of_one_reader(run, project):
+    answer("ann", 0, {"TE": "present"})
+    answer("bob", 0, {"TE": "absent"})
+    run("export", "--reader", "ann", "ann.json")
+    (task,) = json.loads((project / "ann.json").read_text())
+    assert task["annotations"][0]["result"][0]["value"] == {"choices": ["TE"]}
+    run("export", "all.csv")
+    assert (project / "all.csv").read_text().splitlines()[1].startswith("s1,0,0,,TE,disputed,TE")
+
+
+def test_check(run, slide, project):
+    answer("ann", 0, {"TE": "present", "LYM": "absent"})
+    answer("ann", 0, {"TE": "present", "LYM": "absent"}, repeat=True)
+    answer("bob", 0, {"TE": "absent", "LYM": "absent"})
+    code, out, _ = run("check")
+    assert code == 0
+    assert (
+        "ann: 1 patch of 1 slide, 1 seen twice, 0 artefacts, 0 skipped\n  TE    1 present, 0 absent, 0 unsure\n" in out
+    )
+    assert "0 settled, 0 agreed, 0 single, 1 disputed\n1 patch to settle\n  slide s1, 0, 0: TE\n" in out
+    Journal(journal_path("ann"), "ann").append(
+        [new_entry("answer", slide="lost", x=0, y=0, mpp=1.0, size=224, classes={"TE": "present"})]
+    )
+    assert "not in data/cohort/slides.csv: lost" in run("check")[1]
+
+
+def test_agreement(run):
+    answer("ann", 0, {"TE": "present"})
+    assert run("agreement")[1] == "no patch was answered by two readers, and none came twice to one\n"
+    for x in range(8):
+        answer("ann", 448 * x, {"TE": "present" if x < 4 else "absent"})
+        answer("bob", 448 * x, {"TE": "present" if x < 4 else "absent"})
+    out = run("agreement")[1]
+    assert "ann, bob                 TE          8      0  1.000  1.000   0.351 ..  1.000\n" in out
+    assert "mean kappa between readers, weighted by patches: 1.000\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check",), "labels: holds no journal; label patches: wsss-mm label"),
+        (("import", "--reader", "../ann", "a.csv"), "reader '../ann' cannot name a file"),
+        (("import", "--reader", "ann", "a.csv"), "a.csv: no such table of labels"),
+        (("import", "--reader", "ann", "a.xml"), "a.xml: its name does not tell the format; give --format"),
+        (("import", "--reader", "ann", "s9.geojson"), "slides.csv"),
+    ],
+)
+def test_what_is_wrong_is_one_line(run, arguments, message):
+    code, out, error = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_nothing_is_kept_where_one_file_is_wrong(run, project):
+    (project / "a.csv").write_text(TODAY)
+    (project / "b.csv").write_text(TODAY + "s1,896,0,FAT\n")
+    assert run("import", "--reader", "ann", "a.csv", "b.csv")[0] == 2
+    assert not (project / "labels").exists()

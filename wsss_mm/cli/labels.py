@@ -1,0 +1,249 @@
+"""`wsss-mm labels`: what readers said of patches, how far they agree, and labels from and for other tools."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_mm import places
+from wsss_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from wsss_mm.labelling.exchange import Said
+    from wsss_mm.labelling.exchange.qupath import Frame
+    from wsss_mm.labelling.journal import Journals
+    from wsss_mm.settings import Params
+    from wsss_mm.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_TABLE, _QUPATH, _TASKS = "csv", "qupath", "label-studio"
+_OF_SUFFIX = {".csv": _TABLE, ".tsv": _TABLE, ".txt": _TABLE, ".geojson": _QUPATH, ".json": _TASKS}
+_NAMED = 10  # disputes
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command and its actions."""
+    parser = subparsers.add_parser(
+        "labels",
+        help="what readers said of patches: check, agreement, import, export",
+        description="What readers said of patches, in the journals labels/<reader>.jsonl. `dvc repro` makes "
+        "data/labels.csv of them.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+    checking = actions.add_parser(
+        "check",
+        help="read all journals, count, and say what is left to settle",
+        description="Read all journals: what each reader said of each class, and patches that readers differ in.",
+        formatter_class=defaults,
+    )
+    agreeing = actions.add_parser(
+        "agreement",
+        help="Cohen's kappa of each class, between readers and of each with himself",
+        description="Cohen's kappa of each class with its 95 %% interval, between every two readers and, on patches "
+        "that came twice, of each with himself. Patches that one of the two was unsure of are counted apart.",
+        formatter_class=defaults,
+    )
+    agreeing.add_argument("--random", action="store_true", help="only patches that were drawn at random")
+    importing = actions.add_parser(
+        "import",
+        help="take labels into a reader's journal: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON",
+        description="Take labels into a reader's journal. What the journal says already is left out, so that a file "
+        "may be imported again. Example: wsss-mm labels import --reader ann data/labels.csv",
+        formatter_class=defaults,
+    )
+    importing.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of QuPath, <slide_id>.geojson")
+    importing.add_argument("--reader", required=True, help="whose labels they are")
+    importing.add_argument("--annotator", help="of Label Studio: whose annotations to take, id or e-mail")
+    exporting = actions.add_parser(
+        "export",
+        help="labels for other tools: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON",
+        description="Write what counts of all readers' labels, or what one reader said. Example: "
+        "wsss-mm labels export --format qupath tiles",
+        formatter_class=defaults,
+    )
+    exporting.add_argument("out", type=Path, metavar="OUT", help="the file; of QuPath, a folder for <slide_id>.geojson")
+    exporting.add_argument("--reader", help="what this reader said; without, what counts of all")
+    exporting.add_argument("--images", default="", help="of Label Studio: what stands before a picture's name")
+    for action in (importing, exporting):
+        action.add_argument(
+            "--format", choices=(_TABLE, _QUPATH, _TASKS), help="if the file's name does not tell", default=None
+        )
+    for action, handler in ((checking, _check), (agreeing, _agreement), (importing, _import), (exporting, _export)):
+        action.add_argument("--journals", type=Path, default=places.LABELS_FOLDER, help="folder of the journals")
+        action.set_defaults(handler=handler)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from wsss_mm.labelling.agreement import disputes
+    from wsss_mm.labelling.entries import STATES
+    from wsss_mm.labelling.settled import settle
+
+    journals, params = _journals(arguments.journals), _params()
+    vocabulary = _vocabulary(params)
+    lines = []
+    for reader in journals.readers:
+        answers = journals.answers(reader)
+        twice, skipped = len(journals.repeats(reader)), len(journals.skipped(reader))
+        artefacts = sum(answer.artefact is not None for answer in answers)
+        slides = len({answer.place.slide for answer in answers})
+        lines.append(
+            f"{reader}: {_count(len(answers), 'patch')} of {_count(slides, 'slide')}, {twice} seen twice, "
+            f"{artefacts} artefacts, {skipped} skipped"
+        )
+        asked = sorted({code for answer in answers for code in answer.states}, key=_order(vocabulary))
+        for code in asked:
+            states = [answer.states[code] for answer in answers if code in answer.states]
+            lines.append(f"  {code:5} " + ", ".join(f"{states.count(state)} {state}" for state in STATES))
+    settled = settle(journals)
+    sources = [item.source for item in settled]
+    lines.append(", ".join(f"{sources.count(name)} {name}" for name in ("settled", "agreed", "single", "disputed")))
+    lines += _of_cohort(journals)
+    left = disputes(journals)
+    lines += [f"{_count(len(left), 'patch')} to settle"] if left else []
+    for dispute in left[:_NAMED]:
+        what = ", ".join(dispute.classes) or "artefact"
+        lines.append(f"  slide {dispute.place.slide}, {dispute.place.x}, {dispute.place.y}: {what}")
+    lines += [f"  ... {len(left) - _NAMED} more"] if len(left) > _NAMED else []
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _agreement(arguments: argparse.Namespace) -> None:
+    from wsss_mm.labelling.agreement import agreement_table, mean_kappa
+
+    journals = _journals(arguments.journals)
+    table = agreement_table(journals, _vocabulary(_params()).codes, random_alone=arguments.random)
+    if table.empty:
+        sys.stdout.write("no patch was answered by two readers, and none came twice to one\n")
+        return
+    lines = [f"{'readers':24} {'class':5} {'patches':>7} {'unsure':>6} {'agreed':>6} {'kappa':>6}  95 % interval"]
+    for row in table.to_dict("records"):
+        who = f"{row['first']}, again" if row["kind"] == "within" else f"{row['first']}, {row['second']}"
+        values = f"{_shown(row['agreed'])} {_shown(row['kappa'])}  {_shown(row['low'])} .. {_shown(row['high'])}"
+        lines.append(f"{who:24} {row['class']:5} {row['n']:7} {row['unsure']:6} {values}")
+    for kind, what in (("between", "between readers"), ("within", "of readers with themselves")):
+        if (mean := mean_kappa(table, kind)) is not None:
+            lines.append(f"mean kappa {what}, weighted by patches: {mean:.3f}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from wsss_mm.labelling.exchange import journal_entries
+    from wsss_mm.labelling.journal import Journal, journal_path, read_journals
+
+    params = _params()
+    journal = Journal(journal_path(arguments.reader, arguments.journals), arguments.reader)
+    read = [(file, _read(file, arguments, params)) for file in arguments.files]  # all of them, before one is kept
+    for file, said in read:
+        current = read_journals(arguments.journals).answers(arguments.reader)
+        entries, counts = journal_entries(said, current, file.name)
+        journal.append(entries)
+        sys.stdout.write(f"{file}: " + ", ".join(f"{count} {what}" for what, count in counts.items()) + "\n")
+    sys.stdout.write(f"in {journal.path}; git add it, then: dvc repro\n")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from wsss_mm.labelling.exchange import said_by, said_of_all
+    from wsss_mm.labelling.exchange.label_studio import write_tasks
+    from wsss_mm.labelling.exchange.qupath import SUFFIX, write_tiles
+    from wsss_mm.labelling.exchange.table import write_table
+    from wsss_mm.labelling.settled import settle
+
+    journals, vocabulary = _journals(arguments.journals), _vocabulary(_params())
+    said = said_of_all(settle(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
+    kind, out = _kind(arguments.out, arguments.format, _QUPATH if not arguments.out.suffix else None), arguments.out
+    if kind == _TABLE:
+        write_table(out, said, vocabulary)
+    elif kind == _TASKS:
+        write_tasks(out, said, vocabulary, arguments.images)
+    else:
+        slides = list(dict.fromkeys(item.place.slide for item in said))
+        frames = {slide: _frame(slide) for slide in slides}  # all of them, before a file is written
+        for slide in slides:
+            tiles = [item for item in said if item.place.slide == slide]
+            write_tiles(out / f"{slide}{SUFFIX}", tiles, frames[slide], vocabulary)
+    sys.stdout.write(f"{out}: {_count(len(said), 'patch')}\n")
+
+
+def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[Said]":
+    from wsss_mm.labelling.exchange.label_studio import read_tasks
+    from wsss_mm.labelling.exchange.qupath import read_tiles
+    from wsss_mm.labelling.exchange.table import read_said
+
+    vocabulary, mpp, size = _vocabulary(params), params.patches.mpp, params.patches.size
+    kind = _kind(file, arguments.format)
+    if kind == _TASKS:
+        return read_tasks(file, vocabulary, mpp=mpp, size=size, annotator=arguments.annotator)
+    if kind == _QUPATH:
+        return read_tiles(file, file.stem, _frame(file.stem), vocabulary, mpp=mpp, size=size)
+    made_here = file.resolve() == places.LABELS.resolve()
+    return read_said(file, vocabulary, mpp=mpp, size=size, by_hand=made_here)
+
+
+def _kind(file: Path, given: str | None, otherwise: str | None = None) -> str:
+    kind = given or _OF_SUFFIX.get(file.suffix.lower(), otherwise)
+    if kind is None:
+        raise InputError(f"{file}: its name does not tell the format; give --format {_TABLE}, {_QUPATH} or {_TASKS}")
+    return kind
+
+
+def _frame(slide_id: str) -> "Frame":
+    """How QuPath counts on a slide of the cohort."""
+    from wsss_mm.cohort import TABLE, Cohort
+    from wsss_mm.labelling.exchange.qupath import Frame
+
+    slide = next((item for item in Cohort.read(TABLE) if item.slide_id == slide_id), None)
+    if slide is None:
+        raise InputError(f"{TABLE}: has no slide {slide_id!r}; add it, or name the file <slide_id>.geojson")
+    with slide.open() as reader:
+        left, top, _, _ = reader.bounds
+        return Frame((int(left), int(top)), reader.mpp)
+
+
+def _journals(folder: Path) -> "Journals":
+    from wsss_mm.labelling.journal import read_journals
+
+    journals = read_journals(folder)
+    if not journals.readers:
+        raise InputError(f"{folder}: holds no journal; {places.LABEL_JOURNAL.absent}")
+    return journals
+
+
+def _params() -> "Params":
+    from wsss_mm.settings import load_params
+
+    return load_params()
+
+
+def _vocabulary(params: "Params") -> "Vocabulary":
+    from wsss_mm.vocabulary import get_vocabulary
+
+    return get_vocabulary(params.cohort.vocabulary)
+
+
+def _of_cohort(journals: "Journals") -> list[str]:
+    """Slides that were labelled and are not in the cohort."""
+    from wsss_mm.cohort import TABLE, Cohort
+
+    if not TABLE.is_file():
+        return []
+    known = {slide.slide_id for slide in Cohort.read(TABLE, check_files=False)}
+    lost = sorted({answer.place.slide for answer in journals.answers()} - known)
+    return [f"not in {TABLE}: {', '.join(lost)}"] if lost else []
+
+
+def _order(vocabulary: "Vocabulary") -> Any:
+    codes: Sequence[str] = vocabulary.codes
+    return lambda code: (codes.index(code) if code in codes else len(codes), code)
+
+
+def _count(number: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"
+
+
+def _shown(value: float) -> str:
+    return f"{value:6.3f}" if value == value else "     -"  # noqa: PLR0124  NaN is not itself

@@ -1,0 +1,139 @@
+"""What is exchanged: what was said of a patch, whoever said it and in whatever tool."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.labelling.entries import ARTEFACT_KINDS, Answer, Place, State, new_entry
+from wsss_mm.labelling.journal import Journals
+from wsss_mm.labelling.settled import Settled
+from wsss_mm.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said of a patch.
+
+    Attributes:
+        place: The patch.
+        states: Of the classes that were asked, by code.
+        artefact: Why nothing can be said of it, or None.
+        seconds: That it took, or None.
+        source: Whose word it is, see `wsss_mm.labelling.settled`; empty for one reader's.
+    """
+
+    place: Place
+    states: dict[str, State] = field(default_factory=dict)
+    artefact: str | None = None
+    seconds: float | None = None
+    source: str = ""
+
+    def named(self, state: State) -> list[str]:
+        """Codes of the classes in a state."""
+        return [code for code, said in self.states.items() if said == state]
+
+
+def said_by(journals: Journals, reader: str) -> list[Said]:
+    """What a reader says, ordered by place.
+
+    Raises:
+        InputError: there is no such reader.
+    """
+    if reader not in journals.readers:
+        raise InputError(f"reader {reader!r}: has no journal; the readers are {', '.join(journals.readers) or 'none'}")
+    answers = sorted(journals.answers(reader), key=lambda answer: answer.place)
+    return [Said(answer.place, answer.states, answer.artefact, answer.seconds) for answer in answers]
+
+
+def said_of_all(settled: Iterable[Settled]) -> list[Said]:
+    """What counts of all readers' answers."""
+    return [Said(item.place, item.states, item.artefact, None, item.source) for item in settled]
+
+
+def journal_entries(
+    said: Iterable[Said], current: Collection[Answer], origin: str
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Answers for a reader's journal, of what was said elsewhere.
+
+    Args:
+        said: In another tool.
+        current: What counts in the journal now; what says the same there is left out.
+        origin: Name of the file that it comes from, which the entries keep.
+
+    Returns:
+        The entries, and how many patches are `new`, `changed`, or `as before`.
+    """
+    known = {answer.place: (answer.states, answer.artefact) for answer in current}
+    counts, entries = {"new": 0, "changed": 0, "as before": 0}, []
+    for item in said:
+        before = known.get(item.place)
+        if before == (item.states, item.artefact):
+            counts["as before"] += 1
+            continue
+        counts["new" if before is None else "changed"] += 1
+        fields = {**item.place._asdict(), "classes": item.states or None, "artefact": item.artefact}
+        entries.append(new_entry("answer", **fields, seconds=item.seconds, imported=origin))
+    return entries, counts
+
+
+def states_of(
+    asked: Collection[str], present: Collection[str], unsure: Collection[str], where: str
+) -> dict[str, State]:
+    """States of classes, in the order they were asked in; those neither present nor unsure are absent.
+
+    Raises:
+        InputError: a class is both.
+    """
+    if both := set(present) & set(unsure):
+        raise InputError(f"{where}: {min(both)} is called present and unsure; keep one of them")
+    codes = dict.fromkeys([*asked, *present, *unsure])
+    return {code: "present" if code in present else "unsure" if code in unsure else "absent" for code in codes}
+
+
+def codes_of(names: Iterable[str], vocabulary: Vocabulary, where: str) -> list[str]:
+    """Codes of classes that are given by code, name or alias, in the vocabulary's order.
+
+    Raises:
+        InputError: one is no class.
+    """
+    found = set()
+    for name in names:
+        if (index := vocabulary.find(name)) is None:
+            known = ", ".join(vocabulary.codes)
+            raise InputError(
+                f"{where}: {name[:80]!r} is no class of vocabulary {vocabulary.name!r} ({known}); correct it"
+            )
+        found.add(index)
+    return [vocabulary.codes[index] for index in sorted(found)]
+
+
+def in_order(states: Mapping[str, State], vocabulary: Vocabulary) -> dict[str, State]:
+    """States in the order of the vocabulary; classes that it lacks follow."""
+    order = {code: index for index, code in enumerate(vocabulary.codes)}
+    return {code: states[code] for code in sorted(states, key=lambda code: (order.get(code, len(order)), code))}
+
+
+def artefact_of(text: str, where: str) -> str | None:
+    """A kind of artefact, or None where the text is empty.
+
+    Raises:
+        InputError: it is no kind.
+    """
+    if text and text not in ARTEFACT_KINDS:
+        raise InputError(f"{where}: {text[:80]!r} is no artefact ({', '.join(ARTEFACT_KINDS)}); correct it")
+    return text or None
+
+
+def check_once(said: Iterable[Said], where: str) -> list[Said]:
+    """All that was said, each patch once.
+
+    Raises:
+        InputError: a patch is there twice.
+    """
+    found: dict[Place, Said] = {}
+    for item in said:
+        if found.setdefault(item.place, item) is not item:
+            place = item.place
+            raise InputError(f"{where}: slide {place.slide}, patch at {place.x}, {place.y}: is there twice; keep one")
+    return list(found.values())
