@@ -12,6 +12,8 @@ from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label.doors import Doors
 from wsss_mm.web.label.server import make_app
 from wsss_mm.web.label.session import Options, Session
+from wsss_mm.web.label.thinking import Seen
+from wsss_mm.web.label.work import Job
 
 
 @pytest.fixture
@@ -110,3 +112,22 @@ def test_a_suggestion_counts_only_when_it_was_shown_and_taken(begin, monkeypatch
         ann.answer(row, classes={codes[0]: "present"}, **body)
         entry = session.desks["ann"].mine[row]
         assert (entry["how"], entry.get("suggested")) == (how, shown)
+
+
+def test_what_a_classifier_thinks_is_told_unless_nobody_wants_to_know(begin, monkeypatch):
+    scores = np.array([[0.934, np.nan, 0.2]] * 512, np.float32)
+    for wanted in (True, False):
+        session, ann = begin(suggestions=wanted)
+        scores = np.pad(scores, ((0, 0), (0, len(session.codes) - scores.shape[1])))
+        job = Job(result=Seen("classifier", scores))
+        monkeypatch.setattr(session, "features_job", lambda job=job: job)
+        assert ann.get("/api/state")["suggestions"] is wanted
+        rows = ann.get("/api/rows").get("suggested")
+        one = ann.get("/api/patch/5")["suggestion"]
+        if wanted:
+            assert one == {code: pytest.approx(p) for code, p in zip(session.codes, scores[5], strict=True) if p == p}
+            assert rows[session.codes[0]] == [93] * 512
+            filtered = ann.get(f"/api/queue?class={session.codes[0]}")
+            assert filtered["left"] == 512
+        else:
+            assert (rows, one) == (None, None)

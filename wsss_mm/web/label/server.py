@@ -244,10 +244,8 @@ def _add_table(app: "Flask", front: _Front) -> None:
         desk.refresh()
         with desk.lock:
             states, mine = desk.state.tolist(), {str(row): _shown(entry) for row, entry in desk.mine.items()}
-        text = (
-            f'{{"version":"{table.version}",{columns},"state":{json.dumps(states)},'
-            f'"mine":{json.dumps(mine, ensure_ascii=False)}}}'
-        )
+        own = {"state": states, "mine": mine, **_suggested(session)}
+        text = f'{{"version":"{table.version}",{columns},{json.dumps(own, ensure_ascii=False)[1:]}'
         response = Response(gzip.compress(text.encode(), 1, mtime=0), mimetype="application/json")
         response.headers["Content-Encoding"] = "gzip"
         return response
@@ -479,6 +477,15 @@ def _columns(session: Session) -> dict[str, list[Any]]:
         "tissue": [round(value, 2) for value in table.tissue.tolist()],
         "focus": [float(f"{value:.3g}") for value in focus.tolist()],
     }
+
+
+def _suggested(session: Session) -> dict[str, dict[str, list[int]]]:
+    """Probabilities of all candidates by class, in percent; nothing where there are none, or nobody wants to know."""
+    features = session.features if session.options.suggestions else None
+    if features is None or features.scores is None:
+        return {}
+    percent = np.rint(100 * np.nan_to_num(features.scores)).astype(int)
+    return {"suggested": {code: percent[:, column].tolist() for column, code in enumerate(session.codes)}}
 
 
 def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
