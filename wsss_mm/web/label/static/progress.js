@@ -119,8 +119,7 @@ function learning(curve) {
   curve.mean_ap.forEach((value, at) => parts.push(drawn('circle', { cx: x(curve.labels[at]), cy: y(value), r: 3.5, class: 'curve-dot' })));
   const last = curve.mean_ap.at(-1);
   const picture = drawn('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `Learning curve: ${Math.round(last * 100)} percent after ${most} answers`, class: 'curve-picture' }, ...parts);
-  const slope = typeof curve.slope === 'number' ? `Another 50 answers bring about ${(curve.slope * 100).toFixed(1)} points.` : null;
-  return card('Is it enough?', picture, make('p', { class: 'muted' }, 'How well a quick trial on other slides tells the classes apart, after so many answers. Where it is flat, more of the same teach little.'), make('p', { class: 'advice' }, curve.advice || slope), curve.advice && slope ? make('p', { class: 'muted' }, slope) : null);
+  return card('Is it enough?', picture, make('p', { class: 'muted' }, 'How well a quick trial on other slides tells the classes apart, after so many answers. Where it is flat, more of the same teach little.'), curve.advice ? make('p', { class: 'advice' }, curve.advice) : null, typeof curve.slope === 'number' ? make('p', { class: 'muted' }, `At this pace, twice as many answers would bring about ${(100 * curve.slope).toFixed(1)} points more.`) : null);
 }
 
 function agreementCard(agreement) {
@@ -137,15 +136,15 @@ function agreementCard(agreement) {
         'table',
         {},
         make('thead', {}, make('tr', {}, ...['Readers', 'Class', 'Patches', 'Kappa', 'In words'].map((text) => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})`), make('td', {}, inWords(item.kappa))))),
+        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})`), make('td', {}, inWords(item))))),
       ),
     ),
     make('p', { class: 'muted' }, "Cohen's kappa: 1 is full agreement, 0 is what chance alone would give. In brackets: where it lies with 95 % confidence."),
   );
 }
 
-function inWords(kappa) {
-  if (typeof kappa !== 'number') return 'too few';
+function inWords({ kappa, low, high }) {
+  if (typeof kappa !== 'number' || high - low > 0.5) return 'too few to say';
   const steps = [[0.2, 'slight'], [0.4, 'fair'], [0.6, 'moderate'], [0.8, 'substantial'], [Infinity, 'almost perfect']];
   return kappa < 0 ? 'poor' : steps.find(([most]) => kappa <= most)[1];
 }
