@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.web.label.project import make_project, picture, read_cohort
 from wsss_mm.labelling.journal import Journal, history, journal_path, read_journals
+from wsss_mm.sampling.order import by_slide
 from wsss_mm.slides import open_slide
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label.doors import Doors
@@ -205,6 +206,11 @@ def test_the_queue_goes_on_where_its_reader_stopped(begin, codes):
     assert again["left"] == 3 * 256 - 6
     more = ann.get("/api/queue?order=random&skip=" + ",".join(map(str, rows[6:])))
     assert not set(rows) & {item["row"] for item in more["rows"]}
+
+
+def test_the_order_by_slide_is_that_of_the_studies(begin):
+    table = begin()[0].table
+    np.testing.assert_array_equal(table.by_slide(), by_slide(table.frame))
 
 
 def test_filters(begin, codes):
