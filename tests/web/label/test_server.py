@@ -282,6 +282,24 @@ def test_only_a_queue_says_that_a_patch_was_drawn_at_random(begin, codes):
     ]
 
 
+def test_a_correction_replaces_the_reading_that_it_corrects(begin, tmp_path, codes):
+    session, doors, app = begin(["ann"])
+    ann, desk = Reader(app, "ann"), session.desks["ann"]
+    first, second = (doors.ticket("ann", 1, "random", repeat=again) for again in (False, True))
+    ann.answer(1, classes={codes[0]: "present"}, ticket=first)
+    ann.answer(1, classes={codes[0]: "absent"}, ticket=second)
+    ann.answer(1, classes={codes[0]: "unsure"}, ticket=second)
+    readings = read_journals(tmp_path / "labels").second_readings("ann")
+    assert [(a.states[codes[0]], b.states[codes[0]]) for a, b in readings] == [("present", "unsure")]
+    ann.answer(1, classes={codes[0]: "absent"})  # in the sheet
+    assert (desk.mine[1]["classes"], desk.mine[1]["drawn"]) == ({codes[0]: "absent"}, "random")
+    assert (desk._steps, desk._taken_back) == history(
+        Journal(journal_path("ann", tmp_path / "labels"), "ann").entries()
+    )
+    fresh = begin(["ann"])[0].desks["ann"]
+    assert (fresh.mine, fresh._sequence, fresh._twice) == (desk.mine, desk._sequence, desk._twice)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -519,7 +519,12 @@ def _circumstances(front: _Front, desk: Desk, said: Said, row: int) -> dict[str,
     Only a queue draws at random, or shows a patch for a second reading.
     """
     told = front.doors.told(desk.reader, row, said.ticket) if len(said.rows) == 1 else None
-    drawn = told[0] if told else "search" if said.drawn in (None, "random", "settlement") else said.drawn
+    if told:
+        drawn = told[0]
+    elif desk.was_random(row):  # a correction leaves the sample what it is
+        drawn = "random"
+    else:
+        drawn = "search" if said.drawn in (None, "random", "settlement") else said.drawn
     suggested = front.session.suggestion(row) if said.shown else None
     how = "confirmed" if said.confirmed and suggested else "created"
     found = {"drawn": drawn, "suggested": suggested, "how": how, "repeat": True if told and told[1] else None}
