@@ -99,9 +99,10 @@ CURVES = "curves.csv"
 SEEN = WORK / "cohort/seen.json"
 """What stage cohort has read of slides that did not change since."""
 
+LABEL_SERVER = WORK / "label"
+"""Secrets of the labelling page's server: its key, and digests of the readers' links."""
 FEATURES_MEMORY = WORK / "features"
 """Features that were ever computed here, of which stage features takes those of its classifier."""
-
 OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
 STORES = "stores.txt"
 """In `UNSENT`: the stores that its runs are meant for."""

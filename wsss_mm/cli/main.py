@@ -18,6 +18,7 @@ from wsss_mm.cli import (
     data,
     doctor,
     gates,
+    label,
     labels,
     migrate_store,
     models,
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         segment,
+        label,
         view,
         cohort,
         profile,

@@ -38,9 +38,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _view(arguments: argparse.Namespace) -> None:
+    from wsss_mm.serving import HOST, serve
     from wsss_mm.wsi.viewer.openseadragon import archive_path, fetch_archive, read_archive
     from wsss_mm.wsi.viewer.results import find_slides, read_results
-    from wsss_mm.wsi.viewer.server import HOST, make_app, serve
+    from wsss_mm.wsi.viewer.server import make_app
 
     archive = archive_path()
     if not archive.is_file():

@@ -87,6 +87,10 @@ class SlideReader:
         """um/px of the last level."""
         return self.mpp * max(self.steps)
 
+    def share(self, cache: openslide.OpenSlideCache) -> None:
+        """Keep decoded tiles in a cache that other slides have too, instead of in one of its own of 32 MiB."""
+        self._slide.set_cache(cache)
+
     def close(self) -> None:
         """Close the file."""
         self._slide.close()

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from flask import Flask
 from werkzeug import serving
 
-from wsss_mm.wsi.viewer.server import serve
+from wsss_mm.serving import serve
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from PIL import Image
 from tests.wsi.viewer.serving import served
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.serving import serve
 from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi.viewer import make_app, serve
+from wsss_mm.wsi.viewer import make_app
 from wsss_mm.wsi.viewer.results import find_slides, read_results
 
 SCRIPT = {"openseadragon.min.js": b"var OpenSeadragon;", "images/home_rest.png": b"png"}

@@ -6,8 +6,7 @@ looked at anew at each request: a file is shown only while it is where it was, w
 
 import io
 import logging
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
+from wsss_mm.serving import harden
 from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
@@ -32,13 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 _TILE, _OVERLAP, _QUALITY = 254, 1, 85
 _OPEN = 16  # slides and maps held open
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[str, bytes]) -> "Flask":
@@ -52,7 +47,7 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
     from flask import Flask, Response, abort
 
     app = Flask(__name__)
-    app.config["TRUSTED_HOSTS"] = [HOST, "localhost"]  # no page of another site reaches this one by a name of its own
+    harden(app, inline_styles=True)  # OpenSeadragon's
     shown = _Shown({result.name: result for result in results}, slides)
     _add_pages(app, shown)
     _add_tiles(app, shown)
@@ -61,13 +56,6 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
     def openseadragon(name: str) -> Response:
         kind = "text/javascript" if name.endswith(".js") else "image/png"
         return Response(script[name], mimetype=kind) if name in script else abort(404)
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Frame-Options"] = "DENY"
-        return response
 
     return app
 
@@ -199,34 +187,6 @@ def _add_tiles(app: "Flask", shown: _Shown) -> None:
         if kind == "slide":
             return Response(_jpeg(picture), mimetype="image/jpeg")
         return Response(_png(picture), mimetype="image/png")
-
-
-def serve(app: "Flask", port: int, started: Callable[[int], None]) -> None:
-    """Serve on loopback until interrupted.
-
-    Args:
-        app: from `make_app`.
-        port: 0 for any free one.
-        started: called with the port.
-
-    Raises:
-        InputError: the port is taken.
-    """
-    from werkzeug.serving import make_server
-
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise InputError(f"port {port}: cannot be used ({error}); choose another with --port") from None
-        listening.listen()
-        server = make_server(HOST, port, app, threaded=True, fd=listening.fileno())
-        started(listening.getsockname()[1])
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            server.shutdown()
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -1,0 +1,126 @@
+"""What the page sends, checked: nothing of it is taken for what it says before that."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsss_mm.errors import InputError
+from wsss_mm.labelling.journal import ARTEFACT_KINDS, STATES
+from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.web.label.doors import DRAWN
+
+MOST_ROWS = 5000
+_ID = re.compile(r"[0-9a-f]{32}")
+_LONGEST = 24 * 3600.0  # s
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer, a settlement or a skip.
+
+    Attributes:
+        request: the page's name of it.
+        rows: the patches.
+        content: what entries of a journal say of all of them.
+        each: what they say of each, in the order of `rows`.
+        drawn: how the page says they came, or None.
+        ticket: what the queue said of them, as the page has it.
+        shown: whether a suggestion was shown.
+        confirmed: whether the reader took it as it was.
+    """
+
+    request: str
+    rows: list[int]
+    content: dict[str, Any]
+    each: list[dict[str, Any]]
+    drawn: str | None
+    ticket: object
+    shown: bool
+    confirmed: bool
+
+
+def request_id(body: Mapping[str, Any]) -> str:
+    """The page's name of a request.
+
+    Raises:
+        InputError: it has none.
+    """
+    name = body.get("id")
+    if not (isinstance(name, str) and _ID.fullmatch(name)):
+        raise InputError("id is not 32 hexadecimal digits; reload the page")
+    return name
+
+
+def rows_of(body: Mapping[str, Any], count: int) -> list[int]:
+    """Rows of candidates, each once.
+
+    Raises:
+        InputError: they are none.
+    """
+    rows: Any = body["rows"] if "rows" in body else [body.get("row")]
+    if not (isinstance(rows, list) and 0 < len(rows) <= MOST_ROWS):
+        raise InputError(f"rows is no list of 1 to {MOST_ROWS} patches; choose fewer")
+    if not all(type(row) is int and 0 <= row < count for row in rows) or len(set(rows)) != len(rows):
+        raise InputError("rows holds what is no patch, or one twice; reload the page")
+    return rows
+
+
+def read_answer(body: Mapping[str, Any], count: int, vocabulary: Vocabulary) -> Said:
+    """An answer or a settlement.
+
+    Raises:
+        InputError: it is none.
+    """
+    skip = read_skip(body, count)
+    artefact = body.get("artefact") or None
+    if artefact is not None and artefact not in ARTEFACT_KINDS:
+        raise InputError(f"artefact is none of {', '.join(ARTEFACT_KINDS)}; reload the page")
+    classes = _classes(body.get("classes") or {}, vocabulary)
+    own = body.get("each") or {}
+    if not isinstance(own, dict) or not set(own) <= {str(row) for row in skip.rows}:
+        raise InputError("each names what is none of the rows; reload the page")
+    of_rows = [_classes(own[str(row)], vocabulary) if str(row) in own else classes for row in skip.rows]
+    if artefact is None and not all(of_rows):
+        raise InputError("an answer says neither of a class nor of an artefact; choose one")
+    return Said(
+        skip.request,
+        skip.rows,
+        {**skip.content, "artefact": artefact},
+        [{"classes": states} for states in of_rows],
+        skip.drawn,
+        skip.ticket,
+        shown=bool(body.get("suggested")),
+        confirmed=body.get("how") == "confirmed",
+    )
+
+
+def read_skip(body: Mapping[str, Any], count: int) -> Said:
+    """Patches that a reader passes over.
+
+    Raises:
+        InputError: they are none.
+    """
+    rows = rows_of(body, count)
+    seconds = body.get("seconds")
+    if seconds is not None:
+        if type(seconds) not in (int, float) or not seconds >= 0:
+            raise InputError("seconds is no time; reload the page")
+        seconds = round(float(min(seconds, _LONGEST)), 2)
+    drawn = body.get("drawn")
+    if drawn is not None and drawn not in DRAWN:
+        raise InputError(f"drawn is none of {', '.join(DRAWN)}; reload the page")
+    content = {"seconds": seconds}
+    each: list[dict[str, Any]] = [{} for _ in rows]
+    return Said(request_id(body), rows, content, each, drawn, body.get("ticket"), shown=False, confirmed=False)
+
+
+def _classes(given: object, vocabulary: Vocabulary) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise InputError("classes is no table of classes; reload the page")
+    for code, state in given.items():
+        if code not in vocabulary.codes:
+            raise InputError(f"{str(code)[:40]!r} is no class; choose of {', '.join(vocabulary.codes)}")
+        if state not in STATES:
+            raise InputError(f"{code} is none of {', '.join(STATES)}; reload the page")
+    return {code: given[code] for code in vocabulary.codes if code in given}

@@ -1,0 +1,378 @@
+// Puts the page together: views, keys, what is saved, and what is lost.
+
+import { atlas } from './map.js';
+import { $, confirmed, make, number, options, plural, toast } from './dom.js';
+import { ARTEFACTS, focus } from './focus.js';
+import { HELP, isPressing, isTyping, meaning } from './keys.js';
+import { model, ORDERS, remember } from './model.js';
+import { get } from './net.js';
+import { sheet } from './sheet.js';
+import { showProgress } from './progress.js';
+
+const VIEWS = ['focus', 'sheet', 'map', 'progress'];
+let view = 'focus';
+
+async function begin() {
+  try {
+    await model.load();
+  } catch (error) {
+    $('offline').hidden = false;
+    $('offline').textContent = `The patches cannot be read: ${error.message}. Trying again …`;
+    setTimeout(begin, 2000);
+    return;
+  }
+  $('offline').hidden = true;
+  $('reader').textContent = model.reader;
+  options($('order'), ORDERS.filter(([name]) => !model.state.orders || model.state.orders.includes(name) || name === 'settlement'), model.order);
+  $('order').addEventListener('change', (event) => model.setOrder(event.target.value));
+  buildFilters();
+  buildHelp();
+  buildArtefacts();
+  buildTabs();
+  buildSuggestions();
+  model.outbox.addEventListener('change', sayState);
+  model.outbox.addEventListener('saved', sayState);
+  model.outbox.addEventListener('refused', (event) => {
+    event.preventDefault();
+    refused(event.detail);
+  });
+  model.outbox.refusals.splice(0).forEach(refused);
+  model.addEventListener('steps', paintSteps);
+  paintSteps();
+  for (const name of ['shown', 'selection', 'answers']) model.addEventListener(name, sayShown);
+  focus.start();
+  sheet.start((row) => {
+    show('focus');
+    focus.open(row);
+  });
+  atlas.start(() => asSet([...model.selection], 'from the map', 'search'));
+  document.addEventListener('click', clicked);
+  followTheHand();
+  document.addEventListener('keydown', pressed);
+  sayShown();
+  sayState();
+  model.outbox.work();
+  const [, wanted] = location.hash.match(/^#(\w+)$/) ?? [];
+  show(VIEWS.includes(wanted) ? wanted : 'focus');
+  if (model.order === 'settlement') model.order = 'useful';
+  $('order').value = model.order;
+  await focus.begin();
+  document.documentElement.dataset.ready = 'true';
+}
+
+// --- views -------------------------------------------------------------------------------------------
+
+function show(name) {
+  view = name;
+  for (const one of VIEWS) {
+    const chosen = one === name;
+    $(`view-${one}`).hidden = !chosen;
+    $(`tab-${one}`).setAttribute('aria-selected', String(chosen));
+    $(`tab-${one}`).tabIndex = chosen ? 0 : -1;
+  }
+  document.body.dataset.view = name;
+  history.replaceState(null, '', `#${name}`);
+  if (name === 'map') atlas.open();
+  else atlas.close();
+  if (name === 'progress') showProgress(settle);
+  if (name === 'sheet') {
+    sheet.layout();
+    $('sheet').focus({ preventScroll: true });
+  }
+  if (name === 'map') $('map').focus({ preventScroll: true });
+  if (name === 'focus') {
+    $('main').focus({ preventScroll: true });
+    if (focus.item) focus.place();
+  }
+}
+
+function buildTabs() {
+  for (const name of VIEWS) {
+    $(`tab-${name}`).addEventListener('click', () => show(name));
+    $(`tab-${name}`).addEventListener('keydown', (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const next = VIEWS[(VIEWS.indexOf(name) + step + VIEWS.length) % VIEWS.length];
+      show(next);
+      $(`tab-${next}`).focus();
+    });
+  }
+}
+
+function settle() {
+  $('order').value = 'settlement';
+  model.setOrder('settlement');
+  show('focus');
+}
+
+/** Show these patches alone, in all views. */
+function asSet(rows, label, drawn) {
+  const chosen = new Set(rows);
+  model.setSet({ rows, label: `${plural(rows.length, 'patch', 'patches')} ${label}`, drawn });
+  model.select(chosen);
+  show('sheet');
+}
+
+async function similar() {
+  const row = view === 'focus' ? focus.item?.row : ([...model.selection][0] ?? model.shown[sheet.at]);
+  if (row === undefined) return;
+  try {
+    const said = await get(`/api/similar/${row}?n=50`);
+    if (!said.rows?.length) {
+      toast('The patches are still being looked at: try again in a moment.');
+      return;
+    }
+    const rows = [row, ...said.rows.filter((other) => other !== row)];
+    model.setSet({ rows, label: `${plural(rows.length, 'patch', 'patches')} that look alike`, drawn: 'similar' });
+    model.select([row], row);
+    show('sheet');
+  } catch (error) {
+    toast(`Nothing found: ${error.message}`, true);
+  }
+}
+
+// --- filters -----------------------------------------------------------------------------------------
+
+function buildFilters() {
+  const form = $('filters');
+  const field = (name) => form.elements[name];
+  options(field('slide'), [['', 'all'], ...model.slides.map((slide) => [slide.id, slide.id])], '');
+  const sites = [...new Set(model.slides.map((slide) => slide.site).filter(Boolean))].sort();
+  options(field('site'), [['', 'all'], ...sites.map((site) => [site, site])], '');
+  options(field('class'), [['', 'any'], ...model.classes.map((item) => [item.code, item.name])], '');
+  const paint = () => {
+    for (const [name, value] of Object.entries(model.filters)) field(name).value = value;
+    field('has').disabled = !model.filters.class;
+    $('filters-count').textContent = model.filtersInUse;
+    $('filters-count').hidden = model.filtersInUse === 0;
+  };
+  form.addEventListener('input', () => {
+    model.setFilters(Object.fromEntries(new FormData(form)));
+    paint();
+  });
+  form.addEventListener('submit', (event) => event.preventDefault());
+  form.addEventListener('reset', (event) => {
+    event.preventDefault();
+    model.clearFilters();
+    paint();
+  });
+  $('filters-toggle').addEventListener('click', () => {
+    form.hidden = !form.hidden;
+    $('filters-toggle').setAttribute('aria-expanded', String(!form.hidden));
+    sheet.layout();
+  });
+  $('set-chip').querySelector('button').addEventListener('click', () => model.setSet(null));
+  $('selected-chip').querySelector('button').addEventListener('click', () => model.select([], null));
+  paint();
+}
+
+function sayShown() {
+  let open = 0;
+  for (const row of model.shown) if (model.rowState[row] === 0) open += 1;
+  $('shown').textContent = `${plural(model.shown.length, 'patch', 'patches')}, ${number(open)} without an answer`;
+  $('set-chip').hidden = !model.set;
+  if (model.set) $('set-chip').querySelector('span').textContent = model.set.label;
+  $('selected-chip').hidden = model.selection.size === 0;
+  $('selected-chip').querySelector('span').textContent = `${number(model.selection.size)} selected`;
+}
+
+function buildSuggestions() {
+  const button = $('suggestions');
+  const there = model.state.suggestions;
+  button.disabled = !there;
+  button.title = there ? 'Suggestions on or off (U)' : 'Suggestions come with the first trained model';
+  const paint = () => button.setAttribute('aria-checked', String(there && model.suggest));
+  button.addEventListener('click', () => {
+    model.suggest = !model.suggest;
+    remember('suggestions', model.suggest);
+    paint();
+    model.tell('suggest');
+  });
+  paint();
+}
+
+// --- what is saved -----------------------------------------------------------------------------------
+
+function sayState() {
+  const { outbox } = model;
+  const waiting = outbox.items.length;
+  const place = $('saved');
+  const lost = outbox.offline && waiting > 0;
+  place.className = `saved ${lost ? 'is-lost' : waiting ? 'is-waiting' : 'is-saved'}`;
+  if (lost) place.textContent = `${plural(waiting, 'answer')} not saved`;
+  else if (waiting > 1) place.textContent = `Saving ${waiting} …`;
+  else if (waiting) place.textContent = 'Saving …';
+  else if (outbox.everSaved) {
+    place.textContent = '✓ Saved';
+  } else place.textContent = '';
+  const banner = $('offline');
+  if (lost) {
+    const text = `No connection to the server. You can go on: ${waiting === 1 ? 'your answer is' : `your ${waiting} answers are`} kept here and sent as soon as it is back. Do not close this page.`;
+    if (banner.textContent !== text) banner.textContent = text;
+  }
+  banner.hidden = !lost;
+}
+
+/** The server will not have it: said loudly, and where the page is out of date, it is loaded anew. */
+async function refused({ why, status }) {
+  sayState();
+  model.reread().catch(() => {});
+  if (status === 409 && (await confirmed('The patches have changed', `This page shows an older list of patches, and an answer could not be saved: ${why}.`, 'Load the page anew'))) location.reload();
+  else if (status === 401) toast('Not saved: open this page with your own link again.', true);
+  else if (status !== 409) toast(`Not saved: ${why}`, true);
+}
+
+function paintSteps() {
+  document.querySelector('[data-do="undo"]').disabled = !model.canUndo;
+  document.querySelector('[data-do="redo"]').disabled = !model.canRedo;
+}
+
+// --- keys and buttons --------------------------------------------------------------------------------
+
+const DO = {
+  save: (time) => focus.save(time),
+  none: (time) => (view === 'sheet' ? sheet.none() : focus.none(time)),
+  skip: (time) => focus.skip(time),
+  back: () => focus.back(),
+  take: () => focus.takeSuggestion(),
+  undo: () => (view === 'focus' ? focus.undo() : focus.step('undo')),
+  redo: () => focus.step('redo'),
+  'zoom-in': () => focus.zoom(1.4),
+  'zoom-out': () => focus.zoom(1 / 1.4),
+  rotate: () => focus.rotate(1),
+  light: () => focus.toggleLight(),
+  'light-reset': () => focus.light(true),
+  similar: () => similar(),
+  copy: () => focus.copy(),
+  artefact: () => askArtefact(),
+};
+
+function clicked(event) {
+  const button = event.target.closest('[data-do]');
+  if (button && !button.disabled) DO[button.dataset.do](event.timeStamp);
+}
+
+/** What a mouse or a finger has pressed gives the keys back: Enter then saves, and presses no button again. */
+function followTheHand() {
+  let byHand = false;
+  document.addEventListener('pointerdown', () => (byHand = true), true);
+  document.addEventListener('keydown', () => (byHand = false), true);
+  const release = (event) => {
+    const pressed = event.target.closest?.('button, select');
+    if (!byHand || !pressed || pressed.closest('dialog') || pressed.matches('[role="tab"]')) return;
+    $({ sheet: 'sheet', map: 'map' }[view] ?? 'main').focus({ preventScroll: true });
+  };
+  document.addEventListener('click', (event) => event.target.tagName !== 'SELECT' && release(event));
+  document.addEventListener('change', release);
+}
+
+const FOCUS_KEYS = {
+  enter: 'save', n: 'none', 0: 'none', a: 'artefact', s: 'skip', c: 'take', backspace: 'back',
+  '+': 'zoom-in', '=': 'zoom-in', '-': 'zoom-out', r: 'rotate', b: 'light', i: 'copy', l: 'similar',
+};
+const EVERYWHERE = { f: 'focus', t: 'sheet', m: 'map', p: 'progress' };
+
+function pressed(event) {
+  if (document.querySelector('dialog[open]')) return artefactKey(event);
+  if (isTyping(event) || event.altKey || event.isComposing) return;
+  const key = meaning(event);
+  if (isPressing(event) && (key === 'enter' || key === 'space')) return;
+  if (event.target.closest?.('[role="tablist"], [role="radiogroup"]') && key.startsWith('arrow')) return;
+  if (act(event, key)) event.preventDefault();
+}
+
+/** Do what the key means here; whether it means anything. */
+function act(event, key) {
+  const command = event.ctrlKey || event.metaKey;
+  if (command && key === 'z') {
+    DO[event.shiftKey ? 'redo' : 'undo']();
+    return true;
+  }
+  if (command && key === 'y') {
+    DO.redo();
+    return true;
+  }
+  if (view === 'sheet' && sheet.key(event, key)) return true;
+  if (command) return false;
+  if (view === 'map' && atlas.key(event, key)) return true;
+  if (key === '?') {
+    $('help').showModal();
+    return true;
+  }
+  if (key === 'u') {
+    $('suggestions').click();
+    return true;
+  }
+  const own = model.classes.find((item) => item.key === key);
+  if (own && view === 'focus') {
+    focus.press(own.code);
+    return true;
+  }
+  if (own && (view === 'sheet' || view === 'map')) {
+    sheet.press(own.code);
+    return true;
+  }
+  if (key in EVERYWHERE) {
+    show(EVERYWHERE[key]);
+    return true;
+  }
+  if (view === 'sheet' && (key === 'l' || key === 'a')) {
+    DO[FOCUS_KEYS[key]]();
+    return true;
+  }
+  if (view !== 'focus') return false;
+  if (key === 'escape' && !$('light').hidden) {
+    focus.toggleLight();
+    return true;
+  }
+  if (key === 'r' && event.shiftKey) {
+    focus.rotate(-1);
+    return true;
+  }
+  if (!(key in FOCUS_KEYS)) return false;
+  if (!event.repeat || key === '+' || key === '-') DO[FOCUS_KEYS[key]](event.timeStamp);
+  return true;
+}
+
+function buildArtefacts() {
+  $('artefact-choices').replaceChildren(
+    ...ARTEFACTS.map(([kind, key, name]) => make('button', { onclick: (event) => artefact(kind, event.timeStamp) }, make('kbd', {}, key), name)),
+  );
+  $('artefact-cancel').addEventListener('click', () => $('artefact-dialog').close());
+}
+
+function askArtefact() {
+  if (view === 'sheet' && !model.selection.size) return toast('Select patches first.');
+  if (view === 'focus' && focus.item?.settle) return focus.say('Here only the disputed classes are asked.');
+  $('artefact-dialog').showModal();
+}
+
+function artefactKey(event) {
+  const dialog = $('artefact-dialog');
+  if (!dialog.open || event.ctrlKey || event.metaKey) return;
+  const key = meaning(event);
+  const found = ARTEFACTS.find(([, letter], index) => letter.toLowerCase() === key || String(index + 1) === key);
+  if (!found || event.repeat) return;
+  event.preventDefault();
+  artefact(found[0], event.timeStamp);
+}
+
+function artefact(kind, time) {
+  $('artefact-dialog').close();
+  if (view === 'sheet') sheet.artefact(kind);
+  else focus.artefact(kind, time);
+}
+
+function buildHelp() {
+  const keys = model.classes.map((item) => make('li', { colour: item.css }, make('kbd', {}, item.key), make('span', { class: 'dot', 'aria-hidden': 'true' }), `${item.name} (${item.code})`));
+  $('help-body').replaceChildren(
+    make('section', {}, make('h3', {}, 'Classes'), make('ul', { class: 'help-classes' }, ...keys)),
+    ...HELP.map(([title, lines]) => make('section', {}, make('h3', {}, title), make('dl', {}, ...lines.map(([key, text]) => make('div', {}, make('dt', {}, make('kbd', {}, key)), make('dd', {}, text)))))),
+  );
+  $('help-button').addEventListener('click', () => $('help').showModal());
+  $('help-close').addEventListener('click', () => $('help').close());
+}
+
+begin();

@@ -1,0 +1,568 @@
+// One patch, large: its classes, its surroundings, its place on the slide.
+
+import { $, make, plural, toast } from './dom.js';
+import { model, SIGNS, SKIPPED } from './model.js';
+import { get, versioned } from './net.js';
+import { picture, url } from './pictures.js';
+
+const AHEAD = 8; // patches whose pictures are loaded before they are asked for
+const ENOUGH = 40; // patches in hand, below which more are asked for
+export const ARTEFACTS = [
+  ['pen', 'P', 'Pen or ink'],
+  ['fold', 'F', 'Fold'],
+  ['blur', 'B', 'Blur'],
+  ['air', 'A', 'Air bubble'],
+  ['other', 'O', 'Other'],
+];
+
+const facts = new Map(); // row and ticket -> promise of what the server knows of it
+const overviews = new Map(); // slide -> promise of { width, height, ... }
+
+function factsOf({ row, ticket }) {
+  const address = ticket ? `/api/patch/${row}?ticket=${encodeURIComponent(ticket)}` : `/api/patch/${row}`;
+  if (!facts.has(address)) {
+    const asked = get(address);
+    asked.catch(() => facts.delete(address));
+    facts.set(address, asked);
+    if (facts.size > 300) facts.delete(facts.keys().next().value);
+  }
+  return facts.get(address);
+}
+
+function overviewOf(slide) {
+  if (!overviews.has(slide)) {
+    const asked = get(`/api/overview/${slide}`);
+    asked.catch(() => overviews.delete(slide));
+    overviews.set(slide, asked);
+  }
+  return overviews.get(slide);
+}
+
+class Focus {
+  start() {
+    this.trail = []; // all that was shown, in order
+    this.at = -1;
+    this.draft = new Map();
+    this.touched = false;
+    this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
+    this.buildClasses();
+    this.buildStage();
+    model.addEventListener('shown', () => this.begin());
+    model.addEventListener('queue', () => this.prefetch());
+    model.addEventListener('suggest', () => this.paintAnswer());
+  }
+
+  get item() {
+    return this.trail[this.at] ?? null;
+  }
+
+  // --- which patch ---------------------------------------------------------------------------------
+
+  /** Begin the order anew, as after a change of filters. */
+  async begin() {
+    if (this.filling) return; // what is waited for goes on with the new order
+    this.at = this.trail.length - 1;
+    await this.forward();
+  }
+
+  /** The next one: of the trail after going back, else of the order. */
+  async forward() {
+    if (this.at < this.trail.length - 1) {
+      this.at += 1;
+      return this.show();
+    }
+    if (this.filling) return;
+    let item = model.queue.shift();
+    try {
+      this.filling = true;
+      while (!item && !model.queueEnd) {
+        await model.more();
+        item = model.queue.shift();
+      }
+    } catch (error) {
+      this.finish(error.status ? 'This does not work now' : 'No connection', error.message);
+      const at = this.at;
+      setTimeout(() => this.at === at && this.shownRow === null && this.forward(), 2000);
+      return;
+    } finally {
+      this.filling = false;
+    }
+    if (!item) {
+      this.finish();
+      return;
+    }
+    this.trail.push(item);
+    this.at = this.trail.length - 1;
+    this.show();
+  }
+
+  back() {
+    if (this.at <= 0) {
+      this.say('This is the first one.');
+      return;
+    }
+    this.at -= 1;
+    this.show();
+  }
+
+  /** Open a row, as from the sheet or the map. */
+  open(row) {
+    const found = this.trail.findLastIndex((item) => item.row === row && item.opened);
+    if (found >= 0 && found === this.at) return this.show();
+    this.trail.splice(this.at + 1, 0, { row, drawn: 'search', known: true, opened: true });
+    this.at += 1;
+    return this.show();
+  }
+
+  finish(title = 'Nothing left here', why = '') {
+    this.at = this.trail.length;
+    $('view-focus').classList.add('is-finished');
+    $('finished').hidden = false;
+    $('finished').querySelector('h2').textContent = title;
+    $('finished').querySelector('p').textContent =
+      why ||
+      model.note ||
+      (model.order === 'settlement'
+        ? 'No disagreement waits to be settled.'
+        : model.set || model.filtersInUse
+          ? 'All that is shown has an answer. Clear the filters to go on.'
+          : 'Every patch of this order has an answer. Choose another order, or look at Progress.');
+    this.shownRow = null;
+    model.current = null;
+    delete $('stage').dataset.row;
+  }
+
+  // --- showing it ----------------------------------------------------------------------------------
+
+  show() {
+    const item = this.item;
+    const began = this.keyTime;
+    this.keyTime = null;
+    $('view-focus').classList.remove('is-finished');
+    $('finished').hidden = true;
+    const mine = item.known || item.answered ? model.mine.get(item.row) : null;
+    this.draft = new Map(Object.entries(mine?.classes ?? {}).filter(([, state]) => state !== 'absent'));
+    this.touched = false;
+    this.took = false;
+    this.asSuggested = null;
+    this.facts = null;
+    this.opened = performance.now();
+    this.shownRow = item.row;
+    model.current = item.row;
+    this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
+    const row = item.row;
+    delete $('stage').dataset.row;
+    this.load(row, began);
+    this.showOverview(row);
+    this.describe(null);
+    this.paintAnswer();
+    factsOf(item).then(
+      (known) => {
+        if (this.shownRow !== row) return;
+        this.facts = known;
+        this.describe(known);
+        this.paintAnswer();
+        this.showOverview(row);
+        this.scaleBar();
+      },
+      () => {},
+    );
+    $('stage').setAttribute('aria-label', `Patch ${row + 1} of ${model.count}, slide ${model.slideOf(row).id}`);
+    this.prefetch();
+    model.tell('focus', { row });
+  }
+
+  /** Patch and surroundings, at once where they are loaded already. */
+  load(row, began = null) {
+    const main = picture(url(row, 'patch'));
+    const around = picture(url(row, 'context'));
+    const put = () => {
+      if (this.shownRow !== row) return;
+      $('picture').replaceChildren(main.image);
+      $('stage').dataset.row = row;
+      $('stage-note').hidden = true;
+      this.place();
+      if (began) requestAnimationFrame(() => afterPaint(() => mark(began)));
+    };
+    if (main.done) put();
+    else {
+      $('stage-note').hidden = false;
+      $('stage-note').textContent = 'Loading …';
+      $('picture').replaceChildren();
+      main.ready.then(put, () => this.broken(row));
+    }
+    const outline = make('div', { class: 'context-mark' });
+    $('context').replaceChildren(outline);
+    const putAround = () => this.shownRow === row && $('context').replaceChildren(around.image, outline);
+    if (around.done) putAround();
+    else around.ready.then(putAround, () => {});
+  }
+
+  broken(row) {
+    if (this.shownRow !== row) return;
+    $('stage-note').hidden = false;
+    $('stage-note').textContent = 'The picture cannot be read just now: trying again …';
+    setTimeout(() => this.shownRow === row && this.load(row), 2000);
+  }
+
+  prefetch() {
+    const ahead = this.trail.slice(this.at + 1, this.at + 1 + AHEAD);
+    ahead.push(...model.queue.slice(0, AHEAD - ahead.length));
+    for (const item of ahead) {
+      picture(url(item.row, 'patch'));
+      picture(url(item.row, 'context'));
+      factsOf(item).catch(() => {});
+      overviewOf(model.slide[item.row]).catch(() => {});
+    }
+    if (model.queue.length < ENOUGH) model.more().catch(() => {});
+  }
+
+  async showOverview(row) {
+    const slide = model.slide[row];
+    const holder = $('overview');
+    let about;
+    try {
+      about = await overviewOf(slide);
+    } catch {
+      return;
+    }
+    if (this.shownRow !== row) return;
+    if (holder.dataset.slide !== String(slide)) {
+      const image = picture(versioned(`/overview/${slide}.jpg`)).image;
+      holder.dataset.slide = slide;
+      holder.replaceChildren(image, make('div', { class: 'overview-mark' }));
+      holder.style.setProperty('--ratio', `${about.width} / ${about.height}`);
+      holder.style.setProperty('--ratio-number', about.width / about.height);
+    }
+    const known = this.facts;
+    const across = about.level0_width;
+    const down = about.level0_height ?? (across * about.height) / about.width;
+    const span = known?.span ?? (known && about.mpp ? (known.size * known.mpp) / about.mpp : across / 40);
+    const spot = holder.querySelector('.overview-mark');
+    spot.style.left = `${(100 * (model.x[row] + span / 2)) / across}%`;
+    spot.style.top = `${(100 * (model.y[row] + span / 2)) / down}%`;
+    spot.style.width = `${(100 * span) / across}%`;
+    spot.style.height = `${(100 * span) / down}%`;
+  }
+
+  describe(known) {
+    const row = this.shownRow;
+    const slide = model.slideOf(row);
+    const lines = [['Slide', slide.id]];
+    if (slide.site) lines.push(['Site', slide.site]);
+    if (known?.mpp) lines.push(['Side', `${Math.round(known.size * known.mpp)} µm`]);
+    $('facts').replaceChildren(...lines.map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value))));
+    $('patch-id').textContent = known?.patch_id ?? `${slide.id}-${model.x[row]}-${model.y[row]}`;
+    const link = $('viewer-link');
+    const safe = known?.viewer && /^(https?:\/\/|\/(?!\/))/.test(known.viewer);
+    link.hidden = !safe;
+    if (safe) link.href = known.viewer;
+  }
+
+  // --- the picture ---------------------------------------------------------------------------------
+
+  buildStage() {
+    const stage = $('stage');
+    stage.addEventListener(
+      'wheel',
+      (event) => {
+        event.preventDefault();
+        const box = stage.getBoundingClientRect();
+        this.zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2);
+      },
+      { passive: false },
+    );
+    let from = null;
+    stage.addEventListener('pointerdown', (event) => {
+      if (this.view.zoom === 1) return;
+      from = { x: event.clientX - this.view.x, y: event.clientY - this.view.y };
+      stage.setPointerCapture(event.pointerId);
+    });
+    stage.addEventListener('pointermove', (event) => {
+      if (!from) return;
+      this.view.x = event.clientX - from.x;
+      this.view.y = event.clientY - from.y;
+      this.place();
+    });
+    for (const name of ['pointerup', 'pointercancel']) stage.addEventListener(name, () => (from = null));
+    stage.addEventListener('dblclick', () => {
+      this.view = { ...this.view, zoom: 1, x: 0, y: 0 };
+      this.place();
+    });
+    for (const name of ['brightness', 'contrast']) $(name).addEventListener('input', () => this.light());
+    new ResizeObserver(() => this.scaleBar()).observe(stage);
+  }
+
+  zoom(factor, x = 0, y = 0) {
+    const old = this.view.zoom;
+    const zoom = Math.min(12, Math.max(1, old * factor));
+    const scale = zoom / old;
+    this.view = { ...this.view, zoom, x: zoom === 1 ? 0 : x - (x - this.view.x) * scale, y: zoom === 1 ? 0 : y - (y - this.view.y) * scale };
+    this.place();
+  }
+
+  rotate(quarters) {
+    this.view.turns += quarters;
+    this.place();
+  }
+
+  place() {
+    const { zoom, x, y, turns } = this.view;
+    const box = $('stage');
+    const far = [(box.clientWidth * (zoom - 1)) / 2, (box.clientHeight * (zoom - 1)) / 2];
+    this.view.x = Math.min(far[0], Math.max(-far[0], x));
+    this.view.y = Math.min(far[1], Math.max(-far[1], y));
+    $('picture').style.transform = `translate(${this.view.x}px, ${this.view.y}px) scale(${zoom}) rotate(${turns * 90}deg)`;
+    $('context').style.transform = `rotate(${turns * 90}deg)`;
+    box.classList.toggle('is-zoomed', zoom > 1);
+    this.scaleBar();
+  }
+
+  scaleBar() {
+    const known = this.facts;
+    const bar = $('stage-scale');
+    bar.hidden = !known?.mpp;
+    if (!known?.mpp) return;
+    const across = (known.size * known.mpp) / this.view.zoom;
+    const length = [5, 10, 20, 50, 100, 200, 500].findLast((value) => value < across * 0.35) ?? 5;
+    const { clientWidth, clientHeight } = $('stage');
+    const side = Math.min(clientWidth, clientHeight);
+    bar.style.width = `${(side * length) / across}px`;
+    bar.style.left = `${(clientWidth - side) / 2 + 12}px`;
+    bar.style.bottom = `${(clientHeight - side) / 2 + 10}px`;
+    bar.textContent = `${length} µm`;
+  }
+
+  light(reset = false) {
+    if (reset) for (const name of ['brightness', 'contrast']) $(name).value = 100;
+    const text = `brightness(${$('brightness').value}%) contrast(${$('contrast').value}%)`;
+    const plain = $('brightness').value === '100' && $('contrast').value === '100';
+    for (const id of ['picture', 'context']) $(id).style.filter = plain ? '' : text;
+    $('light-button').classList.toggle('is-on', !plain);
+  }
+
+  toggleLight() {
+    $('light').hidden = !$('light').hidden;
+    $('light-button').setAttribute('aria-expanded', String(!$('light').hidden));
+    if (!$('light').hidden) $('brightness').focus();
+  }
+
+  // --- the answer ----------------------------------------------------------------------------------
+
+  buildClasses() {
+    this.buttons = new Map();
+    $('classes').replaceChildren(
+      ...model.classes.map((item) => {
+        const parts = {
+          sign: make('span', { class: 'sign', 'aria-hidden': 'true' }),
+          word: make('span', { class: 'word' }),
+        };
+        const button = make(
+          'button',
+          { class: 'class', colour: item.css, onclick: () => this.press(item.code) },
+          make('kbd', {}, item.key),
+          make('span', { class: 'swatch', 'aria-hidden': 'true' }, parts.sign),
+          make('span', { class: 'name' }, item.name, make('span', { class: 'code' }, item.code)),
+          parts.word,
+        );
+        this.buttons.set(item.code, { button, ...parts });
+        return button;
+      }),
+    );
+  }
+
+  /** What was shown as a suggestion, by class. */
+  get suggestion() {
+    const item = this.item;
+    return model.suggest && item && !item.settle && !item.answered && this.facts?.suggestion ? this.facts.suggestion : null;
+  }
+
+  paintAnswer() {
+    const item = this.item;
+    if (!item) return;
+    const suggested = this.suggestion;
+    for (const [code, { button, sign, word }] of this.buttons) {
+      const state = this.draft.get(code) ?? 'off';
+      const asked = !item.settle || item.codes.includes(code);
+      const share = suggested?.[code];
+      const looks = state === 'off' && share >= 0.5;
+      button.dataset.state = state;
+      button.classList.toggle('is-suggested', looks);
+      button.disabled = !asked;
+      button.setAttribute('aria-pressed', state === 'off' ? 'false' : state === 'present' ? 'true' : 'mixed');
+      sign.textContent = state === 'off' ? '' : SIGNS[state];
+      word.textContent = state === 'off' ? (share === undefined ? '' : `${Math.round(share * 100)} %`) : state;
+      word.title = state === 'off' && share !== undefined ? 'Suggested: it counts only when you press it' : '';
+    }
+    $('question').textContent = item.settle ? 'Readers disagree. What is here?' : 'Which tissues are here?';
+    $('take').hidden = !suggested;
+    const mine = item.known || item.answered ? model.mine.get(item.row) : null;
+    $('hint').textContent = this.hintOf(item, mine);
+  }
+
+  hintOf(item, mine) {
+    if (item.settle) return 'Only the disputed classes are asked. Who said what stays hidden.';
+    if (item.skipped) return 'You skipped this one.';
+    if (!mine || this.touched) return '';
+    if (mine.artefact) return `Your answer: artefact (${mine.artefact}). Press a class to change it.`;
+    const said = Object.entries(mine.classes).filter(([, state]) => state !== 'absent');
+    return said.length ? 'Your answer. Press a class to change it.' : 'Your answer: nothing of these.';
+  }
+
+  say(text) {
+    $('hint').textContent = text;
+  }
+
+  press(code) {
+    const item = this.item;
+    if (!item || this.buttons.get(code)?.button.disabled) return;
+    const next = { present: 'unsure', unsure: null };
+    const state = this.draft.has(code) ? next[this.draft.get(code)] : 'present';
+    if (state) this.draft.set(code, state);
+    else this.draft.delete(code);
+    this.touched = true;
+    this.paintAnswer();
+  }
+
+  /** Press what is suggested. */
+  takeSuggestion() {
+    const suggested = this.suggestion;
+    if (!suggested) return this.say(model.suggest ? 'There is no suggestion for this one.' : 'Suggestions are off.');
+    this.draft = new Map(Object.entries(suggested).filter(([, share]) => share >= 0.5).map(([code]) => [code, 'present']));
+    this.asSuggested = [...this.draft.keys()].join();
+    this.touched = true;
+    this.took = true;
+    this.paintAnswer();
+    if (!this.draft.size) this.say('Suggested: nothing of these. Enter saves that.');
+  }
+
+  /** Whether the patch is on the screen: nothing is said of one that nobody has seen. */
+  get isSeen() {
+    if (!this.item) return false;
+    if ($('stage').dataset.row === String(this.item.row)) return true;
+    this.say('One moment: the picture is still on its way.');
+    return false;
+  }
+
+  save(keyTime = performance.now()) {
+    const item = this.item;
+    if (!this.isSeen) return;
+    if (!this.touched && (item.answered || item.skipped || (item.known && model.mine.has(item.row)))) {
+      this.keyTime = keyTime;
+      return this.forward();
+    }
+    if (!this.draft.size && !this.took && !item.settle) {
+      return this.say('Press a class, or N for nothing of these.');
+    }
+    const codes = item.settle ? item.codes : model.classes.map((one) => one.code);
+    this.give(Object.fromEntries(codes.map((code) => [code, this.draft.get(code) ?? 'absent'])), null, keyTime);
+  }
+
+  none(keyTime) {
+    const item = this.item;
+    if (!this.isSeen) return;
+    const codes = item.settle ? item.codes : model.classes.map((one) => one.code);
+    this.draft.clear();
+    this.took = false;
+    this.give(Object.fromEntries(codes.map((code) => [code, 'absent'])), null, keyTime);
+  }
+
+  artefact(kind, keyTime) {
+    if (this.isSeen) this.give({}, kind, keyTime);
+  }
+
+  give(classes, artefact, keyTime = performance.now()) {
+    const item = this.item;
+    const seconds = Math.round((performance.now() - this.opened) / 100) / 10;
+    const suggested = this.suggestion;
+    const taken = this.took && !artefact && [...this.draft].every(([, state]) => state === 'present') && [...this.draft.keys()].join() === this.asSuggested;
+    if (item.settle) {
+      model.settle(item.row, classes, seconds).catch(() => {});
+    } else {
+      const ticket = item.spent ? null : item.ticket; // a correction is no second reading
+      item.spent = true;
+      model
+        .answer([item.row], { classes, artefact, seconds, drawn: item.drawn, ticket, suggested, how: taken ? 'confirmed' : 'created' })
+        .catch(() => {});
+    }
+    item.answered = true;
+    item.skipped = false;
+    this.keyTime = keyTime;
+    this.forward();
+  }
+
+  skip(keyTime = performance.now()) {
+    const item = this.item;
+    if (!item) return;
+    if (!item.settle && !item.answered) {
+      model.skip(item.row, item.spent ? { drawn: item.drawn } : item).catch(() => {});
+      item.skipped = true;
+    }
+    this.keyTime = keyTime;
+    this.forward();
+  }
+
+  /** First what was pressed and is not saved; then what was. */
+  async undo() {
+    if (this.touched && this.item) return this.show();
+    await this.step('undo');
+  }
+
+  async step(kind) {
+    if (model.outbox.offline) toast('No connection: this is done as soon as it is back.');
+    let rows;
+    try {
+      rows = await model.step(kind);
+    } catch (error) {
+      toast(error.message, true);
+      return [];
+    }
+    if (!rows.length) toast(kind === 'undo' ? 'Nothing to undo.' : 'Nothing to redo.');
+    else toast(`${kind === 'undo' ? 'Taken back' : 'Done again'}: ${plural(rows.length, 'patch', 'patches')}`);
+    if (rows.length === 1) this.goTo(rows[0], kind);
+    else if (rows.length) {
+      if (this.item && rows.includes(this.item.row)) this.show();
+      model.select(rows);
+    }
+    return rows;
+  }
+
+  goTo(row, kind) {
+    let found = this.trail.findLastIndex((item) => item.row === row);
+    if (found < 0) {
+      found = Math.min(this.at, this.trail.length);
+      this.trail.splice(found, 0, { row, drawn: 'search', known: true });
+    }
+    const item = this.trail[found];
+    item.spent = kind === 'redo';
+    item.answered = item.ticket ? item.spent && model.rowState[row] !== SKIPPED : model.mine.has(row);
+    item.skipped = model.rowState[row] === SKIPPED;
+    this.at = found;
+    this.show();
+  }
+
+  copy() {
+    const text = $('patch-id').textContent;
+    const done = () => toast(`Copied: ${text}`);
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, () => this.choose());
+    else this.choose();
+  }
+
+  choose() {
+    getSelection().selectAllChildren($('patch-id'));
+    toast('Chosen: press Ctrl+C to copy.');
+  }
+}
+
+function afterPaint(then) {
+  const channel = new MessageChannel();
+  channel.port1.onmessage = then;
+  channel.port2.postMessage(null);
+}
+
+/** From the key to the next patch on the screen, for who measures. */
+function mark(began) {
+  performance.measure('wsss:key-to-patch', { start: began, end: performance.now() });
+}
+
+export const focus = new Focus();

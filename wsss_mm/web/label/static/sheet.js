@@ -1,0 +1,478 @@
+// Hundreds to hundred thousands of thumbnails: only those in sight are in the page.
+
+import { $, confirmed, make, number, plural, toast } from './dom.js';
+import { ARTEFACT, model, remember, remembered, SIGNS, SKIPPED, STATE_NAMES } from './model.js';
+import { versioned } from './net.js';
+import { url } from './pictures.js';
+
+const GAP = 6;
+const SURE = 1000; // more than so many at once are asked about
+const MOST = 5000; // the server takes no more in one step
+const AT_ONCE = 3; // pictures that load side by side
+const IN_ONE = 64; // thumbnails of one picture
+const LINE = 16; // of them in a line
+const SMALL = 64; // px of each
+const KEPT = 3000; // thumbnails in memory
+const SETTLE = 40; // ms that the sheet must stand still before it loads
+
+/** Thumbnails: many small ones as one picture from the server, large ones by themselves. */
+class Loader {
+  constructor(sheet) {
+    this.sheet = sheet;
+    this.small = new Map(); // row -> 64 px
+    this.wanted = new Set(); // cells
+    this.running = 0;
+  }
+
+  ask(cell) {
+    this.wanted.add(cell);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.work(), SETTLE);
+  }
+
+  forget(cell) {
+    this.wanted.delete(cell);
+  }
+
+  work() {
+    while (this.wanted.size && this.running < AT_ONCE) {
+      const cells = [...this.wanted].slice(0, this.sheet.isLarge ? 1 : IN_ONE);
+      for (const cell of cells) this.wanted.delete(cell);
+      this.running += 1;
+      const load = this.sheet.isLarge ? this.large(cells[0]) : this.sprite(cells);
+      load.catch(() => {}).then(() => {
+        this.running -= 1;
+        this.work();
+      });
+    }
+  }
+
+  async large(cell) {
+    const { row } = cell;
+    const image = new Image();
+    image.src = url(row, 'patch');
+    await image.decode();
+    if (cell.row === row) cell.paint(image);
+  }
+
+  async sprite(cells) {
+    const rows = cells.map((cell) => cell.row);
+    const image = new Image();
+    image.src = versioned(`/sprite.jpg?rows=${rows.join(',')}`);
+    await image.decode();
+    await Promise.all(
+      rows.map(async (row, at) => {
+        const bitmap = await createImageBitmap(image, (at % LINE) * SMALL, Math.floor(at / LINE) * SMALL, SMALL, SMALL);
+        this.small.set(row, bitmap);
+      }),
+    );
+    while (this.small.size > KEPT) {
+      const [row, bitmap] = this.small.entries().next().value;
+      this.small.delete(row);
+      bitmap.close();
+    }
+    cells.forEach((cell, at) => cell.row === rows[at] && cell.paint(this.small.get(rows[at])));
+  }
+}
+
+/** A small sign; the thumbnail's label says the same in words. */
+const badge = (text, kind = 'plain', colour = null) => make('span', { class: `badge ${kind}`, 'data-text': text, colour: colour ?? undefined });
+
+class Cell {
+  constructor(sheet) {
+    this.row = -1;
+    this.picture = make('canvas', { class: 'thumb-picture', 'aria-hidden': 'true' });
+    this.badges = make('div', { class: 'badges', 'aria-hidden': 'true' });
+    this.element = make('div', { class: 'thumb', role: 'option' }, this.picture, this.badges);
+    this.sheet = sheet;
+  }
+
+  /** Draw a thumbnail, or with none leave its place empty. */
+  paint(image = null) {
+    this.element.classList.toggle('is-empty', !image);
+    if (!image) return;
+    this.picture.width = image.width;
+    this.picture.height = image.height;
+    this.picture.getContext('2d').drawImage(image, 0, 0);
+  }
+
+  show(row, index) {
+    if (row === this.row && index === this.index) return;
+    this.index = index;
+    const element = this.element;
+    element.id = `thumb-${index}`;
+    element.setAttribute('aria-posinset', index + 1);
+    element.setAttribute('aria-setsize', model.shown.length);
+    if (row !== this.row) {
+      this.row = row;
+      const small = this.sheet.isLarge ? null : this.sheet.loader.small.get(row);
+      this.paint(small);
+      if (small) this.sheet.loader.forget(this);
+      else this.sheet.loader.ask(this);
+      this.mark();
+    }
+    this.choose();
+  }
+
+  choose() {
+    const chosen = model.selection.has(this.row);
+    this.element.classList.toggle('is-chosen', chosen);
+    this.element.setAttribute('aria-selected', String(chosen));
+    this.element.classList.toggle('is-at', this.index === this.sheet.at);
+  }
+
+  /** What this reader said of it: a coloured sign and the class's code. */
+  mark() {
+    const { row } = this;
+    const mine = model.mine.get(row);
+    const state = model.rowState[row];
+    const badges = [];
+    const words = [];
+    if (mine?.artefact) {
+      badges.push(badge(`✕ ${mine.artefact}`));
+      words.push(`artefact ${mine.artefact}`);
+    } else if (mine) {
+      for (const { code, name, css } of model.classes) {
+        const said = mine.classes[code];
+        if (!said || said === 'absent') continue;
+        badges.push(badge(`${SIGNS[said]}${code}`, said, css));
+        words.push(`${name} ${said}`);
+      }
+      if (!badges.length) {
+        badges.push(badge('∅ none'));
+        words.push('nothing of these');
+      }
+    } else if (state === SKIPPED) {
+      badges.push(badge('↷ skipped'));
+      words.push('skipped');
+    }
+    this.element.dataset.state = state;
+    this.element.classList.toggle('is-spoilt', state === ARTEFACT);
+    this.badges.replaceChildren(...badges);
+    this.element.setAttribute('aria-label', `${model.slideOf(row).id}, ${words.join(', ') || STATE_NAMES[state]}`);
+  }
+
+  hide() {
+    this.row = this.index = -1;
+    this.sheet.loader.forget(this);
+    this.element.remove();
+  }
+}
+
+class Sheet {
+  start(openFocus) {
+    this.openFocus = openFocus;
+    this.scroller = $('sheet');
+    this.space = $('sheet-space');
+    this.loader = new Loader(this);
+    this.cells = new Map(); // index -> Cell
+    this.spare = [];
+    this.at = 0; // where the keys are
+    this.size = remembered('thumb-size', 88);
+    $('thumb-size').value = this.size;
+    $('thumb-size').addEventListener('input', (event) => this.resize(Number(event.target.value)));
+    $('sheet-classes').replaceChildren(
+      ...model.classes.map((item) =>
+        make(
+          'button',
+          { class: 'sheet-class', colour: item.css, title: `${item.name} is in all that is selected (${item.key})`, onclick: () => this.press(item.code) },
+          make('kbd', {}, item.key),
+          make('span', { class: 'dot', 'aria-hidden': 'true' }),
+          item.code,
+        ),
+      ),
+      make('button', { class: 'sheet-class', title: 'Nothing of these (N)', onclick: () => this.none() }, make('kbd', {}, 'N'), 'none'),
+      make('button', { class: 'sheet-class', title: 'Artefact (A)', 'data-do': 'artefact' }, make('kbd', {}, 'A'), 'artefact'),
+      make('button', { class: 'sheet-class', title: 'Done: what was not said is absent (D)', onclick: () => this.done() }, make('kbd', {}, 'D'), 'rest absent'),
+    );
+    this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.layout()).observe(this.scroller);
+    model.addEventListener('shown', () => {
+      this.at = 0;
+      this.scroller.scrollTop = 0;
+      this.layout(true);
+    });
+    model.addEventListener('listed', () => this.layout(true));
+    model.addEventListener('selection', () => this.paintSelection());
+    model.addEventListener('answers', ({ detail }) => {
+      const rows = new Set(detail.rows);
+      for (const cell of this.cells.values()) if (rows.has(cell.row)) cell.mark();
+    });
+    this.mouse();
+    this.paintSelection();
+  }
+
+  get isLarge() {
+    return this.size > 100;
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------
+
+  layout(anew = false) {
+    const width = this.scroller.clientWidth;
+    if (!width) return;
+    const step = this.size + GAP;
+    this.columns = Math.max(1, Math.floor((width - GAP) / step));
+    this.left = Math.floor((width - this.columns * step + GAP) / 2);
+    this.space.style.height = `${Math.ceil(model.shown.length / this.columns) * step + GAP}px`;
+    this.space.style.setProperty('--size', `${this.size}px`);
+    if (anew) {
+      for (const cell of this.cells.values()) this.put(cell);
+      this.cells.clear();
+    }
+    for (const [index, cell] of this.cells) this.locate(cell, index);
+    this.draw();
+  }
+
+  put(cell) {
+    cell.hide();
+    if (this.spare.length < 400) this.spare.push(cell);
+  }
+
+  locate(cell, index) {
+    const step = this.size + GAP;
+    const x = this.left + (index % this.columns) * step;
+    const y = GAP + Math.floor(index / this.columns) * step;
+    cell.element.style.transform = `translate(${x}px, ${y}px)`;
+  }
+
+  draw() {
+    if (!this.columns || !this.scroller.clientHeight) return;
+    const step = this.size + GAP;
+    const top = this.scroller.scrollTop;
+    const first = Math.max(0, Math.floor(top / step) - 1) * this.columns;
+    const last = Math.min(model.shown.length, (Math.ceil((top + this.scroller.clientHeight) / step) + 1) * this.columns);
+    for (const [index, cell] of this.cells) {
+      if (index < first || index >= last) {
+        this.put(cell);
+        this.cells.delete(index);
+      }
+    }
+    const fresh = [];
+    for (let index = first; index < last; index += 1) {
+      if (this.cells.has(index)) continue;
+      const cell = this.spare.pop() ?? new Cell(this);
+      this.cells.set(index, cell);
+      cell.show(model.shown[index], index);
+      this.locate(cell, index);
+      fresh.push(cell.element);
+    }
+    this.space.append(...fresh);
+    this.pointAt();
+  }
+
+  resize(size) {
+    const first = Math.floor(this.scroller.scrollTop / (this.size + GAP)) * (this.columns ?? 1);
+    const other = this.size > 100 !== size > 100;
+    this.size = size;
+    remember('thumb-size', size);
+    this.layout(other);
+    this.scroller.scrollTop = Math.floor(first / this.columns) * (size + GAP);
+  }
+
+  paintSelection() {
+    for (const cell of this.cells.values()) cell.choose();
+    const none = model.selection.size === 0;
+    for (const button of $('sheet-classes').children) button.disabled = none;
+    $('sheet-similar').disabled = none;
+    this.pointAt();
+  }
+
+  pointAt() {
+    if (this.cells.has(this.at)) this.scroller.setAttribute('aria-activedescendant', `thumb-${this.at}`);
+    else this.scroller.removeAttribute('aria-activedescendant');
+  }
+
+  // --- selecting -----------------------------------------------------------------------------------
+
+  go(index, { extend = false, keep = false } = {}) {
+    if (!model.shown.length) return;
+    const before = this.at;
+    this.at = Math.min(model.shown.length - 1, Math.max(0, index));
+    if (extend) this.span(this.anchorOr(before), this.at, keep);
+    else if (!keep) model.select([model.shown[this.at]], model.shown[this.at]);
+    else this.paintSelection();
+    this.reveal();
+  }
+
+  /** Where a span begins. */
+  anchorOr(index) {
+    const place = model.anchor === null ? -1 : model.place(model.anchor);
+    return place < 0 ? index : place;
+  }
+
+  reveal() {
+    const step = this.size + GAP;
+    const y = GAP + Math.floor(this.at / this.columns) * step;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (y < scrollTop + GAP) this.scroller.scrollTop = y - GAP;
+    else if (y + step > scrollTop + clientHeight) this.scroller.scrollTop = y + step - clientHeight;
+    this.draw();
+  }
+
+  span(from, to, keep = false) {
+    const rows = new Set(keep ? model.selection : []);
+    for (let index = Math.min(from, to); index <= Math.max(from, to); index += 1) rows.add(model.shown[index]);
+    model.select(rows, model.shown[from]);
+  }
+
+  toggle(index) {
+    const row = model.shown[index];
+    const rows = new Set(model.selection);
+    if (!rows.delete(row)) rows.add(row);
+    this.at = index;
+    model.select(rows, row);
+  }
+
+  mouse() {
+    const band = make('div', { class: 'band', hidden: true });
+    this.space.append(band);
+    let from = null;
+    let before = null;
+    const where = (event) => {
+      const box = this.space.getBoundingClientRect();
+      return { x: event.clientX - box.left, y: event.clientY - box.top };
+    };
+    const indexAt = ({ x, y }) => {
+      const step = this.size + GAP;
+      const column = Math.floor((x - this.left) / step);
+      const inside = column >= 0 && column < this.columns && (x - this.left) % step <= this.size && y >= GAP && (y - GAP) % step <= this.size;
+      const index = Math.floor((y - GAP) / step) * this.columns + column;
+      return inside && index < model.shown.length ? index : -1;
+    };
+    this.scroller.addEventListener('pointerdown', (event) => {
+      if (event.button !== 0 || event.pointerType === 'touch') return;
+      const box = this.scroller.getBoundingClientRect();
+      if (event.clientX - box.left > this.scroller.clientWidth) return; // the scroll bar
+      from = where(event);
+      before = event.ctrlKey || event.metaKey || event.shiftKey ? new Set(model.selection) : new Set();
+      this.moved = false;
+      this.scroller.setPointerCapture(event.pointerId);
+    });
+    this.scroller.addEventListener('pointermove', (event) => {
+      if (!from) return;
+      const to = where(event);
+      if (!this.moved && Math.hypot(to.x - from.x, to.y - from.y) < 6) return;
+      this.moved = true;
+      const box = this.scroller.getBoundingClientRect();
+      if (event.clientY > box.bottom - 20) this.scroller.scrollTop += 20;
+      if (event.clientY < box.top + 20) this.scroller.scrollTop -= 20;
+      const [x0, x1] = [Math.min(from.x, to.x), Math.max(from.x, to.x)];
+      const [y0, y1] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];
+      band.hidden = false;
+      band.style.transform = `translate(${x0}px, ${y0}px)`;
+      band.style.width = `${x1 - x0}px`;
+      band.style.height = `${y1 - y0}px`;
+      this.space.append(band);
+      model.select(this.inside(x0, y0, x1, y1, before));
+    });
+    const end = (event) => {
+      if (!from) return;
+      from = null;
+      band.hidden = true;
+      if (this.moved || event.type === 'pointercancel') return;
+      const index = indexAt(where(event));
+      if (index >= 0) this.clicked(index, event);
+      else if (!event.ctrlKey && !event.shiftKey && !event.metaKey) model.select([], null);
+    };
+    this.scroller.addEventListener('pointerup', end);
+    this.scroller.addEventListener('pointercancel', end);
+    this.scroller.addEventListener('click', (event) => {
+      if (event.pointerType !== 'touch') return; // a finger chooses one more, or one less
+      const index = indexAt(where(event));
+      if (index >= 0) this.toggle(index);
+    });
+    this.scroller.addEventListener('dblclick', (event) => {
+      const index = indexAt(where(event));
+      if (index >= 0) this.openFocus(model.shown[index]);
+    });
+  }
+
+  clicked(index, event) {
+    this.at = index;
+    if (event.shiftKey) {
+      this.span(this.anchorOr(index), index, event.ctrlKey || event.metaKey);
+    } else if (event.ctrlKey || event.metaKey) this.toggle(index);
+    else model.select([model.shown[index]], model.shown[index]);
+  }
+
+  inside(x0, y0, x1, y1, before) {
+    const step = this.size + GAP;
+    const rows = new Set(before);
+    const columns = [Math.ceil((x0 - this.left - this.size) / step), Math.floor((x1 - this.left) / step)];
+    const lines = [Math.ceil((y0 - GAP - this.size) / step), Math.floor((y1 - GAP) / step)];
+    for (let line = Math.max(0, lines[0]); line <= lines[1]; line += 1) {
+      for (let column = Math.max(0, columns[0]); column <= Math.min(this.columns - 1, columns[1]); column += 1) {
+        const row = model.shown[line * this.columns + column];
+        if (row !== undefined) rows.add(row);
+      }
+    }
+    return rows;
+  }
+
+  /** Whether the key was one of the sheet's. */
+  key(event, key) {
+    const moves = { arrowleft: -1, arrowright: 1, arrowup: -this.columns, arrowdown: this.columns };
+    const page = this.columns * Math.max(1, Math.floor(this.scroller.clientHeight / (this.size + GAP)));
+    Object.assign(moves, { pageup: -page, pagedown: page, home: -Infinity, end: Infinity });
+    const command = event.ctrlKey || event.metaKey;
+    if (key in moves) this.go(this.at + moves[key], { extend: event.shiftKey, keep: command });
+    else if (key === 'space') this.toggle(this.at);
+    else if (command && key === 'a') model.select(model.shown);
+    else if (command) return false;
+    else if (key === 'escape') model.select([], null);
+    else if (key === 'enter' && model.shown.length) this.openFocus(model.shown[this.at]);
+    else if (key === 'd') this.done();
+    else if (key === 'n' || key === '0') this.none();
+    else return false;
+    return true;
+  }
+
+  // --- answering -----------------------------------------------------------------------------------
+
+  async give(said, what) {
+    const rows = [...model.selection];
+    if (!rows.length) {
+      toast('Select patches first.');
+      return;
+    }
+    if (rows.length > MOST) {
+      toast(`${number(rows.length)} are selected: at most ${number(MOST)} can be answered at once.`, true);
+      return;
+    }
+    if (rows.length > SURE && !(await confirmed('So many at once?', `${number(rows.length)} patches are selected. All of them get: ${what}.`, `Answer all ${number(rows.length)}`))) return;
+    const each = typeof said === 'function' ? Object.fromEntries(rows.map((row) => [row, said(row)])) : null;
+    const same = each && new Set(Object.values(each).map((item) => JSON.stringify(Object.entries(item).sort()))).size === 1;
+    const drawn = model.set?.drawn ?? 'search';
+    const classes = each ? (same ? each[rows[0]] : {}) : said.classes;
+    model.answer(rows, { classes, each: same ? null : each, artefact: said.artefact ?? null, drawn }).catch(() => {});
+    toast(`${plural(rows.length, 'patch', 'patches')}: ${what}`);
+  }
+
+  held(row) {
+    return model.mine.get(row)?.artefact ? {} : (model.mine.get(row)?.classes ?? {});
+  }
+
+  /** A class for all that is selected: present; where all have it: unsure; then absent. */
+  press(code) {
+    const rows = [...model.selection];
+    const all = (state) => rows.every((row) => this.held(row)[code] === state);
+    const state = all('present') ? 'unsure' : all('unsure') ? 'absent' : 'present';
+    return this.give((row) => ({ ...this.held(row), [code]: state }), `${model.byCode.get(code).name} ${state}`);
+  }
+
+  done() {
+    const absent = Object.fromEntries(model.classes.map(({ code }) => [code, 'absent']));
+    return this.give((row) => ({ ...absent, ...this.held(row) }), 'what was not said is absent');
+  }
+
+  none() {
+    return this.give({ classes: Object.fromEntries(model.classes.map(({ code }) => [code, 'absent'])) }, 'nothing of these');
+  }
+
+  artefact(kind) {
+    return this.give({ classes: {}, artefact: kind }, `artefact (${kind})`);
+  }
+}
+
+export const sheet = new Sheet();
