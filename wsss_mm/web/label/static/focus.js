@@ -479,7 +479,7 @@ class Focus {
     if (item.settle) {
       model.settle(item.row, classes, seconds).catch(() => {});
     } else {
-      const ticket = item.spent ? null : item.ticket; // a correction is no second reading
+      const ticket = item.ticket; // a correction too: it replaces the reading it corrects, the first or the second
       item.spent = true;
       model
         .answer([item.row], { classes, artefact, seconds, drawn: item.drawn, ticket, suggested, how: taken ? 'confirmed' : 'created' })
