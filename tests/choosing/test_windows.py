@@ -66,3 +66,12 @@ def test_without_masks_or_with_one_class_there_is_nothing_to_try_on(tmp_path, ma
     one = np.where(mask == 0, 0, IGNORE).astype(np.uint8)
     manifest = _manifest(tmp_path / "one", one)
     assert validation_windows(manifest, tmp_path / "one", CODES, least=0.01, placed=True) is None
+
+
+def test_what_nobody_is_sure_of_may_appear(tmp_path, mask):
+    manifest = _manifest(tmp_path, mask)
+    small = _row(tmp_path, "w", "valid", mask[:32, 16:48], slide="w")
+    small |= {CODES[1]: False, "unsure": CODES[1]}
+    manifest = pd.concat([manifest, pd.DataFrame([small])], ignore_index=True)
+    windows = validation_windows(manifest, tmp_path, CODES, least=0.01, placed=False)
+    assert windows.label_sets[-1].tolist() == [True, True, bool((mask[:32, 16:48] == 2).any())]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from wsss_mm.inference.patches import read_listed
 from wsss_mm.patches.images import read_image, read_mask
+from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, possible_classes
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.tiling import cover
@@ -78,7 +79,8 @@ def validation_windows(
     side = int(train["size"].mode().iloc[0])
     overlap = placed and _overlap(train)
     cutter = _Cutter(folder, codes, side, side // 2 if overlap else side, least)
-    cut = [window for _, row in rows.iterrows() for window in cutter.cut(row)]
+    sets = possible_labels(rows, codes)
+    cut = [window for (_, row), own in zip(rows.iterrows(), sets, strict=True) for window in cutter.cut(row, own)]
     known = [window for window in cut if (window.mask != IGNORE).any() and window.label_set.any()]
     if len(np.setdiff1d(np.array([window.mask for window in known]), [IGNORE])) < 2:
         return None
@@ -118,11 +120,11 @@ class _Cutter:
     step: int
     least: float
 
-    def cut(self, row: pd.Series) -> Iterator[_Window]:
-        """The squares of a patch; none of one that is smaller."""
+    def cut(self, row: pd.Series, whole: npt.NDArray[np.bool_]) -> Iterator[_Window]:
+        """The squares of a patch, whose own label set is `whole`; none of one that is smaller."""
         image = read_listed(read_image, self.folder / row["path"])
         mask = read_mask(self.folder / row["mask_path"], len(self.codes))
-        (height, width), side, whole = mask.shape, self.side, row[list(self.codes)].to_numpy(bool)
+        (height, width), side = mask.shape, self.side
         if min(height, width) < side:
             return
         placed = row["x"] >= 0 and row["y"] >= 0

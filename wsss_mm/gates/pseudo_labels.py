@@ -78,7 +78,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield JUDGED.of(judged)
     splits = masked.set_index("patch_id").loc[counts["patch_id"], ["split"]].assign(known=judged["known"].to_numpy())
     expected = pseudo_label_metrics(labels, splits, counts_of(counts, "labels", codes), codes)
-    label_sets = masked.set_index("patch_id").loc[counts["patch_id"], codes].to_numpy(bool)
+    label_sets = possible_labels(masked.set_index("patch_id").loc[counts["patch_id"]], codes)
     matrices = counts_of(counts, "labels", codes)
     yield SPLITS_TABLE.of(_splits(splits["split"].to_numpy(), matrices, expected, label_sets, codes))
     yield FIGURES.of(figures(root / METRICS, metrics, expected))
