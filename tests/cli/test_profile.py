@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from wsss_mm.cli import profile
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
@@ -84,6 +85,25 @@ def test_of_two_at_once_both_files_are_ones_or_the_others(tmp_path, monkeypatch)
         written = [(tmp_path / file).read_text() for file in ("params.yaml", "gates.yaml")]
         assert written in [[render_profile(name, SOURCE), render_gates(name)] for name in names]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gates.yaml", "params.yaml"]
+
+
+def test_of_two_at_once_stage_cohort_is_that_of_the_parameters_that_stay(project_root, tmp_path, monkeypatch):
+    """Whoever comes last to dvc.yaml may not be who came last to params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    before = (project_root / "dvc.yaml").read_text()
+    (tmp_path / "dvc.yaml").write_text(before)
+    (tmp_path / "slides.csv").write_text("slide_id\n")
+
+    def overtaken(*arguments):
+        written = write_profile(*arguments)
+        monkeypatch.setattr(profile, "write_profile", write_profile)
+        assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
+        return written
+
+    monkeypatch.setattr(profile, "write_profile", overtaken)
+    assert main(["profile", "slides", "--source", "."]) == 0
+    assert (tmp_path / "params.yaml").read_text() == render_profile("tiny", SOURCE)
+    assert (tmp_path / "dvc.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("failing", ["params.yaml", "gates.yaml"])

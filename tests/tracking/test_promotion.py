@@ -1,5 +1,6 @@
 """The champion moves only on evidence or with a reason, and every move can be taken back."""
 
+import threading
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -7,12 +8,22 @@ from pathlib import Path
 import pytest
 
 from tests.settings import copy_profile
+from wsss_mm import tracking
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
 from wsss_mm.gates import GATES
 from wsss_mm.gates.champion import Pin, Rival, read_pin, write_pin
-from wsss_mm.tracking import delete, keep_evidence, list_versions, promote, promotion, rollback, training_run
+from wsss_mm.tracking import (
+    champion_pin,
+    delete,
+    keep_evidence,
+    list_versions,
+    promote,
+    promotion,
+    rollback,
+    training_run,
+)
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
 from wsss_mm.tracking.promotion import objections
@@ -306,6 +317,26 @@ class TestPin:
         assert read_pin(Path()) == Pin(name, first)
         assert main(["models", "delete", "champion", "--reason", "wrong"]) == 0
         assert read_pin(Path()) == Pin(name)
+
+    def test_of_two_moves_at_once_the_last_is_pinned(self, project, monkeypatch):
+        """Who read the registry first does not write what it said then over what it says now."""
+        name, make = project
+        make(0.5)
+        threads = []
+
+        def overtaken(name):
+            pin = champion_pin(name)
+            monkeypatch.setattr(tracking, "champion_pin", champion_pin)
+            make(0.7)
+            threads.append(threading.Thread(target=main, args=(["models", "promote"],)))
+            threads[0].start()
+            threads[0].join(2)
+            return pin
+
+        monkeypatch.setattr(tracking, "champion_pin", overtaken)
+        assert main(["models", "promote"]) == 0
+        threads[0].join()
+        assert read_pin(Path()) == Pin(name, Rival("2", "2" * 32, 0.7, "s"), Rival("1", "1" * 32, 0.5, "s"))
 
     def test_a_move_elsewhere_is_pinned_by_hand(self, project):
         name, make = project

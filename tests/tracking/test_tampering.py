@@ -27,7 +27,31 @@ from wsss_mm.wsi.parameters import Parameters
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-CLASSES = [{"code": code, "name": code, "color": [1, 2, index]} for index, code in enumerate(("TE", "NEC"))]
+CLASSES = [
+    {"code": code, "name": code, "color": [1, 2, index], "role": role}
+    for index, (code, role) in enumerate((("TE", "tumour"), ("NEC", "necrosis")))
+]
+
+
+def swapped(key: str) -> list[dict]:
+    """The classes, each with what is the other's."""
+    return [one | {key: other[key]} for one, other in zip(CLASSES, CLASSES[::-1], strict=True)]
+
+
+EDITS = {
+    "order": {"classes": CLASSES[::-1]},
+    "mpp": {"mpp": 0.25},
+    "normalisation": {"model": {"data_preprocessor": {"mean": [0, 0, 0]}}},
+    "another vocabulary": {
+        "classes": [one | {"code": code} for one, code in zip(CLASSES, ("STR", "TUM"), strict=True)]
+    },
+    "roles": {"classes": swapped("role")},
+    "colours": {"classes": swapped("color")},
+    "names": {"classes": swapped("name")},
+    "validated": {"validated": {"overlap": 0.75, "background_grey": 0}},
+    "more keys": {"note": "mine"},
+    "an older format": {"format": 0},
+}
 
 
 def write_model(folder: Path, weights: bytes, **other) -> Path:
@@ -76,16 +100,51 @@ def edit(folder: Path, *, again: bool = False, **changes) -> None:
 
 class TestModel:
     @pytest.mark.parametrize("again", [False, True])
-    @pytest.mark.parametrize(
-        "change", [{"classes": CLASSES[::-1]}, {"mpp": 0.25}, {"model": {"data_preprocessor": {"mean": [0, 0, 0]}}}]
-    )
+    @pytest.mark.parametrize("change", EDITS)
     def test_an_edited_description_is_refused(self, stored, name, change, again):
-        edit(stored, again=again, **change)
+        edit(stored, again=again, **EDITS[change])
         for uri in (f"models:/{name}/1", f"models:/{name}@champion"):
             with pytest.raises(
                 InputError, match=r"model\.json: [^\n]*digest [^\n]* instead of [^\n]*; delete this version"
             ):
                 download_model(uri)
+
+    def test_one_of_a_later_format_is_refused(self, stored, name):
+        edit(stored, again=True, format=99)
+        with pytest.raises(InputError, match=r"changed where it is stored: [^\n]*model\.json: newer than wsss_mm"):
+            download_model(f"models:/{name}/1")
+
+    def test_of_a_key_that_stands_twice_the_one_that_is_digested_counts(self, stored, name):
+        path = stored / "model.json"
+        path.write_text(path.read_text().replace("{", '{"classes": [], "mpp": 9, ', 1))
+        found = json.loads((download_model(f"models:/{name}/1") / "model.json").read_text())
+        assert (found["classes"], found["mpp"]) == (CLASSES, 0.5)
+        path.write_text(path.read_text().rstrip().removesuffix("}") + ', "mpp": 9}')
+        with pytest.raises(InputError, match=r"model\.json: not as it was saved"):
+            download_model(f"models:/{name}/1")
+
+    def test_weights_of_another_training_with_this_description_are_refused(self, stored, name):
+        (stored / "weights.pth").write_bytes(b"other")
+        edit(stored, again=True)
+        with pytest.raises(InputError, match=r"weights\.pth: damaged where it is stored"):
+            download_model(f"models:/{name}/1")
+
+    @pytest.mark.parametrize("tag", ["0" * 64, "none", "1"])
+    def test_a_tag_that_was_edited_is_refused(self, stored, name, tag):
+        connect().MlflowClient().set_model_version_tag(name, "1", DIGEST_TAG, tag)
+        with pytest.raises(InputError, match=r"changed where it is stored, digest [0-9a-f]{12} instead of [^\n]+$"):
+            download_model(f"models:/{name}/1")
+
+    @pytest.mark.parametrize("tag", ["", None])
+    def test_weights_are_compared_where_the_tag_of_the_digest_is_gone(self, stored, name, tag):
+        client = connect().MlflowClient()
+        client.delete_model_version_tag(name, "1", DIGEST_TAG)
+        if tag is not None:
+            client.set_model_version_tag(name, "1", DIGEST_TAG, tag)
+        (stored / "weights.pth").write_bytes(b"other")
+        edit(stored, again=True)
+        with pytest.raises(InputError, match=r"weights\.pth: damaged where it is stored"):
+            download_model(f"models:/{name}/1")
 
     def test_a_description_without_its_digest_is_refused(self, stored, name):
         info = json.loads((stored / "model.json").read_text())
@@ -112,6 +171,21 @@ class TestModel:
         with pytest.raises(InputError, match=f"{file}: a link that leads out"):
             download_model(f"models:/{name}/1")
 
+    def test_a_folder_that_is_a_link_is_refused(self, stored, name, tmp_path):
+        stored.rename(tmp_path / "elsewhere")
+        stored.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(InputError, match=r"model\.json: a link that leads out"):
+            download_model(f"models:/{name}/1")
+
+    def test_a_second_name_of_a_file_is_that_file(self, stored, name, tmp_path):
+        """A hard link shows nowhere; what is written through it is found as if it was written here."""
+        for file in ("model.json", "weights.pth"):
+            (tmp_path / file).hardlink_to(stored / file)
+        assert folder_digest(download_model(f"models:/{name}/1")) == find_version(name, "1").tags[DIGEST_TAG]
+        (tmp_path / "weights.pth").write_bytes(b"other")
+        with pytest.raises(InputError, match=r"weights\.pth: damaged where it is stored"):
+            download_model(f"models:/{name}/1")
+
     def test_weights_that_are_gone_are_named(self, stored, name):
         (stored / "weights.pth").unlink()
         with pytest.raises(InputError, match=r"weights\.pth: missing"):
@@ -119,6 +193,10 @@ class TestModel:
 
     def test_other_files_in_the_model_are_nobodys_business(self, stored, name):
         (stored / "sitecustomize.py").write_text("raise SystemExit")
+        for other in ("Model.json", "WEIGHTS.PTH", "weights.pth.json", "model.json.json"):
+            (stored / other).write_text("{}")
+        (stored.parent / "SEGMENTER").mkdir()
+        (stored.parent / "SEGMENTER/Model.json").write_text("{}")
         assert folder_digest(download_model(f"models:/{name}@champion")) == find_version(name, "1").tags[DIGEST_TAG]
 
     def test_a_version_without_the_tag_is_loaded_with_one_line(self, stored, name, caplog):

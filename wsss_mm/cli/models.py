@@ -11,6 +11,7 @@ from typing import Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError, plain_lines
+from wsss_mm.files import locked
 
 _SHOWN = ("version", "aliases", "created", "test.miou", "test.interval", "data.patches", "weights_md5")
 _DIGEST = 8  # leading digits that tell digests apart
@@ -92,8 +93,9 @@ def _pin(arguments: argparse.Namespace) -> None:
 
     if arguments.name != registered_name():
         raise InputError(f"params.yaml: registers {registered_name()}, not {arguments.name}: its champion is no rival")
-    pin = champion_pin(arguments.name)
-    write_pin(Path(), pin)
+    with locked(PIN):
+        pin = champion_pin(arguments.name)
+        write_pin(Path(), pin)
     held = f"version {pin.champion.version}" if pin.champion else "no champion"
     sys.stdout.write(f"{PIN}: {pin.name}, {held}; commit it: dvc repro compares new models with it\n")
 
@@ -105,7 +107,8 @@ def _pinned_anew(name: str) -> None:
     from wsss_mm.tracking import champion_pin
 
     if PIN.is_file() and Path(places.PARAMS_FILE).is_file() and load_params().register_.model_name == name:
-        write_pin(Path(), champion_pin(name))
+        with locked(PIN):  # of two moves at once the last to write has seen both
+            write_pin(Path(), champion_pin(name))
         sys.stdout.write(f"{PIN} says so, too; commit it\n")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wsss_mm import places
 from wsss_mm.files import atomic_path, locked
-from wsss_mm.settings import profile_names, write_profile
+from wsss_mm.settings import load_params, profile_names, write_profile
 
 _COHORT = re.compile(r"^    cmd: .*pipelines\.cohort\b.*\n(    always_changed:.*\n)?", re.MULTILINE)
 _LOOKS = "    always_changed: true   # looks at your slides, written by `wsss-mm profile`\n"
@@ -31,14 +31,17 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=_handle)
 
 
-def _look_each_time(pipeline: Path, own: bool) -> None:
+def _look_each_time(pipeline: Path, params: Path) -> None:
     """Let stage `cohort` run with every `dvc repro`, or only when something it depends on has changed.
 
-    Whether a slide was replaced, nothing but a look at it tells: DVC would read all of it.
+    Whether a slide was replaced, nothing but a look at it tells: DVC would read all of it. What the cohort is, is read
+    while dvc.yaml is held: of two profiles written at once the last one here sees the parameters that stay.
     """
     if not pipeline.is_file():
         return
     with locked(pipeline):
+        with locked(params):  # and gates.yaml
+            own = load_params(params).cohort.name == "slides"
         before = pipeline.read_text(encoding="utf-8")
         after = _COHORT.sub(lambda found: found[0].removesuffix(found[1] or "") + (_LOOKS if own else ""), before)
         if after != before:
@@ -48,7 +51,7 @@ def _look_each_time(pipeline: Path, own: bool) -> None:
 
 def _handle(arguments: argparse.Namespace) -> None:
     params = write_profile(arguments.name, arguments.params, arguments.source)
-    _look_each_time(arguments.params.parent / places.PIPELINE, params.cohort.name == "slides")
+    _look_each_time(arguments.params.parent / places.PIPELINE, arguments.params)
     where = f"{arguments.params} and gates.yaml"
     sys.stdout.write(f"{where}: profile {arguments.name}, source {params.cohort.source}\n")
     sys.stdout.write("See what changed with `dvc params diff`, then run `make repro`.\n")

@@ -246,7 +246,7 @@ def download_model(uri: str, target: Path | None = None) -> Path:
     found = sorted(folder.glob(f"artifacts/*/{places.DESCRIPTION}"))
     if len(found) != 1:
         raise InputError(f"{uri}: holds {len(found) or 'no'} segmenter{'s' * bool(found)}; see: wsss-mm models list")
-    _check_model(uri, version, found[0].parent)
+    _check_model(uri, version, found[0].parent, folder)
     return found[0].parent
 
 
@@ -272,13 +272,13 @@ def check_stored(version: "ModelVersion") -> dict[str, Any]:
         return described(download_model(f"models:/{version.name}/{version.version}", Path(folder)))
 
 
-def _check_model(uri: str, version: "ModelVersion", folder: Path) -> None:
+def _check_model(uri: str, version: "ModelVersion", folder: Path, stored: Path) -> None:
     """What a registered version is made of must be what was registered: storage rots, and others may write there."""
     from wsss_mm.models.description import DESCRIPTION, WEIGHTS, check_digest, described, has_digest
 
     remedy = "delete this version (wsss-mm models delete) and register again (dvc repro -s -f register), or restore it"
     for name in (DESCRIPTION, WEIGHTS):
-        if leads_outside(folder / name, folder):
+        if leads_outside(folder / name, stored):  # also through a link of a folder
             raise InputError(f"{uri}: its {name}: a link that leads out of the model; {remedy}")
     registered, weights = version.tags.get(WEIGHTS_TAG), folder / WEIGHTS
     if not weights.is_file():
