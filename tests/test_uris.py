@@ -34,6 +34,11 @@ def test_no_secret_of_a_uri_is_shown(scheme, user, rest):
         "PGPASSWORD = {s}",
         "Authorization: Bearer {s}",
         "postgresql://h/db?timeout=5 password={s}",
+        "curl --token {s} --max-time 5",
+        "curl --token={s} x",
+        "Command '['mc', '--api-key', '{s}', 'ls']' returned 1",
+        "mc --secret-key '{s}' --table a.csv",
+        'push --password "{s}"',
     ],
 )
 def test_no_secret_of_a_driver_or_a_header_is_shown(text):
@@ -41,7 +46,11 @@ def test_no_secret_of_a_driver_or_a_header_is_shown(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["sigma=1.0 key=3", "patches.key=a", "https://h/?sslmode=require&timeout=5", "tokens = 3, keys=4"]
+    "text",
+    [
+        *("--key tls.pem --certificate tls.crt", "argument --token: expected one argument", "--token --quiet"),
+        *("sigma=1.0 key=3", "patches.key=a", "https://h/?sslmode=require&timeout=5", "tokens = 3, keys=4"),
+    ],
 )
 def test_other_settings_are_shown(text):
     assert shown(text) == text
@@ -137,6 +146,7 @@ _PLACES = {
             "{{'Authorization': '{}'}}",
             "host=h password='{}' user=alice",
             '--set X_API_KEY="{}"',
+            "['mc', '--client-secret', '{}', 'ls']",
         ],
         _PRINTABLE.translate(dict.fromkeys(map(ord, "'\"\\"))) + " ",
     ),
@@ -147,6 +157,7 @@ _PLACES = {
             "AccountKey={};EndpointSuffix=x",
             "f(secret_key={})",
             "Authorization: Bearer {}",
+            "mc --access-token {} ls",
         ],
         _TOKEN + "?#",
     ),
@@ -216,7 +227,25 @@ def test_a_text_without_secrets_is_as_it_was(pieces, between):
 
 @pytest.mark.parametrize(
     "unit",
-    ["a", "a.", "a:", "a=", "token.", "password=,", "a=b&", "x://a:", "/?a=", "@", "password=", "a:b@", "'", "x://"],
+    [
+        "a",
+        "a.",
+        "--token ",
+        "--",
+        "--a-",
+        "a:",
+        "a=",
+        "token.",
+        "password=,",
+        "a=b&",
+        "x://a:",
+        "/?a=",
+        "@",
+        "password=",
+        "a:b@",
+        "'",
+        "x://",
+    ],
 )
 def test_a_long_text_takes_no_time(unit):
     began = time.process_time()

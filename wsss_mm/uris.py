@@ -22,9 +22,11 @@ _PLACES = re.compile(
 _KEY = r"(?:access|account|secret|shared|private|api)[_\-]?key"
 _NAME = rf"[\w.\-]*(?:pass(?:word|wd|phrase)|pwd|secret|token|credentials?|{_KEY})"
 _QUOTED = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
-_PAIR = re.compile(  # of a connection string, an environment, a call, a header, or JSON
-    rf"(?P<name>(?<![\w.\-]){_NAME}\s?=\s?|['\"](?:{_NAME}|authorization|cookie)['\"]\s?:\s?)(?P<quoted>{_QUOTED})"
-    rf"|(?P<bare>(?<![\w.\-]){_NAME}\s?=\s?|\bauthorization:\s*\w+\s+)(?!\*\*\*|['\"])[^;\s]*[^;\s,.)\]'\"]",
+_PAIR = re.compile(  # of a connection string, an environment, a call, a command line, a header, or JSON
+    rf"(?P<name>(?<![\w.\-]){_NAME}\s?=\s?|['\"](?:{_NAME}|authorization|cookie)['\"]\s?:\s?"
+    rf"|(?<![\w.\-])--{_NAME}(?:[ \t]+|['\"],\s?))(?P<quoted>{_QUOTED})"
+    rf"|(?P<bare>(?<![\w.\-]){_NAME}\s?=\s?|\bauthorization:\s*\w+\s+|(?<![\w.\-])--{_NAME}[ \t]+(?!-))"
+    r"(?!\*\*\*|['\"])[^;\s]*[^;\s,.)\]'\"]",
     re.IGNORECASE,
 )
 _SECRET = re.compile(
@@ -43,7 +45,8 @@ def shown(text: str) -> str:
 
     Of queries, fragments and forms the values are hidden, but those of a few names. A password that is not escaped may
     hold `@`, `/` or `:`; what cannot be told from one goes, too. So do `user:password@` before a host without a scheme,
-    and the values of `password=...` and the like, as drivers of databases and clouds say them.
+    and the values of `password=...` and the like, as drivers of databases and clouds say them, and of options such as
+    `--token ...` of a command line. A secret that is a part of a path looks like any name, and stays.
     """
     return _PAIR.sub(_without_value, _SECRET.sub(rf"\g<name>{_HIDDEN}", _PLACES.sub(_without_secrets, text)))
 

@@ -232,7 +232,8 @@ class TestOwnSlides:
             assert main(["profile", "slides", "--source", "."]) == 0
             stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
             assert [name for name, stage in stages.items() if "always_changed" in stage] == ["cohort"]
-        assert main(["profile", "bcss_wsss", "--source", "."]) == 0
+        (tmp_path / "patches").mkdir()
+        assert main(["profile", "bcss_wsss", "--source", "patches"]) == 0
         assert (tmp_path / "dvc.yaml").read_text() == before
 
     @pytest.mark.parametrize("cmd", ["python -m pipelines.cohort", "nice python -m pipelines.cohort"])
