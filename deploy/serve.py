@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 AUTH = Path(__file__).with_name("basic_auth.ini")
 _DRIVER = "postgresql+psycopg2"
@@ -63,11 +63,11 @@ def _check_database(url: str) -> str:
     """Connect once, so that what is wrong is said in one line; returns the URL with its driver."""
     import psycopg2
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", _DRIVER) or not parts.hostname:
-        raise Refused(f"--database {url}: give postgresql://USER@HOST/NAME")
-    if parts.password or "password" in parts.query:
+    parts = _split("--database", url, "postgresql://USER@HOST/NAME")
+    if parts.password or "password" in unquote(parts.query).lower():
         raise Refused("--database holds a password, which others could read; put it into PGPASSWORD or ~/.pgpass")
+    if parts.scheme not in ("postgresql", _DRIVER) or not parts.hostname:
+        raise Refused("--database: is no such address; give postgresql://USER@HOST/NAME")
     try:
         psycopg2.connect(parts._replace(scheme="postgresql").geturl(), connect_timeout=10).close()
     except psycopg2.OperationalError as error:
@@ -76,14 +76,24 @@ def _check_database(url: str) -> str:
     return parts._replace(scheme=_DRIVER).geturl()
 
 
+def _split(option: str, url: str, wanted: str) -> SplitResult:
+    """The parts of an address. What is wrong may hold a secret, so messages do not repeat it."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise Refused(f"{option}: is no address; give {wanted}") from None
+
+
 def _check_bucket(url: str) -> None:
     """List the bucket once, for the same reason."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    parts = urlsplit(url)
+    parts = _split("--artifacts", url, "s3://BUCKET/FOLDER")
+    if "@" in parts.netloc or parts.query:
+        raise Refused("--artifacts holds a key, which others could read; put it into AWS_SECRET_ACCESS_KEY or ~/.aws")
     if parts.scheme != "s3" or not parts.netloc:
-        raise Refused(f"--artifacts {url}: give s3://BUCKET/FOLDER")
+        raise Refused("--artifacts: is no such address; give s3://BUCKET/FOLDER")
     client = boto3.client("s3", endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL"))
     try:
         client.list_objects_v2(Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1)
