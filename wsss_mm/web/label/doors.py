@@ -89,6 +89,7 @@ class Doors:
         path = self._folder / _READERS
         if not path.exists():
             return {}
+        _check_ours(path)
         try:
             content = read_json(path)
             kept = {name: text for name, text in content["readers"].items() if isinstance(text, str)}
@@ -104,8 +105,17 @@ def token_parts(token: str) -> tuple[str, str, str]:
     return version, signature, reader
 
 
+def _check_ours(path: Path) -> None:
+    """Secrets of one account are no other's, in a folder that several share, too."""
+    if not os.access(path, os.R_OK):
+        raise InputError(
+            f"{path}: is of the account that serves the page here; ask for a link of yours, or work in your own clone"
+        )
+
+
 def _kept_key(path: Path) -> bytes:
     if path.is_file():
+        _check_ours(path)
         key = path.read_bytes()
         if len(key) == 32:
             path.chmod(0o600)
