@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsss_mm import files
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, digest, locked, read_json, rounded, sampled_digest, write_json
 
@@ -24,6 +26,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_new_folder_is_not_taken_for_what_a_killed_process_left(tmp_path, monkeypatch):
+    """Another who begins to write it tidies up first."""
+    hold, others = files._locked_folder, []
+
+    def write(content):
+        with atomic_folder(tmp_path / "model") as folder:
+            (folder / "a.txt").write_text(content)
+
+    def overtaken(path):
+        if not others and path.is_dir():
+            others.append(threading.Thread(target=write, args=("other",)))
+            others[0].start()
+            others[0].join(0.5)
+        return hold(path)
+
+    monkeypatch.setattr(files, "_locked_folder", overtaken)
+    write("own")
+    others[0].join()
+    assert (tmp_path / "model/a.txt").read_text() in ("own", "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_json_is_the_same_for_the_same_content(tmp_path):

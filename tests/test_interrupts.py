@@ -1,15 +1,17 @@
 """Ctrl-C, at whatever moment: one line, exit code 130, nothing of the processes that were begun."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import yaml
 
-from wsss_mm.interrupts import INTERRUPTED
+from wsss_mm.interrupts import INTERRUPTED, ended_children
 
 PRESSED = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
 CODES = (INTERRUPTED, -signal.SIGINT)  # which a shell calls by the same number
@@ -44,6 +46,21 @@ def test_while_the_command_line_is_imported(tmp_path, project_root):
         tmp_path, project_root, "-c", "from wsss_mm.cli.main import main; raise SystemExit(main(['doctor']))"
     )
     assert (said, code in CODES) == ("wsss-mm: interrupted; the same command goes on where it stopped\n", True)
+
+
+def test_what_processes_are_at_is_not_waited_for():
+    began, context = time.monotonic(), multiprocessing.get_context("spawn")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ProcessPoolExecutor(2, mp_context=context) as pool,
+        ended_children(),
+    ):
+        futures = [pool.submit(time.sleep, 120) for _ in range(5)]
+        while not futures[0].running():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 60
+    assert not multiprocessing.active_children()
 
 
 DRAWING = """

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -74,20 +74,18 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path = path.resolve() if path.is_symlink() else path
-    with explained(path):
+    with explained(path), ExitStack() as stack:
         with locked(path):
             _mend(path)
-        if path.is_dir() and not os.access(path, os.W_OK):  # now, and not after hours of work
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.mkdir()
-        try:
-            with _locked_folder(temporary):
-                yield temporary
-                with locked(path):
-                    _swap(path, temporary)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if path.is_dir() and not os.access(path, os.W_OK):  # now, and not after hours of work
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+            temporary.mkdir()
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+            stack.enter_context(_locked_folder(temporary))  # before another takes it for what a killed process left
+        yield temporary
+        with locked(path):
+            _swap(path, temporary)
 
 
 def _swap(path: Path, new: Path) -> None:

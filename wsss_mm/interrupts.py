@@ -31,3 +31,20 @@ def deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def ended_children() -> Iterator[None]:
+    """Processes that begin in the block are ended by an error or Ctrl-C in it, in the midst of their work.
+
+    Inside the block of a pool of processes, which would wait for what they are at.
+    """
+    from multiprocessing import active_children
+
+    before = set(active_children())
+    try:
+        yield
+    except BaseException:
+        for child in set(active_children()) - before:
+            child.terminate()
+        raise

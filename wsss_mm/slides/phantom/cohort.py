@@ -21,7 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from wsss_mm.interrupts import deaf_children
+from wsss_mm.interrupts import deaf_children, ended_children
 from wsss_mm.places import TRUTH
 from wsss_mm.slides.phantom import nuclei
 from wsss_mm.slides.phantom.aperio import write_aperio
@@ -84,10 +84,10 @@ def generate_cohort(
                 bar.update()
         else:
             context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            with ProcessPoolExecutor(workers, mp_context=context) as pool, ended_children():
                 with deaf_children():
                     done: Any = pool.map(_write_slide, jobs)  # which begins them
-                with closing(done):  # where this is interrupted, slides at work are ended, and no more are begun
+                with closing(done):  # where this is interrupted, no more are begun
                     for _ in done:
                         bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
