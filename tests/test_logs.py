@@ -30,3 +30,13 @@ def test_a_traceback_shows_no_secrets():
     assert done.stderr.count("RuntimeError: no store postgres://h/db\n") == 2
     assert done.stderr.count("Traceback") == 2
     assert "hunter2" not in done.stderr
+
+
+def test_torch_has_not_the_last_word():
+    code = (
+        "import logging; from wsss_mm.logs import log_to_stderr; log_to_stderr(logging.INFO, '%(message)s')\n"
+        "logging.getLogger('torch._subclasses.fake_tensor').info('cache stats')\n"
+        "logging.getLogger('torch').warning('told')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "told\n"

@@ -32,6 +32,7 @@ def log_to_stderr(level: int, layout: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(layout))
     logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("torch").setLevel(max(level, logging.WARNING))  # it says figures of its caches at the very end
     interrupted = sys.excepthook  # see `wsss_mm.interrupts`
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
