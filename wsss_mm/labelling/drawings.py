@@ -31,7 +31,7 @@ SORTS: tuple[Sort, ...] = ("masks", "regions")
 REGION, IGNORED = "Region*", "Ignore*"
 """QuPath's names of classes: of a region of interest, and of what is not to be judged."""
 
-_OTHERS = {REGION: (255, 200, 0), IGNORED: (110, 110, 110)}
+_OTHERS = {REGION: (255, 128, 0), IGNORED: (110, 110, 110)}
 _SUFFIX, _OURS, _GRID = ".geojson", "wsss_mm", 0.01  # px
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 20_000  # areas on a slide

@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _OPEN, _OUTLINED = 8, 2  # slides held open, and slides whose outlines are
 _LARGEST = 32 << 20  # bytes of a drawing
+_STEP = 2.0  # um that an outline may be moved by when the stairs of its pixels are left out
 _KINDS = {REGION: ("roi", "Region of interest"), IGNORED: ("ignore", "Not to be judged")}
 
 
@@ -177,7 +178,9 @@ class Easel:
         name, polygon = found
         index = self._session.vocabulary.find(name)
         code = None if index is None else self._session.vocabulary.classes[index].code
-        return {"kind": code, "polygons": to_rings(clean(polygon, self.size(number)))}
+        with self.slides[number].open() as reader:
+            smooth = shapely.simplify(polygon, _STEP / reader.mpp)
+        return {"kind": code, "polygons": to_rings(clean(smooth, self.size(number)))}
 
     def is_segmented(self, number: int) -> bool:
         """Whether there is something to take over."""

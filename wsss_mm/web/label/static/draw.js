@@ -15,7 +15,7 @@ const HINTS = {
   select: 'Click an area to choose it; drag its corners; a class button gives it another class; Delete removes it.',
   polygon: 'Click for each corner, or drag along the edge; click the first corner, or Enter, to close.',
   brush: 'Paint. A stroke that touches the chosen area of the same class adds to it.',
-  eraser: 'Takes away from the chosen area, or from all if none is chosen.',
+  eraser: 'Takes away from the chosen area, or, if none is chosen, from all that have a class.',
   snap: 'Click a region of the segmentation to take it over, then correct it.',
 };
 
@@ -687,7 +687,7 @@ class Draw {
     const { book } = this;
     const chosen = this.area();
     const may = (area) => !book.refused[book.sortOf(area.kind)];
-    const targets = cut ? (chosen ? [chosen] : book.areas).filter(may) : chosen?.kind === this.kind ? [chosen] : [];
+    const targets = cut ? (chosen ? [chosen] : book.of('masks')).filter(may) : chosen?.kind === this.kind ? [chosen] : [];
     if (cut && !targets.length) {
       this.way = null;
       return;
@@ -725,6 +725,8 @@ class Draw {
       if (!said.polygons.length) return toast('The segmentation has no region there.');
       const kind = this.kinds.has(said.kind) ? said.kind : this.kind;
       if (!this.mayChange(kind)) return;
+      const again = book.areas.find((other) => JSON.stringify(other.polygons) === JSON.stringify(said.polygons));
+      if (again) return this.choose(again.id);
       const area = { id: newId(), kind, polygons: said.polygons };
       this.chosen = area.id;
       this.setKind(kind);
