@@ -36,7 +36,7 @@ _SUFFIX, _OURS, _GRID = ".geojson", "wsss_mm", 0.01  # px
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 20_000  # areas on a slide
 _REMEDY = "take it as it was from git or from a backup, or move it away to begin anew"
-_SELDOM = 8  # sides of a quarter of a round end
+_SIDES = 8  # of a quarter of a round end
 
 
 class StaleError(InputError):
@@ -171,7 +171,8 @@ def clean(geometry: BaseGeometry, size: tuple[float, float]) -> shapely.MultiPol
         if (corners == np.round(corners, 2)).all() and (corners >= 0).all() and (corners <= size).all():
             return shapely.MultiPolygon(geometry)
     valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    return _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
+    with np.errstate(all="ignore"):  # of GEOS's own, which signals what it then deals with
+        return _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
 
 
 def from_rings(polygons: object) -> shapely.MultiPolygon:
@@ -208,7 +209,7 @@ def stroke(points: object, radius: float) -> BaseGeometry:
     if not (np.isfinite(radius) and radius > 0):
         raise ValueError("no radius")
     line = shapely.LineString(way) if len(way) > 1 else shapely.Point(way[0])
-    return shapely.simplify(shapely.buffer(line, radius, quad_segs=_SELDOM), radius / 50)
+    return shapely.simplify(shapely.buffer(line, radius, quad_segs=_SIDES), radius / 100)
 
 
 def _places(points: object, least: int = 3) -> np.ndarray:
