@@ -125,7 +125,10 @@ def test_what_is_drawn_is_read_by_the_line_and_by_the_page(begin, tmp_path):
 
 def test_areas_are_made_sound(begin):
     page = Drawer(begin())
-    beyond, flat = area([[[[-50, -50], [100, -50], [100, 100], [-50, 100]]]]), area([[[[1, 1], [5, 1], [9, 1], [1, 1]]]])
+    beyond, flat = (
+        area([[[[-50, -50], [100, -50], [100, 100], [-50, 100]]]]),
+        area([[[[1, 1], [5, 1], [9, 1], [1, 1]]]]),
+    )
     said = page.save([beyond, flat])
     assert said["changed"][flat["id"]] == []
     (rings,) = said["changed"][beyond["id"]]

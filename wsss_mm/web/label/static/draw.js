@@ -30,7 +30,7 @@ class Draw {
     this.way = null; // of the brush
     this.pointers = new Map();
     this.cursor = null;
-    for (const button of document.querySelectorAll('[data-tool]')) button.addEventListener('click', () => this.use(button.dataset.tool));
+    for (const button of document.querySelectorAll('button[data-tool]')) button.addEventListener('click', () => this.use(button.dataset.tool));
     $('draw-slide').addEventListener('change', (event) => this.openSlide(Number(event.target.value)));
     $('draw-width').addEventListener('input', () => this.redraw());
     $('draw-undo').addEventListener('click', () => this.undo());
@@ -153,8 +153,8 @@ class Draw {
     const errors = Object.values(this.book.refused);
     $('draw-error').hidden = !errors.length;
     $('draw-error').textContent = errors.join(' ');
-    document.querySelector('[data-tool="snap"]').disabled = !said.segmented;
-    document.querySelector('[data-tool="snap"]').title = said.segmented ? 'Take over from the segmentation (N)' : 'This slide is not segmented yet';
+    document.querySelector('button[data-tool="snap"]').disabled = !said.segmented;
+    document.querySelector('button[data-tool="snap"]').title = said.segmented ? 'Take over from the segmentation (N)' : 'This slide is not segmented yet';
     if (!said.segmented && this.tool === 'snap') this.use('move');
     await this.show(said);
     $('draw-width').value = remembered('draw-width', 100);
@@ -221,7 +221,7 @@ class Draw {
   use(tool) {
     if (tool !== 'polygon' && this.corners.length && this.tool === 'polygon') this.dropOutline();
     this.tool = tool;
-    for (const button of document.querySelectorAll('[data-tool]')) button.setAttribute('aria-pressed', String(button.dataset.tool === tool));
+    for (const button of document.querySelectorAll('button[data-tool]')) button.setAttribute('aria-pressed', String(button.dataset.tool === tool));
     this.canvas.dataset.tool = tool;
     this.canvas.classList.toggle('lets-through', tool === 'move');
     $('draw-width-field').hidden = tool !== 'brush' && tool !== 'eraser';
@@ -263,7 +263,8 @@ class Draw {
     $('draw-undo').disabled = !this.book.past.length && !this.corners.length;
     $('draw-redo').disabled = !this.book.future.length;
     $('draw-delete').disabled = !this.chosen;
-    const words = { saved: this.book.areas.length || this.book.past.length ? '✓ Saved' : '', saving: 'Saving …', lost: 'Not saved: no connection. It is kept here, and sent as soon as the server is back.', refused: 'Not saved' };
+    const words = { saved: this.book.areas.length || this.book.past.length || this.book.future.length ? '✓ Saved' : '', saving: 'Saving …', lost: 'Not saved', refused: 'Not saved' };
+    $('draw-lost').hidden = this.book.state !== 'lost';
     const place = $('draw-saved');
     place.className = `saved ${{ lost: 'is-lost', refused: 'is-lost', saving: 'is-waiting', saved: 'is-saved' }[this.book.state]}`;
     if (place.textContent !== words[this.book.state]) place.textContent = words[this.book.state];
