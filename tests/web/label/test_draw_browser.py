@@ -1,4 +1,4 @@
-"""Drawing in a real browser: outlines, brush and regions, by mouse, keys and fingers, with the server killed half-way."""
+"""Drawing in a real browser: outlines, brush and regions, by mouse, keys and fingers; the server killed half-way."""
 
 import json
 import shutil

@@ -230,7 +230,7 @@ class Draw {
   }
 
   hint() {
-    $('draw-hint').textContent = `${HINTS[this.tool]}${this.tool === 'move' ? '' : ` ${KEYS}`}`;
+    $('draw-hint').replaceChildren(HINTS[this.tool], this.tool === 'move' ? '' : make('span', { class: 'draw-keys' }, ` ${KEYS}`));
     $('draw-close').hidden = this.tool !== 'polygon' || this.corners.length < 3;
   }
 
@@ -268,6 +268,10 @@ class Draw {
     const place = $('draw-saved');
     place.className = `saved ${{ lost: 'is-lost', refused: 'is-lost', saving: 'is-waiting', saved: 'is-saved' }[this.book.state]}`;
     if (place.textContent !== words[this.book.state]) place.textContent = words[this.book.state];
+    const slide = this.slides[this.number];
+    for (const sort of ['masks', 'regions']) slide[sort] = this.book.kept[sort].areas.length > 0;
+    const option = $('draw-slide').options[this.number];
+    if (option.textContent !== this.titleOf(slide)) option.textContent = this.titleOf(slide);
     this.listAreas();
     this.redraw();
   }
@@ -398,7 +402,7 @@ class Draw {
         paint.fill('evenodd');
         paint.globalAlpha = 1;
       } else paint.setLineDash([12, 5]);
-      twice(kind.color, isChosen ? 4 : 2);
+      twice(kind.color, isChosen ? 3.5 : 2);
       paint.setLineDash([]);
       if (isChosen && this.tool === 'select') this.drawCorners(polygons, { left, top, scale });
     }
