@@ -28,6 +28,11 @@ def main() -> None:
     if ablation := read_rows(folder / "ablation.jsonl"):
         for cohort in dict.fromkeys(row["cohort"] for row in ablation):
             sys.stdout.write(f"{cohort}\n\n{ablation_table([r for r in ablation if r['cohort'] == cohort])}\n\n")
+    labels = read_rows(folder / "labels.jsonl")
+    for key in dict.fromkeys((row["cohort"], row["until"], row["part"]) for row in labels):
+        rows = [row for row in labels if (row["cohort"], row["until"], row["part"]) == key]
+        table = labels_table(rows) if key[-1] == "order" else spoiled_table(rows)
+        sys.stdout.write(f"{', '.join(key)}\n\n{table}\n\n")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -97,6 +102,52 @@ def search_table(rows: Sequence[dict[str, Any]]) -> str:
         for names, own in sorted(found.items(), key=lambda item: -mean(row["miou"] for row in item[1]))
     ]
     return _markdown(["cohort", "variant", "classifier, mean AP", "segmenter, mIoU", "minutes"], body)
+
+
+LABEL_FIGURES = {
+    "probe_ap.valid": "probe, mean AP, validation",
+    "probe_ap.test": "probe, mean AP, test",
+    "ap.valid": "classifier, mean AP, validation",
+    "ap.test": "classifier, mean AP, test",
+    "miou_pseudo_labels": "pseudo-labels, mIoU, test",
+    "valid_miou": "segmenter, mIoU, validation",
+    "miou": "segmenter, mIoU, test",
+}
+
+
+def labels_table(rows: Sequence[dict[str, Any]]) -> str:
+    """What was learned by number of labelled patches and their order, a column a figure."""
+    body = []
+    for labels, order in sorted({(row["labels"], row["order"]) for row in rows}, key=_by_labels):
+        own = [row for row in rows if (row["labels"], row["order"]) == (labels, order)]
+        body.append([str(labels), order, *_figures(own, rows)])
+    return _markdown(["patches", "order", *_columns(rows)], body)
+
+
+def spoiled_table(rows: Sequence[dict[str, Any]]) -> str:
+    """What was learned from spoiled labels, by what was done about them."""
+    body = []
+    for level, arm in sorted({(row["level"], row["arm"]) for row in rows}):
+        own = [row for row in rows if (row["level"], row["arm"]) == (level, arm)]
+        right = [row["were_wrong"] / row["looked_at"] for row in own if row.get("looked_at")]
+        first = [row["wrong_first_50"] / 50 for row in own if row.get("looked_at")]
+        cells = [f"{mean(row['wrong'] for row in own):.1%}", spread(first), spread(right)]
+        body.append([f"{level:.0%}", arm, *cells, *_figures(own, rows)])
+    head = ["spoiled", "labels", "still wrong", "of the first 50 doubted, wrong", "of all doubted, wrong"]
+    return _markdown([*head, *_columns(rows)], body)
+
+
+def _by_labels(key: tuple[int, str]) -> tuple[int, int]:
+    return key[0], ("random", "useful", "clusters", "all").index(key[1])
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return [title for name, title in LABEL_FIGURES.items() if any(name in row for row in rows)]
+
+
+def _figures(own: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
+    names = [name for name in LABEL_FIGURES if any(name in row for row in rows)]
+    return [spread([row[name] for row in own if row.get(name) is not None]) for name in names]
 
 
 def _signed(gains: Sequence[float]) -> str:

@@ -142,6 +142,25 @@ class TestStatistics:
         features_of(candidates, cohort, root=root, progress=False)
         assert sum(encoded) == len(candidates) - sum(kept) == len(candidates) - 24
 
+    def test_slow_encoders_keep_what_they_have(self, project, monkeypatch):
+        candidates, cohort, root = project
+        monkeypatch.setattr(shards, "_PATIENCE", -1)
+        features_of(candidates.head(6), cohort, root=root, progress=False)
+        assert len(list((root / places.FEATURES_MEMORY).rglob("*.npz"))) == 6
+
+    def test_a_full_disk_is_no_slides_fault(self, project, monkeypatch):
+        candidates, cohort, root = project
+        tried = []
+
+        def full(path, *_):
+            tried.append(path)
+            raise InputError(f"{path}: no space left on device")
+
+        monkeypatch.setattr(shards, "write_shard", full)
+        with pytest.raises(InputError, match="no space left"):
+            features_of(candidates, cohort, root=root, progress=False)
+        assert len(tried) == 1
+
     def test_another_size_or_slide_is_another_key(self, project):
         _, cohort, _ = project
         slide, encoder = next(iter(cohort)), encoders.Statistics()
@@ -216,6 +235,17 @@ class TestClassifier:
             features_of(some, cohort, root=root, progress=False, codes=CODES)
         kinds = [path.name.split("-")[0] for path in memory.iterdir()]
         assert sorted(kinds) == ["classifier"] * 3 + ["statistics"]
+
+    def test_one_that_cannot_be_loaded_is_no_slides_fault(self, project, monkeypatch):
+        candidates, cohort, root = project
+        make_classifier(root)
+
+        def damaged(*_):
+            raise InputError("weights.pth: damaged")
+
+        monkeypatch.setattr("wsss_mm.models.load_model", damaged)
+        with pytest.raises(InputError, match=r"^weights\.pth: damaged$"):
+            features_of(candidates, cohort, root=root, progress=False, codes=CODES)
 
     @pytest.mark.parametrize("other", [{"size": 48}, {"codes": CODES[:3]}])
     def test_one_that_does_not_fit_is_passed_over_and_said(self, project, caplog, other):

@@ -31,6 +31,10 @@ _BATCH = 32
 _POOLED = 1  # goes up when the same classifier's features are pooled otherwise
 
 
+class HinderedError(InputError):
+    """What went wrong is no slide's fault: the others would fare no better."""
+
+
 class Encoder(Protocol):
     """Gives each patch its features."""
 
@@ -93,11 +97,18 @@ class StoredClassifier:
 
     @cached_property
     def network(self) -> Any:
-        """The network, loaded when it is first needed."""
+        """The network, loaded when it is first needed.
+
+        Raises:
+            HinderedError: it cannot be loaded.
+        """
         from wsss_mm.inference.runtime import choose_device
         from wsss_mm.models import load_model
 
-        return load_model(self.folder, choose_device(), self.codes)[0]
+        try:
+            return load_model(self.folder, choose_device(), self.codes)[0]
+        except InputError as error:
+            raise HinderedError(str(error)) from None
 
     def encode(self, rows: pd.DataFrame, images: Iterator[Pixels]) -> Iterator[Encoded]:
         """See `Encoder`."""

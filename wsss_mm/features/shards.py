@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 import zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,7 +25,7 @@ import pandas as pd
 
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.errors import InputError
-from wsss_mm.features.encoders import Encoded, Encoder, Pixels
+from wsss_mm.features.encoders import Encoded, Encoder, HinderedError, Pixels
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import KEY, check_format
 from wsss_mm.places import FEATURES_INDEX
@@ -35,6 +36,7 @@ Progress = Callable[[int, int], None]
 """Is told how many patches are done, of how many."""
 
 _PIECE = 512  # patches in a file of its own, until all are made
+_PATIENCE = 20.0  # s, after which a piece is written that is not whole: a large network on a CPU takes hours for one
 _KEPT = 3  # classifiers whose features are kept
 _AHEAD = 4  # images read ahead, times the threads
 _ENDING = ".npz"
@@ -60,7 +62,7 @@ class Shard:
     scores: npt.NDArray[np.float32]
 
     @property
-    def codes(self) -> npt.NDArray[np.int64]:
+    def numbers(self) -> npt.NDArray[np.int64]:
         """(n,) one number for each corner."""
         return as_numbers(self.corners)
 
@@ -143,9 +145,16 @@ class Store:
         return _joined(found) if found else None
 
     def keep(self, key: str, shard: Shard) -> None:
-        """Keep a piece."""
+        """Keep a piece.
+
+        Raises:
+            HinderedError: no space, or no permission to write.
+        """
         name = hashlib.sha256(shard.corners.tobytes()).hexdigest()[:16]
-        write_shard(self.folder(key) / f"{name}{_ENDING}", shard, key)
+        try:
+            write_shard(self.folder(key) / f"{name}{_ENDING}", shard, key)
+        except InputError as error:
+            raise HinderedError(str(error)) from None
 
     def folder(self, key: str) -> Path:
         """Of the pieces of a key."""
@@ -194,6 +203,7 @@ class Work:
 
         Raises:
             InputError: the cohort lacks a slide.
+            HinderedError: the encoder cannot be loaded, or features cannot be written.
             Stopped: the work was stopped.
         """
         slides = {slide.slide_id: slide for slide in self.cohort}
@@ -209,6 +219,8 @@ class Work:
             try:
                 key = key_of(slide, self.encoder, float(rows["mpp"].iloc[0]), int(rows["size"].iloc[0]))
                 found: Shard | InputError = self._of_slide(slide, rows, key, done, len(candidates))
+            except HinderedError:
+                raise
             except (InputError, OSError) as error:
                 logger.error("%s: %s", slide_id, error)
                 found = InputError(f"{slide_id}: {' '.join(str(error).split())}")
@@ -219,31 +231,38 @@ class Work:
     def _of_slide(self, slide: Slide, rows: pd.DataFrame, key: str, done: int, total: int) -> Shard:
         wanted = as_numbers(rows[["x", "y"]].to_numpy(np.int64))
         known = self.store.known(slide, key)
-        missing = rows if known is None else rows[~np.isin(wanted, known.codes)]
+        missing = rows if known is None else rows[~np.isin(wanted, known.numbers)]
         done += len(rows) - len(missing)
         made = [] if known is None else [known]
         for start in range(0, len(missing), _PIECE):
             piece = missing.iloc[start : start + _PIECE]
             made.append(self._piece(slide, piece, key, lambda count, at=done + start: self.progress(at + count, total)))
         whole = _joined(made)
-        places = np.searchsorted(whole.codes, wanted)  # sorted, see `_joined`
+        places = np.searchsorted(whole.numbers, wanted)  # sorted, see `_joined`
         return Shard(whole.corners[places], whole.values[places], whole.scores[places])
 
     def _piece(self, slide: Slide, rows: pd.DataFrame, key: str, tell: Callable[[int], None]) -> Shard:
         found: list[Encoded] = []
+        kept, since = 0, time.monotonic()
         images = images_of(slide, rows)
+
+        def keep() -> None:
+            if len(found) > kept:
+                self.store.keep(key, _shard(rows.iloc[kept : len(found)], found[kept:]))
+
         try:
             for encoded in self.encoder.encode(rows, images):
                 found.append(encoded)
                 tell(len(found))
                 if self.stop is not None and self.stop.is_set():
                     raise Stopped
+                if time.monotonic() - since > _PATIENCE:
+                    keep()
+                    kept, since = len(found), time.monotonic()
         finally:
             images.close()
-            if found:  # of a piece that was cut short, too
-                shard = _shard(rows.iloc[: len(found)], found)
-                self.store.keep(key, shard)
-        return shard
+            keep()  # of a piece that was cut short, too
+        return _shard(rows, found)
 
 
 def _shard(rows: pd.DataFrame, found: list[Encoded]) -> Shard:

@@ -17,6 +17,7 @@ _FEWEST = 20  # labelled patches in a training part: where curves begin
 _POINTS = 6
 _LAST = 3  # points by which the slope is measured
 _MORE = 50  # labels, of which the advice speaks
+_FLAT = 0.005  # of mean average precision per doubling, for which nobody would label on
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def learning_curve(
     seed: int = 0,
     *,
     codes: Sequence[str] | None = None,
-    repeats: int = 3,
+    repeats: int = 5,
 ) -> LearningCurve:
     """Train probes on growing parts of the labels and test each on slides that it has not seen.
 
@@ -94,7 +95,9 @@ def learning_curve(
         for column, name in enumerate(names)
         if (gain := _slope(counts, each[:, column])) is not None and np.isfinite(gain)
     }
-    advice = _advice(len(known), float(middle[-1]), slope, float(spread[-_LAST:].mean()), slopes)
+    each_slope = [gain for repeat in means if (gain := _slope(counts, repeat)) is not None]
+    error = float(np.std(each_slope, ddof=1)) if len(each_slope) > 1 else 0.0
+    advice = _advice(len(known), float(middle[-1]), slope, error, slopes)
     if across == "patches":
         advice += " All labels are of one slide: of other slides this says nothing."
     return LearningCurve(table, slope, slopes, len(known), across, advice)
@@ -154,22 +157,19 @@ def _slope(counts: npt.NDArray, values: npt.NDArray[np.float64]) -> float | None
     return float(np.polyfit(np.log2(counts[-_LAST:]), values[-_LAST:], 1)[0])
 
 
-def _advice(labels: int, reached: float, slope: float | None, spread: float, slopes: dict[str, float]) -> str:
+def _advice(labels: int, reached: float, slope: float | None, error: float, slopes: dict[str, float]) -> str:
+    """A sentence on what more labels are worth; `error` is how far the slope may be off."""
+    text = f"{labels} labelled patches: mean average precision {reached:.2f}"
     if slope is None:
-        return f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more show where it goes."
-    doublings = np.log2((labels + _MORE) / labels)
-    gain = slope * doublings
-    if slope <= max(spread / 2, 0.0):
-        return (
-            f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more change it by less than "
-            "chance does. More of the same kind are hardly worth the time."
-        )
-    text = (
-        f"{labels} labelled patches: mean average precision {reached:.2f}; {_MORE} more are worth about "
-        f"{gain:+.{2 if gain >= 0.01 else 3}f}"
-    )
-    best = max(slopes, key=lambda name: slopes[name]) if slopes else None
-    return f"{text}; {best} gains most." if best is not None and len(slopes) > 1 else f"{text}."
+        return f"{text}; with twice as many one sees where it goes."
+    if slope + error < _FLAT:
+        return f"{text}, and twice as many would hardly change it: more of the same kind are not worth the time."
+    if slope <= error:
+        return f"{text}; what more are worth cannot be told from chance yet: label on, and look again."
+    best = f"; {max(slopes, key=lambda name: slopes[name])} gains most" if len(slopes) > 1 else ""
+    gain = slope * float(np.log2((labels + _MORE) / labels))
+    digits = 2 if gain >= 0.01 else 3
+    return f"{text}; {_MORE} more are worth about {gain:+.{digits}f}, twice as many about {slope:+.2f}{best}."
 
 
 def _too_few(states: probe.States, names: Sequence[str]) -> str:

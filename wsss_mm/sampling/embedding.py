@@ -60,7 +60,7 @@ def similar(features: npt.ArrayLike, row: int, n: int) -> Rows:
         Up to `n` other rows, nearest first, by the Euclidean distance of scaled features; of equals the earlier row.
     """
     values = as_table(features)
-    scale = measure_scale(values, 2000)
+    scale = measure_scale(values, 1000)
     this = scale(values[[row]])
     squared = np.empty(len(values), dtype=np.float32)
     for part in chunks(len(values), 2048):

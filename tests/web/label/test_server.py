@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.web.label.project import make_project, picture, read_cohort
 from wsss_mm.labelling.journal import Journal, history, journal_path, read_journals
+from wsss_mm.sampling.order import by_slide
 from wsss_mm.slides import open_slide
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label.doors import Doors
@@ -207,6 +208,11 @@ def test_the_queue_goes_on_where_its_reader_stopped(begin, codes):
     assert not set(rows) & {item["row"] for item in more["rows"]}
 
 
+def test_the_order_by_slide_is_that_of_the_studies(begin):
+    table = begin()[0].table
+    np.testing.assert_array_equal(table.by_slide(), by_slide(table.frame))
+
+
 def test_filters(begin, codes):
     session, _, app = begin()
     ann = Reader(app, "ann")
@@ -274,6 +280,24 @@ def test_only_a_queue_says_that_a_patch_was_drawn_at_random(begin, codes):
         "random",
         "search",
     ]
+
+
+def test_a_correction_replaces_the_reading_that_it_corrects(begin, tmp_path, codes):
+    session, doors, app = begin(["ann"])
+    ann, desk = Reader(app, "ann"), session.desks["ann"]
+    first, second = (doors.ticket("ann", 1, "random", repeat=again) for again in (False, True))
+    ann.answer(1, classes={codes[0]: "present"}, ticket=first)
+    ann.answer(1, classes={codes[0]: "absent"}, ticket=second)
+    ann.answer(1, classes={codes[0]: "unsure"}, ticket=second)
+    readings = read_journals(tmp_path / "labels").second_readings("ann")
+    assert [(a.states[codes[0]], b.states[codes[0]]) for a, b in readings] == [("present", "unsure")]
+    ann.answer(1, classes={codes[0]: "absent"})  # in the sheet
+    assert (desk.mine[1]["classes"], desk.mine[1]["drawn"]) == ({codes[0]: "absent"}, "random")
+    assert (desk._steps, desk._taken_back) == history(
+        Journal(journal_path("ann", tmp_path / "labels"), "ann").entries()
+    )
+    fresh = begin(["ann"])[0].desks["ann"]
+    assert (fresh.mine, fresh._sequence, fresh._twice) == (desk.mine, desk._sequence, desk._twice)
 
 
 @pytest.mark.parametrize(

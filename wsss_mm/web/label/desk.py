@@ -64,7 +64,7 @@ class Desk:
         Args:
             rows: the patches.
             content: what the entries say besides where.
-            request: the page's name of it.
+            request: the page's name of it. A second reading takes the place of one that the row has already.
             kind: answer, settle or skip.
             each: what each entry says besides, in the order of `rows`.
         """
@@ -76,6 +76,9 @@ class Desk:
             named = {"id": request} if len(rows) == 1 else {"step": request}
             places = ({**self._table.place(row), **content, **more} for row, more in zip(rows, own, strict=True))
             entries = [new_entry(kind, **place, **named) for place in places]
+            corrected = [name for row in rows for name in self._second_readings_of(row)]
+            if corrected and any(entry.get("repeat") for entry in entries):
+                entries.insert(0, new_entry("undo", of=corrected))
             return self._append(entries, request)
 
     def undo(self, request: str) -> Done:
@@ -114,6 +117,12 @@ class Desk:
             recent = set(self._sequence[len(self._sequence) - least_ago :])
             return [row for row in old if row not in self._twice and row not in recent and row in self.mine]
 
+    def was_random(self, row: int) -> bool:
+        """Whether a row was drawn at random when it was answered before, taken back or not."""
+        with self.lock:
+            told = (self._entries[name] for name in self._of_row.get(row, ()))
+            return any(entry.get("drawn") == "random" and not entry.get("repeat") for entry in told)
+
     def doubts_answered(self) -> set[int]:
         """Rows that were looked at again because their labels were doubtful."""
         with self.lock:
@@ -131,6 +140,10 @@ class Desk:
         """How many patches of each slide are answered."""
         with self.lock:
             return [self._per_slide[index] for index in range(len(self._table.slides))]
+
+    def _second_readings_of(self, row: int) -> list[str]:
+        live = (name for name in self._of_row.get(row, ()) if name not in self._undone)
+        return [name for name in live if self._entries[name].get("repeat")]
 
     def _turn(self, kind: str, request: str) -> Done:
         with self.lock:
@@ -182,9 +195,9 @@ class Desk:
             for name in ids:
                 self._count(name, back=kind == "undo")
             (self._undone.update if kind == "undo" else self._undone.difference_update)(ids)
-            if ids in taken:
-                taken.remove(ids)
-            given.append(ids)
+            for step in [step for step in reversed(taken) if set(step) & set(ids)]:
+                taken.remove(step)
+                given.append(step)
             rows = [row for name in ids if (row := self._rows[name]) is not None]
             self._requests[request] = Done([entry["id"]], rows)
             return set(rows)

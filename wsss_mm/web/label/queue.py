@@ -155,7 +155,7 @@ def _in_order(session: Session, desk: Desk, order: str, masks: tuple[Mask, Mask]
     (places, wanted), seed, n = masks, page.seed, min(page.n, MOST)
     left = int(wanted.sum())
     if order == "slide":
-        rows = session.cached("by slide", partial(_by_slide, session))
+        rows = session.cached("by slide", session.table.by_slide)
         return Queue([Item(int(row), "slide") for row in rows[wanted[rows]][:n]], left)
     note, pending = "", False
     if order in ("useful", "clusters"):
@@ -183,12 +183,6 @@ def _at_random(session: Session, wanted: Mask, seed: int, n: int) -> list[Item]:
 
     rows = session.cached(("random", seed), lambda: np.asarray(random_order(len(wanted), seed)))
     return [Item(int(row), "random") for row in rows[wanted[rows]][:n]]
-
-
-def _by_slide(session: Session) -> npt.NDArray[np.int64]:
-    from wsss_mm.sampling.order import by_slide
-
-    return np.asarray(by_slide(session.table.frame))
 
 
 def _pick(session: Session, desk: Desk, order: str, places: Mask, seed: int) -> list[Item]:

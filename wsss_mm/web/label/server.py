@@ -202,7 +202,6 @@ def _add_table(app: "Flask", front: _Front) -> None:
 
     session, table = front.session, front.session.table
     totals = np.bincount(table.slide, minlength=len(table.slides)).tolist()
-    columns = ",".join(f'"{name}":{json.dumps(values)}' for name, values in _columns(session).items())
 
     @app.get("/api/state")
     def state() -> Response:
@@ -246,6 +245,7 @@ def _add_table(app: "Flask", front: _Front) -> None:
         desk.refresh()
         with desk.lock:
             states, mine = desk.state.tolist(), {str(row): _shown(entry) for row, entry in desk.mine.items()}
+        columns = session.cached("columns", lambda: json.dumps(_columns(session))[1:-1])
         own = {"state": states, "mine": mine, **_suggested(session)}
         text = f'{{"version":"{table.version}",{columns},{json.dumps(own, ensure_ascii=False)[1:]}'
         response = Response(gzip.compress(text.encode(), 1, mtime=0), mimetype="application/json")
@@ -471,13 +471,14 @@ def _add_agreement(app: "Flask", front: _Front) -> None:
 def _columns(session: Session) -> dict[str, list[Any]]:
     """What the page knows of every candidate."""
     table = session.table
-    focus = np.where(np.isfinite(table.focus), table.focus, 0)
+    focus = np.nan_to_num(table.focus.astype(np.float64))
+    scale = 10.0 ** (2 - np.floor(np.log10(np.maximum(np.abs(focus), 1e-9))))  # three digits
     return {
         "x": table.x.tolist(),
         "y": table.y.tolist(),
         "slide": table.slide.tolist(),
-        "tissue": [round(value, 2) for value in table.tissue.tolist()],
-        "focus": [float(f"{value:.3g}") for value in focus.tolist()],
+        "tissue": np.round(table.tissue.astype(np.float64), 2).tolist(),
+        "focus": (np.round(focus * scale) / scale).tolist(),
     }
 
 
@@ -520,7 +521,12 @@ def _circumstances(front: _Front, desk: Desk, said: Said, row: int) -> dict[str,
     Only a queue draws at random, or shows a patch for a second reading.
     """
     told = front.doors.told(desk.reader, row, said.ticket) if len(said.rows) == 1 else None
-    drawn = told[0] if told else "search" if said.drawn in (None, "random", "settlement") else said.drawn
+    if told:
+        drawn = told[0]
+    elif desk.was_random(row):  # a correction leaves the sample what it is
+        drawn = "random"
+    else:
+        drawn = "search" if said.drawn in (None, "random", "settlement") else said.drawn
     suggested = front.session.suggestion(row) if said.shown else None
     how = "confirmed" if said.confirmed and suggested else "created"
     found = {"drawn": drawn, "suggested": suggested, "how": how, "repeat": True if told and told[1] else None}

@@ -165,12 +165,15 @@ class Session:
     def cached(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What a key names; made now if nobody asked before, or long ago."""
         with self._lock:
-            if key not in self._cached:
-                self._cached[key] = make()
-            self._cached.move_to_end(key)
+            if key in self._cached:
+                self._cached.move_to_end(key)
+                return self._cached[key]
+        made = make()  # twice, if two ask at once; others do not wait meanwhile
+        with self._lock:
+            self._cached[key] = made
             while len(self._cached) > _CACHED:
                 self._cached.popitem(last=False)
-            return self._cached[key]
+        return made
 
     def renewed(self, key: Hashable, epoch: int, make: Callable[[], Any]) -> Job:
         """A job that is done anew with each epoch; the last one's, as long as that takes."""

@@ -32,8 +32,12 @@ async function begin() {
   buildTabs();
   buildSuggestions();
   model.outbox.addEventListener('change', sayState);
-  model.outbox.addEventListener('saved', ({ detail }) => sayState(detail));
-  model.outbox.addEventListener('refused', ({ detail }) => refused(detail));
+  model.outbox.addEventListener('saved', sayState);
+  model.outbox.addEventListener('refused', (event) => {
+    event.preventDefault();
+    refused(event.detail);
+  });
+  model.outbox.refusals.splice(0).forEach(refused);
   model.addEventListener('steps', paintSteps);
   paintSteps();
   for (const name of ['shown', 'selection', 'answers']) model.addEventListener(name, sayShown);
@@ -195,7 +199,7 @@ function buildSuggestions() {
 
 // --- what is saved -----------------------------------------------------------------------------------
 
-function sayState(detail) {
+function sayState() {
   const { outbox } = model;
   const waiting = outbox.items.length;
   const place = $('saved');
@@ -204,8 +208,7 @@ function sayState(detail) {
   if (lost) place.textContent = `${plural(waiting, 'answer')} not saved`;
   else if (waiting > 1) place.textContent = `Saving ${waiting} …`;
   else if (waiting) place.textContent = 'Saving …';
-  else if (detail?.path || outbox.everSaved) {
-    outbox.everSaved = true;
+  else if (outbox.everSaved) {
     place.textContent = '✓ Saved';
   } else place.textContent = '';
   const banner = $('offline');
@@ -219,6 +222,7 @@ function sayState(detail) {
 /** The server will not have it: said loudly, and where the page is out of date, it is loaded anew. */
 async function refused({ why, status }) {
   sayState();
+  model.reread().catch(() => {});
   if (status === 409 && (await confirmed('The patches have changed', `This page shows an older list of patches, and an answer could not be saved: ${why}.`, 'Load the page anew'))) location.reload();
   else if (status === 401) toast('Not saved: open this page with your own link again.', true);
   else if (status !== 409) toast(`Not saved: ${why}`, true);

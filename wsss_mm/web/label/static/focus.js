@@ -80,7 +80,9 @@ class Focus {
         item = model.queue.shift();
       }
     } catch (error) {
-      this.finish(error.status === 403 ? 'Not for you' : 'No connection', error.message);
+      this.finish(error.status ? 'This does not work now' : 'No connection', error.message);
+      const at = this.at;
+      setTimeout(() => this.at === at && this.shownRow === null && this.forward(), 2000);
       return;
     } finally {
       this.filling = false;
@@ -150,6 +152,28 @@ class Focus {
     this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
     const row = item.row;
     delete $('stage').dataset.row;
+    this.load(row, began);
+    this.showOverview(row);
+    this.describe(null);
+    this.paintAnswer();
+    factsOf(item).then(
+      (known) => {
+        if (this.shownRow !== row) return;
+        this.facts = known;
+        this.describe(known);
+        this.paintAnswer();
+        this.showOverview(row);
+        this.scaleBar();
+      },
+      () => {},
+    );
+    $('stage').setAttribute('aria-label', `Patch ${row + 1} of ${model.count}, slide ${model.slideOf(row).id}`);
+    this.prefetch();
+    model.tell('focus', { row });
+  }
+
+  /** Patch and surroundings, at once where they are loaded already. */
+  load(row, began = null) {
     const main = picture(url(row, 'patch'));
     const around = picture(url(row, 'context'));
     const put = () => {
@@ -172,29 +196,13 @@ class Focus {
     const putAround = () => this.shownRow === row && $('context').replaceChildren(around.image, outline);
     if (around.done) putAround();
     else around.ready.then(putAround, () => {});
-    this.showOverview(row);
-    this.describe(null);
-    this.paintAnswer();
-    factsOf(item).then(
-      (known) => {
-        if (this.shownRow !== row) return;
-        this.facts = known;
-        this.describe(known);
-        this.paintAnswer();
-        this.showOverview(row);
-        this.scaleBar();
-      },
-      () => {},
-    );
-    $('stage').setAttribute('aria-label', `Patch ${row + 1} of ${model.count}, slide ${model.slideOf(row).id}`);
-    this.prefetch();
-    model.tell('focus', { row });
   }
 
   broken(row) {
     if (this.shownRow !== row) return;
     $('stage-note').hidden = false;
-    $('stage-note').textContent = 'The picture cannot be read just now. Skip it.';
+    $('stage-note').textContent = 'The picture cannot be read just now: trying again …';
+    setTimeout(() => this.shownRow === row && this.load(row), 2000);
   }
 
   prefetch() {
@@ -501,6 +509,7 @@ class Focus {
   }
 
   async step(kind) {
+    if (model.outbox.offline) toast('No connection: this is done as soon as it is back.');
     let rows;
     try {
       rows = await model.step(kind);

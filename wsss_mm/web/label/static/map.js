@@ -40,6 +40,7 @@ class Atlas {
       $('map-to-sheet').disabled = model.selection.size === 0;
       this.redraw();
     });
+    model.addEventListener('focus', () => this.redraw());
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
       this.tones.clear();
       this.recolour();
@@ -74,6 +75,7 @@ class Atlas {
     this.isOpen = true;
     this.resize();
     if (!this.points) await this.load();
+    else if (this.isStale) this.recolour();
   }
 
   close() {
@@ -107,6 +109,7 @@ class Atlas {
       if (rows) rows.push(row);
       else this.grid.set(key, [row]);
     }
+    this.extent = extentOf(this.points);
     note.hidden = true;
     this.fit();
     this.recolour();
@@ -134,14 +137,16 @@ class Atlas {
 
   fit() {
     if (!this.width) return;
-    const scale = Math.min(this.width, this.height) * 0.94;
-    this.view = { scale, x: (this.width - scale) / 2, y: (this.height - scale) / 2 };
+    const [x0, x1, y0, y1] = this.extent ?? [0, 1, 0, 1];
+    const scale = 0.94 * Math.min(this.width / (x1 - x0), this.height / (y1 - y0));
+    this.view = { scale, x: (this.width - scale * (x0 + x1)) / 2, y: (this.height - scale * (y0 + y1)) / 2 };
     this.redraw();
   }
 
   /** Colours of the groups, and the group of each row. */
   recolour() {
-    if (!this.points) return;
+    this.isStale = !this.isOpen;
+    if (!this.points || !this.isOpen) return;
     const { tone } = this;
     const by = $('map-colour').value;
     $('map-class-field').hidden = by !== 'class';
@@ -195,7 +200,8 @@ class Atlas {
     paint.fillRect(0, 0, this.width, this.height);
     if (!this.points || !this.colours) return;
     const { scale, x, y } = this.view;
-    const size = Math.max(2, Math.min(7, (scale / this.width) * 1.6 + (model.count < 5000 ? 2 : 0.6)));
+    const few = model.count < 2000 ? 5 : model.count < 10000 ? 3 : 1.6;
+    const size = Math.min(8, few + (scale / this.width) * 0.4);
     const half = size / 2;
     const { points, group, width, height } = this;
     const { isShown, selection } = model;
@@ -384,6 +390,18 @@ class Atlas {
     else return false;
     return true;
   }
+}
+
+/** The box that holds all points, and is never without width. */
+function extentOf(points) {
+  let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let at = 0; at < points.length; at += 2) {
+    x0 = Math.min(x0, points[at]);
+    x1 = Math.max(x1, points[at]);
+    y0 = Math.min(y0, points[at + 1]);
+    y1 = Math.max(y1, points[at + 1]);
+  }
+  return x1 - x0 > 1e-6 && y1 - y0 > 1e-6 ? [x0, x1, y0, y1] : [0, 1, 0, 1];
 }
 
 function inside(x, y, polygon) {

@@ -23,12 +23,15 @@ const NO_FILTERS = { slide: '', site: '', class: '', has: 'present', state: '', 
 
 class Model extends EventTarget {
   async load() {
-    const [state, rows] = await Promise.all([get('/api/state'), get('/api/rows')]);
+    const state = await get('/api/state');
     this.state = state;
     this.reader = state.reader;
     this.canUndo = state.can_undo ?? true;
     this.canRedo = state.can_redo ?? true;
     setVersion(state.version ?? null);
+    this.outbox ??= new Outbox(this.reader);
+    if (this.outbox.items.length) await this.outbox.work(); // of a page that ended before they were saved
+    const rows = await get('/api/rows');
     const keys = classKeys(state.vocabulary);
     this.classes = state.vocabulary.map((item, index) => ({
       ...item,
@@ -51,7 +54,6 @@ class Model extends EventTarget {
     this.queueEnd = false;
     this.current = null; // the row in focus
     this.answeredNow = 0;
-    this.outbox = new Outbox(this.reader);
     this.sift();
   }
 
@@ -293,11 +295,15 @@ class Model extends EventTarget {
         this.rowState[row] = said.state[row] ?? NOT_SEEN;
       }
     } else {
-      const selection = this.selection;
       this.takeRows(await get('/api/rows'));
-      this.selection = selection;
     }
     this.tell('answers', { rows });
+  }
+
+  /** Take what the server knows, after it would not have an answer. */
+  async reread() {
+    this.takeRows(await get('/api/rows'));
+    this.tell('answers', { rows: this.shown });
   }
 
   async refreshState() {

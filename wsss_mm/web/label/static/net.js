@@ -62,6 +62,7 @@ export class Outbox extends EventTarget {
     this.offline = false;
     this.busy = false;
     this.tries = 0;
+    this.refusals = []; // before anybody listens
     this.adopt();
     addEventListener('online', () => this.now());
     addEventListener('beforeunload', (event) => {
@@ -80,7 +81,6 @@ export class Outbox extends EventTarget {
     } catch {
       // a browser without storage: answers wait in memory alone
     }
-    this.adopted = this.items.length;
     if (this.items.length) this.keep();
   }
 
@@ -135,9 +135,12 @@ export class Outbox extends EventTarget {
       this.waiting.delete(body.id);
       if (refused) {
         if (waiting) waiting.reject(refused);
-        this.dispatchEvent(new CustomEvent('refused', { detail: { path, body, why: refused.message, status: refused.status } }));
+        const detail = { path, body, why: refused.message, status: refused.status };
+        if (!this.dispatchEvent(new CustomEvent('refused', { detail, cancelable: true }))) continue;
+        this.refusals.push(detail);
       } else {
         if (waiting) waiting.resolve(said);
+        this.everSaved = true;
         this.dispatchEvent(new CustomEvent('saved', { detail: { path, body, said } }));
       }
     }

@@ -1,8 +1,17 @@
 // How far it is: counts, the learning curve, agreement, and what waits to be settled.
 
 import { $, drawn, make, number, plural } from './dom.js';
-import { model, SIGNS } from './model.js';
+import { ANSWERED, model, SIGNS } from './model.js';
 import { get } from './net.js';
+
+let again;
+
+/** Whether the learning curve is still on its way. */
+function isBeingDrawn(curve) {
+  let answered = 0;
+  for (const state of model.rowState) if (state === ANSWERED) answered += 1;
+  return answered >= 50 && !curve.failed && !curve.error && !curve.advice && !curve.labels?.length;
+}
 
 /** Draw the view anew; `settle` opens the disagreements. */
 export async function showProgress(settle) {
@@ -19,8 +28,11 @@ export async function showProgress(settle) {
     place.replaceChildren(make('p', { class: 'muted' }, `The server cannot be asked just now: ${state.failed.message}`));
     return;
   }
+  const isDrawn = isBeingDrawn(curve);
+  clearTimeout(again);
+  if (isDrawn) again = setTimeout(() => !place.hidden && showProgress(settle), 2500);
   place.replaceChildren(
-    make('div', { class: 'cards' }, totals(state), classes(state.progress.classes), learning(curve), disputesCard(disputes, settle), agreementCard(agreement), shares('Slides', state.progress.slides), shares('Sites', state.progress.sites), readers(state.progress.readers)),
+    make('div', { class: 'cards' }, totals(state), classes(state.progress.classes), learning(curve, isDrawn), disputesCard(disputes, settle), agreementCard(agreement), shares('Slides', state.progress.slides), shares('Sites', state.progress.sites), readers(state.progress.readers)),
   );
 }
 
@@ -95,9 +107,14 @@ function readers(items) {
   );
 }
 
-function learning(curve) {
+function learning(curve, isDrawn) {
   if (curve?.failed || !curve?.mean_ap?.some(Number.isFinite)) {
-    return card('Is it enough?', make('p', { class: 'muted' }, curve?.advice || (curve?.failed && curve.failed.status !== 404 ? curve.failed.message : 'The learning curve begins after about 50 answers from two slides or more. It shows how much another 50 answers still bring.')));
+    const why =
+      curve?.advice ||
+      curve?.error ||
+      (curve?.failed && curve.failed.status !== 404 ? curve.failed.message : '') ||
+      (isDrawn ? 'The learning curve is being drawn …' : 'The learning curve begins after about 50 answers from two slides or more. It shows how much more answers would still bring.');
+    return card('Is it enough?', make('p', { class: 'muted' }, why));
   }
   const sound = curve.labels.map((_, at) => at).filter((at) => Number.isFinite(curve.mean_ap[at]));
   const pick = (list) => (list?.length ? sound.map((at) => list[at] ?? curve.mean_ap[at]) : []);
@@ -119,8 +136,7 @@ function learning(curve) {
   curve.mean_ap.forEach((value, at) => parts.push(drawn('circle', { cx: x(curve.labels[at]), cy: y(value), r: 3.5, class: 'curve-dot' })));
   const last = curve.mean_ap.at(-1);
   const picture = drawn('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `Learning curve: ${Math.round(last * 100)} percent after ${most} answers`, class: 'curve-picture' }, ...parts);
-  const slope = typeof curve.slope === 'number' ? `Another 50 answers bring about ${(curve.slope * 100).toFixed(1)} points.` : null;
-  return card('Is it enough?', picture, make('p', { class: 'muted' }, 'How well a quick trial on other slides tells the classes apart, after so many answers. Where it is flat, more of the same teach little.'), make('p', { class: 'advice' }, curve.advice || slope), curve.advice && slope ? make('p', { class: 'muted' }, slope) : null);
+  return card('Is it enough?', picture, make('p', { class: 'muted' }, 'How well a quick trial on other slides tells the classes apart, after so many answers. Where it is flat, more of the same teach little.'), curve.advice ? make('p', { class: 'advice' }, curve.advice) : null);
 }
 
 function agreementCard(agreement) {
@@ -137,15 +153,15 @@ function agreementCard(agreement) {
         'table',
         {},
         make('thead', {}, make('tr', {}, ...['Readers', 'Class', 'Patches', 'Kappa', 'In words'].map((text) => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})`), make('td', {}, inWords(item.kappa))))),
+        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})`), make('td', {}, inWords(item))))),
       ),
     ),
     make('p', { class: 'muted' }, "Cohen's kappa: 1 is full agreement, 0 is what chance alone would give. In brackets: where it lies with 95 % confidence."),
   );
 }
 
-function inWords(kappa) {
-  if (typeof kappa !== 'number') return 'too few';
+function inWords({ kappa, low, high }) {
+  if (typeof kappa !== 'number' || high - low > 0.5) return 'too few to say';
   const steps = [[0.2, 'slight'], [0.4, 'fair'], [0.6, 'moderate'], [0.8, 'substantial'], [Infinity, 'almost perfect']];
   return kappa < 0 ? 'poor' : steps.find(([most]) => kappa <= most)[1];
 }

@@ -135,7 +135,7 @@ class Cell {
       for (const { code, name, css } of model.classes) {
         const said = mine.classes[code];
         if (!said || said === 'absent') continue;
-        badges.push(badge(`${SIGNS[said]} ${code}`, said, css));
+        badges.push(badge(`${SIGNS[said]}${code}`, said, css));
         words.push(`${name} ${said}`);
       }
       if (!badges.length) {
