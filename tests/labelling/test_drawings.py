@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from uuid import uuid4
 
 import numpy as np
@@ -182,3 +183,35 @@ def test_two_at_once_lose_nothing(tmp_path):
         other.join(60)
     drawing = read_drawing(path, "s")
     assert (len(drawing.areas), drawing.number) == (20, 20)
+
+
+def _draw_on(path, pipe):
+    there = read_drawing(path, "s")
+    while True:
+        there = write(path, [*there.areas[-20:], area(HOLED)], there.edit)
+        pipe.send(there.edit)
+
+
+def test_who_is_killed_while_writing_loses_nothing_that_was_said_to_be_saved(tmp_path):
+    path, rng = drawing_path("masks", "s", tmp_path), np.random.default_rng(3)
+    context = multiprocessing.get_context("spawn")
+    for _ in range(8):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_draw_on, args=(path, sender))
+        process.start()
+        sender.close()
+        said = receiver.recv()
+        time.sleep(rng.uniform(0, 0.03))
+        process.kill()
+        process.join()
+        while receiver.poll():
+            try:
+                said = receiver.recv()
+            except EOFError:
+                break
+        receiver.close()
+        process.close()
+        drawing = read_drawing(path, "s")
+        assert drawing.edit == said or drawing.number == int(said.split("-")[0]) + 1
+    write(path, drawing.areas, drawing.edit)
+    assert list(path.parent.iterdir()) == [path]  # nor is anything left behind

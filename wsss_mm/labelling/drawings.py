@@ -6,6 +6,7 @@ says which edit he saw, so that two people at once overwrite nothing of each oth
 here, and is read by the line, but not changed.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -145,6 +146,8 @@ def write_drawing(
         InputError: the file is damaged or not drawn here, or cannot be written.
     """
     with locked(path):
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*{_SUFFIX}"):  # of a process that was killed
+            left.unlink(missing_ok=True)
         there = read_drawing(path, slide_id)
         if there.edit and there.request == request:
             return there
