@@ -176,13 +176,13 @@ def _add_many(path, count):
 def test_two_at_once_lose_nothing(tmp_path):
     path = drawing_path("masks", "s", tmp_path)
     context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=_add_many, args=(path, 10)) for _ in range(2)]
+    others = [context.Process(target=_add_many, args=(path, 5)) for _ in range(2)]
     for other in others:
         other.start()
     for other in others:
         other.join(60)
     drawing = read_drawing(path, "s")
-    assert (len(drawing.areas), drawing.number) == (20, 20)
+    assert (len(drawing.areas), drawing.number) == (10, 10)
 
 
 def _draw_on(path, pipe):
@@ -195,7 +195,7 @@ def _draw_on(path, pipe):
 def test_who_is_killed_while_writing_loses_nothing_that_was_said_to_be_saved(tmp_path):
     path, rng = drawing_path("masks", "s", tmp_path), np.random.default_rng(3)
     context = multiprocessing.get_context("spawn")
-    for _ in range(8):
+    for _ in range(5):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_draw_on, args=(path, sender))
         process.start()
