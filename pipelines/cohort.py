@@ -47,7 +47,7 @@ def _slides(params: "Params", folder: Path) -> pd.DataFrame:
     if cohort.name == "slides":
         from wsss_mm.cohort.adopt import adopt_slides
 
-        return adopt_slides(cohort.source, folder, COHORT, labels=cohort.labels, seen=SEEN)
+        return adopt_slides(cohort.source, folder, COHORT, labels=cohort.labels, drawn=places.DRAWN, seen=SEEN)
     from wsss_mm.patches.importers import list_slides
 
     return list_slides(cohort.name, cohort.source)

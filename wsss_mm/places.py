@@ -55,6 +55,10 @@ STUDIES = REPORTS / "studies"
 
 LABELS_FOLDER, JOURNAL_SUFFIX = Path("labels"), ".jsonl"
 """What people said of patches, a journal for each reader, in git; and how the name of one ends."""
+MASKS, REGIONS = LABELS_FOLDER / "masks", LABELS_FOLDER / "regions"
+"""What people drew on slides, a GeoJSON file for each slide, in git: areas with a class, and regions of interest."""
+DRAWN = {"roi": REGIONS, "annotation": MASKS}
+"""Where what is drawn lies by the column of the table of slides that it stands for."""
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
 from wsss_mm.cohort.files import full_path, path_from, slide_bytes, stamp
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, write_json
+from wsss_mm.names import folder_name
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.reader import SlideReader, open_slide
 from wsss_mm.slides.resolution import are_same
@@ -35,7 +36,13 @@ def table_of(source: Path | str) -> Path:
 
 
 def adopt_slides(
-    source: Path | str, folder: Path, place: Path, *, labels: Path | None = None, seen: Path | None = None
+    source: Path | str,
+    folder: Path,
+    place: Path,
+    *,
+    labels: Path | None = None,
+    drawn: Mapping[str, Path] | None = None,
+    seen: Path | None = None,
 ) -> pd.DataFrame:
     """Check a table of slides and that all it names can be read; copy what is small.
 
@@ -46,6 +53,8 @@ def adopt_slides(
         folder: gets `drawings/`, with the GeoJSON files of each slide, and labels.csv.
         place: where `folder` will lie in the end, relative to the project's root, which is the working directory.
         labels: table of labelled patches. If it holds none, labels.csv beside the table is taken.
+        drawn: folders by column, roi and annotation, with a GeoJSON file for each slide that was drawn on: it is taken
+            where the slide's cell is empty.
         seen: file that keeps what was found of each slide, for the next time.
 
     Returns:
@@ -58,7 +67,7 @@ def adopt_slides(
     cohort = Cohort.read(table_of(source))
     check_alike(cohort.frame, str(cohort.table))
     memory, rows, failures = Memory(seen), [], []
-    for slide in tqdm(cohort, "checking slides", unit="slide"):
+    for slide in tqdm(_with_drawn(cohort, drawn or {}), "checking slides", unit="slide"):
         try:
             rows.append(_row(slide, memory, folder, place))
         except InputError as error:
@@ -116,6 +125,38 @@ def _row(slide: Slide, memory: "Memory", folder: Path, place: Path) -> dict[str,
             **found,
         },
     }
+
+
+def _with_drawn(cohort: Cohort, folders: Mapping[str, Path]) -> list[Slide]:
+    """The slides, with what was drawn on them where the table names nothing; says what becomes of each file."""
+    slides = list(cohort)
+    for column, folder in folders.items():
+        files = {file.stem: file for file in sorted(folder.glob("[!.]*.geojson"))}
+        taken, overruled = [], []
+        for at, slide in enumerate(slides):
+            if (file := files.pop(folder_name(slide.slide_id), None)) is None:
+                continue
+            if getattr(slide, column) is None:
+                slides[at] = _with(slide, column, file)
+                taken.append(slide.slide_id)
+            else:
+                overruled.append(slide.slide_id)
+        if taken:
+            logger.info("%s: taken as %s of %s", folder, column, _some(taken))
+        if overruled:
+            message = "%s: not taken as %s of %s, for which %s names a file; empty the cell to use what was drawn"
+            logger.warning(message, folder, column, _some(overruled), cohort.table)
+        if files:
+            logger.warning("%s: no slide of %s is called %s", folder, cohort.table, _some(list(files)))
+    return slides
+
+
+def _with(slide: Slide, column: str, file: Path) -> Slide:
+    return replace(slide, roi=file) if column == "roi" else replace(slide, annotation=file)
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def look_over(slide: Slide) -> dict[str, Any]:

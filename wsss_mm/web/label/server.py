@@ -17,6 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
 from wsss_mm.web.label.doors import Doors, token_parts
+from wsss_mm.web.label.draw import add_drawing
 from wsss_mm.web.label.pictures import PARTS, Pictures
 from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
 from wsss_mm.web.label.requests import Said, read_answer, read_skip, request_id
@@ -75,6 +76,7 @@ def make_app(
     _add_pictures(app, front)
     _add_looks(app, front)
     _add_agreement(app, front)
+    add_drawing(app, front)
     return app
 
 

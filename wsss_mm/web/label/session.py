@@ -100,7 +100,7 @@ class Session:
         self.pictures = Pictures(self.table, cohort, limit=self.options.memory)
         self.work = Work()
         self.thinking = Thinking(candidates, cohort, vocabulary.codes, self.options.root)
-        self._journals = journals
+        self.folder = self._journals = journals
         self.desks = {name: Desk(name, journal_path(name, journals), self.table) for name in readers}
         self._lock = threading.Lock()
         self._all: tuple[tuple[Any, ...], Journals] | None = None

@@ -4,35 +4,27 @@ Requests name results that were found at the start, levels and tiles; no path is
 looked at anew at each request: a file is shown only while it is where it was, within the folder of its slide.
 """
 
-import io
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import numpy as np
-from PIL import Image
-
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.serving import harden
-from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
+from wsss_mm.wsi.viewer.tiles import Tiles, jpeg, png
 
 if TYPE_CHECKING:
     from flask import Flask
-    from openslide import OpenSlide
-    from openslide.deepzoom import DeepZoomGenerator
     from werkzeug.wrappers import Response as BaseResponse
 
 logger = logging.getLogger(__name__)
 
-_TILE, _OVERLAP, _QUALITY = 254, 1, 85
 _OPEN = 16  # slides and maps held open
 
 
@@ -60,23 +52,6 @@ def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[
     return app
 
 
-@dataclass(frozen=True)
-class _Tiles:
-    """An open slide or map, cut into Deep Zoom tiles."""
-
-    slide: "OpenSlide"
-    grid: "DeepZoomGenerator"
-
-    def tile(self, level: int, place: tuple[int, int]) -> Image.Image:
-        """A tile of a slide: RGB."""
-        return self.grid.get_tile(level, place)
-
-    def labels(self, level: int, place: tuple[int, int]) -> Image.Image:
-        """A tile of a map: RGBA, whose colours are those of classes, and no mixtures as they are between pixels."""
-        region = self.slide.read_region(*self.grid.get_tile_coordinates(level, place))
-        return region.resize(self.grid.get_tile_dimensions(level, place), Image.Resampling.NEAREST)
-
-
 class _Shown:
     """What can be asked for: results and slides by name, some of them held open."""
 
@@ -84,7 +59,7 @@ class _Shown:
         self.results = results
         self.slides = {name: path.resolve() for name, path in slides.items()}
         self._folders = {name: result.folder.resolve() for name, result in results.items()}
-        self._open = lru_cache(maxsize=_OPEN)(self._open_tiles)
+        self._open = lru_cache(maxsize=_OPEN)(Tiles)
 
     def result(self, name: str) -> Result:
         """A result; 404 if there is none."""
@@ -104,7 +79,7 @@ class _Shown:
             abort(404)
         return path
 
-    def tiles(self, name: str, kind: str) -> _Tiles:
+    def tiles(self, name: str, kind: str) -> Tiles:
         """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
         from flask import abort
         from openslide import OpenSlideError
@@ -124,14 +99,6 @@ class _Shown:
     def forget_tiles(self) -> None:
         """Open files anew when they are asked for next."""
         self._open.cache_clear()
-
-    def _open_tiles(self, path: Path) -> _Tiles:
-        from openslide.deepzoom import DeepZoomGenerator
-
-        from wsss_mm.slides.pages import LevelledSlide
-
-        slide = LevelledSlide(path)
-        return _Tiles(slide, DeepZoomGenerator(slide, _TILE, _OVERLAP, limit_bounds=True))
 
 
 def _add_pages(app: "Flask", shown: _Shown) -> None:
@@ -185,20 +152,5 @@ def _add_tiles(app: "Flask", shown: _Shown) -> None:
             shown.forget_tiles()
             abort(404)
         if kind == "slide":
-            return Response(_jpeg(picture), mimetype="image/jpeg")
-        return Response(_png(picture), mimetype="image/png")
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue()
-
-
-def _png(picture: Image.Image) -> bytes:
-    """Background becomes transparent, so that the slide shows through."""
-    pixels = np.asarray(picture.convert("RGBA")).copy()
-    pixels[(pixels[..., :3] == IGNORE_COLOR).all(axis=-1), 3] = 0
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
+            return Response(jpeg(picture), mimetype="image/jpeg")
+        return Response(png(picture), mimetype="image/png")

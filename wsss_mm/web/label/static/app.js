@@ -1,5 +1,6 @@
 // Puts the page together: views, keys, what is saved, and what is lost.
 
+import { draw } from './draw.js';
 import { atlas } from './map.js';
 import { $, confirmed, make, number, options, plural, toast } from './dom.js';
 import { ARTEFACTS, focus } from './focus.js';
@@ -9,7 +10,7 @@ import { get } from './net.js';
 import { sheet } from './sheet.js';
 import { showProgress } from './progress.js';
 
-const VIEWS = ['focus', 'sheet', 'map', 'progress'];
+const VIEWS = ['focus', 'sheet', 'map', 'draw', 'progress'];
 let view = 'focus';
 
 async function begin() {
@@ -45,6 +46,7 @@ async function begin() {
     show('focus');
     focus.open(row);
   });
+  draw.start();
   atlas.start(() => asSet([...model.selection], 'from the map', 'search'));
   document.addEventListener('click', clicked);
   followTheHand();
@@ -74,6 +76,8 @@ function show(name) {
   history.replaceState(null, '', `#${name}`);
   if (name === 'map') atlas.open();
   else atlas.close();
+  if (name === 'draw') draw.open();
+  else draw.close();
   if (name === 'progress') showProgress(settle);
   if (name === 'sheet') {
     sheet.layout();
@@ -262,7 +266,7 @@ function followTheHand() {
   const release = (event) => {
     const pressed = event.target.closest?.('button, select');
     if (!byHand || !pressed || pressed.closest('dialog') || pressed.matches('[role="tab"]')) return;
-    $({ sheet: 'sheet', map: 'map' }[view] ?? 'main').focus({ preventScroll: true });
+    $({ sheet: 'sheet', map: 'map', draw: 'draw-stage' }[view] ?? 'main').focus({ preventScroll: true });
   };
   document.addEventListener('click', (event) => event.target.tagName !== 'SELECT' && release(event));
   document.addEventListener('change', release);
@@ -272,7 +276,7 @@ const FOCUS_KEYS = {
   enter: 'save', n: 'none', 0: 'none', a: 'artefact', s: 'skip', c: 'take', backspace: 'back',
   '+': 'zoom-in', '=': 'zoom-in', '-': 'zoom-out', r: 'rotate', b: 'light', i: 'copy', l: 'similar',
 };
-const EVERYWHERE = { f: 'focus', t: 'sheet', m: 'map', p: 'progress' };
+const EVERYWHERE = { f: 'focus', t: 'sheet', m: 'map', h: 'draw', p: 'progress' };
 
 function pressed(event) {
   if (document.querySelector('dialog[open]')) return artefactKey(event);
@@ -286,6 +290,7 @@ function pressed(event) {
 /** Do what the key means here; whether it means anything. */
 function act(event, key) {
   const command = event.ctrlKey || event.metaKey;
+  if (view === 'draw' && draw.key(event, key)) return true;
   if (command && key === 'z') {
     DO[event.shiftKey ? 'redo' : 'undo']();
     return true;

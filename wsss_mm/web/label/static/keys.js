@@ -71,9 +71,21 @@ export const HELP = [
     ],
   ],
   [
+    'Draw',
+    [
+      ['V  S  A', 'move, choose, outline'],
+      ['B  E  N', 'brush, eraser, take over from the segmentation'],
+      ['1 – 9, 0', 'class, region of interest; of the chosen area too'],
+      ['Space', 'a corner, or a dab, in the middle of the picture'],
+      ['Enter', 'close the outline'],
+      ['Backspace', 'take the last corner back, or delete the chosen area'],
+      ['[  ]', 'a narrower or wider brush'],
+    ],
+  ],
+  [
     'Everywhere',
     [
-      ['F  T  M  P', 'focus, sheet (thumbnails), map, progress'],
+      ['F  T  M  H  P', 'focus, sheet (thumbnails), map, draw (by hand), progress'],
       ['U', 'suggestions on or off'],
       ['?', 'this page'],
     ],

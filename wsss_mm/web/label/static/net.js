@@ -29,7 +29,7 @@ async function renewToken() {
   return fresh;
 }
 
-async function send(path, body) {
+export async function send(path, body) {
   const ask = () =>
     fetch(path, {
       method: 'POST',
