@@ -19,8 +19,8 @@ from wsss_mm.settings import (
     render_profile,
     write_profile,
 )
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import vocabulary_names
-from wsss_mm.wsi.parameters import Parameters
 
 SOURCE = Path(__file__).parents[2] / "wsss_mm/slides/phantom"
 
