@@ -108,6 +108,21 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch, failing, there):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_edits_are_kept_and_what_a_command_writes_is_not(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert main(["profile", "phantom", "--source", str(SOURCE)]) == 0
+    assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gates.yaml", "params.yaml"]
+    edited = (tmp_path / "params.yaml").read_text().replace("seed: 0", "seed: 7")
+    (tmp_path / "params.yaml").write_text(edited)
+    (tmp_path / "gates.yaml").write_bytes(b"min_miou: \xff\n")
+    assert main(["profile", "phantom", "--source", str(SOURCE)]) == 0
+    assert "params.yaml was edited; what it said is kept in params.yaml.before" in caplog.text
+    assert (tmp_path / "params.yaml.before").read_text() == edited
+    assert (tmp_path / "gates.yaml.before").read_bytes() == b"min_miou: \xff\n"
+    assert load_params() == load_profile("phantom", SOURCE)
+
+
 def test_the_two_files_have_two_names(tmp_path):
     with pytest.raises(InputError, match=r"gates\.yaml: thresholds of gates belong there"):
         write_profile("tiny", tmp_path / "gates.yaml", SOURCE)
@@ -212,7 +227,8 @@ class TestOwnSlides:
             assert main(["profile", "slides", "--source", "."]) == 0
             stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
             assert [name for name, stage in stages.items() if "always_changed" in stage] == ["cohort"]
-        assert main(["profile", "bcss_wsss", "--source", "."]) == 0
+        (tmp_path / "patches").mkdir()
+        assert main(["profile", "bcss_wsss", "--source", "patches"]) == 0
         assert (tmp_path / "dvc.yaml").read_text() == before
 
     @pytest.mark.parametrize("cmd", ["python -m pipelines.cohort", "nice python -m pipelines.cohort"])
