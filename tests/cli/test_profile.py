@@ -123,6 +123,13 @@ def test_edits_are_kept_and_what_a_command_writes_is_not(tmp_path, monkeypatch, 
     assert load_params() == load_profile("phantom", SOURCE)
 
 
+def test_a_source_that_is_none_is_named_as_it_was_given(tmp_path):
+    says = r"^profile bcss_wsss with source \.: cohort\.source: names no file or folder; give the path of one$"
+    with pytest.raises(InputError, match=says):
+        write_profile("bcss_wsss", tmp_path / "params.yaml", Path())
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_two_files_have_two_names(tmp_path):
     with pytest.raises(InputError, match=r"gates\.yaml: thresholds of gates belong there"):
         write_profile("tiny", tmp_path / "gates.yaml", SOURCE)

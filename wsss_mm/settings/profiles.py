@@ -5,14 +5,14 @@ from collections.abc import Callable
 from importlib import resources
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings.params import Params
-from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params
+from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked
+from wsss_mm.yaml_places import parse
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +71,8 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
 
 def load_profile(name: str, source: Path | None = None) -> Params:
     """The settings of a profile, whatever stands in the project's own files."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / PARAMS_FILE).write_text(render_profile(name, source), encoding="utf-8")
-        (Path(folder) / GATES_FILE).write_text(render_gates(name), encoding="utf-8")
-        return load_params(Path(folder) / PARAMS_FILE)
+    content = parse(render_profile(name, source)).content | {"gates": parse(render_gates(name)).content}
+    return checked(content, f"profile {name}" if source is None else f"profile {name} with source {source}")
 
 
 def profiles_of_params(text: str) -> set[str]:
