@@ -16,11 +16,11 @@ from wsss_mm.files import atomic_folder
 from wsss_mm.formats import write_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDES_TABLE as SLIDES
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder, write_table
 from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.truth import judge_slide
 from wsss_mm.wsi.viewer import write_overview
 

@@ -12,13 +12,13 @@ from wsss_mm.formats import write_object
 from wsss_mm.models.description import VALIDATED, folder_digest
 from wsss_mm.models.store import copy_model
 from wsss_mm.places import REGISTRATION
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking.evidence import Evidence, read_evidence
 from wsss_mm.tracking.promotion import measured
 from wsss_mm.tracking.registry import registered_as
 from wsss_mm.tracking.runs import is_own, refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
 from wsss_mm.tracking.versions import make_version
-from wsss_mm.wsi.parameters import Parameters
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params

@@ -13,11 +13,11 @@ from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
 from wsss_mm.inference.runtime import prepare_torch
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder
 from wsss_mm.wsi.mapping import map_slide
 from wsss_mm.wsi.model import SlideModel
-from wsss_mm.wsi.parameters import Parameters
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params

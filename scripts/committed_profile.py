@@ -8,19 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 
 def main() -> int:
     """Compare; exit code 1 if they are no profile's."""
-    from wsss_mm.settings import GATES_FILE, PARAMS_FILE, profile_names, render_gates, render_profile
+    from wsss_mm.settings import GATES_FILE, PARAMS_FILE
+    from wsss_mm.settings.profiles import profiles_of_gates, profiles_of_params
 
-    params, gates = (_committed(name) for name in (PARAMS_FILE, GATES_FILE))
-    source = Path(yaml.safe_load(params)["cohort"]["source"])
-    if any(params == render_profile(name, source) and gates == render_gates(name) for name in profile_names()):
+    if profiles_of_params(_committed(PARAMS_FILE)) & profiles_of_gates(_committed(GATES_FILE)):
         return 0
     sys.stderr.write(
         f"{PARAMS_FILE} and {GATES_FILE} as committed are no profile's; change wsss_mm/profiles too, or write both "

@@ -1,4 +1,7 @@
-"""Write into dvc.yaml the code each stage rests on: all that `pipelines/<stage>.py` imports, directly or not.
+"""Write into dvc.yaml what is derived: the code each stage rests on, and its parameters of slides.
+
+The code is all that `pipelines/<stage>.py` imports, directly or not; which parameters of slides a stage has, each of
+them says by what it decides (`wsss_mm/slide_parameters.py`).
 
     python scripts/stage_code.py            # write
     python scripts/stage_code.py --check    # exit 1 if dvc.yaml says something else
@@ -216,6 +219,43 @@ def with_code(root: Path) -> str:
     return "\n".join(result) + "\n"
 
 
+def with_slides(text: str) -> str:
+    """The text of dvc.yaml with the parameters of section `slides` that decide what a stage makes, after the others."""
+    from wsss_mm.slide_parameters import DEFAULTS
+
+    of_stages = {
+        "segment_slides": DEFAULTS.deciding("map"),
+        "export_slides": DEFAULTS.deciding("export"),
+        "register": DEFAULTS.carried(),
+        "gate": DEFAULTS.recorded(),
+    }
+    every = {f"slides.{name}" for name in vars(DEFAULTS)}
+    result, stage, count = [], "", 0
+    for line in text.splitlines():
+        if found := re.fullmatch(r"  (\w+):", line):
+            stage = found[1]
+        named = [f"slides.{name}" for name in of_stages.get(stage, ())]
+        if stage not in of_stages:
+            result.append(line)
+        elif listed := re.fullmatch(r"(    params|        reads): \[(.*slides\..*)\]", line):
+            names = [name for name in listed[2].split(", ") if name not in every] + named
+            count = len(names)
+            result.append(f"{listed[1]}: [{', '.join(names)}]")
+        elif line.strip()[2:] in every:
+            if result[-1].strip()[2:] not in every:
+                result += [f"      - {name}" for name in named]
+        else:
+            result.append(line)
+    return _as_many_for_each_gate(result, count)
+
+
+def _as_many_for_each_gate(lines: list[str], count: int) -> str:
+    """Lines of dvc.yaml in which every gate names as many parameters of slides, where there are none, the seed."""
+    text = re.sub(r"&no_slides \[.*\]", f"&no_slides [{', '.join(['seed'] * count)}]", "\n".join(lines) + "\n")
+    asked = "".join(f"        - ${{item.reads[{index}]}}\n" for index in range(count))
+    return re.sub(r"(        - \$\{item\.reads\[\d+\]\}\n)+", asked.replace("\\", "\\\\"), text)
+
+
 def _data_of_gates(lines: list[str]) -> dict[str, list[str]]:
     """What the entry of each gate names beside code."""
     found: dict[str, list[str]] = {}
@@ -272,8 +312,9 @@ if __name__ == "__main__":
     if arguments.why:
         sys.stdout.write("\n".join(why(project, *arguments.why)) + "\n")
         sys.exit()
-    text = with_code(project)
+    sys.path.insert(0, str(project))
+    text = with_slides(with_code(project))
     if arguments.check and text != (project / "dvc.yaml").read_text(encoding="utf-8"):
-        sys.exit("dvc.yaml: its code dependencies are not what the stages import; python scripts/stage_code.py")
+        sys.exit("dvc.yaml: code or parameters of slides are not what the stages rest on; python scripts/stage_code.py")
     if not arguments.check:
         (project / "dvc.yaml").write_text(text, encoding="utf-8")

@@ -1,4 +1,8 @@
-"""What a patch looks like, in numbers that no network made: colour, stain and texture, for the order of labelling."""
+"""What a patch looks like, in numbers that no network made: colour, stain and texture, for the order of labelling.
+
+The published figures of `studies/labels.py` rest on these numbers; the labelling page has others, of stains too, in
+`wsss_mm/features/statistics.py`.
+"""
 
 from pathlib import Path
 from typing import Any

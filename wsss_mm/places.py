@@ -119,6 +119,10 @@ SLIDE_COLUMNS = (
     *("bytes", "quickhash"),  # of the slide, as stage `cohort` found it
 )
 """Columns of a cohort's `SLIDES_TABLE`."""
+LABEL_COLUMNS, MADE_LABEL_COLUMNS = ("slide_id", "x", "y", "labels"), ("unsure", "source")
+"""Of a table of labelled patches: those that people give, and those that one has which was made of journals."""
+EXACT_LABEL_COLUMNS = ("asked", "artefact", "mpp", "size", "seconds")
+"""Columns that make such a table exact: which classes were asked, why nothing can be said, and what patch it is."""
 QUARANTINE_COLUMNS = ("kind", "id", "gate", "expectation", "reason", "reviewer", "date")
 """Columns of `QUARANTINE`."""
 

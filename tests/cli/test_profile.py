@@ -20,8 +20,8 @@ from wsss_mm.settings import (
     render_profile,
     write_profile,
 )
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import vocabulary_names
-from wsss_mm.wsi.parameters import Parameters
 
 SOURCE = Path(__file__).parents[2] / "wsss_mm/slides/phantom"
 
@@ -126,6 +126,28 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch, failing, there):
     with pytest.raises(InputError, match="no space left"):
         write_profile("tiny", path, SOURCE)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_edits_are_kept_and_what_a_command_writes_is_not(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert main(["profile", "phantom", "--source", str(SOURCE)]) == 0
+    assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gates.yaml", "params.yaml"]
+    edited = (tmp_path / "params.yaml").read_text().replace("seed: 0", "seed: 7")
+    (tmp_path / "params.yaml").write_text(edited)
+    (tmp_path / "gates.yaml").write_bytes(b"min_miou: \xff\n")
+    assert main(["profile", "phantom", "--source", str(SOURCE)]) == 0
+    assert "params.yaml was edited; what it said is kept in params.yaml.before" in caplog.text
+    assert (tmp_path / "params.yaml.before").read_text() == edited
+    assert (tmp_path / "gates.yaml.before").read_bytes() == b"min_miou: \xff\n"
+    assert load_params() == load_profile("phantom", SOURCE)
+
+
+def test_a_source_that_is_none_is_named_as_it_was_given(tmp_path):
+    says = r"^profile bcss_wsss with source \.: cohort\.source: names no file or folder; give the path of one$"
+    with pytest.raises(InputError, match=says):
+        write_profile("bcss_wsss", tmp_path / "params.yaml", Path())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_two_files_have_two_names(tmp_path):

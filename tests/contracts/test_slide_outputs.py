@@ -11,13 +11,14 @@ from PIL import Image
 from tests.wsi.conftest import colour_predict, make_tissue
 from wsss_mm.errors import InputError
 from wsss_mm.places import SLIDE_FILES, SUMMARY
+from wsss_mm.slide_parameters import DEFAULTS, TYPES
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.outputs import OUTPUTS
-from wsss_mm.wsi.parameters import DEFAULTS
 
 WIDTH, HEIGHT, MPP = 300, 240, 1.0  # of the map; the slide is twice as fine
-EVERYTHING = replace(DEFAULTS, probabilities=True)
+ASKED = {name: True for name, kind in TYPES.items() if kind is bool}  # files that are written on request, too
+EVERYTHING = replace(DEFAULTS, **ASKED)
 BY_FILE = pytest.mark.parametrize("output", OUTPUTS, ids=[item.file for item in OUTPUTS])
 
 
@@ -31,7 +32,7 @@ def slide(tmp_path_factory):
 
 def segment(slide, out, **changes):
     model = SlideModel(colour_predict, get_vocabulary("luad_normal").classes, MPP, "a" * 32)
-    options = {"window": 64, "min_island": 0, "progress": False, "mpp_override": 0.5, "probabilities": True}
+    options = {"window": 64, "min_island": 0, "progress": False, "mpp_override": 0.5, **ASKED}
     return segment_slide(slide, model, out, **(options | changes))
 
 
@@ -110,7 +111,7 @@ def test_one_that_cannot_be_written_leaves_what_there_was(output, results, slide
 
 def test_one_that_is_not_wanted_any_more_goes(slide, tmp_path):
     segment(slide, tmp_path / "out")
-    segment(slide, tmp_path / "out", probabilities=False)
+    segment(slide, tmp_path / "out", **{name: getattr(DEFAULTS, name) for name in ASKED})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(SLIDE_FILES)
 
 

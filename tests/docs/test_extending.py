@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
@@ -32,6 +33,15 @@ with inside(root):
     assert outcomes["lift"].passed and "1.05 times" in outcomes["lift"].says, outcomes["lift"]
     main(["patch_counts"])
     assert set(json.loads(Path("reports/metrics/patch_counts.json").read_text())) == {"train", "valid", "test"}
+"""
+
+GATE = """
+from dataclasses import replace
+import wsss_mm.gates.slides as gate
+from wsss_mm.slide_parameters import DEFAULTS
+
+assert {"classes.csv", "summary.json"} <= set(gate.files_of(DEFAULTS)), gate.files_of(DEFAULTS)
+assert set(gate.files_of(replace(DEFAULTS, shares=True))) == {*gate.files_of(DEFAULTS), "shares.csv"}
 """
 
 
@@ -72,7 +82,7 @@ def test_three_files_at_most(heading):
 
 def test_every_kind_has_its_contract():
     text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
-    assert len(sections()) == 7
+    assert len(sections()) == 9
     suites = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/contracts").glob("test_*.py")}
     assert suites == set(re.findall(r"`(tests/contracts/test_\w+\.py)`", text))
 
@@ -108,9 +118,19 @@ def run(root: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_the_contracts_hold_for_all_of_it(extended):
     """Those that run through what is new, and all of the others of the same kind."""
-    chosen = "ThreeConvolutions or hires_cam or classes or glands or Blur or patch_counts or listed or declared"
+    chosen = (
+        "ThreeConvolutions or hires_cam or classes or shares or glands or Blur or patch_counts or listed or declared"
+    )
     said = run(extended, "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/contracts", "-k", chosen)
-    for name in ("ThreeConvolutions", "hires_cam", "classes.csv", "glands", "classifier: Blur", "patch_counts"):
+    for name in (
+        "ThreeConvolutions",
+        "hires_cam",
+        "classes.csv",
+        "shares.csv",
+        "glands",
+        "classifier: Blur",
+        "patch_counts",
+    ):
         assert f"[{name}" in said, name
     assert " failed" not in said
 
@@ -120,6 +140,21 @@ def test_the_check_and_the_stage_run(extended, tmp_path):
     run(extended, "-c", CHECK, str(tmp_path))
 
 
-def test_the_code_of_the_stage_is_written(extended):
+def test_commands_write_the_rest(extended):
     run(extended, "scripts/stage_code.py")
-    assert "- pipelines/patch_counts.py\n      - wsss_mm/__init__.py" in (extended / "dvc.yaml").read_text()
+    text = (extended / "dvc.yaml").read_text()
+    assert "- pipelines/patch_counts.py\n      - wsss_mm/__init__.py" in text
+    stages = yaml.safe_load(text)["stages"]
+    assert [name for name, stage in stages.items() if "slides.shares" in stage.get("params", ())] == ["export_slides"]
+    assert "slides.shares" in stages["gate"]["foreach"]["slides"]["reads"]
+    reads = [len(gate["reads"]) for gate in stages["gate"]["foreach"].values()]
+    assert reads == [sum("reads[" in str(name) for name in stages["gate"]["do"]["params"])] * len(reads)
+
+    run(extended, "-m", "wsss_mm.cli.main", "profile", "phantom")
+    params = yaml.safe_load((extended / "params.yaml").read_text())
+    assert (params["slides"]["shares"], params["patch_counts"]) == (False, {"by": "split"})
+    assert "--shares" in run(extended, "-m", "wsss_mm.cli.main", "segment", "--help")
+
+
+def test_gates_know_the_files_of_a_slide(extended):
+    run(extended, "-c", GATE)

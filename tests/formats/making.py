@@ -24,6 +24,7 @@ from wsss_mm.labelling import Journal as LabelJournal
 from wsss_mm.labelling import new_entry
 from wsss_mm.models import build_network, save_model
 from wsss_mm.models.description import NEEDS, VALIDATED
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
@@ -31,7 +32,6 @@ from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.mapping import map_slide
-from wsss_mm.wsi.parameters import Parameters
 
 RUN = "0" * 32
 SERVER = "http://127.0.0.1:9"

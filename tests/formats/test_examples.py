@@ -25,12 +25,12 @@ from wsss_mm.models import load_model
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
 from wsss_mm.places import ARTEFACTS, Artefact
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.slidemap import stored
 from wsss_mm.wsi.viewer.results import read_result
 from wsss_mm.wsi.workplace import workplace

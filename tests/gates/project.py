@@ -23,6 +23,7 @@ from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.digests import judged_digest, judged_rows
 from wsss_mm.patches.images import read_label_map, store_patch
 from wsss_mm.settings import Params, PatchSettings
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
@@ -30,7 +31,6 @@ from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.cohort import Result, write_table
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.overlay import draw_overlay
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
 

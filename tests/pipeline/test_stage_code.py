@@ -34,6 +34,16 @@ def test_dvc_yaml_says_what_the_stages_import(project_root):
     assert stage_code.with_code(project_root) == says, "run: python scripts/stage_code.py"
 
 
+def test_its_parameters_of_slides_are_written(project_root):
+    """Those that were forgotten come back, and one that is none of a stage goes."""
+    says = (project_root / "dvc.yaml").read_text()
+    wrong = says.replace("      - slides.window\n", "").replace(
+        "slides.min_hole, slides.min_island]", "slides.readers]"
+    )
+    assert wrong.count("slides.") < says.count("slides.")
+    assert stage_code.with_slides(wrong) == stage_code.with_slides(says) == says
+
+
 def test_every_stage_has_its_code(project_root):
     stages = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():

@@ -8,7 +8,7 @@ import yaml
 
 from pipelines import inputs
 from tests.settings import copy_profile
-from wsss_mm.wsi.parameters import SETTINGS
+from wsss_mm.slide_parameters import SETTINGS
 
 STAGES_OF = {"segment_slides": "map", "export_slides": "export"}
 

@@ -17,13 +17,13 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, write_json
 from wsss_mm.gates import report_path
 from wsss_mm.models.description import folder_digest, sealed
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking import download_model, keep_evidence, promote, read_evidence, register_segmenter, training_run
 from wsss_mm.tracking.evidence import run_evidence
 from wsss_mm.tracking.promotion import current_champion, doubts
 from wsss_mm.tracking.registry import DIGEST_TAG, find_version
 from wsss_mm.tracking.runs import tag_weights
 from wsss_mm.tracking.store import connect
-from wsss_mm.wsi.parameters import Parameters
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 

@@ -12,11 +12,11 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi import cluster as cluster_module
 from wsss_mm.wsi.cluster import Demand, segment_on_cluster
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.segment import segment
 from wsss_mm.wsi.workplace import BusyError
 

@@ -7,11 +7,11 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.wanted import Wanted
 

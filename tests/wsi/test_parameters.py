@@ -16,8 +16,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, SlideSettings, load_profile
 from wsss_mm.settings.sections import DISAGREEMENT
+from wsss_mm.slide_parameters import DEFAULTS, SETTINGS, TYPES, Parameters, faults
 from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi.parameters import DEFAULTS, SETTINGS, TYPES, Parameters, faults
 
 VALUES = [
     -1,

@@ -19,13 +19,13 @@ from wsss_mm.files import moved_aside, try_lock, write_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
+from wsss_mm.slide_parameters import DEFAULTS
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import workplace as workplaces
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.parameters import DEFAULTS
 from wsss_mm.wsi.rawmap import RawMap
 from wsss_mm.wsi.workplace import workplace
 

@@ -16,11 +16,11 @@ from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
 from wsss_mm.wsi.job import Job, Result
-from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.fixture

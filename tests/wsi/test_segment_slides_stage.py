@@ -20,8 +20,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, load_params, load_profile
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi.parameters import Parameters
 
 
 @pytest.fixture

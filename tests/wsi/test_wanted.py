@@ -9,12 +9,12 @@ import tifffile
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.roi import Region
 from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.wanted import Wanted
 

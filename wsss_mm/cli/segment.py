@@ -16,7 +16,7 @@ import yaml
 from wsss_mm import places
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest, read_json
-from wsss_mm.wsi.parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
+from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.job import Job, Result

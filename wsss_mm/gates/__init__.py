@@ -14,7 +14,7 @@ from wsss_mm import places
 from wsss_mm.formats import read_object
 from wsss_mm.gates.checks import Check, GateResult, Outcome, Table
 from wsss_mm.places import GATE_REPORT
-from wsss_mm.settings import Params, check_names
+from wsss_mm.settings import GateSettings, Params, check_names
 
 __all__ = [
     "GATES",
@@ -29,7 +29,8 @@ __all__ = [
     "run_gate",
 ]
 
-GATES = ("cohort", "patches", "classifier", "pseudo_labels", "segmenter", "slides")
+GATES = tuple(GateSettings.model_fields)
+"""Those that have a section in gates.yaml, in the order of the line."""
 
 _REPORTS = places.GATES
 

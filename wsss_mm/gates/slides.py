@@ -22,16 +22,16 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, weights_md5
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
+from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import MODEL as DESCRIPTION
-from wsss_mm.places import PROBABILITIES, SLIDE_SUMMARY, SUMMARY
-from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.settings import Params
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
-from wsss_mm.wsi.parameters import Parameters
+from wsss_mm.wsi.outputs import files_of
 from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
@@ -40,7 +40,6 @@ FOLDER = places.RESULTS
 MODEL = places.SEGMENTER
 
 _MAKE = "dvc repro -s -f segment_slides export_slides"
-_MAP, _OUTLINES, _OVERLAY, _ = FILES
 _LISTED, _NONE = 6, "none"
 _ROUNDING = 1.5e-6  # JSON and CSV keep six decimals
 
@@ -63,11 +62,12 @@ class _Results:
 
     def __init__(self, params: Params, root: Path) -> None:
         self.folder, self._model = root / FOLDER, root / MODEL
-        self._files = (*FILES, PROBABILITIES) if params.slides.probabilities else FILES
+        parameters = Parameters.of(params.slides)
+        self._files = files_of(parameters)
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
         self._check_vocabulary()
         precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
-        self._asked = {"parameters": Parameters.of(params.slides).recorded(), "model": precision}
+        self._asked = {"parameters": parameters.recorded(), "model": precision}
         cohort, aside = Cohort.read(root / TABLE, check_files=False), quarantined("slide", root / QUARANTINE)
         self._views: dict[str, agreement.View] = {}
         self._wanted = {slide.slide_id: slide for slide in cohort.with_files(params.slides.splits, aside)}
@@ -143,7 +143,7 @@ class _Results:
         cells, truth = self._table.get(folder.name, {}), slide.truth
         measures = self._against_slide(folder, summary, slide)
         if not measures["stray_pixels"]:
-            fit = {"truth": judge_slide(folder / _MAP, truth, codes)} if truth.is_file() else {"truth": None}
+            fit = {"truth": judge_slide(folder / LABEL_MAP, truth, codes)} if truth.is_file() else {"truth": None}
             measures["miou"] = (fit["truth"] or {}).get("miou")
             measures["other_truth"] = _differences(fit, {"truth": None} | summary)
         return measures | {
@@ -156,7 +156,7 @@ class _Results:
 
     def _against_slide(self, folder: Path, summary: dict[str, Any], slide: Slide) -> dict[str, Any]:
         """The map against its slide, its figures, its outlines and its picture."""
-        vocabulary, path, parameters = self._vocabulary, folder / _MAP, summary["parameters"]
+        vocabulary, path, parameters = self._vocabulary, folder / LABEL_MAP, summary["parameters"]
         drawn = slide.roi
         with slide.open() as reader, open_label_pyramid(path) as pyramid:
             level, mpp, said = pyramid.levels[0], summary["mpp"], summary["slide"]
@@ -171,7 +171,7 @@ class _Results:
             of_classes = counts[: len(vocabulary)]
             written = agreement.expected_outlines(level, of_classes.tolist(), parameters["min_island"] / mpp**2)
             outlines = agreement.compare_outlines(
-                folder / _OUTLINES,
+                folder / OUTLINES,
                 level,
                 vocabulary,
                 written,
@@ -189,9 +189,7 @@ class _Results:
                 "tumour_stroma_ratio": tumour_stroma_ratio(classes, vocabulary.classes),
                 "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
             }
-            on_slide, self._views[folder.name] = agreement.on_slide(
-                level, reader, region, vocabulary, folder / _OVERLAY
-            )
+            on_slide, self._views[folder.name] = agreement.on_slide(level, reader, region, vocabulary, folder / OVERLAY)
             return on_slide | {
                 "other_slide": _differences({"slide": identity, "roi": roi}, summary),
                 "mpp_error": max(abs(stated / mpp - 1) for stated in pyramid.mpp),

@@ -14,7 +14,8 @@ from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import ANSWERS, Answer, Place, State
 from wsss_mm.labelling.journal import Journals
 from wsss_mm.patches.manifest import label_sets, unsure_classes, unsure_text
-from wsss_mm.patches.truth import LABEL_COLUMNS, MADE_COLUMNS, read_label_table, read_patch_labels
+from wsss_mm.patches.truth import read_label_table, read_patch_labels
+from wsss_mm.places import LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def label_rows(
         where: What messages name as the place of a fault.
 
     Returns:
-        `LABEL_COLUMNS` and `MADE_COLUMNS`, in the order of the places.
+        `LABEL_COLUMNS` and `MADE_LABEL_COLUMNS`, in the order of the places.
 
     Raises:
         InputError: all patches are of another resolution or size.
@@ -99,7 +100,7 @@ def label_rows(
             continue
         unsure = unsure_text(code for code in vocabulary.codes if states.get(code, "unsure") == "unsure")
         cells = (place.slide, str(place.x), str(place.y), ";".join(present), unsure or "", item.source)
-        rows.append(dict(zip((*LABEL_COLUMNS, *MADE_COLUMNS), cells, strict=True)))
+        rows.append(dict(zip((*LABEL_COLUMNS, *MADE_LABEL_COLUMNS), cells, strict=True)))
     if others and not rows and not empty:
         raise InputError(
             f"{where}: all {len(others)} labelled patches are of {others[0].size} px at {others[0].mpp:g} um/px, and "
@@ -119,7 +120,7 @@ def label_rows(
 def write_labels(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     """Write a table of labelled patches; equal rows give equal bytes."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, (*LABEL_COLUMNS, *MADE_COLUMNS), lineterminator="\n")
+    writer = csv.DictWriter(text, (*LABEL_COLUMNS, *MADE_LABEL_COLUMNS), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches.manifest import unsure_text
+from wsss_mm.places import LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
@@ -23,9 +24,6 @@ from wsss_mm.tables import nearest, read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
-
-LABEL_COLUMNS, MADE_COLUMNS = ("slide_id", "x", "y", "labels"), ("unsure", "source")
-"""Of a table of labelled patches: those that people give, and those that one has which was made of journals."""
 
 _ROUGH = 16.0  # um/px, to see whether outlines lie on tissue at all
 _LEAST_TISSUE = 0.25  # of what is outlined; outlines in um, or of another slide, lie on glass as often as not
@@ -171,13 +169,13 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
 
 
 def read_label_table(path: Path) -> pd.DataFrame:
-    """The cells of a table of labelled patches: `LABEL_COLUMNS` and `MADE_COLUMNS`, by line.
+    """The cells of a table of labelled patches: `LABEL_COLUMNS` and `MADE_LABEL_COLUMNS`, by line.
 
     Raises:
         InputError: there is none, or it is no such table.
     """
     remedy = "save it as CSV, in UTF-8"
-    return read_table(path, LABEL_COLUMNS, MADE_COLUMNS, absent="no such table of labels", remedy=remedy)
+    return read_table(path, LABEL_COLUMNS, MADE_LABEL_COLUMNS, absent="no such table of labels", remedy=remedy)
 
 
 def _classes_of(text: str, vocabulary: Vocabulary, where: str) -> set[int]:

@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
-from wsss_mm.backbones import LAST, STRIDE, hardly_moves, layers
+from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PRETRAINED, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
 from wsss_mm.settings.gates import GateSettings
@@ -22,6 +22,7 @@ from wsss_mm.settings.sections import (
     Share,
     one_of,
 )
+from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
@@ -250,26 +251,30 @@ class EvaluateSettings(Section):
     bootstrap: Count  # resamples behind the confidence intervals
 
 
-class SlideSettings(Section):
-    """Whole-slide segmentation (METHOD.md section 6)."""
+def _as_field(name: str) -> Any:
+    """Type and range of a parameter of slides, as a section has them."""
+    setting, kind = SETTINGS[name], TYPES[name]
+    if (number := number_of(kind)) is None:
+        return kind
+    limits = Field(ge=setting.least, le=setting.most, lt=setting.below)
+    whole, real = Annotated[Natural, limits], Annotated[float, limits]
+    bounded: Any = whole if number is int else real
+    return bounded | Literal.__getitem__(words) if (words := choices_of(kind)) else bounded
+
+
+_FIELDS: Any = {name: (_as_field(name), ...) for name in TYPES}
+_Parameters: Any = create_model("Parameters", __base__=Section, **_FIELDS)
+
+
+class SlideSettings(_Parameters):
+    """Whole-slide segmentation (METHOD.md section 6): `wsss_mm.slide_parameters.Parameters`, and of what."""
 
     splits: Annotated[tuple[Split, ...], Field(min_length=1)]
-    window: Annotated[Natural, Field(ge=32, le=_SHOWN[1])]  # px at the cohort's mpp
-    overlap: BelowOne
-    weighting: Literal["uniform", "gaussian", "linear"]  # how the pixels of a window count in the average
-    batch_size: Count | Literal["auto"]  # auto: what fits into memory
-    readers: AtOnce  # threads that read ahead of the network
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
-    background_grey: Annotated[int, Field(ge=0, le=255)]
-    tissue_mask: bool  # pass over what is glass on a thumbnail
-    min_hole: Annotated[float, Field(ge=0)]  # um2, smaller holes of background in the tissue are filled
-    min_island: Annotated[float, Field(ge=0)]  # um2, smaller polygons are left out of the GeoJSON
-    probabilities: bool  # write those of the classes too
 
     def disagreements(self) -> Faults:
         """Windows that hardly move."""
-        if (says := hardly_moves(self.window, self.overlap)) is not None:
-            yield "overlap", says
+        yield from faults(Parameters.of(self).deciding("map"))
 
 
 def _model_name(name: str) -> str:

@@ -1,21 +1,26 @@
 """Profiles: params.yaml and gates.yaml for a cohort or a scale, as differences from those of the phantom."""
 
+import logging
+from collections.abc import Callable
 from importlib import resources
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings.params import Params
-from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, load_params
+from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked
+from wsss_mm.yaml_places import parse
+
+logger = logging.getLogger(__name__)
 
 _PROFILES = resources.files("wsss_mm") / "profiles"
 _GATES = _PROFILES / "gates"
 _BASE = "phantom"
 _NULL = "tag:yaml.org,2002:null"
+_BEFORE = ".before"  # ending of the copy of a file that somebody edited
 
 
 def profile_names() -> list[str]:
@@ -36,6 +41,8 @@ def render_gates(name: str) -> str:
 def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | None = None) -> Params:
     """Write params.yaml, and gates.yaml beside it, for a profile: both of them, or none if one cannot be.
 
+    A file that is no profile's, since somebody edited it, is kept beside the new one.
+
     Raises:
         InputError: the source is not there, or a file cannot be written.
     """
@@ -50,6 +57,8 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
         )
     with locked(params):  # two at once: both files are one's, or both the other's
         before = params.read_bytes() if params.is_file() else None
+        _keep_edits(params, profiles_of_params)
+        _keep_edits(gates, profiles_of_gates)
         try:
             with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
                 new_gates.write_text(render_gates(name), encoding="utf-8")
@@ -62,10 +71,34 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
 
 def load_profile(name: str, source: Path | None = None) -> Params:
     """The settings of a profile, whatever stands in the project's own files."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / PARAMS_FILE).write_text(render_profile(name, source), encoding="utf-8")
-        (Path(folder) / GATES_FILE).write_text(render_gates(name), encoding="utf-8")
-        return load_params(Path(folder) / PARAMS_FILE)
+    content = parse(render_profile(name, source)).content | {"gates": parse(render_gates(name)).content}
+    return checked(content, f"profile {name}" if source is None else f"profile {name} with source {source}")
+
+
+def profiles_of_params(text: str) -> set[str]:
+    """Names of the profiles whose params.yaml this is, to the letter but for where the source of the cohort lies."""
+    import yaml
+
+    try:
+        source = Path(yaml.safe_load(text)["cohort"]["source"])
+        return {name for name in profile_names() if text == render_profile(name, source)}
+    except (yaml.YAMLError, LookupError, TypeError, ValueError):
+        return set()
+
+
+def profiles_of_gates(text: str) -> set[str]:
+    """Names of the profiles whose gates.yaml this is, to the letter."""
+    return {name for name in profile_names() if text == render_gates(name)}
+
+
+def _keep_edits(path: Path, profiles_of: Callable[[str], set[str]]) -> None:
+    """Copy a file that would be lost: it is there, and no command writes it again."""
+    if not path.is_file() or profiles_of(path.read_text(encoding="utf-8", errors="replace")):
+        return
+    kept = path.with_name(path.name + _BEFORE)
+    with atomic_path(kept) as temporary:
+        temporary.write_bytes(path.read_bytes())
+    logger.warning("%s was edited; what it said is kept in %s", path, kept.name)
 
 
 def _rendered(folder: Any, name: str, values: Any) -> str:

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 
 from wsss_mm.errors import InputError
+from wsss_mm.slide_parameters import DEFAULTS, Parameters
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.parameters import DEFAULTS, Parameters
 from wsss_mm.wsi.prefetch import prefetch, worked
 from wsss_mm.wsi.raster import Band, Raster
 from wsss_mm.wsi.stitch import RowStitcher, window_profile

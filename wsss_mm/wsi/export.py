@@ -10,10 +10,10 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.outputs import OUTPUTS, Export, write_outputs
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.runs import bands

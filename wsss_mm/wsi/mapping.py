@@ -16,6 +16,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.places import MAP, SLIDE_MAP
 from wsss_mm.places import MAP_NOTES as NOTES
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.tissue import find_work
@@ -23,7 +24,6 @@ from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already

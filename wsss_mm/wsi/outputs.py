@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES
+from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.overlay import draw_overlay
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.slidemap import SlideMap
@@ -72,6 +72,11 @@ class Output:
     write: Callable[[Path, Export], Figures | None]
     wanted: Callable[[Parameters], bool] = lambda parameters: True
     aside: bool = False
+
+
+def files_of(parameters: Parameters) -> tuple[str, ...]:
+    """The files of a slide's results with these parameters; the summary, last, is written when all are there."""
+    return (*(item.file for item in OUTPUTS if item.wanted(parameters)), SUMMARY)
 
 
 def write_outputs(work: Path, export: Export) -> Mapping[str, Mapping[str, Any]]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from wsss_mm.formats import read_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi.export import deliver, finished, write_results
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import computed, look_at, named
 from wsss_mm.wsi.model import SlideModel
-from wsss_mm.wsi.parameters import Parameters
 from wsss_mm.wsi.slidemap import identity_of, opened
 from wsss_mm.wsi.workplace import workplace
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wsss_mm.wsi.parameters import Weighting
+from wsss_mm.slide_parameters import Weighting
 
 _SIGMA = 1 / 8  # of the Gaussian, as a share of the window
 

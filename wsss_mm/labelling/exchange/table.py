@@ -11,19 +11,17 @@ from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import Place
 from wsss_mm.labelling.exchange.said import Said, artefact_of, check_once, codes_of, in_order, states_of
 from wsss_mm.names import is_plain_name
-from wsss_mm.patches.truth import LABEL_COLUMNS, MADE_COLUMNS, coordinate
+from wsss_mm.patches.truth import coordinate
+from wsss_mm.places import EXACT_LABEL_COLUMNS, LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import Vocabulary
-
-FURTHER = ("asked", "artefact", "mpp", "size", "seconds")
-"""Columns that make a table exact: which classes were asked, why nothing can be said, and what patch it is."""
 
 
 def write_table(path: Path, said: Iterable[Said], vocabulary: Vocabulary) -> None:
     """Write what was said, a row a patch; equal content gives equal bytes."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*LABEL_COLUMNS, *MADE_COLUMNS, *FURTHER))
+    writer.writerow((*LABEL_COLUMNS, *MADE_LABEL_COLUMNS, *EXACT_LABEL_COLUMNS))
     for item in said:
         place, states = item.place, in_order(item.states, vocabulary)
         present, unsure = (";".join(Said(place, states).named(state)) for state in ("present", "unsure"))
@@ -47,7 +45,7 @@ def read_said(path: Path, vocabulary: Vocabulary, *, mpp: float, size: int, by_h
         InputError: names the line and the remedy.
     """
     absent, remedy = "no such table of labels", "save it as CSV, in UTF-8"
-    table = read_table(path, LABEL_COLUMNS, (*MADE_COLUMNS, *FURTHER), absent=absent, remedy=remedy)
+    table = read_table(path, LABEL_COLUMNS, (*MADE_LABEL_COLUMNS, *EXACT_LABEL_COLUMNS), absent=absent, remedy=remedy)
     if by_hand:
         table = table[table["source"] == ""]
     rows = table.to_dict("records")
