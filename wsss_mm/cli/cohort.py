@@ -380,7 +380,9 @@ def _remove(arguments: argparse.Namespace) -> None:
     for slide_id in arguments.ids:
         if slide_id in labels:
             count = labels[slide_id].patches
-            sys.stderr.write(f"{slide_id}: {count} labels of it stay; stage patches refuses labels of no slide\n")
+            journals = any(places.LABELS_FOLDER.glob(f"*{places.JOURNAL_SUFFIX}"))
+            then = "are not used meanwhile" if journals else "stage patches refuses labels of no slide"
+            sys.stderr.write(f"{slide_id}: {count} labels of it stay; {then}\n")
 
 
 def _table(named: Path | None) -> Path:
