@@ -378,6 +378,8 @@ def test_a_page_outlives_a_restart_but_not_other_candidates(begin, project, code
         assert client.post("/api/answer", json=body, headers={TOKEN: ann.token}).status_code == expected
     new = Reader(app, "ann")
     new.answer(1, version="0" * 16, expected=409, **_said(codes[0]))
+    for address in ("/image/1.jpg?", "/sprite.jpg?rows=1&", "/overview/0.jpg?"):  # nor sees others under its rows
+        assert client.get(f"{address}v={'0' * 16}").status_code == 409
 
 
 def test_other_names_of_this_machine_are_not_answered_to(begin):

@@ -350,13 +350,15 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
     session, pictures = front.session, front.session.pictures
 
     def sent(make: Callable[[Pictures], bytes]) -> Response:
+        if request.args.get("v", session.table.version) != session.table.version:
+            abort(409)  # to that page the row is another patch
         try:
             picture = make(pictures)
         except (InputError, OSError) as error:
             logger.warning("%s", error)
             abort(404)
         response = Response(picture, mimetype="image/jpeg")
-        if request.args.get("v") == session.table.version:  # other rows are other addresses
+        if "v" in request.args:  # other rows are other addresses
             response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
 
