@@ -70,7 +70,7 @@ def adopt_slides(
         raise InputError(f"{cohort.table}: {'; '.join(failures[:_NAMED])}{more}")
     table = pd.DataFrame(rows)
     if (found := _labels(cohort, labels)) is not None:
-        _copy_labels(found, folder / LABELS, table["slide_id"])
+        _copy_labels(found, folder / LABELS, table["slide_id"].tolist())
         table["labelled"] = table["slide_id"].isin(_read_labels(found, ("slide_id",))["slide_id"])
     memory.write()
     return table
@@ -146,7 +146,7 @@ def _labels(cohort: Cohort, named: Path | None) -> Path | None:
     return beside
 
 
-def _copy_labels(labels: Path, copy: Path, slide_ids: "pd.Series[str]") -> None:
+def _copy_labels(labels: Path, copy: Path, slide_ids: Sequence[str]) -> None:
     """Copy a table of labels; what journals say of slides that have left the cohort stays in them."""
     shutil.copyfile(labels, copy)
     made = read_table(labels, ("slide_id",), ("source",), absent=_NO_TABLE, remedy=_CSV)  # `source`: of journals
