@@ -350,6 +350,17 @@ def test_set_moves_the_whole_patient(scans, capsys):
     assert rows()[2] == "S3,P1,,../scans/P2_S3_B.tif,test,,,"
 
 
+def test_each_slide_is_given_its_own_drawing(scans, project):
+    run("add", "scans", "--pattern", "{patient}_{slide}_{site}", "--yes")
+    for name in ("S1", "S3"):
+        (project / f"{name}.geojson").write_text(json.dumps(SQUARE))
+    assert run("set", "S1", "S3", "--annotation", "{slide}.geojson", "--site", "Ulm") == 0
+    named = {row.split(",")[0]: row.split(",")[7] for row in rows()}
+    assert {name: cell for name, cell in named.items() if cell} == {"S1": "../S1.geojson", "S3": "../S3.geojson"}
+    assert run("set", "S1", "S3", "--annotation", "") == 0
+    assert not any(row.split(",")[7] for row in rows())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -357,7 +368,8 @@ def test_set_moves_the_whole_patient(scans, capsys):
         (("S9", "--site", "x"), "has no slide 'S9', but 'S"),
         (("S1", "--mpp", "9"), "mpp '9' is no resolution"),
         (("S1", "--path", "none.tif"), "no such slide file"),
-        (("S1", "S2", "--roi", "x"), "a file belongs to one slide"),
+        (("S1", "S2", "--roi", "x"), "--roi x: a file belongs to one slide, but 2 are named; write {slide}"),
+        (("S1", "S3", "--roi", "{slide}.geojson"), "S1.geojson"),
         (("S1", "--patient", "a b"), "patient_id 'a b' must be of letters"),
     ],
 )

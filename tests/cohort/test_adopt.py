@@ -116,6 +116,19 @@ def test_drawings_and_labels_are_copied(project, picture):
     assert cohort.labels.read_text().endswith("a,0,0,TE\n")
 
 
+def test_what_journals_say_of_a_slide_that_left_is_left_out_and_said(project, picture, caplog):
+    put(picture, project / "own/a.tif")
+    source = list_slide(project / "own/slides.csv", "a.tif")
+    header, stays = "slide_id,x,y,labels,unsure,source\n", "a,0,0,TE,,single\n"
+    labels = project / "labels.csv"
+    labels.write_text(f"{header}S0,0,0,TE,,agreed\nS0,9,0,TE,,single\n{stays}")
+    assert made(source, labels=labels).labels.read_text() == header + stays
+    assert "2 labels are of slide S0, which is not in slides.csv: left out here, kept in labels" in caplog.text
+    by_hand = f"{header}S0,0,0,TE,,\n"  # a slip of somebody who is to mend it
+    labels.write_text(by_hand)
+    assert made(source, labels=labels).labels.read_text() == by_hand
+
+
 def test_labels_that_are_named_win_if_they_hold_any(project, picture, caplog):
     put(picture, project / "own/a.tif")
     source = list_slide(project / "own/slides.csv", "a.tif")

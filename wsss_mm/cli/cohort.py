@@ -135,7 +135,7 @@ def _set_parser(actions: Any, name: str) -> argparse.ArgumentParser:
     setting.add_argument("--split", choices=(*SPLITS, ""), metavar="SPLIT", help="train, valid or test")
     setting.add_argument("--mpp", help="um/px at level 0; '' for what the file says")
     for file in ("path", "roi", "annotation"):
-        setting.add_argument(f"--{file}", help="another file")
+        setting.add_argument(f"--{file}", metavar="FILE", help="another file; of many slides with {slide} in its name")
     return setting
 
 
@@ -222,7 +222,7 @@ def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bo
 
 
 _LABEL = [
-    ("dvc repro cohort", "take the table over"),
+    ("dvc repro candidates", "take the table over, and list the patches to label"),
     ("wsss-mm label", "say in the browser which tissues patches hold"),
 ]
 """What comes after, once slides are there and divided."""
@@ -346,11 +346,19 @@ def _set(arguments: argparse.Namespace) -> None:
         raise InputError(
             "cohort set: nothing to set; give --patient, --site, --split, --mpp, --path, --roi or --annotation"
         )
-    if len(arguments.ids) > 1 and given.keys() & {"path", "roi", "annotation"}:
-        raise InputError("cohort set: a file belongs to one slide; name one")
-    _check_set(table, arguments.ids[0], given)
-    given |= {name: cell_of_path(table, Path(given[name])) for name in ("path", "roi", "annotation") if given.get(name)}
-    changed = change_slides(table, arguments.ids, given)
+    files = {name: given.pop(name) for name in ("path", "roi", "annotation") if name in given}
+    for name, value in files.items():
+        if len(arguments.ids) > 1 and value and "{slide}" not in value:
+            raise InputError(
+                f"--{name} {value}: a file belongs to one slide, but {len(arguments.ids)} are named; "
+                f"write {{slide}} for the slide_id, such as drawn/{{slide}}.geojson"
+            )
+    cells = {}
+    for slide_id in arguments.ids:
+        own = {name: value.replace("{slide}", slide_id) for name, value in files.items()}
+        _check_set(table, slide_id, given | own)
+        cells[slide_id] = {name: value and cell_of_path(table, Path(value)) for name, value in own.items()}
+    changed = change_slides(table, arguments.ids, given, cells)
     sys.stdout.write(f"{table}: changed {', '.join(changed) or 'nothing'}\n")
 
 
@@ -372,7 +380,9 @@ def _remove(arguments: argparse.Namespace) -> None:
     for slide_id in arguments.ids:
         if slide_id in labels:
             count = labels[slide_id].patches
-            sys.stderr.write(f"{slide_id}: {count} labels of it stay; stage patches refuses labels of no slide\n")
+            journals = any(places.LABELS_FOLDER.glob(f"*{places.JOURNAL_SUFFIX}"))
+            then = "are not used meanwhile" if journals else "stage patches refuses labels of no slide"
+            sys.stderr.write(f"{slide_id}: {count} labels of it stay; {then}\n")
 
 
 def _table(named: Path | None) -> Path:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _NAMED = 5  # failures spelled out in the message
 _DRAWN = ("roi", "annotation")
 
+_NO_TABLE, _CSV = "no such table of labels", "save it as CSV, in UTF-8"
+
 
 def table_of(source: Path | str) -> Path:
     """The table of slides that a source is: a CSV, or slides.csv in a folder."""
@@ -77,7 +79,7 @@ def adopt_slides(
         raise InputError(f"{cohort.table}: {'; '.join(failures[:_NAMED])}{more}")
     table = pd.DataFrame(rows)
     if (found := _labels(cohort, labels)) is not None:
-        shutil.copyfile(found, folder / LABELS)
+        _copy_labels(found, folder / LABELS, table["slide_id"].tolist())
         table["labelled"] = table["slide_id"].isin(_read_labels(found, ("slide_id",))["slide_id"])
     memory.write()
     return table
@@ -185,6 +187,26 @@ def _labels(cohort: Cohort, named: Path | None) -> Path | None:
     return beside
 
 
+def _copy_labels(labels: Path, copy: Path, slide_ids: Sequence[str]) -> None:
+    """Copy a table of labels; what journals say of slides that have left the cohort stays in them."""
+    shutil.copyfile(labels, copy)
+    made = read_table(labels, ("slide_id",), ("source",), absent=_NO_TABLE, remedy=_CSV)  # `source`: of journals
+    gone = made[(made["source"] != "") & ~made["slide_id"].isin(slide_ids)]
+    if gone.empty:
+        return
+    for slide_id, count in gone["slide_id"].value_counts(sort=False).items():
+        logger.warning(
+            "%s: %d labels are of slide %s, which is not in slides.csv: left out here, kept in %s",
+            labels,
+            count,
+            slide_id,
+            places.LABELS_FOLDER,
+        )
+    lines = labels.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = (line for number, line in enumerate(lines, 1) if number not in gone.index)
+    copy.write_text("".join(kept), encoding="utf-8", newline="")
+
+
 def _holds_rows(path: Path) -> bool:
     if not is_file(path):
         logger.warning("%s: cohort.labels of params.yaml names it, and there is no such file", path)
@@ -193,7 +215,7 @@ def _holds_rows(path: Path) -> bool:
 
 
 def _read_labels(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    return read_table(path, columns, absent="no such table of labels", remedy="save it as CSV, in UTF-8")
+    return read_table(path, columns, absent=_NO_TABLE, remedy=_CSV)
 
 
 class Memory:

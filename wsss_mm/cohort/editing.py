@@ -104,8 +104,19 @@ def add_slides(table: Path, slides: Sequence[NewSlide], *, dry: bool = False) ->
     return added
 
 
-def change_slides(table: Path, slide_ids: Sequence[str], cells: Mapping[str, str]) -> list[str]:
+def change_slides(
+    table: Path,
+    slide_ids: Sequence[str],
+    cells: Mapping[str, str],
+    own: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[str]:
     """Change cells of slides; of a new split all slides of their patients, and say which slides that changed.
+
+    Args:
+        table: the table.
+        slide_ids: the slides.
+        cells: by column, the same for all of them.
+        own: further cells, by slide_id and column.
 
     Raises:
         InputError: there is no such slide, or a patient would be in two splits.
@@ -117,16 +128,18 @@ def change_slides(table: Path, slide_ids: Sequence[str], cells: Mapping[str, str
         rows = opened.rows
         lines = _lines_of(rows, slide_ids, table)
         changed = []
-        for column in cells:
+        of_line = {line: {**cells, **(own or {}).get(rows[line]["slide_id"], {})} for line in lines}
+        columns = dict.fromkeys(column for told in of_line.values() for column in told)
+        for column in columns:
             opened.add_column(column)
-        now = {line: {**row, **(cells if line in lines else {})} for line, row in rows.items()}
+        now = {line: {**row, **of_line.get(line, {})} for line, row in rows.items()}
         moved = {likeness(now[line]["patient_id"]) for line in lines} if "split" in cells else set()
         for row in now.values():
             if likeness(row["patient_id"]) in moved:
                 row["split"] = cells["split"]
         _splits(now, table)
         for line, row in now.items():
-            if opened.change(line, {name: row[name] for name in {*cells} & {*row}}):
+            if opened.change(line, {name: row[name] for name in {*columns} & {*row}}):
                 changed.append(row["slide_id"])
         _check_alike(now, {now[line]["patient_id"] for line in lines}, table)
     return changed

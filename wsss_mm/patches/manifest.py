@@ -93,7 +93,7 @@ def build_manifest(rows: Iterable[Mapping[str, Any]], vocabulary: Vocabulary, wh
     """
     frame = pd.DataFrame(list(rows), columns=manifest_columns(vocabulary.codes))
     if frame.empty:
-        raise InputError(f"{where}: gives no patches at all; lower patches.min_tissue in params.yaml or add labels")
+        raise InputError(f"{where}: gives no patches at all; label some (wsss-mm label), or lower patches.min_tissue")
     check_manifest(frame, vocabulary, where)
     return _tidy(frame)
 

@@ -452,6 +452,21 @@ def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, brow
         assert len(answers(folder / "labels")) >= 13  # a second reading replaces nothing
 
 
+def test_pictures_that_failed_come_back_by_themselves(serving, browse):
+    page = browse(serving())
+    on_screen(page)
+    page.route("**/overview/*.jpg*", lambda route: route.abort())
+    page.route("**/image/*part=context*", lambda route: route.abort())
+    page.reload()
+    on_screen(page)
+    page.wait_for_timeout(300)
+    assert page.locator("#overview img, #context img").count() == 0  # and no sign of a broken picture
+    page.unroute("**/overview/*.jpg*")
+    page.unroute("**/image/*part=context*")
+    page.wait_for_selector("#overview img")
+    page.wait_for_selector("#context img")
+
+
 def test_leaving_with_unsaved_answers_warns_and_the_next_page_sends_them(project, browse, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(project[0], folder, symlinks=True)

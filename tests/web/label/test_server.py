@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.web.label.project import make_project, picture, read_cohort
-from wsss_mm.labelling.journal import Journal, history, journal_path, read_journals
+from wsss_mm.labelling.journal import Journal, history, journal_path, new_entry, read_journals
 from wsss_mm.sampling.order import by_slide
 from wsss_mm.slides import open_slide
 from wsss_mm.vocabulary import get_vocabulary
@@ -378,6 +378,8 @@ def test_a_page_outlives_a_restart_but_not_other_candidates(begin, project, code
         assert client.post("/api/answer", json=body, headers={TOKEN: ann.token}).status_code == expected
     new = Reader(app, "ann")
     new.answer(1, version="0" * 16, expected=409, **_said(codes[0]))
+    for address in ("/image/1.jpg?", "/sprite.jpg?rows=1&", "/overview/0.jpg?"):  # nor sees others under its rows
+        assert client.get(f"{address}v={'0' * 16}").status_code == 409
 
 
 def test_other_names_of_this_machine_are_not_answered_to(begin):
@@ -509,6 +511,21 @@ def test_a_slide_that_cannot_be_read_is_not_found_and_the_others_are(begin, proj
     assert client.get("/api/overview/0").status_code == 400
     assert client.get("/image/300.jpg").status_code == 200
     assert "replaced" in caplog.text
+
+
+def test_a_class_that_the_vocabulary_lost_stays_in_the_journal_and_out_of_the_page(begin, tmp_path, codes):
+    session, _, app = begin()
+    for name, gone in (("ann", "present"), ("bob", "absent")):
+        said = {codes[0]: "present", "GONE": gone}
+        Journal(journal_path(name, tmp_path / "labels"), name).append(
+            [new_entry("answer", **session.table.place(1), classes=said)]
+        )
+    ann = Reader(app, "ann")
+    assert ann.get("/api/disputes") == {"places": []}  # nobody can settle what has no button
+    shown = ann.get("/api/rows")["mine"]["1"]["classes"]
+    assert shown == ann.get("/api/patch/1")["mine"]["classes"] == {codes[0]: "present"}
+    ann.answer(1, classes={**shown, codes[1]: "present"})  # as the sheet adds a class to what was said
+    assert '"GONE": "present"' in (tmp_path / "labels/ann.jsonl").read_text()
 
 
 def test_a_full_disk_is_told_as_the_servers_fault_and_nothing_counts(begin, monkeypatch, codes):

@@ -219,8 +219,11 @@ def disputed(session: Session) -> list[tuple[int, list[str]]]:
     """Patches of which readers said different things and nobody has decided: rows, and codes of the classes."""
     from wsss_mm.labelling.agreement import disputes
 
-    found = ((session.table.row_of(item.place._asdict()), list(item.classes)) for item in disputes(session.journals()))
-    return [(row, codes) for row, codes in found if row is not None]
+    found = (
+        (session.table.row_of(item.place._asdict()), [code for code in item.classes if code in session.codes])
+        for item in disputes(session.journals())
+    )
+    return [(row, codes) for row, codes in found if row is not None and codes]
 
 
 def _doubtful(session: Session, desk: Desk, places: Mask, page: Page) -> Queue:

@@ -7,7 +7,7 @@ import base64
 import gzip
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -244,7 +244,10 @@ def _add_table(app: "Flask", front: _Front) -> None:
         desk = front.desk()
         desk.refresh()
         with desk.lock:
-            states, mine = desk.state.tolist(), {str(row): _shown(entry) for row, entry in desk.mine.items()}
+            states, mine = (
+                desk.state.tolist(),
+                {str(row): _shown(entry, session.codes) for row, entry in desk.mine.items()},
+            )
         columns = session.cached("columns", lambda: json.dumps(_columns(session))[1:-1])
         own = {"state": states, "mine": mine, **_suggested(session)}
         text = f'{{"version":"{table.version}",{columns},{json.dumps(own, ensure_ascii=False)[1:]}'
@@ -291,7 +294,7 @@ def _add_table(app: "Flask", front: _Front) -> None:
             site=item.site,
             split=item.split,
             span=session.pictures.side(row),
-            mine=None if entry is None else _shown(entry),
+            mine=None if entry is None else _shown(entry, session.codes),
             suggestion=None if blind else session.suggestion(row),
             viewer=front.viewer(item.slide_id),
         )
@@ -332,7 +335,7 @@ def _add_answers(app: "Flask", front: _Front) -> None:
         desk = front.desk()
         done = _kept(getattr(desk, kind))(request_id(front.body(desk)))
         with desk.lock:
-            mine = {str(row): _shown(desk.mine[row]) if row in desk.mine else None for row in done.rows}
+            mine = {str(row): _shown(desk.mine[row], session.codes) if row in desk.mine else None for row in done.rows}
             states = {str(row): int(desk.state[row]) for row in done.rows}
         more = {"can_undo": desk.can_undo, "can_redo": desk.can_redo}
         return jsonify({name: done.rows, "kind": kind, "mine": mine, "state": states, **more})
@@ -352,13 +355,15 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
     session, pictures = front.session, front.session.pictures
 
     def sent(make: Callable[[Pictures], bytes]) -> Response:
+        if request.args.get("v", session.table.version) != session.table.version:
+            abort(409)  # to that page the row is another patch
         try:
             picture = make(pictures)
         except (InputError, OSError) as error:
             logger.warning("%s", error)
             abort(404)
         response = Response(picture, mimetype="image/jpeg")
-        if request.args.get("v") == session.table.version:  # other rows are other addresses
+        if "v" in request.args:  # other rows are other addresses
             response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
 
@@ -491,8 +496,10 @@ def _suggested(session: Session) -> dict[str, dict[str, list[int]]]:
     return {"suggested": {code: percent[:, column].tolist() for column, code in enumerate(session.codes)}}
 
 
-def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"classes": entry.get("classes", {}), "artefact": entry.get("artefact"), "time": entry["time"]}
+def _shown(entry: Mapping[str, Any], codes: Sequence[str]) -> dict[str, Any]:
+    """An answer as the page has it: of the classes there are by now."""
+    classes = {code: state for code, state in entry.get("classes", {}).items() if code in codes}
+    return {"classes": classes, "artefact": entry.get("artefact"), "time": entry["time"]}
 
 
 def _sites(session: Session, done: list[int], totals: list[int]) -> list[dict[str, Any]]:

@@ -156,6 +156,15 @@ class Focus {
     this.showOverview(row);
     this.describe(null);
     this.paintAnswer();
+    this.learn(item);
+    $('stage').setAttribute('aria-label', `Patch ${row + 1} of ${model.count}, slide ${model.slideOf(row).id}`);
+    this.prefetch();
+    model.tell('focus', { row });
+  }
+
+  /** What the server knows of it. */
+  learn(item) {
+    const { row } = item;
     factsOf(item).then(
       (known) => {
         if (this.shownRow !== row) return;
@@ -165,17 +174,18 @@ class Focus {
         this.showOverview(row);
         this.scaleBar();
       },
-      () => {},
+      () => this.again(row, () => this.learn(item)),
     );
-    $('stage').setAttribute('aria-label', `Patch ${row + 1} of ${model.count}, slide ${model.slideOf(row).id}`);
-    this.prefetch();
-    model.tell('focus', { row });
+  }
+
+  /** Try once more in a while, if the patch is still in sight. */
+  again(row, act) {
+    setTimeout(() => this.shownRow === row && act(), 2000);
   }
 
   /** Patch and surroundings, at once where they are loaded already. */
   load(row, began = null) {
     const main = picture(url(row, 'patch'));
-    const around = picture(url(row, 'context'));
     const put = () => {
       if (this.shownRow !== row) return;
       $('picture').replaceChildren(main.image);
@@ -191,18 +201,23 @@ class Focus {
       $('picture').replaceChildren();
       main.ready.then(put, () => this.broken(row));
     }
+    this.loadAround(row);
+  }
+
+  loadAround(row) {
+    const around = picture(url(row, 'context'));
     const outline = make('div', { class: 'context-mark' });
     $('context').replaceChildren(outline);
-    const putAround = () => this.shownRow === row && $('context').replaceChildren(around.image, outline);
-    if (around.done) putAround();
-    else around.ready.then(putAround, () => {});
+    const put = () => this.shownRow === row && $('context').replaceChildren(around.image, outline);
+    if (around.done) put();
+    else around.ready.then(put, () => this.again(row, () => this.loadAround(row)));
   }
 
   broken(row) {
     if (this.shownRow !== row) return;
     $('stage-note').hidden = false;
     $('stage-note').textContent = 'The picture cannot be read just now: trying again …';
-    setTimeout(() => this.shownRow === row && this.load(row), 2000);
+    this.again(row, () => this.load(row));
   }
 
   prefetch() {
@@ -224,13 +239,20 @@ class Focus {
     try {
       about = await overviewOf(slide);
     } catch {
-      return;
+      return this.again(row, () => this.showOverview(row));
     }
     if (this.shownRow !== row) return;
     if (holder.dataset.slide !== String(slide)) {
-      const image = picture(versioned(`/overview/${slide}.jpg`)).image;
+      const whole = picture(versioned(`/overview/${slide}.jpg`));
       holder.dataset.slide = slide;
-      holder.replaceChildren(image, make('div', { class: 'overview-mark' }));
+      holder.replaceChildren(make('div', { class: 'overview-mark' }));
+      const put = () => holder.dataset.slide === String(slide) && holder.prepend(whole.image);
+      if (whole.done) put();
+      else
+        whole.ready.then(put, () => {
+          if (holder.dataset.slide === String(slide)) delete holder.dataset.slide;
+          this.again(row, () => this.showOverview(row));
+        });
       holder.style.setProperty('--ratio', `${about.width} / ${about.height}`);
       holder.style.setProperty('--ratio-number', about.width / about.height);
     }

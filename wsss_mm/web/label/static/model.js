@@ -53,7 +53,7 @@ class Model extends EventTarget {
     this.queue = []; // what comes next
     this.queueEnd = false;
     this.current = null; // the row in focus
-    this.answeredNow = 0;
+    this.answeredNow = new Set(); // rows
     this.sift();
   }
 
@@ -248,7 +248,7 @@ class Model extends EventTarget {
       this.mine.set(row, { classes: each?.[row] ?? classes, artefact, time });
       this.rowState[row] = artefact ? ARTEFACT : ANSWERED;
     }
-    this.answeredNow += rows.length;
+    for (const row of rows) this.answeredNow.add(row);
     this.tell('answers', { rows });
     const body = { rows, classes, artefact, seconds, drawn, how };
     if (each) body.each = each;

@@ -46,7 +46,7 @@ function totals(state) {
   const fact = (value, text) => make('div', { class: 'fact' }, make('strong', {}, number(value)), make('span', {}, text));
   return card(
     'Your work',
-    make('div', { class: 'facts-row' }, fact(counts[1] + counts[3], 'answered'), fact(model.answeredNow, 'since you opened this page'), fact(counts[2], 'skipped'), fact(counts[3], 'artefacts'), fact(model.count, 'patches in all')),
+    make('div', { class: 'facts-row' }, fact(counts[1] + counts[3], 'answered'), fact(model.answeredNow.size, 'since you opened this page'), fact(counts[2], 'skipped'), fact(counts[3], 'artefacts'), fact(model.count, 'patches in all')),
     state.features?.progress < 1 ? make('p', { class: 'muted' }, `The patches are being looked at (${Math.round(state.features.progress * 100)} %): order, map and curve get better when it is done.`) : null,
   );
 }
@@ -153,7 +153,7 @@ function agreementCard(agreement) {
         'table',
         {},
         make('thead', {}, make('tr', {}, ...['Readers', 'Class', 'Patches', 'Kappa', 'In words'].map((text) => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})`), make('td', {}, inWords(item))))),
+        make('tbody', {}, ...rows.map(([who, item]) => make('tr', {}, make('td', {}, who), make('td', {}, item.code), make('td', { class: 'count-cell' }, number(item.n)), make('td', { class: 'count-cell' }, typeof item.kappa === 'number' ? `${value(item.kappa)} (${value(item.low)} to ${value(item.high)})` : '–'), make('td', {}, inWords(item))))),
       ),
     ),
     make('p', { class: 'muted' }, "Cohen's kappa: 1 is full agreement, 0 is what chance alone would give. In brackets: where it lies with 95 % confidence."),
