@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipelines import evaluate
 from wsss_mm import models, places
+from wsss_mm.choosing import Choice, write_choice
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json, write_json
@@ -57,6 +58,8 @@ def project(tmp_path, monkeypatch):
         rows.append(row | flags | {"slide_id": slide, "patient_id": slide, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0})
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     write_json(evaluate.PSEUDO_LABELS, {})
+    settings = load_profile("phantom").pseudo_labels.model_dump()
+    write_choice(places.CHOICE_FILE, Choice(settings, settings, "params", "by hand"))
     write_json(evaluate.CLASSES, {"mean_ap": 0.9})
     for folder in (evaluate.SEGMENTER, evaluate.CLASSIFIER):
         folder.mkdir(parents=True)

@@ -60,7 +60,13 @@ _NO_RUNS = SimpleNamespace(training=lambda *_, **__: nullcontext(), gate=lambda 
 KEPT = (
     *("data/candidates/candidates.parquet", "data/features/features.json"),
     *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
-    *("reports/gates/c*.json", "reports/metrics/*.json", "reports/registered.json", "evidence/**/*"),
+    *(
+        "reports/choices/*.json",
+        "reports/gates/c*.json",
+        "reports/metrics/*.json",
+        "reports/registered.json",
+        "evidence/**/*",
+    ),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
     *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt", "data/maps/small/*", "champion.json"),
     "labels/*.jsonl",

@@ -235,7 +235,7 @@ def test_a_cluster_is_given_all_that_one_machine_is(slide, tmp_path, monkeypatch
     assert (str(model), address, demand.cpus) == ("models/segmenter", "auto", 3)
     assert jobs == [Job("good", slide, Path("results/good"), 0.5, Path("drawn.geojson"), force_mpp=False)]
     assert parameters == Parameters(window=64, probabilities=True)
-    assert more == {"registered": {}, "skip_done": True}
+    assert more == {"registered": {}, "skip_done": True, "digest": None}
 
 
 class TestWhatTheModelWasValidatedWith:

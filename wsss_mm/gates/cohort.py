@@ -50,7 +50,7 @@ COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure the table of slides: its columns, the slides, their files, the splits."""
     table = root / TABLE
-    return measure_slides(read_cells(table, _MAKE), table, params, quarantined("slide", root / QUARANTINE))
+    yield from measure_slides(read_cells(table, _MAKE), table, params, quarantined("slide", root / QUARANTINE))
 
 
 def measure_slides(
