@@ -151,9 +151,13 @@ class PseudoLabeller:
         """
         return self.normalised(self.evidence(images, scale).maps, images.shape[1:3])
 
-    @torch.no_grad()
     def evidence(self, images: np.ndarray, scale: float) -> Evidence:
         """What the classifier shows of images (N, H, W, 3) uint8 at one scale, averaged over mirror images."""
+        return self.evidence_by_method(images, scale, (self.method,))[self.method]
+
+    @torch.no_grad()
+    def evidence_by_method(self, images: np.ndarray, scale: float, methods: Sequence[str]) -> dict[str, Evidence]:
+        """`evidence` of several methods; under the pooling they share one forward pass."""
         batch = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
         height, width = batch.shape[-2:]
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -161,33 +165,43 @@ class PseudoLabeller:
             batch = functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
         batch = self.model.normalize(batch)
         mirrors = _MIRRORS if self.flips else _MIRRORS[:1]
-        found = [self._mirrored_maps(batch, mirror) for mirror in mirrors]
-        maps, logits = (sum(parts) / len(mirrors) for parts in zip(*found, strict=True))
-        return Evidence(maps, logits)
+        found = [self._mirrored_maps(batch, mirror, methods) for mirror in mirrors]
+        logits = _mean([own for _, own in found])
+        return {name: Evidence(_mean([maps[name] for maps, _ in found]), logits) for name in methods}
 
     def normalised(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Class activation maps (N, C, h, w) resized to the patch's height and width, and scaled to 0..1."""
         maps = functional.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
         return min_max(maps, each_class=self.normalization == "class")
 
-    def _mirrored_maps(self, batch: Tensor, mirror: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        maps, logits = self._maps(batch.flip(mirror) if mirror else batch)
-        return maps.flip(mirror) if mirror else maps, logits
+    def _mirrored_maps(
+        self, batch: Tensor, mirror: tuple[int, ...], methods: Sequence[str]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        maps, logits = self._maps(batch.flip(mirror) if mirror else batch, methods)
+        return ({name: own.flip(mirror) for name, own in maps.items()} if mirror else maps), logits
 
-    def _maps(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Class activation maps (N, C, h, w) and logits (N, C) of normalised images."""
-        method = METHODS[self.method]
-        options = {"eps": self.eps} if method.takes_eps else {}
+    def _maps(self, batch: Tensor, methods: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """Class activation maps (N, C, h, w) by method, and logits (N, C), of normalised images."""
         if self.layer != LAST:
-            if method.any_layer is None:
-                raise InputError(
-                    f"params.yaml: pseudo_labels.layer is {self.layer}, but method {self.method} exists at {LAST} alone"
-                )
             features, logits = activations_and_logits(self.model, batch, self.layer)
-            return function(method.any_layer)(features, logits, **options), logits.detach()
+            return {name: self._anywhere(name, features, logits) for name in methods}, logits.detach()
         features, head = self.model.features(batch), self.model.head_weight.flatten(1)
         logits = features.mean(dim=(-2, -1)) @ head.T
-        return function(method.closed_form)(features, head, **options), logits
+        return {
+            name: function(METHODS[name].closed_form)(features, head, **self._options(name)) for name in methods
+        }, logits
+
+    def _anywhere(self, name: str, features: Tensor, logits: Tensor) -> Tensor:
+        """Maps of a layer that is not under the pooling."""
+        any_layer = METHODS[name].any_layer
+        if any_layer is None:
+            raise InputError(
+                f"params.yaml: pseudo_labels.layer is {self.layer}, but method {name} exists at {LAST} alone"
+            )
+        return function(any_layer)(features, logits, **self._options(name))
+
+    def _options(self, name: str) -> dict[str, float]:
+        return {"eps": self.eps} if METHODS[name].takes_eps else {}
 
     def _present(self, label_sets: np.ndarray, logits: Tensor) -> Tensor:
         """(N, C) or (N, C, H, W) bool: the classes that may appear."""
@@ -220,6 +234,13 @@ def label_map(cams: Tensor, present: Tensor) -> Tensor:
     # Absent classes go below 0, not to 0: a present class whose CAM is 0 must still win over an absent one.
     winners = cams.masked_fill(~present, -1).argmax(dim=1)
     return torch.where(present.any(dim=1), winners, IGNORE)
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total / len(parts)
 
 
 def _agreement(shares: np.ndarray, labelled: np.ndarray) -> np.ndarray:

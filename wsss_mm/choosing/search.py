@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from wsss_mm.backbones import LAST
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
@@ -37,7 +38,7 @@ ELEMENTS: Mapping[str, Sequence[Any]] = {
     "normalization": ("joint", "class"),
     "neighbours": (False, True),
     "method": tuple(METHODS),
-    "scales": ((1.0,), (0.75, 1.0, 1.25), (0.5, 1.0, 1.5), (1.0, 1.5, 2.0)),
+    "scales": ((1.0,), (0.75, 1.0, 1.25), (0.5, 1.0, 1.5)),
     "voting": ("majority", "mean"),
     "flips": (False, True),
 }
@@ -113,7 +114,7 @@ class Search:
                 continue
             if element == "normalization" and settings["gating"] == "off":
                 continue
-            if element == "method" and settings["layer"] != PseudoLabeller.layer:
+            if element == "method" and settings["layer"] != LAST:
                 yield element, [name for name in values if METHODS[name].any_layer]
             else:
                 yield element, values
@@ -129,12 +130,20 @@ class Search:
 
     def _evidence(self, labeller: PseudoLabeller, scale: float) -> list[Evidence]:
         """What the classifier shows of all windows at a scale, a batch each."""
-        key = (scale, labeller.flips, labeller.method, labeller.layer, labeller.eps)
-        if key not in self._shown:
+        if (key := self._key(labeller, labeller.method, scale)) not in self._shown:
+            methods = tuple(METHODS) if labeller.layer == LAST else (labeller.method,)  # a forward pass serves all
             device = labeller.device
             with arithmetic(device, choose_precision("auto", device, "patches")):  # as pseudo-labels are made
-                self._shown[key] = [labeller.evidence(self._windows.images[part], scale) for part in self._parts()]
+                found = [
+                    labeller.evidence_by_method(self._windows.images[part], scale, methods) for part in self._parts()
+                ]
+            for name in methods:
+                self._shown[self._key(labeller, name, scale)] = [by_method[name] for by_method in found]
         return self._shown[key]
+
+    @staticmethod
+    def _key(labeller: PseudoLabeller, method: str, scale: float) -> tuple[Any, ...]:
+        return scale, labeller.flips, method, labeller.layer, labeller.eps
 
     def _background(self, labeller: PseudoLabeller) -> npt.NDArray[np.bool_]:
         if self._white is None:
