@@ -148,7 +148,8 @@ def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, param
     pseudo_labels.main(params)
     first = _digest(project / "data/pseudo_labels")
     monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
-    choose_pseudo_labels.main(params)
+    trying = params.choose_pseudo_labels.model_copy(update={"enabled": True})
+    choose_pseudo_labels.main(params.model_copy(update={"choose_pseudo_labels": trying}))
     choice = read_choice(places.CHOICE_FILE)
     assert (choice.by, choice.patches, choice.unit, choice.units) == ("masks", 3, "patch", 3)
     assert choice.miou["chosen"] >= choice.miou["published"] > choice.miou["labels_alone"]
@@ -187,3 +188,10 @@ def test_a_class_that_nobody_is_sure_of_is_never_gated_away(project, params):
     pseudo_labels.main(params)
     with Image.open(f"data/pseudo_labels/labels/{patch_id}.png") as image:
         assert np.array_equal(np.asarray(image), whole)
+
+
+def test_what_params_say_is_chosen_where_choosing_is_off(project, params, monkeypatch):
+    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    choose_pseudo_labels.main(params)
+    choice = read_choice(places.CHOICE_FILE)
+    assert (choice.by, choice.settings, choice.trials) == ("params", read_choice_of(params), ())
