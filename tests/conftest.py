@@ -1,6 +1,7 @@
 """Fixtures every room uses."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ __all__ = [  # what pytest looks for here
     "pytest_unconfigure",
 ]
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background, where no child would hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["DVC_NO_ANALYTICS"] = "1"  # or each command of dvc leaves a process that reports to its makers
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")

@@ -68,6 +68,14 @@ def oracle(tmp_path):
     return oracle
 
 
+def at_random(page):
+    """Choose the order, and wait until the page has it: what was on the screen before is of another queue."""
+    on_screen(page)
+    with page.expect_response(lambda answer: "/api/queue" in answer.url and "order=random" in answer.url):
+        page.select_option("#order", "random")
+    page.wait_for_timeout(500)
+
+
 def label(page, oracle, count, wrong=()):
     """Answer so many patches by keyboard alone, from the truth; of those that are counted in `wrong`, the first class
     is said the other way round. Gives what was said, by patch."""
@@ -116,7 +124,7 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
     readers = ("--reader", "ann", "bob", "--no-features")
     with running(root, *readers) as (server, port):
         ann = browse(port)
-        ann.select_option("#order", "random")
+        at_random(ann)
         said = label(ann, oracle, 12)
         saved(ann)
         server.send_signal(signal.SIGKILL)
@@ -128,7 +136,7 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
         said |= label(ann, oracle, 16)
         saved(ann)
         bob = browse(port, "bob")
-        bob.select_option("#order", "random")
+        at_random(bob)
         wrong = {2, 7, 11}
         again = label(bob, oracle, 15, wrong=wrong)
         saved(bob)
