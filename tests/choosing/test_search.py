@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.choosing.search import LEAST_GAIN, Search, labels_alone, paired_interval
+from wsss_mm.choosing.search import LEAST_GAIN, Search, labels_alone
 from wsss_mm.choosing.windows import Windows
+from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_metrics
 from wsss_mm.settings import load_profile
 from wsss_mm.vocabulary import IGNORE

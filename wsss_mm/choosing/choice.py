@@ -41,6 +41,13 @@ class Trial:
     verdict: str
     taken: bool = False
 
+    @property
+    def shown(self) -> str:
+        """The value as people read it."""
+        return (
+            ", ".join(f"{item:g}" for item in self.value) if isinstance(self.value, tuple | list) else str(self.value)
+        )
+
 
 @dataclass(frozen=True)
 class Choice:

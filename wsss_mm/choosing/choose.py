@@ -59,7 +59,7 @@ def choose(
         logger.info(says)
         return Choice(chosen, dict(settings), BY_LABELS, says, advice=told)
     found = Search(classifier, windows, codes, resamples=trying.resamples, seed=seed).run(settings)
-    taken = [f"{trial.element} {_shown(trial.value)}" for trial in found.trials if trial.taken]
+    taken = [f"{trial.element} {trial.shown}" for trial in found.trials if trial.taken]
     says = (
         f"{', '.join(taken)}: clearly better than params.yaml on the validation masks, {found.before:.3f} to "
         f"{found.after:.3f} mIoU"
@@ -80,7 +80,3 @@ def choose(
         trials=found.trials,
         advice=told,
     )
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple | list) else str(value)

@@ -19,7 +19,7 @@ def choice_figure(choice: Choice, path: Path) -> None:
         axes.plot([trial.low, trial.high], [row, row], color=color, linewidth=3 if trial.taken else 1.5)
         axes.plot([trial.gain], [row], marker="o", color=color, markersize=7 if trial.taken else 5)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(trials)), [_name(trial.element, trial.value) for trial in trials])
+    axes.set_yticks(range(len(trials)), [f"{trial.element}: {trial.shown}" for trial in trials])
     for label, trial in zip(axes.get_yticklabels(), trials, strict=True):
         label.set(color=_COLORS[trial.verdict], fontweight="bold" if trial.taken else "normal")
     axes.invert_yaxis()
@@ -28,8 +28,3 @@ def choice_figure(choice: Choice, path: Path) -> None:
     if not trials:
         axes.set_axis_off()
     figure.savefig(path, format="png", dpi=110)
-
-
-def _name(element: str, value: object) -> str:
-    shown = ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple | list) else str(value)
-    return f"{element}: {shown}"

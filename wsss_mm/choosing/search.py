@@ -16,6 +16,7 @@ from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.windows import Windows
+from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics, label_set_confusion
 from wsss_mm.inference.runtime import arithmetic, choose_precision
 from wsss_mm.models import PatchClassifier
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 LEAST_GAIN = 0.01
 """Of mIoU: less is a tie, however sure, and the published setting stays."""
 
-_LEVEL = 0.95
 _FEW = 8  # slides: with fewer, what is drawn for intervals are patches, which say nothing about other slides
 _BATCH = 32
 _SPARSE = 4  # px between those that temperatures are fitted on
@@ -262,37 +262,6 @@ class _Sparse:
         labels = winners[np.arange(len(winners)), votes.argmax(axis=1)]  # ties: the earliest scale
         size = len(self.codes)
         return float(confusion_metrics(confusion_matrix(self.truth, labels, size), self.codes)["miou"])
-
-
-def paired_interval(
-    before: npt.NDArray[np.int64],
-    after: npt.NDArray[np.int64],
-    codes: Sequence[str],
-    *,
-    resamples: int,
-    level: float = _LEVEL,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile interval of the difference of mIoU when units are drawn with replacement, the same for both.
-
-    Args:
-        before: (U, C, C), a confusion matrix a unit.
-        after: likewise, of the same units.
-        codes: the C class codes.
-        resamples: number of draws of U units.
-        level: share of the resamples inside.
-        seed: of the draws.
-    """
-    units, size = len(before), len(codes)
-    counts = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
-    mious = [
-        confusion_metrics((counts @ matrices.reshape(units, -1).astype(np.float64)).reshape(-1, size, size), codes)[
-            "miou"
-        ]
-        for matrices in (before, after)
-    ]
-    low, high = np.nanquantile(mious[1] - mious[0], [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def labels_alone(windows: Windows, codes: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 """Confidence intervals of segmentation metrics: percentile bootstrap (Efron 1979) over slides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,19 +54,55 @@ def intervals(
     Returns:
         `[low, high]` by metric; None where no resample has the class. A resample without it counts for the others.
     """
-    units, classes = len(matrices), len(codes)
-    if units == 0:
+    if len(matrices) == 0:
         return {}
-    rng = np.random.default_rng(seed)
-    flat = matrices.reshape(units, -1).astype(np.float64)
-    parts = []
-    for start in range(0, resamples, _CHUNK):
-        counts = rng.multinomial(units, np.full(units, 1 / units), size=min(_CHUNK, resamples - start))
-        parts.append(confusion_metrics((counts @ flat).reshape(-1, classes, classes), codes))
-    tails = [(1 - level) / 2, (1 + level) / 2]
+    parts = list(_resampled(matrices, codes, resamples, seed))
     found: dict[str, list[float] | None] = {}
     for name in parts[0]:
         values = np.concatenate([part[name] for part in parts])
         values = values[~np.isnan(values)]
-        found[name] = np.quantile(values, tails).tolist() if values.size else None
+        found[name] = np.quantile(values, _tails(level)).tolist() if values.size else None
     return found
+
+
+def paired_interval(
+    before: npt.NDArray[np.int64],
+    after: npt.NDArray[np.int64],
+    codes: Sequence[str],
+    *,
+    resamples: int,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of the difference of mIoU when units are drawn with replacement, the same for both.
+
+    Args:
+        before: (U, C, C), a confusion matrix a unit.
+        after: likewise, of the same units.
+        codes: the C class codes.
+        resamples: number of draws of U units.
+        level: share of the resamples inside.
+        seed: of the draws.
+    """
+    first, second = (
+        np.concatenate([part["miou"] for part in _resampled(matrices, codes, resamples, seed)])
+        for matrices in (before, after)
+    )
+    low, high = np.nanquantile(second - first, _tails(level))
+    return float(low), float(high)
+
+
+def _resampled(
+    matrices: npt.NDArray[np.int64], codes: Sequence[str], resamples: int, seed: int
+) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+    """Metrics of the summed matrices of units that are drawn with replacement; the same draws for the same seed."""
+    units, classes = len(matrices), len(codes)
+    rng = np.random.default_rng(seed)
+    flat = matrices.reshape(units, -1).astype(np.float64)
+    for start in range(0, resamples, _CHUNK):
+        counts = rng.multinomial(units, np.full(units, 1 / units), size=min(_CHUNK, resamples - start))
+        yield confusion_metrics((counts @ flat).reshape(-1, classes, classes), codes)
+
+
+def _tails(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_text
+from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import Place, fault_of_place, place_of
-from wsss_mm.labelling.exchange.said import Said, artefact_of, check_once, codes_of, in_order, states_of
+from wsss_mm.labelling.exchange.said import Said, artefact_of, check_once, codes_of, in_order, read_exported, states_of
 from wsss_mm.vocabulary import Vocabulary
 
 LABELS, UNSURE, ARTEFACT = "labels", "unsure", "artefact"
@@ -97,12 +97,7 @@ def _task(item: Said, vocabulary: Vocabulary, images: str) -> dict[str, Any]:
 
 
 def _tasks(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the JSON that Label Studio exported") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); export it again from Label Studio") from None
+    content = read_exported(path, "JSON", "Label Studio")
     if not isinstance(content, list) or not all(
         isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content
     ):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_text
+from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import ARTEFACT_KINDS, Place, State, fault_of_place
-from wsss_mm.labelling.exchange.said import Said, check_once, codes_of, in_order, states_of
+from wsss_mm.labelling.exchange.said import Said, check_once, codes_of, in_order, read_exported, states_of
 from wsss_mm.slides.roi import class_names
 from wsss_mm.vocabulary import Vocabulary
 
@@ -98,12 +98,7 @@ def _feature(item: Said, frame: Frame, vocabulary: Vocabulary) -> dict[str, Any]
 
 
 def _features(path: Path) -> Sequence[dict[str, Any]]:
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the GeoJSON that QuPath exported") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again from QuPath") from None
+    content = read_exported(path, "GeoJSON", "QuPath")
     features = content.get("features", [content]) if isinstance(content, dict) else content
     if not isinstance(features, list) or not all(isinstance(item, dict) for item in features):
         raise InputError(f"{path}: holds no features of GeoJSON; export it again from QuPath")

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import read_json
 from wsss_mm.labelling.entries import ARTEFACT_KINDS, Answer, Place, State, new_entry
 from wsss_mm.labelling.journal import Journals
 from wsss_mm.labelling.settled import Settled
@@ -32,6 +34,25 @@ class Said:
     def named(self, state: State) -> list[str]:
         """Codes of the classes in a state."""
         return [code for code, said in self.states.items() if said == state]
+
+
+def read_exported(path: Path, kind: str, program: str) -> Any:
+    """The content of a file of JSON that another program exported.
+
+    Args:
+        path: The file.
+        kind: What the program calls it: JSON or GeoJSON.
+        program: Its name.
+
+    Raises:
+        InputError: there is none, or it is no JSON.
+    """
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the {kind} that {program} exported") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as {kind} ({error}); export it again from {program}") from None
 
 
 def said_by(journals: Journals, reader: str) -> list[Said]:
