@@ -1,190 +1,33 @@
 """The labelling page in a real browser: a reader at the keyboard, at the mouse, and with the server gone."""
 
-import json
-import os
 import shutil
 import signal
-import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.web.label import axe
-from tests.web.label.project import make_project, read_cohort, running
-from tests.wsi.viewer.serving import served
-from wsss_mm.labelling.journal import read_journals
+from tests.web.label.project import running
+from tests.web.label.screen import (
+    CODES,
+    DESK,
+    TABLET,
+    answers,
+    entries,
+    label,
+    name_of,
+    on_screen,
+    saved,
+    settled,
+    toast,
+    truth,
+    until,
+)
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
-from wsss_mm.web.label import server
-from wsss_mm.web.label.doors import Doors
-from wsss_mm.web.label.session import Options, Session
-from wsss_mm.web.label.thinking import Seen
 
 pytestmark = pytest.mark.slow
-
-DESK, TABLET = (1280, 720), (820, 1180)
-PATIENCE = 20_000  # ms
-CODES = get_vocabulary("luad_normal").codes
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser for the tests of this module."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def browse(chromium):
-    """Opens the page as a reader, in a profile of its own; what the page complains of fails the test."""
-    contexts, said = [], []
-
-    def start(port, reader="ann", size=DESK, scheme="light", **options):
-        context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-        page.goto(f"http://127.0.0.1:{port}/?reader={reader}")
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("project")
-    return folder, make_project(folder)
-
-
-@pytest.fixture
-def serving(project, tmp_path, monkeypatch):
-    """Serves the page; features, where wanted, are made up, so that map and suggestions are known beforehand."""
-    folder, frame = project
-    open_ones = []
-
-    def start(readers=("ann", "bob"), *, scores=None, points=None, vocabulary=None, candidates=frame):
-        known = scores is not None or points is not None
-        monkeypatch.setattr("wsss_mm.web.label.session.Thinking", lambda *_: Known(scores, points))
-        session = Session(
-            candidates,
-            read_cohort(folder),
-            vocabulary or get_vocabulary("luad_normal"),
-            readers,
-            journals=tmp_path / "labels",
-            options=Options(features=known),
-        )
-        door = served(server.make_app(session, Doors(readers, tmp_path / "server", guarded=False)))
-        open_ones.append((session, door))
-        return door.__enter__()
-
-    yield start
-    for session, door in open_ones:
-        door.__exit__(None, None, None)
-        session.close()
-
-
-@dataclass
-class Known:
-    """What is otherwise thought about the candidates in a process of its own."""
-
-    scores: np.ndarray | None
-    map: np.ndarray | None
-    progress = 1.0
-
-    def ask(self, name, *arguments):
-        return getattr(self, name)(*arguments)
-
-    def close(self):
-        pass
-
-    def features(self):
-        return Seen("statistics", self.scores)
-
-    def points(self):
-        return self.map
-
-    def picks(self, order, seen, states, n, seed):
-        return [(int(row), order) for row in np.flatnonzero(~seen)[:n]]
-
-    def similar(self, row, n):
-        return [row, *range(n)]
-
-    def doubts(self, states):
-        return []
-
-    def curve(self, states):
-        values = [0.5, 0.61, 0.66]
-        return {
-            "labels": [50, 100, 150],
-            "mean_ap": values,
-            "low": values,
-            "high": values,
-            "slope": 0.05,
-            "advice": "Go on.",
-        }
-
-
-def answers(folder, reader="ann"):
-    """What counts of a reader's journal, by place."""
-    return {answer.place: answer for answer in read_journals(folder).answers(reader)}
-
-
-def entries(folder, reader="ann"):
-    """The lines of a journal, without its first."""
-    lines = (folder / f"{reader}.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if "kind" in entry]
-
-
-def truth(patch_id):
-    """Which classes a made-up patch holds: one or two of them, by its name."""
-    number = sum(map(ord, patch_id))
-    return {CODES[number % 3], CODES[(number // 3) % 3]}
-
-
-def on_screen(page):
-    """Wait for the patch to be painted; gives its name."""
-    page.wait_for_selector("#stage[data-row]")
-    return page.text_content("#patch-id")
-
-
-def until(page, expression):
-    """Wait for what the page's policy does not let Playwright wait for: it evaluates no text."""
-    end = time.monotonic() + PATIENCE / 1000
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(20)
-
-
-def saved(page):
-    """Wait until the server has said that all is on disk."""
-    until(page, "document.getElementById('saved').textContent === '✓ Saved'")
-
-
-def label(page, count):
-    """Answer from the truth, by keyboard alone."""
-    said = []
-    for _ in range(count):
-        name = on_screen(page)
-        for code in sorted(truth(name)):
-            page.keyboard.press(str(CODES.index(code) + 1))
-        page.keyboard.press("Enter")
-        said.append(name)
-    return said
 
 
 def test_150_patches_by_keyboard_alone(serving, browse, tmp_path):
@@ -194,7 +37,7 @@ def test_150_patches_by_keyboard_alone(serving, browse, tmp_path):
     written = entries(tmp_path / "labels")
     assert len(written) == 150
     for name, entry in zip(said, written, strict=True):
-        assert name == f"{entry['slide']}-{entry['x']}-{entry['y']}"
+        assert name == name_of(entry)
         held = {code for code, state in entry["classes"].items() if state == "present"}
         assert held == truth(name)
         assert set(entry["classes"]) == set(CODES)  # what was not pressed is absent
@@ -259,7 +102,8 @@ def test_a_lasso_of_80_is_one_step(serving, browse, tmp_path, project):
     page = browse(serving(points=points))
     on_screen(page)
     page.keyboard.press("m")
-    page.wait_for_selector("#map-note", state="hidden")
+    settled(page, "map")
+    assert not page.is_visible("#map-note")
     box = page.locator("#map").bounding_box()
     scale = min(box["width"], box["height"]) * 0.94
     left, top = box["x"] + (box["width"] - scale) / 2, box["y"] + (box["height"] - scale) / 2
@@ -271,6 +115,7 @@ def test_a_lasso_of_80_is_one_step(serving, browse, tmp_path, project):
     page.mouse.up()
     assert page.text_content("#selected-chip span") == "80 selected"
     page.click("#map-to-sheet")
+    settled(page, "sheet")
     assert "80 patches, 80 without" in page.text_content("#shown")
     page.keyboard.press("2")
     saved(page)
@@ -279,10 +124,10 @@ def test_a_lasso_of_80_is_one_step(serving, browse, tmp_path, project):
     assert {(place.slide, place.x, place.y) for place in found} == wanted
     assert {tuple(answer.states.items()) for answer in found.values()} == {((CODES[1], "present"),)}
     page.keyboard.press("Control+z")
-    until(page, "document.getElementById('toast').textContent === 'Taken back: 80 patches'")
+    toast(page, "Taken back: 80 patches")
     assert answers(tmp_path / "labels") == {}
     page.keyboard.press("Control+Shift+Z")
-    until(page, "document.getElementById('toast').textContent.startsWith('Done again')")
+    toast(page, "Done again")
     assert len(answers(tmp_path / "labels")) == 80
 
 
@@ -292,7 +137,7 @@ def test_a_selection_of_the_sheet_is_one_step_and_keeps_what_was_said(serving, b
     saved(page)
     before = answers(tmp_path / "labels")
     page.keyboard.press("t")
-    page.wait_for_selector(".thumb:not(.is-empty)")
+    settled(page, "sheet")
     page.keyboard.press("Home")
     for _ in range(4):
         page.keyboard.press("Shift+ArrowRight")
@@ -306,7 +151,7 @@ def test_a_selection_of_the_sheet_is_one_step_and_keeps_what_was_said(serving, b
         assert after[place].states == {**answer.states, CODES[2]: "present"}
     assert page.locator(f'.badge[data-text$="{CODES[2]}"]').count() == 5
     page.keyboard.press("Control+z")
-    until(page, "document.getElementById('toast').textContent === 'Taken back: 5 patches'")
+    toast(page, "Taken back: 5 patches")
     assert {place: answer.states for place, answer in answers(tmp_path / "labels").items()} == {
         place: answer.states for place, answer in before.items()
     }
@@ -340,6 +185,7 @@ def test_filters_and_order_are_those_of_every_view(serving, browse):
     assert page.text_content("#shown").startswith("256 patches")
     assert on_screen(page).startswith("s1-")
     page.click("#tab-sheet")
+    settled(page, "sheet")
     assert page.locator('.thumb:not([aria-label^="s1,"])').count() == 0
     page.click('#filters [type="reset"]')
     page.select_option('[name="state"]', "1")
@@ -359,7 +205,7 @@ def test_two_readers_are_blind_to_each_other(serving, browse, tmp_path):
     bob.wait_for_selector("html[data-ready]")
     assert "768 without an answer" in bob.text_content("#shown")
     bob.keyboard.press("t")
-    bob.wait_for_selector(".thumb:not(.is-empty)")
+    settled(bob, "sheet")
     assert bob.locator(".badge").count() == 0
     bob.keyboard.press("f")
     on_screen(bob)
@@ -409,9 +255,9 @@ def test_names_from_outside_are_text(serving, browse):
     page = browse(serving(vocabulary=Vocabulary("evil", tuple(classes))))
     on_screen(page)
     assert evil in page.text_content(".class >> nth=0")
-    for key in ("t", "m", "p", "?"):
+    for key, part in (("t", "sheet"), ("m", "map"), ("p", "view-progress"), ("?", "view-progress")):
         page.keyboard.press(key)
-        page.wait_for_timeout(100)
+        settled(page, part)
     assert page.locator("img[src=x]").count() == 0
     assert page.title() == "Tissue labels"
 
@@ -425,7 +271,6 @@ def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, brow
         saved(page)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        page.context.set_default_timeout(PATIENCE)
         label(page, 4)  # of what was loaded ahead
         page.wait_for_selector("#offline:visible")
         assert "4 answers are kept here" in page.text_content("#offline")
@@ -439,16 +284,14 @@ def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, brow
         assert max(Counter(entry["id"] for entry in written).values()) == 1
         for _ in range(14):
             page.keyboard.press("Control+z")
-            page.wait_for_timeout(50)
-        until(page, "document.getElementById('toast').textContent.startsWith('Taken back')")
+        on_screen(page)
         saved(page)
         assert answers(folder / "labels") == {}
     with running(folder, "--reader", "ann", "--no-features", port=port):  # what was undone is known after a restart
         for _ in range(14):
             page.keyboard.press("Control+Shift+Z")
-        until(page, "document.getElementById('toast').textContent.startsWith('Done again')")
+        on_screen(page)
         saved(page)
-        until(page, "fetch('/api/rows').then((reply) => reply.json()).then(({mine}) => Object.keys(mine).length >= 13)")
         assert len(answers(folder / "labels")) >= 13  # a second reading replaces nothing
 
 
@@ -457,9 +300,13 @@ def test_pictures_that_failed_come_back_by_themselves(serving, browse):
     on_screen(page)
     page.route("**/overview/*.jpg*", lambda route: route.abort())
     page.route("**/image/*part=context*", lambda route: route.abort())
+    failed = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
     page.reload()
     on_screen(page)
-    page.wait_for_timeout(300)
+    while not all(any(part in address for address in failed) for part in ("/overview/", "part=context")):
+        page.wait_for_timeout(10)
+    on_screen(page)
     assert page.locator("#overview img, #context img").count() == 0  # and no sign of a broken picture
     page.unroute("**/overview/*.jpg*")
     page.unroute("**/image/*part=context*")
@@ -499,7 +346,7 @@ def test_an_answer_that_is_refused_is_said_and_not_shown_as_given(serving, brows
     page.route("**/api/answer", lambda route: route.fulfill(status=400, json={"error": "the disk says no"}))
     page.keyboard.press("1")
     page.keyboard.press("Enter")
-    until(page, "document.getElementById('toast').textContent === 'Not saved: the disk says no'")
+    toast(page, "Not saved: the disk says no")
     assert page.text_content("#saved") == ""
     until(page, "document.getElementById('shown').textContent.startsWith('768 patches, 768 ')")
     assert not (tmp_path / "labels/ann.jsonl").exists() or entries(tmp_path / "labels") == []
@@ -510,9 +357,11 @@ def test_after_the_mouse_the_keys_go_on(serving, browse, tmp_path):
     first = on_screen(page)
     page.click(".class >> nth=1")
     page.keyboard.press("Enter")  # saves, and does not press the button again
-    page.wait_for_selector(f"#stage[data-row]:not([aria-label='{first}'])")
+    assert on_screen(page) != first
     page.click("#save")
+    assert "Press a class" in page.text_content("#hint")
     page.keyboard.press("n")
+    on_screen(page)
     page.select_option("#order", "random")
     on_screen(page)
     page.keyboard.press("1")
@@ -527,10 +376,9 @@ def test_disagreements_are_settled_blind(serving, browse, tmp_path):
     ann, bob = browse(port, "ann"), browse(port, "bob")
     for page, key in ((ann, "1"), (bob, "2")):
         page.keyboard.press("t")
-        page.wait_for_selector("#sheet .thumb:not(.is-empty)")
         page.select_option("#order", "slide")
         page.locator("#sheet").focus()
-        page.wait_for_timeout(500)
+        settled(page, "sheet")
         page.keyboard.press("Home")
         page.keyboard.press("Shift+ArrowRight")
         page.keyboard.press("Shift+ArrowRight")
@@ -550,8 +398,8 @@ def test_disagreements_are_settled_blind(serving, browse, tmp_path):
         ann.keyboard.press("Enter")
     saved(ann)
     ann.wait_for_selector("#finished:visible")
-    settled = [entry for entry in entries(tmp_path / "labels") if entry["kind"] == "settle"]
-    assert [entry["classes"] for entry in settled] == [{CODES[0]: "absent", CODES[1]: "present"}] * 3
+    decided = [entry for entry in entries(tmp_path / "labels") if entry["kind"] == "settle"]
+    assert [entry["classes"] for entry in decided] == [{CODES[0]: "absent", CODES[1]: "present"}] * 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -567,10 +415,11 @@ def test_nothing_serious_for_other_eyes_and_hands(serving, browse, project, size
     page.evaluate(axe.source())
     page.click("#filters-toggle")
     found = {}
-    for key in ("f", "t", "m", "p", "?"):
+    views = {"f": "stage", "t": "sheet", "m": "map", "p": "view-progress", "?": "view-progress"}
+    for key, part in views.items():
         page.locator("#main").focus()
         page.keyboard.press(key)
-        page.wait_for_timeout(700)
+        settled(page, part)
         if key == "t":
             page.keyboard.press("Home")
             page.keyboard.press("Shift+ArrowRight")
@@ -601,60 +450,3 @@ def test_buttons_are_large_enough_for_fingers(serving, browse):
     page.click("#tab-focus")
     page.tap(".class >> nth=1")
     assert page.get_attribute(".class >> nth=1", "aria-pressed") == "true"
-
-
-def is_busy():
-    """Whether others use this machine, so that times are theirs."""
-    return os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("large")
-    return folder, make_project(folder, candidates=50_000)
-
-
-def test_the_next_of_50_000_patches_is_painted_at_once(large, serving, browse):
-    page = browse(serving(candidates=large[1]))
-    for _ in range(60):
-        on_screen(page)
-        page.keyboard.press("1")
-        page.wait_for_timeout(250)  # a quick reader
-        page.keyboard.press("Enter")
-    on_screen(page)
-    page.wait_for_timeout(200)
-    took = page.evaluate("performance.getEntriesByName('wsss:key-to-patch').map((entry) => entry.duration)")
-    assert len(took) >= 58
-    slower = 3 if is_busy() else 1
-    assert np.median(took) < 100 * slower
-    assert np.percentile(took, 95) < 250 * slower
-
-
-def test_a_sheet_of_50_000_scrolls_at_30_frames_a_second(large, serving, browse):
-    page = browse(serving(candidates=large[1]))
-    page.keyboard.press("t")
-    page.wait_for_selector(".thumb:not(.is-empty)")
-    costs = page.context.new_cdp_session(page)
-    costs.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def cost():
-        return {item["name"]: item["value"] for item in costs.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
-
-    before = cost()
-    frames, past = page.evaluate("""new Promise((resolve) => {
-      const sheet = document.getElementById('sheet');
-      const begun = performance.now();
-      let frames = 0;
-      const step = () => {
-        frames += 1;
-        sheet.scrollTop += 60;
-        const past = performance.now() - begun;
-        if (past < 2000) requestAnimationFrame(step);
-        else resolve([frames, past / 1000]);
-      };
-      requestAnimationFrame(step);
-    })""")
-    assert (cost() - before) / frames < 0.5 / 30  # s: half of the time there is
-    assert is_busy() or frames / past >= 30
-    until(page, "document.querySelectorAll('.thumb:not(.is-empty)').length > 50")
-    assert page.locator(".thumb").count() < 400  # those in sight

@@ -52,7 +52,7 @@ class Desk:
 
     def answer(
         self,
-        rows: Sequence[int],
+        places: Sequence[Mapping[str, Any]],
         content: Mapping[str, Any],
         request: str,
         *,
@@ -62,20 +62,21 @@ class Desk:
         """Write down answers, settlements or skipped patches: one step.
 
         Args:
-            rows: the patches.
+            places: the patches, as journals say where they are; some may be no candidates any more.
             content: what the entries say besides where.
             request: the page's name of it. A second reading takes the place of one that the row has already.
             kind: answer, settle or skip.
-            each: what each entry says besides, in the order of `rows`.
+            each: what each entry says besides, in the order of `places`.
         """
         with self.lock:
             self.refresh()
             if request in self._requests:
                 return self._requests[request]
-            own = each or [{}] * len(rows)
-            named = {"id": request} if len(rows) == 1 else {"step": request}
-            places = ({**self._table.place(row), **content, **more} for row, more in zip(rows, own, strict=True))
-            entries = [new_entry(kind, **place, **named) for place in places]
+            own = each or [{}] * len(places)
+            named = {"id": request} if len(places) == 1 else {"step": request}
+            whole = ({**place, **content, **more} for place, more in zip(places, own, strict=True))
+            entries = [new_entry(kind, **one, **named) for one in whole]
+            rows = [row for place in places if (row := self._table.row_of(place)) is not None]
             corrected = [name for row in rows for name in self._second_readings_of(row)]
             if corrected and any(entry.get("repeat") for entry in entries):
                 entries.insert(0, new_entry("undo", of=corrected))

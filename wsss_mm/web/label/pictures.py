@@ -39,6 +39,14 @@ _TILES = 64  # MiB for decoded tiles of all of them
 _SLICE = 16  # small pictures that are read in one go, before somebody else's turn
 
 
+class SlideGoneError(InputError):
+    """A slide's file cannot be opened any more; says which slide, and not where its file lay."""
+
+    def __init__(self, slide_id: str, why: Exception) -> None:
+        super().__init__(f"slide {slide_id}: its file cannot be opened any more; ask who looks after the computer")
+        self.slide_id, self.why = slide_id, why
+
+
 class Pictures:
     """Reads and keeps pictures; all methods may be called from several threads at once.
 
@@ -80,19 +88,26 @@ class Pictures:
             reader: who asks; each has a share of the work.
 
         Raises:
-            InputError: the slide is damaged there, or is no longer the one that the cohort knows.
+            SlideGoneError: the slide's file is gone, or is no longer the one that the cohort knows.
+            InputError: the slide is damaged there.
         """
         return self._made((row, part), lambda: self._jpeg_of(row, part), reader)
 
     def sheet(self, rows: Sequence[int], reader: str = "") -> bytes:
-        """Small pictures of patches side by side, `COLUMNS` in a line, in the order of `rows`: JPEG."""
+        """Small pictures of patches side by side, `COLUMNS` in a line, in the order of `rows`: JPEG.
+
+        The place of one that cannot be read stays white.
+        """
         lines = -(-len(rows) // COLUMNS)
         canvas = np.full((lines * THUMB, COLUMNS * THUMB, 3), 255, np.uint8)
         for start in range(0, len(rows), _SLICE):
             with self._turn(reader):
                 for place, row in enumerate(rows[start : start + _SLICE], start):
                     top, left = (THUMB * at for at in divmod(place, COLUMNS))
-                    canvas[top : top + THUMB, left : left + THUMB] = self._thumb(row)
+                    try:
+                        canvas[top : top + THUMB, left : left + THUMB] = self._thumb(row)
+                    except (InputError, OSError) as error:
+                        logger.warning("%s", error)
         return _jpeg(canvas, _SMALL_QUALITY)
 
     def overview(self, slide: int, reader: str = "") -> bytes:
@@ -212,7 +227,10 @@ class Pictures:
             if slide in self._readers:
                 self._readers.move_to_end(slide)
                 return self._readers[slide]
-            scan = self._slides[slide].open()
+            try:
+                scan = self._slides[slide].open()
+            except (InputError, OSError) as error:
+                raise SlideGoneError(self._slides[slide].slide_id, error) from error
             scan.share(self._tiles)
             self._readers[slide] = scan
             if len(self._readers) > _OPEN:

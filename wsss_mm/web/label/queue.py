@@ -35,12 +35,14 @@ class Filters:
         site: a site; empty where it is not known.
         code: a class that the reader said is present, or that is suggested.
         state: unseen, answered, skipped or artefact, or of the class: present, absent or unsure.
+        without: slides to leave out, as those whose files are gone.
     """
 
     slide: str | None = None
     site: str | None = None
     code: str | None = None
     state: str | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def placed(session: Session, filters: Filters) -> Mask:
         if filters.slide not in table.index_of:
             raise InputError(f"no slide {filters.slide[:80]!r} has candidates; choose another")
         found &= table.slide == table.index_of[filters.slide]
+    left_out = [table.index_of[name] for name in filters.without if name in table.index_of]
+    found &= ~np.isin(table.slide, left_out)
     if filters.site is not None:
         of_site = np.array([item.site == filters.site for item in table.slides], bool)
         if not of_site.any():

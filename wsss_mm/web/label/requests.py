@@ -1,16 +1,18 @@
 """What the page sends, checked: nothing of it is taken for what it says before that."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wsss_mm.errors import InputError
+from wsss_mm.labelling.entries import fault_of_place
 from wsss_mm.labelling.journal import ARTEFACT_KINDS, STATES
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.web.label.doors import DRAWN
 
 MOST_ROWS = 5000
+_PLACE = ("slide", "x", "y", "mpp", "size")
 _ID = re.compile(r"[0-9a-f]{32}")
 _LONGEST = 24 * 3600.0  # s
 
@@ -113,6 +115,24 @@ def read_skip(body: Mapping[str, Any], count: int) -> Said:
     content = {"seconds": seconds}
     each: list[dict[str, Any]] = [{} for _ in rows]
     return Said(request_id(body), rows, content, each, drawn, body.get("ticket"), shown=False, confirmed=False)
+
+
+def read_places(body: Mapping[str, Any], count: int, slides: Collection[str]) -> list[dict[str, Any]]:
+    """Where so many patches are, of a page whose list of them is an older one.
+
+    Raises:
+        InputError: they are none, or on no slide of the cohort.
+    """
+    given = body.get("places")
+    if not (isinstance(given, list) and len(given) == count and all(isinstance(item, dict) for item in given)):
+        raise InputError("places are not those of the rows; reload the page")
+    found = [{name: item.get(name) for name in _PLACE} for item in given]
+    for place in found:
+        if wrong := fault_of_place(place):
+            raise InputError(f"places: {wrong}; reload the page")
+        if place["slide"] not in slides:
+            raise InputError(f"slide {place['slide']} is not in the cohort any more; add it again")
+    return found
 
 
 def _classes(given: object, vocabulary: Vocabulary) -> dict[str, str]:

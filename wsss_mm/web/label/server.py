@@ -7,20 +7,21 @@ import base64
 import gzip
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wsss_mm.errors import InputError
 from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
 from wsss_mm.web.label.doors import Doors, token_parts
 from wsss_mm.web.label.draw import add_drawing
-from wsss_mm.web.label.pictures import PARTS, Pictures
+from wsss_mm.web.label.pictures import PARTS, Pictures, SlideGoneError
 from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
-from wsss_mm.web.label.requests import Said, read_answer, read_skip, request_id
+from wsss_mm.web.label.requests import Said, read_answer, read_places, read_skip, request_id
 from wsss_mm.web.label.session import Session
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN = "X-WSSS-Token"
-_LARGEST = 1 << 20  # bytes of a request
+_LARGEST = 2 << 20  # bytes of a request
 _NEXT = 6  # pictures of a queue that are made ahead
 _SPRITE = 512  # small pictures in one sheet
 _SIMILAR = 2000
+_ANY_ROW = 2**31  # of a list of patches that is another one by now
 _SOON = 10.0  # s that a page waits for what is mostly there at once
 _NO_FEATURES = "features are switched off; start the page without --no-features"
 _REMEMBERED = 180 * 86400  # s that a browser knows its reader
@@ -80,6 +82,10 @@ def make_app(
     return app
 
 
+class OtherReaderError(Exception):
+    """A page of one reader in a browser that is another by now."""
+
+
 class _Front:
     """Who asks, and what a queue promised them."""
 
@@ -107,7 +113,7 @@ class _Front:
         token = request.headers.get(TOKEN, "")
         version, _, reader = token_parts(token)
         if reader != desk.reader and reader:  # or its page would send the answer again, in the name of another
-            abort(409, "this page is not of the reader whom this browser is now; open it again")
+            raise OtherReaderError
         if not self.doors.is_ours(token):
             abort(403)
         try:
@@ -116,7 +122,8 @@ class _Front:
             content = None
         if not isinstance(content, dict):
             raise InputError("no JSON object; reload the page")
-        if version != self.session.table.version or content.get("version", version) != version:
+        stale = version != self.session.table.version or content.get("version", version) != version
+        if stale and content.get("late") is not True:  # which names places, or nothing at all
             abort(409)
         return content
 
@@ -124,6 +131,11 @@ class _Front:
 def _add_errors(app: "Flask") -> None:
     from flask import Response, jsonify
     from werkzeug.exceptions import HTTPException
+
+    @app.errorhandler(OtherReaderError)
+    def other(_: OtherReaderError) -> tuple[Response, int]:
+        error = "this page is not of the reader whom this browser is now; open it again"
+        return jsonify(error=error, reason="reader"), 409
 
     said = {
         401: "this page is for readers who were given a link; open yours",
@@ -139,8 +151,9 @@ def _add_errors(app: "Flask") -> None:
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[Response, int]:
         code = error.code or 500
-        own = code == 409 and error.description != type(error).description
-        return jsonify(error=error.description if own else said.get(code, error.name.lower())), code
+        own = code in (404, 409, 410) and error.description != type(error).description
+        reason = {"reason": "candidates"} if code == 409 and not own else {}
+        return jsonify(error=error.description if own else said.get(code, error.name.lower()), **reason), code
 
     @app.after_request
     def not_kept(response: Response) -> Response:
@@ -264,7 +277,8 @@ def _add_table(app: "Flask", front: _Front) -> None:
         if order not in ORDERS:
             raise InputError(f"no order {order[:40]!r}; choose of {', '.join(ORDERS)}")
         page = Page(_number("n", MOST, MOST), _listed(request.args.get("skip", "")), _number("seed", 0, 2**31))
-        filters = Filters(given["slide"], given["site"], given["class"], given["state"])
+        without = tuple(request.args.getlist("without"))
+        filters = Filters(given["slide"], given["site"], given["class"], given["state"], without)
         found = make_queue(session, desk, order, filters, page)
         shown = [item.row for item in found.items]
         front.ahead[desk.reader] = [*page.skip, *shown]
@@ -305,31 +319,36 @@ def _add_answers(app: "Flask", front: _Front) -> None:
 
     session = front.session
 
-    def noted(desk: Desk, said: Said, kind: str) -> Response:
+    def noted(desk: Desk, kind: str) -> Response:
+        """Keep what came; of a page whose list of patches is an older one, by the places that it names."""
+        body = front.body(desk)
+        late = body.get("late") is True
+        count = _ANY_ROW if late else len(session.table)
+        said = read_skip(body, count) if kind == "skip" else read_answer(body, count, session.vocabulary)
+        places = read_places(body, len(said.rows), known) if late else [session.table.place(row) for row in said.rows]
         kept = _OF_KIND[kind]
         own = [
-            {**each, **{name: value for name, value in _circumstances(front, desk, said, row).items() if name in kept}}
-            for row, each in zip(said.rows, said.each, strict=True)
+            {**each, **{name: value for name, value in circumstances.items() if name in kept}}
+            for circumstances, each in zip(_circumstances(front, desk, said, places), said.each, strict=True)
         ]
-        done = _kept(desk.answer)(said.rows, said.content, said.request, kind=kind, each=own)
-        if len(said.rows) == 1:
+        done = _kept(desk.answer)(places, said.content, said.request, kind=kind, each=own)
+        if len(said.rows) == 1 and not late:
             _make_next(front, desk, said.rows[0])
         return jsonify(saved=done.ids, can_undo=desk.can_undo, can_redo=desk.can_redo)
 
+    known = {slide.slide_id for slide in session.cohort}
+
     @app.post("/api/answer")
     def answer() -> Response:
-        desk = front.desk()
-        return noted(desk, read_answer(front.body(desk), len(session.table), session.vocabulary), "answer")
+        return noted(front.desk(), "answer")
 
     @app.post("/api/skip")
     def skip() -> Response:
-        desk = front.desk()
-        return noted(desk, read_skip(front.body(desk), len(session.table)), "skip")
+        return noted(front.desk(), "skip")
 
     @app.post("/api/settle")
     def settle() -> Response:
-        desk = front.desk()
-        return noted(desk, read_answer(front.body(desk), len(session.table), session.vocabulary), "settle")
+        return noted(front.desk(), "settle")
 
     def turned(kind: str, name: str) -> Response:
         desk = front.desk()
@@ -359,9 +378,12 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
             abort(409)  # to that page the row is another patch
         try:
             picture = make(pictures)
+        except SlideGoneError as error:
+            logger.warning("%s (%s)", error, error.why)
+            abort(410, str(error))
         except (InputError, OSError) as error:
             logger.warning("%s", error)
-            abort(404)
+            abort(404, "the slide cannot be read at this place; the server's log says why")
         response = Response(picture, mimetype="image/jpeg")
         if "v" in request.args:  # other rows are other addresses
             response.headers["Cache-Control"] = "private, max-age=86400, immutable"
@@ -481,10 +503,17 @@ def _columns(session: Session) -> dict[str, list[Any]]:
     return {
         "x": table.x.tolist(),
         "y": table.y.tolist(),
+        "mpp": _once(table.mpps),
+        "size": _once(table.sizes),
         "slide": table.slide.tolist(),
         "tissue": np.round(table.tissue.astype(np.float64), 2).tolist(),
         "focus": (np.round(focus * scale) / scale).tolist(),
     }
+
+
+def _once(values: npt.NDArray[Any]) -> Any:
+    """All values, or the one that all of them are."""
+    return values[0].item() if (values == values[0]).all() else values.tolist()
 
 
 def _suggested(session: Session) -> dict[str, dict[str, list[int]]]:
@@ -522,22 +551,26 @@ def _of_features(session: Session) -> dict[str, Any]:
     )
 
 
-def _circumstances(front: _Front, desk: Desk, said: Said, row: int) -> dict[str, Any]:
-    """How a patch came, and what was shown with it: what the queue knows counts, not what the page says.
+def _circumstances(
+    front: _Front, desk: Desk, said: Said, places: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """How each patch came, and what was shown with it: what the queue knows counts, not what the page says.
 
     Only a queue draws at random, or shows a patch for a second reading.
     """
-    told = front.doors.told(desk.reader, row, said.ticket) if len(said.rows) == 1 else None
-    if told:
-        drawn = told[0]
-    elif desk.was_random(row):  # a correction leaves the sample what it is
-        drawn = "random"
-    else:
-        drawn = "search" if said.drawn in (None, "random", "settlement") else said.drawn
-    suggested = front.session.suggestion(row) if said.shown else None
-    how = "confirmed" if said.confirmed and suggested else "created"
-    found = {"drawn": drawn, "suggested": suggested, "how": how, "repeat": True if told and told[1] else None}
-    return {name: value for name, value in found.items() if value is not None}
+    told = front.doors.told(desk.reader, said.rows[0], said.ticket) if len(said.rows) == 1 else None
+    for place in places:
+        row = front.session.table.row_of(place)  # None where it is no candidate any more
+        if told:
+            drawn = told[0]
+        elif row is not None and desk.was_random(row):  # a correction leaves the sample what it is
+            drawn = "random"
+        else:
+            drawn = "search" if said.drawn in (None, "random", "settlement") else said.drawn
+        suggested = front.session.suggestion(row) if said.shown and row is not None else None
+        how = "confirmed" if said.confirmed and suggested else "created"
+        found = {"drawn": drawn, "suggested": suggested, "how": how, "repeat": True if told and told[1] else None}
+        yield {name: value for name, value in found.items() if value is not None}
 
 
 def _make_next(front: _Front, desk: Desk, row: int) -> None:

@@ -1,6 +1,7 @@
 """The candidates as arrays, one row a patch, for a page that asks by row."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.slide)
 
-    def row_of(self, place: dict[str, Any]) -> int | None:
+    def row_of(self, place: Mapping[str, Any]) -> int | None:
         """The row of a place: slide, x, y, mpp and size; None where there is no such candidate."""
         slide = self.index_of.get(place["slide"])
         x, y = place["x"], place["y"]

@@ -32,12 +32,14 @@ async function begin() {
   buildTabs();
   buildSuggestions();
   model.outbox.addEventListener('change', sayState);
+  model.outbox.addEventListener('change', sayOld);
   model.outbox.addEventListener('saved', sayState);
-  model.outbox.addEventListener('refused', (event) => {
-    event.preventDefault();
-    refused(event.detail);
+  model.outbox.addEventListener('refused', (event) => refused(event.detail));
+  $('kept-file').addEventListener('click', download);
+  $('kept-forget').addEventListener('click', async () => {
+    const count = model.outbox.refusals.length;
+    if (await confirmed('Forget them?', `${plural(count, 'answer')} that the server did not take would be gone for good.`, 'Forget them')) model.outbox.forget();
   });
-  model.outbox.refusals.splice(0).forEach(refused);
   model.addEventListener('steps', paintSteps);
   paintSteps();
   for (const name of ['shown', 'selection', 'answers']) model.addEventListener(name, sayShown);
@@ -49,6 +51,7 @@ async function begin() {
   draw.start();
   atlas.start(() => asSet([...model.selection], 'from the map', 'search'));
   document.addEventListener('click', clicked);
+  followPresses();
   followTheHand();
   document.addEventListener('keydown', pressed);
   sayShown();
@@ -80,13 +83,13 @@ function show(name) {
   else draw.close();
   if (name === 'progress') showProgress(settle);
   if (name === 'sheet') {
-    sheet.layout();
+    sheet.appear();
     $('sheet').focus({ preventScroll: true });
   }
   if (name === 'map') $('map').focus({ preventScroll: true });
   if (name === 'focus') {
     $('main').focus({ preventScroll: true });
-    if (focus.item) focus.place();
+    focus.appear();
   }
 }
 
@@ -122,10 +125,16 @@ function asSet(rows, label, drawn) {
 async function similar() {
   const row = view === 'focus' ? focus.item?.row : ([...model.selection][0] ?? model.shown[sheet.at]);
   if (row === undefined) return;
+  const now = () => [view, focus.acts, model.selection, model.set];
+  const before = now();
   try {
     const said = await get(`/api/similar/${row}?n=50`);
     if (!said.rows?.length) {
       toast('The patches are still being looked at: try again in a moment.');
+      return;
+    }
+    if (now().some((value, at) => value !== before[at])) {
+      toast('Patches that look alike are found, but you went on meanwhile: ask again.');
       return;
     }
     const rows = [row, ...said.rows.filter((other) => other !== row)];
@@ -204,6 +213,7 @@ function sayState() {
   const waiting = outbox.items.length;
   const place = $('saved');
   const lost = outbox.offline && waiting > 0;
+  sayKept();
   place.className = `saved ${lost ? 'is-lost' : waiting ? 'is-waiting' : 'is-saved'}`;
   if (lost) place.textContent = `${plural(waiting, 'answer')} not saved`;
   else if (waiting > 1) place.textContent = `Saving ${waiting} …`;
@@ -213,20 +223,45 @@ function sayState() {
   } else place.textContent = '';
   const banner = $('offline');
   if (lost) {
-    const text = `No connection to the server. You can go on: ${waiting === 1 ? 'your answer is' : `your ${waiting} answers are`} kept here and sent as soon as it is back. Do not close this page.`;
+    const kept = waiting === 1 ? 'your answer is' : `your ${waiting} answers are`;
+    const text = outbox.blocked
+      ? `Not saved: ${outbox.blocked}. ${kept[0].toUpperCase()}${kept.slice(1)} kept in this browser, and sent when it is ${outbox.reader}'s again.`
+      : `No connection to the server. You can go on: ${kept} kept here and sent as soon as it is back. Do not close this page.`;
     if (banner.textContent !== text) banner.textContent = text;
   }
   banner.hidden = !lost;
 }
 
-/** The server will not have it: said loudly, and where the page is out of date, it is loaded anew. */
-async function refused({ why, status }) {
+/** What the server would not have is kept in this browser, and can be taken as a file. */
+function sayKept() {
+  const count = model.outbox.refusals.length;
+  const text = `${plural(count, 'answer')} could not be saved, and ${count === 1 ? 'is' : 'are'} kept in this browser: ${model.outbox.refusals.at(-1)?.why}.`;
+  $('kept').hidden = !count;
+  if (count && $('kept-text').textContent !== text) $('kept-text').textContent = text;
+}
+
+function download() {
+  const lines = model.outbox.refusals.map((item) => JSON.stringify(item)).join('\n');
+  const address = URL.createObjectURL(new Blob([`${lines}\n`], { type: 'application/x-ndjson' }));
+  make('a', { href: address, download: `answers-${model.reader}-not-saved.jsonl` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+/** The server will not have it: said loudly. */
+function refused({ why }) {
   sayState();
   model.reread().catch(() => {});
-  if (status === 409 && (await confirmed('The patches have changed', `This page shows an older list of patches, and an answer could not be saved: ${why}.`, 'Load the page anew'))) location.reload();
-  else if (status === 401) toast('Not saved: open this page with your own link again.', true);
-  else if (status !== 409) toast(`Not saved: ${why}`, true);
+  toast(`Not saved: ${why}`, true);
 }
+
+/** The list of patches is another one by now: answers were saved all the same, by their places; the page is of no use. */
+async function sayOld() {
+  if (!model.outbox.isOld || model.outbox.items.length || saidOld) return;
+  saidOld = true;
+  if (await confirmed('The patches have changed', 'This page shows an older list of patches. What you answered is saved.', 'Load the page anew')) location.reload();
+  saidOld = false;
+}
+let saidOld = false;
 
 function paintSteps() {
   document.querySelector('[data-do="undo"]').disabled = !model.canUndo;
@@ -237,10 +272,11 @@ function paintSteps() {
 
 const DO = {
   save: (time) => focus.save(time),
-  none: (time) => (view === 'sheet' ? sheet.none() : focus.none(time)),
+  none: (time) => (view === 'sheet' ? sheet.none(time) : focus.none(time)),
+  done: (time) => sheet.done(time),
   skip: (time) => focus.skip(time),
   back: () => focus.back(),
-  take: () => focus.takeSuggestion(),
+  take: (time) => focus.takeSuggestion(time),
   undo: () => (view === 'focus' ? focus.undo() : focus.step('undo')),
   redo: () => focus.step('redo'),
   'zoom-in': () => focus.zoom(1.4),
@@ -250,12 +286,29 @@ const DO = {
   'light-reset': () => focus.light(true),
   similar: () => similar(),
   copy: () => focus.copy(),
-  artefact: () => askArtefact(),
+  artefact: (time) => askArtefact(time),
 };
 
+/** When the hand came down on what is clicked now, or a key on what it presses: what was on the screen then is meant. */
+let down = null;
+const began = (event) => down ?? event.timeStamp;
+
+function followPresses() {
+  const press = (event) => {
+    if (!event.repeat) down = event.timeStamp;
+  };
+  document.addEventListener('pointerdown', press, true);
+  document.addEventListener('keydown', press, true);
+  document.addEventListener('keyup', () => (down = null), true);
+  document.addEventListener('click', () => (down = null)); // the last to hear of it
+}
+
 function clicked(event) {
-  const button = event.target.closest('[data-do]');
-  if (button && !button.disabled) DO[button.dataset.do](event.timeStamp);
+  const button = event.target.closest('button');
+  if (!button || button.disabled) return;
+  const { do: act, code } = button.dataset;
+  if (act) DO[act](began(event));
+  else if (code) (view === 'sheet' ? sheet : focus).press(code, began(event));
 }
 
 /** What a mouse or a finger has pressed gives the keys back: Enter then saves, and presses no button again. */
@@ -312,11 +365,11 @@ function act(event, key) {
   }
   const own = model.classes.find((item) => item.key === key);
   if (own && view === 'focus') {
-    focus.press(own.code);
+    if (!event.repeat) focus.press(own.code, event.timeStamp);
     return true;
   }
   if (own && (view === 'sheet' || view === 'map')) {
-    sheet.press(own.code);
+    if (!event.repeat) sheet.press(own.code, event.timeStamp);
     return true;
   }
   if (key in EVERYWHERE) {
@@ -324,7 +377,7 @@ function act(event, key) {
     return true;
   }
   if (view === 'sheet' && (key === 'l' || key === 'a')) {
-    DO[FOCUS_KEYS[key]]();
+    if (!event.repeat) DO[FOCUS_KEYS[key]](event.timeStamp);
     return true;
   }
   if (view !== 'focus') return false;
@@ -343,14 +396,18 @@ function act(event, key) {
 
 function buildArtefacts() {
   $('artefact-choices').replaceChildren(
-    ...ARTEFACTS.map(([kind, key, name]) => make('button', { onclick: (event) => artefact(kind, event.timeStamp) }, make('kbd', {}, key), name)),
+    ...ARTEFACTS.map(([kind, key, name]) => make('button', { onclick: (event) => artefact(kind, began(event)) }, make('kbd', {}, key), name)),
   );
   $('artefact-cancel').addEventListener('click', () => $('artefact-dialog').close());
 }
 
-function askArtefact() {
+let asked = null; // what it is asked of, whatever comes meanwhile
+
+function askArtefact(time = performance.now()) {
   if (view === 'sheet' && !model.selection.size) return toast('Select patches first.');
+  if (view === 'sheet' ? !sheet.sees(time) : !focus.sees(time)) return;
   if (view === 'focus' && focus.item?.settle) return focus.say('Here only the disputed classes are asked.');
+  asked = { item: focus.item, rows: [...model.selection] };
   $('artefact-dialog').showModal();
 }
 
@@ -366,8 +423,8 @@ function artefactKey(event) {
 
 function artefact(kind, time) {
   $('artefact-dialog').close();
-  if (view === 'sheet') sheet.artefact(kind);
-  else focus.artefact(kind, time);
+  if (view === 'sheet') sheet.artefact(kind, asked.rows);
+  else focus.artefact(kind, time, asked.item);
 }
 
 function buildHelp() {

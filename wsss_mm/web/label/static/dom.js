@@ -31,6 +31,18 @@ export function options(select, entries, value) {
 export const number = (value) => value.toLocaleString('en-GB');
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
+/** Whether a part of the page is not yet what it will be in a moment: screen readers wait for it, and so do tests. */
+export const setBusy = (element, is) => element.setAttribute('aria-busy', String(is));
+
+/** After the next frame is on the screen. */
+export function afterPaint(then) {
+  requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = then;
+    channel.port2.postMessage(null);
+  });
+}
+
 let clearing;
 /** Say something in passing. */
 export function toast(text, isBad = false) {

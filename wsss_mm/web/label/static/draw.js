@@ -1,7 +1,7 @@
 // Draw on a slide: areas with a class, and regions of interest.
 
 import { Book } from './draw-book.js';
-import { $, confirmed, make, number, options, plural, toast } from './dom.js';
+import { $, afterPaint, confirmed, make, number, options, plural, setBusy, toast } from './dom.js';
 import { isPressing } from './keys.js';
 import { model, remember, remembered } from './model.js';
 import { get, newId, Refused, send } from './net.js';
@@ -30,6 +30,9 @@ class Draw {
     this.way = null; // of the brush
     this.pointers = new Map();
     this.cursor = null;
+    this.opening = 0; // slides, or the list of them
+    this.strokes = Promise.resolve(); // one after another: each goes onto what the one before has left
+    this.pending = []; // ways that the server is making areas of
     for (const button of document.querySelectorAll('button[data-tool]')) button.addEventListener('click', () => this.use(button.dataset.tool));
     $('draw-slide').addEventListener('change', (event) => this.openSlide(Number(event.target.value)));
     $('draw-width').addEventListener('input', () => this.redraw());
@@ -54,7 +57,31 @@ class Draw {
 
   // --- opening -------------------------------------------------------------------------------------
 
-  async open() {
+  open() {
+    return this.while(() => this.begin());
+  }
+
+  /** Nothing is drawn while slides change: it would lie on another one than is seen. */
+  async while(act) {
+    this.opening += 1;
+    setBusy(this.stage, true);
+    try {
+      return await act();
+    } finally {
+      this.opening -= 1;
+      this.settle();
+    }
+  }
+
+  get isBusy() {
+    return this.opening > 0 || this.moving || this.asked || this.pending.length > 0;
+  }
+
+  settle() {
+    if (!this.isBusy) afterPaint(() => this.isBusy || setBusy(this.stage, false));
+  }
+
+  async begin() {
     this.isOpen = true;
     this.resize();
     this.stage.focus({ preventScroll: true });
@@ -125,7 +152,11 @@ class Draw {
     });
   }
 
-  async openSlide(at) {
+  openSlide(at) {
+    return this.while(() => this.change(at));
+  }
+
+  async change(at) {
     if (this.book?.unsaved && this.book.state !== 'refused') {
       toast('What you drew is not saved yet: wait a moment, then open the other slide.', true);
       $('draw-slide').value = String(this.number);
@@ -139,6 +170,7 @@ class Draw {
       this.note(`This slide cannot be shown: ${error.message}`);
       return;
     }
+    this.cancelStroke();
     this.book?.close();
     this.dropOutline();
     this.chosen = null;
@@ -164,13 +196,14 @@ class Draw {
 
   show(said) {
     if (!this.viewer) {
+      const isStill = matchMedia('(prefers-reduced-motion: reduce)').matches;
       this.viewer = globalThis.OpenSeadragon({
         element: $('draw-slide-picture'),
         showNavigationControl: false,
         drawer: 'canvas',
         maxZoomPixelRatio: 8,
         minZoomImageRatio: 0.7,
-        animationTime: 0.3,
+        animationTime: isStill ? 0 : 0.3,
         keyboardNavEnabled: false,
         tabIndex: '',
         gestureSettingsMouse: { clickToZoom: false },
@@ -179,6 +212,14 @@ class Draw {
       });
       this.viewer.addHandler('update-viewport', () => this.draw());
       this.viewer.addHandler('animation', () => this.redraw());
+      this.viewer.addHandler('animation-start', () => {
+        this.moving = true;
+        setBusy(this.stage, true);
+      });
+      this.viewer.addHandler('animation-finish', () => {
+        this.moving = false;
+        this.redraw();
+      });
     }
     return new Promise((resolve) => {
       this.viewer.addOnceHandler('open', () => resolve());
@@ -367,6 +408,7 @@ class Draw {
     requestAnimationFrame(() => {
       this.asked = false;
       this.draw();
+      this.settle();
     });
   }
 
@@ -425,13 +467,13 @@ class Draw {
       }
     }
     const radius = this.radius();
-    if (this.way) {
+    for (const way of [...this.pending, ...(this.way ? [this.way] : [])]) {
       paint.beginPath();
-      line(this.way.points.length > 1 ? this.way.points : [...this.way.points, ...this.way.points]);
+      line(way.points.length > 1 ? way.points : [...way.points, ...way.points]);
       [paint.lineCap, paint.lineJoin] = ['round', 'round'];
       paint.globalAlpha = 0.5;
-      paint.strokeStyle = this.way.cut ? '#fff' : colour;
-      paint.lineWidth = 2 * this.way.radius * scale;
+      paint.strokeStyle = way.cut ? '#fff' : colour;
+      paint.lineWidth = 2 * way.radius * scale;
       paint.stroke();
       paint.globalAlpha = 1;
       [paint.lineCap, paint.lineJoin] = ['butt', 'miter'];
@@ -498,7 +540,7 @@ class Draw {
   mouse() {
     const { canvas, pointers } = this;
     canvas.addEventListener('pointerdown', (event) => {
-      if (!this.book || this.tool === 'move') return;
+      if (!this.book || this.opening || this.tool === 'move') return;
       event.preventDefault();
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, this.at(event));
@@ -687,30 +729,36 @@ class Draw {
     this.book.put(area);
   }
 
-  async endStroke() {
-    const { points, radius, cut } = this.way;
-    const { book } = this;
+  endStroke() {
+    const { way, book, kind } = this;
+    this.way = null;
+    this.pending.push(way);
+    setBusy(this.stage, true);
+    this.strokes = this.strokes
+      .then(() => this.applyStroke(way, book, kind))
+      .finally(() => {
+        this.pending.splice(this.pending.indexOf(way), 1);
+        this.redraw();
+      });
+  }
+
+  async applyStroke({ points, radius, cut }, book, kind) {
+    if (book !== this.book) return;
     const chosen = this.area();
     const may = (area) => !book.refused[book.sortOf(area.kind)];
-    const targets = cut ? (chosen ? [chosen] : book.of('masks')).filter(may) : chosen?.kind === this.kind ? [chosen] : [];
-    if (cut && !targets.length) {
-      this.way = null;
-      return;
-    }
+    const targets = cut ? (chosen ? [chosen] : book.of('masks')).filter(may) : chosen?.kind === kind ? [chosen] : [];
+    if (cut && !targets.length) return;
     let said;
     try {
       said = await send(`/api/draw/${book.number}/stroke`, { id: newId(), slide: book.slide, how: cut ? 'cut' : 'add', points: tidied([[points]])[0][0], radius, onto: Object.fromEntries(targets.map((area) => [area.id, area.polygons])) });
     } catch (error) {
       toast(error instanceof Refused ? error.message : 'No connection to the server: the stroke is not drawn. Outlines can be drawn meanwhile.', true);
       return;
-    } finally {
-      this.way = null;
-      this.redraw();
     }
     if (book !== this.book) return;
     const apart = said.apart ?? said.areas[''];
     if (apart?.length) {
-      const area = { id: newId(), kind: this.kind, polygons: apart };
+      const area = { id: newId(), kind, polygons: apart };
       this.chosen = area.id;
       book.put(area);
       return;
@@ -751,6 +799,7 @@ class Draw {
       return true;
     }
     if (command || !this.book) return false;
+    if (this.opening && ['space', 'enter', 'backspace', 'delete'].includes(key)) return true;
     const kind = [...this.kinds.values()].find((one, at) => this.keyOf(one, at) === key);
     const pan = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] }[key];
     if (kind) this.setKind(kind.code);

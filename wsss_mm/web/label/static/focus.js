@@ -1,9 +1,9 @@
 // One patch, large: its classes, its surroundings, its place on the slide.
 
-import { $, make, plural, toast } from './dom.js';
+import { $, afterPaint, make, plural, setBusy, toast } from './dom.js';
 import { model, SIGNS, SKIPPED } from './model.js';
 import { get, versioned } from './net.js';
-import { picture, url } from './pictures.js';
+import { picture, url, whyNot } from './pictures.js';
 
 const AHEAD = 8; // patches whose pictures are loaded before they are asked for
 const ENOUGH = 40; // patches in hand, below which more are asked for
@@ -38,10 +38,18 @@ function overviewOf(slide) {
   return overviews.get(slide);
 }
 
+/** The patch on the screen. What a key or a button says is of the patch that was painted when it was pressed: what comes
+ * before the next one is painted is not heard, and nothing but an act of the reader's shows another one. */
 class Focus {
   start() {
     this.trail = []; // all that was shown, in order
     this.at = -1;
+    this.put = null; // the item whose picture is in the page
+    this.seen = null; // the item whose picture is on the screen, and since when
+    this.seenAt = Infinity;
+    this.acts = 0; // of the reader
+    this.moves = 0; // from one patch to another
+    this.stepping = 0; // undo and redo on their way
     this.draft = new Map();
     this.touched = false;
     this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
@@ -50,6 +58,7 @@ class Focus {
     model.addEventListener('shown', () => this.begin());
     model.addEventListener('queue', () => this.prefetch());
     model.addEventListener('suggest', () => this.paintAnswer());
+    model.outbox.addEventListener('change', () => this.stepping && this.settle());
   }
 
   get item() {
@@ -59,10 +68,10 @@ class Focus {
   // --- which patch ---------------------------------------------------------------------------------
 
   /** Begin the order anew, as after a change of filters. */
-  async begin() {
-    if (this.filling) return; // what is waited for goes on with the new order
-    this.at = this.trail.length - 1;
-    await this.forward();
+  begin() {
+    this.acts += 1;
+    this.at = this.trail.length;
+    return this.forward();
   }
 
   /** The next one: of the trail after going back, else of the order. */
@@ -71,21 +80,22 @@ class Focus {
       this.at += 1;
       return this.show();
     }
-    if (this.filling) return;
-    let item = model.queue.shift();
-    try {
-      this.filling = true;
-      while (!item && !model.queueEnd) {
-        await model.more();
-        item = model.queue.shift();
+    let item = model.next();
+    if (!item && !model.queueEnd) {
+      const move = this.wait();
+      try {
+        while (!item && !model.queueEnd) {
+          await model.more();
+          if (move !== this.moves) return; // the reader went elsewhere meanwhile
+          item = model.next();
+        }
+      } catch (error) {
+        if (move !== this.moves) return;
+        this.finish(error.status ? 'This does not work now' : 'No connection', error.message);
+        const after = this.moves;
+        setTimeout(() => this.moves === after && this.forward(), 2000);
+        return;
       }
-    } catch (error) {
-      this.finish(error.status ? 'This does not work now' : 'No connection', error.message);
-      const at = this.at;
-      setTimeout(() => this.at === at && this.shownRow === null && this.forward(), 2000);
-      return;
-    } finally {
-      this.filling = false;
     }
     if (!item) {
       this.finish();
@@ -101,12 +111,85 @@ class Focus {
       this.say('This is the first one.');
       return;
     }
+    this.acts += 1;
     this.at -= 1;
     this.show();
   }
 
+  /** Away from what is shown, to what is not known yet; gives the number of this move. */
+  wait() {
+    this.at = this.trail.length;
+    this.leave();
+    $('picture').replaceChildren();
+    $('stage-note').hidden = false;
+    $('stage-note').textContent = 'Loading …';
+    this.shownRow = model.current = null;
+    this.draft = new Map();
+    this.touched = this.took = false;
+    this.facts = null;
+    this.paintAnswer();
+    return this.moves;
+  }
+
+  // --- what is on the screen -----------------------------------------------------------------------
+
+  /** What is on the screen is no longer what keys are about. */
+  leave() {
+    this.moves += 1;
+    this.put = null;
+    this.unmark();
+    this.hide();
+  }
+
+  unmark() {
+    delete $('stage').dataset.row;
+    delete $('stage').dataset.patch;
+  }
+
+  hide() {
+    this.seen = null;
+    this.seenAt = Infinity;
+    setBusy($('stage'), true);
+  }
+
+  /** Say that the patch can be answered, as soon as it is on the screen. */
+  settle() {
+    if (this.stepping && !model.outbox.offline) return this.hide();
+    const { item, moves } = this;
+    const isThere = () => this.moves === moves && !(this.stepping && !model.outbox.offline) && (item ? this.put === item && this.isLearnt(item) : !$('finished').hidden);
+    if (!isThere() || (item && this.seen === item)) return;
+    afterPaint(() => {
+      if (!isThere() || (item && this.seen === item)) return;
+      this.seen = item;
+      this.seenAt = performance.now();
+      if (this.began) performance.measure('wsss:key-to-patch', { start: this.began, end: this.seenAt }); // for who measures
+      this.began = null;
+      setBusy($('stage'), false);
+    });
+  }
+
+  /** Whether suggestions, where they are shown, are known. */
+  isLearnt(item) {
+    return !(model.suggest && model.state.suggestions) || item.settle || this.facts !== null || this.isUnknown;
+  }
+
+  /** The view was opened, and is on the screen with the next frame. */
+  appear() {
+    this.hide();
+    if (this.item) this.place();
+    this.settle();
+  }
+
+  /** Whether the patch was on the screen when a key was pressed: nothing is said of one that nobody has seen. */
+  sees(time) {
+    if (this.item && this.seen === this.item && time >= this.seenAt) return true;
+    if ($('finished').hidden) this.say(this.item && this.isBroken ? 'The picture is not there. S goes on without an answer.' : 'One moment: that key was pressed before the patch was there.');
+    return false;
+  }
+
   /** Open a row, as from the sheet or the map. */
   open(row) {
+    this.acts += 1;
     const found = this.trail.findLastIndex((item) => item.row === row && item.opened);
     if (found >= 0 && found === this.at) return this.show();
     this.trail.splice(this.at + 1, 0, { row, drawn: 'search', known: true, opened: true });
@@ -116,6 +199,7 @@ class Focus {
 
   finish(title = 'Nothing left here', why = '') {
     this.at = this.trail.length;
+    this.leave();
     $('view-focus').classList.add('is-finished');
     $('finished').hidden = false;
     $('finished').querySelector('h2').textContent = title;
@@ -129,15 +213,17 @@ class Focus {
           : 'Every patch of this order has an answer. Choose another order, or look at Progress.');
     this.shownRow = null;
     model.current = null;
-    delete $('stage').dataset.row;
+    this.settle();
   }
 
   // --- showing it ----------------------------------------------------------------------------------
 
   show() {
     const item = this.item;
-    const began = this.keyTime;
+    this.leave();
+    this.began = this.keyTime;
     this.keyTime = null;
+    this.isBroken = this.isUnknown = false;
     $('view-focus').classList.remove('is-finished');
     $('finished').hidden = true;
     const mine = item.known || item.answered ? model.mine.get(item.row) : null;
@@ -151,8 +237,7 @@ class Focus {
     model.current = item.row;
     this.view = { zoom: 1, x: 0, y: 0, turns: 0 };
     const row = item.row;
-    delete $('stage').dataset.row;
-    this.load(row, began);
+    this.load(item);
     this.showOverview(row);
     this.describe(null);
     this.paintAnswer();
@@ -167,14 +252,20 @@ class Focus {
     const { row } = item;
     factsOf(item).then(
       (known) => {
-        if (this.shownRow !== row) return;
+        if (this.item !== item) return;
         this.facts = known;
         this.describe(known);
         this.paintAnswer();
         this.showOverview(row);
         this.scaleBar();
+        this.settle();
       },
-      () => this.again(row, () => this.learn(item)),
+      () => {
+        if (this.item !== item) return;
+        this.isUnknown = true; // and goes on without
+        this.settle();
+        this.again(row, () => this.item === item && this.learn(item));
+      },
     );
   }
 
@@ -184,22 +275,26 @@ class Focus {
   }
 
   /** Patch and surroundings, at once where they are loaded already. */
-  load(row, began = null) {
+  load(item) {
+    const { row } = item;
     const main = picture(url(row, 'patch'));
     const put = () => {
-      if (this.shownRow !== row) return;
+      if (this.item !== item) return;
       $('picture').replaceChildren(main.image);
       $('stage').dataset.row = row;
+      $('stage').dataset.patch = `${model.slideOf(row).id}-${model.x[row]}-${model.y[row]}`;
       $('stage-note').hidden = true;
+      this.isBroken = false;
+      this.put = item;
       this.place();
-      if (began) requestAnimationFrame(() => afterPaint(() => mark(began)));
+      this.settle();
     };
     if (main.done) put();
     else {
       $('stage-note').hidden = false;
       $('stage-note').textContent = 'Loading …';
       $('picture').replaceChildren();
-      main.ready.then(put, () => this.broken(row));
+      main.ready.then(put, () => this.broken(item));
     }
     this.loadAround(row);
   }
@@ -213,11 +308,34 @@ class Focus {
     else around.ready.then(put, () => this.again(row, () => this.loadAround(row)));
   }
 
-  broken(row) {
-    if (this.shownRow !== row) return;
+  /** No picture: the slide is gone, and the reader goes on with others; or it is the connection, and is tried again. */
+  async broken(item) {
+    const { row } = item;
+    const why = await whyNot(url(row, 'patch'));
+    if (this.item !== item || this.put === item) return;
+    this.isBroken = true;
+    if (why?.gone) return this.lose(item, why.error);
     $('stage-note').hidden = false;
-    $('stage-note').textContent = 'The picture cannot be read just now: trying again …';
-    this.again(row, () => this.load(row));
+    $('stage-note').textContent = why?.error ? `No picture: ${why.error}` : 'The picture cannot be read just now: trying again …';
+    this.again(row, () => this.item === item && this.load(item));
+  }
+
+  /** Pass over a patch whose slide cannot be read: nothing is said of it, and it comes again when the slide is back. */
+  lose(item, why) {
+    const { id } = model.slideOf(item.row);
+    if (model.lose(model.slide[item.row])) {
+      $('gone').hidden = false;
+      $('gone').textContent = `Slide ${id} is left out: ${why}. Its patches come again when the order or a filter is chosen anew.`;
+    }
+    if (item.known) {
+      $('stage-note').hidden = false;
+      $('stage-note').textContent = `No picture: slide ${id} cannot be read.`;
+      setBusy($('stage'), false);
+      return;
+    }
+    this.trail.splice(this.trail.indexOf(item), 1);
+    this.at -= 1;
+    this.forward();
   }
 
   prefetch() {
@@ -381,7 +499,7 @@ class Focus {
         };
         const button = make(
           'button',
-          { class: 'class', colour: item.css, onclick: () => this.press(item.code) },
+          { class: 'class', colour: item.css, 'data-code': item.code },
           make('kbd', {}, item.key),
           make('span', { class: 'swatch', 'aria-hidden': 'true' }, parts.sign),
           make('span', { class: 'name' }, item.name, make('span', { class: 'code' }, item.code)),
@@ -401,11 +519,10 @@ class Focus {
 
   paintAnswer() {
     const item = this.item;
-    if (!item) return;
     const suggested = this.suggestion;
     for (const [code, { button, sign, word }] of this.buttons) {
       const state = this.draft.get(code) ?? 'off';
-      const asked = !item.settle || item.codes.includes(code);
+      const asked = !item?.settle || item.codes.includes(code);
       const share = suggested?.[code];
       const looks = state === 'off' && share >= 0.5;
       button.dataset.state = state;
@@ -416,13 +533,14 @@ class Focus {
       word.textContent = state === 'off' ? (share === undefined ? '' : `${Math.round(share * 100)} %`) : state;
       word.title = state === 'off' && share !== undefined ? 'Suggested: it counts only when you press it' : '';
     }
-    $('question').textContent = item.settle ? 'Readers disagree. What is here?' : 'Which tissues are here?';
     $('take').hidden = !suggested;
-    const mine = item.known || item.answered ? model.mine.get(item.row) : null;
-    $('hint').textContent = this.hintOf(item, mine);
+    $('hint').textContent = item ? this.hintOf(item) : '';
+    if (!item) return;
+    $('question').textContent = item.settle ? 'Readers disagree. What is here?' : 'Which tissues are here?';
   }
 
-  hintOf(item, mine) {
+  hintOf(item) {
+    const mine = item.known || item.answered ? model.mine.get(item.row) : null;
     if (item.settle) return 'Only the disputed classes are asked. Who said what stays hidden.';
     if (item.skipped) return 'You skipped this one.';
     if (!mine || this.touched) return '';
@@ -435,9 +553,9 @@ class Focus {
     $('hint').textContent = text;
   }
 
-  press(code) {
-    const item = this.item;
-    if (!item || this.buttons.get(code)?.button.disabled) return;
+  press(code, time = performance.now()) {
+    if (this.buttons.get(code)?.button.disabled || !this.sees(time)) return;
+    this.acts += 1;
     const next = { present: 'unsure', unsure: null };
     const state = this.draft.has(code) ? next[this.draft.get(code)] : 'present';
     if (state) this.draft.set(code, state);
@@ -447,7 +565,9 @@ class Focus {
   }
 
   /** Press what is suggested. */
-  takeSuggestion() {
+  takeSuggestion(time = performance.now()) {
+    if (!this.sees(time)) return;
+    this.acts += 1;
     const suggested = this.suggestion;
     if (!suggested) return this.say(model.suggest ? 'There is no suggestion for this one.' : 'Suggestions are off.');
     this.draft = new Map(Object.entries(suggested).filter(([, share]) => share >= 0.5).map(([code]) => [code, 'present']));
@@ -458,19 +578,12 @@ class Focus {
     if (!this.draft.size) this.say('Suggested: nothing of these. Enter saves that.');
   }
 
-  /** Whether the patch is on the screen: nothing is said of one that nobody has seen. */
-  get isSeen() {
-    if (!this.item) return false;
-    if ($('stage').dataset.row === String(this.item.row)) return true;
-    this.say('One moment: the picture is still on its way.');
-    return false;
-  }
-
   save(keyTime = performance.now()) {
     const item = this.item;
-    if (!this.isSeen) return;
+    if (!this.sees(keyTime)) return;
     if (!this.touched && (item.answered || item.skipped || (item.known && model.mine.has(item.row)))) {
       this.keyTime = keyTime;
+      this.acts += 1;
       return this.forward();
     }
     if (!this.draft.size && !this.took && !item.settle) {
@@ -480,21 +593,24 @@ class Focus {
     this.give(Object.fromEntries(codes.map((code) => [code, this.draft.get(code) ?? 'absent'])), null, keyTime);
   }
 
-  none(keyTime) {
+  none(keyTime = performance.now()) {
     const item = this.item;
-    if (!this.isSeen) return;
+    if (!this.sees(keyTime)) return;
     const codes = item.settle ? item.codes : model.classes.map((one) => one.code);
     this.draft.clear();
     this.took = false;
     this.give(Object.fromEntries(codes.map((code) => [code, 'absent'])), null, keyTime);
   }
 
-  artefact(kind, keyTime) {
-    if (this.isSeen) this.give({}, kind, keyTime);
+  /** Of the patch over which it was asked, if that is still the one. */
+  artefact(kind, keyTime, item = this.item) {
+    if (item === this.item && this.sees(keyTime)) this.give({}, kind, keyTime);
+    else toast('Another patch is shown by now: nothing was said of it.', true);
   }
 
-  give(classes, artefact, keyTime = performance.now()) {
+  give(classes, artefact, keyTime) {
     const item = this.item;
+    this.acts += 1;
     const seconds = Math.round((performance.now() - this.opened) / 100) / 10;
     const suggested = this.suggestion;
     const taken = this.took && !artefact && [...this.draft].every(([, state]) => state === 'present') && [...this.draft.keys()].join() === this.asSuggested;
@@ -515,7 +631,8 @@ class Focus {
 
   skip(keyTime = performance.now()) {
     const item = this.item;
-    if (!item) return;
+    if (!(item && this.isBroken) && !this.sees(keyTime)) return;
+    this.acts += 1;
     if (!item.settle && !item.answered) {
       model.skip(item.row, item.spent ? { drawn: item.drawn } : item).catch(() => {});
       item.skipped = true;
@@ -526,27 +643,38 @@ class Focus {
 
   /** First what was pressed and is not saved; then what was. */
   async undo() {
-    if (this.touched && this.item) return this.show();
+    if (this.touched && this.item) {
+      this.acts += 1;
+      return this.show();
+    }
     await this.step('undo');
   }
 
   async step(kind) {
     if (model.outbox.offline) toast('No connection: this is done as soon as it is back.');
-    let rows;
+    const { acts } = this;
+    const { selection } = model;
+    this.stepping += 1;
+    this.settle();
+    let rows = [];
     try {
       rows = await model.step(kind);
     } catch (error) {
       toast(error.message, true);
-      return [];
+      return;
+    } finally {
+      this.stepping -= 1;
+      this.settle();
     }
+    if (model.outbox.isOld) return;
+    const isStill = this.acts === acts && model.selection === selection; // or the reader works on something else
     if (!rows.length) toast(kind === 'undo' ? 'Nothing to undo.' : 'Nothing to redo.');
     else toast(`${kind === 'undo' ? 'Taken back' : 'Done again'}: ${plural(rows.length, 'patch', 'patches')}`);
-    if (rows.length === 1) this.goTo(rows[0], kind);
+    if (rows.length === 1 && isStill) this.goTo(rows[0], kind);
     else if (rows.length) {
-      if (this.item && rows.includes(this.item.row)) this.show();
-      model.select(rows);
+      if (this.item && rows.includes(this.item.row) && !this.touched) this.show();
+      if (isStill && rows.length > 1) model.select(rows);
     }
-    return rows;
   }
 
   goTo(row, kind) {
@@ -574,17 +702,6 @@ class Focus {
     getSelection().selectAllChildren($('patch-id'));
     toast('Chosen: press Ctrl+C to copy.');
   }
-}
-
-function afterPaint(then) {
-  const channel = new MessageChannel();
-  channel.port1.onmessage = then;
-  channel.port2.postMessage(null);
-}
-
-/** From the key to the next patch on the screen, for who measures. */
-function mark(began) {
-  performance.measure('wsss:key-to-patch', { start: began, end: performance.now() });
 }
 
 export const focus = new Focus();

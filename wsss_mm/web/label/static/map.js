@@ -1,6 +1,6 @@
 // All patches as points: what looks alike lies together.
 
-import { $, make, number, options, plural } from './dom.js';
+import { $, afterPaint, make, number, options, plural, setBusy } from './dom.js';
 import { model, STATE_NAMES } from './model.js';
 import { get } from './net.js';
 import { picture, url } from './pictures.js';
@@ -84,6 +84,14 @@ class Atlas {
   }
 
   async load() {
+    this.isLoading = true;
+    setBusy(this.canvas, true);
+    this.isLoading = await this.fetch();
+    this.redraw();
+  }
+
+  /** Ask for the points; whether they are still to come. */
+  async fetch() {
     const note = $('map-note');
     note.hidden = false;
     note.textContent = 'Drawing the map …';
@@ -92,13 +100,13 @@ class Atlas {
       said = await get('/api/embedding');
     } catch (error) {
       note.textContent = `The map cannot be drawn: ${error.message}`;
-      return;
+      return false;
     }
     if (!said?.points) {
       const share = said?.progress;
       note.textContent = share ? `The patches are being looked at: ${Math.round(share * 100)} %. You can label meanwhile.` : 'The patches are being looked at. You can label meanwhile.';
       if (this.isOpen) this.again = setTimeout(() => this.load(), 1500);
-      return;
+      return true;
     }
     const bytes = Uint8Array.from(atob(said.points), (letter) => letter.charCodeAt(0));
     this.points = new Float32Array(bytes.buffer);
@@ -113,6 +121,7 @@ class Atlas {
     note.hidden = true;
     this.fit();
     this.recolour();
+    return false;
   }
 
   cellOf(x, y) {
@@ -185,9 +194,11 @@ class Atlas {
   redraw() {
     if (this.asked || !this.isOpen) return;
     this.asked = true;
+    setBusy(this.canvas, true);
     requestAnimationFrame(() => {
       this.asked = false;
       this.draw();
+      afterPaint(() => this.asked || this.isLoading || setBusy(this.canvas, false));
     });
   }
 

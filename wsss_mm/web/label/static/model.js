@@ -28,6 +28,7 @@ class Model extends EventTarget {
     this.reader = state.reader;
     this.canUndo = state.can_undo ?? true;
     this.canRedo = state.can_redo ?? true;
+    this.version = state.version;
     setVersion(state.version ?? null);
     this.outbox ??= new Outbox(this.reader);
     if (this.outbox.items.length) await this.outbox.work(); // of a page that ended before they were saved
@@ -53,6 +54,8 @@ class Model extends EventTarget {
     this.queue = []; // what comes next
     this.queueEnd = false;
     this.current = null; // the row in focus
+    this.isListing = true; // the order is not known yet
+    this.gone = new Set(); // slides whose files cannot be read, by number
     this.answeredNow = new Set(); // rows
     this.sift();
   }
@@ -61,6 +64,8 @@ class Model extends EventTarget {
     this.count = rows.slide.length;
     this.x = rows.x;
     this.y = rows.y;
+    this.mpp = rows.mpp;
+    this.size = rows.size;
     this.slide = Int32Array.from(rows.slide);
     this.rowState = Uint8Array.from(rows.state);
     this.mine = new Map(Object.entries(rows.mine ?? {}).map(([row, answer]) => [Number(row), answer]));
@@ -68,6 +73,12 @@ class Model extends EventTarget {
 
   slideOf(row) {
     return this.slides[this.slide[row]];
+  }
+
+  /** Where rows are, in words that stay true when the list of patches changes. */
+  places(rows) {
+    const of = (column, row) => (Array.isArray(column) ? column[row] : column);
+    return rows.map((row) => ({ slide: this.slideOf(row).id, x: this.x[row], y: this.y[row], mpp: of(this.mpp, row), size: of(this.size, row) }));
   }
 
   tell(name, detail = null) {
@@ -106,6 +117,8 @@ class Model extends EventTarget {
     this.queue = [];
     this.queueEnd = false;
     this.listed = false;
+    this.isListing = true;
+    this.gone.clear(); // perhaps they are back
     this.fetching = null;
     this.current = null;
     this.note = '';
@@ -184,8 +197,27 @@ class Model extends EventTarget {
     try {
       await this.fetching;
     } finally {
-      if ((this.generation ?? 0) === generation) this.fetching = null;
+      if ((this.generation ?? 0) === generation) {
+        this.fetching = null;
+        this.isListing = false;
+        this.tell('known');
+      }
     }
+  }
+
+  /** The next of the order, if it is here; what lies on a slide that is gone is passed over. */
+  next() {
+    let item;
+    do item = this.queue.shift();
+    while (item && this.gone.has(this.slide[item.row]));
+    return item;
+  }
+
+  /** A slide's file cannot be read: whether that is news. */
+  lose(slide) {
+    if (this.gone.has(slide)) return false;
+    this.gone.add(slide);
+    return true;
   }
 
   async fetchQueue(generation) {
@@ -208,6 +240,7 @@ class Model extends EventTarget {
       if (this.filters.slide) ask.set('slide', this.filters.slide);
       if (this.filters.site) ask.set('site', this.filters.site);
       if (this.filters.state !== '') ask.set('state', this.filters.state);
+      for (const slide of this.gone) ask.append('without', this.slides[slide].id);
       const inHand = [...this.queue.map((item) => item.row), ...(this.current === null ? [] : [this.current])];
       if (inHand.length) ask.set('skip', inHand.join(','));
       const said = await get(`/api/queue?${ask}`);
@@ -254,12 +287,12 @@ class Model extends EventTarget {
     if (each) body.each = each;
     if (ticket) body.ticket = ticket;
     if (suggested) body.suggested = true;
-    return this.send('/api/answer', body);
+    return this.send('/api/answer', body, rows);
   }
 
   /** Put it into the outbox; what it makes of undo and redo is known with the reply. */
-  async send(path, body) {
-    const said = await this.outbox.push(path, body);
+  async send(path, body, rows = null) {
+    const said = await this.outbox.push(path, body, rows && this.places(rows));
     this.canUndo = said.can_undo ?? true;
     this.canRedo = said.can_redo ?? path !== '/api/answer';
     this.tell('steps');
@@ -267,7 +300,7 @@ class Model extends EventTarget {
   }
 
   settle(row, classes, seconds) {
-    return this.send('/api/settle', { row, classes, artefact: null, seconds });
+    return this.send('/api/settle', { row, classes, artefact: null, seconds }, [row]);
   }
 
   skip(row, { drawn, ticket }) {
@@ -275,7 +308,7 @@ class Model extends EventTarget {
     this.tell('answers', { rows: [row] });
     const body = { row, drawn };
     if (ticket) body.ticket = ticket;
-    return this.send('/api/skip', body);
+    return this.send('/api/skip', body, [row]);
   }
 
   /** One step back or forth; the rows it was about. */
@@ -295,14 +328,16 @@ class Model extends EventTarget {
         this.rowState[row] = said.state[row] ?? NOT_SEEN;
       }
     } else {
-      this.takeRows(await get('/api/rows'));
+      await this.reread();
     }
     this.tell('answers', { rows });
   }
 
   /** Take what the server knows, after it would not have an answer. */
   async reread() {
-    this.takeRows(await get('/api/rows'));
+    const rows = await get('/api/rows');
+    if (rows.version !== this.version) return; // they are other patches by now
+    this.takeRows(rows);
     this.tell('answers', { rows: this.shown });
   }
 

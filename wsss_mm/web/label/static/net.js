@@ -3,9 +3,10 @@
 let token = document.querySelector('meta[name="wsss-token"]').content;
 
 export class Refused extends Error {
-  constructor(message, status) {
+  constructor(message, status, reason = null) {
     super(message);
     this.status = status;
+    this.reason = reason;
   }
 }
 
@@ -42,7 +43,7 @@ export async function send(path, body) {
   const said = await reply.json().catch(() => null);
   if (reply.ok && said) return said;
   if (reply.status >= 500 || reply.status === 429 || !said) throw new TypeError(`the server answered ${reply.status}`);
-  throw new Refused(said.error ?? `the server answered ${reply.status}`, reply.status);
+  throw new Refused(said.error ?? `the server answered ${reply.status}`, reply.status, said.reason);
 }
 
 export function newId() {
@@ -50,8 +51,10 @@ export function newId() {
 }
 
 const PREFIX = 'wsss-outbox:';
+const REFUSED = 'wsss-refused:';
 
-/** Answers on their way, in order; each keeps its id, so that sending one twice saves it once. */
+/** Answers on their way, in order; each keeps its id, so that sending one twice saves it once. Nothing of them is lost:
+ * what the server will not have is kept in the browser until the reader has it as a file. */
 export class Outbox extends EventTarget {
   constructor(reader) {
     super();
@@ -60,9 +63,11 @@ export class Outbox extends EventTarget {
     this.items = [];
     this.waiting = new Map(); // id -> resolve, reject
     this.offline = false;
+    this.blocked = ''; // why the server would not listen to this page at all
     this.busy = false;
     this.tries = 0;
-    this.refusals = []; // before anybody listens
+    this.isOld = false; // the list of patches has changed under this page
+    this.refusals = this.stored(`${REFUSED}${reader}`);
     this.adopt();
     addEventListener('online', () => this.now());
     addEventListener('beforeunload', (event) => {
@@ -70,32 +75,46 @@ export class Outbox extends EventTarget {
     });
   }
 
+  stored(key) {
+    try {
+      return JSON.parse(localStorage.getItem(key)) ?? [];
+    } catch {
+      return []; // a browser without storage
+    }
+  }
+
+  store(key, items) {
+    try {
+      if (items.length) localStorage.setItem(key, JSON.stringify(items));
+      else localStorage.removeItem(key);
+    } catch {
+      // a browser without storage: answers wait in memory alone
+    }
+  }
+
   /** Take over what an earlier page could not send. */
   adopt() {
     try {
       const keys = Object.keys(localStorage).filter((key) => key.startsWith(`${PREFIX}${this.reader}:`));
       for (const key of keys) {
-        this.items.push(...JSON.parse(localStorage.getItem(key)));
+        this.items.push(...this.stored(key));
         localStorage.removeItem(key);
       }
     } catch {
-      // a browser without storage: answers wait in memory alone
+      // as above
     }
     if (this.items.length) this.keep();
   }
 
   keep() {
-    try {
-      if (this.items.length) localStorage.setItem(this.key, JSON.stringify(this.items));
-      else localStorage.removeItem(this.key);
-    } catch {
-      // as above
-    }
+    this.store(this.key, this.items);
   }
 
-  /** Put one in; the promise is fulfilled when it is saved, and rejected when the server refuses it. */
-  push(path, body) {
-    const item = { path, body: { id: newId(), ...(version ? { version } : {}), ...body } };
+  /** Put one in; the promise is fulfilled when it is saved, and rejected when the server refuses it.
+   *
+   * `places` say where the rows are, for a server whose list of patches is another one by then. */
+  push(path, body, places = null) {
+    const item = { path, body: { id: newId(), ...(version ? { version } : {}), ...body }, places };
     this.items.push(item);
     this.keep();
     const done = new Promise((resolve, reject) => this.waiting.set(item.body.id, { resolve, reject }));
@@ -114,37 +133,60 @@ export class Outbox extends EventTarget {
     if (this.busy || this.timer) return;
     this.busy = true;
     while (this.items.length) {
-      const { path, body } = this.items[0];
+      const item = this.items[0];
+      const { path, body, places, late } = item;
       let said, refused;
       try {
-        said = await send(path, body);
+        said = await send(path, late ? { ...body, ...(places ? { places } : {}), late } : body);
       } catch (error) {
-        if (!(error instanceof Refused)) {
+        const isMeant = error instanceof Refused && error.status !== 401 && error.reason !== 'reader';
+        if (!isMeant) {
           this.offline = true;
+          this.blocked = error instanceof Refused ? error.message : '';
           this.tries += 1;
           this.timer = setTimeout(() => this.now(), Math.min(500 * 1.6 ** this.tries, 5000));
           break;
         }
+        if (error.reason === 'candidates' && !late && (places || path === '/api/undo' || path === '/api/redo')) {
+          item.late = true; // once more, by its place
+          this.isOld ||= body.version === version;
+          this.keep();
+          continue;
+        }
         refused = error;
       }
       this.offline = false;
+      this.blocked = '';
       this.tries = 0;
       this.items.shift();
       this.keep();
       const waiting = this.waiting.get(body.id);
       this.waiting.delete(body.id);
-      if (refused) {
-        if (waiting) waiting.reject(refused);
-        const detail = { path, body, why: refused.message, status: refused.status };
-        if (!this.dispatchEvent(new CustomEvent('refused', { detail, cancelable: true }))) continue;
-        this.refusals.push(detail);
-      } else {
-        if (waiting) waiting.resolve(said);
+      if (refused) this.refuse(item, refused);
+      else {
         this.everSaved = true;
         this.dispatchEvent(new CustomEvent('saved', { detail: { path, body, said } }));
       }
+      if (waiting && refused) waiting.reject(refused);
+      else if (waiting) waiting.resolve(late ? { ...said, undone: [], redone: [] } : said); // its rows are of another list
     }
     this.busy = false;
+    this.tell();
+  }
+
+  /** What the server will not have is kept here, and said. */
+  refuse({ path, body, places }, { message, status }) {
+    if (path !== '/api/undo' && path !== '/api/redo') {
+      this.refusals.push({ when: new Date().toISOString(), why: message, path, places, ...body });
+      this.store(`${REFUSED}${this.reader}`, this.refusals);
+    }
+    this.dispatchEvent(new CustomEvent('refused', { detail: { path, why: message, status } }));
+  }
+
+  /** The reader has them. */
+  forget() {
+    this.refusals = [];
+    this.store(`${REFUSED}${this.reader}`, []);
     this.tell();
   }
 

@@ -7,6 +7,18 @@ const kept = new Map(); // url -> { image, ready }
 
 export const url = (row, part) => versioned(`/image/${row}.jpg?part=${part}`);
 
+/** Why there is no picture: `{ error, gone }`, or null where the server cannot be asked. */
+export async function whyNot(address) {
+  try {
+    const reply = await fetch(address, { credentials: 'same-origin', cache: 'no-store' });
+    if (reply.ok || reply.status >= 500) return null;
+    const said = await reply.json().catch(() => null);
+    return { error: said?.error ?? `the server answered ${reply.status}`, gone: reply.status === 410 };
+  } catch {
+    return null;
+  }
+}
+
 /** A decoded picture, from memory where it is there. */
 export function picture(address) {
   let found = kept.get(address);

@@ -1,6 +1,6 @@
 // How far it is: counts, the learning curve, agreement, and what waits to be settled.
 
-import { $, drawn, make, number, plural } from './dom.js';
+import { $, afterPaint, drawn, make, number, plural, setBusy } from './dom.js';
 import { ANSWERED, model, SIGNS } from './model.js';
 import { get } from './net.js';
 
@@ -16,6 +16,12 @@ function isBeingDrawn(curve) {
 /** Draw the view anew; `settle` opens the disagreements. */
 export async function showProgress(settle) {
   const place = $('view-progress');
+  setBusy(place, true);
+  await draw(place, settle);
+  afterPaint(() => setBusy(place, false));
+}
+
+async function draw(place, settle) {
   if (!place.childElementCount) place.replaceChildren(make('p', { class: 'muted' }, 'Counting …'));
   const ask = (path) => get(path).catch((error) => ({ failed: error }));
   const [state, curve, agreement, disputes] = await Promise.all([

@@ -1,6 +1,6 @@
 // Hundreds to hundred thousands of thumbnails: only those in sight are in the page.
 
-import { $, confirmed, make, number, plural, toast } from './dom.js';
+import { $, afterPaint, confirmed, make, number, plural, setBusy, toast } from './dom.js';
 import { ARTEFACT, model, remember, remembered, SIGNS, SKIPPED, STATE_NAMES } from './model.js';
 import { versioned } from './net.js';
 import { url } from './pictures.js';
@@ -24,6 +24,11 @@ class Loader {
     this.running = 0;
   }
 
+  /** Whether no thumbnail is on its way. */
+  get isIdle() {
+    return !this.wanted.size && !this.running;
+  }
+
   ask(cell) {
     this.wanted.add(cell);
     clearTimeout(this.timer);
@@ -43,6 +48,7 @@ class Loader {
       load.catch(() => {}).then(() => {
         this.running -= 1;
         this.work();
+        if (this.isIdle) this.sheet.settle();
       });
     }
   }
@@ -175,15 +181,15 @@ class Sheet {
       ...model.classes.map((item) =>
         make(
           'button',
-          { class: 'sheet-class', colour: item.css, title: `${item.name} is in all that is selected (${item.key})`, onclick: () => this.press(item.code) },
+          { class: 'sheet-class', colour: item.css, title: `${item.name} is in all that is selected (${item.key})`, 'data-code': item.code },
           make('kbd', {}, item.key),
           make('span', { class: 'dot', 'aria-hidden': 'true' }),
           item.code,
         ),
       ),
-      make('button', { class: 'sheet-class', title: 'Nothing of these (N)', onclick: () => this.none() }, make('kbd', {}, 'N'), 'none'),
+      make('button', { class: 'sheet-class', title: 'Nothing of these (N)', 'data-do': 'none' }, make('kbd', {}, 'N'), 'none'),
       make('button', { class: 'sheet-class', title: 'Artefact (A)', 'data-do': 'artefact' }, make('kbd', {}, 'A'), 'artefact'),
-      make('button', { class: 'sheet-class', title: 'Done: what was not said is absent (D)', onclick: () => this.done() }, make('kbd', {}, 'D'), 'rest absent'),
+      make('button', { class: 'sheet-class', title: 'Done: what was not said is absent (D)', 'data-do': 'done' }, make('kbd', {}, 'D'), 'rest absent'),
     );
     this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(this.scroller);
@@ -193,6 +199,7 @@ class Sheet {
       this.layout(true);
     });
     model.addEventListener('listed', () => this.layout(true));
+    model.addEventListener('known', () => this.settle());
     model.addEventListener('selection', () => this.paintSelection());
     model.addEventListener('answers', ({ detail }) => {
       const rows = new Set(detail.rows);
@@ -206,9 +213,42 @@ class Sheet {
     return this.size > 100;
   }
 
+  // --- what is on the screen -----------------------------------------------------------------------
+
+  /** The view was opened. */
+  appear() {
+    this.hide();
+    this.layout();
+  }
+
+  /** Other patches stand at these places from now on: what was pressed before that is on the screen is not heard. */
+  hide() {
+    this.paintedAt = Infinity;
+    setBusy(this.scroller, true);
+  }
+
+  /** Say when order and thumbnails are on the screen. */
+  settle() {
+    if (!this.scroller.clientHeight) return;
+    afterPaint(() => {
+      if (model.isListing) return;
+      this.paintedAt = Math.min(this.paintedAt, performance.now());
+      if (this.loader.isIdle) setBusy(this.scroller, false);
+    });
+  }
+
+  /** Whether a key or a button was pressed when all was in its place. */
+  sees(time) {
+    if (document.body.dataset.view !== 'sheet') return true; // on the map, where nothing moves by itself
+    if (time >= this.paintedAt) return true;
+    toast('One moment: that was pressed before the patches were in their places.');
+    return false;
+  }
+
   // --- drawing -------------------------------------------------------------------------------------
 
   layout(anew = false) {
+    if (anew) this.hide();
     const width = this.scroller.clientWidth;
     if (!width) return;
     const step = this.size + GAP;
@@ -259,6 +299,8 @@ class Sheet {
     }
     this.space.append(...fresh);
     this.pointAt();
+    if (!this.loader.isIdle) setBusy(this.scroller, true);
+    if (fresh.length || this.paintedAt === Infinity) this.settle();
   }
 
   resize(size) {
@@ -341,7 +383,7 @@ class Sheet {
       return inside && index < model.shown.length ? index : -1;
     };
     this.scroller.addEventListener('pointerdown', (event) => {
-      if (event.button !== 0 || event.pointerType === 'touch') return;
+      if (event.button !== 0 || event.pointerType === 'touch' || !this.sees(event.timeStamp)) return;
       const box = this.scroller.getBoundingClientRect();
       if (event.clientX - box.left > this.scroller.clientWidth) return; // the scroll bar
       from = where(event);
@@ -378,7 +420,7 @@ class Sheet {
     this.scroller.addEventListener('pointerup', end);
     this.scroller.addEventListener('pointercancel', end);
     this.scroller.addEventListener('click', (event) => {
-      if (event.pointerType !== 'touch') return; // a finger chooses one more, or one less
+      if (event.pointerType !== 'touch' || !this.sees(event.timeStamp)) return; // a finger chooses one more, or one less
       const index = indexAt(where(event));
       if (index >= 0) this.toggle(index);
     });
@@ -416,22 +458,23 @@ class Sheet {
     const page = this.columns * Math.max(1, Math.floor(this.scroller.clientHeight / (this.size + GAP)));
     Object.assign(moves, { pageup: -page, pagedown: page, home: -Infinity, end: Infinity });
     const command = event.ctrlKey || event.metaKey;
+    const time = event.timeStamp;
+    if ((key in moves || ['space', 'enter', 'd', 'n', '0'].includes(key) || (command && key === 'a')) && !this.sees(time)) return true;
     if (key in moves) this.go(this.at + moves[key], { extend: event.shiftKey, keep: command });
     else if (key === 'space') this.toggle(this.at);
     else if (command && key === 'a') model.select(model.shown);
     else if (command) return false;
     else if (key === 'escape') model.select([], null);
     else if (key === 'enter' && model.shown.length) this.openFocus(model.shown[this.at]);
-    else if (key === 'd') this.done();
-    else if (key === 'n' || key === '0') this.none();
+    else if (key === 'd') this.done(time);
+    else if (key === 'n' || key === '0') this.none(time);
     else return false;
     return true;
   }
 
   // --- answering -----------------------------------------------------------------------------------
 
-  async give(said, what) {
-    const rows = [...model.selection];
+  async give(said, what, rows = [...model.selection]) {
     if (!rows.length) {
       toast('Select patches first.');
       return;
@@ -454,24 +497,27 @@ class Sheet {
   }
 
   /** A class for all that is selected: present; where all have it: unsure; then absent. */
-  press(code) {
+  press(code, time = performance.now()) {
+    if (!this.sees(time)) return;
     const rows = [...model.selection];
     const all = (state) => rows.every((row) => this.held(row)[code] === state);
     const state = all('present') ? 'unsure' : all('unsure') ? 'absent' : 'present';
     return this.give((row) => ({ ...this.held(row), [code]: state }), `${model.byCode.get(code).name} ${state}`);
   }
 
-  done() {
+  done(time = performance.now()) {
+    if (!this.sees(time)) return;
     const absent = Object.fromEntries(model.classes.map(({ code }) => [code, 'absent']));
     return this.give((row) => ({ ...absent, ...this.held(row) }), 'what was not said is absent');
   }
 
-  none() {
+  none(time = performance.now()) {
+    if (!this.sees(time)) return;
     return this.give({ classes: Object.fromEntries(model.classes.map(({ code }) => [code, 'absent'])) }, 'nothing of these');
   }
 
-  artefact(kind) {
-    return this.give({ classes: {}, artefact: kind }, `artefact (${kind})`);
+  artefact(kind, rows) {
+    return this.give({ classes: {}, artefact: kind }, `artefact (${kind})`, rows);
   }
 }
 
