@@ -90,23 +90,23 @@ def name_of(entry: dict) -> str:
 
 
 class Held:
-    """Requests whose answers wait until a test lets them go, in the order it chooses."""
+    """Requests whose answers wait until a test lets them go."""
 
     def __init__(self, page, pattern):
-        self.routes, self._page, self._pattern = [], page, pattern
-        page.route(pattern, self.routes.append)
+        self._page, self._routes, self._is_open = page, [], False
+        page.route(pattern, lambda route: route.continue_() if self._is_open else self._routes.append(route))
 
     def wait(self, count=1):
         """Wait until so many are held."""
-        while len(self.routes) < count:
+        while len(self._routes) < count:
             self._page.wait_for_timeout(5)  # Playwright handles routes meanwhile
 
     def release(self):
         """Let all go, and hold no more."""
-        self._page.unroute(self._pattern)
-        for route in self.routes:
+        self._is_open = True
+        for route in self._routes:
             route.continue_()
-        self.routes = []
+        self._routes = []
 
 
 class Early:

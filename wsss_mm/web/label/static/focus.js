@@ -255,7 +255,7 @@ class Focus {
         if (this.item !== item) return;
         this.facts = known;
         this.describe(known);
-        this.paintAnswer();
+        this.paintAnswer(false);
         this.showOverview(row);
         this.scaleBar();
         this.settle();
@@ -517,7 +517,8 @@ class Focus {
     return model.suggest && item && !item.settle && !item.answered && this.facts?.suggestion ? this.facts.suggestion : null;
   }
 
-  paintAnswer() {
+  /** Draw the buttons; with `anew`, what was said about the last key goes. */
+  paintAnswer(anew = true) {
     const item = this.item;
     const suggested = this.suggestion;
     for (const [code, { button, sign, word }] of this.buttons) {
@@ -534,7 +535,7 @@ class Focus {
       word.title = state === 'off' && share !== undefined ? 'Suggested: it counts only when you press it' : '';
     }
     $('take').hidden = !suggested;
-    $('hint').textContent = item ? this.hintOf(item) : '';
+    if (anew) $('hint').textContent = item ? this.hintOf(item) : '';
     if (!item) return;
     $('question').textContent = item.settle ? 'Readers disagree. What is here?' : 'Which tissues are here?';
   }
