@@ -1,9 +1,7 @@
 """Drawing in a real browser: outlines, brush and regions, by mouse, keys and fingers; the server killed half-way."""
 
 import json
-import shutil
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -11,55 +9,34 @@ import shapely
 
 from tests.web.label import axe
 from tests.web.label.project import SIDE, make_project, running
+from tests.web.label.screen import DESK, TABLET, on_screen, settled, until
 from wsss_mm.slides.roi import read_annotations, read_region
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.viewer.openseadragon import archive_path
 
 pytestmark = pytest.mark.slow
 
-DESK, TABLET = (1280, 720), (820, 1180)
-PATIENCE = 20_000  # ms
 CLASSES = get_vocabulary("lung").classes
 SEGMENTED = 1
 """The slide, of two, that has outlines to take over."""
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine")
+@pytest.fixture(autouse=True)
+def openseadragon():
     if not archive_path().is_file():
         pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
-def browse(chromium):
-    """Opens the view as a reader; what the page complains of fails the test."""
-    contexts, said = [], []
+def browse(browse):
+    """Opens the view as a reader."""
 
-    def start(port, reader="ann", size=DESK, scheme="light", **options):
-        context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-        page.goto(f"http://127.0.0.1:{port}/?reader={reader}")
+    def start(port, *arguments, **options):
+        page = browse(port, *arguments, **options)
         enter(page)
         return page
 
-    yield start
-    for context in contexts:
-        context.close()
-    assert said == []
+    return start
 
 
 @pytest.fixture
@@ -81,28 +58,22 @@ def project(tmp_path):
 def enter(page, slide="s0"):
     """Open the view on a slide, the whole of it in sight."""
     page.wait_for_selector("html[data-ready]")
+    on_screen(page)  # or the view would open again on the patch that comes
     page.keyboard.press("h")
-    until(page, "document.getElementById('draw-slide').options.length > 0")
-    until(page, "document.getElementById('draw-note').hidden")
+    settled(page, "draw-stage")
     open_slide(page, slide)
 
 
 def open_slide(page, slide):
     page.select_option("#draw-slide", index=int(slide[1:]))
-    until(page, "document.getElementById('draw-note').hidden")
+    settled(page, "draw-stage")
     page.click("#draw-whole")
-    page.wait_for_timeout(150)
-
-
-def until(page, expression):
-    """Wait for what the page's policy does not let Playwright wait for: it evaluates no text."""
-    end = time.monotonic() + PATIENCE / 1000
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(20)
+    settled(page, "draw-stage")
 
 
 def saved(page):
+    """Wait until strokes are areas, and all is on disk."""
+    settled(page, "draw-stage")
     until(page, "document.getElementById('draw-saved').textContent === '✓ Saved'")
 
 
@@ -225,8 +196,6 @@ def test_brush_eraser_undo_class_and_delete(project, browse):
         saved(page)
         assert masks(project)[0].geometry.area == pytest.approx(300 * 60 + np.pi * 900, rel=0.05)
         stroke(page, [(350, 200), (350, 500)])  # touches: one area, larger
-        until(page, "!document.getElementById('draw-undo').disabled")
-        page.wait_for_timeout(400)
         saved(page)
         (area,) = masks(project)
         assert area.geometry.area > 570 * 60
@@ -235,7 +204,6 @@ def test_brush_eraser_undo_class_and_delete(project, browse):
         page.keyboard.press("e")
         page.keyboard.press("Escape")
         stroke(page, [(350, 100), (350, 600)])  # in two, and out of all
-        page.wait_for_timeout(400)
         saved(page)
         assert len(masks(project)[0].geometry.geoms) == 2
         page.keyboard.press("Control+z")
@@ -272,7 +240,6 @@ def test_a_region_of_the_segmentation_is_taken_over_and_corrected(project, brows
         assert area.geometry.equals(shapely.box(300, 300, 700, 600))
         page.keyboard.press("s")
         stroke(page, [(700, 600), (800, 700)])  # its corner
-        page.wait_for_timeout(100)
         saved(page)
         assert near(masks(project, "s1")[0].geometry, [(300, 300), (700, 300), (800, 700), (300, 600)])
 

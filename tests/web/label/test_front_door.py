@@ -3,7 +3,6 @@
 A scripted reader answers in a real browser from the truth, which the project does not have; a second one errs.
 """
 
-import os
 import re
 import signal
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from pipelines import (
 from tests.gates.project import inside
 from tests.labelling.unlabelled import make_unlabelled
 from tests.web.label.project import ROOT, running
-from tests.web.label.test_browser import browse, chromium, entries, on_screen, saved, until
+from tests.web.label.screen import entries, name_of, on_screen, saved
 from wsss_mm.cli.main import main
 from wsss_mm.labelling import read_journals
 from wsss_mm.labelling.agreement import agreement_table
@@ -35,8 +34,6 @@ from wsss_mm.slides.labels import read_label_map
 from wsss_mm.wsi.geojson import write_geojson
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["browse", "chromium"]  # fixtures
 
 SHORT = {
     "classifier": {"width": 0.0625, "epochs": 1},
@@ -70,14 +67,6 @@ def oracle(tmp_path):
     return oracle
 
 
-def at_random(page):
-    """Choose the order, and wait until the page has it: what was on the screen before is of another queue."""
-    on_screen(page)
-    with page.expect_response(lambda answer: "/api/queue" in answer.url and "order=random" in answer.url):
-        page.select_option("#order", "random")
-    page.wait_for_timeout(500)
-
-
 def label(page, oracle, count, wrong=()):
     """Answer so many patches by keyboard alone, from the truth; of those that are counted in `wrong`, the first class
     is said the other way round. Gives what was said, by patch."""
@@ -104,10 +93,9 @@ def settle(page, oracle, count):
         page.keyboard.press("1" if held else "n")
         if held:
             page.keyboard.press("Enter")
-        gone = f"document.getElementById('patch-id').textContent !== '{name}'"
-        until(page, f"{gone} || !document.getElementById('finished').hidden")
+    assert on_screen(page) is None
+    assert page.is_visible("#finished")
     saved(page)
-    page.wait_for_selector("#finished:visible")
 
 
 def outline(oracle):
@@ -121,13 +109,12 @@ def outline(oracle):
         assert main(["cohort", "set", *ids, "--annotation", "{slide}.geojson"]) == 0
 
 
-@pytest.mark.skipif(os.getloadavg()[0] > 1, reason="two browsers beside other work answer out of step: run it alone")
 def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
     root, params, vocabulary = oracle.root, oracle.params, oracle.vocabulary
     readers = ("--reader", "ann", "bob", "--no-features")
     with running(root, *readers) as (server, port):
         ann = browse(port)
-        at_random(ann)
+        ann.select_option("#order", "random")
         said = label(ann, oracle, 12)
         saved(ann)
         server.send_signal(signal.SIGKILL)
@@ -139,7 +126,7 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
         said |= label(ann, oracle, 16)
         saved(ann)
         bob = browse(port, "bob")
-        at_random(bob)
+        bob.select_option("#order", "random")
         wrong = {2, 7, 11}
         again = label(bob, oracle, 15, wrong=wrong)
         saved(bob)
@@ -147,7 +134,7 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
         settle(ann, oracle, len(wrong))
 
     first = [entry for entry in entries(root / "labels") if entry["kind"] == "answer" and not entry.get("repeat")]
-    told = {f"{entry['slide']}-{entry['x']}-{entry['y']}": entry for entry in first}
+    told = {name_of(entry): entry for entry in first}
     assert told.keys() == said.keys()
     for name, entry in told.items():
         assert [code for code, state in entry["classes"].items() if state == "present"] == oracle.true_codes(name)
