@@ -44,6 +44,11 @@ def on_screen(page):
     return until(page, f"{stage}.getAttribute('aria-busy') === 'false' && [{stage}.dataset.patch ?? null]")[0]
 
 
+def loaded_ahead(page, count):
+    """Wait until the next patches are in the browser, so that it can go on without the server."""
+    until(page, f"Number(document.getElementById('stage').dataset.ahead) >= {count}")
+
+
 def saved(page):
     """Wait until the server has said that all is on disk."""
     until(page, SAVED)

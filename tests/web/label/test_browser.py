@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.web.label import axe
-from tests.web.label.project import running
+from tests.web.label.project import read_cohort, running
 from tests.web.label.screen import (
     CODES,
     DESK,
@@ -17,6 +18,7 @@ from tests.web.label.screen import (
     answers,
     entries,
     label,
+    loaded_ahead,
     name_of,
     on_screen,
     saved,
@@ -30,12 +32,12 @@ from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 pytestmark = pytest.mark.slow
 
 
-def test_150_patches_by_keyboard_alone(serving, browse, tmp_path):
+def test_60_patches_by_keyboard_alone(serving, browse, tmp_path):
     page = browse(serving())
-    said = label(page, 150)
+    said = label(page, 60)
     saved(page)
     written = entries(tmp_path / "labels")
-    assert len(written) == 150
+    assert len(written) == 60
     for name, entry in zip(said, written, strict=True):
         assert name == name_of(entry)
         held = {code for code, state in entry["classes"].items() if state == "present"}
@@ -249,17 +251,42 @@ def test_suggestions_count_only_when_confirmed(serving, browse, tmp_path, projec
     assert "suggested" not in third
 
 
-def test_names_from_outside_are_text(serving, browse):
+def test_names_from_outside_are_text(serving, browse, project):
     evil = '<img src=x onerror="document.title=1">'
     classes = [replace(item, name=f"{evil} {item.code}") for item in get_vocabulary("luad_normal").classes]
-    page = browse(serving(vocabulary=Vocabulary("evil", tuple(classes))))
-    on_screen(page)
-    assert evil in page.text_content(".class >> nth=0")
-    for key, part in (("t", "sheet"), ("m", "map"), ("p", "view-progress"), ("?", "view-progress")):
+    cohort, frame = read_cohort(project[0]), project[1]
+    cohort = replace(cohort, slides=tuple(replace(slide, slide_id=f"{slide.slide_id}{evil}") for slide in cohort))
+    frame = frame.assign(slide_id=frame["slide_id"] + evil, patch_id=frame["patch_id"] + evil, site=evil)
+    points = np.random.default_rng(1).uniform(0, 1, (len(frame), 2)).astype(np.float32)
+    vocabulary = Vocabulary("evil", tuple(classes))
+    page = browse(serving(vocabulary=vocabulary, cohort=cohort, candidates=frame, points=points))
+    inert = "document.querySelectorAll('img[src=x]').length === 0 && document.title === 'Tissue labels'"
+    assert evil in on_screen(page)
+    for place in (".class >> nth=0", "#patch-id", "#facts", '[name="slide"]', '[name="site"]', '[name="class"]'):
+        assert evil in page.text_content(place)
+    page.keyboard.press("i")
+    page.click("#filters-toggle")
+    views = {"t": ("sheet", ".thumb"), "m": ("map", "#map-class"), "p": ("view-progress", "#view-progress")}
+    for key, (part, place) in {**views, "h": ("draw-stage", "#view-draw"), "?": ("stage", "#help-body")}.items():
         page.keyboard.press(key)
         settled(page, part)
-    assert page.locator("img[src=x]").count() == 0
-    assert page.title() == "Tissue labels"
+        text = page.locator(place).first.evaluate("item => item.textContent + item.getAttribute('aria-label')")
+        assert evil in text or key == "h"  # without OpenSeadragon, there is nothing to draw on
+        assert page.evaluate(inert)
+    page.keyboard.press("Escape")
+    page.keyboard.press("m")
+    settled(page, "map")
+    for by in ("slide", "site"):
+        page.select_option("#map-colour", by)
+        settled(page, "map")
+        assert evil in page.text_content("#map-legend")
+    page.hover("#map")
+    page.route("**/api/similar/**", lambda route: route.fulfill(status=400, json={"error": evil}))
+    page.keyboard.press("f")
+    on_screen(page)
+    page.keyboard.press("l")
+    toast(page, f"Nothing found: {evil}")
+    assert page.evaluate(inert)
 
 
 def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, browse, tmp_path):
@@ -269,6 +296,8 @@ def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, brow
         page = browse(port)
         label(page, 10)
         saved(page)
+        on_screen(page)
+        loaded_ahead(page, 5)
         process.send_signal(signal.SIGKILL)
         process.wait()
         label(page, 4)  # of what was loaded ahead
@@ -322,6 +351,8 @@ def test_leaving_with_unsaved_answers_warns_and_the_next_page_sends_them(project
         page = browse(port)
         label(page, 1)
         saved(page)
+        on_screen(page)
+        loaded_ahead(page, 3)
         process.send_signal(signal.SIGKILL)
         process.wait()
         label(page, 2)
@@ -450,3 +481,32 @@ def test_buttons_are_large_enough_for_fingers(serving, browse):
     page.click("#tab-focus")
     page.tap(".class >> nth=1")
     assert page.get_attribute(".class >> nth=1", "aria-pressed") == "true"
+
+
+def test_a_sheet_of_50_000_holds_what_is_in_sight_alone(serving, browse, project):
+    """How fast it scrolls is in benchmarks/labelling_page.py; this is what it rests on."""
+    shifts = range(-(-50_000 // len(project[1])))
+    frame = pd.concat(
+        [project[1].assign(x=project[1]["x"] + shift % 50, y=project[1]["y"] + shift // 50) for shift in shifts]
+    )
+    frame = frame.drop_duplicates(["slide_id", "x", "y"])[:50_000].reset_index(drop=True)
+    page = browse(serving(candidates=frame))
+    page.keyboard.press("t")
+    settled(page, "sheet")
+    assert page.text_content("#shown").startswith(f"{len(frame):,} patches")
+    counts = page.evaluate("""async () => {
+      const sheet = document.getElementById('sheet');
+      const counts = [];
+      for (let at = 0; at <= 40; at += 1) {
+        sheet.scrollTop = (sheet.scrollHeight * at) / 40;
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        counts.push([document.querySelectorAll('.thumb').length, document.querySelectorAll('*').length]);
+      }
+      return counts;
+    }""")
+    assert max(thumbs for thumbs, _ in counts) < 400
+    assert max(nodes for _, nodes in counts) < 3000
+    settled(page, "sheet")
+    assert page.locator(".thumb.is-empty").count() == 0
+    assert page.locator(f'.thumb[aria-posinset="{len(frame)}"]').count() == 1

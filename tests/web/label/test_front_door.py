@@ -24,7 +24,7 @@ from pipelines import (
 from tests.gates.project import inside
 from tests.labelling.unlabelled import make_unlabelled
 from tests.web.label.project import ROOT, running
-from tests.web.label.screen import entries, name_of, on_screen, saved
+from tests.web.label.screen import entries, loaded_ahead, name_of, on_screen, saved
 from wsss_mm.cli.main import main
 from wsss_mm.labelling import read_journals
 from wsss_mm.labelling.agreement import agreement_table
@@ -117,6 +117,8 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
         ann.select_option("#order", "random")
         said = label(ann, oracle, 12)
         saved(ann)
+        on_screen(ann)
+        loaded_ahead(ann, 3)
         server.send_signal(signal.SIGKILL)
         server.wait()
         said |= label(ann, oracle, 2)  # of what was loaded ahead

@@ -341,8 +341,15 @@ class Focus {
   prefetch() {
     const ahead = this.trail.slice(this.at + 1, this.at + 1 + AHEAD);
     ahead.push(...model.queue.slice(0, AHEAD - ahead.length));
+    const patches = ahead.map((item) => picture(url(item.row, 'patch')));
+    const count = () => {
+      const missing = patches.findIndex((patch) => !patch.done);
+      if (this.ahead === ahead) $('stage').dataset.ahead = missing < 0 ? patches.length : missing; // go on without the server
+    };
+    this.ahead = ahead;
+    count();
+    for (const patch of patches) patch.ready.then(count, () => {});
     for (const item of ahead) {
-      picture(url(item.row, 'patch'));
       picture(url(item.row, 'context'));
       factsOf(item).catch(() => {});
       overviewOf(model.slide[item.row]).catch(() => {});
