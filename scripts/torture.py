@@ -10,6 +10,7 @@ end with one line on stderr and exit code 130, and leave neither a process nor a
 """
 
 import argparse
+import json
 import logging
 import os
 import random
@@ -120,8 +121,12 @@ def main() -> int:
     parser.add_argument("--profile", default="tiny", help="params.yaml of both lines, see `wsss-mm profile`")
     parser.add_argument("--stages", nargs="*", help="only these; the ones before them run undisturbed")
     parser.add_argument("--commands", nargs="*", help="with --signal INT: only these of `wsss-mm`")
-    parser.add_argument("--keep", type=Path, help="work in this new folder and leave it behind")
+    parser.add_argument(
+        "--keep", type=Path, help="work in this folder and leave it behind; a line `calm` in it is taken as it is"
+    )
     arguments = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background: no child would hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = (arguments.keep or Path(tempfile.mkdtemp(prefix="torture-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,16 +152,12 @@ def main() -> int:
 
 
 def _torture(folder: Path, arguments: argparse.Namespace) -> list[Result]:
-    calm, rough = (_clone(folder / name, arguments.profile) for name in ("calm", "rough"))
+    calm, rough = folder / "calm", folder / "rough"
+    if not calm.exists():
+        _clone(calm, arguments.profile)
+    _clone(rough, arguments.profile)
     stages = _stages(calm)
-    seconds = {}
-    for stage in tqdm(stages, desc="undisturbed", unit="stage"):
-        process = _start(calm, stage)
-        _wait_for_work(calm, process)
-        start = time.monotonic()
-        if process.wait():
-            raise SystemExit(f"{stage}: failed without being killed; see {calm}")
-        seconds[stage] = time.monotonic() - start
+    seconds = _undisturbed_line(calm, list(stages))
     expected = _outs(calm)
     chance = random.Random(arguments.seed)
     results = []
@@ -183,6 +184,23 @@ def _torture(folder: Path, arguments: argparse.Namespace) -> list[Result]:
         wanted = {} if arguments.commands == [] else wanted
         results += _interrupt_commands(folder, rough, wanted, arguments.kills, chance)
     return results
+
+
+def _undisturbed_line(root: Path, stages: Sequence[str]) -> dict[str, float]:
+    """Run all stages, unless an earlier torture did; how many seconds each takes."""
+    notes = root / "torture.json"
+    if notes.is_file():
+        return json.loads(notes.read_text(encoding="utf-8"))
+    seconds = {}
+    for stage in tqdm(stages, desc="undisturbed", unit="stage"):
+        process = _start(root, stage)
+        _wait_for_work(root, process)
+        start = time.monotonic()
+        if process.wait():
+            raise SystemExit(f"{stage}: failed without being killed; see {root}")
+        seconds[stage] = time.monotonic() - start
+    notes.write_text(json.dumps(seconds), encoding="utf-8")
+    return seconds
 
 
 def _clone(target: Path, profile: str) -> Path:

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,6 +38,7 @@ class _State:
     leaving = False  # the work is done, nothing is to be broken off
     within: FrameType | None = None  # the import that it came in
     again = False  # it is this module that presses
+    owed = False  # it was put off, since an extension module would make another error of it
 
 
 def say_when_interrupted(line: str) -> None:
@@ -158,7 +160,8 @@ def _hear(_number: int, frame: FrameType | None) -> None:
     outermost, in_extension = _imports(frame)
     if outermost is not None and not again:
         _press_again(outermost)
-    if not in_extension:  # which would turn it into an ImportError
+    _State.owed = in_extension
+    if not in_extension:
         raise KeyboardInterrupt
 
 
@@ -168,8 +171,9 @@ def _imports(frame: FrameType | None) -> tuple[FrameType | None, bool]:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             outermost = frame
+        if frame.f_code.co_name in ("create_module", "exec_module"):
             loader: Any = frame.f_locals.get("self")
-            in_extension |= type(loader).__name__ == "ExtensionFileLoader"
+            in_extension |= isinstance(loader, ExtensionFileLoader)
         frame = frame.f_back
     return outermost, in_extension
 
@@ -189,11 +193,12 @@ def _press_again(within: FrameType | None) -> None:
     def press() -> None:
         pause = threading.Event()
         while not pause.wait(_AGAIN) and not _State.leaving:
-            if within is not None and not _is_within(sys._current_frames().get(main), within):
+            goes_on = within is not None and _is_within(sys._current_frames().get(main), within)
+            if not goes_on and not (within is None or _State.owed):
                 break
-            _State.within, _State.again = within, True
+            _State.within, _State.again = within if goes_on else None, True
             signal.pthread_kill(main, signal.SIGINT)
-            if within is None:
+            if not goes_on:
                 break
 
     with suppress(RuntimeError):  # none is begun any more: the interpreter ends
