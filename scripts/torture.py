@@ -153,9 +153,9 @@ def main() -> int:
 
 def _torture(folder: Path, arguments: argparse.Namespace) -> list[Result]:
     calm, rough = folder / "calm", folder / "rough"
-    if not calm.exists():
-        _clone(calm, arguments.profile)
-    _clone(rough, arguments.profile)
+    for root in (calm, rough):
+        if not root.exists():
+            _clone(root, arguments.profile)
     stages = _stages(calm)
     seconds = _undisturbed_line(calm, list(stages))
     expected = _outs(calm)
