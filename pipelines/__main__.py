@@ -11,8 +11,10 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from pipelines import LINE
 from pipelines.running import run_stage
 from wsss_mm.gates import GATES
+from wsss_mm.interrupts import run_program
 from wsss_mm.tracking.tracker import Tracker
 
 STAGES = tuple(
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str]) -> None:
     run_stage(partial(stage, tracker=Tracker()) if "tracker" in inspect.signature(stage).parameters else stage)
 
 
-if __name__ == "__main__":
+def _program() -> None:
     started = Path(sys.argv[0]).stem  # the stage's own module, if that was started
     main(([started] if started in STAGES else []) + sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run_program(_program, LINE)

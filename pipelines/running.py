@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pipelines import LINE
 from pipelines.inputs import unchanged_inputs
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
-from wsss_mm.interrupts import INTERRUPTED
+from wsss_mm.interrupts import interruptible
 from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.preflight import check
@@ -25,19 +26,21 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     """
     log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
-        with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
-            params = load_params()
-            check(params, Path())
-            stage(params)
+        code = interruptible(partial(_run, stage), LINE)
     except (InputError, UnicodeEncodeError) as error:
-        error = not_text(error) if isinstance(error, UnicodeEncodeError) else error
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{LINE}\n")
-        sys.exit(INTERRUPTED)
+        sys.stderr.write(f"error: {not_text(error) if isinstance(error, UnicodeEncodeError) else error}\n")
+        code = 2
     except Exception as error:
         if not is_outage(error):
             raise
         sys.stderr.write(f"error: {needed(error)}\n")
-        sys.exit(2)
+        code = 2
+    if code:
+        sys.exit(code)
+
+
+def _run(stage: Callable[[Params], None]) -> None:
+    with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
+        params = load_params()
+        check(params, Path())
+        stage(params)

@@ -9,8 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines import LINE
 from pipelines.running import run_stage
 from wsss_mm import places
+from wsss_mm.interrupts import run_program
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
@@ -52,4 +54,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", choices=("train", "valid"), default="train", help="whose masks (default: train)")
     arguments = parser.parse_args()
-    run_stage(lambda params: upper_bound(params, arguments.split))
+    run_program(lambda: run_stage(lambda params: upper_bound(params, arguments.split)), LINE)

@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,7 +33,7 @@ from wsss_mm.cli import (
     weights,
 )
 from wsss_mm.errors import InputError, not_text
-from wsss_mm.interrupts import INTERRUPTED
+from wsss_mm.interrupts import interruptible, run_program
 from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
 from wsss_mm.uris import shown
@@ -80,6 +81,9 @@ def _add_common(parser: argparse.ArgumentParser, default: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
+    Args:
+        argv: the arguments; without, the process was started for this, and ends with it.
+
     Returns:
         0 on success, 1 when part of the work failed, 2 for wrong input, 130 after Ctrl-C, 141 where whoever read the
         output has gone, as a shell says of processes that SIGINT and SIGPIPE ended.
@@ -89,6 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
+    if argv is None:
+        run_program(partial(_told, None), LINE)
+    return _told(argv)
+
+
+def _told(argv: Sequence[str] | None) -> int:
     try:
         return _run(argv)
     except BrokenPipeError:  # what is left in the stream has no reader, nor has a message
@@ -106,25 +116,24 @@ def _run(argv: Sequence[str] | None) -> int:
         os.environ["TQDM_DISABLE"] = "1"
     log_to_stderr(logging.WARNING if arguments.quiet else logging.INFO, "%(levelname)s %(message)s")
     try:
-        code = arguments.handler(arguments) or 0
-        _flush()
-        return code
+        return interruptible(partial(_handle, arguments), LINE)
     except (InputError, OSError) as error:
         if arguments.debug or (isinstance(error, BrokenPipeError) and any(map(_unread, (sys.stdout, sys.stderr)))):
             raise
         sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else shown(str(error))}\n")
         return 2
-    except KeyboardInterrupt:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f"{LINE}\n")
-        return INTERRUPTED
     except Exception as error:
         told = not_text(error) if isinstance(error, UnicodeEncodeError) else needed(error) if is_outage(error) else None
         if arguments.debug or told is None:
             raise
         sys.stderr.write(f"wsss-mm: error: {told}\n")
         return 2
+
+
+def _handle(arguments: argparse.Namespace) -> int:
+    code = arguments.handler(arguments) or 0
+    _flush()
+    return code
 
 
 def _flush() -> None:

@@ -9,9 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -86,10 +84,10 @@ def generate_cohort(
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(workers, mp_context=context) as pool, ended_children():
                 with deaf_children():
-                    done: Any = pool.map(_write_slide, jobs)  # which begins them
-                with closing(done):  # where this is interrupted, no more are begun
-                    for _ in done:
-                        bar.update()
+                    done = [pool.submit(_write_slide, job) for job in jobs]  # which begins them
+                for future in done:  # and no map, which cancels: the pool prints a traceback of what it finds cancelled
+                    future.result()
+                    bar.update()
     return pd.DataFrame(rows).assign(mpp="", roi="", annotation="")
 
 
