@@ -1,7 +1,6 @@
 """Secrets of URIs stay in the process."""
 
 import logging
-import time
 
 import pytest
 from hypothesis import given
@@ -247,7 +246,6 @@ def test_a_text_without_secrets_is_as_it_was(pieces, between):
         "x://",
     ],
 )
-def test_a_long_text_takes_no_time(unit):
-    began = time.process_time()
-    shown(unit * (200_000 // len(unit)))
-    assert time.process_time() - began < 5
+def test_a_long_text_comes_to_an_end(unit):
+    """Tried in all ways that a pattern could match, it would not."""
+    assert shown(unit * (200_000 // len(unit)))
