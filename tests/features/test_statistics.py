@@ -1,7 +1,5 @@
 """Statistics of patches: finite, the same however a patch is turned, and different where tissue is."""
 
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -70,15 +68,3 @@ def test_what_differs_is_told(image):
     assert value["laplacian_1"]["soft"] < value["laplacian_1"]["plain"] - 2
     assert value["mean_haematoxylin"]["light"] < 0.7 * value["mean_haematoxylin"]["plain"]
     assert value["nuclei"]["light"] < value["nuclei"]["plain"]
-
-
-def test_it_takes_milliseconds(image):
-    images = np.repeat(image[None], 50, axis=0)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        start = time.process_time()
-        simple_features(images)
-        assert time.process_time() - start < 50 / 60  # 400 a second where nothing else runs; slow machines have time
-    finally:
-        cv2.setNumThreads(threads)
