@@ -19,6 +19,8 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 _RESNET38 = "ResNet38"
 _WHITE = 255
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_TYPES = {"transformers": "wsss_mm.TokenBackbone", "timm": "wsss_mm.TimmBackbone"}
 _STRICT: Any = {"extra": "forbid", "allow_inf_nan": False}  # for pydantic, which reads rows into these types
 Faults = Iterator[tuple[str, str]]
 """The key that is wrong, and why."""
@@ -79,6 +81,7 @@ class Encoder:
         file: the weights' name in `pretrained/`: a file, or a folder with one; None where there are none.
         sha256: of that file.
         hub: its name on the Hugging Face hub.
+        package: an installed package that holds the file, too.
         source: where the file is had otherwise, for people.
         prefix_tokens: tokens before those of the image's parts: class and register tokens.
         mean: of RGB in 0..255, what is subtracted.
@@ -103,6 +106,7 @@ class Encoder:
     file: str | None = None
     sha256: str | None = None
     hub: str | None = None
+    package: str | None = None
     source: str | None = None
     prefix_tokens: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -140,7 +144,11 @@ class Encoder:
         return self.layers[-1]
 
     def disagreements(self) -> Faults:
-        """Values that no encoder has, or that do not fit each other."""
+        """Values that no encoder has."""
+        yield from self._wrong_numbers()
+        yield from self._wrong_names()
+
+    def _wrong_numbers(self) -> Faults:
         if not self.stages:
             yield "stages", "is empty; give each stage's name with its channels and stride, such as {stage4: [768, 32]}"
         for name, numbers in self.stages.items():
@@ -157,7 +165,37 @@ class Encoder:
             yield "std", f"{list(self.std)} is of RGB in 0..1; multiply mean and std by 255"
         if min(self.sizes.multiple, self.sizes.least, self.sizes.fixed or 1) < 1:
             yield "sizes", "are px; give whole numbers above 0"
+
+    def _wrong_names(self) -> Faults:
         if self.sha256 is not None and re.fullmatch(r"[0-9a-f]{64}", self.sha256) is None:
             yield "sha256", f"{self.sha256[:16]!r} is no SHA-256: give its 64 digits and letters a to f, in lower case"
         if self.file is not None and not is_plain_name(self.file):
             yield "file", f"{self.file[:40]!r} is no name; put the file into {PRETRAINED}/, and give its name alone"
+        if self.hub is not None and _REPOSITORY.fullmatch(self.hub) is None:
+            yield "hub", f"{self.hub[:60]!r} is no name on the hub; give OWNER/NAME"
+        if self.package is not None and not self.package.isidentifier():
+            yield "package", f"{self.package[:60]!r} is no package that Python imports"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a config says of the encoder's network: its registered type, and the arguments of that."""
+        if self.loader in _TYPES:
+            return {"type": _TYPES[self.loader], "architecture": self.architecture, "arguments": dict(self.arguments)}
+        return {"type": f"wsss_mm.{self.architecture}" if self.loader == "wsss_mm" else self.architecture} | dict(
+            self.arguments
+        )
+
+    @property
+    def had(self) -> str:
+        """Where the file is had, and what to accept for it, in words."""
+        places = [self.source or "", f"the Hugging Face hub, {self.hub}" if self.hub else ""]
+        found = " or ".join(filter(None, places)) or "its owner"
+        return (
+            f"{found}, after its licence is accepted there ({self.terms})" if self.gated else f"{found} ({self.terms})"
+        )
+
+    @property
+    def terms(self) -> str:
+        """The licence and what it does not allow, in words."""
+        bars = {"no commercial use": self.commercial, "what is made of it may not be passed on": self.derivatives}
+        return ", ".join((self.licence, *(says for says, allowed in bars.items() if allowed is False)))
