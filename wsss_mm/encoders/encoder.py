@@ -20,7 +20,12 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 _RESNET38 = "ResNet38"
 _WHITE = 255
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-_TYPES = {"transformers": "wsss_mm.TokenBackbone", "timm": "wsss_mm.TimmBackbone"}
+_TYPES = {
+    "mmseg": "wsss_mm.MmsegBackbone",
+    "transformers": "wsss_mm.TokenBackbone",
+    "timm": "wsss_mm.TimmBackbone",
+}
+_MOST_OFF = 1.5  # times the resolution of the images it knows
 _STRICT: Any = {"extra": "forbid", "allow_inf_nan": False}  # for pydantic, which reads rows into these types
 Faults = Iterator[tuple[str, str]]
 """The key that is wrong, and why."""
@@ -181,9 +186,19 @@ class Encoder:
         """What a config says of the encoder's network: its registered type, and the arguments of that."""
         if self.loader in _TYPES:
             return {"type": _TYPES[self.loader], "architecture": self.architecture, "arguments": dict(self.arguments)}
-        return {"type": f"wsss_mm.{self.architecture}" if self.loader == "wsss_mm" else self.architecture} | dict(
-            self.arguments
-        )
+        return {"type": f"wsss_mm.{self.architecture}", **self.arguments}
+
+    def mpp_note(self, mpp: float) -> str | None:
+        """What to say of images at this resolution, um/px, if it is far from all that the encoder was trained on."""
+        if not self.mpp or any(1 / _MOST_OFF <= mpp / known <= _MOST_OFF for known in self.mpp):
+            return None
+        known = " or ".join(f"{value:g}" for value in self.mpp)
+        return f"{mpp:g} um/px is off by more than {_MOST_OFF:g} times from the {known} um/px that {self.name} knows"
+
+    @property
+    def is_safetensors(self) -> bool:
+        """Whether its file is of safetensors, and not of `torch.save`."""
+        return str(self.file).endswith(".safetensors")
 
     @property
     def had(self) -> str:
