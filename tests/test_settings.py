@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.settings import content_of, copy_profile, write_settings
-from wsss_mm.backbones import layers
+from wsss_mm.encoders import layers
 from wsss_mm.errors import InputError
 from wsss_mm.settings import Params, check_names, load_params
 from wsss_mm.yaml_places import parse

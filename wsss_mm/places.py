@@ -26,6 +26,8 @@ from pathlib import Path
 
 PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 """In the project's root: what the line does, what passes, and its stages."""
+ENCODERS_FILE = "encoders.yaml"
+"""Likewise: the encoders that there are beside those that are shipped."""
 
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from wsss_mm.backbones import LAST
+from wsss_mm.encoders import LAST
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.backbones import LAST, LEVELS, STEM_CHANNELS, Level, layers
+from wsss_mm.encoders import LAST, LEVELS, STEM_CHANNELS, Level, layers
 from wsss_mm.registry import MODELS
 
 BN_EPS = 1.001e-5

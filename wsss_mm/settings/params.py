@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
-from wsss_mm.backbones import LAST, STRIDE, layers
 from wsss_mm.cam_methods import METHODS
+from wsss_mm.encoders import LAST, STRIDE, layers
 from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PRETRAINED, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import (
@@ -175,7 +175,7 @@ class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
     method: Annotated[str, one_of(METHODS)]
-    layer: str  # one of wsss_mm.backbones.layers()
+    layer: str  # one of wsss_mm.encoders.layers()
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
