@@ -64,6 +64,8 @@ DRAWN = {"roi": REGIONS, "annotation": MASKS}
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
+PUBLISHED = "published"
+"""What `weights` says for the encoder's own file, and the name in `PRETRAINED` of a note that DVC watches instead."""
 CHAMPION_PIN = Path("champion.json")
 """What gate segmenter compares a model with."""
 

@@ -9,7 +9,7 @@ from tests.contracts.registered import backbones
 from wsss_mm.cam import activations_and_logits
 from wsss_mm.cam.layers import LAST, unit_names
 from wsss_mm.models import PatchClassifier, load_model, save_model
-from wsss_mm.models.backbone import channels_of, load_initial_weights, out_channels
+from wsss_mm.models.backbones import channels_of, load_initial_weights, out_channels
 from wsss_mm.models.store import save_weights
 
 pytestmark = pytest.mark.parametrize("name", backbones())
