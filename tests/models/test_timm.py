@@ -81,7 +81,7 @@ def test_what_is_far_too_large_is_not_read(tmp_path):
     path = tmp_path / "uni.bin"
     with path.open("wb") as stream:
         stream.truncate(10 * 10**9)
-    with pytest.raises(InputError, match="10000 MB, but the weights of uni and a head have 24.. MB at most"):
+    with pytest.raises(InputError, match=r"10000 MB, but the weights of uni and a head have \d+ MB at most"):
         check_size(path, RECORDED["uni"], "uni")
 
 
@@ -96,9 +96,7 @@ def timm_is_here():
 def test_without_timm_an_error_says_what_is_missing():
     if timm_is_here():
         pytest.skip("timm is installed")
-    with pytest.raises(
-        InputError, match=r"encoder vit_small_patch16_224: timm builds it.*torchvision.*wsss-mm\[timm\]"
-    ):
+    with pytest.raises(InputError, match=r"vit_small_patch16_224: timm builds it.*torchvision.*wsss-mm\[timm\]"):
         TimmBackbone("vit_small_patch16_224")
 
 
@@ -108,7 +106,8 @@ class TestWithTimm:
 
     def test_maps_are_its_tokens_without_their_prefix(self, tmp_path):
         torch.manual_seed(0)
-        backbone = TimmBackbone("vit_small_patch16_224", SMALL, out_stages=("stage2", "stage4")).eval()
+        options = {"out_stages": ("stage2", "stage4"), "activate": False}
+        backbone = TimmBackbone("vit_small_patch16_224", SMALL, **options).eval()
         images = torch.randn(2, 3, 64, 96)
         with torch.no_grad():
             _, last = backbone(images)
@@ -117,7 +116,7 @@ class TestWithTimm:
         torch.save(backbone.net.state_dict(), tmp_path / "x.pth")
         other = TimmBackbone("vit_small_patch16_224", SMALL).eval()
         other.load_pretrained(tmp_path / "x.pth")
-        assert torch.equal(other(images)[0], last)
+        assert torch.equal(other(images)[0], last.relu())
 
     @pytest.mark.parametrize("name", ROWS)
     def test_rows_build(self, name):

@@ -68,19 +68,22 @@ def test_all_that_are_known_are_tried():
 @pytest.mark.parametrize("architecture", TINY)
 def test_maps_are_those_of_transformers_own_backbone(architecture, tmp_path):
     folder = published(architecture, tmp_path)
-    backbone = TokenBackbone(architecture, TINY[architecture]).eval()
+    backbone = TokenBackbone(architecture, TINY[architecture], activate=False).eval()
     backbone.load_pretrained(folder)
+    activated = TokenBackbone(architecture, TINY[architecture]).eval()
+    activated.load_state_dict(backbone.state_dict())
     for size in ((3, 3), (4, 2)):  # of the size it was made for, and of another: positions are interpolated
         torch.manual_seed(0)
         images = torch.randn(2, 3, *(side * backbone.size_multiple for side in size))
         with torch.no_grad():
-            found = backbone.features(images)
+            found, (last,) = backbone.features(images), activated(images)
         wanted = reference(backbone, folder, images)
         assert list(found) == list(backbone.stages)
         for (name, (channels, stride)), item in zip(backbone.stages.items(), wanted, strict=True):
             height, width = (side // stride for side in images.shape[-2:])
             assert found[name].shape == item.shape == (2, channels, height, width)
             assert torch.equal(found[name], item), name
+        assert torch.equal(last, wanted[-1].relu())  # CAMs have a closed form over what is not negative
 
 
 @pytest.mark.parametrize("architecture", ["dinov2_with_registers", "swin"])

@@ -16,7 +16,6 @@ from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.windows import Windows
-from wsss_mm.encoders import LAST
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics, label_set_confusion
 from wsss_mm.inference.runtime import arithmetic, choose_precision

@@ -39,6 +39,7 @@ VALIDATED = "validated"
 _TYPES = frozenset(
     (
         *("PatchClassifier", "ImgDataPreprocessor", "ProgressiveDropoutAttention", "ResNet38", "EfficientNetLite"),
+        *("TokenBackbone", "TimmBackbone", "MmsegBackbone"),  # which know their architectures themselves
         *("EncoderDecoder", "SegDataPreProcessor", "OHEMPixelSampler"),
         *("PSPHead", "FCNHead", "ASPPHead", "DepthwiseSeparableASPPHead", "DepthwiseSeparableFCNHead", "UPerHead"),
         *("NLHead", "GCHead", "ISAHead", "SegformerHead", "ImageGuidedHead"),
@@ -51,6 +52,7 @@ _WORDS = frozenset(
     (
         *("whole", "slide", "off", "published", "onss", "onss_margin", "ce"),
         *("multiple_select", "resize_concat", "bilinear", "nearest", "mean", "sum", "none", "stem"),
+        *("SwiGLUPacked", "pytorch", "caffe"),
         *("multi_class", "binary", "present", "all", "att", "avg", "channel_add", "channel_mul"),
         *("embedded_gaussian", "gaussian", "dot_product", "concatenation"),
     )
@@ -289,7 +291,7 @@ class _Check:
         """Whether a text is one that no part takes for a file."""
         if key in _NUMBERS:
             return False
-        names = {"loss_name": _LOSS_NAME, "out_stages": _STAGE}
+        names = {"loss_name": _LOSS_NAME, "out_stages": _STAGE, "architecture": _WORD}
         known = value in _WORDS or (key in names and names[key].fullmatch(value))
         return bool(known or (own and _WORD.fullmatch(value)))
 

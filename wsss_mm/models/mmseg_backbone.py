@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.models.safetensors_files import check_shapes, check_size, read_weights
-from wsss_mm.models.tokens import fit, own_keys, pad_to
+from wsss_mm.models.tokens import fitted, own_keys, pad_to
 from wsss_mm.models.weight_files import check_sha256
 from wsss_mm.registry import MODELS
 
@@ -36,6 +36,7 @@ class MmsegBackbone(Backbone):
         arguments: Of it, as in an mmseg config, without `init_cfg` and `pretrained`: files are read here.
         out_stages: See `Backbone`.
         freeze: Which parts rest, see `Backbone.freeze`.
+        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
         with_checkpointing: See `Backbone`.
         init_cfg: mmengine initialisation.
     """
@@ -47,14 +48,13 @@ class MmsegBackbone(Backbone):
         *,
         out_stages: Sequence[str] | None = None,
         freeze: Freeze = "none",
+        activate: bool = True,
         with_checkpointing: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         net = _network(architecture, dict(arguments or {}))
-        super().__init__(
-            _stages(net), out_stages=out_stages, with_checkpointing=with_checkpointing, init_cfg=init_cfg
-        )
-        self.architecture = architecture
+        super().__init__(_stages(net), out_stages=out_stages, with_checkpointing=with_checkpointing, init_cfg=init_cfg)
+        self.architecture, self.activate = architecture, activate
         self.size_multiple = self.stages[self.last][1]
         self.net: Any = net
         self.freeze(freeze)
@@ -67,7 +67,7 @@ class MmsegBackbone(Backbone):
     def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         padded, shares = pad_to(images, self.size_multiple)
         maps = dict(zip(self.stages, self._run(self.net, padded), strict=True))
-        return {name: fit(maps[name], shares) for name in wanted if name in maps}
+        return fitted(maps, wanted, shares, self.last if self.activate else None)
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
         """Begin with the weights of a file: the network's own, or those of an mmseg model that has it.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.models.safetensors_files import check_shapes, check_size, read_weights
-from wsss_mm.models.tokens import fit, own_keys, pad_to, quarters
+from wsss_mm.models.tokens import fitted, own_keys, pad_to, quarters
 from wsss_mm.models.weight_files import check_sha256
 from wsss_mm.registry import MODELS
 
@@ -36,6 +36,7 @@ class TimmBackbone(Backbone):
         arguments: Of it. `mlp_layer: SwiGLUPacked` and `act_layer: SiLU` name the two parts that numbers cannot.
         out_stages: See `Backbone`.
         freeze: Which parts rest, see `Backbone.freeze`.
+        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
         with_checkpointing: See `Backbone`.
         init_cfg: mmengine initialisation.
     """
@@ -47,6 +48,7 @@ class TimmBackbone(Backbone):
         *,
         out_stages: Sequence[str] | None = None,
         freeze: Freeze = "none",
+        activate: bool = True,
         with_checkpointing: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -60,7 +62,7 @@ class TimmBackbone(Backbone):
             with_checkpointing=with_checkpointing,
             init_cfg=init_cfg,
         )
-        self.architecture = architecture
+        self.architecture, self.activate = architecture, activate
         self.size_multiple = given[-1][1]
         self.net: Any = net
         self.prefix_tokens = getattr(net, "num_prefix_tokens", 0)
@@ -87,7 +89,8 @@ class TimmBackbone(Backbone):
             output_fmt="NCHW",
             intermediates_only=True,
         )
-        return {name: fit(item.contiguous(), shares) for name, item in zip(names, maps, strict=True)}
+        found = {name: item.contiguous() for name, item in zip(names, maps, strict=True)}
+        return fitted(found, wanted, shares, self.last if self.activate else None)
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
         """Begin with the weights of a file as their owner publishes it: safetensors, or a plain state dict.

@@ -68,6 +68,7 @@ class TokenBackbone(Backbone):
         arguments: Of its config, such as `hidden_size`; its own defaults for others.
         out_stages: See `Backbone`.
         freeze: Which parts rest, see `Backbone.freeze`.
+        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
         with_checkpointing: See `Backbone`.
         init_cfg: mmengine initialisation.
     """
@@ -79,6 +80,7 @@ class TokenBackbone(Backbone):
         *,
         out_stages: Sequence[str] | None = None,
         freeze: Freeze = "none",
+        activate: bool = True,
         with_checkpointing: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -94,6 +96,7 @@ class TokenBackbone(Backbone):
             with_checkpointing=with_checkpointing,
             init_cfg=init_cfg,
         )
+        self.activate = activate
         self.architecture, self.family = architecture, _FAMILIES[architecture]
         self.size_multiple = strides[-1]
         self.net: Any = _network(config, self.family, names)
@@ -116,8 +119,7 @@ class TokenBackbone(Backbone):
     def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         padded, shares = pad_to(images, self.size_multiple)
         run = self._tokens if self.family.tokens else self._own_maps
-        maps = run(padded, wanted)
-        return {name: fit(maps[name], shares) for name in wanted if name in maps}
+        return fitted(run(padded, wanted), wanted, shares, self.last if self.activate else None)
 
     def _tokens(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Of the hidden states, those after the wanted blocks, normalised, as maps."""
@@ -219,6 +221,14 @@ def fit(maps: Tensor, shares: tuple[float, float]) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         fitted = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return fitted.to(maps.dtype)
+
+
+def fitted(
+    maps: Mapping[str, Tensor], wanted: Collection[str], shares: tuple[float, float], activated: str | None
+) -> dict[str, Tensor]:
+    """The wanted maps of padded images, as `fit` has them; one of them without what is negative."""
+    found = {name: fit(maps[name], shares) for name in maps if name in wanted}
+    return {name: functional.relu(item) if name == activated else item for name, item in found.items()}
 
 
 def _config(architecture: str, arguments: dict[str, Any]) -> Any:

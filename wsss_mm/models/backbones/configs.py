@@ -16,7 +16,6 @@ from wsss_mm.models.weight_files import backbone_part, check_sha256, read_state_
 from wsss_mm.places import DESCRIPTION, PRETRAINED, PUBLISHED, WEIGHTS
 
 _SIDE = 64  # px of the image that a backbone is asked with, if it does not say its channels
-_TYPES = {"transformers": "wsss_mm.TokenBackbone", "timm": "wsss_mm.TimmBackbone"}  # by loader
 
 
 def backbone_config(
@@ -34,17 +33,13 @@ def backbone_config(
         InputError: there is no such encoder.
     """
     row = get_encoder(encoder)
-    config: dict[str, Any] = {"type": _type_of(row), **row.arguments}
+    config = row.config
     if encoder == DEFAULT:
         config["width"] = width
     config["out_stages"] = tuple(out_stages or (_last(row),))
     if freeze != "none":
         config["freeze"] = freeze
     return config
-
-
-def _type_of(row: Encoder) -> str:
-    return _TYPES.get(row.loader, f"wsss_mm.{row.architecture}" if row.loader == "wsss_mm" else row.architecture)
 
 
 def _last(row: Encoder) -> str:
