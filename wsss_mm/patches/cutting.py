@@ -169,7 +169,9 @@ class _Cutter:
             unsure = unsure_classes(row["unsure"])
             for index, code in enumerate(self.vocabulary.codes):
                 if code not in unsure and (lacks[index] if row[code] else drawn[index]):
-                    differing.append(f"{name} {'holds' if row[code] else 'lacks'} {code}, and what is outlined does not")
+                    differing.append(
+                        f"{name} {'holds' if row[code] else 'lacks'} {code}, and what is outlined does not"
+                    )
                     break
         say = logger.warning if differing else logger.info
         say(
@@ -182,8 +184,8 @@ class _Cutter:
     def _names(self, slide: Slide, rows: pd.DataFrame) -> list[str]:
         """What messages call labelled patches."""
         return [
-            f"{self.labels_path}: line {row.Index}: {slide.slide_id}: the patch at {row.x}, {row.y}"
-            for row in rows.itertuples()
+            f"{self.labels_path}: line {line}: {slide.slide_id}: the patch at {x}, {y}"
+            for line, x, y in zip(rows.index, rows["x"], rows["y"], strict=True)
         ]
 
     def _gridded(self, slide: Slide, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
