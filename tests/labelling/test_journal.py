@@ -448,3 +448,37 @@ def test_a_hundred_thousand_entries_in_two_seconds(journal):
             break
     assert min(took) < 2
     assert len(found) == 100_000
+
+
+class TestMarks:
+    def say(self, folder, reader, kind, second, **fields):
+        place = {**HERE, **({} if kind in ("skip", "mark") else {"classes": {"TE": "present"}})}
+        entry = new_entry(kind, **{**place, **fields}) | {"time": f"2026-11-26T12:00:{second:02}.000Z"}
+        return Journal(journal_path(reader, folder), reader).append([entry])
+
+    def test_a_mark_stands_until_somebody_answers(self, tmp_path):
+        self.say(tmp_path, "ann", "answer", 1)
+        self.say(tmp_path, "bob", "mark", 2, x=0)
+        self.say(tmp_path, "bob", "mark", 3)
+        assert read_journals(tmp_path).marks() == [Place("s1", 0, 896, 1.0, 224), PLACE]
+        self.say(tmp_path, "ann", "skip", 4)
+        assert read_journals(tmp_path).marks("ann") == [Place("s1", 0, 896, 1.0, 224)]
+        assert read_journals(tmp_path).marks("bob") == [Place("s1", 0, 896, 1.0, 224), PLACE]
+        self.say(tmp_path, "ann", "settle", 5)
+        assert read_journals(tmp_path).marks("bob") == [Place("s1", 0, 896, 1.0, 224)]
+        self.say(tmp_path, "bob", "mark", 6)
+        assert PLACE in read_journals(tmp_path).marks("ann")
+
+    def test_a_mark_that_is_taken_back_is_none(self, tmp_path):
+        (name,) = self.say(tmp_path, "ann", "mark", 1)
+        journal = Journal(journal_path("ann", tmp_path), "ann")
+        journal.append([new_entry("undo", of=[name])])
+        assert read_journals(tmp_path).marks() == []
+        journal.append([new_entry("redo", of=[name])])
+        assert read_journals(tmp_path).marks() == [PLACE]
+
+    def test_an_answer_with_its_mark_is_one_step_and_both_count(self, journal):
+        ids = journal.append([answer(), new_entry("mark", **HERE)])
+        assert history(journal.entries()) == ([ids], [])
+        assert states(journal) == ["present"]
+        assert read_journals(journal.path.parent).marks() == [PLACE]

@@ -54,7 +54,7 @@
   function show(button, state) {
     button.dataset.said = state;
     button.querySelector("b").textContent = state;
-    button.setAttribute("aria-label", `${button.children[1].textContent}: ${state || "absent"}`);
+    button.setAttribute("aria-pressed", { "": "false", present: "true", unsure: "mixed" }[state]);
   }
 
   async function pick(viewer, pixel) {
