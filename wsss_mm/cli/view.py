@@ -9,7 +9,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
-    from wsss_mm.wsi.viewer.corrections import Corrections
+    from wsss_mm.wsi.viewer.correcting import Desk
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +66,17 @@ def _view(arguments: argparse.Namespace) -> None:
             logger.warning(
                 "%s: slide %s not found, shown without; name it with --slide", result.name, result.slide_file
             )
-    corrections = _corrections(arguments)
+    desk = _desk(arguments)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each tile
     serve(
-        make_app(results, slides, script, corrections),
+        make_app(results, slides, script, desk),
         arguments.port,
         lambda port: logger.warning("%d slides at http://%s:%d/ until Ctrl-C", len(results), HOST, port),
     )
 
 
-def _corrections(arguments: argparse.Namespace) -> "Corrections | None":
-    """Where the page puts what somebody finds wrong; None, and said, where that is not to be had."""
+def _desk(arguments: argparse.Namespace) -> "Desk | None":
+    """What takes what somebody finds wrong; None, and said, where that is not to be had."""
     from wsss_mm.cohort import TABLE, Cohort
 
     folder = arguments.labels or places.LABELS_FOLDER
@@ -90,11 +90,13 @@ def _corrections(arguments: argparse.Namespace) -> "Corrections | None":
         from wsss_mm.cli.readers import reader_named
         from wsss_mm.settings import load_params
         from wsss_mm.vocabulary import get_vocabulary
+        from wsss_mm.wsi.viewer.correcting import Desk
         from wsss_mm.wsi.viewer.corrections import Corrections
 
         params = load_params()
         vocabulary = get_vocabulary(params.cohort.vocabulary)
-        return Corrections(Cohort.read(), vocabulary, params.patches, reader_named(arguments.reader), folder)
+        reader = reader_named(arguments.reader)
+        return Desk(Corrections(Cohort.read(), vocabulary, params.patches, reader, folder))
     why = f"{missing}, {needed[missing]}, is not here"
     if arguments.labels or arguments.reader:
         raise InputError(f"{why}, so that nothing can be marked as wrong; start the viewer in the project's folder")

@@ -14,6 +14,7 @@ from wsss_mm.slides import open_slide
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.viewer.correcting import Desk
 from wsss_mm.wsi.viewer.corrections import Corrections
 from wsss_mm.wsi.viewer.results import Result, read_results
 
@@ -39,8 +40,8 @@ class Marking:
     def slides(self) -> dict[str, Path]:
         return {name: self.folder / f"{name}.tiff" for name in self.results}
 
-    def corrections(self, reader: str = "ann") -> Corrections:
-        return Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels)
+    def desk(self, reader: str = "ann") -> Desk:
+        return Desk(Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels))
 
 
 def make_marking(folder: Path) -> Marking:

@@ -51,7 +51,7 @@ def place_on(page, pane, x, y):
 def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, chromium):
     made = make_marking(tmp_path)
     said = []
-    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.corrections())
+    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
     with served(app) as port:
         page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
         page.set_default_timeout(PATIENCE)

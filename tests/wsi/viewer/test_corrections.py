@@ -34,7 +34,7 @@ def page(made):
 class Page:
     def __init__(self, made):
         self.made, self.folder = made, made.labels
-        self.client = make_app(list(made.results.values()), made.slides, SCRIPT, made.corrections()).test_client()
+        self.client = make_app(list(made.results.values()), made.slides, SCRIPT, made.desk()).test_client()
         self.token = self.told("s1")["token"]
 
     def told(self, slide):

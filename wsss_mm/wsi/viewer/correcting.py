@@ -45,6 +45,10 @@ class Desk:
             "token": self._token,
         }
 
+    def answer(self, app: "Flask", shown: "Shown") -> None:
+        """Answer what pages ask and say of patches."""
+        _add(app, shown, self)
+
     def body(self) -> Mapping[str, Any]:
         """What one of our pages posted; 403 where it was another one."""
         from flask import abort, request
@@ -61,8 +65,7 @@ class Desk:
         return content
 
 
-def add_correcting(app: "Flask", shown: "Shown", desk: Desk) -> None:
-    """Answer what pages ask and say of patches."""
+def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
     from flask import Response, jsonify, request
 
     said = desk.corrections

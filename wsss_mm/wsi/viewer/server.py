@@ -15,8 +15,6 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.serving import harden
-from wsss_mm.wsi.viewer.correcting import Desk, add_correcting
-from wsss_mm.wsi.viewer.corrections import Corrections
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
 from wsss_mm.wsi.viewer.tiles import Tiles, jpeg, png
@@ -24,6 +22,8 @@ from wsss_mm.wsi.viewer.tiles import Tiles, jpeg, png
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response as BaseResponse
+
+    from wsss_mm.wsi.viewer.correcting import Desk
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def make_app(
     results: list[Result],
     slides: Mapping[str, Path],
     script: Mapping[str, bytes],
-    corrections: Corrections | None = None,
+    desk: "Desk | None" = None,
 ) -> "Flask":
     """The pages and tiles as a Flask application.
 
@@ -42,18 +42,17 @@ def make_app(
         results: what is shown.
         slides: slide files by the results' names; results without are shown as maps alone.
         script: OpenSeadragon's files, see `wsss_mm.wsi.viewer.openseadragon.read_archive`.
-        corrections: where a reader's go; None where nothing can be said.
+        desk: takes what a reader finds wrong; None where nothing can be said.
     """
     from flask import Flask, Response, abort
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
     shown = _Shown({result.name: result for result in results}, slides)
-    desk = None if corrections is None else Desk(corrections)
     _add_pages(app, shown, desk)
     _add_tiles(app, shown)
     if desk is not None:
-        add_correcting(app, shown, desk)
+        desk.answer(app, shown)
 
     @app.get("/openseadragon/<path:name>")
     def openseadragon(name: str) -> Response:
@@ -112,7 +111,7 @@ class _Shown:
         self._open.cache_clear()
 
 
-def _add_pages(app: "Flask", shown: _Shown, desk: Desk | None) -> None:
+def _add_pages(app: "Flask", shown: _Shown, desk: "Desk | None") -> None:
     from flask import Response, redirect, send_file
 
     templates = make_environment()
