@@ -196,8 +196,8 @@ class TestLabelTable:
         assert frame.loc["v-0-0", CODES].tolist() == [True, False, False, False]  # who outlines
         assert (
             "v: is outlined, and its outlines count instead of its 3 labelled patches, of which 1 differ and 1 lie "
-            f"where nothing is outlined; the first: {cohort.labels}: line 4: v: the patch at 0, 0 holds LYM, and what is "
-            "outlined does not; correct one of them"
+            f"where nothing is outlined; the first: {cohort.labels}: line 4: v: the patch at 0, 0 holds LYM, and what "
+            "is outlined does not; correct one of them"
         ) in caplog.text
 
     def test_an_unsure_class_differs_from_no_outline(self, cohort, tmp_path, caplog):
