@@ -132,7 +132,10 @@ def test_check(run, slide, project):
     Journal(journal_path("ann"), "ann").append(
         [new_entry("answer", slide="lost", x=0, y=0, mpp=1.0, size=224, classes={"TE": "present"})]
     )
-    assert "not in data/cohort/slides.csv: lost" in run("check")[1]
+    Journal(journal_path("ann"), "ann").append([new_entry("mark", slide="s1", x=9, y=0, mpp=1.0, size=224)])
+    said = run("check")[1]
+    assert "not in data/cohort/slides.csv: lost" in said
+    assert said.endswith("1 patch marked to be seen again: wsss-mm label shows them first\n")
 
 
 def test_agreement(run):

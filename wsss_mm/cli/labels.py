@@ -113,6 +113,8 @@ def _check(arguments: argparse.Namespace) -> None:
         what = ", ".join(dispute.classes) or "artefact"
         lines.append(f"  slide {dispute.place.slide}, {dispute.place.x}, {dispute.place.y}: {what}")
     lines += [f"  ... {len(left) - _NAMED} more"] if len(left) > _NAMED else []
+    if marked := journals.marks():
+        lines.append(f"{_count(len(marked), 'patch')} marked to be seen again: wsss-mm label shows them first")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
