@@ -4,14 +4,17 @@ import json
 
 import pandas as pd
 import pytest
+import shapely
 
 from pipelines import labels as stage
 from tests.gates.project import write_slide
 from tests.settings import copy_profile
 from wsss_mm.cli.main import main
 from wsss_mm.labelling import Journal, journal_path, new_entry, read_journals
+from wsss_mm.labelling.drawings import Area, clean, drawing_path, names_of, read_drawing, write_drawing
 from wsss_mm.settings import load_params
 from wsss_mm.slides.table import write_slide_table
+from wsss_mm.vocabulary import get_vocabulary
 
 TODAY = "slide_id,x,y,labels\ns1,0,0,TE;TAS\ns1,448,0,lymphocytes\n"
 
@@ -86,6 +89,26 @@ def test_round_trips(run, slide, project, name):
     assert [(said.place, said.states, said.artefact) for said in read_journals().answers("bob")] == before
 
 
+def test_masks_of_coco(run, slide, project):
+    """Drawings go out, and come in where nothing is drawn; a second time changes nothing."""
+    assert "no drawings" in run("export", "--format", "coco", "a.json")[2]
+    vocabulary = get_vocabulary("lung")
+    ring = shapely.box(10, 10, 400, 400).difference(shapely.box(100, 100, 200, 200))
+    areas = [Area("a" * 32, vocabulary.classes[0].name, clean(ring, (900, 600)))]
+    path, colors = drawing_path("masks", "s1"), names_of("masks", vocabulary)
+    write_drawing(path, "s1", areas, edit="", request="b" * 32, colors=colors)
+    assert run("export", "--format", "coco", "a.json")[:2] == (0, "a.json: 1 area on 1 slide\n")
+    path.unlink()
+    assert run("import", "--format", "coco", "a.json")[:2] == (
+        0,
+        "a.json: 1 new, 0 changed, 0 as before, on 1 slide\nin labels/masks; git add it, then: dvc repro\n",
+    )
+    assert read_drawing(path, "s1").areas == tuple(areas)
+    kept = path.read_bytes()
+    assert "0 new, 0 changed, 1 as before" in run("import", "--format", "coco", "a.json")[1]
+    assert path.read_bytes() == kept
+
+
 def test_of_one_reader(run, project):
     answer("ann", 0, {"TE": "present"})
     answer("bob", 0, {"TE": "absent"})
@@ -109,7 +132,10 @@ def test_check(run, slide, project):
     Journal(journal_path("ann"), "ann").append(
         [new_entry("answer", slide="lost", x=0, y=0, mpp=1.0, size=224, classes={"TE": "present"})]
     )
-    assert "not in data/cohort/slides.csv: lost" in run("check")[1]
+    Journal(journal_path("ann"), "ann").append([new_entry("mark", slide="s1", x=9, y=0, mpp=1.0, size=224)])
+    said = run("check")[1]
+    assert "not in data/cohort/slides.csv: lost" in said
+    assert said.endswith("1 patch marked to be seen again: wsss-mm label shows them first\n")
 
 
 def test_agreement(run):
@@ -130,6 +156,9 @@ def test_agreement(run):
         (("import", "--reader", "../ann", "a.csv"), "reader '../ann' cannot name a file"),
         (("import", "--reader", "ann", "a.csv"), "a.csv: no such table of labels"),
         (("import", "--reader", "ann", "a.xml"), "a.xml: its name does not tell the format; give --format"),
+        (("import", "a.csv"), "whose labels are these? give --reader NAME"),
+        (("import", "--format", "coco", "a.json"), "slides.csv"),
+        (("export", "--format", "coco", "--reader", "ann", "a.json"), "--reader ann: masks are nobody's"),
         (("import", "--reader", "ann", "s9.geojson"), "slides.csv"),
     ],
 )

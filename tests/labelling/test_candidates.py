@@ -80,6 +80,24 @@ def test_slides_that_are_known_whole_have_none_and_those_with_some_labels_have_a
     assert found["slide_id"].value_counts().to_dict() == {"drawn-train": 12, "labelled": 11}
 
 
+def test_labelled_patches_beside_the_grid_are_candidates_too(slides, tmp_path):
+    """So that the map, what looks alike and the learning curve know what was labelled in another tool."""
+    slides.draw("drawn.json", ("TE", 0, 0, 1024, 768))
+    slides.add("a", "train", glass=512).add("v", "valid", annotation="drawn.json")
+    on_grid = set(find(slides).table["patch_id"])
+    slides.labels.write_text(
+        "slide_id,x,y,labels\na,0,0,TE\na,10,20,TE\na,700,0,TE\na,10,20.0,TE\na,900,0,TE\nv,9,9,TE\n"
+    )
+    found = find(slides, memory=tmp_path / "memory").table.set_index("patch_id")
+    assert set(found.index) - on_grid == {"a-10-20", "a-700-0"}  # not those that leave the slide, nor of outlined ones
+    assert found.loc["a-10-20", "tissue"] == 1.0
+    assert found.loc["a-700-0", "tissue"] < SETTINGS.min_tissue  # somebody has labelled it
+    assert found.loc["a-10-20", "haematoxylin"] == found.loc["a-10-20", "haematoxylin"]
+    pd.testing.assert_frame_equal(find(slides, memory=tmp_path / "memory").table.set_index("patch_id"), found)
+    slides.labels.write_text("slide_id,x,y,labels\na,11,20,TE\na,x,20,TE\n")
+    assert set(find(slides, memory=tmp_path / "memory").table["patch_id"]) - on_grid == {"a-11-20"}
+
+
 def test_no_slides_no_candidates(slides, tmp_path):
     found = find(slides.add("a", "train", truth=TRUTH))
     write_candidates(found.table, tmp_path / "out")

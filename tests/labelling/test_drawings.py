@@ -71,6 +71,31 @@ def test_round_trip_is_exact(tmp_path):
     }
 
 
+RINGS = st.lists(st.tuples(st.floats(0, 4000), st.floats(0, 3000)), min_size=3, max_size=12)
+
+
+@given(st.lists(st.tuples(st.sampled_from([TE, NEC, IGNORED]), RINGS, RINGS), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_any_outlines_come_back_as_they_were_drawn(tmp_path_factory, drawn):
+    """Kept, read by the page, and read by the line as of any GeoJSON: holes and parts that touch as well."""
+    path = drawing_path("masks", "s", tmp_path_factory.mktemp("drawn"))
+    shapes = [
+        (name, shapely.make_valid(shapely.Polygon(ring)).difference(shapely.make_valid(shapely.Polygon(hole))))
+        for name, ring, hole in drawn
+    ]
+    cleaned = [(name, clean(shape, SIZE)) for name, shape in shapes]
+    areas = [Area(uuid4().hex, name, shape) for name, shape in cleaned if not shape.is_empty]
+    if not areas:
+        return
+    write(path, areas)
+    kept = read_drawing(path, "s").areas
+    said = [(one.id, one.name, to_rings(one.geometry)) for one in areas]
+    assert [(one.id, one.name, to_rings(one.geometry)) for one in kept] == said
+    for found, own in zip(read_annotations(path), areas, strict=True):
+        assert found.name == own.name
+        assert shapely.equals(found.geometry, own.geometry)
+
+
 def test_regions_are_read_as_the_line_reads_them(tmp_path):
     path = drawing_path("regions", "s", tmp_path)
     write_drawing(

@@ -186,6 +186,27 @@ class TestLabelTable:
         assert read_image(tmp_path / "out" / train.loc["a-10-20", "path"]).shape == (128, 128, 3)
         assert (frame["split"] == "valid").sum() == 12
 
+    def test_outlines_count_over_labels_where_a_slide_is_judged(self, cohort, tmp_path, caplog):
+        cohort.draw("v.geojson", ("TE", 0, 0, 512, 256), ("TAS", 384, 0, 512, 256))
+        cohort.add("a", "train", annotation="v.geojson").add("v", "valid", annotation="v.geojson").add("t", "test")
+        write_labels(cohort, "a,0,0,NEC", "t,0,0,NEC", "v,0,0,TE;LYM", "v,256,0,TE;TAS", "v,0,512,LYM")
+        frame = cut(cohort, tmp_path / "out").set_index("patch_id")
+        assert list(frame.index) == ["a-0-0", "t-0-0", "v-0-0", "v-256-0"]
+        assert frame.loc["a-0-0", CODES].tolist() == [False, True, False, False]  # who labels, says
+        assert frame.loc["v-0-0", CODES].tolist() == [True, False, False, False]  # who outlines
+        assert (
+            "v: is outlined, and its outlines count instead of its 3 labelled patches, of which 1 differ and 1 lie "
+            f"where nothing is outlined; the first: {cohort.labels}: line 4: v: the patch at 0, 0 holds LYM, and what "
+            "is outlined does not; correct one of them"
+        ) in caplog.text
+
+    def test_an_unsure_class_differs_from_no_outline(self, cohort, tmp_path, caplog):
+        cohort.draw("v.geojson", ("TE", 0, 0, 256, 256), ("TAS", 128, 0, 256, 256))
+        cohort.add("v", "valid", annotation="v.geojson")
+        cohort.labels.write_text("slide_id,x,y,labels,unsure\nv,0,0,TE,TAS\n")
+        cut(cohort, tmp_path / "out")
+        assert "differ" not in caplog.text
+
     @pytest.mark.parametrize(
         ("line", "message"),
         [

@@ -1,7 +1,6 @@
 """`wsss-mm label`: say what patches hold, in the browser."""
 
 import argparse
-import getpass
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from wsss_mm import places
+from wsss_mm.cli.readers import reader_named
 from wsss_mm.errors import InputError
-from wsss_mm.names import folder_name, is_plain_name, likeness, safe_name
+from wsss_mm.names import folder_name, likeness
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--viewer", metavar="URL", help="of `wsss-mm view`, such as http://127.0.0.1:5010: patches have a link there"
     )
+    parser.add_argument(
+        "--setup", action="store_true", help="fetch OpenSeadragon, which view Draw needs, and do nothing else"
+    )
     parser.set_defaults(handler=_label)
 
 
@@ -58,7 +61,12 @@ def _label(arguments: argparse.Namespace) -> None:
     from wsss_mm.web.label.doors import Doors
     from wsss_mm.web.label.server import make_app
     from wsss_mm.web.label.session import Options, Session, check_fresh
+    from wsss_mm.wsi.viewer.openseadragon import archive_path, get_archive, read_archive
 
+    if arguments.setup:
+        read_archive(get_archive())
+        logger.info("%s is in place", archive_path())
+        return
     readers = _readers(arguments.reader)
     certificate = _certificate(arguments)
     params = load_params()
@@ -79,6 +87,8 @@ def _label(arguments: argparse.Namespace) -> None:
         secure=certificate is not None,
         viewer=_viewer(arguments.viewer),
     )
+    if not archive_path().is_file():
+        logger.warning("view Draw needs OpenSeadragon, which is missing; fetch it once: wsss-mm label --setup")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each picture
     try:
         serve(app, arguments.port, _greeting(arguments, doors, len(candidates)), host=host, certificate=certificate)
@@ -96,10 +106,7 @@ def _viewer(address: str | None) -> Callable[[str], str | None]:
 
 
 def _readers(names: list[str] | None) -> list[str]:
-    names = names or [safe_name(getpass.getuser())]
-    for name in names:
-        if not is_plain_name(name):
-            raise InputError(f"--reader {name}: names a file of journals; use letters, digits, dot, dash, underscore")
+    names = [reader_named(name) for name in names or [None]]
     if len({likeness(name) for name in names}) < len(names):
         raise InputError(f"--reader {' '.join(names)}: two readers have the same name; tell them apart")
     return names

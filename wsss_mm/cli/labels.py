@@ -11,7 +11,9 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
+    from wsss_mm.cohort import Slide
     from wsss_mm.labelling.exchange import Said
+    from wsss_mm.labelling.exchange.coco import Ground
     from wsss_mm.labelling.exchange.qupath import Frame
     from wsss_mm.labelling.journal import Journals
     from wsss_mm.settings import Params
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TABLE, _QUPATH, _TASKS = "csv", "qupath", "label-studio"
+_TABLE, _QUPATH, _TASKS, _COCO = "csv", "qupath", "label-studio", "coco"
+_FORMATS = (_TABLE, _QUPATH, _TASKS, _COCO)
 _OF_SUFFIX = {".csv": _TABLE, ".tsv": _TABLE, ".txt": _TABLE, ".geojson": _QUPATH, ".json": _TASKS}
 _NAMED = 10  # disputes
 
@@ -50,28 +53,30 @@ def add_parser(subparsers: Any) -> None:
     agreeing.add_argument("--random", action="store_true", help="only patches that were drawn at random")
     importing = actions.add_parser(
         "import",
-        help="take labels into a reader's journal: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON",
-        description="Take labels into a reader's journal. What the journal says already is left out, so that a file "
-        "may be imported again. Example: wsss-mm labels import --reader ann data/labels.csv",
+        help="take labels into a journal: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON; masks of COCO",
+        description="Take labels into a reader's journal, or masks of COCO into what is drawn on slides. What is there "
+        "already is left out, so that a file may be imported again. Example: wsss-mm labels import --reader ann "
+        "data/labels.csv",
         formatter_class=defaults,
     )
     importing.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of QuPath, <slide_id>.geojson")
-    importing.add_argument("--reader", required=True, help="whose labels they are")
+    importing.add_argument("--reader", help="whose labels they are; masks are nobody's")
     importing.add_argument("--annotator", help="of Label Studio: whose annotations to take, id or e-mail")
     exporting = actions.add_parser(
         "export",
-        help="labels for other tools: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON",
-        description="Write what counts of all readers' labels, or what one reader said. Example: "
-        "wsss-mm labels export --format qupath tiles",
+        help="labels for other tools: labels.csv, QuPath GeoJSON of tiles, Label Studio JSON; masks as COCO",
+        description="Write what counts of all readers' labels, or what one reader said; as COCO, what is drawn on "
+        "slides. Example: wsss-mm labels export --format qupath tiles",
         formatter_class=defaults,
     )
     exporting.add_argument("out", type=Path, metavar="OUT", help="the file; of QuPath, a folder for <slide_id>.geojson")
     exporting.add_argument("--reader", help="what this reader said; without, what counts of all")
     exporting.add_argument("--images", default="", help="of Label Studio: what stands before a picture's name")
+    exporting.add_argument(
+        "--patches", action="store_true", help="of COCO: the patches' masks, not the slides' outlines"
+    )
     for action in (importing, exporting):
-        action.add_argument(
-            "--format", choices=(_TABLE, _QUPATH, _TASKS), help="if the file's name does not tell", default=None
-        )
+        action.add_argument("--format", choices=_FORMATS, help="if the file's name does not tell", default=None)
     for action, handler in ((checking, _check), (agreeing, _agreement), (importing, _import), (exporting, _export)):
         action.add_argument("--journals", type=Path, default=places.LABELS_FOLDER, help="folder of the journals")
         action.set_defaults(handler=handler)
@@ -108,6 +113,8 @@ def _check(arguments: argparse.Namespace) -> None:
         what = ", ".join(dispute.classes) or "artefact"
         lines.append(f"  slide {dispute.place.slide}, {dispute.place.x}, {dispute.place.y}: {what}")
     lines += [f"  ... {len(left) - _NAMED} more"] if len(left) > _NAMED else []
+    if marked := journals.marks():
+        lines.append(f"{_count(len(marked), 'patch')} marked to be seen again: wsss-mm label shows them first")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -135,6 +142,11 @@ def _import(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.journal import Journal, journal_path, read_journals
 
     params = _params()
+    if arguments.format == _COCO:
+        _import_masks(arguments, params)
+        return
+    if arguments.reader is None:
+        raise InputError("whose labels are these? give --reader NAME")
     journal = Journal(journal_path(arguments.reader, arguments.journals), arguments.reader)
     read = [(file, _read(file, arguments, params)) for file in arguments.files]  # all of them, before one is kept
     for file, said in read:
@@ -152,6 +164,9 @@ def _export(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.exchange.table import write_table
     from wsss_mm.labelling.settled import settle
 
+    if arguments.format == _COCO:
+        _export_masks(arguments)
+        return
     journals, vocabulary = _journals(arguments.journals), _vocabulary(_params())
     said = said_of_all(settle(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
     kind, out = _kind(arguments.out, arguments.format, _QUPATH if not arguments.out.suffix else None), arguments.out
@@ -166,6 +181,86 @@ def _export(arguments: argparse.Namespace) -> None:
             tiles = [item for item in said if item.place.slide == slide]
             write_tiles(out / f"{slide}{SUFFIX}", tiles, frames[slide], vocabulary)
     sys.stdout.write(f"{out}: {_count(len(said), 'patch')}\n")
+
+
+def _import_masks(arguments: argparse.Namespace, params: "Params") -> None:
+    """Take masks of COCO into the drawings of slides."""
+    from uuid import uuid4
+
+    from wsss_mm.labelling.drawings import drawing_path, names_of, read_drawing, write_drawing
+    from wsss_mm.labelling.exchange.coco import merged, read_coco
+
+    vocabulary, patches = _vocabulary(params), params.patches
+    grounds = _Grounds()
+    read = [
+        (file, read_coco(file, vocabulary, grounds, mpp=patches.mpp, size=patches.size)) for file in arguments.files
+    ]
+    for file, found in read:
+        total: dict[str, int] = {}
+        for slide_id, given in found.items():
+            path = drawing_path("masks", slide_id, arguments.journals)
+            before = read_drawing(path, slide_id)
+            areas, counts = merged(before.areas, given)
+            if counts["new"] or counts["changed"]:
+                colors = names_of("masks", vocabulary)
+                write_drawing(path, slide_id, areas, edit=before.edit, request=uuid4().hex, colors=colors)
+            total = {what: total.get(what, 0) + count for what, count in counts.items()}
+        said = ", ".join(f"{count} {what}" for what, count in total.items()) or "no area"
+        sys.stdout.write(f"{file}: {said}, on {_count(len(found), 'slide')}\n")
+    sys.stdout.write(f"in {arguments.journals / places.MASKS.name}; git add it, then: dvc repro\n")
+
+
+def _export_masks(arguments: argparse.Namespace) -> None:
+    """Write what is drawn on slides, or the masks of patches, as COCO."""
+    from wsss_mm.cohort import Cohort
+    from wsss_mm.labelling.drawings import drawing_path, read_drawing
+    from wsss_mm.labelling.exchange.coco import picture_of, picture_of_mask, write_coco
+    from wsss_mm.patches import read_manifest
+    from wsss_mm.slides.labels import read_label_map
+
+    vocabulary = _vocabulary(_params())
+    if arguments.reader is not None:
+        raise InputError(f"--reader {arguments.reader}: masks are nobody's; leave it out")
+    if arguments.patches:
+        rows = read_manifest(places.PATCHES, vocabulary).dropna(subset="mask_path")
+        masks = zip(rows["path"], rows["mask_path"], strict=True)
+        pictures = [
+            picture_of_mask(str(path), read_label_map(places.PATCHES / mask), vocabulary) for path, mask in masks
+        ]
+    else:
+        grounds, pictures = _Grounds(), []
+        for slide in Cohort.read().with_files():
+            drawn = read_drawing(drawing_path("masks", slide.slide_id, arguments.journals), slide.slide_id).areas
+            if drawn and slide.path is not None and (ground := grounds(slide.slide_id)) is not None:
+                pictures.append(picture_of(f"{slide.slide_id}{slide.path.suffix}", ground, drawn))
+    if not pictures:
+        what = f"{places.PATCHES}: no patch has a mask" if arguments.patches else f"{arguments.journals}: no drawings"
+        raise InputError(f"{what}; draw in view Draw of wsss-mm label, or name an annotation in the table of slides")
+    count = write_coco(arguments.out, pictures, vocabulary)
+    what = "patch" if arguments.patches else "slide"
+    sys.stdout.write(f"{arguments.out}: {_count(count, 'area')} on {_count(len(pictures), what)}\n")
+
+
+class _Grounds:
+    """Slides of the cohort as masks count on them, each opened once."""
+
+    def __init__(self) -> None:
+        from wsss_mm.cohort import Cohort
+
+        self._slides: dict[str, Slide] = {slide.slide_id: slide for slide in Cohort.read().with_files()}
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, slide_id: str) -> "Ground | None":
+        """A slide; None where there is none."""
+        from wsss_mm.labelling.exchange.coco import Ground
+
+        if slide_id not in self._slides:
+            return None
+        if slide_id not in self._known:
+            with self._slides[slide_id].open() as reader:
+                left, top, width, height = reader.bounds
+                self._known[slide_id] = Ground((int(left), int(top)), (int(width), int(height)), reader.mpp)
+        return self._known[slide_id]
 
 
 def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[Said]":
@@ -186,7 +281,7 @@ def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[
 def _kind(file: Path, given: str | None, otherwise: str | None = None) -> str:
     kind = given or _OF_SUFFIX.get(file.suffix.lower(), otherwise)
     if kind is None:
-        raise InputError(f"{file}: its name does not tell the format; give --format {_TABLE}, {_QUPATH} or {_TASKS}")
+        raise InputError(f"{file}: its name does not tell the format; give --format {', '.join(_FORMATS)}")
     return kind
 
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,11 @@ from wsss_mm.files import atomic_path, digest
 from wsss_mm.formats import read_rows, write_rows
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches.appearance import image_statistics
-from wsss_mm.patches.grid import grid_of
+from wsss_mm.patches.grid import boxes_of, grid_of
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.truth import read_label_table
 from wsss_mm.places import CANDIDATE_COLUMNS, CANDIDATE_TABLE, CANDIDATES_FILE
+from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.vocabulary import SPLITS
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ def find_candidates(
     """Find the patches that can be labelled: those of the grid with enough tissue, inside the region of interest.
 
     Slides whose truth or drawings say what every patch of them holds have none. Slides of which some patches are
-    labelled have all.
+    labelled have all, and those that are labelled and no patches of the grid, such as patches from other tools, too:
+    what looks like them, and what they teach, is asked of candidates.
 
     Args:
         cohort: the slides.
@@ -113,7 +116,7 @@ def find_candidates(
         The table, and what is wrong with slides that could not be read.
     """
     slides = [slide for slide in cohort.with_files(without=without) if not slide.known_whole]
-    survey = _Survey(settings, memory)
+    survey = _Survey(settings, memory, _labelled(cohort))
     grids = dict(zip(slides, map_files(survey.pieces, slides, "find candidates"), strict=True)) if slides else {}
     failed = {slide.slide_id: grid for slide, grid in grids.items() if isinstance(grid, str)}
     pieces = [piece for grid in grids.values() if not isinstance(grid, str) for piece in grid]
@@ -181,19 +184,21 @@ class _Survey:
 
     settings: "PatchSettings"
     memory: Path | None
+    labelled: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
     def pieces(self, slide: Slide) -> list[_Piece] | str:
-        """The patches of a slide's grid."""
+        """The patches of a slide's grid, and those that are labelled beside it."""
         try:
             folder = None if self.memory is None else self.memory / self._key(slide)
             grid = None if folder is None else _remembered(folder / "grid.parquet")
             if grid is None:
                 grid = self._grid(slide)
                 _remember(grid, None if folder is None else folder / "grid.parquet")
+            corners, tissue = grid[["x", "y"]].to_numpy(np.int64), grid["tissue"].to_numpy(np.float64)
+            more = self._beside(slide, corners, folder)
         except (InputError, OSError) as error:
             return _broken(slide, error)
-        corners, tissue = grid[["x", "y"]].to_numpy(np.int64), grid["tissue"].to_numpy(np.float64)
-        return [
+        return more + [
             _Piece(
                 slide,
                 corners[start : start + _PIECE],
@@ -202,6 +207,21 @@ class _Survey:
             )
             for start in range(0, len(grid), _PIECE)
         ]
+
+    def _beside(self, slide: Slide, grid: npt.NDArray[np.int64], folder: Path | None) -> list[_Piece]:
+        """Labelled patches of a slide that are none of its grid; those that leave it are left to stage `patches`."""
+        known = set(map(tuple, grid.tolist()))
+        places_ = self.labelled.get(slide.slide_id, np.zeros((0, 2), np.int64)).tolist()
+        corners = np.array(sorted({(x, y) for x, y in places_} - known), np.int64).reshape(-1, 2)
+        if not len(corners):
+            return []
+        with slide.open() as reader:
+            boxes = boxes_of(corners, reader, self.settings)
+            inside = (boxes[:, :2] + boxes[:, 2:] <= np.array(reader.size) + 1).all(axis=1)
+            tissue = np.round(find_tissue(reader).share(boxes), 6)
+        name = hashlib.sha256(corners[inside].tobytes()).hexdigest()[:32]
+        memory = None if folder is None else folder / f"labelled-{name}.parquet"
+        return [_Piece(slide, corners[inside], tissue[inside], memory)] if inside.any() else []
 
     def measured(self, piece: _Piece) -> pd.DataFrame | str:
         """What patches look like, in the columns `_MEASURED`."""
@@ -238,6 +258,19 @@ class _Survey:
         chosen = (self.settings.mpp, self.settings.size, self.settings.min_tissue)
         said = json.dumps([_MEASURE, _PIECE, quickhash, slide.bytes, slide.mpp, roi, *chosen])
         return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _labelled(cohort: Cohort) -> dict[str, npt.NDArray[np.int64]]:
+    """Corners (n, 2) of the labelled patches of each slide, level-0 px; what is wrong there, stage `patches` says."""
+    if cohort.labels is None:
+        return {}
+    table = read_label_table(cohort.labels)[["slide_id", "x", "y"]]
+    numbers = table[["x", "y"]].apply(pd.to_numeric, errors="coerce").dropna()
+    sound = numbers[(numbers >= 0).all(axis=1) & (numbers < 2**31).all(axis=1)].astype(np.int64)
+    return {
+        str(name): sound.loc[rows.index.intersection(sound.index)].to_numpy()
+        for name, rows in table.groupby("slide_id")
+    }
 
 
 def _broken(slide: Slide, error: Exception) -> str:
@@ -302,16 +335,16 @@ def _fault(frame: pd.DataFrame) -> str | None:
 
 
 def _faults_of_types(frame: pd.DataFrame) -> Iterator[str]:
-    for field in _SCHEMA:
+    for wanted in _SCHEMA:
         try:
-            column = pa.array(frame[field.name], from_pandas=True)
+            column = pa.array(frame[wanted.name], from_pandas=True)
         except pa.ArrowException as error:
-            yield f"column {field.name}: {' '.join(str(error).split())}"
+            yield f"column {wanted.name}: {' '.join(str(error).split())}"
             continue
-        if column.type not in (field.type, pa.null()) and not (_is_text(column.type) and _is_text(field.type)):
-            yield f"column {field.name} holds {column.type}, not {field.type}"
-        elif column.null_count and field.name not in _MAY_LACK:
-            yield f"column {field.name} is empty in {column.null_count} rows"
+        if column.type not in (wanted.type, pa.null()) and not (_is_text(column.type) and _is_text(wanted.type)):
+            yield f"column {wanted.name} holds {column.type}, not {wanted.type}"
+        elif column.null_count and wanted.name not in _MAY_LACK:
+            yield f"column {wanted.name} is empty in {column.null_count} rows"
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -17,8 +17,11 @@ STATES: tuple[State, ...] = get_args(State)
 """What a reader says of a class; what was never asked has none of them."""
 ARTEFACT_KINDS = ("pen", "fold", "blur", "air", "other")
 """Why nothing can be said of a patch."""
-ANSWERS, STEPS = ("answer", "settle"), ("undo", "redo")
-KINDS = (*ANSWERS, "skip", *STEPS)
+ANSWERS, SKIP, MARK, STEPS = ("answer", "settle"), "skip", "mark", ("undo", "redo")
+"""Kinds of entries. A mark wants its patch to be seen again."""
+KINDS = (*ANSWERS, SKIP, MARK, *STEPS)
+CORRECTION = "correction"
+"""How a patch came that somebody found wrongly segmented."""
 
 _HOW = ("created", "confirmed")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -134,7 +137,7 @@ def answer_of(entry: Mapping[str, Any], reader: str) -> Answer:
 
 
 def place_of(entry: Mapping[str, Any]) -> Place:
-    """The patch that a sound answer, settlement or skip is about."""
+    """The patch that a sound answer, settlement, skip or mark is about."""
     return Place(entry["slide"], entry["x"], entry["y"], float(entry["mpp"]), entry["size"])
 
 
@@ -148,7 +151,7 @@ def fault_of_name(entry: Mapping[str, Any]) -> str | None:
 
 
 def fault_of_place(entry: Mapping[str, Any]) -> str | None:
-    """What is wrong with the place of an answer, settlement or skip; None if nothing is."""
+    """What is wrong with the place of an answer, settlement, skip or mark; None if nothing is."""
     if not (isinstance(slide := entry.get("slide"), str) and _is_slide(slide)):
         return "slide is no slide_id"
     for name in ("x", "y"):

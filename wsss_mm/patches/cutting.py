@@ -16,9 +16,9 @@ from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
 from wsss_mm.patches.grid import boxes_of, grid_of
 from wsss_mm.patches.images import Keep, store_patch
-from wsss_mm.patches.manifest import build_manifest
+from wsss_mm.patches.manifest import build_manifest, unsure_classes
 from wsss_mm.patches.parallel import map_files
-from wsss_mm.patches.truth import Truth, classes_in, read_drawn_truth, read_map_truth, read_patch_labels
+from wsss_mm.patches.truth import Truth, class_shares, classes_in, read_drawn_truth, read_map_truth, read_patch_labels
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.tissue import find_tissue
 from wsss_mm.vocabulary import IGNORE, Vocabulary
@@ -43,11 +43,13 @@ def cut_slides(
 
     What is known of a slide decides what becomes of it:
 
+    - Truth or annotations (GeoJSON) of a valid or test slide: all patches of a non-overlapping grid with enough tissue,
+      where anything is annotated; a patch holds the classes of at least `min_class_share`. Annotate such patches whole,
+      or their label sets lack what is not drawn. Rows of labels.csv do not count there; where they differ from what is
+      drawn, that is said.
     - Rows in its labels.csv: exactly the patches they name, with their label sets.
-    - Truth, `truth/<slide_id>.tif` beside the table, as the phantom cohort has it: all patches of a non-overlapping
-      grid with enough tissue; a patch holds the classes of at least `min_class_share`.
-    - Annotations (GeoJSON), of a valid or test slide: likewise, where anything is annotated. Annotate such patches
-      whole, or their label sets lack what is not drawn. Training patches are labelled in `labels`, never from drawings.
+    - Truth, `truth/<slide_id>.tif` beside the table, as the phantom cohort has it, of a training slide: the grid, too.
+      Training patches are labelled in `labels`, never from drawings.
     - Nothing: no patches; such a slide can still be segmented.
 
     Masks are stored wherever there is truth or annotation, for training patches too: to judge pseudo-labels, and for
@@ -117,9 +119,13 @@ class _Cutter:
         """Write the patches of a row of the slide table, and give their rows of the manifest."""
         with slide.open() as reader:
             truth = self._truth(slide, reader)
-            if self.labels is not None and (self.labels["slide_id"] == slide.slide_id).any():
-                rows = list(self._labelled(slide, reader, truth, self.labels))
+            said = None if self.labels is None else self.labels[self.labels["slide_id"] == slide.slide_id]
+            labelled = said is not None and len(said) > 0
+            if labelled and not (truth is not None and slide.split != "train"):
+                rows = list(self._labelled(slide, reader, truth, said))
             elif truth is not None and slide.known_whole:
+                if labelled:
+                    self._compare(slide, reader, truth, said)
                 rows = list(self._gridded(slide, reader, truth))
             else:
                 logger.warning("%s: nothing is known of its tissues; it gives no patches", slide.slide_id)
@@ -130,15 +136,11 @@ class _Cutter:
         return rows
 
     def _labelled(
-        self, slide: Slide, reader: SlideReader, truth: Truth | None, labelled: pd.DataFrame
+        self, slide: Slide, reader: SlideReader, truth: Truth | None, rows: pd.DataFrame
     ) -> Iterator[dict[str, Any]]:
-        rows = labelled[labelled["slide_id"] == slide.slide_id]
         corners = rows[["x", "y"]].to_numpy()
         boxes = boxes_of(corners, reader, self.settings)
-        names = [
-            f"{self.labels_path}: line {row.Index}: {slide.slide_id}: the patch at {row.x}, {row.y}"
-            for row in rows.itertuples()
-        ]
+        names = self._names(slide, rows)
         _check_places(names, boxes, reader)
         tissue = find_tissue(reader).share(boxes)
         states = rows[list(self.vocabulary.codes)].to_numpy()
@@ -147,6 +149,44 @@ class _Cutter:
             mask = None if truth is None else truth.mask(x, y, self.settings.size, self.settings.mpp)
             said = {"labels": labels, "unsure": unsure}
             yield self._store(slide, reader, (x, y), **said, mask=mask, tissue=float(share), name=name)
+
+    def _compare(self, slide: Slide, reader: SlideReader, truth: Truth, rows: pd.DataFrame) -> None:
+        """Say which labels of an outlined slide, where outlines count, differ from them.
+
+        A class differs where it is outlined and called absent, or called present in a patch that is outlined whole
+        without it. Patches where nothing is outlined are counted apart.
+        """
+        names = self._names(slide, rows)
+        _check_places(names, boxes_of(rows[["x", "y"]].to_numpy(), reader, self.settings), reader)
+        differing, beside = [], 0
+        for name, row in zip(names, rows.to_dict("records"), strict=True):
+            mask = truth.mask(row["x"], row["y"], self.settings.size, self.settings.mpp)
+            if (mask == IGNORE).all():
+                beside += 1
+                continue
+            drawn = classes_in(mask, len(self.vocabulary), self.settings.min_class_share)
+            lacks = (class_shares(mask, len(self.vocabulary)) == 0) & (not (mask == IGNORE).any())
+            unsure = unsure_classes(row["unsure"])
+            for index, code in enumerate(self.vocabulary.codes):
+                if code not in unsure and (lacks[index] if row[code] else drawn[index]):
+                    differing.append(
+                        f"{name} {'holds' if row[code] else 'lacks'} {code}, and what is outlined does not"
+                    )
+                    break
+        say = logger.warning if differing else logger.info
+        say(
+            "%s: is outlined, and its outlines count instead of its %d labelled patches, of which %d differ and %d lie "
+            "where nothing is outlined%s",
+            *(slide.slide_id, len(rows), len(differing), beside),
+            f"; the first: {differing[0]}; correct one of them" if differing else "",
+        )
+
+    def _names(self, slide: Slide, rows: pd.DataFrame) -> list[str]:
+        """What messages call labelled patches."""
+        return [
+            f"{self.labels_path}: line {line}: {slide.slide_id}: the patch at {x}, {y}"
+            for line, x, y in zip(rows.index, rows["x"], rows["y"], strict=True)
+        ]
 
     def _gridded(self, slide: Slide, reader: SlideReader, truth: Truth) -> Iterator[dict[str, Any]]:
         for (x, y), share in grid_of(slide, reader, self.settings):

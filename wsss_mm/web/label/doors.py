@@ -10,8 +10,9 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked, read_json
+from wsss_mm.labelling.entries import CORRECTION
 
-DRAWN = ("random", "useful", "slide", "clusters", "similar", "doubtful", "settlement", "search")
+DRAWN = ("random", "useful", "slide", "clusters", "similar", "doubtful", "settlement", "search", CORRECTION)
 """How a patch came to a reader, as journals say it."""
 _KEY, _READERS = "key", "readers.json"
 

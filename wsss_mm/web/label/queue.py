@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.errors import InputError
+from wsss_mm.labelling.entries import CORRECTION
 from wsss_mm.web.label.desk import ANSWERED, ARTEFACT, SKIPPED, UNSEEN, Desk
+from wsss_mm.web.label.marked import marked_rows
 from wsss_mm.web.label.session import Session
 
 Order = Literal["random", "useful", "slide", "clusters", "doubtful", "settlement"]
@@ -96,7 +98,8 @@ def make_queue(session: Session, desk: Desk, order: Order, filters: Filters, pag
     if filters.state in (None, "unseen") and filters.code is None:
         once = places.copy()
         once[in_hand] = False
-        return replace(found, items=_with_repeats(desk, found.items, once, page))
+        items = _with_repeats(desk, found.items, once, page)
+        return replace(found, items=_with_marked(marked_rows(session, desk, once), items))
     return found
 
 
@@ -212,6 +215,11 @@ def _with_repeats(desk: Desk, items: list[Item], places: Mask, page: Page) -> li
         out.append(item)
         number += 1
     return out
+
+
+def _with_marked(rows: Sequence[int], items: list[Item]) -> list[Item]:
+    """Put patches that were found wrongly segmented before all others."""
+    return [*(Item(row, CORRECTION) for row in rows), *(item for item in items if item.row not in rows)]
 
 
 def _settlement(session: Session, _: Desk, places: Mask, page: Page) -> Queue:

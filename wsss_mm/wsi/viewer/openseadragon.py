@@ -1,8 +1,11 @@
 """OpenSeadragon, the viewer's JavaScript, served from its archive (see `wsss_mm.npm`)."""
 
+import logging
 from pathlib import Path
 
 from wsss_mm.npm import NpmPackage
+
+logger = logging.getLogger(__name__)
 
 VERSION = "6.1.1"
 INTEGRITY = "g4iKe2q8B642SaBT3+x4ZF3/8b1TxPPydyjmtrOLgDrlYWMKd9ZXM+1Cb/xa9DVySkvs/7l6HR1nHKfD5F3Tsw=="
@@ -23,6 +26,19 @@ def fetch_archive(path: Path) -> None:
         InputError: npm is missing or fails; the message says how to bring the archive by hand.
     """
     _package().fetch(path)
+
+
+def get_archive() -> Path:
+    """The archive, fetched now if it never was.
+
+    Raises:
+        InputError: see `fetch_archive`.
+    """
+    path = archive_path()
+    if not path.is_file():
+        logger.info("fetching OpenSeadragon through npm, once")
+        fetch_archive(path)
+    return path
 
 
 def read_archive(path: Path) -> dict[str, bytes]:

@@ -23,26 +23,36 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response as BaseResponse
 
+    from wsss_mm.wsi.viewer.correcting import Desk
+
 logger = logging.getLogger(__name__)
 
 _OPEN = 16  # slides and maps held open
 
 
-def make_app(results: list[Result], slides: Mapping[str, Path], script: Mapping[str, bytes]) -> "Flask":
+def make_app(
+    results: list[Result],
+    slides: Mapping[str, Path],
+    script: Mapping[str, bytes],
+    desk: "Desk | None" = None,
+) -> "Flask":
     """The pages and tiles as a Flask application.
 
     Args:
         results: what is shown.
         slides: slide files by the results' names; results without are shown as maps alone.
         script: OpenSeadragon's files, see `wsss_mm.wsi.viewer.openseadragon.read_archive`.
+        desk: takes what a reader finds wrong; None where nothing can be said.
     """
     from flask import Flask, Response, abort
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
     shown = _Shown({result.name: result for result in results}, slides)
-    _add_pages(app, shown)
+    _add_pages(app, shown, desk)
     _add_tiles(app, shown)
+    if desk is not None:
+        desk.answer(app, shown)
 
     @app.get("/openseadragon/<path:name>")
     def openseadragon(name: str) -> Response:
@@ -101,7 +111,7 @@ class _Shown:
         self._open.cache_clear()
 
 
-def _add_pages(app: "Flask", shown: _Shown) -> None:
+def _add_pages(app: "Flask", shown: _Shown, desk: "Desk | None") -> None:
     from flask import Response, redirect, send_file
 
     templates = make_environment()
@@ -120,8 +130,11 @@ def _add_pages(app: "Flask", shown: _Shown) -> None:
             "slide": name in shown.slides,
             "widthUm": width * result.slide_mpp,
             "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
+            "levelWidth": width,
         }
-        return templates.get_template("slide.html").render(result=result, view=view, others=list(shown.results))
+        wrong = None if desk is None else desk.told(result)
+        page = templates.get_template("slide.html")
+        return page.render(result=result, view=view, others=list(shown.results), wrong=wrong)
 
     @app.get(f"/slides/<name>/{places.OVERLAY}")
     def overlay(name: str) -> Response:

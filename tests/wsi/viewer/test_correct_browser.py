@@ -1,0 +1,130 @@
+"""Saying what is wrong in a real browser: by pointer, by keys, and on both panes."""
+
+import shutil
+
+import pytest
+
+from tests.web.label import axe
+from tests.wsi.viewer.marking import SIDE, WIDTH, make_marking
+from tests.wsi.viewer.serving import served
+from wsss_mm.labelling import Place, read_journals
+from wsss_mm.wsi.viewer import make_app
+from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 120_000  # ms
+MIDDLE = Place("s1", 2 * SIDE, SIDE, 1.0, 64)
+
+
+@pytest.fixture
+def chromium():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    if not archive_path().is_file():
+        pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def state(page, wanted):
+    page.wait_for_selector(f'#wrong[data-state="{wanted}"]')
+
+
+def place_on(page, pane, x, y):
+    """Where a place of the slide, level-0 px, is on the screen."""
+    return page.evaluate(
+        """([pane, x, y]) => {
+          const viewer = window.viewers.find((one) => one.element.id === pane);
+          const at = viewer.viewport.pixelFromPoint(new OpenSeadragon.Point(x, y), true);
+          const box = viewer.element.getBoundingClientRect();
+          return [box.left + at.x, box.top + at.y];
+        }""",
+        [pane, x / WIDTH, y / WIDTH],
+    )
+
+
+def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, chromium):
+    made = make_marking(tmp_path)
+    said = []
+    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
+    with served(app) as port:
+        page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
+        page.goto(f"http://127.0.0.1:{port}/slides/s1/")
+        page.wait_for_selector('#wrong[data-ready="true"]')
+
+        # by pointer, on the slide: tumour is there, and stroma perhaps
+        page.click("#pick")
+        state(page, "picking")
+        page.mouse.click(*place_on(page, "slide", SIDE + 20, 30))
+        state(page, "picked")
+        assert page.text_content("#wrong-patch") == f"s1-{SIDE}-0"
+        assert page.locator(".picked").count() == 2  # on slide and map
+        page.click('[data-code="TE"]')
+        page.click('[data-code="TAS"]')
+        page.click('[data-code="TAS"]')
+        page.click("#keep")
+        state(page, "saved")
+        (answer,) = read_journals(made.labels).answers("ann")
+        assert answer.place == Place("s1", SIDE, 0, 1.0, 64)
+        assert answer.states == {"TE": "present", "NEC": "absent", "LYM": "absent", "TAS": "unsure"}
+        assert answer.seconds is not None
+        assert page.locator(".picked").count() == 0
+
+        # by keys, on the map, to be seen again
+        page.mouse.move(*place_on(page, "map", SIDE + 20, SIDE + 30))
+        page.keyboard.press("w")
+        state(page, "picked")
+        assert page.text_content("#wrong-patch") == f"s1-{SIDE}-{SIDE}"
+        page.keyboard.press("3")
+        page.check("#again")
+        page.locator("#again").press("Escape")
+        state(page, "idle")
+        page.keyboard.press("w")  # in the middle of the map: the pointer is over neither
+        state(page, "picked")
+        page.keyboard.press("3")
+        page.check("#again")
+        page.click("#keep")
+        state(page, "saved")
+        journals = read_journals(made.labels)
+        assert journals.answers("ann")[-1].states["LYM"] == "present"
+        assert journals.marks() == [MIDDLE]
+
+        # taken back
+        page.click("#wrong-undo")
+        state(page, "undone")
+        assert [found.place for found in read_journals(made.labels).answers()] == [answer.place]
+        assert read_journals(made.labels).marks() == []
+
+        # to the queue, without a word; the server refuses, and says why
+        page.keyboard.press("w")
+        state(page, "picked")
+        made.labels.rename(tmp_path / "away")
+        made.labels.write_text("")
+        page.click("#mark")
+        state(page, "failed")
+        assert page.text_content("#wrong-status")
+        made.labels.unlink()
+        (tmp_path / "away").rename(made.labels)
+        page.click("#mark")
+        state(page, "saved")
+        assert read_journals(made.labels).marks() == [MIDDLE]
+
+        page.keyboard.press("w")
+        state(page, "picked")
+        if axe.AXE.archive.is_file():
+            found = page.evaluate(f"(() => {{ {axe.source()}; return axe.run('#wrong'); }})()")
+            serious = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
+            assert serious == []
+        page.goto(f"http://127.0.0.1:{port}/slides/judged/")
+        assert "Draw" in page.text_content("#wrong")
+        assert page.locator("#pick").count() == 0
+        page.context.close()
+    assert said == []
