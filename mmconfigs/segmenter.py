@@ -36,6 +36,7 @@ color_jitter = 0.2
 elastic = 4.0
 auxiliary_weight = 0.4
 val_interval = 100
+cycle = None
 
 # What a training finds out, as it is of the default cohort.
 codes = ["TE", "NEC", "LYM", "TAS"]
@@ -137,16 +138,20 @@ optimizers = dict(
     sgd=dict(type="SGD", lr=lr, weight_decay=weight_decay, momentum=momentum),
 )
 optim_wrapper = dict(**_base_.wrappers[precision], optimizer=optimizers[optimizer], accumulative_counts=accumulate)
-param_scheduler = [
-    dict(
-        type="LinearLR",
-        start_factor=0.1 if warmup else 1.0,
-        by_epoch=False,
-        begin=0,
-        end=max(1, round(warmup * iterations)),
-    ),
-    dict(type="PolyLR", eta_min=0.0, power=poly_power, by_epoch=False, begin=0, end=iterations),
-]
+param_scheduler = (
+    [dict(type="wsss_mm.CyclicPolyLR", cycle=cycle, warmup=warmup, power=poly_power, by_epoch=False)]
+    if cycle
+    else [
+        dict(
+            type="LinearLR",
+            start_factor=0.1 if warmup else 1.0,
+            by_epoch=False,
+            begin=0,
+            end=max(1, round(warmup * iterations)),
+        ),
+        dict(type="PolyLR", eta_min=0.0, power=poly_power, by_epoch=False, begin=0, end=iterations),
+    ]
+)
 train_cfg = dict(type="wsss_mm.PiecewiseTrainLoop", max_iters=iterations, val_interval=val_interval, pieces=accumulate)
 val_cfg = dict(type="ValLoop")
 
@@ -166,6 +171,7 @@ custom_hooks = [
     ),
     dict(type="wsss_mm.ExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook", interval=epoch_length, best="miou"),
+    dict(type="wsss_mm.CycleHook", cycle=cycle),
     dict(type="wsss_mm.ProgressHook", label="segmenter"),
 ]
 

@@ -224,6 +224,7 @@ class SegmenterSettings(TrainingSettings):
     mosaic: Share  # of the samples: four crops in one
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
+    cycle: Count | None  # iterations of one rise and fall of the learning rate; null for one over the whole training
 
     def begins_with(self) -> list[Path]:
         """See `TrainingSettings.begins_with`; none with another `init`."""
@@ -238,6 +239,14 @@ class SegmenterSettings(TrainingSettings):
                 f"leaves one crop of batch_size {self.batch_size} to a piece, and batch normalisation of the pooled "
                 "crop needs two; halve it, or raise batch_size",
             )
+        if self.cycle is not None:
+            if self.iterations % self.cycle:
+                yield "iterations", f"{self.iterations} must be a multiple of cycle {self.cycle}"
+            if self.cycle % self.val_interval:
+                yield (
+                    "val_interval",
+                    f"{self.val_interval} does not divide cycle {self.cycle}, whose end is validated; lower it",
+                )
         if self.init == "weights" and self.weights is None:
             yield "weights", "init is weights, but weights is null; give their path"
 
