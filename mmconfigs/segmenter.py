@@ -41,6 +41,7 @@ color_jitter = 0.2
 elastic = 4.0
 auxiliary_weight = 0.4
 val_interval = 100
+cycle = None
 
 # What a training finds out, as it is of the default cohort.
 codes = ["TE", "NEC", "LYM", "TAS"]
@@ -162,16 +163,20 @@ optim_wrapper = dict(
     accumulative_counts=accumulate,
     **({} if encoder_lr == 1 else dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=encoder_lr))))),
 )
-param_scheduler = [
-    dict(
-        type="LinearLR",
-        start_factor=0.1 if warmup else 1.0,
-        by_epoch=False,
-        begin=0,
-        end=max(1, round(warmup * iterations)),
-    ),
-    dict(type="PolyLR", eta_min=0.0, power=poly_power, by_epoch=False, begin=0, end=iterations),
-]
+param_scheduler = (
+    [dict(type="wsss_mm.CyclicPolyLR", cycle=cycle, warmup=warmup, power=poly_power, by_epoch=False)]
+    if cycle
+    else [
+        dict(
+            type="LinearLR",
+            start_factor=0.1 if warmup else 1.0,
+            by_epoch=False,
+            begin=0,
+            end=max(1, round(warmup * iterations)),
+        ),
+        dict(type="PolyLR", eta_min=0.0, power=poly_power, by_epoch=False, begin=0, end=iterations),
+    ]
+)
 train_cfg = dict(type="wsss_mm.PiecewiseTrainLoop", max_iters=iterations, val_interval=val_interval, pieces=accumulate)
 val_cfg = dict(type="ValLoop")
 
@@ -192,6 +197,7 @@ custom_hooks = [
     ),
     dict(type="wsss_mm.ExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook", interval=epoch_length, best="miou"),
+    dict(type="wsss_mm.CycleHook", cycle=cycle),
     dict(type="wsss_mm.ProgressHook", label="segmenter"),
 ]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from studies.registration import KEY, MATRICES, registered
 from studies.rows import add_row, read_rows, with_values
 from wsss_mm import places
 from wsss_mm.engine.workdir import fingerprint
@@ -47,8 +48,8 @@ def main() -> None:
     for seed in arguments.seeds:
         for name, values in variants.items():
             if (base.cohort.name, name, seed) not in done:
+                row = {"cohort": base.cohort.name, "variant": name, "seed": seed, "settings": values, KEY: registered()}
                 metrics = run_variant(with_values(base, [*values, f"seed={seed}"]), arguments.work)
-                row = {"cohort": base.cohort.name, "variant": name, "seed": seed, "settings": values}
                 add_row(arguments.out, row | metrics)
 
 
@@ -107,7 +108,24 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
     )
     metrics = train_segmenter(params, paths)
     seconds = [trained - start, labelled - trained, time.monotonic() - labelled]
-    return {**described(classifier)["valid"], **metrics, "seconds": [round(part) for part in seconds]}
+    figures = {**described(classifier)["valid"], **metrics, "seconds": [round(part) for part in seconds]}
+    return figures | {MATRICES: slide_matrices(params, classifier, paths.out)}
+
+
+def slide_matrices(params: Params, classifier: Path, segmenter: Path) -> dict[str, list[list[int]]]:
+    """Slide to the ungated confusion matrix of its validation patches, for verdicts of `studies.registration`."""
+    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.predict import predict_patches
+    from wsss_mm.inference.runtime import choose_device
+    from wsss_mm.models import load_model
+    from wsss_mm.patches.digests import judged_rows
+
+    vocabulary, device = get_vocabulary(params.cohort.vocabulary), choose_device()
+    networks = [load_model(path, device, vocabulary.codes)[0] for path in (segmenter, classifier)]
+    rows = judged_rows(read_manifest(PATCHES, vocabulary), "valid")
+    judgement = judge(predict_patches(*networks, rows, PATCHES, flip=False), vocabulary)
+    slides = judgement.patches["slide_id"].to_numpy()
+    return {slide: judgement.patch_ungated[slides == slide].sum(axis=0).tolist() for slide in sorted(set(slides))}
 
 
 if __name__ == "__main__":

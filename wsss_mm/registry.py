@@ -20,4 +20,7 @@ MODEL_WRAPPERS = _root.Registry(
 OPTIM_WRAPPERS = _root.Registry(
     "optimizer wrapper", parent=_root.OPTIM_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
 )
+PARAM_SCHEDULERS = _root.Registry(
+    "parameter scheduler", parent=_root.PARAM_SCHEDULERS, scope=_SCOPE, locations=["wsss_mm.engine"]
+)
 VISBACKENDS = _root.Registry("vis_backend", parent=_root.VISBACKENDS, scope=_SCOPE, locations=["wsss_mm.engine"])

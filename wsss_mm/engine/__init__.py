@@ -1,6 +1,17 @@
 """Training: configs and params into mmengine's Runner; importing this room registers hooks, metrics and backends."""
 
-from wsss_mm.engine import averaging, checkpoints, examples, hooks, loop, metrics, mlflow_backend, precision, processes
+from wsss_mm.engine import (
+    averaging,
+    checkpoints,
+    cycles,
+    examples,
+    hooks,
+    loop,
+    metrics,
+    mlflow_backend,
+    precision,
+    processes,
+)
 from wsss_mm.engine.configs import load_config
 from wsss_mm.engine.processes import join_processes
 from wsss_mm.engine.runner import build_runner
@@ -13,6 +24,7 @@ __all__ = [
     "build_runner",
     "checkpoints",
     "classifier_scores",
+    "cycles",
     "examples",
     "hooks",
     "join_processes",

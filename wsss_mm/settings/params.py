@@ -258,6 +258,7 @@ class SegmenterSettings(TrainingSettings):
     auxiliary_stage: str | None  # of the encoder; None: the third from its last
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
+    cycle: Count | None  # iterations of one rise and fall of the learning rate; null for one over the whole training
 
     def begins_with(self) -> list[Path]:
         """See `TrainingSettings.begins_with`; none with another `init`."""
@@ -280,6 +281,14 @@ class SegmenterSettings(TrainingSettings):
         if self.auxiliary_stage is not None and self.auxiliary_stage not in stages:
             near = suggestion(self.auxiliary_stage, stages) or f"; choose from {', '.join(stages)}"
             yield "auxiliary_stage", f"{self.encoder} has no stage {self.auxiliary_stage[:40]!r} below its last{near}"
+        if self.cycle is not None:
+            if self.iterations % self.cycle:
+                yield "iterations", f"{self.iterations} must be a multiple of cycle {self.cycle}"
+            if self.cycle % self.val_interval:
+                yield (
+                    "val_interval",
+                    f"{self.val_interval} does not divide cycle {self.cycle}, whose end is validated; lower it",
+                )
         if self.init == "weights" and self.weights is None:
             yield "weights", "init is weights, but weights is null; give their path"
 

@@ -1,0 +1,75 @@
+"""A budget in cycles: a longer one begins with the shorter one, so that it is never worse on the validation split."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from tests.settings import content_of
+from wsss_mm.engine import Paths, train_segmenter
+from wsss_mm.engine.cycles import CyclicPolyLR
+from wsss_mm.errors import InputError
+from wsss_mm.settings import checked
+
+
+def trained(cohort: Path, params, out: Path, **update) -> tuple[dict[str, float], list[dict[str, str]]]:
+    """Metrics of the weights that are kept, and the rows of the curves."""
+    params = params.model_copy(update={"segmenter": params.segmenter.model_copy(update=update)})
+    where = Paths(
+        patches=cohort / "patches",
+        pseudo_labels=cohort / "pseudo_labels",
+        out=out / "model",
+        curves=out / "curves.csv",
+        work=out / "work",
+    )
+    metrics = train_segmenter(params, where)
+    with where.curves.open() as stream:
+        return metrics, list(csv.DictReader(stream))
+
+
+def test_a_longer_budget_begins_with_the_shorter_one_and_is_never_worse(cohort, params, tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = {
+        iterations: trained(cohort, params, tmp_path / str(iterations), iterations=iterations, cycle=4, val_interval=4)
+        for iterations in (4, 12)
+    }
+    (short, begun), (long, went_on) = found[4], found[12]
+    assert [(row["loss"], row["lr"], row["miou"]) for row in begun] == [
+        (row["loss"], row["lr"], row["miou"]) for row in went_on[: len(begun)]
+    ]
+    assert long["miou"] >= short["miou"]
+    judged = [float(row["miou"]) for row in went_on if row["miou"]]
+    assert long["miou"] == pytest.approx(max(judged), abs=1e-4)
+    # It ended behind the first cycle that brought nothing.
+    assert len(judged) == 3 or judged[-1] <= max(judged[:-1])
+
+
+def test_learning_rate_rises_and_falls_in_each_cycle_alike():
+    layer = nn.Linear(1, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(layer.parameters(), lr=1.0))
+    schedule = CyclicPolyLR(wrapper, cycle=5, warmup=0.4, power=1.0, by_epoch=False)
+    seen = []
+    for _ in range(10):
+        seen.append(wrapper.get_lr()["lr"][0])
+        wrapper.step()
+        schedule.step()
+    assert seen[:5] == pytest.approx([0.1, 0.55 * 0.8, 0.6, 0.4, 0.2])
+    assert seen[5:] == pytest.approx(seen[:5])
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"iterations": 250, "cycle": 100, "val_interval": 50}, "iterations: 250 must be a multiple of cycle 100"),
+        ({"iterations": 200, "cycle": 100, "val_interval": 30}, "val_interval: 30 does not divide cycle 100"),
+    ],
+)
+def test_a_cycle_that_does_not_fit_is_refused(values, says):
+    content = content_of()
+    content["segmenter"] |= values
+    with pytest.raises(InputError, match=says):
+        checked(content, "params.yaml")
