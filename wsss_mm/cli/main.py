@@ -28,6 +28,7 @@ from wsss_mm.cli import (
     reproduce,
     segment,
     sync,
+    tune,
     view,
     weights,
 )
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         view,
         cohort,
         profile,
+        tune,
         labels,
         data,
         quarantine,
