@@ -41,7 +41,7 @@ def test_the_better_third_goes_on_and_the_current_setting_with_it():
     rungs = [[entry.contender for entry in run.made if entry.rung == rung] for rung in range(3)]
     assert [len(rung) for rung in rungs] == [12, 5, 3]
     assert set(rungs[1]) == {0, 8, 9, 10, 11}
-    assert "20 trials fit into 100 s" in said[0]
+    assert "20 trials fit into 2 min" in said[0]
     assert any("more in this rung" in line and "of the time are left" in line for line in said)
 
 

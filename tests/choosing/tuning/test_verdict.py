@@ -5,8 +5,8 @@ import pytest
 
 from wsss_mm.choosing.tuning.halving import Entry, Score
 from wsss_mm.choosing.tuning.journal import Journal, key_of
-from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
 from wsss_mm.choosing.tuning.values import with_values
+from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_params, load_profile, render_gates, render_profile
 

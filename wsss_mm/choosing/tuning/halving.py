@@ -139,7 +139,7 @@ class Halving:
         made = self.scores[first]
         if made is None:
             raise InputError(
-                "the current setting cannot be trained, so that nothing can be compared with it; dvc repro"
+                "params.yaml as it is cannot be trained, and nothing compared with it; look with dvc repro"
             )
         whole = made.seconds / shares[0]  # more than it will be: what does not grow with the training is in it
         planned = plan(self.costs, whole, self.budget, len(self.seeds), shares)
