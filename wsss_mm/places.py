@@ -30,6 +30,8 @@ PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
+WANTED = WORK / "wanted.csv"
+"""Candidates that would tell classes apart, see `wsss-mm labels wanted`."""
 CANDIDATES, FEATURES = DATA / "candidates", DATA / "features"
 QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
