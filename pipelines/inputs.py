@@ -51,7 +51,8 @@ def _given(root: Path, stage: str) -> dict[str, Any]:
     name, _, key = stage.rpartition(":")[2].partition("@")
     entry, known = pipeline["stages"][name], params
     if "foreach" in entry:
-        entry, known = entry["do"], params | {"key": key, "item": entry["foreach"][key]}
+        items = entry["foreach"]  # names of a list, which stands elsewhere, stand for themselves
+        entry, known = entry["do"], params | {"key": key, "item": items[key] if isinstance(items, dict) else key}
     given: dict[str, Any] = {}
     for wanted in entry.get("params", ()):
         for file, keys in wanted.items() if isinstance(wanted, dict) else [(PARAMS_FILE, [wanted])]:

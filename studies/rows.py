@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from wsss_mm.choosing.tuning.values import with_values as changed
 from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
-from wsss_mm.settings import Params, checked
+from wsss_mm.settings import Params
 from wsss_mm.yaml_places import parse
 
 
@@ -19,20 +20,14 @@ def with_values(params: Params, values: Iterable[str]) -> Params:
     Raises:
         InputError: a key does not exist or its value is wrong.
     """
-    content, values = params.model_dump(mode="json", by_alias=True), list(values)
+    given, values = {}, list(values)
     for item in values:
         key, _, value = item.partition("=")
-        *sections, name = key.split(".")
-        node = content
-        for section in sections:
-            node = node.get(section) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or name not in node:
-            raise InputError(f"{key}: not a parameter; see params.yaml")
         try:
-            node[name] = parse(value).content
+            given[key] = parse(value).content
         except yaml.YAMLError as error:
             raise InputError(f"{item}: not valid YAML: {' '.join(str(error).split())}") from None
-    return checked(content, ", ".join(values))
+    return changed(params, given, ", ".join(values))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

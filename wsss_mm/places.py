@@ -32,6 +32,8 @@ ENCODERS_FILE = "encoders.yaml"
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
 COHORT, PATCHES, PSEUDO_LABELS = DATA / "cohort", DATA / "patches", DATA / "pseudo_labels"
+WANTED = WORK / "wanted.csv"
+"""Candidates that would tell classes apart, see `wsss-mm labels wanted`."""
 CANDIDATES, FEATURES = DATA / "candidates", DATA / "features"
 QUARANTINE = DATA / "quarantine.csv"
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
@@ -52,6 +54,10 @@ CHOICE_FILE = REPORTS / "choices/pseudo_labels.json"
 """The settings of pseudo-labels that were chosen, and what was tried."""
 CHOICE_PICTURE = PICTURES / "choose_pseudo_labels.png"
 GATES_PAGE = GATES / "index.html"
+TUNE_FILE, TUNE_WORK = "tune.yaml", WORK / "tune"
+"""What makes a stage of a trial of `wsss-mm tune`, and where what trials share is kept."""
+TUNE_METRICS, TUNE_COUNTS = (REPORTS / f"tune/{name}.json" for name in ("trial", "counts"))
+"""Figures of a trial, in its experiment alone; with the pixels of the validation split, slide by slide."""
 STUDIES = REPORTS / "studies"
 """Rows of the studies, a file of lines of JSON for each."""
 
@@ -232,6 +238,13 @@ CHOICE = Artefact(
     absent="make it with: dvc repro choose_pseudo_labels",
     oldest=1,
 )
+TUNE_JOURNAL = Artefact(
+    "journal of trials",
+    (f"{TUNE_WORK}/journal.jsonl",),
+    again="delete it, to make its trials again",
+    absent="make it with: wsss-mm tune",
+    oldest=1,
+)
 SLIDE_MAP = Artefact(
     "map of a slide",
     (f"{MAPS}/*/{MAP_NOTES}",),
@@ -300,6 +313,7 @@ ARTEFACTS = (
         FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,
         CHOICE,
+        TUNE_JOURNAL,
         SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,

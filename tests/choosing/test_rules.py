@@ -41,6 +41,14 @@ def test_otherwise_the_settings_stay(sets, settings):
 
 def test_what_labels_cannot_tell_apart_is_said():
     sets = _sets([1, 1, 0], [0, 1, 0], [1, 1, 1])
-    assert inseparable(sets, CODES) == [("A", "B"), ("C", "A"), ("C", "B")]
+    assert [(pair.a, pair.b) for pair in inseparable(sets, CODES)] == [("A", "B"), ("C", "A"), ("C", "B")]
     assert advice(sets, CODES)[0].startswith("A stands in no training patch without B")
     assert advice(np.eye(3, dtype=bool), CODES) == []
+
+
+def test_a_class_that_is_nearly_always_beside_another_is_named_with_its_number():
+    sets = _sets(*[[1, 1, 0]] * 97, *[[1, 0, 0]] * 3, *[[0, 1, 0]] * 50)
+    (pair,) = inseparable(sets, CODES)
+    assert (pair.a, pair.b, pair.patches, pair.alone) == ("A", "B", 100, 3)
+    assert str(pair).startswith("A stands in 3 of its 100 training patches without B: labels can hardly")
+    assert inseparable(_sets(*[[1, 1, 0]] * 95, *[[1, 0, 0]] * 5, *[[0, 1, 0]] * 50), CODES) == []

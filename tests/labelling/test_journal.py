@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wsss_mm.errors import InputError
 from wsss_mm.formats import DamagedError, NewerError, OlderError
 from wsss_mm.labelling import Answer, Journal, Place, history, journal_path, new_entry, read_journals
-from wsss_mm.labelling import journal as journals
+from wsss_mm.labelling import journal_file as journals
 
 HERE = {"slide": "s1", "x": 448, "y": 896, "mpp": 1.0, "size": 224}
 PLACE = Place("s1", 448, 896, 1.0, 224)
@@ -249,7 +249,200 @@ class TestDamage:
 
     def test_marks_of_a_merge(self, journal):
         journal.append([answer()])
-        journal.path.write_bytes(journal.path.read_bytes() + b"n
+        journal.path.write_bytes(journal.path.read_bytes() + b"<<<<<<< HEAD\n=======\n>>>>>>> other\n")
+        with pytest.raises(DamagedError, match=r"line 3: a merge left its marks; .*labels/\*\.jsonl merge=union"):
+            journal.entries()
+
+    def test_an_entry_twice_counts_once_if_it_says_the_same(self, journal):
+        journal.append([answer()])
+        line = journal.path.read_bytes().splitlines()[-1]
+        with journal.path.open("ab") as stream:
+            stream.write(line + b"\n")
+        assert len(journal.entries()) == 1
+        with journal.path.open("ab") as stream:
+            stream.write(line.replace(b"present", b"absent") + b"\n")
+        with pytest.raises(DamagedError, match=r"line 4: .* stands there twice, and says two things"):
+            journal.entries()
+
+    @given(st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_whatever_is_in_it_is_read_or_named(self, tmp_path_factory, data):
+        """Of sound lines, some with values of any kind, and of anything at all."""
+        anything = st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=9)
+            | st.sampled_from(["undo", "s"]),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+            max_leaves=5,
+        )
+        sound = [{"format": 1, "reader": "ann"}, answer(), new_entry("undo", of=["0" * 32]), new_entry("skip", **HERE)]
+        lines = []
+        for entry in data.draw(st.lists(st.sampled_from(sound), min_size=1, max_size=5)):
+            changes = data.draw(
+                st.dictionaries(st.sampled_from([*sound[1], "of", "repeat", "suggested"]), anything, max_size=2)
+            )
+            lines.append(json.dumps({**entry, **changes}).encode())
+        lines.insert(data.draw(st.integers(0, len(lines))), data.draw(st.binary(max_size=20)))
+        path = tmp_path_factory.mktemp("any") / "ann.jsonl"
+        path.write_bytes(b"\n".join(lines))
+        try:
+            found = read_journals(path.parent)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            found.answers()
+            history(found.entries["ann"])
+
+    def test_lines_of_windows_and_empty_ones(self, journal):
+        journal.append([answer()])
+        journal.path.write_bytes(b"\xef\xbb\xbf" + journal.path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+        assert len(journal.entries()) == 1
+        journal.append([answer("absent")])
+        assert states(journal) == ["absent"]
+
+
+class TestFormats:
+    def test_unknown_keys_are_kept_and_unknown_kinds_passed_over(self, journal, caplog):
+        journal.append([answer(note="odd", step="mine")])
+        with journal.path.open("a") as stream:
+            stream.write(json.dumps({**answer(), "kind": "vote"}) + "\n")
+        (entry,) = journal.entries()
+        assert (entry["note"], entry["step"]) == ("odd", "mine")
+        assert "line 3: entries of kind 'vote' are passed over" in caplog.text
+        journal.append([answer("absent")])
+        assert states(journal) == ["absent"]
+
+    def test_a_newer_one_is_refused_and_not_added_to(self, journal):
+        journal.append([answer()])
+        journal.path.write_text(journal.path.read_text().replace('"format": 1', '"format": 2'))
+        with pytest.raises(NewerError, match="journal of labels of format 2"):
+            journal.entries()
+
+    def test_none_at_all(self, journal):
+        journal.append([answer()])
+        journal.path.write_text(journal.path.read_text().split("\n", 1)[1])
+        with pytest.raises(OlderError):
+            journal.entries()
+
+    def test_of_another_reader(self, journal):
+        journal.append([answer()])
+        other = journal.path.rename(journal.path.with_name("bob.jsonl"))
+        with pytest.raises(InputError, match=r"bob\.jsonl: line 1: it is the journal of reader 'ann'"):
+            Journal(other, "bob").entries()
+
+    def test_no_folder_is_no_labels(self, tmp_path):
+        found = read_journals(tmp_path / "none")
+        assert (found.readers, found.answers(), found.by_place(), found.settlements) == ([], [], {}, [])
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "reader",
+        ["", ".", "..", "../ann", "a/b", "/etc/passwd", "a\\b", "con", "ann.", "a\0b", "a\nb", "\u00e4nn", "x" * 300],
+    )
+    def test_path_tricks(self, reader, tmp_path):
+        with pytest.raises(InputError, match="cannot name a file"):
+            journal_path(reader, tmp_path)
+        with pytest.raises(InputError, match="cannot name a file"):
+            Journal(tmp_path / "ann.jsonl", reader)
+
+    def test_the_file_is_the_readers(self, tmp_path):
+        with pytest.raises(InputError, match="the journal of ann is"):
+            Journal(tmp_path / "bob.jsonl", "ann")
+
+    def test_links_are_not_followed(self, journal, tmp_path):
+        target = tmp_path / "elsewhere"
+        target.write_text("precious\n")
+        journal.path.parent.mkdir()
+        journal.path.symlink_to(target)
+        for use in (journal.entries, lambda: journal.append([answer()])):
+            with pytest.raises(InputError, match="a link or no file"):
+                use()
+        assert target.read_text() == "precious\n"
+
+    def test_a_reader_almost_there(self, journal):
+        journal.append([answer()])
+        with pytest.raises(InputError, match="there is a reader 'ann' already"):
+            Journal(journal.path.with_name("Ann.jsonl"), "Ann").append([answer()])
+        assert [path.name for path in journal.path.parent.iterdir()] == ["ann.jsonl"]
+
+    def test_a_foreign_file_is_named(self, journal):
+        journal.append([answer()])
+        (journal.path.parent / "a b.jsonl").write_text("")
+        with pytest.raises(InputError, match=r"a b\.jsonl: its name is none of a reader"):
+            read_journals(journal.path.parent)
+
+
+def test_ten_processes_at_once(journal):
+    code = (
+        "import sys; from pathlib import Path; from wsss_mm.labelling import Journal, new_entry\n"
+        "journal = Journal(Path(sys.argv[1]), 'ann')\n"
+        "for y in range(20):\n"
+        "    journal.append([new_entry('answer', slide='s', x=int(sys.argv[2]), y=y, mpp=1.0, size=2,"
+        " classes={'TE': 'present'})])\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, journal.path, str(number)], env={**os.environ})
+        for number in range(10)
+    ]
+    assert [process.wait() for process in running] == [0] * 10
+    found = read_journals(journal.path.parent).answers("ann")
+    assert sorted((said.place.x, said.place.y) for said in found) == [(x, y) for x in range(10) for y in range(20)]
+    assert journal.path.read_bytes().count(b'"format"') == 1
+    assert [path.name for path in journal.path.parent.iterdir()] == ["ann.jsonl"]
+
+
+def test_two_machines_merge_in_git(tmp_path, project_root, monkeypatch):
+    """One reader at two places, and another: no conflict, nothing lost, and the later answer counts."""
+    monkeypatch.chdir(tmp_path)
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
+
+    def said(reader: str, x: int, state: str, hour: int) -> None:
+        at = {"x": x, "time": f"2026-01-01T{hour:02d}:00:00.000Z"}
+        Journal(tmp_path / f"labels/{reader}.jsonl", reader).append([{**answer(state), **at}])
+        git("add", "-A")
+        git("commit", "-m", "said")
+
+    git("init", "-b", "main")
+    (tmp_path / ".gitattributes").write_bytes((project_root / ".gitattributes").read_bytes())
+    (tmp_path / "README").write_text("")
+    git("add", "-A")
+    git("commit", "-m", "begin")
+    git("branch", "home")  # both machines begin the journal themselves
+    said("ann", 1, "present", 1)
+    said("ann", 2, "absent", 9)
+    said("bob", 1, "absent", 3)
+    git("checkout", "home")
+    said("ann", 1, "unsure", 5)
+    said("ann", 2, "present", 8)
+    said("ann", 3, "present", 8)
+    git("merge", "main", "-m", "merge")
+    assert (tmp_path / "labels/ann.jsonl").read_bytes().count(b"\n") >= 6
+    found = read_journals(tmp_path / "labels")
+    assert {one.place.x: one.states["TE"] for one in found.answers("ann")} == {1: "unsure", 2: "absent", 3: "present"}
+    assert [one.states["TE"] for one in found.answers("bob")] == ["absent"]
+    git("checkout", "main")
+    git("merge", "home")
+    assert read_journals(tmp_path / "labels") == found
+
+
+@pytest.mark.parametrize("count", [50, 100])
+def test_a_file_is_read_once_and_each_line_parsed_once(journal, monkeypatch, count):
+    """How long 100,000 entries take: benchmarks/labelling.py."""
+    journal.append([answer(), *({**answer(), "x": number} for number in range(1, count))])
+    reads, lines, read, parse = [], [], Path.read_bytes, journals.parsed
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(journals, "parsed", lambda line: lines.append(line) or parse(line))
+    assert len(read_journals(journal.path.parent).answers()) == count
+    assert reads == [journal.path]
+    assert len(lines) == len(set(lines)) == count + 1
+
 
 class TestMarks:
     def say(self, folder, reader, kind, second, **fields):

@@ -17,7 +17,7 @@ PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text(enc
 STAGES = [
     name if "foreach" not in entry else f"{name}@{key}"
     for name, entry in PIPELINE.items()
-    for key in entry.get("foreach", [""])
+    for key in (entry.get("foreach", [""]) if name != "tune" else ["trial"])  # its names stand in tune.yaml
 ]
 
 

@@ -50,7 +50,7 @@ def test_every_stage_has_its_code(project_root):
         if name == "gate":
             for gate, entry in stage["foreach"].items():
                 assert {"pipelines/gate.py", f"wsss_mm/gates/{gate}.py"} <= set(entry["files"])
-        else:
+        elif name != "tune":  # runs because somebody asks for it, whatever has changed
             assert f"pipelines/{name}.py" in stage["deps"]
 
 

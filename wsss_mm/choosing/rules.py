@@ -1,6 +1,7 @@
 """What label sets alone say: which setting suits them where there is no mask, and what they cannot teach."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy.typing as npt
 
 RARELY_ALONE = 0.05
 """A class that is the only one in fewer of its patches than this share is always seen beside another."""
+
+NEARLY_ALL = 0.95
+"""Of the patches of a class: where more hold another one, too, labels hardly tell the two apart."""
 
 _MIXED = 0.5
 
@@ -46,22 +50,45 @@ def alone(label_sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     return np.where(total > 0, single / np.maximum(total, 1), np.nan)
 
 
-def inseparable(label_sets: npt.NDArray[np.bool_], codes: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs a, b where every patch with class a holds b too: what tells them apart cannot be learnt from labels."""
+@dataclass(frozen=True)
+class Pair:
+    """A class, and one that nearly all of its patches hold, too.
+
+    Attributes:
+        a: code of the class.
+        b: code of the other one.
+        patches: training patches with a.
+        alone: of these, those without b.
+    """
+
+    a: str
+    b: str
+    patches: int
+    alone: int
+
+    def __str__(self) -> str:
+        """The advice."""
+        how = (
+            f"{self.a} stands in no training patch without {self.b}: labels cannot tell them apart"
+            if not self.alone
+            else f"{self.a} stands in {self.alone} of its {self.patches} training patches without {self.b}: labels can "
+            "hardly tell them apart"
+        )
+        return f"{how}; label patches that hold {self.a} alone (wsss-mm labels wanted finds 20), or smaller patches"
+
+
+def inseparable(label_sets: npt.NDArray[np.bool_], codes: Sequence[str]) -> list[Pair]:
+    """Pairs a, b where more than `NEARLY_ALL` patches with a hold b, too: labels hardly say which of them is which."""
     together = label_sets.T.astype(np.int64) @ label_sets
     total = np.diagonal(together)
     return [
-        (codes[a], codes[b])
+        Pair(codes[a], codes[b], int(total[a]), int(total[a] - together[a, b]))
         for a in range(len(codes))
         for b in range(len(codes))
-        if a != b and total[a] and together[a, b] == total[a]
+        if a != b and total[a] and together[a, b] > NEARLY_ALL * total[a]
     ]
 
 
 def advice(label_sets: npt.NDArray[np.bool_], codes: Sequence[str]) -> list[str]:
     """A sentence for each pair of `inseparable`."""
-    return [
-        f"{a} stands in no training patch without {b}: labels cannot tell them apart; label patches that hold {a} "
-        f"alone, or smaller patches"
-        for a, b in inseparable(label_sets, codes)
-    ]
+    return [str(pair) for pair in inseparable(label_sets, codes)]

@@ -41,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--no-suggestions", action="store_true", help="show nothing of what the trained classifier thinks"
     )
+    parser.add_argument(
+        "--queue",
+        type=Path,
+        metavar="FILE",
+        help="only the patches of this table, such as `wsss-mm labels wanted` writes",
+    )
     parser.add_argument("--no-features", action="store_true", help="compute none: orders and the map need them")
     parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="for pictures that are kept")
     parser.add_argument(
@@ -74,6 +80,10 @@ def _label(arguments: argparse.Namespace) -> None:
     candidates = read_candidates()
     cohort = Cohort.read()
     check_fresh(candidates, cohort, params.patches)
+    if arguments.queue is not None:
+        from wsss_mm.choosing.wanted import in_queue
+
+        candidates = in_queue(candidates, arguments.queue)
     options = Options(
         suggestions=not arguments.no_suggestions, memory=arguments.memory, features=not arguments.no_features
     )

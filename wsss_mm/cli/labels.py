@@ -75,11 +75,51 @@ def add_parser(subparsers: Any) -> None:
     exporting.add_argument(
         "--patches", action="store_true", help="of COCO: the patches' masks, not the slides' outlines"
     )
+    wanting = actions.add_parser(
+        "wanted",
+        help="20 patches to label where labels cannot tell two classes apart",
+        description="Where nearly every training patch with a class holds a certain other one, too, labels cannot tell "
+        "the two apart. Write the candidates that most likely hold one without the other, by the classifier's scores. "
+        "Label them with: wsss-mm label --queue FILE",
+        formatter_class=defaults,
+    )
+    wanting.add_argument("--out", type=Path, default=places.WANTED, help="table to write")
+    wanting.set_defaults(handler=_wanted)
     for action in (importing, exporting):
         action.add_argument("--format", choices=_FORMATS, help="if the file's name does not tell", default=None)
     for action, handler in ((checking, _check), (agreeing, _agreement), (importing, _import), (exporting, _export)):
         action.add_argument("--journals", type=Path, default=places.LABELS_FOLDER, help="folder of the journals")
         action.set_defaults(handler=handler)
+
+
+def _wanted(arguments: argparse.Namespace) -> None:
+    from wsss_mm.choosing.rules import inseparable
+    from wsss_mm.choosing.wanted import wanted_patches, write_wanted
+    from wsss_mm.cohort import Cohort
+    from wsss_mm.features.store import features_of
+    from wsss_mm.labelling.candidates import read_candidates
+    from wsss_mm.patches import read_manifest
+
+    vocabulary = _vocabulary(_params())
+    train = read_manifest(places.PATCHES, vocabulary).query("split == 'train'")
+    pairs = inseparable(train[list(vocabulary.codes)].to_numpy(bool), vocabulary.codes)
+    for pair in pairs:
+        sys.stdout.write(f"{pair}\n")
+    if not pairs:
+        sys.stdout.write("every class stands without each other one in enough training patches\n")
+        return
+    candidates = read_candidates()
+    if not (places.FEATURES / places.FEATURES_FILE).is_file():
+        raise InputError(
+            f"{places.FEATURES}: not found: the classifier has not looked at the candidates; dvc repro features"
+        )
+    found = features_of(candidates, Cohort.read(), "classifier", codes=vocabulary.codes)
+    assert found.scores is not None  # a classifier's
+    places_ = zip(train["slide_id"], train["x"], train["y"], strict=True)
+    labelled = {f"{slide}-{x}-{y}" for slide, x, y in places_}
+    table = wanted_patches(pairs, candidates, found.scores, found.codes, labelled=labelled)
+    write_wanted(table, arguments.out)
+    sys.stdout.write(f"{arguments.out}: {_count(len(table), 'patch')}; wsss-mm label --queue {arguments.out}\n")
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ from wsss_mm.cli import (
     reproduce,
     segment,
     sync,
+    tune,
     view,
     weights,
 )
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         view,
         cohort,
         profile,
+        tune,
         labels,
         data,
         quarantine,

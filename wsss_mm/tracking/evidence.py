@@ -30,6 +30,7 @@ METRICS, CONFUSION = places.TEST_METRICS.as_posix(), places.TEST_CONFUSION.as_po
 _KEPT = (
     *("dvc.lock", PARAMS_FILE, GATES_FILE),
     *(f"{places.METRICS}/*.json", f"{places.PLOTS}/*.csv", f"{places.PICTURES}/*.png"),
+    places.CHOICE_FILE.as_posix(),
 )
 _ENDS = 2  # of an interval
 

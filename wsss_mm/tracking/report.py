@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.choosing import read_choice
 from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
@@ -25,6 +26,8 @@ from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from wsss_mm.choosing import Choice
 
 _TEMPLATE = "report.html"
 _EXAMPLE = re.compile(r"images/(?P<name>[^+]+)\+step\+(?P<step>\d+)\+timestamp\+[^+]+\+[^+]+\.png$")
@@ -178,6 +181,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
         "interval": evidence.interval(),
         "confusion": read_confusion(evidence),
         "gates": _gates(evidence),
+        "choice": _choice(evidence),
         "lineage": lineage_rows(evidence) if evidence.digests else [],
     }
 
@@ -195,6 +199,12 @@ def _scores(run: "Run", evidence: Evidence) -> tuple[str, dict[str, float | None
         if found:
             return text, found
     return "", {}
+
+
+def _choice(evidence: Evidence) -> "Choice | None":
+    """The settings of pseudo-labels, with what was tried and what labels cannot teach; None of a run without."""
+    path = evidence.folder / places.CHOICE_FILE
+    return read_choice(path) if path.is_file() else None
 
 
 def _gates(evidence: Evidence) -> list[dict[str, Any]]:
