@@ -1,4 +1,4 @@
-"""How quick the labelling page is with 50,000 candidates, in a real browser; rows of a table, medians and 95 % of cases.
+"""How quick the labelling page is with 50,000 candidates, in a real browser: rows of a table, medians and 95 %.
 
 * From a key to the next patch on the screen, for a reader who answers every `--pace` seconds; beside it, the time that
   the same browser takes from a key to a change of one letter in an empty page, which no page can be quicker than.
