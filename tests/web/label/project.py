@@ -113,7 +113,7 @@ class Page:
         return json.loads(data)
 
     def _ask(self, method: str, path: str, body: str | None = None, headers: dict | None = None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, {"Cookie": self.cookie, **(headers or {})})
             response = connection.getresponse()
@@ -142,7 +142,7 @@ def running(folder: Path, *options: str, port: int = 0) -> Iterator[tuple[subpro
 
 
 def _port(process: subprocess.Popen, log: Path) -> int:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"at https?://[^/]+:(\d+)/", log.read_text()):
             return int(found[1])

@@ -4,6 +4,7 @@ The page says by `aria-busy` whether a part of it is not yet what it will be in 
 """
 
 import json
+import time
 from pathlib import Path
 
 from wsss_mm.labelling.journal import Answer, Place, read_journals
@@ -31,6 +32,14 @@ def until(page, expression):
     }})""")
     assert found, expression
     return found
+
+
+def waiting(page, is_there):
+    """Wait for something that the test itself notes of the page."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not is_there():
+        assert time.monotonic() < end
+        page.wait_for_timeout(5)  # Playwright tells of events meanwhile
 
 
 def settled(page, part="stage"):
@@ -103,8 +112,7 @@ class Held:
 
     def wait(self, count=1):
         """Wait until so many are held."""
-        while len(self._routes) < count:
-            self._page.wait_for_timeout(5)  # Playwright handles routes meanwhile
+        waiting(self._page, lambda: len(self._routes) >= count)
 
     def release(self):
         """Let all go, and hold no more."""

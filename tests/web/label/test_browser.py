@@ -26,6 +26,7 @@ from tests.web.label.screen import (
     toast,
     truth,
     until,
+    waiting,
 )
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
 
@@ -333,8 +334,8 @@ def test_pictures_that_failed_come_back_by_themselves(serving, browse):
     page.on("requestfailed", lambda request: failed.append(request.url))
     page.reload()
     on_screen(page)
-    while not all(any(part in address for address in failed) for part in ("/overview/", "part=context")):
-        page.wait_for_timeout(10)
+    parts = ("/overview/", "part=context")
+    waiting(page, lambda: all(any(part in address for address in failed) for part in parts))
     on_screen(page)
     assert page.locator("#overview img, #context img").count() == 0  # and no sign of a broken picture
     page.unroute("**/overview/*.jpg*")
@@ -361,8 +362,7 @@ def test_leaving_with_unsaved_answers_warns_and_the_next_page_sends_them(project
         page.close(run_before_unload=True)
         context = page.context
         other = context.new_page()
-        while not page.is_closed():
-            other.wait_for_timeout(20)
+        waiting(other, page.is_closed)
         assert asked == ["beforeunload"]
     with running(folder, "--reader", "ann", "--no-features", port=port):
         page = other
@@ -497,8 +497,8 @@ def test_a_sheet_of_50_000_holds_what_is_in_sight_alone(serving, browse, project
     counts = page.evaluate("""async () => {
       const sheet = document.getElementById('sheet');
       const counts = [];
-      for (let at = 0; at <= 40; at += 1) {
-        sheet.scrollTop = (sheet.scrollHeight * at) / 40;
+      for (let at = 0; at <= 10; at += 1) {
+        sheet.scrollTop = (sheet.scrollHeight * at) / 10;
         await new Promise(requestAnimationFrame);
         await new Promise(requestAnimationFrame);
         counts.push([document.querySelectorAll('.thumb').length, document.querySelectorAll('*').length]);

@@ -2,16 +2,22 @@
 
 import json
 import signal
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
 import shapely
 
 from tests.web.label import axe
-from tests.web.label.project import SIDE, make_project, running
+from tests.web.label.project import SIDE, make_project, read_cohort, running
 from tests.web.label.screen import DESK, TABLET, on_screen, settled, until
+from tests.wsi.viewer.serving import served
+from wsss_mm.labelling.candidates import read_candidates
 from wsss_mm.slides.roi import read_annotations, read_region
 from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.web.label.doors import Doors
+from wsss_mm.web.label.server import make_app
+from wsss_mm.web.label.session import Options, Session
 from wsss_mm.wsi.viewer.openseadragon import archive_path
 
 pytestmark = pytest.mark.slow
@@ -53,6 +59,21 @@ def project(tmp_path):
     (folder / "segmentation.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     (folder / "summary.json").write_text("{}")
     return tmp_path
+
+
+@contextmanager
+def drawing(folder):
+    """Serve the page of a project, in this process."""
+    session = Session(
+        read_candidates(folder / "data/candidates"),
+        read_cohort(folder),
+        get_vocabulary("lung"),
+        ["ann"],
+        journals=folder / "labels",
+        options=Options(features=False, root=folder),
+    )
+    with closing(session), served(make_app(session, Doors(["ann"], folder / "server", guarded=False))) as port:
+        yield port
 
 
 def enter(page, slide="s0"):
@@ -187,7 +208,7 @@ def test_a_closed_browser_keeps_what_was_not_saved(project, browse):
 
 
 def test_brush_eraser_undo_class_and_delete(project, browse):
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port)
         page.keyboard.press("b")
         page.locator("#draw-width").evaluate("field => (field.value = 60)")
@@ -227,7 +248,7 @@ def test_brush_eraser_undo_class_and_delete(project, browse):
 
 
 def test_a_region_of_the_segmentation_is_taken_over_and_corrected(project, browse):
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port)
         assert page.locator("[data-tool=snap]").is_disabled()
         open_slide(page, f"s{SEGMENTED}")
@@ -245,7 +266,7 @@ def test_a_region_of_the_segmentation_is_taken_over_and_corrected(project, brows
 
 
 def test_without_a_mouse(project, browse):
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port)
         page.keyboard.press("a")
         for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
@@ -264,7 +285,7 @@ def test_without_a_mouse(project, browse):
 
 
 def test_fingers(project, browse):
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port, size=TABLET, has_touch=True)
         page.tap("[data-tool=polygon]")
         for corner in FIRST:
@@ -278,7 +299,7 @@ def test_a_file_that_is_not_ours_is_named(project, browse):
     path = project / "labels/masks/s0.geojson"
     path.parent.mkdir(parents=True)
     path.write_text('{"type": "FeatureCollection", "features": []}')
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port)
         assert "s0.geojson: was not drawn here" in page.text_content("#draw-error")
         outline(page, FIRST)
@@ -293,7 +314,7 @@ def test_a_file_that_is_not_ours_is_named(project, browse):
 def test_axe_finds_nothing_serious(project, browse, size, scheme):
     if not axe.AXE.archive.is_file():
         pytest.skip(f"axe-core is not installed: {axe.AXE.setup}")
-    with running(project, "--reader", "ann", "--no-features") as (_, port):
+    with drawing(project) as port:
         page = browse(port, size=size, scheme=scheme, bypass_csp=True)
         outline(page, FIRST)
         page.keyboard.press("0")

@@ -160,8 +160,12 @@ def test_what_looks_alike_does_not_come_between_a_patch_and_its_answer(serving, 
     page.keyboard.press("Enter")
     saved(page)
     assert [name_of(entry) for entry in entries(tmp_path / "labels")] == [first, second]
+    on_screen(page)
+    held = Held(page, "**/api/similar/**")
     page.keyboard.press("l")
+    held.wait()
     early = Early(page, "1", "Digit1")
+    held.release()
     until(page, "document.body.dataset.view === 'sheet'")
     settled(page, "sheet")
     early.arrive()  # of the patch in focus, and not of what is selected now

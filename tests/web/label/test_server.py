@@ -361,7 +361,9 @@ def test_a_change_needs_the_pages_own_token(begin, tmp_path, codes):
 def test_a_page_of_one_reader_never_answers_for_another(begin, tmp_path, codes):
     ann = Reader(begin(["ann", "bob"])[2], "ann")
     ann.client.get("/?reader=bob")  # in another window of the browser
-    assert "open it again" in ann.answer(1, expected=409, **_said(codes[0]))["error"]
+    refused = ann.answer(1, expected=409, **_said(codes[0]))
+    assert "open it again" in refused["error"]
+    assert refused["reason"] == "reader"
     alone = begin(["bob"])[2].test_client()
     said = {"rows": [1], "id": uuid4().hex, **_said(codes[0])}
     assert alone.post("/api/answer", json=said, headers={TOKEN: ann.token}).status_code == 409
@@ -380,6 +382,57 @@ def test_a_page_outlives_a_restart_but_not_other_candidates(begin, project, code
     new.answer(1, version="0" * 16, expected=409, **_said(codes[0]))
     for address in ("/image/1.jpg?", "/sprite.jpg?rows=1&", "/overview/0.jpg?"):  # nor sees others under its rows
         assert client.get(f"{address}v={'0' * 16}").status_code == 409
+
+
+def test_a_page_of_other_candidates_answers_by_places(begin, project, tmp_path, codes):
+    ann = Reader(begin()[2], "ann")
+    item = ann.get("/api/queue?order=random")["rows"][0]
+    version = ann.get("/api/state")["version"]
+    rows = ann.get("/api/rows")
+    assert (rows["mpp"], rows["size"]) == (1.0, 64)
+    row = item["row"]
+    names = project[1]["patch_id"]
+    session, _, app = begin(candidates=project[1].drop([row, 5]).reset_index(drop=True))
+    client = app.test_client()
+    client.get("/?reader=ann")
+
+    def send(path, expected=200, **body):
+        body = {"id": uuid4().hex, "version": version, **body}
+        response = client.post(path, json=body, headers={TOKEN: ann.token})
+        assert response.status_code == expected, response.data
+        return response.json
+
+    def places(*rows):
+        return [
+            {
+                name: project[1][column][row].item() if name != "slide" else project[1][column][row]
+                for name, column in (("slide", "slide_id"), ("x", "x"), ("y", "y"), ("mpp", "mpp"), ("size", "size"))
+            }
+            for row in rows
+        ]
+
+    assert send("/api/answer", 409, rows=[row], **_said(codes[0]))["reason"] == "candidates"
+    send("/api/answer", rows=[row], places=places(row), ticket=item["ticket"], late=True, **_said(codes[0]))
+    each = {"767": {codes[1]: "unsure"}}
+    send("/api/answer", rows=[5, 767], places=places(5, 767), each=each, late=True, **_said(codes[0]))
+    send("/api/skip", row=766, places=places(766), late=True)
+    assert send("/api/undo", late=True)["can_redo"]
+    found = {f"{e.place.slide}-{e.place.x}-{e.place.y}": e for e in read_journals(tmp_path / "labels").answers("ann")}
+    assert set(found) == {names[row], names[5], names[767]}
+    assert found[names[row]].drawn == "random"
+    assert found[names[767]].states == {codes[1]: "unsure"}
+    assert list(session.desks["ann"].mine) == [765]  # the others are no candidates any more
+    (good,) = places(7)
+    for wrong in (
+        None,
+        [],
+        [good, good],
+        [{**good, "x": -1}],
+        [{**good, "slide": "s9"}],
+        [{**good, "mpp": "1"}],
+        ["s0"],
+    ):
+        send("/api/answer", 400, rows=[7], places=wrong, late=True, **_said(codes[0]))
 
 
 def test_other_names_of_this_machine_are_not_answered_to(begin):
@@ -499,6 +552,11 @@ def test_nothing_else_can_be_asked_for(begin, path):
     assert begin(["ann"])[2].test_client().get(path).status_code == 404
 
 
+def left(client):
+    """What is asked of a reader, but for what lies on slides that are gone."""
+    return client.get("/api/queue?order=random&without=s0&without=none").json["rows"]
+
+
 def test_a_slide_that_cannot_be_read_is_not_found_and_the_others_are(begin, project, monkeypatch, caplog):
     session, _, app = begin(["ann"])
     slides = session.pictures._slides
@@ -506,8 +564,16 @@ def test_a_slide_that_cannot_be_read_is_not_found_and_the_others_are(begin, proj
         session.pictures, "_slides", [slides[0].__class__(**{**vars(slides[0]), "bytes": 1}), *slides[1:]]
     )
     client = app.test_client()
-    assert client.get("/image/1.jpg").status_code == 404
-    assert client.get("/sprite.jpg?rows=1").status_code == 404
+    version = client.get("/api/state").json["version"]
+    gone = client.get("/image/1.jpg")
+    assert gone.status_code == 410
+    assert gone.json["error"].startswith("slide s0: its file cannot be opened any more")
+    assert client.get("/sprite.jpg?rows=1,2").status_code == 410
+    both = client.get(f"/sprite.jpg?rows=1,300&v={version}")  # one that is gone takes no other with it
+    assert both.headers["Cache-Control"] == "no-store"  # it may be back
+    assert (picture(both.data)[:64, :56] == 255).all()
+    assert picture(both.data)[:64, 64:128].std() > 5
+    assert {slides[session.table.slide[item["row"]]].slide_id for item in left(client)} == {"s1", "s2"}
     assert client.get("/api/overview/0").status_code == 400
     assert client.get("/image/300.jpg").status_code == 200
     assert "replaced" in caplog.text
@@ -543,11 +609,11 @@ def test_a_full_disk_is_told_as_the_servers_fault_and_nothing_counts(begin, monk
 
 
 def test_a_journal_that_git_changed_meanwhile_is_read_again(begin, tmp_path, codes):
-    _session, _, app = begin(["ann"])
+    session, _, app = begin(["ann"])
     ann = Reader(app, "ann")
     ann.answer(1, **_said(codes[0]))
     other = begin(["ann"])[0].desks["ann"]
-    other.answer([2], {}, uuid4().hex, each=[_said(codes[1])])
+    other.answer([session.table.place(2)], {}, uuid4().hex, each=[_said(codes[1])])
     assert ann.get("/api/rows")["mine"].keys() == {"1", "2"}
     assert ann.post("/api/undo")["undone"] == [2]
 

@@ -61,7 +61,7 @@ def test_each_reader_has_a_link_and_a_silent_client_keeps_nobody_waiting(tmp_pat
         assert set(links) == {"ann", "bob"}
 
         def ask(path, cookie=""):
-            connection = http.client.HTTPSConnection(HOST, port, timeout=10, context=trust)
+            connection = http.client.HTTPSConnection(HOST, port, timeout=120, context=trust)
             try:
                 return _ask(connection, path, cookie)
             finally:

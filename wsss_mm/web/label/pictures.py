@@ -93,11 +93,15 @@ class Pictures:
         """
         return self._made((row, part), lambda: self._jpeg_of(row, part), reader)
 
-    def sheet(self, rows: Sequence[int], reader: str = "") -> bytes:
+    def sheet(self, rows: Sequence[int], reader: str = "") -> tuple[bytes, bool]:
         """Small pictures of patches side by side, `COLUMNS` in a line, in the order of `rows`: JPEG.
 
-        The place of one that cannot be read stays white.
+        The place of one that cannot be read stays white; gives also whether there is none.
+
+        Raises:
+            InputError: none of them can be read.
         """
+        failed = 0
         lines = -(-len(rows) // COLUMNS)
         canvas = np.full((lines * THUMB, COLUMNS * THUMB, 3), 255, np.uint8)
         for start in range(0, len(rows), _SLICE):
@@ -107,8 +111,11 @@ class Pictures:
                     try:
                         canvas[top : top + THUMB, left : left + THUMB] = self._thumb(row)
                     except (InputError, OSError) as error:
+                        failed += 1
+                        if failed == len(rows):
+                            raise
                         logger.warning("%s", error)
-        return _jpeg(canvas, _SMALL_QUALITY)
+        return _jpeg(canvas, _SMALL_QUALITY), not failed
 
     def overview(self, slide: int, reader: str = "") -> bytes:
         """A slide as a whole, its longer side 1024 px at most: JPEG."""

@@ -373,11 +373,11 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
 
     session, pictures = front.session, front.session.pictures
 
-    def sent(make: Callable[[Pictures], bytes]) -> Response:
+    def sent(make: Callable[[Pictures], tuple[bytes, bool]]) -> Response:
         if request.args.get("v", session.table.version) != session.table.version:
             abort(409)  # to that page the row is another patch
         try:
-            picture = make(pictures)
+            picture, whole = make(pictures)
         except SlideGoneError as error:
             logger.warning("%s (%s)", error, error.why)
             abort(410, str(error))
@@ -385,7 +385,7 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
             logger.warning("%s", error)
             abort(404, "the slide cannot be read at this place; the server's log says why")
         response = Response(picture, mimetype="image/jpeg")
-        if "v" in request.args:  # other rows are other addresses
+        if "v" in request.args and whole:  # other rows are other addresses
             response.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return response
 
@@ -395,7 +395,7 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
         part = request.args.get("part", "patch")
         if part not in PARTS:
             abort(404)
-        return sent(lambda pictures: pictures.picture(row, part, desk.reader))
+        return sent(lambda pictures: (pictures.picture(row, part, desk.reader), True))
 
     @app.get("/sprite.jpg")
     def sprite() -> Response:
@@ -409,7 +409,7 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
         desk = front.desk()
         if slide >= len(session.table.slides):
             abort(404)
-        return sent(lambda pictures: pictures.overview(slide, desk.reader))
+        return sent(lambda pictures: (pictures.overview(slide, desk.reader), True))
 
     @app.get("/api/overview/<int:slide>")
     def overview_size(slide: int) -> Response:
