@@ -17,6 +17,7 @@ from wsss_mm.cli import (
     cohort,
     data,
     doctor,
+    encoders,
     gates,
     label,
     labels,
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         reproduce,
         sync,
         weights,
+        encoders,
         doctor,
     ):
         command.add_parser(subparsers)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wsss_mm.encoders.licences import licence_lines
+
 _PURPOSE = {
     "classifier": "Says which tissues a patch of an H&E slide holds; its class activation maps become pseudo-labels.",
     "segmenter": "Gives a tissue class for every pixel of an H&E slide; trained without a single drawn outline.",
@@ -29,6 +31,7 @@ stains, organs or resolutions than those it was trained on need a validation of 
 Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
 {_beginnings(info)}
+{" ".join(licence_lines(info))}
 
 | class | tissue |
 |---|---|

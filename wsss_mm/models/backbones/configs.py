@@ -46,6 +46,21 @@ def _last(row: Encoder) -> str:
     return tuple(row.stages)[-1]
 
 
+def built(encoder: Encoder) -> nn.Module:
+    """An encoder's network at its published size, with weights that were drawn.
+
+    Raises:
+        InputError: a package that builds it is not installed.
+    """
+    from mmengine import ConfigDict
+
+    from wsss_mm.models.trust import register_stock
+    from wsss_mm.registry import MODELS
+
+    register_stock()
+    return MODELS.build(ConfigDict(encoder.config))
+
+
 def segmenter_stages(encoder: str, auxiliary_stage: str | None, decoder: str) -> tuple[str, ...]:
     """The maps that a segmenter's heads take: the auxiliary head's, the decoder's, and the image for a guided one.
 
