@@ -51,8 +51,9 @@ class SameConv2d(nn.Conv2d):
     The output has ceil(side / stride) px. With a stride, the padding that is left over goes to the right and below.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve (N, K, H, W)."""
+        x = input
         (top, bottom), (left, right) = (self._pads(side, axis) for axis, side in enumerate(x.shape[-2:]))
         if (top, left) == (bottom, right):
             return functional.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)

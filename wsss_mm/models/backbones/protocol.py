@@ -2,7 +2,7 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +121,7 @@ class Backbone(BaseModule):
                 part.train(False)
         return self
 
-    def _run(self, part: Callable[..., Any], images: Any) -> Any:
+    def _run(self, part: nn.Module, images: Any) -> Any:
         """What a part makes of its input, with or without its activations kept."""
         if not (self.with_checkpointing and self.training and torch.is_grad_enabled()):
             return part(images)
