@@ -63,5 +63,6 @@ def test_the_card_beside_the_weights_says_it():
         "model": {"backbone": {"type": "wsss_mm.TimmBackbone"}},
         **{"width": 1.0, "cohort": "phantom", "train_patches": 1, "size": 224, "mpp": 1.0, "seed": 0, "patches": "x"},
     }
-    assert "passed on" not in model_card(info)
-    assert "**This model may not be passed on**" in model_card(info | OF_UNI)
+    assert "pass this model on" not in model_card(info)
+    assert "CC-BY-NC-ND-4.0" in model_card(info | OF_UNI | {"encoder": "uni"})
+    assert "do not pass this model on" in model_card(info | OF_UNI | {"encoder": "uni"})

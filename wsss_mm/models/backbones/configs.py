@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from wsss_mm.encoders import DEFAULT, Encoder, find_file, get_encoder
+from wsss_mm.encoders import DEFAULT, Encoder, check_sha256, find_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import IMAGE
 from wsss_mm.models.description import HELD, described
 from wsss_mm.models.frozen import held_file
-from wsss_mm.models.weight_files import backbone_part, check_sha256, read_state_dict
+from wsss_mm.models.weight_files import backbone_part, read_state_dict
 from wsss_mm.places import DESCRIPTION, PRETRAINED, PUBLISHED, WEIGHTS
 
 _SIDE = 64  # px of the image that a backbone is asked with, if it does not say its channels
