@@ -499,3 +499,29 @@ def test_a_truth_value_is_no_number_anywhere(content):
             with pytest.raises(ValidationError) as caught:
                 Params.model_validate(copy)
             assert caught.value.errors()[0]["loc"][: len(place)] == place
+
+
+def test_sizes_and_windows_are_held_against_the_encoder(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = "stages: {a: [8, 8], b: [8, 16], c: [8, 32]}, licence: MIT, sizes: {multiple: 32, least: 200}"
+    (tmp_path / "encoders.yaml").write_text(f"coarse: {{loader: timm, architecture: x, {row}}}")
+    for section in ("classifier", "segmenter"):
+        content[section]["encoder"] = "coarse"
+    content["pseudo_labels"]["layer"] = "b"
+    content["slides"]["overlap"] = 0.9
+    path = write_settings(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    said = str(caught.value)
+    assert "pseudo_labels.scales.0: classifier.encoder coarse takes images of 200 px and more, not of 168 px" in said
+    assert "segmenter.crop: segmenter.encoder coarse takes images of 200 px and more, not of 192 px" in said
+    assert "slides.overlap: 0.9 moves windows of 224 px by 22 px, less than the 32 px of the network's features" in said
+    content["pseudo_labels"]["scales"], content["segmenter"]["crop"], content["slides"]["overlap"] = [1.0], 224, 0.5
+    loaded = load_params(write_settings(tmp_path, content))
+    assert (loaded.pseudo_labels.layer, loaded.segmenter.encoder) == ("b", "coarse")
+
+
+def test_a_width_that_means_nothing_is_that_of_the_profile(content):
+    from wsss_mm.settings.params import _WIDTH
+
+    assert {content[section]["width"] for section in ("classifier", "segmenter")} == {_WIDTH}

@@ -136,11 +136,13 @@ def _contexts(part: nn.Module) -> tuple[AbstractContextManager, AbstractContextM
 def _statistics_kept(part: nn.Module) -> Iterator[None]:
     """Batch normalisation that learns does not count a batch twice, as its activations are made again."""
     norms = [item for item in part.modules() if isinstance(item, _BatchNorm) and item.training]
-    kept = [norm.track_running_stats for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, tracked in zip(norms, kept, strict=True):
-            norm.track_running_stats = tracked
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)
