@@ -1,8 +1,21 @@
 """`encoders.yaml`: what is shipped, what a project adds, and what is said of a row that is wrong."""
 
+from dataclasses import replace
+
 import pytest
 
-from wsss_mm.encoders import LAST, LAYERS, LEVELS, STRIDE, absent, encoders, get_encoder, hardly_moves, layers
+from wsss_mm.encoders import (
+    LAST,
+    LAYERS,
+    LEVELS,
+    STRIDE,
+    Sizes,
+    absent,
+    encoders,
+    get_encoder,
+    hardly_moves,
+    layers,
+)
 from wsss_mm.errors import InputError
 
 ROW = """mine:
@@ -81,6 +94,38 @@ def test_a_name_that_is_none_is_said_with_one_that_is_near():
     assert "did you mean resnet38?" in absent("resnet-38")
     with pytest.raises(InputError, match=r"no encoder 'zzz'; choose from .*efficientnet_lite0.* encoders\.yaml"):
         get_encoder("zzz")
+
+
+def test_own_rows_overrule_key_by_key(own):
+    shipped = get_encoder("uni")
+    own("uni: {licence: agreed with the owner, commercial: true}\n")
+    assert get_encoder("uni") == replace(shipped, licence="agreed with the owner", commercial=True)
+    own("uni: {mean: [1, 2]}\n")
+    with pytest.raises(InputError, match=r"encoders\.yaml: line 1: uni\.mean"):
+        encoders()
+
+
+def test_what_is_shipped_is_whole():
+    for name, row in encoders().items():
+        assert row.file and row.citation and (row.hub or row.source), name
+        assert row.layers[-1] == row.last
+        assert all(stride <= row.stride for _, stride in row.stages.values()), name
+        assert row.config["type"].startswith("wsss_mm.")
+    assert len({row.file for row in encoders().values()}) == len(encoders())
+
+
+def test_a_resolution_that_is_far_off_is_told():
+    row = get_encoder("uni")
+    assert row.mpp_note(0.5) is row.mpp_note(0.75) is row.mpp_note(0.34) is None
+    assert row.mpp_note(1.0) == "1 um/px is off by more than 1.5 times from the 0.5 um/px that uni knows"
+    assert row.mpp_note(0.25) is not None
+    assert get_encoder("virchow2").mpp_note(1.0) is get_encoder("dinov2_small").mpp_note(8.0) is None
+
+
+def test_sizes_that_are_not_taken():
+    assert Sizes(fixed=224).fault(112) == "takes images of 224 px alone, not of 112 px"
+    assert Sizes(least=64).fault(32) == "takes images of 64 px and more, not of 32 px"
+    assert Sizes(multiple=14).fault(100) is None  # padded
 
 
 def test_windows_move_by_more_than_a_feature():

@@ -104,6 +104,29 @@ def _params() -> str:
     return f"cohort {params.cohort.name} from {params.cohort.source}"
 
 
+def _encoders() -> str:
+    """The encoders that params.yaml names: their licences, and whether the files are here that trainings begin with."""
+    from wsss_mm.encoders import find_file, get_encoder
+    from wsss_mm.settings import load_params
+
+    params = load_params()
+    said: dict[str, str] = {}
+    for settings in (params.classifier, params.segmenter):
+        encoder = get_encoder(settings.encoder)
+        if not settings.begins_with():
+            said.setdefault(encoder.name, f"{encoder.name}, which begins without a file")
+            continue
+        path = Path(places.PRETRAINED) / str(settings.weights)
+        if path.name in (places.PUBLISHED, encoder.file):
+            path = find_file(encoder)
+        elif not path.exists():
+            raise InputError(f"{path}: not found, the weights of encoder {encoder.name}; put the file there")
+        said[encoder.name] = f"{encoder.name} with {path} ({encoder.terms})"
+        if (note := encoder.mpp_note(params.patches.mpp)) is not None:
+            said[encoder.name] += f"; patches.mpp {note}"
+    return "; ".join(said.values())
+
+
 def _checkout() -> str:
     from wsss_mm.tracking.lineage import git_state
 
@@ -181,6 +204,7 @@ def _handle(arguments: argparse.Namespace) -> int:
         "accelerator": _accelerator,
         "checkout": _checkout,
         places.PARAMS_FILE: _params,
+        "encoders": _encoders,
         "pipeline": _lock,
         "disk": _disk,
         "dvc remote": _remote,

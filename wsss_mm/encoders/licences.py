@@ -15,16 +15,16 @@ _MAIN, _HELD = "initial_weights", "frozen_encoder"  # of model.json: what a trai
 _DEEPEST = 32  # models that began with models
 
 
-def encoders_of(info: Mapping[str, Any]) -> tuple[Encoder, ...]:
-    """The encoders whose published weights are in a model, or under it.
+def encoders_of(*infos: Mapping[str, Any]) -> tuple[Encoder, ...]:
+    """The encoders whose published weights are in a model, under it, or in what it learnt from.
 
     They are told by their sha256, or by the name of their file.
 
     Args:
-        info: Content of model.json.
+        infos: Content of model.json: the model's, and that of the classifier its pseudo-labels are of.
     """
     known, found = encoders(), {}
-    for said in _beginnings(info):
+    for said in (item for info in infos for item in _beginnings(info)):
         sha256, file = said.get("sha256"), str(said.get("file", "")).rpartition("/")[2]
         for row in known.values():
             if (sha256 is not None and row.sha256 == sha256) or (row.file is not None and row.file == file):
@@ -44,9 +44,9 @@ def _beginnings(info: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield said
 
 
-def licence_lines(info: Mapping[str, Any]) -> list[str]:
+def licence_lines(*infos: Mapping[str, Any]) -> list[str]:
     """Sentences for a card, one for each encoder; empty where the model began with nothing of others."""
-    return [line for encoder in encoders_of(info) for line in _lines(encoder)]
+    return [line for encoder in encoders_of(*infos) for line in _lines(encoder)]
 
 
 def _lines(encoder: Encoder) -> Iterator[str]:
@@ -65,9 +65,9 @@ def _lines(encoder: Encoder) -> Iterator[str]:
         yield "Whether it may be used commercially, that licence says: read it first."
 
 
-def licence_tags(info: Mapping[str, Any]) -> dict[str, str]:
+def licence_tags(*infos: Mapping[str, Any]) -> dict[str, str]:
     """Tags of a registered version: the licences, and what they do not allow. Empty as `licence_lines`."""
-    found = encoders_of(info)
+    found = encoders_of(*infos)
     if not found:
         return {}
     return {

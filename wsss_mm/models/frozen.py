@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wsss_mm.encoders import find_file, get_encoder
+from wsss_mm.encoders import check_sha256, find_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.models.description import HELD
-from wsss_mm.models.weight_files import check_sha256
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = "backbone."

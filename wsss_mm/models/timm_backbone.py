@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.models.safetensors_files import check_shapes, check_size, read_weights
 from wsss_mm.models.tokens import fitted, own_keys, pad_to, quarters
-from wsss_mm.models.weight_files import check_sha256
 from wsss_mm.registry import MODELS
 
 _log = logging.getLogger(__name__)

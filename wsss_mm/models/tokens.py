@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.models.safetensors_files import EXTRA, check_shapes, check_size, read_weights
-from wsss_mm.models.weight_files import check_sha256
 from wsss_mm.registry import MODELS
 
 _log = logging.getLogger(__name__)

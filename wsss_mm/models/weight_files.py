@@ -10,31 +10,13 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
+from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
 
 _log = logging.getLogger(__name__)
 
 _SHOWN = 5  # names in a message
 _ROOM = 1 << 26  # bytes that a file may hold beside twice the weights that are asked of it, such as a head
-
-
-def check_sha256(path: Path | str, wanted: str | None) -> None:
-    """Refuse a file that is another than the published one.
-
-    Raises:
-        InputError: it is, or it is not there.
-    """
-    path = Path(path)
-    if wanted is None:
-        return
-    if not path.is_file():
-        raise InputError(f"{path}: not found; get the file, sha256 {wanted}")
-    if (found := digest(path)) != wanted:
-        raise InputError(
-            f"{path}: sha256 {found[:12]} is not the published file's, {wanted[:12]}: it ends early, is damaged or is "
-            "another one; get it again, or give a file of your own another name"
-        )
 
 
 def check_size(path: Path, wanted: Mapping[str, Tensor], what: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsss_mm import places
+from wsss_mm.encoders.licences import CODE, licence_lines
 from wsss_mm.tracking.evidence import Evidence, read_confusion
 
 _EXAMPLES = 2  # patches of a class: the card must fit into a description
@@ -19,12 +20,13 @@ _CHAIN = (
 )
 
 
-def version_card(info: Mapping[str, Any], evidence: Evidence) -> str:
+def version_card(info: Mapping[str, Any], evidence: Evidence, classifier: Mapping[str, Any] | None = None) -> str:
     """Markdown, below the 5000 characters that MLflow shows as a version's description.
 
     Args:
         info: model.json of the segmenter.
         evidence: Of the line that made it.
+        classifier: model.json of the classifier that its pseudo-labels are of, if it is there.
     """
     classes = info["classes"]
     return f"""# Tissue segmenter
@@ -54,8 +56,14 @@ Gates: {_gates(evidence)}.
 {lineage_table(evidence)}
 
 Git commit `{evidence.lineage.get("commit", "unknown")}`.
-Licence: Apache-2.0, as the code, unless the licence of the data says otherwise.
+{licence_text(info, classifier or {})}
 """
+
+
+def licence_text(*infos: Mapping[str, Any]) -> str:
+    """What the licences of the weights that a model began with make of it; that of the code where it had none."""
+    lines = licence_lines(*infos)
+    return "\n".join(["## Licence", "", *lines]) if lines else f"Licence: {CODE}."
 
 
 def failures(evidence: Evidence) -> dict[str, tuple[str, float]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm import places
+from wsss_mm.encoders.licences import licence_tags
 from wsss_mm.models.description import described
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, keep_evidence
@@ -27,7 +28,8 @@ def make_version(model: Path, name: str, evidence: Evidence, *, segmenter_md5: s
         segmenter_md5: Of its weights.
         classifier: Folder of the classifier its pseudo-labels are of.
     """
-    tags = _tags(evidence)
+    learnt_from = described(classifier) if (classifier / places.DESCRIPTION).is_file() else {}
+    tags = {**_tags(evidence), **licence_tags(described(model), learnt_from)}
     against = doubts(evidence, segmenter_md5)
     done = register_segmenter(model, name, tags=tags, champion=not against)
     of_classifier = find_run(classifier / places.WEIGHTS) if classifier.is_dir() else None
@@ -40,7 +42,7 @@ def make_version(model: Path, name: str, evidence: Evidence, *, segmenter_md5: s
     commit = client.get_run(done.run_id).data.tags.get("git.commit", "unknown")
     evidence = replace(evidence, lineage={"commit": commit, "runs": runs})
     keep_evidence(Path(), done.run_id, evidence.lineage)
-    card = version_card(described(model), evidence)
+    card = version_card(described(model), evidence, learnt_from)
     client.update_model_version(name, done.version, description=card)
     logger.info("%s version %s%s", done.name, done.version, "" if done.created else ", registered before")
     if against and current_champion(name) is None:

@@ -3,6 +3,7 @@
 from wsss_mm.models.backbones.configs import (
     auxiliary_stage_of,
     backbone_config,
+    built,
     channels_of,
     initial_file,
     load_initial_weights,
@@ -23,6 +24,7 @@ __all__ = [
     "ResNet38",
     "auxiliary_stage_of",
     "backbone_config",
+    "built",
     "channels_of",
     "initial_file",
     "load_initial_weights",

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from wsss_mm.encoders import DEFAULT, Encoder, find_file, get_encoder
+from wsss_mm.encoders import DEFAULT, Encoder, check_sha256, find_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import IMAGE
 from wsss_mm.models.description import HELD, described
 from wsss_mm.models.frozen import held_file
-from wsss_mm.models.weight_files import backbone_part, check_sha256, read_state_dict
+from wsss_mm.models.weight_files import backbone_part, read_state_dict
 from wsss_mm.places import DESCRIPTION, PRETRAINED, PUBLISHED, WEIGHTS
 
 _SIDE = 64  # px of the image that a backbone is asked with, if it does not say its channels
@@ -44,6 +44,21 @@ def backbone_config(
 
 def _last(row: Encoder) -> str:
     return tuple(row.stages)[-1]
+
+
+def built(encoder: Encoder) -> nn.Module:
+    """An encoder's network at its published size, with weights that were drawn.
+
+    Raises:
+        InputError: a package that builds it is not installed.
+    """
+    from mmengine import ConfigDict
+
+    from wsss_mm.models.trust import register_stock
+    from wsss_mm.registry import MODELS
+
+    register_stock()
+    return MODELS.build(ConfigDict(encoder.config))
 
 
 def segmenter_stages(encoder: str, auxiliary_stage: str | None, decoder: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, Level
+from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, Level, check_sha256
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.registry import MODELS
 
@@ -159,7 +159,6 @@ class ResNet38(Backbone):
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
         """See `Backbone.load_pretrained`, of a .params or .pth file: `load_backbone_weights`."""
         from wsss_mm.models.pretrained import load_backbone_weights
-        from wsss_mm.models.weight_files import check_sha256
 
         check_sha256(path, sha256)
         self.load_state_dict(load_backbone_weights(path, self.width), strict=False)
