@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, explained, locked
+from wsss_mm.files import atomic_path, explained, locked, sync_folder
 from wsss_mm.names import folder_name
 from wsss_mm.vocabulary import Vocabulary
 
@@ -160,7 +160,7 @@ def write_drawing(
                 path.unlink(missing_ok=True)
         else:
             _write(path, {"slide": slide_id, "edit": there.number + 1, "request": request}, areas, colors)
-        _sync(path.parent)
+        sync_folder(path.parent)
         return read_drawing(path, slide_id)
 
 
@@ -263,12 +263,3 @@ def _feature(area: Area, color: Sequence[int]) -> str:
     properties = {"objectType": "annotation", "classification": {"name": area.name, "color": list(color)}}
     feature = {"type": "Feature", "id": dashed, "geometry": geometry, "properties": properties}
     return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
-
-
-def _sync(folder: Path) -> None:
-    """See a new name in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
