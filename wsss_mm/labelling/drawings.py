@@ -34,6 +34,7 @@ REGION, IGNORED = "Region*", "Ignore*"
 
 _OTHERS = {REGION: (255, 128, 0), IGNORED: (110, 110, 110)}
 _SUFFIX, _OURS, _GRID = ".geojson", "wsss_mm", 0.01  # px
+_MOST_CLEANINGS = 5
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 20_000  # areas on a slide
 _REMEDY = "take it as it was from git or from a backup, or move it away to begin anew"
@@ -173,9 +174,14 @@ def clean(geometry: BaseGeometry, size: tuple[float, float]) -> shapely.MultiPol
         corners = shapely.get_coordinates(geometry)
         if (corners == np.round(corners, 2)).all() and (corners >= 0).all() and (corners <= size).all():
             return shapely.MultiPolygon(geometry)
-    valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    with np.errstate(all="ignore"):  # of GEOS's own, which signals what it then deals with
-        return _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
+    found = geometry
+    for _ in range(_MOST_CLEANINGS):  # on the grid, polygons that came near each other may share an edge
+        valid = shapely.make_valid(found, method="structure", keep_collapsed=False)
+        with np.errstate(all="ignore"):  # of GEOS's own, which signals what it then deals with
+            found = _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
+        if found.is_valid:
+            break
+    return found
 
 
 def from_rings(polygons: object) -> shapely.MultiPolygon:
