@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test coverage team-test lint format ui bench upper-bound torture fuzz lock
+.PHONY: help setup repro test team-test lint format ui bench upper-bound torture fuzz lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,11 +22,8 @@ repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
 	@python scripts/mend_rwlock.py
 	@dvc repro
 
-test: $(STAMP)  ## run the tests, in parallel
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
-
-coverage: $(STAMP)  ## run the tests and list the code they leave untouched (half as long again as make test)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup --cov --cov-report= && python scripts/untouched.py
+test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -p tests.touched
 
 team-test: $(STAMP)  ## two users, an MLflow server on PostgreSQL and S3, SSH, all on loopback (needs postgresql, openssh-server)
 	@OMP_NUM_THREADS=1 python -m pytest -m team tests/team

@@ -13,6 +13,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
+from wsss_mm.yaml_places import plain
 
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 _TEXT = {".csv", ".geojson", ".html", ".json", ".jsonl", ".md", ".py", ".toml", ".yaml", ".yml"}
@@ -46,7 +47,7 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
 
 def _given(root: Path, stage: str) -> dict[str, Any]:
     """Parameters and files of a stage by name, with what tells whether they are the same."""
-    pipeline = yaml.safe_load((root / places.PIPELINE).read_text(encoding="utf-8"))
+    pipeline = _content(root, places.PIPELINE)
     params = _content(root, PARAMS_FILE)
     name, _, key = stage.rpartition(":")[2].partition("@")
     entry, known = pipeline["stages"][name], params
@@ -65,7 +66,7 @@ def _given(root: Path, stage: str) -> dict[str, Any]:
 
 
 def _content(root: Path, name: str) -> Any:
-    return yaml.safe_load((root / name).read_text(encoding="utf-8"))
+    return plain((root / name).read_text(encoding="utf-8"))
 
 
 def _filled(text: str, known: Any) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from tests import warm
+
 
 @dataclass(frozen=True)
 class Line:
@@ -17,9 +19,14 @@ class Line:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout, with its code and the tests' own Python."""
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    def run(self, *command: str, check: bool = True, cold: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout, with its code and the tests' own Python.
+
+        Stages and `wsss-mm` have their libraries already (tests/warm.py), unless `cold` asks for new processes.
+        """
+        folders = [Path(sys.executable).parent, os.environ["PATH"]]
+        folders = folders if cold else [warm.commands(), *folders]
+        environment = {**os.environ, "PATH": os.pathsep.join(map(str, folders))}
         environment |= {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t"}
         environment |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
         environment["PYTHONPATH"] = str(self.root)  # `wsss-mm` and DVC's stages import this checkout, not the project

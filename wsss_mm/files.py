@@ -205,6 +205,15 @@ def _locked_folder(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def sync_folder(folder: Path) -> None:
+    """See a new name in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text atomically; names of files that are no UTF-8 are spelled out."""
     with atomic_path(path) as temporary:

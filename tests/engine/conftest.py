@@ -56,7 +56,7 @@ def cohort(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def params() -> Params:
     """Profile phantom with a tiny network and a few iterations."""
     loaded = load_profile("phantom")

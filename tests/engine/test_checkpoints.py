@@ -19,10 +19,13 @@ def _quiet(monkeypatch, project_root):
     monkeypatch.chdir(project_root)
 
 
-@pytest.fixture
-def undisturbed(cohort, params, tmp_path):
-    where = paths(cohort, tmp_path / "undisturbed")
-    train_segmenter(params, where)
+@pytest.fixture(scope="module")
+def undisturbed(cohort, params, project_root, tmp_path_factory):
+    where = paths(cohort, tmp_path_factory.mktemp("undisturbed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TQDM_DISABLE", "1")
+        patch.chdir(project_root)
+        train_segmenter(params, where)
     return where
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests import warm
 from tests.settings import write_settings
 from wsss_mm.gates import GATES
 
@@ -64,7 +65,7 @@ def repro(project, params_content, project_root):
         "gate": {
             "foreach": {name: {"checks": path} for name, path in CHECKS.items()},
             "do": {
-                "cmd": f"{sys.executable} -m pipelines.gate ${{key}}",
+                "cmd": "python -m pipelines.gate ${key}",
                 "deps": ["${item.checks}"],
                 "params": [{"gates.yaml": ["${key}"]}],
                 "outs": [{"reports/gates/${key}.json": {"cache": False}}],
@@ -77,6 +78,7 @@ def repro(project, params_content, project_root):
     }
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{warm.commands()}{os.pathsep}{environment['PATH']}"
     environment.pop("DVC_ROOT", None)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

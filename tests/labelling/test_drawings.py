@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
@@ -106,6 +106,7 @@ def test_regions_are_read_as_the_line_reads_them(tmp_path):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.floats(-50, 4100), st.floats(-50, 3100)), min_size=3, max_size=25))
+@example([(101, 0), (0, 1), (0, 2), (1, 0), (0, 1), (201, -1), (0, 0)])  # two parts with an edge in common
 def test_what_is_cleaned_once_stays_as_it_is(corners):
     geometry = clean(from_rings([[[list(corner) for corner in corners]]]), SIZE)
     assert clean(geometry, SIZE).equals_exact(geometry)

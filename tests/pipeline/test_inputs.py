@@ -23,13 +23,12 @@ STAGES = [
 
 @pytest.fixture(params=STAGES)
 def stage(request, tmp_path, project_root, monkeypatch):
-    """A project in which every dependency of every stage is a small file or folder; gives the stage's own."""
+    """A project in which every dependency of a stage is a small file or folder."""
     shutil.copy(project_root / "dvc.yaml", tmp_path)
     copy_profile(tmp_path)
     monkeypatch.setattr(inputs, "_files", lambda root, name: wanted.append(name) or ())
     wanted = []
-    for other in STAGES:
-        inputs._given(tmp_path, other)
+    inputs._given(tmp_path, request.param)
     monkeypatch.undo()
     for name in wanted:
         path = tmp_path / name

@@ -12,7 +12,7 @@ from tests.line import checkout
 from wsss_mm.slides.labels import read_label_map
 from wsss_mm.slides.phantom import generate_cohort
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own-vocabulary")]
 
 CLASSES = """\
 classes:

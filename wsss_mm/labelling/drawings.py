@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, explained, locked
+from wsss_mm.files import atomic_path, explained, locked, sync_folder
 from wsss_mm.names import folder_name
 from wsss_mm.vocabulary import Vocabulary
 
@@ -34,6 +34,7 @@ REGION, IGNORED = "Region*", "Ignore*"
 
 _OTHERS = {REGION: (255, 128, 0), IGNORED: (110, 110, 110)}
 _SUFFIX, _OURS, _GRID = ".geojson", "wsss_mm", 0.01  # px
+_MOST_CLEANINGS = 5
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 20_000  # areas on a slide
 _REMEDY = "take it as it was from git or from a backup, or move it away to begin anew"
@@ -160,7 +161,7 @@ def write_drawing(
                 path.unlink(missing_ok=True)
         else:
             _write(path, {"slide": slide_id, "edit": there.number + 1, "request": request}, areas, colors)
-        _sync(path.parent)
+        sync_folder(path.parent)
         return read_drawing(path, slide_id)
 
 
@@ -173,9 +174,14 @@ def clean(geometry: BaseGeometry, size: tuple[float, float]) -> shapely.MultiPol
         corners = shapely.get_coordinates(geometry)
         if (corners == np.round(corners, 2)).all() and (corners >= 0).all() and (corners <= size).all():
             return shapely.MultiPolygon(geometry)
-    valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    with np.errstate(all="ignore"):  # of GEOS's own, which signals what it then deals with
-        return _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
+    found = geometry
+    for _ in range(_MOST_CLEANINGS):  # on the grid, polygons that came near each other may share an edge
+        valid = shapely.make_valid(found, method="structure", keep_collapsed=False)
+        with np.errstate(all="ignore"):  # of GEOS's own, which signals what it then deals with
+            found = _polygons(shapely.set_precision(shapely.intersection(valid, shapely.box(0, 0, *size)), _GRID))
+        if found.is_valid:
+            break
+    return found
 
 
 def from_rings(polygons: object) -> shapely.MultiPolygon:
@@ -263,12 +269,3 @@ def _feature(area: Area, color: Sequence[int]) -> str:
     properties = {"objectType": "annotation", "classification": {"name": area.name, "color": list(color)}}
     feature = {"type": "Feature", "id": dashed, "geometry": geometry, "properties": properties}
     return json.dumps(feature, ensure_ascii=False, separators=(",", ":"))
-
-
-def _sync(folder: Path) -> None:
-    """See a new name in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

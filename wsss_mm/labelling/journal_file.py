@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import explained, locked
+from wsss_mm.files import explained, locked, sync_folder
 from wsss_mm.formats import KEY, DamagedError, check_format
 from wsss_mm.labelling.entries import KINDS, STEPS, fault, fault_of_name, moment, parsed
 from wsss_mm.names import is_plain_name, likeness
@@ -88,9 +88,9 @@ class Journal:
             finally:
                 os.close(handle)
             if new:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
             if new_folder:
-                _sync_folder(self.path.parent.parent)
+                sync_folder(self.path.parent.parent)
         return [entry["id"] for entry in entries]
 
     def entries(self) -> list[dict[str, Any]]:
@@ -266,12 +266,3 @@ def _line(content: Mapping[str, Any]) -> bytes:
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"an entry cannot be written as JSON ({error}); correct it") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """See a new name in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

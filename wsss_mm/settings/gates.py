@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from wsss_mm.settings.sections import Count, Faults, Natural, Ordered, Positive, Range, Section, Share
-from wsss_mm.yaml_places import suggestion
+from wsss_mm.yaml_places import plain, suggestion
 
 NotNegative = Annotated[float, Field(ge=0)]
 Kappa = Annotated[float, Field(ge=-1, le=1)]
@@ -18,10 +18,8 @@ Grey = Annotated[NotNegative, Field(le=255)]
 @cache
 def expected() -> Mapping[str, Any]:
     """All of wsss_mm/gates/checks.yaml: the tables and checks of each gate."""
-    import yaml
-
     text = (resources.files("wsss_mm") / "gates/checks.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return plain(text)
 
 
 def check_names(gate: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_ar
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
-from wsss_mm.tracking.runs import ENVIRONMENT
+from wsss_mm.tracking.runs import ENVIRONMENT, installed_versions
 from wsss_mm.tracking.store import sqlite_uri
 from wsss_mm.yaml_places import parse
 
@@ -346,7 +345,7 @@ def _warn_of_other_versions(run_id: str) -> None:
         return
     lines = content.decode("utf-8", errors="replace").splitlines()
     then = dict(line.split("==", 1) for line in lines if "==" in line)
-    now = {item.metadata["Name"]: item.version for item in metadata.distributions()}
+    now = installed_versions()
     other = [f"{name} {was} then, {now.get(name, 'none')} now" for name, was in then.items() if now.get(name) != was]
     if other:
         logger.warning("installed versions differ (%s): bytes may, too", spelled_out("; ".join(sorted(other))))

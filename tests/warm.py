@@ -1,0 +1,170 @@
+"""Stages start in a process that has the libraries already, where a test wants what they make and not how they start.
+
+`python -m pipelines.STAGE` imports torch, mmseg, MLflow or Great Expectations for 3 to 5 s of CPU, and the tests start
+a hundred of them. Here one process a worker of pytest imports them, none of them the project's own, and forks for
+whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of `tests.line.Line`.
+"""
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LIBRARIES = (
+    *("torch", "torch.utils.data", "mmseg.models", "mmseg.apis", "mmengine.runner", "mmengine.hooks"),
+    *("great_expectations", "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
+    *("pandas", "pyarrow.parquet", "pyarrow.compute", "scipy.ndimage", "sklearn.metrics", "cv2", "openslide"),
+    *(
+        "tifffile",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "shapely",
+        "pydantic",
+        "ruamel.yaml",
+        "jinja2",
+    ),
+)
+
+_CLIENT = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+given = sys.argv[1:]
+if os.path.basename(sys.argv[0]) == "wsss-mm":
+    given = ["-m", "wsss_mm.cli.main", *given]
+if given[:1] != ["-m"] or given[1].partition(".")[0] not in ("pipelines", "wsss_mm"):
+    os.execv({python!r}, [{python!r}, *given])
+asked = {{"module": given[1], "arguments": given[2:], "cwd": os.getcwd(), "environment": dict(os.environ)}}
+mask = os.umask(0)
+os.umask(mask)
+asked = json.dumps({{**asked, "umask": mask}}).encode()
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(asked)
+    answer = server.makefile("r")
+    child = int(answer.readline())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    status = answer.readline()
+sys.exit(int(status) if status else 137)
+"""
+
+_running: list[tuple[subprocess.Popen, tempfile.TemporaryDirectory]] = []
+
+
+def commands() -> Path:
+    """The folder of the commands; the process behind them is started by the first who asks."""
+    if not _running:
+        folder = tempfile.TemporaryDirectory(prefix="warm-")
+        address = str(Path(folder.name) / "socket")
+        for name in ("python", "wsss-mm"):
+            path = Path(folder.name) / name
+            path.write_text(_CLIENT.format(python=sys.executable, address=address))
+            path.chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false"}
+        process = subprocess.Popen(
+            [sys.executable, __file__, address],
+            env=environment,
+            cwd=folder.name,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"it did not start; see what {shlex.join([sys.executable, __file__, address])} says")
+        _running.append((process, folder))
+    return Path(_running[0][1].name)
+
+
+def stop() -> None:
+    """At the end of pytest."""
+    while _running:
+        process, folder = _running.pop()
+        process.communicate()
+        folder.cleanup()
+
+
+def _serve(address: str) -> None:
+    """Fork for each who asks, until the input closes."""
+    import gc
+    import importlib
+    import select
+
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen(64)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            ready, _, _ = select.select([server, sys.stdin], [], [], 1)
+            _reap()
+            if sys.stdin in ready:
+                return
+            if server in ready:
+                asking, _ = server.accept()
+                with asking:
+                    if not os.fork():
+                        server.close()
+                        _run(asking)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _run(asking: socket.socket) -> None:
+    """In the child: as `python -m module arguments` where it was asked for; does not return."""
+    import atexit
+    import runpy
+    import threading
+    import traceback
+
+    length, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
+    with asking.makefile("rb") as stream:
+        asked = json.loads(stream.read(int.from_bytes(length, "big")))
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  other files lie behind them now
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.chdir(asked["cwd"])
+    os.umask(asked["umask"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    tempfile.tempdir = None
+    path = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [asked["cwd"], *filter(None, path)]
+    sys.argv = ["-m", *asked["arguments"]]
+    asking.sendall(f"{os.getpid()}\n".encode())
+    status = 0
+    try:
+        runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    asking.sendall(f"{status}\n".encode())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
