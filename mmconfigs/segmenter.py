@@ -113,9 +113,9 @@ train_dataloader = dict(
         pipeline=[
             dict(type="wsss_mm.FlipAndRotate", horizontal=0.5, vertical=0.5, rotate=rotate),
             dict(type="wsss_mm.RandomDeformation", scale=scale_jitter, elastic=elastic),
+            dict(type="wsss_mm.FocusJitter", factor=focus_jitter),
             dict(type="wsss_mm.RandomCrop", size=crop),
             dict(type="wsss_mm.StainJitter", strength=color_jitter),
-            dict(type="wsss_mm.FocusJitter", factor=focus_jitter),
             pack,
         ],
     ),
