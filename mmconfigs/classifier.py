@@ -1,17 +1,22 @@
 # ruff: noqa: C408  configs are written as calls, as everywhere in mmengine
-# The patch classifier, trained from label sets alone: a config of mmengine, complete as it stands. METHOD: ResNet38 ->
+# The patch classifier, trained from label sets alone: a config of mmengine, complete as it stands. METHOD: encoder ->
 # progressive dropout attention -> channel dropout -> global average pool -> 1x1 convolution.
 _base_ = ["_base_/runtime.py"]
 
 import math
+
+from wsss_mm.models.backbones import backbone_config, normalisation
 
 # What params.yaml sets, by the same names and as the default profile has it. A training puts the values of params.yaml
 # in their place, so change them there; below, everything is yours.
 seed = 0
 workers = 0
 vocabulary = "lung"
+encoder = "resnet38"
 width = 0.125
 weights = None
+freeze = "none"
+encoder_lr = 1.0
 attention = "published"
 dropout = 0.5
 epochs = 12
@@ -44,10 +49,8 @@ model = dict(
     type="wsss_mm.PatchClassifier",
     classes=len(codes),
     dropout=dropout,
-    data_preprocessor=dict(
-        type="mmengine.ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-    ),
-    backbone=dict(type="wsss_mm.ResNet38", width=width, out_indices=(5,)),
+    data_preprocessor=dict(type="mmengine.ImgDataPreprocessor", **normalisation(encoder)),
+    backbone=backbone_config(encoder, width=width, freeze=freeze),
     attention=dict(type="wsss_mm.ProgressiveDropoutAttention", variant=attention),
 )
 
@@ -89,7 +92,12 @@ optimizers = dict(
     adamw=dict(type="AdamW", lr=lr, weight_decay=weight_decay),
     sgd=dict(type="SGD", lr=lr, weight_decay=weight_decay, momentum=momentum),
 )
-optim_wrapper = dict(**_base_.wrappers[precision], optimizer=optimizers[optimizer], accumulative_counts=accumulate)
+optim_wrapper = dict(
+    **_base_.wrappers[precision],
+    optimizer=optimizers[optimizer],
+    accumulative_counts=accumulate,
+    **({} if encoder_lr == 1 else dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=encoder_lr))))),
+)
 param_scheduler = [
     dict(
         type="LinearLR",
@@ -111,7 +119,7 @@ val_cfg = dict(type="ValLoop")
 custom_hooks = [
     dict(type="wsss_mm.KeyedRandomnessHook", seed=seed),
     dict(type="wsss_mm.DivergenceHook", section="classifier"),
-    dict(type="wsss_mm.InitialWeightsHook", weights=weights and f"pretrained/{weights}"),
+    dict(type="wsss_mm.InitialWeightsHook", weights=weights and f"pretrained/{weights}", encoder=encoder),
     dict(type="wsss_mm.AttentionScheduleHook", epoch_length=epoch_length),
     dict(type="wsss_mm.WeightAveragingHook", decay=averaging),
     dict(

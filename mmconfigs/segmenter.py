@@ -1,20 +1,25 @@
 # ruff: noqa: C408  configs are written as calls, as everywhere in mmengine
-# The segmenter, trained on pseudo-labels: a config of mmengine, complete as it stands. METHOD: PSPHead on ReLU(bn7),
-# auxiliary FCNHead on b5's BN-ReLU'd output, both with the noise-suppressing loss.
+# The segmenter, trained on pseudo-labels: a config of mmengine, complete as it stands. METHOD: PSPHead on the encoder's
+# last stage, auxiliary FCNHead on an earlier one, both with the noise-suppressing loss.
 _base_ = ["_base_/runtime.py"]
 
 import math
 
-from wsss_mm.models.backbone import out_channels
+from wsss_mm.models.backbones import backbone_config, normalisation, out_channels, segmenter_stages
 
 # What params.yaml sets, by the same names and as the default profile has it. A training puts the values of params.yaml
 # in their place, so change them there; below, everything is yours.
 seed = 0
 workers = 0
 vocabulary = "lung"
+encoder = "resnet38"
 width = 0.125
 init = "classifier"
 weights = None
+freeze = "none"
+encoder_lr = 1.0
+decoder = "psp"
+auxiliary_stage = None
 loss = "ce"
 iterations = 300
 batch_size = 16
@@ -53,22 +58,14 @@ processes = 1  # as torchrun starts them
 
 epoch_length = math.ceil(train_patches / batch_size)
 norm_cfg = dict(type="BN", requires_grad=True)
-backbone = dict(type="wsss_mm.ResNet38", width=width, out_indices=(3, 5))
-b5, b7 = out_channels(backbone)
-model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="mmseg.SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],  # images are RGB throughout: no conversion
-        std=[58.395, 57.12, 57.375],
-        size_divisor=1,
-        pad_val=255,
-        seg_pad_val=255,
-    ),
-    backbone=backbone,
-    decode_head=dict(
+backbone = backbone_config(
+    encoder, width=width, out_stages=segmenter_stages(encoder, auxiliary_stage, decoder), freeze=freeze
+)
+earlier, last, *image = out_channels(backbone)
+heads = dict(
+    psp=dict(
         type="PSPHead",
-        in_channels=b7,
+        in_channels=last,
         in_index=1,
         channels=max(1, round(512 * width)),
         num_classes=len(codes),
@@ -78,9 +75,32 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type="wsss_mm.NoiseSuppressedCrossEntropyLoss", variant=loss),
     ),
+    guided=dict(
+        type="wsss_mm.ImageGuidedHead",
+        in_channels=[last, *image],
+        in_index=[1, 2],
+        channels=max(1, round(512 * width)),
+        num_classes=len(codes),
+        dropout_ratio=0.1,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type="wsss_mm.NoiseSuppressedCrossEntropyLoss", variant=loss),
+    ),
+)
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="mmseg.SegDataPreProcessor",
+        **normalisation(encoder),  # images are RGB throughout: no conversion
+        size_divisor=1,
+        pad_val=255,
+        seg_pad_val=255,
+    ),
+    backbone=backbone,
+    decode_head=heads[decoder],
     auxiliary_head=dict(
         type="FCNHead",
-        in_channels=b5,
+        in_channels=earlier,
         in_index=0,
         channels=max(1, round(256 * width)),
         num_classes=len(codes),
@@ -140,7 +160,12 @@ optimizers = dict(
     adamw=dict(type="AdamW", lr=lr, weight_decay=weight_decay),
     sgd=dict(type="SGD", lr=lr, weight_decay=weight_decay, momentum=momentum),
 )
-optim_wrapper = dict(**_base_.wrappers[precision], optimizer=optimizers[optimizer], accumulative_counts=accumulate)
+optim_wrapper = dict(
+    **_base_.wrappers[precision],
+    optimizer=optimizers[optimizer],
+    accumulative_counts=accumulate,
+    **({} if encoder_lr == 1 else dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=encoder_lr))))),
+)
 param_scheduler = (
     [dict(type="wsss_mm.CyclicPolyLR", cycle=cycle, warmup=warmup, power=poly_power, by_epoch=False)]
     if cycle
@@ -164,6 +189,7 @@ custom_hooks = [
     dict(
         type="wsss_mm.InitialWeightsHook",
         weights=dict(classifier=f"{classifier}/weights.pth", weights=f"pretrained/{weights}", none=None)[init],
+        encoder=encoder,
     ),
     dict(type="wsss_mm.WeightAveragingHook", decay=averaging),
     dict(type="wsss_mm.SuppressionScheduleHook", begin=round(loss_warmup * (cycle or iterations))),

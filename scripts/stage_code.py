@@ -78,6 +78,7 @@ class Code:
             path
             for path in files
             if path.suffix != ".py"
+            and not path.is_symlink()  # it leads to the project's own, of which dvc.yaml says who watches what
             and not any((above / "__init__.py").is_file() for above in path.parents if folder in above.parents)
         )
 
@@ -115,7 +116,7 @@ class Code:
             inside = {
                 file.relative_to(self.root)
                 for file in (self.root / folder).rglob("*")
-                if file.is_file() and "__pycache__" not in file.parts
+                if (file.is_file() or file.is_symlink()) and "__pycache__" not in file.parts
             }
             if len(inside) >= _FEWEST and inside <= names:
                 names = names - inside | {folder}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.settings import content_of, copy_profile, write_settings
-from wsss_mm.backbones import layers
+from wsss_mm.encoders import layers
 from wsss_mm.errors import InputError
 from wsss_mm.settings import Params, check_names, load_params
 from wsss_mm.yaml_places import parse
@@ -294,7 +294,10 @@ def _wrong_values(place):
         yield from ("", "  ", ".", "data", "data/../data/cohort/x", "models/classifier", "a\0b", "/")
 
 
-OPTIONAL = {("classifier", "weights"), ("segmenter", "weights"), ("register", "model_name")}
+OPTIONAL = {
+    *(("classifier", "weights"), ("segmenter", "weights"), ("segmenter", "auxiliary_stage")),
+    ("register", "model_name"),
+}
 DENSITIES = ("haematoxylin", "eosin")  # unmixing may give any number
 PATHS = {("cohort", "source"), ("cohort", "labels")}
 TEXTS = {("cohort", "vocabulary"), ("cohort", "labels"), *OPTIONAL}
@@ -349,7 +352,7 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
     if layer in layers():
         assert Params.model_validate(content).pseudo_labels.layer == layer
     else:
-        with pytest.raises(ValidationError, match="the backbone has no unit"):
+        with pytest.raises(ValidationError, match="resnet38 has no layer"):
             Params.model_validate(content)
 
 
@@ -359,7 +362,7 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
         (
             {"pseudo_labels__layer": "b7_5"},
             "pseudo_labels.layer",
-            "the backbone has no unit 'b7_5'; did you mean b4_5",
+            "resnet38 has no layer 'b7_5'; did you mean b4_5",
         ),
         ({"segmenter__crop": 225}, "segmenter.crop", "225 px are more than patches.size 224"),
         ({"patches__size": 160}, "segmenter.crop", "192 px are more than patches.size 160"),

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+LAST_LAYER = "last"
+"""The layer under the pooling, where CAMs have a closed form, of whatever encoder there is."""
+
 
 @dataclass(frozen=True)
 class Method:

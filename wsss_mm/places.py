@@ -26,6 +26,8 @@ from pathlib import Path
 
 PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 """In the project's root: what the line does, what passes, and its stages."""
+ENCODERS_FILE = "encoders.yaml"
+"""Likewise: the encoders that there are beside those that are shipped."""
 
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
@@ -62,6 +64,8 @@ DRAWN = {"roi": REGIONS, "annotation": MASKS}
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
+PUBLISHED = "published"
+"""What `weights` says for the encoder's own file, and the name in `PRETRAINED` of a note that DVC watches instead."""
 CHAMPION_PIN = Path("champion.json")
 """What gate segmenter compares a model with."""
 

@@ -1,13 +1,19 @@
 """Settings against what they name: data sets, files and this machine; asked before a stage runs, and by doctor."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file
-from wsss_mm.places import PRETRAINED
+from wsss_mm.encoders import Encoder, check_sha256, find_file, get_encoder
+from wsss_mm.errors import InputError
+from wsss_mm.places import PRETRAINED, PUBLISHED
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
 
+logger = logging.getLogger(__name__)
+
+_FAR = 1.5  # times the resolution that an encoder was trained at, or less than its part: it sees other things
 Faults = Iterator[tuple[str, str]]
 
 _RESULTS = {
@@ -27,6 +33,13 @@ def check(params: Params, root: Path) -> None:
         InputError: they cannot; the message gives the line of each that is wrong.
     """
     refuse((*_data_set(params), *_weights(params, root), *_precision(params, root)), root / PARAMS_FILE)
+    for section in {"classifier", "segmenter"}.intersection(_to_come(root)):
+        encoder, mpp = get_encoder(getattr(params, section).encoder), params.patches.mpp
+        if encoder.mpp and not any(1 / _FAR <= mpp / known <= _FAR for known in encoder.mpp):
+            logger.warning(
+                "%s: patches.mpp %g is far from what %s.encoder %s was trained at, %s um/px; it may see little",
+                *(root / PARAMS_FILE, mpp, section, encoder.name, " and ".join(f"{known:g}" for known in encoder.mpp)),
+            )
 
 
 def _data_set(params: Params) -> Faults:
@@ -46,16 +59,32 @@ def _to_come(root: Path) -> list[str]:
 
 
 def _weights(params: Params, root: Path) -> Faults:
-    """Weights to start from that are not there. Those that nothing starts from, too: DVC watches them."""
+    """Weights to start from that are not there, or others. Those that nothing starts from, too: DVC watches them."""
     for section in ("classifier", "segmenter"):
-        weights = getattr(params, section).weights
-        if weights is None or section not in _to_come(root) or (root / PRETRAINED / weights).is_file():
+        weights, encoder = getattr(params, section).weights, get_encoder(getattr(params, section).encoder)
+        if weights is None or section not in _to_come(root):
+            continue
+        if weights.name in (PUBLISHED, encoder.file):
+            yield from _published(f"{section}.weights", encoder, root, named=weights.name != PUBLISHED)
+        if (root / PRETRAINED / weights).is_file():
             continue
         tracked = dvc_file(PRETRAINED / weights)
         get = f"dvc pull {tracked}" if (root / tracked).is_file() else "get the file (docs/paper-scale.md)"
         unused = section == "segmenter" and params.segmenter.init != "weights"
         instead = f", or set weights: null, as init is {params.segmenter.init}" if unused else ""
         yield f"{section}.weights", f"{PRETRAINED / weights}: not found; {get}{instead}"
+
+
+def _published(key: str, encoder: Encoder, root: Path, *, named: bool) -> Faults:
+    """An encoder's own file that is not here, or another one under its name."""
+    path = root / PRETRAINED / str(encoder.file)
+    try:
+        if not named:
+            path = find_file(encoder, root)
+        if path.is_file():
+            check_sha256(path, encoder.sha256)
+    except InputError as error:
+        yield key, str(error).replace(f"{root}/", "") if root != Path() else str(error)
 
 
 def _precision(params: Params, root: Path) -> Faults:

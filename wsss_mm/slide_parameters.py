@@ -11,7 +11,7 @@ from math import isfinite
 from operator import ge, le, lt
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from wsss_mm.backbones import hardly_moves
+from wsss_mm.encoders import hardly_moves
 
 Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from wsss_mm.backbones import layers
 from wsss_mm.cam import (
     PseudoLabeller,
     activations_and_logits,
@@ -12,6 +11,7 @@ from wsss_mm.cam import (
     grad_cam_plus_plus_autograd,
 )
 from wsss_mm.cam.layers import unit_names
+from wsss_mm.encoders import layers
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
+from wsss_mm.models import Backbone
 from wsss_mm.models.config_files import trusted_modules
 from wsss_mm.models.trust import CONFIGS, register_stock
 from wsss_mm.registry import MODELS, TRANSFORMS
@@ -36,11 +37,13 @@ def classes(registry: Registry) -> dict[str, type]:
 
 
 def backbones() -> dict[str, type[nn.Module]]:
-    """Networks that take an image alone: what is registered and says its `out_channels` or takes `out_indices`."""
+    """Networks that take an image alone: what follows the protocol, says its `out_channels` or takes `out_indices`."""
     return {
         name: item
         for name, item in classes(MODELS).items()
-        if "out_indices" in inspect.signature(item).parameters or hasattr(item, "out_channels")
+        if issubclass(item, Backbone)
+        or "out_indices" in inspect.signature(item).parameters
+        or hasattr(item, "out_channels")
     }
 
 

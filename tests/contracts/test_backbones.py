@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.contracts.registered import backbones
-from wsss_mm.cam import activations_and_logits
-from wsss_mm.cam.layers import LAST, unit_names
-from wsss_mm.models import PatchClassifier, load_model, save_model
-from wsss_mm.models.backbone import channels_of, load_initial_weights, out_channels
+from wsss_mm.cam import activations_and_logits, grad_cam_plus_plus, grad_cam_plus_plus_autograd
+from wsss_mm.cam.layers import is_last, unit_names
+from wsss_mm.models import Backbone, PatchClassifier, load_model, save_model
+from wsss_mm.models.backbones import IMAGE, channels_of, load_initial_weights, out_channels
 from wsss_mm.models.store import save_weights
 
 pytestmark = pytest.mark.parametrize("name", backbones())
@@ -50,12 +50,16 @@ def test_a_larger_image_has_larger_maps_by_one_stride(name):
 
 
 def test_it_gives_the_maps_that_are_asked_for_in_their_order(name):
-    """If it takes `out_indices`: the last two are what each alone is, from fine to coarse."""
-    if "out_indices" not in inspect.signature(backbones()[name]).parameters:
+    """By number or by name: the last two are what each alone is, from fine to coarse."""
+    if issubclass(backbones()[name], Backbone):
+        key, wanted = "out_stages", tuple(build(name).stages)[-2:]
+    elif "out_indices" in inspect.signature(backbones()[name]).parameters:
+        (last,) = build(name).out_indices
+        key, wanted = "out_indices", (last - 1, last)
+    else:
         pytest.skip("has no out_indices")
-    (last,) = build(name).out_indices
-    both = build(name, out_indices=(last - 1, last))(images())
-    alone = [build(name, out_indices=(index,))(images())[0] for index in (last - 1, last)]
+    both = build(name, **{key: wanted})(images())
+    alone = [build(name, **{key: (index,)})(images())[0] for index in wanted]
     for one, other in zip(both, alone, strict=True):
         torch.testing.assert_close(one, other)
     assert both[0].shape[-1] >= both[1].shape[-1]
@@ -116,7 +120,7 @@ def test_every_layer_that_it_names_has_cams(name):
     torch.manual_seed(0)
     parts = {key: value for key, value in classifier_of(name).items() if key != "type"}
     model = PatchClassifier(**parts).eval()
-    assert unit_names(model)[-1] == LAST
+    assert is_last(model, unit_names(model)[-1])
     for layer in unit_names(model)[:-1]:
         features, logits = activations_and_logits(model, images(32), layer)
         assert features.dim() == 4
@@ -135,3 +139,79 @@ def test_a_classifier_of_it_is_stored_and_loaded(name, tmp_path, project_root):
     loaded, _ = load_model(tmp_path / "model", configs=project_root / "mmconfigs")
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     assert torch.equal(loaded.predict(image), model.predict(image))
+
+
+# -- those that follow the protocol
+
+
+def protocol(name, **more):
+    if not issubclass(backbones()[name], Backbone):
+        pytest.skip("says nothing of its stages")
+    return build(name, **more)
+
+
+@torch.no_grad()
+def test_its_stages_are_what_it_says_of_them(name):
+    backbone = protocol(name)
+    found = backbone.features(images())
+    assert list(found) == list(backbone.stages)
+    for stage, (channels, stride) in backbone.stages.items():
+        assert tuple(found[stage].shape) == (2, channels, 64 // stride, 64 // stride)
+    assert torch.equal(found[backbone.last], backbone(images())[0])
+    assert len(backbone.mean) == len(backbone.std) == 3 and min(backbone.std) > 1
+    (image,) = protocol(name, out_stages=(IMAGE,))(images())
+    assert torch.equal(image, images())
+    with pytest.raises(ValueError, match="no stage 'nowhere'"):
+        protocol(name, out_stages=("nowhere",))
+
+
+@pytest.mark.parametrize("which", ["none", "stem", "all"])
+def test_what_is_frozen_neither_learns_nor_counts(name, which):
+    backbone = protocol(name, freeze=which).train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    learning = [value for value in backbone.parameters() if value.requires_grad]
+    if learning:
+        torch.manual_seed(0)
+        (backbone(images())[-1] - 1).square().mean().backward()
+        torch.optim.SGD(learning, lr=0.1).step()
+    else:
+        backbone(images())
+    changed = {key for key, value in backbone.state_dict().items() if not torch.equal(value, before[key])}
+    resting = {
+        "none": set(),
+        "stem": {
+            f"{part}.{key}"
+            for part, module in backbone.named_modules()
+            if any(module is item for item in backbone._stem())
+            for key in module.state_dict()
+        },
+        "all": set(before),
+    }[which]
+    assert not changed & resting
+    assert bool(changed) == (which != "all")
+    assert which != "stem" or resting
+
+
+def test_forgotten_activations_change_nothing(name):
+    def trained(**more):
+        backbone = protocol(name, **more).train()
+        torch.manual_seed(0)
+        backbone(images())[-1].square().mean().backward()
+        return backbone
+
+    kept, forgotten = trained(), trained(with_checkpointing=True)
+    assert all(torch.equal(value, forgotten.state_dict()[key]) for key, value in kept.state_dict().items())
+    for (key, one), other in zip(kept.named_parameters(), forgotten.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=key)
+
+
+def test_its_last_layer_has_grad_cam_plus_plus_in_closed_form(name):
+    torch.manual_seed(0)
+    parts = {key: value for key, value in classifier_of(name).items() if key != "type"}
+    model = PatchClassifier(**parts).eval().double()
+    model.init_weights()
+    with torch.no_grad():
+        features = model.features(images().double())
+    leaf = features.requires_grad_()
+    by_autograd = grad_cam_plus_plus_autograd(leaf, model._logits_of(leaf))
+    torch.testing.assert_close(grad_cam_plus_plus(features.detach(), model.head_weight.detach()), by_autograd)

@@ -194,7 +194,7 @@ def _weights() -> bytes:
 def check_weights(data: bytes, folder: Path) -> None:
     import torch
 
-    from wsss_mm.models.pretrained import read_state_dict
+    from wsss_mm.models.weight_files import read_state_dict
 
     with one_line("weights.pth"):
         state = read_state_dict(written(folder, "weights.pth", data))

@@ -6,7 +6,7 @@ from torch import nn
 
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier, ResNet38, save_weights
-from wsss_mm.models.backbone import channels_of, load_initial_weights, out_channels
+from wsss_mm.models.backbones import channels_of, load_initial_weights, out_channels
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.models import build_network, load_model, save_weights, store
 from wsss_mm.models.description import check_digest
-from wsss_mm.models.pretrained import load_backbone_weights, read_state_dict
+from wsss_mm.models.pretrained import load_backbone_weights
+from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.wsi.model import SlideModel
 
 MARK = "executed.txt"

@@ -9,8 +9,8 @@ import torch
 
 from wsss_mm.errors import InputError
 from wsss_mm.models import ResNet38
+from wsss_mm.models.backbones.resnet38 import meta_state_dict
 from wsss_mm.models.pretrained import load_backbone_weights, read_mxnet_params, resnet38_state_dict
-from wsss_mm.models.resnet38 import meta_state_dict
 
 DTYPES = {"f4": 0, "f8": 1, "f2": 2, "u1": 3, "i4": 4}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wsss_mm.models import ResNet38
-from wsss_mm.models.resnet38 import BN_EPS, LEVELS, meta_state_dict
+from wsss_mm.models.backbones.resnet38 import BN_EPS, LEVELS, meta_state_dict
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 from pydantic import TypeAdapter, ValidationError
 
-from wsss_mm.backbones import STRIDE
 from wsss_mm.cli.main import build_parser
 from wsss_mm.cli.segment import _parameters
+from wsss_mm.encoders import STRIDE
 from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, SlideSettings, load_profile

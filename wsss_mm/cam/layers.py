@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from wsss_mm.backbones import LAST
+from wsss_mm.cam_methods import LAST_LAYER
+from wsss_mm.encoders import LAST
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def activations_and_logits(model: "PatchClassifier", images: Tensor, layer: str)
     Args:
         model: a `PatchClassifier` in evaluation mode.
         images: normalised, (N, 3, H, W).
-        layer: one of `unit_names`, such as b4_5 or b5_2 of ResNet38.
+        layer: one of `unit_names` but the last, such as b4_5 or b5_2 of ResNet38.
 
     Returns:
         The unit's output (N, K, h, w), a leaf of the graph, and the logits (N, C).
@@ -45,5 +46,15 @@ def activations_and_logits(model: "PatchClassifier", images: Tensor, layer: str)
 
 
 def unit_names(model: "PatchClassifier") -> list[str]:
-    """Layers that CAMs can be taken at: the backbone's own `cam_layers`, if it names any, and `LAST`."""
-    return [*getattr(model.backbone, "cam_layers", ()), LAST]
+    """Layers that CAMs can be taken at: the backbone's own `cam_layers`, if it names any, and its last one."""
+    return [*getattr(model.backbone, "cam_layers", ()), last_layer(model)]
+
+
+def last_layer(model: "PatchClassifier") -> str:
+    """What the backbone calls the layer under the pooling; one that has no name for it is asked by that of ResNet38."""
+    return getattr(model.backbone, "last_layer", LAST)
+
+
+def is_last(model: "PatchClassifier", layer: str) -> bool:
+    """Whether a layer is the one under the pooling, where CAMs have a closed form."""
+    return layer in (LAST_LAYER, LAST, last_layer(model))

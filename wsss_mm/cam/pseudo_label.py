@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from wsss_mm.cam.background import background_mask
 from wsss_mm.cam.grad_cam import function
-from wsss_mm.cam.layers import LAST, activations_and_logits
+from wsss_mm.cam.layers import activations_and_logits, is_last, last_layer
 from wsss_mm.cam.voting import vote_with_agreement
-from wsss_mm.cam_methods import METHODS
+from wsss_mm.cam_methods import LAST_LAYER, METHODS
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 from wsss_mm.vocabulary import IGNORE
@@ -47,7 +47,7 @@ class PseudoLabeller:
     Attributes:
         model: the classifier, in evaluation mode; images are sent to its device.
         method: which class activation maps, a name in `wsss_mm.cam_methods.METHODS`.
-        layer: unit of the backbone they are taken at; bn7, under the pooling, has a closed form.
+        layer: layer of the backbone they are taken at, see `unit_names`; `last`, under the pooling, has a closed form.
         scales: sizes at which the patch is shown to the classifier, as factors.
         eps: of Grad-CAM++, see `wsss_mm.cam.grad_cam_plus_plus`.
         gating: which classes may appear: those of the label set (`labels`), those the classifier sees in the patch at
@@ -69,7 +69,7 @@ class PseudoLabeller:
 
     model: PatchClassifier
     method: str = "grad_cam_plus_plus"
-    layer: str = LAST
+    layer: str = LAST_LAYER
     scales: Sequence[float] = (0.75, 1.0, 1.25)
     eps: float = 0.0
     gating: Literal["labels", "predicted", "off"] = "labels"
@@ -182,7 +182,7 @@ class PseudoLabeller:
 
     def _maps(self, batch: Tensor, methods: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Class activation maps (N, C, h, w) by method, and logits (N, C), of normalised images."""
-        if self.layer != LAST:
+        if not is_last(self.model, self.layer):
             features, logits = activations_and_logits(self.model, batch, self.layer)
             return {name: self._anywhere(name, features, logits) for name in methods}, logits.detach()
         features, head = self.model.features(batch), self.model.head_weight.flatten(1)
@@ -196,7 +196,8 @@ class PseudoLabeller:
         any_layer = METHODS[name].any_layer
         if any_layer is None:
             raise InputError(
-                f"params.yaml: pseudo_labels.layer is {self.layer}, but method {name} exists at {LAST} alone"
+                f"params.yaml: pseudo_labels.layer is {self.layer}, but method {name} exists at "
+                f"{last_layer(self.model)} alone"
             )
         return function(any_layer)(features, logits, **self._options(name))
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from wsss_mm.backbones import LAST
 from wsss_mm.cam import PseudoLabeller
+from wsss_mm.cam.layers import is_last
 from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
@@ -114,7 +114,7 @@ class Search:
                 continue
             if element == "normalization" and settings["gating"] == "off":
                 continue
-            if element == "method" and settings["layer"] != LAST:
+            if element == "method" and not is_last(self._model, settings["layer"]):
                 yield element, [name for name in values if METHODS[name].any_layer]
             else:
                 yield element, values
@@ -131,7 +131,8 @@ class Search:
     def _evidence(self, labeller: PseudoLabeller, scale: float) -> list[Evidence]:
         """What the classifier shows of all windows at a scale, a batch each."""
         if (key := self._key(labeller, labeller.method, scale)) not in self._shown:
-            methods = tuple(METHODS) if labeller.layer == LAST else (labeller.method,)  # a forward pass serves all
+            pooled = is_last(self._model, labeller.layer)
+            methods = tuple(METHODS) if pooled else (labeller.method,)  # a forward pass serves all
             device = labeller.device
             with arithmetic(device, choose_precision("auto", device, "patches")):  # as pseudo-labels are made
                 found = [

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wsss_mm.encoders import get_encoder
+
 _PURPOSE = {
     "classifier": "Says which tissues a patch of an H&E slide holds; its class activation maps become pseudo-labels.",
     "segmenter": "Gives a tissue class for every pixel of an H&E slide; trained without a single drawn outline.",
@@ -26,9 +28,9 @@ def model_card(info: Mapping[str, Any]) -> str:
 stains, organs or resolutions than those it was trained on need a validation of their own.
 
 {_HOW[kind].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))}
-Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
+{_width(info)}ohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
-{_beginnings(info)}
+{_encoder(info)}{_beginnings(info)}
 
 | class | tissue |
 |---|---|
@@ -45,6 +47,24 @@ Width {info["width"]:g}, cohort `{info["cohort"]}`, {info["train_patches"]} trai
 `weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
 (`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
 """.replace("\n\n\n", "\n\n")
+
+
+def _width(info: Mapping[str, Any]) -> str:
+    """The beginning of the line, for a network that comes in widths."""
+    return f"Width {info['width']:g}, c" if "width" in info["model"].get("backbone", {}) else "C"
+
+
+def _encoder(info: Mapping[str, Any]) -> str:
+    """Whose weights are part of the model, or belong to it, and what their licence says."""
+    name = info.get("encoder")
+    if name is None or "initial_weights" not in info:
+        return ""
+    row = get_encoder(name)
+    held = info.get("frozen_encoder")
+    apart = f"; they are not among these, and loading asks for `{row.file}`, sha256 `{held['sha256']}`" if held else ""
+    forbids = "" if row.derivatives is not False else " **It allows no derivatives: do not pass this model on.**"
+    bought = "" if row.commercial is not False else " **Not for commercial use.**"
+    return f"Encoder `{name}`, licence of its published weights: {row.licence}{apart}.{forbids}{bought}\n"
 
 
 def _beginnings(info: Mapping[str, Any]) -> str:

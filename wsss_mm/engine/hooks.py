@@ -15,7 +15,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.inference.runtime import network
-from wsss_mm.models.backbone import load_initial_weights
+from wsss_mm.models.backbones import initial_file, load_initial_weights
 from wsss_mm.models.losses import NoiseSuppressedCrossEntropyLoss
 from wsss_mm.registry import HOOKS
 
@@ -73,7 +73,7 @@ class DivergenceHook(Hook):
             for name, value in outputs.items()
             if "loss" in name and name != "loss" and not math.isfinite(float(value))
         ]
-        lr = runner.optim_wrapper.get_lr()["lr"][0]
+        lr = runner.optim_wrapper.get_lr()["lr"][-1]
         before = f"{self._last:.4g} before" if math.isfinite(self._last) else "the first one"
         raise InputError(
             f"params.yaml: {self.section} diverged: {' and '.join(terms) or 'loss'} is {loss} at iteration "
@@ -123,16 +123,17 @@ class InitialWeightsHook(Hook):
     """Loads backbone weights into a training that begins; a resumed one has its own.
 
     Args:
-        weights: A file that the backbone reads; ResNet38: .params or .pth, also a classifier's weights.pth.
+        weights: A file that the backbone reads, see `initial_file`; also a classifier's weights.pth.
+        encoder: Its name in encoders.yaml, if it is one of these.
     """
 
-    def __init__(self, weights: str | None = None) -> None:
-        self.weights = weights
+    def __init__(self, weights: str | None = None, encoder: str | None = None) -> None:
+        self.weights, self.encoder = weights, encoder
 
     def before_train(self, runner: Any) -> None:
         """Load."""
         if self.weights is not None and runner.iter == 0:
-            load_initial_weights(network(runner).backbone, self.weights)
+            load_initial_weights(network(runner).backbone, *initial_file(self.weights, self.encoder))
 
 
 @HOOKS.register_module()
@@ -180,7 +181,7 @@ class CurvesHook(Hook):
                 "step": done,
                 "epoch": round(done / self.epoch_length, 3),
                 "loss": round(sum(self._losses) / len(self._losses), 6),
-                "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
+                "lr": round(runner.optim_wrapper.get_lr()["lr"][-1], 8),  # of the head, where the encoder has its own
             }
             self._losses = []
             self.rows.append({key: str(value) for key, value in row.items()})

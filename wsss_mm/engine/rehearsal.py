@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from wsss_mm.engine.card import model_card
 from wsss_mm.errors import InputError
-from wsss_mm.models.backbone import load_initial_weights
+from wsss_mm.models.backbones import initial_file, load_initial_weights
 from wsss_mm.models.description import check_kind, trust_of
 from wsss_mm.models.store import build_network, load_model, save_model
 
@@ -48,9 +48,8 @@ def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
     check_kind(kind, info["model"], file)
     with torch.random.fork_rng(devices=[]):
         network = build_network(info["model"], file, trust)
-        weights = initial_weights(config)
-        if weights is not None:
-            load_initial_weights(network.get_submodule("backbone"), weights)
+        if (weights := initial_weights(config)) is not None:
+            load_initial_weights(network.get_submodule("backbone"), *weights)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 save_model(
@@ -78,10 +77,16 @@ def _show(model: Any, kind: str, classes: int) -> None:
         raise ValueError(f"it makes {tuple(found.shape)} of an image, not {wanted}")
 
 
-def initial_weights(config: Config) -> Path | None:
-    """The file whose weights the backbone begins with, if there is one."""
-    weights = [hook.get("weights") for hook in _hooks(config, "InitialWeightsHook")]
-    return Path(weights[0]) if weights and weights[0] else None
+def initial_weights(config: Config) -> tuple[Path, str | None] | None:
+    """The file whose weights the backbone begins with, if there is one, and the sha256 it must have, if it is known.
+
+    Raises:
+        InputError: see `initial_file`.
+    """
+    hooks = _hooks(config, "InitialWeightsHook")
+    if not hooks or not hooks[0].get("weights"):
+        return None
+    return initial_file(hooks[0]["weights"], hooks[0].get("encoder"))
 
 
 def _hooks(config: Config, name: str) -> list[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
 from wsss_mm import places
-from wsss_mm.engine.beginning import beginning
+from wsss_mm.engine.beginning import beginning, encoder_said
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.configs import Given, load_config
@@ -28,9 +28,9 @@ from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
 from wsss_mm.models.description import NEEDS, foreign_modules, without_initialisation
-from wsss_mm.models.pretrained import read_state_dict
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
+from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.vocabulary import get_vocabulary
@@ -192,8 +192,9 @@ def _train(
         for part in ("val_dataloader", "val_cfg", "val_evaluator"):
             config.pop(part, None)
     text = config_text(config)
-    weights = initial_weights(config)
+    weights, _ = initial_weights(config) or (None, None)
     info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
+    info |= encoder_said(settings.encoder, info)
     rehearse(file, config, info)
     sources = [paths.patches / places.MANIFEST, *([] if weights is None else [weights]), *inputs]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:

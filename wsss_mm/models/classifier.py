@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.models.backbone import channels_of
+from wsss_mm.models.backbones import channels_of
 from wsss_mm.registry import MODELS
 
 

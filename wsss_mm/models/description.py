@@ -28,6 +28,8 @@ NEEDS = "custom_imports"
 """Key of model.json: modules of the project's own parts in it. A reader is told of them and imports none."""
 INITIAL = "initial_weights"
 """Key of model.json: the file the training began with, see `wsss_mm.engine.beginning`."""
+ENCODER, HELD = "encoder", "frozen_encoder"
+"""Keys of model.json: the encoder's name, and one that is not part of the weights, see `wsss_mm.models.frozen`."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 
@@ -36,10 +38,10 @@ VALIDATED = "validated"
 # config than these words. All of them were read: they make layers of the numbers they are given, and do nothing else.
 _TYPES = frozenset(
     (
-        *("PatchClassifier", "ImgDataPreprocessor", "ResNet38", "ProgressiveDropoutAttention"),
+        *("PatchClassifier", "ImgDataPreprocessor", "ProgressiveDropoutAttention", "ResNet38", "EfficientNetLite"),
         *("EncoderDecoder", "SegDataPreProcessor", "OHEMPixelSampler"),
         *("PSPHead", "FCNHead", "ASPPHead", "DepthwiseSeparableASPPHead", "DepthwiseSeparableFCNHead", "UPerHead"),
-        *("NLHead", "GCHead", "ISAHead", "SegformerHead"),
+        *("NLHead", "GCHead", "ISAHead", "SegformerHead", "ImageGuidedHead"),
         *("NoiseSuppressedCrossEntropyLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss", "LovaszLoss", "TverskyLoss"),
         *("BN", "SyncBN", "GN", "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU"),
     )
@@ -48,12 +50,13 @@ _SCOPES = ("wsss_mm.", "mmseg.", "mmengine.")
 _WORDS = frozenset(
     (
         *("whole", "slide", "off", "published", "onss", "onss_margin", "ce"),
-        *("multiple_select", "resize_concat", "bilinear", "nearest", "mean", "sum", "none"),
+        *("multiple_select", "resize_concat", "bilinear", "nearest", "mean", "sum", "none", "stem"),
         *("multi_class", "binary", "present", "all", "att", "avg", "channel_add", "channel_mul"),
         *("embedded_gaussian", "gaussian", "dot_product", "concatenation"),
     )
 )
 _LOSS_NAME = re.compile(r"loss_[a-z0-9_]{1,40}")
+_STAGE = re.compile(r"[a-z][a-z0-9_]{0,40}")  # a backbone's name for one of its feature maps
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # of the project's own parts: no path, no file with an ending
 _FORBIDDEN = frozenset(("init_cfg", "pretrained", "_scope_"))
 _ONLY_TRAINED_WITH = ("init_cfg", "pretrained")
@@ -286,7 +289,8 @@ class _Check:
         """Whether a text is one that no part takes for a file."""
         if key in _NUMBERS:
             return False
-        known = value in _WORDS or (key == "loss_name" and _LOSS_NAME.fullmatch(value))
+        names = {"loss_name": _LOSS_NAME, "out_stages": _STAGE}
+        known = value in _WORDS or (key in names and names[key].fullmatch(value))
         return bool(known or (own and _WORD.fullmatch(value)))
 
     def part(self, name: object) -> bool:

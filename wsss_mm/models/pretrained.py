@@ -1,22 +1,20 @@
 """ImageNet weights of ResNet38: the published MXNet file, read with struct and NumPy, and ready PyTorch files."""
 
-import io
 import logging
 import math
 import mmap
 import re
 import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wsss_mm.errors import InputError
-from wsss_mm.models.resnet38 import meta_state_dict
+from wsss_mm.models.backbones.resnet38 import meta_state_dict
+from wsss_mm.models.weight_files import backbone_part, check_size, read_state_dict, some
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +24,6 @@ _V1_MAGIC = 0xF993FAC8
 _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4"}
 _MAX_DIMS = 32
 _MAX_NAME = 4096
-_SHOWN = 5  # names in a message
 
 _BRANCH = r"(?P<level>[2-7])(?:a|b(?P<unit>\d+))_branch(?P<branch>1|2a|2b1|2b2)"
 _CONV = re.compile(rf"res{_BRANCH}_weight")
@@ -158,7 +155,7 @@ def resnet38_state_dict(params: Mapping[str, np.ndarray], width: float | None = 
     ]
     if missing or unexpected or wrong:
         found = {"missing": missing, "unexpected": unexpected, "of another shape": wrong}
-        listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in found.items() if names)
+        listed = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in found.items() if names)
         raise InputError(f"not the weights of ResNet38 A1, use ilsvrc-cls_rna-a1_cls1000_ep-0001.params ({listed})")
     return {key: torch.from_numpy(np.array(arrays[key], dtype=np.float32)) for key in shapes}
 
@@ -196,13 +193,12 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     else:
+        check_size(path, meta_state_dict(width), "ResNet38")
         state = backbone_part(read_state_dict(path))
     shapes = {key: value.shape for key, value in meta_state_dict(width).items() if not key.endswith("_tracked")}
     missing = [key for key in shapes if key not in state]
     if missing:
-        raise InputError(
-            f"{path}: no ResNet38 weights, {_some(missing)} missing; give a .params or converted .pth file"
-        )
+        raise InputError(f"{path}: no ResNet38 weights, {some(missing)} missing; give a .params or converted .pth file")
     wrong = [key for key, shape in shapes.items() if state[key].shape != shape]
     if wrong:
         key = wrong[0]
@@ -213,66 +209,3 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
         )
     _log.info("%s: %d arrays of ResNet38 weights", path, len(shapes))
     return {key: state[key].float() for key in shapes}
-
-
-def read_state_dict(path: Path | str, content: bytes | None = None) -> dict[str, Tensor]:
-    """A state dict saved by torch, read without executing anything (`weights_only=True`).
-
-    Args:
-        path: The file.
-        content: Its bytes, where they were read already.
-
-    Raises:
-        InputError: the file is missing, damaged, or holds more than tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: not found; give the path of a .pth file")
-    size = path.stat().st_size if content is None else len(content)
-    try:
-        with path.open("rb") if content is None else io.BytesIO(content) as stream:
-            _refuse_compressed(path, stream, size)
-            stream.seek(0)
-            found: Any = torch.load(stream, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except Exception as error:  # what unpickling raises is up to the file, though it builds nothing but tensors
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path}: not a plain state dict ({reason}); torch.save(model.state_dict()) makes one"
-        ) from None
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise InputError(f"{path}: not a plain state dict; torch.save(model.state_dict()) makes one")
-    if max((_bytes(value) for value in found.values()), default=0) > size:
-        raise InputError(f"{path}: a tensor claims more numbers than the file holds; fetch it again")
-    return dict(found)
-
-
-def _bytes(values: Tensor) -> int:
-    """Of a tensor, and of one that is not dense, as if it were."""
-    return values.numel() * values.element_size()
-
-
-def _refuse_compressed(path: Path, stream: IO[bytes], size: int) -> None:
-    """torch.save compresses nothing; an archive that is compressed, or says so of its sizes, may unpack to any size."""
-    if zipfile.is_zipfile(stream):
-        with zipfile.ZipFile(stream) as archive:
-            entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > entry.compress_size for entry in entries):
-            raise InputError(f"{path}: a compressed archive, which torch.save does not make; fetch it again")
-        if sum(entry.file_size for entry in entries) > size:
-            raise InputError(f"{path}: an archive that claims more than the file holds; fetch it again")
-
-
-def backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict by the backbone's own names; those of other parts keep theirs."""
-    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(name[:80] for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

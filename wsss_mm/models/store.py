@@ -14,9 +14,11 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, rounded, write_json, write_text
 from wsss_mm.formats import numbered
+from wsss_mm.models.backbones import load_initial_weights
 from wsss_mm.models.description import (
     DESCRIPTION,
     DIGEST,
+    HELD,
     OF_BYTES,
     check_config,
     check_digest,
@@ -25,8 +27,9 @@ from wsss_mm.models.description import (
     sealed,
     trust_of,
 )
-from wsss_mm.models.pretrained import read_state_dict
+from wsss_mm.models.frozen import held_file, own_part
 from wsss_mm.models.trust import CONFIGS, Trust, register_stock
+from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.places import MODEL, WEIGHTS
 from wsss_mm.registry import MODELS
 
@@ -77,10 +80,11 @@ def save_model(
 ) -> None:
     """Write a model folder, whole or not at all: what was there before is gone, see `atomic_folder`.
 
-    `load_model` says what `info` must hold; the digests are added here.
+    `load_model` says what `info` must hold; the digests are added here. A frozen encoder that it names by digest is
+    left out of the weights.
     """
     with atomic_folder(folder) as new:
-        save_weights(state, new / places.WEIGHTS)
+        save_weights(own_part(state) if HELD in info else state, new / places.WEIGHTS)
         write_text(new / places.CONFIG, config_text)
         write_text(new / places.CARD, card)
         content = sealed(rounded(numbered(info, MODEL), _PARAMETERS), new / places.WEIGHTS)
@@ -127,7 +131,8 @@ def load_model(
 
     Raises:
         InputError: the folder lacks a file or holds something else, a model of other classes, weights that the
-            description was not written for, or a description that was changed.
+            description was not written for, or a description that was changed; or it names an encoder whose file is not
+            here.
     """
     folder = Path(folder)
     info = read_description(folder / DESCRIPTION, configs)
@@ -142,9 +147,12 @@ def load_model(
     state = read_state_dict(weights, content)
     del content
     with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
-        _check_shapes(build_network(info["model"], folder / DESCRIPTION, trust).state_dict(), state, folder)
+        expected = build_network(info["model"], folder / DESCRIPTION, trust).state_dict()
+        _check_shapes(own_part(expected) if HELD in info else expected, state, folder)
     network = build_network(info["model"], folder / DESCRIPTION, trust)
-    network.load_state_dict(state)
+    if HELD in info:
+        load_initial_weights(network.get_submodule("backbone"), held_file(info[HELD], folder / DESCRIPTION))
+    network.load_state_dict(state, strict=HELD not in info)
     parts: Any = network  # of a kind that the description says
     outputs = parts.num_classes if info["kind"] == "segmenter" else parts.head.out_channels
     if outputs != len(found):

@@ -61,7 +61,8 @@ def register_stock() -> None:
         warnings.simplefilter("ignore")  # mmcv's, on compiled operators that nothing here needs
         import mmseg.models  # noqa: F401
 
-        import wsss_mm.models  # noqa: F401
+        import wsss_mm.models
+        import wsss_mm.models.guided_head  # noqa: F401  a head of mmseg's kind
 
 
 def module_of(name: object) -> str | None:

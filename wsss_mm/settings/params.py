@@ -6,9 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
-from wsss_mm.backbones import LAST, STRIDE, layers
-from wsss_mm.cam_methods import METHODS
-from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PRETRAINED, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
+from wsss_mm.cam_methods import LAST_LAYER, METHODS
+from wsss_mm.encoders import DEFAULT, Encoder, encoders, get_encoder, hardly_moves
+from wsss_mm.encoders import absent as absent_encoder
+from wsss_mm.places import (
+    CLASSIFIER,
+    COHORT,
+    MAPS,
+    PATCHES,
+    PRETRAINED,
+    PSEUDO_LABELS,
+    PUBLISHED,
+    REPORTS,
+    RESULTS,
+    SEGMENTER,
+)
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import (
     AtOnce,
@@ -32,7 +44,8 @@ Precision = Literal["fp32", "bf16", "fp16", "auto"]
 _LONGEST_NAME = 200
 _PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
 _PHANTOM_MPP = 0.5  # um/px of its slides
-_SHOWN = (STRIDE, 4096)  # px, sides of what a network is shown
+_LARGEST_SHOWN = 4096  # px, side of what a network is shown
+_WIDTH = 0.125  # what stands there where it means nothing: with another encoder than resnet38
 _WANTED = {"train": "learnt from", "test": "judged on"}
 _MADE = (COHORT, PATCHES, PSEUDO_LABELS, MAPS, CLASSIFIER, SEGMENTER, REPORTS, RESULTS)  # by stages
 _CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of patches
@@ -125,11 +138,20 @@ def _in_pretrained(weights: Path) -> Path:
     return weights
 
 
+def _known_encoder(name: str) -> str:
+    if name not in encoders():  # which names the line of what is wrong in the file
+        raise ValueError(absent_encoder(name))
+    return name
+
+
 class TrainingSettings(Section):
     """What both trainings have."""
 
-    width: Annotated[Positive, Field(le=4)]  # 1: as published
-    weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, width 1 only
+    encoder: Annotated[str, AfterValidator(_known_encoder)]  # its name in encoders.yaml
+    width: Annotated[Positive, Field(le=4)]  # of resnet38; 1: as published
+    weights: Annotated[Path, AfterValidator(_in_pretrained)] | None  # a file in pretrained/, or the published one
+    freeze: Literal["none", "stem", "all"]  # which parts of the encoder do not learn
+    encoder_lr: Positive  # times lr: learning rate of the encoder
     batch_size: Count
     accumulate: Count  # equal pieces a mini-batch is worked off in: less memory, the same schedule
     precision: Precision  # of convolutions; auto: bf16 or fp16 on a GPU, fp32 on a CPU
@@ -147,7 +169,7 @@ class TrainingSettings(Section):
     focus_jitter: tuple[Positive, Positive]  # range of a factor that fine detail is multiplied by
 
     def begins_with(self) -> list[Path]:
-        """The files in pretrained/ that the training begins with: one or none."""
+        """The files in pretrained/ that DVC watches for the training: one or none."""
         return [] if self.weights is None else [PRETRAINED / self.weights]
 
     def disagreements(self) -> Faults:
@@ -158,11 +180,26 @@ class TrainingSettings(Section):
             low, high = getattr(self, name)
             if low > high:
                 yield name, f"[{low}, {high}] is no range; give the smaller number first"
-        if self.weights is not None and self.width != 1:
-            yield (
-                "weights",
-                f"are of the full network, but width is {self.width}; set width: 1 or weights: null",
-            )
+        yield from self._encoder_agrees()
+
+    def _encoder_agrees(self) -> Faults:
+        """Weights of another width, a width that means nothing, an encoder that never learnt anything."""
+        if self.encoder == DEFAULT:
+            if self.weights is not None and self.width != 1:
+                yield (
+                    "weights",
+                    f"are of the full network, but width is {self.width}; set width: 1 or weights: null",
+                )
+        elif self.width != _WIDTH:
+            yield "width", f"is of {DEFAULT} alone, {self.encoder} has one size; set it to {_WIDTH}"
+        if self.weights == Path(PUBLISHED) and get_encoder(self.encoder).file is None:
+            yield "weights", f"{self.encoder} has no published file in encoders.yaml; name one there, or set null"
+        if self.freeze != "none" and not self.learnt_before():
+            yield "freeze", f"{self.freeze} keeps weights that never learnt anything; name weights, or set it to none"
+
+    def learnt_before(self) -> bool:
+        """Whether the encoder begins with weights."""
+        return self.weights is not None
 
 
 class ClassifierSettings(TrainingSettings):
@@ -177,7 +214,7 @@ class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
     method: Annotated[str, one_of(METHODS)]
-    layer: str  # one of wsss_mm.backbones.layers()
+    layer: str  # of the classifier's encoder, or last
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
@@ -192,12 +229,7 @@ class PseudoLabelSettings(Section):
     temperatures: tuple[Positive, ...]  # of the classes, in their order: CAMs are divided by it; empty for 1 each
 
     def disagreements(self) -> Faults:
-        """A layer that is none, or not of the method; classes that nothing gates."""
-        if self.layer not in layers():
-            near = suggestion(self.layer, layers()) or f"; choose from {', '.join(layers())}"
-            yield "layer", f"the backbone has no unit {self.layer[:40]!r}{near}"
-        elif METHODS[self.method].any_layer is None and self.layer != LAST:
-            yield "layer", f"method {self.method} exists at layer {LAST} alone, not at {self.layer}"
+        """Classes that nothing gates."""
         if self.normalization == "class" and self.gating == "off":
             yield (
                 "normalization",
@@ -224,6 +256,8 @@ class SegmenterSettings(TrainingSettings):
     crop: Annotated[Natural, Field(ge=32)]  # px
     surroundings: bool  # crops reach beyond the patch, into those of its slide that lie around
     mosaic: Share  # of the samples: four crops in one
+    decoder: Literal["psp", "guided"]
+    auxiliary_stage: str | None  # of the encoder; None: the third from its last
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
     cycle: Count | None  # iterations of one rise and fall of the learning rate; null for one over the whole training
@@ -232,6 +266,10 @@ class SegmenterSettings(TrainingSettings):
     def begins_with(self) -> list[Path]:
         """See `TrainingSettings.begins_with`; none with another `init`."""
         return super().begins_with() if self.init == "weights" else []
+
+    def learnt_before(self) -> bool:
+        """See `TrainingSettings.learnt_before`."""
+        return self.init == "classifier" or (self.init == "weights" and self.weights is not None)
 
     def disagreements(self) -> Faults:
         """Weights to start from that are not named; pieces that batch normalisation cannot learn from."""
@@ -250,6 +288,10 @@ class SegmenterSettings(TrainingSettings):
                     "val_interval",
                     f"{self.val_interval} does not divide cycle {self.cycle}, whose end is validated; lower it",
                 )
+        stages = tuple(get_encoder(self.encoder).stages)[:-1]
+        if self.auxiliary_stage is not None and self.auxiliary_stage not in stages:
+            near = suggestion(self.auxiliary_stage, stages) or f"; choose from {', '.join(stages)}"
+            yield "auxiliary_stage", f"{self.encoder} has no stage {self.auxiliary_stage[:40]!r} below its last{near}"
         if self.init == "weights" and self.weights is None:
             yield "weights", "init is weights, but weights is null; give their path"
 
@@ -326,6 +368,7 @@ class Params(Section):
                 f"{self.segmenter.width} is not classifier.width {self.classifier.width}, but "
                 "segmenter.init is classifier; make them equal, or set init: none",
             )
+        yield from self._encoders()
         yield from self._sizes()
         if self.cohort.name in _CUT:
             for key, wanted in (
@@ -339,6 +382,47 @@ class Params(Section):
                         "are px of level 0; set it to false",
                     )
 
+    def _encoders(self) -> Faults:
+        """Two encoders where one begins with the other; a layer that the classifier's has not, or the method."""
+        ours, theirs = self.segmenter.encoder, self.classifier.encoder
+        if self.segmenter.init == "classifier" and ours != theirs:
+            yield (
+                "segmenter.encoder",
+                f"{ours} is not classifier.encoder {theirs}, but segmenter.init is classifier; make them equal, or set "
+                "init: weights or none",
+            )
+        encoder, labels = get_encoder(theirs), self.pseudo_labels
+        if labels.layer not in (*encoder.layers, LAST_LAYER):
+            near = (
+                suggestion(labels.layer, encoder.layers)
+                or f"; choose from {', '.join(encoder.layers)}, or {LAST_LAYER}"
+            )
+            yield "pseudo_labels.layer", f"{theirs} has no layer {labels.layer[:40]!r}{near}"
+        elif METHODS[labels.method].any_layer is None and labels.layer not in (encoder.last, LAST_LAYER):
+            yield (
+                "pseudo_labels.layer",
+                f"method {labels.method} exists at layer {encoder.last} alone, not at {labels.layer}",
+            )
+        for section in ("classifier", "segmenter"):
+            yield from self._taken_by(section, get_encoder(getattr(self, section).encoder))
+        windows = self.slides.window, self.slides.overlap
+        if (fault := hardly_moves(*windows, get_encoder(ours).stride)) and hardly_moves(*windows) is None:
+            yield "slides.overlap", fault
+
+    def _taken_by(self, section: str, encoder: Encoder) -> Faults:
+        """Sizes in px that an encoder does not take."""
+        size = self.patches.size
+        shown = {"patches.size": size}
+        scaled = "pseudo_labels" if section == "classifier" else "evaluate"
+        shown |= {
+            f"{scaled}.scales.{index}": round(size * scale) for index, scale in enumerate(getattr(self, scaled).scales)
+        }
+        if section == "segmenter":
+            shown |= {"segmenter.crop": self.segmenter.crop, "slides.window": self.slides.window}
+        for key, side in shown.items():
+            if (fault := encoder.sizes.fault(side)) is not None:
+                yield key, f"{section}.encoder {encoder.name} {fault}"
+
     def _sizes(self) -> Faults:
         """Sizes in px that do not fit that of patches."""
         size, crop = self.patches.size, self.segmenter.crop
@@ -347,14 +431,15 @@ class Params(Section):
                 "segmenter.crop",
                 f"{crop} px are more than patches.size {size}, so that nothing is cropped; set it to {size} or less",
             )
-        for section in ("pseudo_labels", "evaluate"):
+        for section, training in (("pseudo_labels", self.classifier), ("evaluate", self.segmenter)):
+            least = get_encoder(training.encoder).stride
             for index, scale in enumerate(getattr(self, section).scales):
                 shown = round(size * scale)
-                if not _SHOWN[0] <= shown <= _SHOWN[1]:
+                if not least <= shown <= _LARGEST_SHOWN:
                     yield (
                         f"{section}.scales.{index}",
-                        f"{scale:g} shows patches of {size} px to the network with {shown} px; it takes {_SHOWN[0]} to "
-                        f"{_SHOWN[1]}",
+                        f"{scale:g} shows patches of {size} px to the network with {shown} px; it takes {least} to "
+                        f"{_LARGEST_SHOWN}",
                     )
         phantom = self.cohort.phantom.size * _PHANTOM_MPP
         if self.cohort.name == "phantom" and size * self.patches.mpp > phantom:

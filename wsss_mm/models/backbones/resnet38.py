@@ -1,13 +1,14 @@
 """ResNet38, model A1 of Wu et al. 2016 (arXiv 1611.10080), with a width multiplier."""
 
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.backbones import LAST, LEVELS, STEM_CHANNELS, Level, layers
+from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, Level, check_sha256
+from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.registry import MODELS
 
 BN_EPS = 1.001e-5
@@ -79,26 +80,41 @@ class BottleneckUnit(nn.Module):
 
 
 @MODELS.register_module()
-class ResNet38(BaseModule):
-    """ResNet38 backbone: output stride 8, 4096 * width channels.
+class ResNet38(Backbone):
+    """ResNet38: output stride 8, 4096 * width channels; stages b2 to b7.
 
-    State-dict keys are those of the widely shared PyTorch conversions of the ImageNet weights.
+    Each stage comes BN-ReLU'd: by the batch normalisation that opens the next one, the last by bn7. State-dict keys are
+    those of the widely shared PyTorch conversions of the ImageNet weights.
 
     Args:
         width: Multiplier of every channel count; 1 is the published network (105.1 M parameters).
-        out_indices: Levels to return, in order: 0 is b2, 1 b3, 2 b4, 3 b5, 4 b6, 5 b7. Each comes BN-ReLU'd: by
-            the batch normalisation that opens the next level, the last one by bn7.
+        out_indices: Stages to return, in order, by their number: 0 is b2, 5 is b7.
+        out_stages: The same by name, and whatever else `Backbone` gives; it goes before `out_indices`.
+        freeze: Which parts rest, see `Backbone.freeze`; the stem is conv1a and b2.
+        with_checkpointing: See `Backbone`.
         init_cfg: mmengine initialisation.
     """
 
-    cam_layers = tuple(name for name in layers() if name != LAST)
+    cam_layers = tuple(name for name in LAYERS if name != LAST)
 
-    def __init__(self, width: float = 1.0, out_indices: tuple[int, ...] = (5,), init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg=init_cfg)
+    def __init__(
+        self,
+        width: float = 1.0,
+        out_indices: Sequence[int] = (5,),
+        *,
+        out_stages: Sequence[str] | None = None,
+        freeze: Freeze = "none",
+        with_checkpointing: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         if not all(0 <= index < len(LEVELS) for index in out_indices):
             raise ValueError(f"out_indices {out_indices} must be within 0..{len(LEVELS) - 1}")
+        if out_stages is None:
+            out_stages = [LEVELS[index].name for index in out_indices]
+        super().__init__(
+            dict(_stages(width)), out_stages=out_stages, with_checkpointing=with_checkpointing, init_cfg=init_cfg
+        )
         self.width = width
-        self.out_indices = tuple(out_indices)
         inputs = scaled(STEM_CHANNELS, width)
         self.conv1a = _conv(3, inputs, 3)
         for level in LEVELS:
@@ -107,7 +123,7 @@ class ResNet38(BaseModule):
                 self.add_module(name, self._unit(level, inputs, outputs, first=position == 0))
                 inputs = outputs
         self.bn7 = _norm(inputs)
-        self.out_channels = tuple(scaled(LEVELS[index].out, width) for index in self.out_indices)
+        self.freeze(freeze)
 
     def _unit(self, level: Level, inputs: int, outputs: int, *, first: bool) -> nn.Module:
         mid = scaled(level.mid, self.width)
@@ -135,24 +151,40 @@ class ResNet38(BaseModule):
                 with torch.no_grad():
                     last.weight.mul_(_BRANCH_START)
 
-    def load_pretrained(self, path: Path | str) -> None:
-        """Begin with the weights of a .params or .pth file, see `load_backbone_weights`."""
+    @property
+    def last_layer(self) -> str:
+        """The batch normalisation that closes b7."""
+        return LAST
+
+    def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
+        """See `Backbone.load_pretrained`, of a .params or .pth file: `load_backbone_weights`."""
         from wsss_mm.models.pretrained import load_backbone_weights
 
+        check_sha256(path, sha256)
         self.load_state_dict(load_backbone_weights(path, self.width), strict=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of (N, 3, H, W) normalised RGB, at `out_indices`."""
-        features: dict[int, Tensor] = {}
-        x = self.conv1a(x)
-        for index, level in enumerate(LEVELS):
+    def _stem(self) -> Iterator[nn.Module]:
+        yield from (self.conv1a, *(self.get_submodule(name) for name in LEVELS[0].unit_names()))
+
+    def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        x, before = self.conv1a(images), ""
+        for level in LEVELS:
             for position, name in enumerate(level.unit_names()):
-                x, activated = getattr(self, name)(x)
-                if position == 0:
-                    features[index - 1] = activated
-        if len(LEVELS) - 1 in self.out_indices:
-            features[len(LEVELS) - 1] = _activate(self.bn7, x)
-        return tuple(features[index] for index in self.out_indices)
+                x, activated = self._run(self.get_submodule(name), x)
+                if position == 0 and before in wanted:
+                    found[before] = activated
+            before = level.name
+        if before in wanted:
+            found[before] = _activate(self.bn7, x)
+        return found
+
+
+def _stages(width: float) -> Iterator[tuple[str, tuple[int, int]]]:
+    stride = 1
+    for level in LEVELS:
+        stride *= level.stride
+        yield level.name, (scaled(level.out, width), stride)
 
 
 def meta_state_dict(width: float = 1.0) -> dict[str, Tensor]:

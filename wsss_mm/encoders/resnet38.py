@@ -39,18 +39,5 @@ LAST = "bn7"
 STRIDE = prod(level.stride for level in LEVELS)
 """Pixels of the image along one of the last features."""
 
-
-def hardly_moves(window: int, overlap: float) -> str | None:
-    """What is wrong with windows of this side, px, and overlap, share of it, that move by less than a feature."""
-    step = round(window * (1 - overlap))
-    if step >= STRIDE:
-        return None
-    return (
-        f"{overlap:g} moves windows of {window} px by {step} px, less than the {STRIDE} px of the network's features, "
-        "and nearly for ever; lower it, such as to 0.5"
-    )
-
-
-def layers() -> tuple[str, ...]:
-    """Layers that CAMs can be taken at: the units, and `LAST`."""
-    return (*(name for level in LEVELS for name in level.unit_names()), LAST)
+LAYERS = (*(name for level in LEVELS for name in level.unit_names()), LAST)
+"""Layers that CAMs can be taken at: the units, and `LAST`."""

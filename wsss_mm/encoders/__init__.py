@@ -1,0 +1,41 @@
+"""Encoders as plain data: which there are, their layers, what their licences allow; settings ask without torch."""
+
+from wsss_mm.encoders.catalogue import DEFAULT, absent, encoders, get_encoder, read_encoders
+from wsss_mm.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, LOADERS, Encoder, Loader, Sizes, Stage
+from wsss_mm.encoders.files import check_sha256, find_file
+from wsss_mm.encoders.resnet38 import LAST, LAYERS, LEVELS, STEM_CHANNELS, STRIDE, Level
+from wsss_mm.encoders.windows import hardly_moves
+
+__all__ = [
+    "DEFAULT",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LAST",
+    "LAYERS",
+    "LEVELS",
+    "LOADERS",
+    "STEM_CHANNELS",
+    "STRIDE",
+    "Encoder",
+    "Level",
+    "Loader",
+    "Sizes",
+    "Stage",
+    "absent",
+    "check_sha256",
+    "encoders",
+    "find_file",
+    "get_encoder",
+    "hardly_moves",
+    "layers",
+    "read_encoders",
+]
+
+
+def layers(encoder: str = DEFAULT) -> tuple[str, ...]:
+    """Layers of an encoder that CAMs can be taken at; of ResNet38 without a look into any file.
+
+    Raises:
+        InputError: see `get_encoder`.
+    """
+    return LAYERS if encoder == DEFAULT else get_encoder(encoder).layers
