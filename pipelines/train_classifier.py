@@ -1,4 +1,4 @@
-"""Stage train_classifier: ResNet38 with progressive dropout attention, from patch labels alone."""
+"""Stage train_classifier: An encoder with progressive dropout attention, from patch labels alone."""
 
 import runpy
 from collections.abc import Sequence

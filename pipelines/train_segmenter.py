@@ -1,4 +1,4 @@
-"""Stage train_segmenter: PSPNet on ResNet38, trained on pseudo-labels with online noise suppression."""
+"""Stage train_segmenter: An encoder with a decoder, trained on pseudo-labels with online noise suppression."""
 
 import runpy
 from typing import TYPE_CHECKING

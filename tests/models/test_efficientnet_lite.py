@@ -101,18 +101,26 @@ def test_it_is_the_published_network(file, state, side):
 
 
 @torch.no_grad()
-def test_dilated_it_has_the_same_features_and_new_ones_between_them():
-    """Away from borders, where zeros are padded elsewhere: of an image that repeats itself, features do, too."""
-    torch.manual_seed(0)
+def test_dilated_it_has_the_same_features_and_new_ones_between_them(file):
+    """A stride keeps each second feature from the second on, as what is left of the padding goes right and below."""
     plain, dilated = EfficientNetLite(32).eval(), EfficientNetLite(8).eval()
-    plain.init_weights()
-    dilated.load_state_dict(plain.state_dict())
-    image = torch.randn(1, 3, 32, 32).repeat(1, 1, 16, 16)
-    coarse, fine = plain(image)[0], dilated(image)[0]
-    assert (coarse.shape[-1], fine.shape[-1]) == (16, 64)
-    # a stride takes each second feature from the second on, as TensorFlow pads right and below: 1 + 2 * 1 of each four
-    torch.testing.assert_close(coarse[..., 8, 8], fine[..., 4 * 8 + 3, 4 * 8 + 3], rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(fine[..., 32, 32], fine[..., 35, 35])
+    plain.load_pretrained(file)
+    dilated.load_pretrained(file)
+    image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    coarse, fine = plain.features(image), dilated.features(image)
+    for stage, (_, stride) in plain.stages.items():
+        times = stride // dilated.stages[stage][1]
+        torch.testing.assert_close(coarse[stage], fine[stage][..., times - 1 :: times, times - 1 :: times])
+    assert fine["head"].shape == (1, 1280, 12, 16)
+    assert not torch.allclose(fine["head"][..., 0, 0], fine["head"][..., 3, 3])
+
+
+def test_from_scratch_its_activations_neither_vanish_nor_explode():
+    torch.manual_seed(0)
+    network = EfficientNetLite().train()
+    network.init_weights()
+    spread = [float(item.detach().std()) for item in network.features(torch.randn(2, 3, 64, 64)).values()]
+    assert 0.3 < min(spread) < max(spread) < 5
 
 
 def test_its_sizes():

@@ -38,7 +38,7 @@ class ImageGuidedHead(BaseDecodeHead):
         )
         features, image = in_channels
         half = max(1, channels // _FINE)
-        form = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
+        form: dict[str, Any] = {"norm_cfg": self.norm_cfg, "act_cfg": self.act_cfg}
         self.stem_half = ConvModule(image, half, 3, stride=2, padding=1, **form)
         self.stem_quarter = ConvModule(half, channels, 3, stride=2, padding=1, **form)
         self.lateral = ConvModule(features, channels, 1, **form)

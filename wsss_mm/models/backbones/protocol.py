@@ -2,7 +2,7 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +71,7 @@ class Backbone(BaseModule):
         """The parts that come first, which `freeze: stem` lets rest."""
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
-        """Begin with the weights of a file.
+        """Begin with the weights of a file: a state dict of this network, bare or a classifier's or segmenter's.
 
         Args:
             path: The file.
@@ -80,7 +80,9 @@ class Backbone(BaseModule):
         Raises:
             InputError: it is missing, damaged, another one, or of another network.
         """
-        raise NotImplementedError
+        from wsss_mm.models.weight_files import load_named_weights
+
+        load_named_weights(self, path, sha256, what=type(self).__name__)
 
     @property
     def last_layer(self) -> str:
@@ -119,7 +121,7 @@ class Backbone(BaseModule):
                 part.train(False)
         return self
 
-    def _run(self, part: Callable[..., Any], images: Any) -> Any:
+    def _run(self, part: nn.Module, images: Any) -> Any:
         """What a part makes of its input, with or without its activations kept."""
         if not (self.with_checkpointing and self.training and torch.is_grad_enabled()):
             return part(images)
