@@ -34,6 +34,7 @@ rotate = True
 scale_jitter = [1.0, 1.0]
 color_jitter = 0.2
 elastic = 0.0
+focus_jitter = [1.0, 1.0]
 
 # What a training finds out, as it is of the default cohort.
 codes = ["TE", "NEC", "LYM", "TAS"]
@@ -67,6 +68,7 @@ train_dataloader = dict(
             dict(type="wsss_mm.FlipAndRotate", horizontal=0.5, vertical=0.5, rotate=rotate),
             dict(type="wsss_mm.RandomDeformation", scale=scale_jitter, elastic=elastic),
             dict(type="wsss_mm.StainJitter", strength=color_jitter),
+            dict(type="wsss_mm.FocusJitter", factor=focus_jitter),
             dict(type="wsss_mm.PackPatch"),
         ],
     ),

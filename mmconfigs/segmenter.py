@@ -39,9 +39,11 @@ rotate = True
 scale_jitter = [0.8, 1.25]
 color_jitter = 0.2
 elastic = 4.0
+focus_jitter = [1.0, 1.0]
 auxiliary_weight = 0.4
 val_interval = 100
 cycle = None
+loss_warmup = 0.0
 
 # What a training finds out, as it is of the default cohort.
 codes = ["TE", "NEC", "LYM", "TAS"]
@@ -131,6 +133,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type="wsss_mm.FlipAndRotate", horizontal=0.5, vertical=0.5, rotate=rotate),
             dict(type="wsss_mm.RandomDeformation", scale=scale_jitter, elastic=elastic),
+            dict(type="wsss_mm.FocusJitter", factor=focus_jitter),
             dict(type="wsss_mm.RandomCrop", size=crop),
             dict(type="wsss_mm.StainJitter", strength=color_jitter),
             pack,
@@ -189,6 +192,7 @@ custom_hooks = [
         encoder=encoder,
     ),
     dict(type="wsss_mm.WeightAveragingHook", decay=averaging),
+    dict(type="wsss_mm.SuppressionScheduleHook", begin=round(loss_warmup * (cycle or iterations))),
     dict(
         type="wsss_mm.CurvesHook",
         epoch_length=epoch_length,

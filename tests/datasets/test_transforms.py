@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsss_mm.datasets import FlipAndRotate, RandomCrop, RandomDeformation, StainJitter
+from wsss_mm.datasets import FlipAndRotate, FocusJitter, RandomCrop, RandomDeformation, StainJitter
 
 
 def sample(seed=0, size=64):
@@ -31,7 +31,9 @@ def test_image_and_labels_move_together(transform, seed):
     assert (labels != sample(seed)["gt_seg_map"][: labels.shape[0], : labels.shape[1]]).any() or seed
 
 
-@pytest.mark.parametrize("transform", [*GEOMETRY, StainJitter(0.3)], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize(
+    "transform", [*GEOMETRY, StainJitter(0.3), FocusJitter((0.4, 2.5))], ids=lambda t: type(t).__name__
+)
 def test_a_function_of_the_generator(transform):
     one, two, other = transform(sample(1)), transform(sample(1)), transform(sample(2))
     np.testing.assert_array_equal(one["img"], two["img"])
@@ -90,3 +92,25 @@ def test_crop_of_a_smaller_patch_keeps_it():
 def test_crops_reach_the_whole_patch():
     corners = {RandomCrop(60)({**sample(), "rng": np.random.default_rng(s)})["img"].tobytes() for s in range(200)}
     assert len(corners) > 20
+
+
+def test_focus_multiplies_fine_detail_and_leaves_the_rest():
+    rng = np.random.default_rng(0)
+    image = np.clip(128 + rng.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
+    detail = {}
+    for factor in (0.5, 2.0):
+        results = FocusJitter((factor, factor))({"img": image, "rng": np.random.default_rng(0)})
+        detail[factor] = results["img"].std() / image.std()
+        assert results["img"].mean() == pytest.approx(image.mean(), abs=1)
+    assert detail[0.5] == pytest.approx(0.55, abs=0.08)
+    assert detail[2.0] == pytest.approx(1.95, abs=0.15)
+    flat = {"img": np.full((8, 8, 3), 90, np.uint8), "rng": np.random.default_rng(0)}
+    np.testing.assert_array_equal(FocusJitter((0.4, 2.5))(flat)["img"], flat["img"])
+
+
+def test_focus_that_does_not_vary_draws_nothing():
+    """Trainings without it stay what they were, to the byte."""
+    rng = np.random.default_rng(3)
+    image = np.zeros((4, 4, 3), np.uint8)
+    assert FocusJitter()({"img": image, "rng": rng})["img"] is image
+    assert rng.random() == np.random.default_rng(3).random()

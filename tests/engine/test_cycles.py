@@ -11,7 +11,9 @@ from torch import nn
 from tests.settings import content_of
 from wsss_mm.engine import Paths, train_segmenter
 from wsss_mm.engine.cycles import CyclicPolyLR
+from wsss_mm.engine.hooks import SuppressionScheduleHook
 from wsss_mm.errors import InputError
+from wsss_mm.models import NoiseSuppressedCrossEntropyLoss
 from wsss_mm.settings import checked
 
 
@@ -59,6 +61,20 @@ def test_learning_rate_rises_and_falls_in_each_cycle_alike():
         schedule.step()
     assert seen[:5] == pytest.approx([0.1, 0.55 * 0.8, 0.6, 0.4, 0.2])
     assert seen[5:] == pytest.approx(seen[:5])
+
+
+def test_noise_is_suppressed_only_after_the_warm_up():
+    class Runner:
+        model, iter = nn.Sequential(NoiseSuppressedCrossEntropyLoss()), 0
+
+    loss, plain = Runner.model[0], NoiseSuppressedCrossEntropyLoss("ce")
+    logits = torch.tensor([[[[4.0, -4.0, 4.0]], [[-4.0, 4.0, -4.0]]]])
+    labels = torch.tensor([[[0, 1, 1]]])  # the last against a confident prediction
+    hook, seen = SuppressionScheduleHook(begin=2), []
+    for Runner.iter in range(4):
+        hook.before_train_iter(Runner, 0)
+        seen.append(float(loss(logits, labels)) == pytest.approx(float(plain(logits, labels))))
+    assert seen == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -107,3 +107,10 @@ def test_command_prints_every_verdict(plan, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["registration", "--folder", str(plan.parent), "--rows", str(tmp_path)])
     registration.main()
     assert "Is ce better?\n  refused: no run of profile with seed 0 yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(registration.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_is_registered_names_variants_that_there_are(path):
+    plan = read_registration(path)
+    variants = search.read_variants(registration.FOLDER.parent / f"{plan.cohort}.yaml")
+    assert {plan.reference, plan.variant} <= set(variants)

@@ -2,10 +2,18 @@
 
 from wsss_mm.datasets.keyed import SeededSampler
 from wsss_mm.datasets.patches import PatchLabelDataset, PseudoLabelDataset
-from wsss_mm.datasets.transforms import FlipAndRotate, PackPatch, RandomCrop, RandomDeformation, StainJitter
+from wsss_mm.datasets.transforms import (
+    FlipAndRotate,
+    FocusJitter,
+    PackPatch,
+    RandomCrop,
+    RandomDeformation,
+    StainJitter,
+)
 
 __all__ = [
     "FlipAndRotate",
+    "FocusJitter",
     "PackPatch",
     "PatchLabelDataset",
     "PseudoLabelDataset",

@@ -16,6 +16,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.backbones import initial_file, load_initial_weights
+from wsss_mm.models.losses import NoiseSuppressedCrossEntropyLoss
 from wsss_mm.registry import HOOKS
 
 
@@ -95,6 +96,26 @@ class AttentionScheduleHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Set the epoch."""
         network(runner).attention.epoch = runner.iter // self.epoch_length
+
+
+@HOOKS.register_module()
+class SuppressionScheduleHook(Hook):
+    """Suppresses noise only once the head has learnt something: plain cross-entropy comes first.
+
+    What it sets follows from the iteration alone, so that a resumed training is the undisturbed one.
+
+    Args:
+        begin: Iterations of plain cross-entropy.
+    """
+
+    def __init__(self, begin: int = 0) -> None:
+        self.begin = begin
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Tell the losses."""
+        for module in network(runner).modules():
+            if isinstance(module, NoiseSuppressedCrossEntropyLoss):
+                module.suppressing = runner.iter >= self.begin
 
 
 @HOOKS.register_module()

@@ -87,6 +87,10 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         class_weight: C factors of the pixels, by their label; the mean is weighted by them, as in torch and mmseg. They
             do not enter the suppression weights, which judge how well a label fits and not how much it matters.
         loss_name: Key in mmseg's dict of losses; one that begins with `loss_` takes part in the backward pass.
+
+    Attributes:
+        suppressing: Whether noise is suppressed now; else the loss is plain cross-entropy. A head that has learnt
+            nothing yet is confident of nothing, and suppression then only strengthens what it happens to say.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         super().__init__()
         _check_variant(variant)
         self.variant = variant
+        self.suppressing = True
         self.loss_weight = loss_weight
         factors = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
         self.class_weight: Tensor | None
@@ -135,7 +140,8 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         """
         logits = _at_least_float32(pred)
         losses = _cross_entropy(logits, target, ignore_index)
-        weights = _weights(losses.detach(), logits.detach(), target, ignore_index, self.variant)
+        variant = self.variant if self.suppressing else "ce"
+        weights = _weights(losses.detach(), logits.detach(), target, ignore_index, variant)
         weighted = losses * weights
         count = target != ignore_index
         if self.class_weight is not None:

@@ -166,6 +166,7 @@ class TrainingSettings(Section):
     scale_jitter: tuple[Positive, Positive]  # range of a random zoom
     color_jitter: BelowOne  # photometric distortion: stains vary by this share
     elastic: Annotated[float, Field(ge=0)]  # px, random deformation
+    focus_jitter: tuple[Positive, Positive]  # range of a factor that fine detail is multiplied by
 
     def begins_with(self) -> list[Path]:
         """The files in pretrained/ that DVC watches for the training: one or none."""
@@ -175,9 +176,10 @@ class TrainingSettings(Section):
         """Pieces that are not equal, a zoom that is no range, weights of another width."""
         if self.batch_size % self.accumulate:
             yield "accumulate", f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}"
-        low, high = self.scale_jitter
-        if low > high:
-            yield "scale_jitter", f"[{low}, {high}] is no range; give the smaller number first"
+        for name in ("scale_jitter", "focus_jitter"):
+            low, high = getattr(self, name)
+            if low > high:
+                yield name, f"[{low}, {high}] is no range; give the smaller number first"
         yield from self._encoder_agrees()
 
     def _encoder_agrees(self) -> Faults:
@@ -259,6 +261,7 @@ class SegmenterSettings(TrainingSettings):
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
     cycle: Count | None  # iterations of one rise and fall of the learning rate; null for one over the whole training
+    loss_warmup: BelowOne  # share of the first cycle that is plain cross-entropy, before noise is suppressed
 
     def begins_with(self) -> list[Path]:
         """See `TrainingSettings.begins_with`; none with another `init`."""
