@@ -30,58 +30,27 @@ def grid_of(slide: Slide, reader: SlideReader, settings: "PatchSettings") -> Ite
     Raises:
         InputError: the region of interest is wrong.
     """
-    corners, inside = _placed(slide, reader, settings)
-    tissue = find_tissue(reader).share(boxes_of(corners, reader, settings))
-    kept = inside & (tissue >= settings.min_tissue) & (tissue > 0)
-    places = [(int(x), int(y)) for x, y in corners[kept]]
-    yield from zip(places, tissue[kept].tolist(), strict=True)
-
-
-def patch_at(
-    slide: Slide, reader: SlideReader, settings: "PatchSettings", x: float, y: float
-) -> tuple[int, int] | None:
-    """Corner (level-0 px) of the grid's patch that holds a place, with tissue or without.
-
-    Args:
-        slide: as for `grid_of`.
-        reader: likewise.
-        settings: likewise.
-        x: the place, level-0 px.
-        y: likewise.
-
-    Returns:
-        None where no patch of the grid lies: outside the region of interest, and at the far edges.
-
-    Raises:
-        InputError: the region of interest is wrong.
-    """
-    corners, inside = _placed(slide, reader, settings)
-    over = ((corners <= (x, y)) & ((x, y) < corners + side_of(reader, settings))).all(axis=1) & inside
-    found = corners[over]
-    return (int(found[-1][0]), int(found[-1][1])) if len(found) else None
-
-
-def side_of(reader: SlideReader, settings: "PatchSettings") -> float:
-    """Width and height of a patch, level-0 px."""
-    return settings.size * settings.mpp / reader.mpp
-
-
-def _placed(
-    slide: Slide, reader: SlideReader, settings: "PatchSettings"
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Corners (n, 2) of all of a slide's grid, row by row, and which of its patches belong to the slide's region."""
     origin, size = reader.bounds[:2], reader.bounds[2:]
     region = read_region(slide.roi, origin, size) if slide.roi else None
     left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
     corners = grid(width, height, side_of(reader, settings)) + np.array([int(left), int(top)])
-    if region is None:
-        return corners, np.ones(len(corners), bool)
-    return corners, region.share(boxes_of(corners, reader, settings)) >= _MIN_REGION_SHARE
+    boxes = boxes_of(corners, reader, settings)
+    tissue = find_tissue(reader).share(boxes)
+    kept = (tissue >= settings.min_tissue) & (tissue > 0)
+    if region is not None:
+        kept &= region.share(boxes) >= _MIN_REGION_SHARE
+    places = [(int(x), int(y)) for x, y in corners[kept]]
+    yield from zip(places, tissue[kept].tolist(), strict=True)
 
 
 def boxes_of(corners: npt.NDArray[np.int64], reader: SlideReader, settings: "PatchSettings") -> npt.NDArray[np.float64]:
     """Rectangles (n, 4) of patches: x, y, width and height in level-0 px, of their corners (n, 2)."""
     return np.hstack([corners.astype(np.float64), np.full((len(corners), 2), side_of(reader, settings))])
+
+
+def side_of(reader: SlideReader, settings: "PatchSettings") -> float:
+    """Width and height of a patch, level-0 px."""
+    return settings.size * settings.mpp / reader.mpp
 
 
 def _inside(box: tuple[float, ...], bounds: tuple[int, int, int, int]) -> tuple[float, float, float, float]:

@@ -91,7 +91,7 @@ def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
         body, result = desk.body(), shown.result(name)
         found = said.patch(result, *_place(body))
         if found is None:
-            raise InputError("no patch lies there; choose another place")
+            raise InputError("no patch with enough tissue lies there; choose another place")
         what = {"classes": _classes(body), "again": body.get("again") is True, "seconds": _seconds(body)}
         return jsonify(saved=said.keep(found[0], what, _request(body), result.model), journal=str(said.journal.path))
 

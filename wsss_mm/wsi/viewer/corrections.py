@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import CORRECTION, MARK, Place, new_entry
 from wsss_mm.labelling.journal import Journal, journal_path
-from wsss_mm.patches.grid import patch_at, side_of
+from wsss_mm.patches.grid import grid_of, side_of
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi.viewer.results import Result
 
@@ -44,6 +47,7 @@ class Corrections:
         self.journal.entries()  # what is damaged is said before anybody looks at slides
         self._slides = cohort.with_files()
         self._lock = threading.Lock()
+        self._grids: dict[str, tuple[tuple[int, int], float, npt.NDArray[np.int64]]] = {}
 
     def slide_of(self, result: Result) -> Slide | None:
         """The slide of the cohort that was segmented; None where it is none."""
@@ -62,7 +66,7 @@ class Corrections:
     def patch(self, result: Result, x: float, y: float) -> tuple[Place, tuple[float, float, float]] | None:
         """The patch at a place, and x, y and side of it as the place is given: level-0 px from where the scan begins.
 
-        None where no patch of the grid lies.
+        None where no patch of the grid with enough tissue lies, which nobody is ever asked about.
 
         Raises:
             InputError: nothing can be said of the slide, or it cannot be opened.
@@ -70,13 +74,13 @@ class Corrections:
         slide = self.slide_of(result)
         if slide is None or slide.known_whole:
             raise InputError(self.refusal(result))
-        with slide.open() as reader:
-            left, top = reader.bounds[:2]
-            corner = patch_at(slide, reader, self._patches, x + left, y + top)
-            if corner is None:
-                return None
-            place = Place(slide.slide_id, *corner, float(self._patches.mpp), int(self._patches.size))
-            return place, (corner[0] - left, corner[1] - top, side_of(reader, self._patches))
+        (left, top), side, corners = self._grid(slide)
+        over = ((corners <= (x + left, y + top)) & ((x + left, y + top) < corners + side)).all(axis=1)
+        if not over.any():
+            return None
+        corner = [int(value) for value in corners[over][-1]]
+        place = Place(slide.slide_id, corner[0], corner[1], float(self._patches.mpp), int(self._patches.size))
+        return place, (corner[0] - left, corner[1] - top, side)
 
     def keep(self, place: Place, said: Mapping[str, Any], request: str, model: str) -> list[str]:
         """Write down what a patch holds, and that it is to be seen again, and return when it is on the disk.
@@ -120,6 +124,17 @@ class Corrections:
         if not ids or not set(ids) <= ours:
             raise InputError("what is to be taken back was not said here; reload the page")
         return self._append([new_entry("undo", of=ids)], request)
+
+    def _grid(self, slide: Slide) -> tuple[tuple[int, int], float, npt.NDArray[np.int64]]:
+        """Where the scan begins, a patch's side, and corners (n, 2) of the grid's patches: all in level-0 px."""
+        with self._lock:
+            if slide.slide_id not in self._grids:
+                with slide.open() as reader:
+                    corners = [corner for corner, _ in grid_of(slide, reader, self._patches)]
+                    origin = int(reader.bounds[0]), int(reader.bounds[1])
+                    side = side_of(reader, self._patches)
+                self._grids[slide.slide_id] = origin, side, np.array(corners, np.int64).reshape(-1, 2)
+            return self._grids[slide.slide_id]
 
     def _append(self, entries: list[dict[str, Any]], request: str) -> list[str]:
         entries[0][_ID] = request

@@ -69,7 +69,7 @@
     place = found.place && { ...found.place, at: { x, y } };
     waiting = null;
     outline();
-    if (place === null) return say("picking", "No patch lies there; choose another place.");
+    if (place === null) return say("picking", "No patch with enough tissue lies there; choose another place.");
     classes.forEach((button) => show(button, ""));
     byId("again").checked = false;
     byId("wrong-patch").textContent = found.patch_id;
