@@ -45,7 +45,9 @@ class Trial:
     def shown(self) -> str:
         """The value as people read it."""
         return (
-            ", ".join(f"{item:g}" for item in self.value) if isinstance(self.value, tuple | list) else str(self.value)
+            ", ".join(item if isinstance(item, str) else f"{item:g}" for item in self.value)
+            if isinstance(self.value, tuple | list)
+            else str(self.value)
         )
 
 

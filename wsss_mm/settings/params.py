@@ -175,7 +175,7 @@ class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
     method: Annotated[str, one_of(METHODS)]
-    layer: str  # one of wsss_mm.backbones.layers()
+    layer: str | tuple[str, ...]  # of wsss_mm.backbones.layers(); of several, the mean of their maps
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
@@ -191,11 +191,15 @@ class PseudoLabelSettings(Section):
 
     def disagreements(self) -> Faults:
         """A layer that is none, or not of the method; classes that nothing gates."""
-        if self.layer not in layers():
-            near = suggestion(self.layer, layers()) or f"; choose from {', '.join(layers())}"
-            yield "layer", f"the backbone has no unit {self.layer[:40]!r}{near}"
-        elif METHODS[self.method].any_layer is None and self.layer != LAST:
-            yield "layer", f"method {self.method} exists at layer {LAST} alone, not at {self.layer}"
+        wanted = (self.layer,) if isinstance(self.layer, str) else self.layer
+        if not wanted:
+            yield "layer", f"names none; give one, such as {LAST}"
+        for layer in wanted:
+            if layer not in layers():
+                near = suggestion(layer, layers()) or f"; choose from {', '.join(layers())}"
+                yield "layer", f"the backbone has no unit {layer[:40]!r}{near}"
+            elif METHODS[self.method].any_layer is None and layer != LAST:
+                yield "layer", f"method {self.method} exists at layer {LAST} alone, not at {layer}"
         if self.normalization == "class" and self.gating == "off":
             yield (
                 "normalization",
