@@ -171,11 +171,21 @@ class ClassifierSettings(TrainingSettings):
     epochs: Count
 
 
+def _layers_named(value: Any) -> str | tuple[str, ...]:
+    """A layer, or several, whose maps are averaged."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    shown = " ".join(str("null" if value is None else value).split())[:40] or "empty"
+    raise ValueError(f"Input should be a layer or a list of layers, but it is {shown}")
+
+
 class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
     method: Annotated[str, one_of(METHODS)]
-    layer: str | tuple[str, ...]  # of wsss_mm.backbones.layers(); of several, the mean of their maps
+    layer: Annotated[Any, AfterValidator(_layers_named)]  # text or texts, of wsss_mm.backbones.layers(): see there
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
@@ -192,8 +202,6 @@ class PseudoLabelSettings(Section):
     def disagreements(self) -> Faults:
         """A layer that is none, or not of the method; classes that nothing gates."""
         wanted = (self.layer,) if isinstance(self.layer, str) else self.layer
-        if not wanted:
-            yield "layer", f"names none; give one, such as {LAST}"
         for layer in wanted:
             if layer not in layers():
                 near = suggestion(layer, layers()) or f"; choose from {', '.join(layers())}"
