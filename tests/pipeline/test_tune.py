@@ -45,7 +45,7 @@ def test_two_trials_are_experiments_that_dvc_and_mlflow_show(project):
     assert len(names) == 2
     assert all(name.startswith("tune-") for name in names)
     rows = (project.root / places.TUNE_WORK / "journal.jsonl").read_text().splitlines()
-    assert len(rows) == 3  # and the number of the format
+    assert len(rows) == 2
     again = project.run(sys.executable, "-m", "wsss_mm.cli.main", *tune[1:])
     assert again.stdout == done.stdout
     assert project.run("git", "status", "--porcelain", "--untracked-files=no").stdout == ""
