@@ -346,6 +346,16 @@ def test_a_warning_is_a_check_of_its_gate(place, tmp_path):
     load_params(write_settings(tmp_path, with_value(place, [right])))
 
 
+@pytest.mark.parametrize(("layer", "right"), [(["bn7", "b6"], True), ([], False), (["bn7", "b9"], False)])
+def test_layers_are_fused_if_the_backbone_has_them_all(layer, right):
+    content = with_value(("pseudo_labels", "layer"), layer)
+    if right:
+        assert Params.model_validate(content).pseudo_labels.layer == tuple(layer)
+    else:
+        with pytest.raises(ValidationError, match="layer"):
+            Params.model_validate(content)
+
+
 @given(st.text(st.sampled_from("b234567n_15 x"), max_size=6) | st.sampled_from(layers()))
 def test_a_layer_is_one_that_the_backbone_has(layer):
     content = with_value(("pseudo_labels", "layer"), layer)

@@ -17,6 +17,7 @@ No number stands in:
   product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
   that is looked up again where it does not fit.
+- work_dirs/tune/journal.jsonl, a memory of trials: one whose line does not fit is made again.
 - MLflow's stores, which have versions of their own.
 """
 
@@ -238,13 +239,6 @@ CHOICE = Artefact(
     absent="make it with: dvc repro choose_pseudo_labels",
     oldest=1,
 )
-TUNE_JOURNAL = Artefact(
-    "journal of trials",
-    (f"{TUNE_WORK}/journal.jsonl",),
-    again="delete it, to make its trials again",
-    absent="make it with: wsss-mm tune",
-    oldest=1,
-)
 SLIDE_MAP = Artefact(
     "map of a slide",
     (f"{MAPS}/*/{MAP_NOTES}",),
@@ -313,7 +307,6 @@ ARTEFACTS = (
         FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,
         CHOICE,
-        TUNE_JOURNAL,
         SLIDE_MAP,
         SLIDE_SUMMARY,
         SLIDE_JOURNAL,

@@ -11,6 +11,7 @@ from wsss_mm.cam import (
     grad_cam_plus_plus_autograd,
 )
 from wsss_mm.cam.layers import unit_names
+from wsss_mm.cam.pseudo_label import min_max
 from wsss_mm.encoders import layers
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
@@ -101,3 +102,13 @@ def test_a_layer_that_is_not_there_is_an_error_with_a_list(model, images):
 def test_cam_needs_the_last_layer(model, images):
     with pytest.raises(InputError, match="bn7 alone"):
         PseudoLabeller(model, method="cam", layer="b5_2").cams(images)
+
+
+def test_layers_are_fused_as_the_mean_of_their_maps(model, images):
+    at = {layer: PseudoLabeller(model, layer=layer).evidence(images, 1.0) for layer in ("bn7", "b4_5")}
+    both = PseudoLabeller(model, layer=["bn7", "b4_5"]).evidence(images, 1.0)
+    expected = (min_max(at["bn7"].maps) + min_max(at["b4_5"].maps)) / 2
+    assert torch.allclose(both.maps, expected)
+    assert torch.equal(both.logits, at["bn7"].logits)
+    alone = PseudoLabeller(model, layer=["b4_5"]).evidence(images, 1.0)
+    assert torch.allclose(alone.maps, min_max(at["b4_5"].maps))

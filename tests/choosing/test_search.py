@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.choosing.search import LEAST_GAIN, Search, labels_alone
+from wsss_mm.choosing.search import LEAST_GAIN, Search, deeper, labels_alone
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_metrics
+from wsss_mm.models import PatchClassifier
 from wsss_mm.settings import load_profile
 from wsss_mm.vocabulary import IGNORE
 
@@ -134,3 +135,17 @@ def test_labels_alone_know_pure_patches_and_nothing_else():
     sets = np.eye(3, dtype=bool)[np.arange(6) % 3]
     names = np.array(list("abcdef"), object)
     assert labels_alone(Windows(np.zeros((6, SIDE, SIDE, 3), np.uint8), pure, sets, names, names, None), CODES) == 1
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    scale = {"type": "mmengine.ImgDataPreprocessor", "mean": [128.0] * 3, "std": [64.0] * 3}
+    return PatchClassifier({"type": "wsss_mm.ResNet38", "width": 1 / 64}, 3, data_preprocessor=scale).eval()
+
+
+def test_layers_and_their_fusion_are_tried_and_a_tie_keeps_the_last(network, settings):
+    found = Search(network, _windows(6), CODES, resamples=20, seed=0).run({**settings, "scales": (1.0,)})
+    tried = [trial for trial in found.trials if trial.element == "layer"]
+    assert [trial.shown for trial in tried] == ["b6", "b5_2", "bn7, b6", "bn7, b6, b5_2"]
+    assert deeper(network)[0] == settings["layer"]

@@ -7,9 +7,12 @@ import pytest
 from mlflow.entities import Metric
 from PIL import Image
 
+from wsss_mm.choosing import Choice, write_choice
+from wsss_mm.choosing.choice import Trial
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
+from wsss_mm.places import CHOICE_FILE
 from wsss_mm.tracking import keep_evidence, read_evidence, training_run
 from wsss_mm.tracking.card import failures
 from wsss_mm.tracking.report import find_run_of, render_report
@@ -68,6 +71,22 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     assert sources
     assert all(source.startswith("data:image/webp;") for source in sources)
     assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
+
+
+def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
+    trial = Trial("flips", True, 0.857, 0.013, 0.008, 0.023, "better", taken=True)
+    miou = {"published": 0.845, "chosen": 0.857, "labels_alone": 0.659}
+    choice = Choice({"flips": True}, {}, "masks", f"flips {EVIL}", miou, 80, "slide", 16, (trial,), ("A without B",))
+    write_choice(tracked / CHOICE_FILE, choice)
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        pass
+    keep_evidence(tracked, run.info.run_id, {"runs": {}})
+    page = page_of(run)
+    assert "<strong>flips: true</strong>" in page
+    assert "+0.008 to +0.023</td><td>taken" in page
+    assert "80 validation patches; intervals: 16 slides" in page
+    assert "A without B" in page
+    assert "<script" not in page
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ class PseudoLabeller:
         model: the classifier, in evaluation mode; images are sent to its device.
         method: which class activation maps, a name in `wsss_mm.cam_methods.METHODS`.
         layer: layer of the backbone they are taken at, see `unit_names`; `last`, under the pooling, has a closed form.
+            Of several, the mean is taken of the maps, each scaled to 0..1.
         scales: sizes at which the patch is shown to the classifier, as factors.
         eps: of Grad-CAM++, see `wsss_mm.cam.grad_cam_plus_plus`.
         gating: which classes may appear: those of the label set (`labels`), those the classifier sees in the patch at
@@ -69,7 +70,7 @@ class PseudoLabeller:
 
     model: PatchClassifier
     method: str = "grad_cam_plus_plus"
-    layer: str = LAST_LAYER
+    layer: str | Sequence[str] = LAST_LAYER
     scales: Sequence[float] = (0.75, 1.0, 1.25)
     eps: float = 0.0
     gating: Literal["labels", "predicted", "off"] = "labels"
@@ -182,8 +183,14 @@ class PseudoLabeller:
 
     def _maps(self, batch: Tensor, methods: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Class activation maps (N, C, h, w) by method, and logits (N, C), of normalised images."""
-        if not is_last(self.model, self.layer):
-            features, logits = activations_and_logits(self.model, batch, self.layer)
+        if isinstance(self.layer, str):
+            return self._maps_at(self.layer, batch, methods)
+        found = [self._maps_at(layer, batch, methods) for layer in self.layer]
+        return {name: fused([maps[name] for maps, _ in found]) for name in methods}, found[0][1]
+
+    def _maps_at(self, layer: str, batch: Tensor, methods: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
+        if not is_last(self.model, layer):
+            features, logits = activations_and_logits(self.model, batch, layer)
             return {name: self._anywhere(name, features, logits) for name in methods}, logits.detach()
         features, head = self.model.features(batch), self.model.head_weight.flatten(1)
         logits = features.mean(dim=(-2, -1)) @ head.T
@@ -219,6 +226,13 @@ def min_max(maps: Tensor, *, each_class: bool = False) -> Tensor:
     low = maps.amin(dim=over, keepdim=True)
     span = maps.amax(dim=over, keepdim=True) - low
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1.0), 0.0)
+
+
+def fused(maps: Sequence[Tensor]) -> Tensor:
+    """The mean of class activation maps (N, C, h, w) of several layers, each scaled to 0..1, at the finest size."""
+    size = max((tuple(own.shape[-2:]) for own in maps), key=lambda sides: sides[0] * sides[1])
+    resized = [functional.interpolate(own, size=size, mode="bilinear", align_corners=False) for own in maps]
+    return _mean([min_max(own) for own in resized])
 
 
 def label_map(cams: Tensor, present: Tensor) -> Tensor:

@@ -43,10 +43,12 @@ class Trial:
 
     @property
     def shown(self) -> str:
-        """The value as people read it."""
-        return (
-            ", ".join(f"{item:g}" for item in self.value) if isinstance(self.value, tuple | list) else str(self.value)
-        )
+        """The value as params.yaml has it."""
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        if isinstance(self.value, tuple | list):
+            return ", ".join(item if isinstance(item, str) else f"{item:g}" for item in self.value)
+        return str(self.value)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ def choice_figure(choice: Choice, path: Path) -> None:
     from matplotlib.figure import Figure
 
     trials = choice.trials
-    figure = Figure(figsize=(8, 1.6 + 0.3 * max(len(trials), 1)), layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 0.3 * len(trials) if trials else 0.6), layout="constrained")
     axes = figure.add_subplot()
     for row, trial in enumerate(trials):
         color = _COLORS[trial.verdict]
         axes.plot([trial.low, trial.high], [row, row], color=color, linewidth=3 if trial.taken else 1.5)
         axes.plot([trial.gain], [row], marker="o", color=color, markersize=7 if trial.taken else 5)
-    axes.axvline(0, color="black", linewidth=0.8)
+    if trials:
+        axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(trials)), [f"{trial.element}: {trial.shown}" for trial in trials])
     for label, trial in zip(axes.get_yticklabels(), trials, strict=True):
         label.set(color=_COLORS[trial.verdict], fontweight="bold" if trial.taken else "normal")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-RARELY_ALONE = 0.05
+RARELY_ALONE = 0.1
 """A class that is the only one in fewer of its patches than this share is always seen beside another."""
 
 NEARLY_ALL = 0.95

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from wsss_mm.cam import PseudoLabeller
-from wsss_mm.cam.layers import is_last
+from wsss_mm.cam.layers import is_last, last_layer, unit_names
 from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
@@ -42,7 +42,9 @@ ELEMENTS: Mapping[str, Sequence[Any]] = {
     "voting": ("majority", "mean"),
     "flips": (False, True),
 }
-"""What is tried, in this order. Layers below the pooling are not: their maps need a backward pass for each class."""
+"""What is tried, in this order; after the method, layers, see `deeper`."""
+
+_CHEAP = 1200  # windows times classes: of more, no layers are tried, whose maps need a backward pass for each class
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class Search:
         for element, values in tqdm(list(self._elements(chosen)), "choose pseudo-labels", unit="element"):
             tried = []
             for value in values:
-                if value == _plain(chosen[element]):
+                if value == _plain(chosen[element]) or (element == "layer" and self._are_last(value, chosen[element])):
+                    continue
+                if element == "layer" and METHODS[chosen["method"]].any_layer is None:
                     continue
                 own = self._counts({**chosen, element: value})
                 tried.append((self._trial(element, value, counts, own), own))
@@ -118,6 +122,11 @@ class Search:
                 yield element, [name for name in values if METHODS[name].any_layer]
             else:
                 yield element, values
+            if element == "method" and len(self._windows) * len(self._codes) <= _CHEAP:
+                yield "layer", deeper(self._model)
+
+    def _are_last(self, *layers: str | Sequence[str]) -> bool:
+        return all(isinstance(layer, str) and is_last(self._model, layer) for layer in layers)
 
     # -- one setting -----------------------------------------------------------------------------------------------
 
@@ -144,7 +153,7 @@ class Search:
 
     @staticmethod
     def _key(labeller: PseudoLabeller, method: str, scale: float) -> tuple[Any, ...]:
-        return scale, labeller.flips, method, labeller.layer, labeller.eps
+        return scale, labeller.flips, method, _plain(labeller.layer), labeller.eps
 
     def _background(self, labeller: PseudoLabeller) -> npt.NDArray[np.bool_]:
         if self._white is None:
@@ -269,6 +278,18 @@ def labels_alone(windows: Windows, codes: Sequence[str]) -> float:
     """The mIoU of `label_set_confusion` on windows: what is no better has learnt nothing from pictures."""
     pixels = [np.bincount(truth.ravel(), minlength=256)[: len(codes)] for truth in windows.masks]
     return float(confusion_metrics(label_set_confusion(pixels, windows.label_sets), codes)["miou"])
+
+
+def deeper(model: PatchClassifier) -> tuple[str | tuple[str, ...], ...]:
+    """Layers that are tried: that under the pooling, the last of the two stages before it, and their fusions."""
+    if not hasattr(model, "backbone"):
+        return ()
+    of_stages = {name.partition("_")[0]: name for name in unit_names(model)[:-1]}  # the last unit of each
+    second, first = [*of_stages.values()][-3:-1] if len(of_stages) > 2 else (None, None)
+    if first is None or second is None:
+        return ()
+    last = last_layer(model)
+    return (last, first, second, (last, first), (last, first, second))
 
 
 def _plain(value: Any) -> Any:

@@ -210,11 +210,21 @@ class ClassifierSettings(TrainingSettings):
     epochs: Count
 
 
+def _layers_named(value: Any) -> str | tuple[str, ...]:
+    """A layer, or several, whose maps are averaged."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    shown = " ".join(str("null" if value is None else value).split())[:40] or "empty"
+    raise ValueError(f"Input should be a layer or a list of layers, but it is {shown}")
+
+
 class PseudoLabelSettings(Section):
     """Class activation maps, gating, background and voting (METHOD.md section 3; see `wsss_mm.cam.PseudoLabeller`)."""
 
     method: Annotated[str, one_of(METHODS)]
-    layer: str  # of the classifier's encoder, or last
+    layer: Annotated[Any, AfterValidator(_layers_named)]  # text or texts: of the classifier's encoder, or last
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     eps: Annotated[float, Field(ge=0)]
     gating: Annotated[Literal["labels", "predicted", "off"], BareOff]  # which classes may appear
@@ -392,17 +402,16 @@ class Params(Section):
                 "init: weights or none",
             )
         encoder, labels = get_encoder(theirs), self.pseudo_labels
-        if labels.layer not in (*encoder.layers, LAST_LAYER):
-            near = (
-                suggestion(labels.layer, encoder.layers)
-                or f"; choose from {', '.join(encoder.layers)}, or {LAST_LAYER}"
-            )
-            yield "pseudo_labels.layer", f"{theirs} has no layer {labels.layer[:40]!r}{near}"
-        elif METHODS[labels.method].any_layer is None and labels.layer not in (encoder.last, LAST_LAYER):
-            yield (
-                "pseudo_labels.layer",
-                f"method {labels.method} exists at layer {encoder.last} alone, not at {labels.layer}",
-            )
+        known = (*encoder.layers, LAST_LAYER)
+        for layer in (labels.layer,) if isinstance(labels.layer, str) else labels.layer:
+            if layer not in known:
+                near = suggestion(layer, encoder.layers) or f"; choose from {', '.join(known)}"
+                yield "pseudo_labels.layer", f"{theirs} has no layer {layer[:40]!r}{near}"
+            elif METHODS[labels.method].any_layer is None and layer not in (encoder.last, LAST_LAYER):
+                yield (
+                    "pseudo_labels.layer",
+                    f"method {labels.method} exists at layer {encoder.last} alone, not at {layer}",
+                )
         for section in ("classifier", "segmenter"):
             yield from self._taken_by(section, get_encoder(getattr(self, section).encoder))
         windows = self.slides.window, self.slides.overlap

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wsss_mm.choosing.tuning.halving import Score
-from wsss_mm.formats import number_line, read_lines
-from wsss_mm.places import TUNE_JOURNAL
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
@@ -40,9 +38,6 @@ class Journal:
 
     Args:
         path: of the file; it and its folder are made when the first trial is added.
-
-    Raises:
-        InputError: it is of a later version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,17 +64,16 @@ class Journal:
         row["counts"] = None if score.counts is None else score.counts.tolist()
         self._rows[key] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.is_file()
-        torn = not new and not self.path.read_bytes().endswith(b"\n")
+        torn = self.path.is_file() and not self.path.read_bytes().endswith(b"\n")
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write((number_line(TUNE_JOURNAL) if new else "\n" if torn else "") + json.dumps(row) + "\n")
+            stream.write(("\n" if torn else "") + json.dumps(row) + "\n")
 
 
 def _rows(path: Path) -> "dict[str, dict[str, Any]]":
     found: dict[str, dict[str, Any]] = {}
     if not path.is_file():
         return found
-    for number, line in enumerate(read_lines(path, TUNE_JOURNAL), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             row = json.loads(line)
             Score(float(row["value"]), float(row["seconds"]), _counts(row["counts"]))
