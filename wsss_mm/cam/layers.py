@@ -1,5 +1,6 @@
 """A layer's activations as the start of the graph that leads to the logits, for CAMs by autograd."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,6 +56,6 @@ def last_layer(model: "PatchClassifier") -> str:
     return getattr(model.backbone, "last_layer", LAST)
 
 
-def is_last(model: "PatchClassifier", layer: str) -> bool:
-    """Whether a layer is the one under the pooling, where CAMs have a closed form."""
-    return layer in (LAST_LAYER, LAST, last_layer(model))
+def is_last(model: "PatchClassifier", layer: str | Sequence[str]) -> bool:
+    """Whether a layer is the one under the pooling, where CAMs have a closed form; several are not."""
+    return isinstance(layer, str) and layer in (LAST_LAYER, LAST, last_layer(model))

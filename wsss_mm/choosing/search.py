@@ -126,7 +126,7 @@ class Search:
                 yield "layer", deeper(self._model)
 
     def _are_last(self, *layers: str | Sequence[str]) -> bool:
-        return all(isinstance(layer, str) and is_last(self._model, layer) for layer in layers)
+        return all(is_last(self._model, layer) for layer in layers)
 
     # -- one setting -----------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def layout(architecture: str, arguments: Mapping[str, Any]) -> Shapes:
         architecture: One that `has_layout`.
         arguments: That it is made with, over its own.
     """
-    given = {"img_size": 224, "mlp_ratio": 4.0, "reg_tokens": 0, **_SIZES[architecture], **arguments}
+    given: dict[str, Any] = {"img_size": 224, "mlp_ratio": 4.0, "reg_tokens": 0, **_SIZES[architecture], **arguments}
     width, side = given["embed_dim"], given["patch_size"]
     registers, patches = given["reg_tokens"], (given["img_size"] // side) ** 2
     positions = patches if given.get("no_embed_class") else patches + 1 + registers
