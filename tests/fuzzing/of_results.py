@@ -43,7 +43,11 @@ def check_summary(data: bytes, folder: Path) -> None:
         assert result.mpp > 0 and min(result.size) > 0 and min(result.bounds[2:]) > 0
         harmless(render_overview([result], command="wsss-mm view x"))
         view = {"slide": True, "widthUm": 1.0, "mapWidth": 1.0}
-        slide = make_environment().get_template("slide.html").render(result=result, view=view, others=[result.name])
+        slide = (
+            make_environment()
+            .get_template("slide.html")
+            .render(result=result, view=view, others=[result.name], wrong=None)
+        )
         harmless(slide, viewer=True)
         slide.encode()
 

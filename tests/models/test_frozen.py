@@ -90,7 +90,7 @@ def test_without_the_file_or_with_another_one(project):
     with pytest.raises(InputError, match=r"its encoder is not part of the model: pretrained/small\.pth: sha256 \w+ is"):
         load_model("model")
     file.unlink()
-    with pytest.raises(InputError, match=r"model\.json: its encoder .*not found.*get it from nowhere, and put it"):
+    with pytest.raises(InputError, match=r"model\.json: its encoder .*not found.*they are had from nowhere"):
         load_model("model")
 
 

@@ -63,7 +63,8 @@ def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch)
     """
     from dvc.repo import Repo
 
-    shutil.copy(project_root / "dvc.yaml", tmp_path)
+    for name in ("dvc.yaml", "tune.yaml"):
+        shutil.copy(project_root / name, tmp_path)
     settings = {copy_profile(tmp_path), tmp_path / "gates.yaml"}
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:

@@ -53,7 +53,7 @@ def unit_names(model: "PatchClassifier") -> list[str]:
 
 def last_layer(model: "PatchClassifier") -> str:
     """What the backbone calls the layer under the pooling; one that has no name for it is asked by that of ResNet38."""
-    return getattr(model.backbone, "last_layer", LAST)
+    return getattr(getattr(model, "backbone", None), "last_layer", LAST)
 
 
 def is_last(model: "PatchClassifier", layer: str | Sequence[str]) -> bool:

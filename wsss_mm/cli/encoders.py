@@ -161,4 +161,4 @@ def _fetch(arguments: argparse.Namespace) -> None:
     found = fetch(encoder, arguments.source, look=look)
     recorded = ", which encoders.yaml had not and has now" if found.recorded else ", as encoders.yaml says"
     _tell("file", f"{found.path}, sha256 {found.sha256}{recorded}")
-    _tell("params.yaml", f"classifier: {{encoder: {encoder.name}, weights: {found.path.name}}}")
+    _tell(PARAMS_FILE, f"classifier: {{encoder: {encoder.name}, weights: {found.path.name}}}")

