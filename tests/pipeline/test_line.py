@@ -34,7 +34,7 @@ def locked(line) -> dict[str, dict[str, str]]:
 
 
 def test_every_stage_ran_and_left_its_outs(line):
-    assert set(locked(line)) == set(DECLARED) >= set(STAGES)
+    assert set(locked(line)) == set(DECLARED) - {"tune@trial"} >= set(STAGES)
     for outs in locked(line).values():
         for path in outs:
             assert (line.root / path).exists()

@@ -12,7 +12,12 @@ def choice_figure(choice: Choice, path: Path) -> None:
     from matplotlib.figure import Figure
 
     trials = choice.trials
-    figure = Figure(figsize=(8, 1.6 + 0.3 * len(trials) if trials else 0.6), layout="constrained")
+    if not trials:
+        figure = Figure(figsize=(8, 0.6))
+        figure.text(0.5, 0.5, choice.says, fontsize=9, ha="center", va="center", wrap=True)
+        figure.savefig(path, format="png", dpi=110)
+        return
+    figure = Figure(figsize=(8, 1.6 + 0.3 * len(trials)), layout="constrained")
     axes = figure.add_subplot()
     for row, trial in enumerate(trials):
         color = _COLORS[trial.verdict]
@@ -26,6 +31,4 @@ def choice_figure(choice: Choice, path: Path) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="gain in mIoU of the pseudo-labels, validation patches, 95 % interval")
     axes.set_title(choice.says, fontsize=9, wrap=True)
-    if not trials:
-        axes.set_axis_off()
     figure.savefig(path, format="png", dpi=110)
