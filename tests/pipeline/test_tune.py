@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 @pytest.fixture
 def project(line, tmp_path) -> Line:
     shutil.copytree(line.root, tmp_path / "project", symlinks=True)
+    (tmp_path / "project/mlflow.db").unlink(missing_ok=True)  # it names files of the line, and tune has its own
     return Line(tmp_path / "project")
 
 
