@@ -43,8 +43,7 @@ def test_two_trials_are_experiments_that_dvc_and_mlflow_show(project):
     assert "2 trials fit into 10 h" in done.stderr
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
     names = [row["name"] for item in shown for group in item["experiments"] or [] for row in group["revs"]]
-    assert len(names) == 2
-    assert all(name.startswith("tune-") for name in names)
+    assert len([name for name in names if name.startswith("tune-")]) == 2  # others are of the line's own tests
     rows = (project.root / places.TUNE_WORK / "journal.jsonl").read_text().splitlines()
     assert len(rows) == 2
     again = project.run(sys.executable, "-m", "wsss_mm.cli.main", *tune[1:])

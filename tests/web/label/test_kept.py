@@ -26,6 +26,13 @@ pytestmark = pytest.mark.slow
 def test_answers_that_meet_another_list_of_patches_are_kept_by_their_places(serving, browse, tmp_path, project):
     frame = project[1]
     page = browse(serving())
+    page.keyboard.press("t")
+    settled(page, "sheet")
+    page.keyboard.press("End")  # the small pictures of the last ones are here before the server is gone
+    settled(page, "sheet")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.keyboard.press("f")
     said = label(page, 2)
     saved(page)
     on_screen(page)
