@@ -26,28 +26,17 @@ pytestmark = pytest.mark.slow
 def test_answers_that_meet_another_list_of_patches_are_kept_by_their_places(serving, browse, tmp_path, project):
     frame = project[1]
     page = browse(serving())
-    page.keyboard.press("t")
-    settled(page, "sheet")
-    page.keyboard.press("End")  # the small pictures of the last ones are here before the server is gone
-    settled(page, "sheet")
-    page.reload()
-    page.wait_for_selector("html[data-ready]")
-    page.keyboard.press("f")
     said = label(page, 2)
     saved(page)
     on_screen(page)
     loaded_ahead(page, 5)
     page.context.set_offline(True)
     said += label(page, 3)
+    on_screen(page)  # a key before the patch is painted counts for nothing
     page.keyboard.press("s")
     skipped = on_screen(page)
-    page.keyboard.press("t")
-    settled(page, "sheet")
-    page.keyboard.press("End")
-    page.keyboard.press("Shift+ArrowLeft")
-    page.keyboard.press("1")  # two, of which one will be no candidate any more
-    until(page, "document.getElementById('saved').textContent === '5 answers not saved'")
-    serving.change(candidates=frame[~frame["patch_id"].isin([said[3], "s2-960-960"])].reset_index(drop=True))
+    until(page, "document.getElementById('saved').textContent === '4 answers not saved'")
+    serving.change(candidates=frame[~frame["patch_id"].isin([said[3]])].reset_index(drop=True))
     page.context.set_offline(False)
     page.wait_for_selector("#confirm-dialog[open]")
     assert "What you answered is saved" in page.text_content("#confirm-text")
@@ -58,11 +47,11 @@ def test_answers_that_meet_another_list_of_patches_are_kept_by_their_places(serv
     for entry in acts[:5]:
         assert {code for code, state in entry["classes"].items() if state == "present"} == truth(name_of(entry))
         assert entry["drawn"] == "random"  # its ticket tells, as it would have done before
-    assert {name_of(entry) for entry in acts[5:]} == {"s2-960-960", "s2-960-896"}
+    assert len(acts) == 5
     assert [entry["kind"] for entry in written].count("skip") == 1
     page.click("#confirm-yes")
     page.wait_for_selector("html[data-ready]")
-    until(page, "document.getElementById('shown').textContent.startsWith('766 patches, 760 ')")
+    until(page, "document.getElementById('shown').textContent.startsWith('767 patches, 762 ')")
     assert skipped not in said
 
 
