@@ -49,7 +49,8 @@ def test_answers_that_meet_another_list_of_patches_are_kept_by_their_places(serv
         assert entry["drawn"] == "random"  # its ticket tells, as it would have done before
     assert len(acts) == 5
     assert [entry["kind"] for entry in written].count("skip") == 1
-    page.click("#confirm-yes")
+    with page.expect_navigation():
+        page.click("#confirm-yes")
     page.wait_for_selector("html[data-ready]")
     until(page, "document.getElementById('shown').textContent.startsWith('767 patches, 762 ')")
     assert skipped not in said
