@@ -9,9 +9,9 @@ import torch
 
 from wsss_mm.encoders import encoders
 from wsss_mm.errors import InputError
-from wsss_mm.models.safetensors_files import check_shapes, check_size
 from wsss_mm.models.timm_backbone import TimmBackbone
 from wsss_mm.models.timm_layouts import has_layout, layout
+from wsss_mm.models.weight_files import check_shapes, check_size
 
 ROWS = {row.name: row for row in encoders().values() if row.loader == "timm"}
 SMALL = {"img_size": 64, "depth": 4, "embed_dim": 48, "num_heads": 2, "reg_tokens": 3, "no_embed_class": True}
@@ -82,7 +82,7 @@ def test_what_is_far_too_large_is_not_read(tmp_path):
     with path.open("wb") as stream:
         stream.truncate(10 * 10**9)
     with pytest.raises(InputError, match=r"10000 MB, but the weights of uni and a head have \d+ MB at most"):
-        check_size(path, RECORDED["uni"], "uni")
+        check_size(path, RECORDED["uni"], "the weights of uni and a head")
 
 
 def timm_is_here():

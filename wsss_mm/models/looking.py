@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from wsss_mm.encoders import Encoder
-from wsss_mm.models.safetensors_files import check_shapes, check_size, shapes_of
+from wsss_mm.models.safetensors_files import shapes_of
 from wsss_mm.models.timm_layouts import has_layout, layout
+from wsss_mm.models.weight_files import check_shapes, check_size
 
 
 def look_at(encoder: Encoder, path: Path) -> None:
@@ -17,7 +18,7 @@ def look_at(encoder: Encoder, path: Path) -> None:
     """
     if encoder.loader == "timm" and has_layout(encoder.architecture):
         wanted = layout(encoder.architecture, encoder.arguments)
-        check_size(path, wanted, encoder.name)
+        check_size(path, wanted, f"the weights of {encoder.name} and a head")
         check_shapes(path, shapes_of(path), wanted, encoder.name)
         return
     from wsss_mm.models.backbones import built, load_initial_weights

@@ -1,6 +1,5 @@
 """Backbones of mmseg, named as any mmseg config names them."""
 
-import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsss_mm.encoders import check_sha256
-from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
-from wsss_mm.models.safetensors_files import check_shapes, check_size, read_weights
-from wsss_mm.models.tokens import fitted, own_keys, pad_to
+from wsss_mm.models.safetensors_files import published_weights
+from wsss_mm.models.tokens import fitted, pad_to
+from wsss_mm.models.weight_files import counters, load_checked, shapes_in
 from wsss_mm.registry import MODELS
-
-_log = logging.getLogger(__name__)
 
 ARCHITECTURES = (
     *("ResNet", "ResNetV1c", "ResNetV1d", "ResNeXt", "ResNeSt", "HRNet"),
@@ -79,16 +75,8 @@ class MmsegBackbone(Backbone):
         Raises:
             InputError: it is missing, damaged, another one, or of another network.
         """
-        own = self.net.state_dict()
-        wanted = {name: tuple(value.shape) for name, value in own.items() if not name.endswith("_tracked")}
-        check_size(path, wanted, self.architecture)
-        check_sha256(path, sha256)
-        state = own_keys(read_weights(path))
-        check_shapes(path, {name: tuple(value.shape) for name, value in state.items()}, wanted, self.architecture)
-        if odd := [name for name in wanted if not torch.isfinite(state[name].float()).all()]:
-            raise InputError(f"{path}: {len(odd)} arrays hold what is no number, such as {odd[0][:80]}; get it again")
-        self.net.load_state_dict({name: state.get(name, value) for name, value in own.items()})
-        _log.info("%s: weights of %s", path, self.architecture)
+        state = published_weights(path, shapes_in(self.net.state_dict()), sha256, self.architecture)
+        load_checked(self.net, state, path, self.architecture, may_lack=counters(self.net))
 
 
 def _network(architecture: str, arguments: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.resnet38 import meta_state_dict
-from wsss_mm.models.weight_files import backbone_part, check_size, read_state_dict, some
+from wsss_mm.models.weight_files import backbone_part, check_size, read_state_dict, shapes_in, some
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def load_backbone_weights(path: Path | str, width: float = 1.0) -> dict[str, Ten
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     else:
-        check_size(path, meta_state_dict(width), "ResNet38")
+        check_size(path, shapes_in(meta_state_dict(width)), "ResNet38 and its head")
         state = backbone_part(read_state_dict(path))
     shapes = {key: value.shape for key, value in meta_state_dict(width).items() if not key.endswith("_tracked")}
     missing = [key for key in shapes if key not in state]

@@ -1,22 +1,43 @@
-"""Weights in files of safetensors, and which of two networks a file is of; nothing larger than it says is read."""
+"""Weights as the owners of networks publish them, in files of safetensors or of `torch.save`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
+from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
-from wsss_mm.models.weight_files import read_state_dict
+from wsss_mm.models.weight_files import Shapes, check_size, read_state_dict, shapes_in
 
 SUFFIX = ".safetensors"
 EXTRA = "pip install 'wsss-mm[encoders]'"
 """What brings the packages that read the files of encoders, and build their networks."""
 
-Shapes = Mapping[str, tuple[int, ...]]
+_PREFIXES = ("backbone.net.", "backbone.", "net.")
 
-_ROOM = 1 << 26  # bytes that a file may hold beside twice the numbers that are asked of it, such as a head
-_BYTES = 4  # of a number, float32
-_SHOWN = 3  # names in a message
+
+def published_weights(path: Path | str, wanted: Shapes, sha256: str | None, what: str) -> dict[str, Tensor]:
+    """The arrays of a file as the network's owner publishes it, by the network's own names.
+
+    Args:
+        path: The file.
+        wanted: What is asked of it: one that is far larger is not read.
+        sha256: Which it must have; None for any.
+        what: The network's name, for errors.
+
+    Raises:
+        InputError: it is too large, or another one, or see `read_weights`.
+    """
+    check_size(path, wanted, f"the weights of {what} and a head")
+    check_sha256(path, sha256)
+    return own_keys(read_weights(path))
+
+
+def own_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by the network's own names: alone, or as a model of this package or of mmseg's holds it."""
+    plain = {name.removeprefix("module."): value for name, value in state.items()}
+    prefix = next((item for item in _PREFIXES if any(name.startswith(item) for name in plain)), "")
+    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -37,7 +58,7 @@ def shapes_of(path: Path | str) -> Shapes:
     """
     path = Path(path)
     if path.suffix != SUFFIX:
-        return {name: tuple(value.shape) for name, value in read_state_dict(path).items()}
+        return shapes_in(read_state_dict(path))
     try:
         with _opened(path) as stream:
             return {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118
@@ -74,46 +95,3 @@ def _errors() -> tuple[type[Exception], ...]:
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:120] or type(error).__name__
     return InputError(f"{path}: ends early, is damaged or is no {SUFFIX} file ({reason}); get it again")
-
-
-def check_size(path: Path | str, wanted: Shapes, what: str) -> None:
-    """Refuse to read a file that is far larger than the weights that are asked of it.
-
-    Raises:
-        InputError: it is.
-    """
-    path, numbers = Path(path), 0
-    for shape in wanted.values():
-        count = 1
-        for side in shape:
-            count *= side
-        numbers += count
-    most = 2 * _BYTES * numbers + _ROOM
-    if path.is_file() and (size := path.stat().st_size) > most:
-        raise InputError(
-            f"{path}: {size / 1e6:.0f} MB, but the weights of {what} and a head have {most / 1e6:.0f} MB at most; it "
-            "is of another network, give its own file"
-        )
-
-
-def check_shapes(path: Path | str, found: Shapes, wanted: Shapes, what: str) -> None:
-    """Refuse weights of another network. What they hold besides, such as a head, does not matter.
-
-    Raises:
-        InputError: arrays are missing, or have other shapes.
-    """
-    if missing := [name for name in wanted if name not in found]:
-        raise InputError(
-            f"{path}: no weights of {what}, {len(missing)} of {len(wanted)} arrays are missing, such as "
-            f"{_some(missing)}; give its own file, or the encoder that this one is of"
-        )
-    if wrong := [name for name in wanted if tuple(found[name]) != tuple(wanted[name])]:
-        name = wrong[0]
-        raise InputError(
-            f"{path}: weights of another {what}: {name} is {tuple(found[name])}, not {tuple(wanted[name])}, and "
-            f"{len(wrong)} arrays differ; give its own file, or the encoder that this one is of"
-        )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(name[:80] for name in names[:_SHOWN])

@@ -1,21 +1,17 @@
 """Encoders of timm as backbones; timm is an extra, imported when one of them is built."""
 
-import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
-from wsss_mm.models.safetensors_files import check_shapes, check_size, read_weights
-from wsss_mm.models.tokens import fitted, own_keys, pad_to, quarters
+from wsss_mm.models.safetensors_files import published_weights
+from wsss_mm.models.tokens import fitted, pad_to, quarters
+from wsss_mm.models.weight_files import load_checked, shapes_in
 from wsss_mm.registry import MODELS
-
-_log = logging.getLogger(__name__)
 
 _NEEDS = "timm builds it, and cannot be imported here ({reason}); it needs torchvision of the same build as torch: pip "
 _NEEDS += "install 'wsss-mm[timm]'"
@@ -102,15 +98,8 @@ class TimmBackbone(Backbone):
         Raises:
             InputError: it is missing, damaged, another one, or of another network.
         """
-        wanted = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
-        check_size(path, wanted, self.architecture)
-        check_sha256(path, sha256)
-        state = own_keys(read_weights(path))
-        check_shapes(path, {name: tuple(value.shape) for name, value in state.items()}, wanted, self.architecture)
-        if odd := [name for name in wanted if not torch.isfinite(state[name].float()).all()]:
-            raise InputError(f"{path}: {len(odd)} arrays hold what is no number, such as {odd[0][:80]}; get it again")
-        self.net.load_state_dict({name: state[name] for name in wanted})
-        _log.info("%s: weights of %s", path, self.architecture)
+        state = published_weights(path, shapes_in(self.net.state_dict()), sha256, self.architecture)
+        load_checked(self.net, state, path, self.architecture)
 
 
 def _network(architecture: str, arguments: dict[str, Any]) -> Any:

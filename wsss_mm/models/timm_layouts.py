@@ -6,7 +6,7 @@ Files of encoders are held against it where timm is not installed, and before an
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wsss_mm.models.safetensors_files import Shapes
+from wsss_mm.models.weight_files import Shapes
 
 _SIZES = {
     "vit_small_patch16_224": {"patch_size": 16, "embed_dim": 384, "depth": 12},

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
-from wsss_mm.models.safetensors_files import EXTRA, check_shapes, check_size, read_weights
+from wsss_mm.models.safetensors_files import EXTRA, published_weights
+from wsss_mm.models.weight_files import check_finite, check_shapes, shapes_in
 from wsss_mm.registry import MODELS
 
 _log = logging.getLogger(__name__)
@@ -154,18 +154,14 @@ class TokenBackbone(Backbone):
         """
         path = Path(path)
         path = path / "model.safetensors" if path.is_dir() else path
-        wanted = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
-        check_size(path, wanted, self.architecture)
-        check_sha256(path, sha256)
-        state = own_keys(read_weights(path))
-        loaded, info = _loaded(self.net, state)
+        wanted = shapes_in(self.net.state_dict())
+        loaded, info = _loaded(self.net, published_weights(path, wanted, sha256, self.architecture))
         own = {name for name in info["missing_keys"] if name.startswith(self.family.own)}
         missing = set(info["missing_keys"]) - own
         wrong = {name: tuple(shape) for name, shape, _ in info["mismatched_keys"]}
         found = {name: wrong.get(name, shape) for name, shape in wanted.items() if name not in missing}
         check_shapes(path, found, wanted, self.architecture)
-        if odd := [name for name, value in loaded.items() if not torch.isfinite(value.float()).all()]:
-            raise InputError(f"{path}: {len(odd)} arrays hold what is no number, such as {odd[0][:80]}; get it again")
+        check_finite(path, loaded)
         self.net.load_state_dict(loaded | {name: value for name, value in self.net.state_dict().items() if name in own})
         _log.info("%s: weights of %s", path, self.architecture)
 
@@ -179,16 +175,6 @@ class _Called(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return self.call(images)
-
-
-_PREFIXES = ("backbone.net.", "backbone.", "net.")
-
-
-def own_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict by the network's own names: alone, or as a model of this package or of mmseg's holds it."""
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
-    prefix = next((item for item in _PREFIXES if any(name.startswith(item) for name in plain)), "")
-    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
 
 
 def quarters(blocks: int) -> list[int]:

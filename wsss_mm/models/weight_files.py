@@ -2,8 +2,9 @@
 
 import io
 import logging
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,21 +17,93 @@ from wsss_mm.errors import InputError
 _log = logging.getLogger(__name__)
 
 _SHOWN = 5  # names in a message
-_ROOM = 1 << 26  # bytes that a file may hold beside twice the weights that are asked of it, such as a head
+_ROOM = 1 << 26  # bytes that a file may hold beside twice the numbers that are asked of it, such as a head
+_BYTES = 4  # of a number, float32
 
 
-def check_size(path: Path, wanted: Mapping[str, Tensor], what: str) -> None:
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names of arrays, and their shapes."""
+
+
+def shapes_in(arrays: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Those of arrays that are there."""
+    return {name: tuple(value.shape) for name, value in arrays.items()}
+
+
+def check_size(path: Path | str, wanted: Shapes, what: str) -> None:
     """Refuse to read a file that is far larger than the weights that are asked of it.
+
+    Args:
+        path: The file.
+        wanted: What is asked of it.
+        what: The most it may hold, for the error, such as `the weights of dinov2 and a head`.
 
     Raises:
         InputError: it is.
     """
-    most = 2 * sum(map(_bytes, wanted.values())) + _ROOM
+    path, most = Path(path), 2 * _BYTES * sum(map(math.prod, wanted.values())) + _ROOM
     if path.is_file() and (size := path.stat().st_size) > most:
         raise InputError(
-            f"{path}: {size / 1e6:.0f} MB, but {what} and its head have {most / 1e6:.0f} MB at most; it is of another "
-            "network, give its own file"
+            f"{path}: {size / 1e6:.0f} MB, but {what} have {most / 1e6:.0f} MB at most; it is of another network, give "
+            "its own file"
         )
+
+
+def check_shapes(path: Path | str, found: Shapes, wanted: Shapes, what: str) -> None:
+    """Refuse weights of another network. What they hold besides, such as a head, does not matter.
+
+    Raises:
+        InputError: arrays are missing, or have other shapes.
+    """
+    if missing := [name for name in wanted if name not in found]:
+        raise InputError(
+            f"{path}: no weights of {what}, {len(missing)} of {len(wanted)} arrays are missing, such as "
+            f"{some(missing)}; give its own file, or set the encoder that this one is of"
+        )
+    if wrong := [name for name in wanted if tuple(found[name]) != tuple(wanted[name])]:
+        name = wrong[0]
+        raise InputError(
+            f"{path}: weights of another {what}: {name} is {tuple(found[name])}, not {tuple(wanted[name])}, and "
+            f"{len(wrong)} arrays differ; give its own file, or set the encoder that this one is of"
+        )
+
+
+def check_finite(path: Path | str, arrays: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        InputError: some are NaN or infinite.
+    """
+    if odd := [name for name, value in arrays.items() if not torch.isfinite(value.float()).all()]:
+        raise InputError(f"{path}: {len(odd)} arrays hold what is no number, such as {some(odd)}; get it again")
+
+
+def counters(network: nn.Module) -> set[str]:
+    """Names of batch normalisation's counts of batches, which some converters leave out."""
+    return {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
+
+
+def load_checked(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path | str, what: str, *, may_lack: Collection[str] = ()
+) -> None:
+    """Load a network's weights from arrays by its own names; what else is among them, such as a head, is left out.
+
+    Args:
+        network: It keeps what may be lacking, where that is.
+        state: The arrays.
+        path: Their file, for errors.
+        what: The network's name, for errors.
+        may_lack: Names that need not be there.
+
+    Raises:
+        InputError: they are of another network, or no numbers.
+    """
+    wanted = network.state_dict()
+    shapes = shapes_in(wanted)
+    check_shapes(path, {name: shapes[name] for name in may_lack} | shapes_in(state), shapes, what)
+    check_finite(path, {name: state[name] for name in wanted if name in state})
+    network.load_state_dict({name: state.get(name, value).to(value.dtype) for name, value in wanted.items()})
+    _log.info("%s: %d arrays of %s", path, len(wanted), what)
 
 
 def load_named_weights(
@@ -55,26 +128,11 @@ def load_named_weights(
     """
     path, wanted = Path(path), network.state_dict()
     check_sha256(path, sha256)
-    check_size(path, wanted, what)
+    check_size(path, shapes_in(wanted), f"{what} and its head")
     state = backbone_part(read_state_dict(path))
     if not any(key in state for key in wanted):
         state = {(renamed or {}).get(key, key): value for key, value in state.items()}
-    counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # which some converters leave out
-    if missing := [key for key in wanted if key not in state and key not in counters]:
-        raise InputError(
-            f"{path}: no weights of {what}, {len(missing)} of {len(wanted)} arrays are missing, such as "
-            f"{some(missing)}; give its own file, or set the encoder that this one is of"
-        )
-    if wrong := [key for key, value in wanted.items() if key in state and state[key].shape != value.shape]:
-        key = wrong[0]
-        raise InputError(
-            f"{path}: weights of another {what}: {key} is {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}, "
-            f"and {len(wrong)} arrays differ; give its own file"
-        )
-    if odd := [key for key in wanted if key in state and not torch.isfinite(state[key].float()).all()]:
-        raise InputError(f"{path}: {len(odd)} arrays hold what is no number, such as {some(odd)}; get it again")
-    network.load_state_dict({key: state.get(key, value).to(value.dtype) for key, value in wanted.items()})
-    _log.info("%s: %d arrays of %s", path, len(wanted), what)
+    load_checked(network, state, path, what, may_lack=counters(network))
 
 
 def read_state_dict(path: Path | str, content: bytes | None = None) -> dict[str, Tensor]:
