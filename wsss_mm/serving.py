@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 
@@ -40,6 +40,23 @@ def harden(app: "Flask", hosts: Iterable[str] = (), *, inline_styles: bool = Fal
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
+
+
+def posted_object() -> dict[str, Any]:
+    """The JSON object of the request that is being answered.
+
+    Raises:
+        InputError: it has none.
+    """
+    from flask import request
+
+    try:
+        content = request.get_json(silent=True) if request.mimetype == "application/json" else None
+    except RecursionError:  # brackets without end
+        content = None
+    if not isinstance(content, dict):
+        raise InputError("no JSON object; reload the page")
+    return content
 
 
 def serve(

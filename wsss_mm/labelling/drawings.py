@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from shapely.geometry.base import BaseGeometry
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, explained, locked, sync_folder
+from wsss_mm.labelling.entries import is_id
 from wsss_mm.names import folder_name
 from wsss_mm.vocabulary import Vocabulary
 
@@ -35,7 +35,6 @@ REGION, IGNORED = "Region*", "Ignore*"
 _OTHERS = {REGION: (255, 128, 0), IGNORED: (110, 110, 110)}
 _SUFFIX, _OURS, _GRID = ".geojson", "wsss_mm", 0.01  # px
 _MOST_CLEANINGS = 5
-_ID = re.compile(r"[0-9a-f]{32}")
 _MOST = 20_000  # areas on a slide
 _REMEDY = "take it as it was from git or from a backup, or move it away to begin anew"
 _SIDES = 8  # of a quarter of a round end
@@ -244,7 +243,7 @@ def _area(feature: Any) -> Area:
     if kind not in ("Polygon", "MultiPolygon"):
         raise ValueError(f"{kind} is no polygon")
     identity = str(feature.get("id", "")).replace("-", "")
-    if not (isinstance(name, str) and _ID.fullmatch(identity)):
+    if not (isinstance(name, str) and is_id(identity)):
         raise ValueError("it has no class or no id")
     return Area(identity, name, from_rings([parts] if kind == "Polygon" else parts))
 

@@ -113,7 +113,7 @@ def fault(entry: Mapping[str, Any]) -> str | None:
     found = fault_of_name(entry)
     if found is None and entry["kind"] in STEPS:
         of = entry.get("of")
-        whole = isinstance(of, list) and of and all(isinstance(item, str) and _ID.fullmatch(item) for item in of)
+        whole = isinstance(of, list) and of and all(map(is_id, of))
         return None if whole else "of names no entries by their id"
     return found or fault_of_place(entry) or (_fault_of_answer(entry) if entry["kind"] in ANSWERS else None)
 
@@ -141,9 +141,14 @@ def place_of(entry: Mapping[str, Any]) -> Place:
     return Place(entry["slide"], entry["x"], entry["y"], float(entry["mpp"]), entry["size"])
 
 
+def is_id(name: object) -> bool:
+    """Whether something is the id of an entry, a request or an area: 32 hexadecimal digits."""
+    return isinstance(name, str) and _ID.fullmatch(name) is not None
+
+
 def fault_of_name(entry: Mapping[str, Any]) -> str | None:
     """What is wrong with the id or the time of an entry of any kind; None if nothing is."""
-    if not (isinstance(entry.get("id"), str) and _ID.fullmatch(entry["id"])):
+    if not is_id(entry.get("id")):
         return "id is not 32 hexadecimal digits"
     if not (isinstance(entry.get("time"), str) and _TIME.fullmatch(entry["time"])):
         return "time is none, such as 2026-11-26T12:00:00.123Z"

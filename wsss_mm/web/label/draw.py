@@ -31,8 +31,8 @@ from wsss_mm.labelling.drawings import (
     to_rings,
     write_drawing,
 )
+from wsss_mm.labelling.posted import request_id
 from wsss_mm.names import folder_name
-from wsss_mm.web.label.requests import request_id
 from wsss_mm.wsi.outlines import read_outlines
 from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
 from wsss_mm.wsi.viewer.tiles import OVERLAP, TILE, Tiles, jpeg

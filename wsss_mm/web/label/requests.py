@@ -1,6 +1,5 @@
 """What the page sends, checked: nothing of it is taken for what it says before that."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import fault_of_place
 from wsss_mm.labelling.journal import ARTEFACT_KINDS, STATES
+from wsss_mm.labelling.posted import request_id, seconds_of
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.web.label.doors import DRAWN
 
 MOST_ROWS = 5000
 _PLACE = ("slide", "x", "y", "mpp", "size")
-_ID = re.compile(r"[0-9a-f]{32}")
-_LONGEST = 24 * 3600.0  # s
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,6 @@ class Said:
     ticket: object
     shown: bool
     confirmed: bool
-
-
-def request_id(body: Mapping[str, Any]) -> str:
-    """The page's name of a request.
-
-    Raises:
-        InputError: it has none.
-    """
-    name = body.get("id")
-    if not (isinstance(name, str) and _ID.fullmatch(name)):
-        raise InputError("id is not 32 hexadecimal digits; reload the page")
-    return name
 
 
 def rows_of(body: Mapping[str, Any], count: int) -> list[int]:
@@ -104,11 +90,7 @@ def read_skip(body: Mapping[str, Any], count: int) -> Said:
         InputError: they are none.
     """
     rows = rows_of(body, count)
-    seconds = body.get("seconds")
-    if seconds is not None:
-        if type(seconds) not in (int, float) or not seconds >= 0:
-            raise InputError("seconds is no time; reload the page")
-        seconds = round(float(min(seconds, _LONGEST)), 2)
+    seconds = seconds_of(body)
     drawn = body.get("drawn")
     if drawn is not None and drawn not in DRAWN:
         raise InputError(f"drawn is none of {', '.join(DRAWN)}; reload the page")

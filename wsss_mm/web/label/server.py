@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.errors import InputError
-from wsss_mm.serving import harden
+from wsss_mm.labelling.posted import request_id
+from wsss_mm.serving import harden, posted_object
 from wsss_mm.web.label.desk import Desk, Done
 from wsss_mm.web.label.doors import Doors, token_parts
 from wsss_mm.web.label.draw import add_drawing
 from wsss_mm.web.label.pictures import PARTS, Pictures, SlideGoneError
 from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
-from wsss_mm.web.label.requests import Said, read_answer, read_places, read_skip, request_id
+from wsss_mm.web.label.requests import Said, read_answer, read_places, read_skip
 from wsss_mm.web.label.session import Session
 
 if TYPE_CHECKING:
@@ -116,12 +117,7 @@ class _Front:
             raise OtherReaderError
         if not self.doors.is_ours(token):
             abort(403)
-        try:
-            content = request.get_json(silent=True) if request.mimetype == "application/json" else None
-        except RecursionError:  # brackets without end
-            content = None
-        if not isinstance(content, dict):
-            raise InputError("no JSON object; reload the page")
+        content = posted_object()
         stale = version != self.session.table.version or content.get("version", version) != version
         if stale and content.get("late") is not True:  # which names places, or nothing at all
             abort(409)

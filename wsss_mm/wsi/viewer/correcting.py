@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import STATES
+from wsss_mm.labelling.posted import request_id, seconds_of
+from wsss_mm.serving import posted_object
 from wsss_mm.wsi.viewer.corrections import Corrections
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 TOKEN = "X-WSSS-Token"
 _LARGEST = 1 << 16  # bytes of a request
-_LONGEST = 24 * 3600.0  # s
 
 
 class Desk:
@@ -56,13 +57,7 @@ class Desk:
         request.max_content_length = _LARGEST
         if not hmac.compare_digest(request.headers.get(TOKEN, "").encode(), self._token.encode()):
             abort(403)
-        try:
-            content = request.get_json(silent=True) if request.mimetype == "application/json" else None
-        except RecursionError:  # brackets without end
-            content = None
-        if not isinstance(content, dict):
-            raise InputError("no JSON object; reload the page")
-        return content
+        return posted_object()
 
 
 def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
@@ -92,8 +87,8 @@ def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
         found = said.patch(result, *_place(body))
         if found is None:
             raise InputError("no patch with enough tissue lies there; choose another place")
-        what = {"classes": _classes(body), "again": body.get("again") is True, "seconds": _seconds(body)}
-        return jsonify(saved=said.keep(found[0], what, _request(body), result.model), journal=str(said.journal.path))
+        what = {"classes": _classes(body), "again": body.get("again") is True, "seconds": seconds_of(body)}
+        return jsonify(saved=said.keep(found[0], what, request_id(body), result.model), journal=str(said.journal.path))
 
     @app.post("/slides/<name>/undo")
     def undo(name: str) -> Response:
@@ -102,7 +97,7 @@ def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
         ids = body.get("of")
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
             raise InputError("of names no entries; reload the page")
-        return jsonify(undone=said.undo(ids, _request(body)))
+        return jsonify(undone=said.undo(ids, request_id(body)))
 
 
 def _place(given: Mapping[str, Any]) -> tuple[float, float]:
@@ -120,19 +115,3 @@ def _classes(body: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(given, dict) or not all(state in STATES for state in given.values()):
         raise InputError(f"classes are none of {', '.join(STATES)}; reload the page")
     return given
-
-
-def _seconds(body: Mapping[str, Any]) -> float | None:
-    given = body.get("seconds")
-    if given is None:
-        return None
-    if type(given) not in (int, float) or not given >= 0:
-        raise InputError("seconds is no time; reload the page")
-    return round(float(min(given, _LONGEST)), 2)
-
-
-def _request(body: Mapping[str, Any]) -> str:
-    name = body.get("id")
-    if not isinstance(name, str):
-        raise InputError("id is not 32 hexadecimal digits; reload the page")
-    return name
