@@ -43,6 +43,7 @@ focus_jitter = [1.0, 1.0]
 auxiliary_weight = 0.4
 val_interval = 100
 cycle = None
+patience = 1
 loss_warmup = 0.0
 
 # What a training finds out, as it is of the default cohort.
@@ -201,7 +202,7 @@ custom_hooks = [
     ),
     dict(type="wsss_mm.ExamplesHook"),
     dict(type="wsss_mm.ResumableCheckpointHook", interval=epoch_length, best="miou"),
-    dict(type="wsss_mm.CycleHook", cycle=cycle),
+    dict(type="wsss_mm.CycleHook", cycle=cycle, patience=patience),
     dict(type="wsss_mm.ProgressHook", label="segmenter"),
 ]
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 from tests.settings import content_of
 from wsss_mm.engine import Paths, train_segmenter
-from wsss_mm.engine.cycles import CyclicPolyLR
+from wsss_mm.engine.cycles import CycleHook, CyclicPolyLR
 from wsss_mm.engine.hooks import SuppressionScheduleHook
 from wsss_mm.errors import InputError
 from wsss_mm.models import NoiseSuppressedCrossEntropyLoss
@@ -48,6 +49,25 @@ def test_a_longer_budget_begins_with_the_shorter_one_and_is_never_worse(cohort, 
     assert long["miou"] == pytest.approx(max(judged), abs=1e-4)
     # It ended behind the first cycle that brought nothing.
     assert len(judged) == 3 or judged[-1] <= max(judged[:-1])
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_training_ends_behind_as_many_cycles_as_brought_nothing(patience):
+    class Loop:
+        stop_training = False
+
+    class Runner:
+        message_hub, train_loop = MessageHub.get_instance(f"patience {patience}"), Loop()
+
+    best_after = {4: "best-4.pth", 8: "best-6.pth", 12: "best-6.pth", 16: "best-14.pth"}  # 12 brings nothing, 16 does
+    hook, ended = CycleHook(cycle=4, patience=patience), None
+    for Runner.iter in range(2, 41, 2):
+        Runner.message_hub.update_info("best_file", best_after.get(Runner.iter // 4 * 4, "best-14.pth"))
+        hook.after_val_epoch(Runner)
+        if Runner.train_loop.stop_training:
+            ended = Runner.iter
+            break
+    assert ended == {1: 12, 2: 24, 3: 28}[patience]
 
 
 def test_learning_rate_rises_and_falls_in_each_cycle_alike():

@@ -44,16 +44,17 @@ class CyclicPolyLR(LRSchedulerMixin, _ParamScheduler):
 
 @HOOKS.register_module()
 class CycleHook(Hook):
-    """Ends the training behind a cycle that brought no better weights; another would begin from worse ones.
+    """Ends the training behind cycles that brought no better weights.
 
     Args:
         cycle: Iterations of a cycle; None does nothing.
+        patience: Cycles in a row that may bring nothing.
     """
 
     priority = "LOWEST"  # the best weights are known, the checkpoint is written
 
-    def __init__(self, cycle: int | None = None) -> None:
-        self.cycle = cycle
+    def __init__(self, cycle: int | None = None, patience: int = 1) -> None:
+        self.cycle, self.patience = cycle, patience
 
     def before_train(self, runner: Any) -> None:
         """A training that ended here, and is resumed, ends here again."""
@@ -69,6 +70,6 @@ class CycleHook(Hook):
         if not self.cycle or not done or done % self.cycle or best is None:
             return
         at = int(best.removeprefix("best-").removesuffix(".pth"))
-        if at <= done - self.cycle:
-            _log.info("the cycle up to iteration %d brought nothing better than iteration %d: done", done, at)
+        if at <= done - self.patience * self.cycle:
+            _log.info("the cycles up to iteration %d brought nothing better than iteration %d: done", done, at)
             runner.train_loop.stop_training = True

@@ -271,6 +271,7 @@ class SegmenterSettings(TrainingSettings):
     auxiliary_weight: Annotated[float, Field(ge=0)]
     val_interval: Count  # iterations
     cycle: Count | None  # iterations of one rise and fall of the learning rate; null for one over the whole training
+    patience: Count  # cycles in a row that may bring nothing better before the training ends
     loss_warmup: BelowOne  # share of the first cycle that is plain cross-entropy, before noise is suppressed
 
     def begins_with(self) -> list[Path]:
