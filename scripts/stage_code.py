@@ -123,9 +123,17 @@ class Code:
         return sorted(name.as_posix() for name in names)
 
 
-def imported(tree: ast.Module, packages: Collection[str] = PACKAGES) -> Iterator[tuple[str, int]]:
-    """Dotted names of modules of some packages, or of something in them, with the line that imports them."""
-    skipped = _for_type_checkers(tree)
+def imported(
+    tree: ast.Module, packages: Collection[str] = PACKAGES, *, types: bool = False
+) -> Iterator[tuple[str, int]]:
+    """Dotted names of modules of some packages, or of something in them, with the line that imports them.
+
+    Args:
+        tree: The module.
+        packages: Which packages.
+        types: Whether those for type checkers alone count, too.
+    """
+    skipped = set() if types else _for_type_checkers(tree)
     for item in ast.walk(tree):
         if item in skipped:
             continue
