@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test team-test lint format ui bench upper-bound torture fuzz lock
+.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +24,14 @@ repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
 
 test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -p tests.touched
+
+SMOKE := tests/test_architecture.py tests/test_vocabulary.py tests/test_yaml_places.py tests/pipeline/test_stage_code.py \
+	tests/models/test_resnet38.py tests/models/test_attention.py tests/models/test_losses.py tests/datasets tests/cam \
+	tests/inference tests/evaluation tests/engine/test_training.py::test_it_learns tests/patches/test_cutting.py \
+	tests/slides/test_reader.py tests/slides/test_tissue.py tests/wsi/test_engine.py tests/wsi/test_segment.py
+
+smoke: $(STAMP)  ## run the tests of the method, with one small training, while you work on the code
+	@OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadgroup $(SMOKE)
 
 team-test: $(STAMP)  ## two users, an MLflow server on PostgreSQL and S3, SSH, all on loopback (needs postgresql, openssh-server)
 	@OMP_NUM_THREADS=1 python -m pytest -m team tests/team

@@ -54,17 +54,17 @@ class Code:
                     waiting.append(needed)
         return found
 
-    def _needed(self, file: Path) -> Iterator[Path]:
-        if file.suffix != ".py":
-            return
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for name, line in imported(tree):
+    @cache  # noqa: B019  lives as long as the script
+    def _needed(self, file: Path) -> tuple[Path, ...]:
+        """Files that one leads to directly."""
+        return tuple(self._followed(file)) if file.suffix == ".py" else ()
+
+    def _followed(self, file: Path) -> Iterator[Path]:
+        imports, names = _said(file.read_text(encoding="utf-8"))
+        for name, line in imports:
             yield from self._modules(name, file, line)
-        names = {
-            item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str)
-        }
         for name in names:  # of a file, from the package's root
-            if isinstance(name, str) and _FILE.fullmatch(name) and (found := self.root / PACKAGES[0] / name).is_file():
+            if _FILE.fullmatch(name) and (found := self.root / PACKAGES[0] / name).is_file():
                 yield found
         for data in self._data(file.parent):
             if data.name in names or data.relative_to(file.parent).parts[0] in names:
@@ -99,14 +99,8 @@ class Code:
     def registered(self, types: Iterable[str]) -> set[Path]:
         """Files with a class of one of these names that is registered."""
         wanted = {name.rpartition(".")[2] for name in types}
-        return {
-            file
-            for file in sorted(self.root.glob("wsss_mm/**/*.py"))
-            for item in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(item, ast.ClassDef)
-            and item.name in wanted
-            and any("register_module" in ast.unparse(decorator) for decorator in item.decorator_list)
-        }
+        files = sorted(self.root.glob("wsss_mm/**/*.py"))
+        return {file for file in files if wanted & _registers(file.read_text(encoding="utf-8"))}
 
     def shown(self, files: Iterable[Path]) -> list[str]:
         """Paths from the root, sorted; a folder for its files, where all are among them."""
@@ -123,9 +117,38 @@ class Code:
         return sorted(name.as_posix() for name in names)
 
 
-def imported(tree: ast.Module, packages: Collection[str] = PACKAGES) -> Iterator[tuple[str, int]]:
-    """Dotted names of modules of some packages, or of something in them, with the line that imports them."""
-    skipped = _for_type_checkers(tree)
+@cache
+def _registers(text: str) -> frozenset[str]:
+    """Names of the classes that a module registers."""
+    if "register_module" not in text:
+        return frozenset()
+    return frozenset(
+        item.name
+        for item in ast.walk(ast.parse(text))
+        if isinstance(item, ast.ClassDef)
+        and any("register_module" in ast.unparse(decorator) for decorator in item.decorator_list)
+    )
+
+
+@cache
+def _said(text: str) -> tuple[tuple[tuple[str, int], ...], frozenset[str]]:
+    """What a module imports, see `imported`, and the texts in it."""
+    tree = ast.parse(text)
+    texts = (item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str))
+    return tuple(imported(tree)), frozenset(texts)
+
+
+def imported(
+    tree: ast.Module, packages: Collection[str] = PACKAGES, *, types: bool = False
+) -> Iterator[tuple[str, int]]:
+    """Dotted names of modules of some packages, or of something in them, with the line that imports them.
+
+    Args:
+        tree: The module.
+        packages: Which packages.
+        types: Whether those for type checkers alone count, too.
+    """
+    skipped = set() if types else _for_type_checkers(tree)
     for item in ast.walk(tree):
         if item in skipped:
             continue
@@ -174,9 +197,9 @@ def config_files(config: Path) -> list[Path]:
     return found
 
 
-def stage_files(root: Path, stage: str) -> dict[Path, Path | None]:
-    """What a stage (`patches`, `gate@cohort`) rests on, see `Code.closure`."""
-    code, (name, _, key) = Code(root), stage.partition("@")
+def stage_files(root: Path, stage: str, code: Code | None = None) -> dict[Path, Path | None]:
+    """What a stage (`patches`, `gate@cohort`) rests on, see `Code.closure`; a `Code` remembers what it has read."""
+    code, (name, _, key) = code or Code(root), stage.partition("@")
     files = [root / "pipelines" / f"{name}.py"]
     if key:
         files.append(root / "wsss_mm" / name.replace("gate", "gates") / f"{key}.py")
@@ -191,7 +214,7 @@ def with_code(root: Path) -> str:
     """The text of dvc.yaml with the code that its stages rest on, after the data that each names."""
     lines, code = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines(), Code(root)
     data = _data_of_gates(lines)
-    of_gates = {gate: names + code.shown(stage_files(root, f"gate@{gate}")) for gate, names in data.items()}
+    of_gates = {gate: names + code.shown(stage_files(root, f"gate@{gate}", code)) for gate, names in data.items()}
     longest = max(map(len, of_gates.values()), default=0)
     result, stage, gate, inside = [], "", "", False
     for line in lines:
@@ -200,7 +223,7 @@ def with_code(root: Path) -> str:
             continue
         if inside and not _is_item(line):
             if stage != "gate":
-                result += [f"      - {name}" for name in code.shown(stage_files(root, stage))]
+                result += [f"      - {name}" for name in code.shown(stage_files(root, stage, code))]
             inside = False
         if found := re.fullmatch(r"  (\w+):", line):
             stage = found[1]

@@ -15,12 +15,15 @@ from tests.leaks import (
     pytest_unconfigure,
 )
 from tests.line import Line, checkout
+from tests.order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
 __all__ = [  # what pytest looks for here
     "nothing_of_the_fixtures_stays",
     "nothing_of_the_test_stays",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_unconfigure",
+    "pytest_xdist_make_scheduler",
 ]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background, where no child would hear Ctrl-C

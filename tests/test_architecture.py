@@ -1,7 +1,8 @@
-"""No import points upward between the floors that docs/architecture.md names."""
+"""No import points upward between the floors that docs/architecture.md names, and none leads in a circle."""
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
@@ -46,6 +47,53 @@ def test_no_import_points_upward(floors, project_root):
                 if name.split(".")[0] in OUTSIDE:
                     upward.append(f"{path}.py:{line}: {name} is outside")
     assert not upward, "\n".join(upward)
+
+
+def circle(root):
+    """Modules that import each other in turn, the first once more at the end; none where there is no circle.
+
+    Imports inside of functions count, and those for type checkers: two modules that know each other's types are one.
+    """
+    files = {
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file
+        for package in PACKAGES
+        for file in (root / package).rglob("*.py")
+    }
+    needs = {}
+    for module, file in files.items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        parts = [name.split(".") for name, _ in imported(tree, types=True)]
+        names = [[".".join(part[:count]) for count in range(len(part), 0, -1)] for part in parts]
+        needs[module] = {next(name for name in longest_first if name in files) for longest_first in names} - {module}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
+def test_no_imports_lead_in_a_circle(project_root):
+    assert not (found := circle(project_root)), " imports ".join(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from wsss_mm.a import one",
+        "from wsss_mm import a",
+        "import wsss_mm.a",
+        "def late():\n    from wsss_mm.a import one",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from wsss_mm.a import one",
+    ],
+)
+def test_a_circle_is_found_however_it_is_imported(text, tmp_path):
+    for name, content in (("__init__", ""), ("a", "from wsss_mm.b import two\none = two"), ("b", "two = 2")):
+        path = tmp_path / f"wsss_mm/{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    assert circle(tmp_path) == []
+    (tmp_path / "wsss_mm/b.py").write_text(f"{text}\ntwo = 2")
+    assert sorted(circle(tmp_path)[1:]) == ["wsss_mm.a", "wsss_mm.b"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES
-from wsss_mm.yaml_places import Document, Place, parse, suggestion
+from wsss_mm.yaml_places import Document, Place, read, suggestion
 
 IGNORE = 255
 """Value of a mask, pseudo-label or slide map where there is no class: background, or truth that is to be ignored."""
@@ -172,18 +172,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
             code, a name or a colour in common, a colour is white or so much like another that readers with or without
             red-green blindness take them for one, or there are none or too many; the message gives the line.
     """
-    import yaml
-
-    try:
-        document = parse(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; restore it with git checkout") from None
-    except OSError as error:
-        raise InputError(f"{path}: not readable: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    document = read(path, absent="restore it with git checkout")
     for place, says in _faults(document):
-        raise InputError(f"{path}: line {document.line(place)}: {says}")
+        raise document.fault(place, says)
     return Vocabulary(path.stem, tuple(_class(item) for item in document.content["classes"]))
 
 

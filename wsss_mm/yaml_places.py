@@ -4,9 +4,12 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from wsss_mm.errors import InputError
 
 Place = tuple[str | int, ...]
 """Keys and indices from the document's root."""
@@ -26,10 +29,11 @@ _Loader.add_implicit_resolver(_NUMBERS[1], _EXPONENT, list("-+0123456789"))
 
 @dataclass(frozen=True)
 class Document:
-    """Plain values of a YAML document, and where each stands (1-based lines)."""
+    """Plain values of a YAML document, where each stands (1-based lines), and the file, if it is of one."""
 
     content: Any
     lines: dict[Place, int]
+    path: Path | None = None
 
     def line(self, place: Sequence[str | int]) -> int:
         """Line of a key, or of the nearest section around it where the key is not written."""
@@ -37,6 +41,31 @@ class Document:
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
+
+    def fault(self, place: Sequence[str | int], says: str) -> InputError:
+        """What to raise where the file is wrong at a place."""
+        return InputError(f"{self.path}: line {self.line(place)}: {says}")
+
+
+def read(path: Path, *, absent: str) -> Document:
+    """The document of a file, see `parse`.
+
+    Args:
+        path: The file.
+        absent: What to do where there is none, for the message.
+
+    Raises:
+        InputError: it is missing, not readable or no valid YAML.
+    """
+    try:
+        document = parse(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; {absent}") from None
+    except OSError as error:
+        raise InputError(f"{path}: not readable: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return Document(document.content, document.lines, path)
 
 
 def parse(text: str) -> Document:

@@ -51,7 +51,7 @@ def test_an_empty_map_has_none(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    path = written(tmp_path, side=600)
+    path = written(tmp_path, side=300)  # 5 MB
     tracemalloc.start()
     try:
         count = sum(1 for _ in read_outlines(path))

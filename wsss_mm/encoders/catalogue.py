@@ -1,7 +1,7 @@
 """`encoders.yaml`: which encoders there are. The project's own file adds to the shipped ones, or overrules them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from wsss_mm.encoders.encoder import Encoder
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import ENCODERS_FILE
-from wsss_mm.yaml_places import Document, Place, parse, suggestion
+from wsss_mm.yaml_places import Document, Place, read, suggestion
 
 DEFAULT = "resnet38"
 
+_AGAIN = "restore it with git checkout"
 _SHIPPED = Path(__file__).with_name(ENCODERS_FILE)  # in a checkout a link to the project's
 
 
@@ -61,7 +62,7 @@ def _state(path: Path) -> tuple[int, int, int]:
     try:
         state = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; restore it with git checkout") from None
+        raise InputError(f"{path}: not found; {_AGAIN}") from None
     except OSError as error:
         raise InputError(f"{path}: not readable: {error.strerror}") from None
     return state.st_mtime_ns, state.st_size, state.st_ino
@@ -75,23 +76,16 @@ def _read(*files: tuple[Path, int, int, int]) -> dict[str, Encoder]:
     for path, *_ in files:
         document = _parsed(path)
         for name, row in document.content.items():
-            says = _Fault(path, document, name)
+            says = _Fault(document, name)
             rows[name] = {**rows.get(name, {}), **_checked_row(says, name, row)}
             found[name] = _encoder(says, {**rows[name], "name": name})
     return found
 
 
 def _parsed(path: Path) -> Document:
-    import yaml
-
-    try:
-        document = parse(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: not readable: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    document = read(path, absent=_AGAIN)
     if document.content is None:  # a file of comments
-        return Document({}, document.lines)
+        return replace(document, content={})
     if not isinstance(document.content, dict):
         raise InputError(f"{path}: describes no encoders; give each a name, and below it what it is")
     return document
@@ -101,14 +95,13 @@ def _parsed(path: Path) -> Document:
 class _Fault:
     """Says what is wrong with an encoder, and where that stands."""
 
-    path: Path
     document: Document
     name: Any
 
     def __call__(self, place: Place, says: str) -> InputError:
         whole = (self.name, *place)
         named = ".".join(str(part)[:80] for part in whole)
-        return InputError(f"{self.path}: line {self.document.line(whole)}: {named}: {says}")
+        return self.document.fault(whole, f"{named}: {says}")
 
 
 def _checked_row(fault: _Fault, name: Any, row: Any) -> dict[str, Any]:

@@ -1,19 +1,19 @@
 """Weights as the owners of networks publish them, in files of safetensors or of `torch.save`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
-from wsss_mm.models.weight_files import Shapes, check_size, read_state_dict, shapes_in
+from wsss_mm.models.weight_files import Shapes, backbone_part, check_size, read_state_dict, shapes_in
 
 SUFFIX = ".safetensors"
 EXTRA = "pip install 'wsss-mm[encoders]'"
 """What brings the packages that read the files of encoders, and build their networks."""
 
-_PREFIXES = ("backbone.net.", "backbone.", "net.")
+_WITHIN = ("backbone.net.", "backbone.", "net.")
+"""What the names of a network begin with in a model of this package, in one of mmseg's, and in a backbone alone."""
 
 
 def published_weights(path: Path | str, wanted: Shapes, sha256: str | None, what: str) -> dict[str, Tensor]:
@@ -30,14 +30,7 @@ def published_weights(path: Path | str, wanted: Shapes, sha256: str | None, what
     """
     check_size(path, wanted, f"the weights of {what} and a head")
     check_sha256(path, sha256)
-    return own_keys(read_weights(path))
-
-
-def own_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict by the network's own names: alone, or as a model of this package or of mmseg's holds it."""
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
-    prefix = next((item for item in _PREFIXES if any(name.startswith(item) for name in plain)), "")
-    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+    return backbone_part(read_weights(path), _WITHIN)
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

@@ -56,12 +56,11 @@ class Trust:
 
 
 def register_stock() -> None:
-    """Register this package's parts and mmseg's."""
+    """Register mmseg's parts, and this package's head of their kind; the others registered when it was imported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # mmcv's, on compiled operators that nothing here needs
         import mmseg.models  # noqa: F401
 
-        import wsss_mm.models
         import wsss_mm.models.guided_head  # noqa: F401  a head of mmseg's kind
 
 

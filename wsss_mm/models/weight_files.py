@@ -4,7 +4,7 @@ import io
 import logging
 import math
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -188,9 +188,17 @@ def _refuse_compressed(path: Path, stream: IO[bytes], size: int) -> None:
             raise InputError(f"{path}: an archive that claims more than the file holds; fetch it again")
 
 
-def backbone_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict by the backbone's own names; those of other parts keep theirs."""
-    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
+def backbone_part(state: Mapping[str, Tensor], within: Sequence[str] = ("backbone.",)) -> dict[str, Tensor]:
+    """A state dict by the backbone's own names: alone, or as a model of this package or of mmseg's holds it.
+
+    Args:
+        state: The arrays, which may all stand below `module.`.
+        within: What the backbone's names begin with in such a model. The first that there is counts, and what does not
+            begin so is left out; where there is none, all names are its own.
+    """
+    plain = {name.removeprefix("module."): value for name, value in state.items()}
+    prefix = next((item for item in within if any(name.startswith(item) for name in plain)), "")
+    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
 
 
 def some(names: list[str]) -> str:

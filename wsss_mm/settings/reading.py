@@ -11,7 +11,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.settings.params import Params
 from wsss_mm.settings.sections import DISAGREEMENT
-from wsss_mm.yaml_places import Document, Place, parse, suggestion
+from wsss_mm.yaml_places import Document, Place, read, suggestion
 
 PARAMS_FILE, GATES_FILE = places.PARAMS_FILE, places.GATES_FILE
 """The two files, in the project's root."""
@@ -33,10 +33,10 @@ def load_params(path: Path | str = PARAMS_FILE) -> Params:
     path = Path(path)
     documents = {path: _read(path)}
     if _SECTION in documents[path].content:
-        line = documents[path].line((_SECTION,))
-        raise InputError(
-            f"{path}: line {line}: {_SECTION}: thresholds of gates stand in {GATES_FILE}; move what is below this line "
-            f"there, two columns to the left, or {_ANEW}"
+        raise documents[path].fault(
+            (_SECTION,),
+            f"{_SECTION}: thresholds of gates stand in {GATES_FILE}; move what is below this line there, two columns "
+            f"to the left, or {_ANEW}",
         )
     documents[path.with_name(GATES_FILE)] = _read(path.with_name(GATES_FILE))
     params, gates = (document.content for document in documents.values())
@@ -82,16 +82,7 @@ def refuse(faults: Iterable[tuple[str, str]], path: Path | str = PARAMS_FILE) ->
 
 
 def _read(path: Path) -> Document:
-    import yaml
-
-    try:
-        document = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: not found; run from the project's root, restore it with git checkout, or {_ANEW}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    document = read(path, absent=f"run from the project's root, restore it with git checkout, or {_ANEW}")
     if not isinstance(document.content, dict):
         raise InputError(f"{path}: holds no sections; {_ANEW}")
     return document

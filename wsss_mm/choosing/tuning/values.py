@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from wsss_mm.errors import InputError
 from wsss_mm.settings import checked
-from wsss_mm.yaml_places import parse, suggestion
+from wsss_mm.yaml_places import read, suggestion
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
@@ -61,18 +60,12 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
         InputError: there is no such file, or it holds something else.
     """
     again = "give a list of values for each key, such as segmenter.lr: [0.001, 0.002]"
-    try:
-        document = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; {again}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    document = read(path, absent=again)
     if not isinstance(document.content, dict) or not document.content:
         raise InputError(f"{path}: holds no values to try; {again}")
     for key, values in document.content.items():
-        where = f"{path}: line {document.line((key,))}"
         if not isinstance(values, list) or not values:
-            raise InputError(f"{where}: {key}: holds no list of values; {again}")
+            raise document.fault((key,), f"{key}: holds no list of values; {again}")
     return {str(key): values for key, values in document.content.items()}
 
 

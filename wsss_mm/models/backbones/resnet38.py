@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, Level, check_sha256
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
+from wsss_mm.models.resnet38_files import read_weights
+from wsss_mm.models.weight_files import shapes_in
 from wsss_mm.registry import MODELS
 
 BN_EPS = 1.001e-5
@@ -157,11 +159,9 @@ class ResNet38(Backbone):
         return LAST
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
-        """See `Backbone.load_pretrained`, of a .params or .pth file: `load_backbone_weights`."""
-        from wsss_mm.models.pretrained import load_backbone_weights
-
+        """See `Backbone.load_pretrained`, of a .params or .pth file: `read_weights`."""
         check_sha256(path, sha256)
-        self.load_state_dict(load_backbone_weights(path, self.width), strict=False)
+        self.load_state_dict(read_weights(path, shapes_in(self.state_dict()), self.width), strict=False)
 
     def _stem(self) -> Iterator[nn.Module]:
         yield from (self.conv1a, *(self.get_submodule(name) for name in LEVELS[0].unit_names()))

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
     from wsss_mm.cohort.cohort import Slide
-    from wsss_mm.web.label.server import _Front as Front
+    from wsss_mm.web.label.front import Front
     from wsss_mm.web.label.session import Session
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.posted import request_id
-from wsss_mm.serving import harden, posted_object
+from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
-from wsss_mm.web.label.doors import Doors, token_parts
+from wsss_mm.web.label.doors import Doors
 from wsss_mm.web.label.draw import add_drawing
+from wsss_mm.web.label.front import Front, OtherReaderError
 from wsss_mm.web.label.pictures import PARTS, Pictures, SlideGoneError
 from wsss_mm.web.label.queue import MOST, ORDERS, RENEWED, Filters, Page, disputed, make_queue
 from wsss_mm.web.label.requests import Said, read_answer, read_places, read_skip
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOKEN = "X-WSSS-Token"
 _LARGEST = 2 << 20  # bytes of a request
 _NEXT = 6  # pictures of a queue that are made ahead
 _SPRITE = 512  # small pictures in one sheet
@@ -71,7 +71,7 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST
     app.json.sort_keys = False  # ty: ignore[missing-attribute]
     harden(app, hosts)
-    front = _Front(session, doors, secure=secure, viewer=viewer)
+    front = Front(session, doors, secure=secure, viewer=viewer)
     _add_errors(app)
     _add_page(app, front)
     _add_table(app, front)
@@ -81,47 +81,6 @@ def make_app(
     _add_agreement(app, front)
     add_drawing(app, front)
     return app
-
-
-class OtherReaderError(Exception):
-    """A page of one reader in a browser that is another by now."""
-
-
-class _Front:
-    """Who asks, and what a queue promised them."""
-
-    def __init__(self, session: Session, doors: Doors, *, secure: bool, viewer: Callable[[str], str | None]) -> None:
-        self.session, self.doors, self.secure, self.viewer = session, doors, secure, viewer
-        self.ahead: dict[str, list[int]] = {}
-
-    def desk(self) -> Desk:
-        """The desk of who asks; 401 for strangers."""
-        from flask import abort, request
-
-        reader = self.doors.reader_of(request.cookies.get(self.doors.cookie))
-        return self.session.desks[reader] if reader else abort(401)
-
-    def row(self, row: int) -> int:
-        """A row; 404 if there is none."""
-        from flask import abort
-
-        return row if row < len(self.session.table) else abort(404)
-
-    def body(self, desk: Desk) -> dict[str, Any]:
-        """What a page of this reader posted; 403 where it is none of ours, 409 where it is another one's by now."""
-        from flask import abort, request
-
-        token = request.headers.get(TOKEN, "")
-        version, _, reader = token_parts(token)
-        if reader != desk.reader and reader:  # or its page would send the answer again, in the name of another
-            raise OtherReaderError
-        if not self.doors.is_ours(token):
-            abort(403)
-        content = posted_object()
-        stale = version != self.session.table.version or content.get("version", version) != version
-        if stale and content.get("late") is not True:  # which names places, or nothing at all
-            abort(409)
-        return content
 
 
 def _add_errors(app: "Flask") -> None:
@@ -175,7 +134,7 @@ def _kept(work: Callable[..., Done]) -> Callable[..., Done]:
     return kept
 
 
-def _add_page(app: "Flask", front: _Front) -> None:
+def _add_page(app: "Flask", front: Front) -> None:
     from flask import Response, abort, redirect, render_template, request
 
     def with_cookie(value: str) -> "BaseResponse":
@@ -206,7 +165,7 @@ def _add_page(app: "Flask", front: _Front) -> None:
         return Response(status=204)
 
 
-def _add_table(app: "Flask", front: _Front) -> None:
+def _add_table(app: "Flask", front: Front) -> None:
     from flask import Response, jsonify, request
 
     session, table = front.session, front.session.table
@@ -310,7 +269,7 @@ def _add_table(app: "Flask", front: _Front) -> None:
         )
 
 
-def _add_answers(app: "Flask", front: _Front) -> None:
+def _add_answers(app: "Flask", front: Front) -> None:
     from flask import Response, jsonify
 
     session = front.session
@@ -364,7 +323,7 @@ def _add_answers(app: "Flask", front: _Front) -> None:
         return turned("redo", "redone")
 
 
-def _add_pictures(app: "Flask", front: _Front) -> None:
+def _add_pictures(app: "Flask", front: Front) -> None:
     from flask import Response, abort, jsonify, request
 
     session, pictures = front.session, front.session.pictures
@@ -415,7 +374,7 @@ def _add_pictures(app: "Flask", front: _Front) -> None:
         return jsonify(pictures.overview_size(slide))
 
 
-def _add_looks(app: "Flask", front: _Front) -> None:
+def _add_looks(app: "Flask", front: Front) -> None:
     """The map, patches that look alike, and the learning curve."""
     from flask import Response, jsonify
 
@@ -475,7 +434,7 @@ def _add_looks(app: "Flask", front: _Front) -> None:
         return jsonify(labels=[], error=job.error) if job.result is None else jsonify(job.result)
 
 
-def _add_agreement(app: "Flask", front: _Front) -> None:
+def _add_agreement(app: "Flask", front: Front) -> None:
     from flask import Response, jsonify
 
     session = front.session
@@ -548,7 +507,7 @@ def _of_features(session: Session) -> dict[str, Any]:
 
 
 def _circumstances(
-    front: _Front, desk: Desk, said: Said, places: Sequence[Mapping[str, Any]]
+    front: Front, desk: Desk, said: Said, places: Sequence[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """How each patch came, and what was shown with it: what the queue knows counts, not what the page says.
 
@@ -569,7 +528,7 @@ def _circumstances(
         yield {name: value for name, value in found.items() if value is not None}
 
 
-def _make_next(front: _Front, desk: Desk, row: int) -> None:
+def _make_next(front: Front, desk: Desk, row: int) -> None:
     ahead = front.ahead.get(desk.reader, [])
     if row in ahead:
         at = ahead.index(row) + 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from wsss_mm.wsi.viewer.results import Result
-    from wsss_mm.wsi.viewer.server import _Shown as Shown
+    from wsss_mm.wsi.viewer.shown import Shown
 
 TOKEN = "X-WSSS-Token"
 _LARGEST = 1 << 16  # bytes of a request

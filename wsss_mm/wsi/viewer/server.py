@@ -6,18 +6,16 @@ looked at anew at each request: a file is shown only while it is where it was, w
 
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wsss_mm import places
-from wsss_mm.errors import InputError
-from wsss_mm.files import leads_outside
 from wsss_mm.serving import harden
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
-from wsss_mm.wsi.viewer.tiles import Tiles, jpeg, png
+from wsss_mm.wsi.viewer.shown import Shown
+from wsss_mm.wsi.viewer.tiles import jpeg, png
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from wsss_mm.wsi.viewer.correcting import Desk
 
 logger = logging.getLogger(__name__)
-
-_OPEN = 16  # slides and maps held open
 
 
 def make_app(
@@ -48,7 +44,7 @@ def make_app(
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
-    shown = _Shown({result.name: result for result in results}, slides)
+    shown = Shown({result.name: result for result in results}, slides)
     _add_pages(app, shown, desk)
     _add_tiles(app, shown)
     if desk is not None:
@@ -62,56 +58,7 @@ def make_app(
     return app
 
 
-class _Shown:
-    """What can be asked for: results and slides by name, some of them held open."""
-
-    def __init__(self, results: Mapping[str, Result], slides: Mapping[str, Path]) -> None:
-        self.results = results
-        self.slides = {name: path.resolve() for name, path in slides.items()}
-        self._folders = {name: result.folder.resolve() for name, result in results.items()}
-        self._open = lru_cache(maxsize=_OPEN)(Tiles)
-
-    def result(self, name: str) -> Result:
-        """A result; 404 if there is none."""
-        from flask import abort
-
-        return self.results[name] if name in self.results else abort(404)
-
-    def file(self, name: str, file: str) -> Path:
-        """A file of a result, links followed; 404 if it is none any more, or they lead out of the folder."""
-        from flask import abort
-
-        self.result(name)
-        folder = self._folders[name]
-        path = (folder / file).resolve()
-        if folder.resolve() != folder or leads_outside(path, folder) or not path.is_file():
-            logger.warning("%s: %s is gone, or links lead out of the folder", name, file)
-            abort(404)
-        return path
-
-    def tiles(self, name: str, kind: str) -> Tiles:
-        """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
-        from flask import abort
-        from openslide import OpenSlideError
-
-        self.result(name)
-        if kind not in ("slide", "map") or (kind == "slide" and name not in self.slides):
-            abort(404)
-        path = self.slides[name] if kind == "slide" else self.file(name, places.LABEL_MAP)
-        if path.resolve() != path:  # a link since
-            abort(404)
-        try:
-            return self._open(path)
-        except (InputError, OpenSlideError, OSError) as error:
-            logger.warning("%s: %s does not open (%s)", name, kind, error)
-            abort(404)
-
-    def forget_tiles(self) -> None:
-        """Open files anew when they are asked for next."""
-        self._open.cache_clear()
-
-
-def _add_pages(app: "Flask", shown: _Shown, desk: "Desk | None") -> None:
+def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None") -> None:
     from flask import Response, redirect, send_file
 
     templates = make_environment()
@@ -142,7 +89,7 @@ def _add_pages(app: "Flask", shown: _Shown, desk: "Desk | None") -> None:
         return send_file(shown.file(name, places.OVERLAY), etag=False)
 
 
-def _add_tiles(app: "Flask", shown: _Shown) -> None:
+def _add_tiles(app: "Flask", shown: Shown) -> None:
     from flask import Response, abort
 
     @app.get("/slides/<name>/<kind>.dzi")
