@@ -614,7 +614,9 @@ def test_what_no_journal_keeps_is_refused_for_good_and_the_next_answer_is_kept(b
     with monkeypatch.context() as patched:
         patched.setattr(session, "suggestion", lambda row: {codes[0]: 1.5})  # of a model that is none
         said = ann.answer(1, expected=400, suggested=True, **_said(codes[0]))
-    assert said == {"error": "it cannot be kept: suggested holds what is no probability; answer anew, or reload the page"}
+    assert said == {
+        "error": "it cannot be kept: suggested holds what is no probability; answer anew, or reload the page"
+    }
     assert not session.desks["ann"].mine
     ann.answer(2, **_said(codes[0]))
     assert begin(["ann"])[0].desks["ann"].mine.keys() == {2}
