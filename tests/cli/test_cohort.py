@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tests.cohort.conftest import write_tiff  # noqa: F401
+from tests.settings import copy_profile
 from wsss_mm import places
 from wsss_mm.cli.main import main
 from wsss_mm.cohort import Cohort
+from wsss_mm.labelling import Journal, journal_path, new_entry
 from wsss_mm.settings import load_profile, write_profile
 
 HEAD = "slide_id,patient_id,site,path,split,mpp,roi,annotation\n"
@@ -463,3 +465,58 @@ def test_an_empty_table_lists_and_divides_nothing(project, capsys):
     TABLE.unlink()
     assert run("list") == 2
     assert "no such table of slides; make it with: wsss-mm cohort add SLIDE..." in capsys.readouterr().err
+
+
+def next_of(capsys):
+    """The commands that are said to come next."""
+    said = capsys.readouterr().out.partition("next:\n")[2]
+    return [line.partition("#")[0].strip() for line in said.splitlines()]
+
+
+def test_what_comes_next_follows_from_what_is_there(scans, capsys):
+    profile = ["profile", "slides"]
+    assert main(profile) == 2
+    assert run("check") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("make it with: wsss-mm cohort add SLIDE..." in line for line in said)
+    assert run("add", "scans", "--pattern", "{patient}_{slide}_{site}.tif", "--yes") == 0
+    to_label = ["dvc repro candidates", "wsss-mm label"]
+    switch = "wsss-mm profile slides --source data/slides.csv"
+    assert next_of(capsys) == ["wsss-mm cohort split", "wsss-mm cohort check", switch, *to_label]
+    assert run("split") == 0
+    assert next_of(capsys) == ["wsss-mm cohort check", switch, *to_label]
+    assert main(profile) == 0
+    assert next_of(capsys) == to_label
+    assert run("check", "--quick") == 0
+    assert next_of(capsys) == to_label
+
+    ids = {split: name for name, split in Cohort.read(TABLE).splits.items()}
+    place = {"x": 0, "y": 0, "mpp": 1.0, "size": 224}
+    journal = Journal(journal_path("ann"), "ann")
+    journal.append([new_entry("answer", slide=ids["valid"], classes={"TE": "present"}, **place)])
+    journal.append([new_entry("answer", slide=ids["train"], classes={"TE": "absent"}, **place)])
+    assert main(profile) == 0
+    assert next_of(capsys) == to_label  # nothing to train on yet
+    journal.append([new_entry("answer", slide=ids["train"], classes={"TE": "present"}, **place)])
+    assert main(profile) == 0
+    assert next_of(capsys) == ["wsss-mm label", "make repro"]
+    for split in ("valid", "test"):
+        drawing = places.MASKS / f"{ids[split]}.geojson"
+        drawing.parent.mkdir(exist_ok=True)
+        drawing.write_text("{}")
+    assert main(profile) == 0
+    assert next_of(capsys) == ["make repro"]
+    journal.path.write_text("no line of a journal\n")
+    assert main(profile) == 0
+    assert next_of(capsys) == ["wsss-mm labels check"]
+    journal.path.unlink()
+    places.LABELS.write_text(f"slide_id,x,y,labels\n{ids['train']},0,0,TE\n")
+    assert main(profile) == 0
+    assert next_of(capsys) == ["make repro"]
+
+
+def test_nothing_is_labelled_in_a_cohort_that_is_labelled(project, capsys):
+    copy_profile(project)
+    assert main(["label"]) == 2
+    assert "begin with slides of your own: wsss-mm cohort add SLIDE..." in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`wsss-mm labels`: from a table of today into a journal, to other tools and back."""
 
 import json
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -107,6 +108,34 @@ def test_masks_of_coco(run, slide, project):
     kept = path.read_bytes()
     assert "0 new, 0 changed, 1 as before" in run("import", "--format", "coco", "a.json")[1]
     assert path.read_bytes() == kept
+
+
+def test_other_tools_call_a_slide_as_its_file_is_called(run, slide, project):
+    """QuPath and COCO name the image; a slide_id is ASCII, and a file may have accents, composed or not."""
+    table = project / "data/cohort/slides.csv"
+    (project / "data/cohort/slides/s1.tiff").rename(project / "data/cohort/slides/Präparat 7 Süd.tiff")
+    table.write_text(table.read_text().replace("slides/s1.tiff", "slides/Präparat 7 Süd.tiff"))
+    states = {"TE": "present", "LYM": "unsure", "NEC": "absent"}
+    answer("ann", 0, states)
+    assert run("export", "tiles")[0] == 0
+    vocabulary = get_vocabulary("lung")
+    areas = [Area("a" * 32, vocabulary.classes[0].name, clean(shapely.box(0, 10, 900, 400), (900, 600)))]
+    path, colors = drawing_path("masks", "s1"), names_of("masks", vocabulary)
+    write_drawing(path, "s1", areas, edit="", request="b" * 32, colors=colors)
+    assert run("export", "--format", "coco", "a.json")[0] == 0
+    path.unlink()
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "Präparat 7 Süd")
+        tiles = (project / "tiles/s1.geojson").rename(project / f"tiles/{name}.geojson")
+        assert "1 new" in run("import", "--reader", f"bob-{form}", tiles)[1]
+        (said,) = read_journals().answers(f"bob-{form}")
+        assert (said.place.slide, said.states) == ("s1", states)
+        tiles.rename(project / "tiles/s1.geojson")
+        content = json.loads((project / "a.json").read_text())
+        content["images"][0]["file_name"] = f"images/{name}.tiff"
+        (project / "b.json").write_text(json.dumps(content))
+        assert run("import", "--format", "coco", "b.json")[0] == 0
+        assert read_drawing(path, "s1").areas == tuple(areas)
 
 
 def test_of_one_reader(run, project):

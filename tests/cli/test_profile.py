@@ -53,7 +53,9 @@ def test_both_files_are_written(tmp_path, monkeypatch, capsys):
     assert main(["profile", "tiny", "--source", str(SOURCE)]) == 0
     assert load_params() == load_profile("tiny", SOURCE)
     assert (tmp_path / "gates.yaml").read_text() == render_gates("tiny")
-    assert "params.yaml and gates.yaml: profile tiny" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "params.yaml and gates.yaml: profile tiny" in said
+    assert said.endswith("next: make repro\n")
 
 
 def test_a_profile_leaves_no_threshold_of_another_behind(tmp_path):

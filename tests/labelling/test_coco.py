@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -99,6 +100,48 @@ def test_run_lengths_of_any_mask(mask):
     assert area.area == mask.sum()
     if mask.any():
         np.testing.assert_array_equal(rasterise([(area, 1)], (0, 0), (width, height), 1.0, fill=0) == 1, mask)
+
+
+def mask_of(item, image):
+    """What an annotation covers, decoded as the format is published: polygons by OpenCV, run lengths by hand."""
+    said, (height, width) = item["segmentation"], (image["height"], image["width"])
+    if isinstance(said, list):
+        fine, mask = 16, np.zeros((height * 16, width * 16), np.uint8)
+        for flat in said:
+            ring = np.rint(np.reshape(flat, (-1, 2)) * fine).astype(np.int32)
+            cv2.fillPoly(mask, [ring], 1)
+        return mask.reshape(height, fine, width, fine).mean(axis=(1, 3))
+    counts, number, place = [], 0, 0
+    for character in said["counts"].encode():
+        number |= (character - 48 & 31) << 5 * place
+        place += 1
+        if not character - 48 & 32:  # the last of a number; its fifth bit is the sign
+            number -= 1 << 5 * place if character - 48 & 16 else 0
+            counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+            number = place = 0
+    flat = np.repeat(np.arange(len(counts)) % 2, counts)
+    assert list(said["size"]) == [height, width]
+    return flat.reshape(width, height).T.astype(float)  # down, then across
+
+
+@given(DRAWINGS)
+@settings(max_examples=10, deadline=None)
+def test_another_reader_sees_the_same_areas(tmp_path_factory, content):
+    """With holes, and up to the border; where it sees part of a pixel, the area's edge goes through it."""
+    path, areas = tmp_path_factory.mktemp("coco") / "a.json", areas_of(content)
+    write_coco(path, [picture_of("s-1.svs", GROUND, areas)], LUNG)
+    told = json.loads(path.read_text())
+    assert len(told["annotations"]) == len(areas)
+    columns, rows = np.meshgrid(np.arange(GROUND.size[0]), np.arange(GROUND.size[1]))
+    pixels = shapely.box(columns, rows, columns + 1, rows + 1)
+    for item, area in zip(told["annotations"], areas, strict=True):
+        names = {category["id"]: category["name"] for category in told["categories"]}
+        assert names[item["category_id"]] == area.name
+        share, seen = shapely.area(shapely.intersection(pixels, area.geometry)), mask_of(item, told["images"][0])
+        whole = np.isin(np.round(share, 6), (0, 1))
+        near = shapely.dwithin(pixels, shapely.boundary(area.geometry), 0.1)
+        assert (np.round(seen) == np.round(share))[whole & ~near].all()
+        assert abs(seen.sum() - area.geometry.area) <= shapely.length(area.geometry) + 1
 
 
 def test_masks_of_patches_come_back_at_their_place(tmp_path):

@@ -17,7 +17,7 @@ from wsss_mm.labelling.exchange.table import read_said, write_table
 from wsss_mm.labelling.settled import settle
 from wsss_mm.patches.truth import read_patch_labels
 from wsss_mm.slides.roi import read_annotations
-from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.vocabulary import TissueClass, Vocabulary, get_vocabulary
 
 LUNG = get_vocabulary("lung")
 FRAME = Frame((1000, 37), 0.2521)
@@ -54,6 +54,29 @@ def test_round_trips_are_exact(tmp_path_factory, said):
     assert read_tasks(folder / "a.json", LUNG, **PATCH) == said
     write_tiles(folder / "a.geojson", said, FRAME, LUNG)
     assert read_tiles(folder / "a.geojson", "s-1", FRAME, LUNG, **PATCH) == said
+
+
+UMLAUTS = Vocabulary(
+    "haut",
+    (
+        TissueClass("DR", "Drüse, groß", (200, 30, 30), "tumour", ("gland; big",)),
+        TissueClass("FETT", "Fett/Ödem", (30, 200, 30)),
+        TissueClass("N-1", "神経 (Nerv)", (30, 30, 200)),
+    ),
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(UMLAUTS.codes), st.sampled_from(STATES), min_size=1), max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_round_trips_are_exact_with_classes_of_any_script(tmp_path_factory, states):
+    folder = tmp_path_factory.mktemp("umlauts")
+    said = [Said(Place("s-1-2", 1000 + 9 * at, 37, 0.5, 64), one) for at, one in enumerate(states)]
+    write_table(folder / "ä.csv", said, UMLAUTS)
+    assert read_said(folder / "ä.csv", UMLAUTS, **PATCH) == said
+    write_tasks(folder / "ä.json", said, UMLAUTS)
+    assert read_tasks(folder / "ä.json", UMLAUTS, **PATCH) == said
+    write_tiles(folder / "ä.geojson", said, FRAME, UMLAUTS)
+    assert read_tiles(folder / "ä.geojson", "s-1-2", FRAME, UMLAUTS, **PATCH) == said
 
 
 SAID = [

@@ -3,11 +3,14 @@ import io
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsss_mm.patches.twins import difference, look, twins
+from tests.gates.project import tissue_image
+from wsss_mm.patches.twins import READ, difference, look, twins
+from wsss_mm.slides import open_slide
 
 
 def tissue(seed: int, side: int = 224) -> np.ndarray:
@@ -72,3 +75,30 @@ def test_difference_is_in_grey_levels():
     assert difference(one, one) == 0
     assert difference(one, one + np.uint8(10)) == pytest.approx(10)
     assert difference(one, look(tissue(6))) > 10
+
+
+@pytest.mark.parametrize("step", [4, 16])
+@pytest.mark.parametrize("size", [64, 112, 224, 256])
+def test_a_patch_is_known_again_whatever_its_size_and_however_the_slide_was_made_coarser(tmp_path, size, step):
+    """As 32 px of a level that holds every fourth pixel alone, a patch of 64 px at 1 um/px was another one."""
+    rng = np.random.default_rng(0)
+    image = tissue_image(rng, 1024, 1024, rng.integers(0, 4, (16, 16)).repeat(64, 0).repeat(64, 1))
+    with tifffile.TiffWriter(tmp_path / "slide.tiff") as tiff:
+        for level in (1, step):
+            tiff.write(
+                *[np.ascontiguousarray(image[::level, ::level])],
+                tile=(128, 128),
+                photometric="rgb",
+                compression="zlib",
+                subfiletype=int(level > 1),
+                resolution=(2e4 / level, 2e4 / level),
+                resolutionunit=3,
+                metadata=None,
+            )
+    with open_slide(tmp_path / "slide.tiff") as reader:
+        assert reader.steps == pytest.approx([1, step])
+        for x, y in rng.integers(0, 1024 - 2 * size, (12, 2)).tolist():
+            stored, side = look(reader.read(x, y, size, 1.0)), min(READ, size)
+            assert difference(stored, look(reader.read(x, y, side, size / side))) < 6  # of the gate
+            elsewhere = look(reader.read(x + size, y + size, side, size / side))
+            assert difference(stored, elsewhere) > 6

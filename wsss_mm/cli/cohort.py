@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.cli import cohort_options as options
+from wsss_mm.cli.own_slides import known_labels, meant_table, next_steps, own_params
 from wsss_mm.errors import InputError
 from wsss_mm.vocabulary import SPLITS
 
 if TYPE_CHECKING:
     from wsss_mm.cohort.adding import Looked, NewSlide
     from wsss_mm.cohort.assign import SlideFacts
-    from wsss_mm.cohort.overview import SlideLabels
-    from wsss_mm.settings import Params
-    from wsss_mm.vocabulary import Vocabulary
 
 _SHOWN = 20  # rows of a long list
 _SEEN = places.WORK / "cohort/listed.json"
@@ -47,7 +44,7 @@ def _add(arguments: argparse.Namespace) -> int:
     from wsss_mm.cohort.naming import NamePattern
 
     _check_mpp(arguments)
-    table = _table(arguments.table)
+    table = meant_table(arguments.table)
     cells = {"slide_id": arguments.slide_id, "patient_id": arguments.patient}
     cells |= {"site": arguments.site, "split": arguments.split}
     given = Given(
@@ -95,8 +92,6 @@ def _tell_of_others(looked: "Looked") -> None:
 
 
 def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bool) -> None:
-    from wsss_mm.cohort.editing import read_rows
-
     there = f", {given - len(added)} there already" if len(added) < given else ""
     sys.stdout.write(f"{table}: {len(added)} slides {'would be ' if dry else ''}added{there}\n")
     alone = [slide.cells["slide_id"] for slide in added if slide.alone]
@@ -106,36 +101,16 @@ def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bo
             "some are of one patient, say so with --patient or --pattern, or wsss-mm cohort set ID --patient ID: "
             "slides of one patient in two splits make results too good\n"
         )
-    if dry:
-        return
-    sys.stdout.write(_next_steps(table, divided=all(row["split"] for row in read_rows(table).values())))
-
-
-_LABEL = [
-    ("dvc repro candidates", "take the table over, and list the patches to label"),
-    ("wsss-mm label", "say in the browser which tissues patches hold"),
-]
-"""What comes after, once slides are there and divided."""
-
-
-def _next_steps(table: Path, *, divided: bool) -> str:
-    from wsss_mm.cohort.overview import aligned
-
-    option = "" if table == _table(None) else f" --table {shlex.quote(str(table))}"
-    steps = [] if divided else [(f"wsss-mm cohort split{option}", "divide the patients into train, valid and test")]
-    steps.append((f"wsss-mm cohort check{option}", "see whether every slide can be used"))
-    if not _is_own(table):
-        steps.append((f"wsss-mm profile slides --source {shlex.quote(str(table))}", "let the line work on them"))
-    steps += _LABEL
-    return f"next:\n{aligned([('', command, f'# {why}') for command, why in steps])}\n"
+    if not dry:
+        sys.stdout.write(next_steps(table))
 
 
 def _list(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import read_rows
     from wsss_mm.cohort.overview import aligned, list_slides
 
-    table = _table(arguments.table)
-    labels, _ = _known_labels(table)
+    table = meant_table(arguments.table)
+    labels, _ = known_labels(table)
     slides = list_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
     if arguments.json:
         sys.stdout.write(json.dumps(slides, indent=2, ensure_ascii=True) + "\n")
@@ -172,9 +147,9 @@ def _split(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import read_rows, write_splits
     from wsss_mm.cohort.overview import facts_of
 
-    table, params = _table(arguments.table), _params()
+    table, params = meant_table(arguments.table), own_params()
     rows = read_rows(table)
-    before = facts_of(rows, table, *_known_labels(table))
+    before = facts_of(rows, table, *known_labels(table))
     seed = arguments.seed if arguments.seed is not None else params.seed if params else 0
     sites = dict.fromkeys(arguments.hold_out_site, arguments.held_as)
     splits = divide(before, Wanted(arguments.valid, arguments.test, seed, sites, arguments.again))
@@ -192,7 +167,7 @@ def _split(arguments: argparse.Namespace) -> None:
         )
     write_splits(table, splits, rows)
     new = sum(not slide.split for slide in before)
-    sys.stdout.write(f"{table}: {new} slides got a split, {len(moved)} changed it\n{_next_steps(table, divided=True)}")
+    sys.stdout.write(f"{table}: {new} slides got a split, {len(moved)} changed it\n{next_steps(table)}")
 
 
 def _show_splits(before: Sequence["SlideFacts"], after: Sequence["SlideFacts"]) -> None:
@@ -210,8 +185,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from wsss_mm.gates.beforehand import check_cohort
     from wsss_mm.settings import load_profile
 
-    table = _table(arguments.table)
-    found = check_cohort(table, _params() or load_profile("slides"), places.QUARANTINE, quick=arguments.quick)
+    table = meant_table(arguments.table)
+    found = check_cohort(table, own_params() or load_profile("slides"), places.QUARANTINE, quick=arguments.quick)
     rows = [
         (slide_id, "; ".join(said) or ("set aside" if slide_id in found.aside else "good"))
         for slide_id, said in found.slides.items()
@@ -222,13 +197,15 @@ def _check(arguments: argparse.Namespace) -> int:
     bad = sum(bool(said) for said in found.slides.values())
     more = f", {len(found.table)} of the table" if found.table else ""
     sys.stdout.write(f"{table}: {len(rows)} slides, objections to {bad}{more}\n")
+    if not found.any:
+        sys.stdout.write(next_steps(table, checked=True))
     return 1 if found.any else 0
 
 
 def _set(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import cell_of_path, change_slides
 
-    table = _table(arguments.table)
+    table = meant_table(arguments.table)
     cells = {"patient_id": arguments.patient, "site": arguments.site, "split": arguments.split, "mpp": arguments.mpp}
     cells |= {name: getattr(arguments, name) for name in ("path", "roi", "annotation")}
     given = {column: cell.strip() for column, cell in cells.items() if cell is not None}
@@ -263,8 +240,8 @@ def _check_set(table: Path, slide_id: str, given: Mapping[str, str]) -> None:
 def _remove(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import remove_slides
 
-    table = _table(arguments.table)
-    labels, _ = _known_labels(table)
+    table = meant_table(arguments.table)
+    labels, _ = known_labels(table)
     remove_slides(table, arguments.ids)
     sys.stdout.write(f"{table}: {len(set(arguments.ids))} slides removed; their files stay\n")
     for slide_id in arguments.ids:
@@ -273,47 +250,6 @@ def _remove(arguments: argparse.Namespace) -> None:
             journals = any(places.LABELS_FOLDER.glob(f"*{places.JOURNAL_SUFFIX}"))
             then = "are not used meanwhile" if journals else "stage patches refuses labels of no slide"
             sys.stderr.write(f"{slide_id}: {count} labels of it stay; {then}\n")
-
-
-def _table(named: Path | None) -> Path:
-    """The table that is meant."""
-    from wsss_mm.cohort.adopt import table_of
-
-    if named is not None:
-        return table_of(named)
-    params = _params()
-    return table_of(params.cohort.source) if params and params.cohort.name == "slides" else places.OWN_SLIDES
-
-
-def _is_own(table: Path) -> bool:
-    """Whether params.yaml names this table."""
-    from wsss_mm.cohort.adopt import table_of
-    from wsss_mm.cohort.files import full_path
-
-    params = _params()
-    own = params is not None and params.cohort.name == "slides"
-    return own and full_path(table_of(params.cohort.source)) == full_path(table)
-
-
-def _params() -> "Params | None":
-    """The project's settings; None outside of one."""
-    from wsss_mm.settings import load_params
-
-    return load_params() if Path(places.PARAMS_FILE).is_file() else None
-
-
-def _known_labels(table: Path) -> tuple[dict[str, "SlideLabels"], "Vocabulary | None"]:
-    """What people have said of the slides, by slide_id, and the classes they said it in: all commands ask here."""
-    from wsss_mm.cohort.overview import labels_of_table
-    from wsss_mm.vocabulary import get_vocabulary
-
-    params = _params()
-    vocabulary = None if params is None else get_vocabulary(params.cohort.vocabulary)
-    named = params.cohort.labels if params is not None and _is_own(table) else None
-    for path in filter(None, (named, table.with_name(places.LABELS_TABLE))):
-        if labels := labels_of_table(path, vocabulary):
-            return labels, vocabulary
-    return {}, vocabulary
 
 
 def _ask(yes: bool, question: str) -> None:

@@ -2,12 +2,14 @@
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from wsss_mm import places
+from wsss_mm.cli.own_slides import meant_table, next_steps
 from wsss_mm.cli.readers import reader_named
 from wsss_mm.errors import InputError
 from wsss_mm.names import folder_name, likeness
@@ -77,6 +79,11 @@ def _label(arguments: argparse.Namespace) -> None:
     certificate = _certificate(arguments)
     params = load_params()
     vocabulary = get_vocabulary(params.cohort.vocabulary)
+    if params.cohort.name != "slides" and not (places.CANDIDATES / places.CANDIDATES_FILE).is_file():
+        raise InputError(
+            f"{places.PARAMS_FILE}: cohort.name is {params.cohort.name}, of which nothing is left to label; begin with "
+            f"slides of your own: wsss-mm cohort add SLIDE..., which says what comes next"
+        )
     candidates = read_candidates()
     cohort = Cohort.read()
     check_fresh(candidates, cohort, params.patches)
@@ -104,6 +111,8 @@ def _label(arguments: argparse.Namespace) -> None:
         serve(app, arguments.port, _greeting(arguments, doors, len(candidates)), host=host, certificate=certificate)
     finally:
         session.close()
+    if params.cohort.name == "slides":
+        sys.stdout.write(next_steps(meant_table(None), checked=True))
 
 
 def _viewer(address: str | None) -> Callable[[str], str | None]:

@@ -3,12 +3,13 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.names import composed
 
 if TYPE_CHECKING:
     from wsss_mm.cohort import Slide
@@ -216,7 +217,7 @@ def _export(arguments: argparse.Namespace) -> None:
         write_tasks(out, said, vocabulary, arguments.images)
     else:
         slides = list(dict.fromkeys(item.place.slide for item in said))
-        frames = {slide: _frame(slide) for slide in slides}  # all of them, before a file is written
+        frames = {slide: _frame(_slide(slide)) for slide in slides}  # all of them, before a file is written
         for slide in slides:
             tiles = [item for item in said if item.place.slide == slide]
             write_tiles(out / f"{slide}{SUFFIX}", tiles, frames[slide], vocabulary)
@@ -290,17 +291,18 @@ class _Grounds:
         self._slides: dict[str, Slide] = {slide.slide_id: slide for slide in Cohort.read().with_files()}
         self._known: dict[str, Any] = {}
 
-    def __call__(self, slide_id: str) -> "Ground | None":
-        """A slide; None where there is none."""
+    def __call__(self, name: str) -> "Ground | None":
+        """A slide, by slide_id or the name of its file; None where there is none."""
         from wsss_mm.labelling.exchange.coco import Ground
 
-        if slide_id not in self._slides:
+        slide = _called(self._slides, name)
+        if slide is None:
             return None
-        if slide_id not in self._known:
-            with self._slides[slide_id].open() as reader:
-                left, top, width, height = reader.bounds
-                self._known[slide_id] = Ground((int(left), int(top)), (int(width), int(height)), reader.mpp)
-        return self._known[slide_id]
+        if slide.slide_id not in self._known:
+            with slide.open() as reader:
+                left, top, width, height = map(int, reader.bounds)
+                self._known[slide.slide_id] = Ground((left, top), (width, height), reader.mpp, slide.slide_id)
+        return self._known[slide.slide_id]
 
 
 def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[Said]":
@@ -313,7 +315,8 @@ def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[
     if kind == _TASKS:
         return read_tasks(file, vocabulary, mpp=mpp, size=size, annotator=arguments.annotator)
     if kind == _QUPATH:
-        return read_tiles(file, file.stem, _frame(file.stem), vocabulary, mpp=mpp, size=size)
+        slide = _slide(file.stem)
+        return read_tiles(file, slide.slide_id, _frame(slide), vocabulary, mpp=mpp, size=size)
     made_here = file.resolve() == places.LABELS.resolve()
     return read_said(file, vocabulary, mpp=mpp, size=size, by_hand=made_here)
 
@@ -325,14 +328,31 @@ def _kind(file: Path, given: str | None, otherwise: str | None = None) -> str:
     return kind
 
 
-def _frame(slide_id: str) -> "Frame":
-    """How QuPath counts on a slide of the cohort."""
+def _slide(name: str) -> "Slide":
+    """The slide of the cohort that somebody calls so."""
     from wsss_mm.cohort import TABLE, Cohort
+
+    slide = _called({item.slide_id: item for item in Cohort.read(TABLE)}, name)
+    if slide is None:
+        raise InputError(f"{TABLE}: has no slide {name!r}; add it, or name the file <slide_id>.geojson")
+    return slide
+
+
+def _called(slides: Mapping[str, "Slide"], name: str) -> "Slide | None":
+    """The slide with this slide_id, or else the only one whose file is called so: other tools know files alone.
+
+    A slide_id is ASCII, and a file's name need not be; accents are compared however a system composes them.
+    """
+    if name in slides:
+        return slides[name]
+    stems = [slide for slide in slides.values() if slide.path and composed(slide.path.stem) == composed(name)]
+    return stems[0] if len(stems) == 1 else None
+
+
+def _frame(slide: "Slide") -> "Frame":
+    """How QuPath counts on a slide of the cohort."""
     from wsss_mm.labelling.exchange.qupath import Frame
 
-    slide = next((item for item in Cohort.read(TABLE) if item.slide_id == slide_id), None)
-    if slide is None:
-        raise InputError(f"{TABLE}: has no slide {slide_id!r}; add it, or name the file <slide_id>.geojson")
     with slide.open() as reader:
         left, top, _, _ = reader.bounds
         return Frame((int(left), int(top)), reader.mpp)

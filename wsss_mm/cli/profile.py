@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm import places
+from wsss_mm.cli.own_slides import meant_table, next_steps
 from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings import load_params, profile_names, write_profile
 
@@ -54,4 +55,9 @@ def _handle(arguments: argparse.Namespace) -> None:
     _look_each_time(arguments.params.parent / places.PIPELINE, arguments.params)
     where = f"{arguments.params} and gates.yaml"
     sys.stdout.write(f"{where}: profile {arguments.name}, source {params.cohort.source}\n")
-    sys.stdout.write("See what changed with `dvc params diff`, then run `make repro`.\n")
+    sys.stdout.write("`dvc params diff` shows what changed\n")
+    # of a file elsewhere nothing is known here but what it says
+    if params.cohort.name == "slides" and arguments.params == Path(places.PARAMS_FILE):
+        sys.stdout.write(next_steps(meant_table(None), checked=True))
+    else:
+        sys.stdout.write("next: make repro\n")

@@ -30,7 +30,7 @@ from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.truth import class_shares
-from wsss_mm.patches.twins import SIDE, difference, look, twins
+from wsss_mm.patches.twins import READ, difference, look, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.places import PATCHES as FOLDER
 from wsss_mm.settings import Params
@@ -244,7 +244,8 @@ def _made_again(
 ) -> pd.DataFrame:
     """The manifest beside what making the patches again gives; patches that it lacks follow at the end."""
     aside = {kind: quarantined(kind, root / QUARANTINE) for kind in ("slide", "patch")}
-    rows = make_rows(params, root, _described, without=aside["slide"], side=SIDE)
+    side = min(READ, params.patches.size)
+    rows = make_rows(params, root, _described, without=aside["slide"], side=side)
     made = pd.DataFrame(rows)
     made = made[~made["patch_id"].isin(aside["patch"]) & ~made["slide_id"].isin(aside["slide"])]
     made = made.set_index(_places(made))

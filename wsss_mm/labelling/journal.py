@@ -23,7 +23,7 @@ from wsss_mm.labelling.entries import (
     new_entry,
     place_of,
 )
-from wsss_mm.labelling.journal_file import STEP, Journal, journal_path, journals_in, ordered
+from wsss_mm.labelling.journal_file import STEP, EntryError, Journal, journal_path, journals_in, ordered
 from wsss_mm.names import is_plain_name, likeness
 from wsss_mm.places import JOURNAL_SUFFIX, LABELS_FOLDER
 
@@ -31,6 +31,7 @@ __all__ = [
     "ARTEFACT_KINDS",
     "STATES",
     "Answer",
+    "EntryError",
     "Journal",
     "Journals",
     "Place",

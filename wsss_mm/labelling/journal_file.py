@@ -39,6 +39,18 @@ def journal_path(reader: str, folder: Path | str = LABELS_FOLDER) -> Path:
     return Path(folder) / f"{reader}{JOURNAL_SUFFIX}"
 
 
+class EntryError(InputError):
+    """An entry that no journal keeps, whatever the state of its file: what it says is not sound.
+
+    Attributes:
+        wrong: what is wrong with it, without the name of the file.
+    """
+
+    def __init__(self, path: Path, wrong: str) -> None:
+        super().__init__(f"{path}: an entry for it cannot be kept: {wrong}; correct it")
+        self.wrong = wrong
+
+
 class Journal:
     """What one reader said, as it was said."""
 
@@ -67,16 +79,17 @@ class Journal:
             Their ids.
 
         Raises:
-            InputError: an entry is not sound, the file is no journal of this reader, or there is no space or right to
-                write. Nothing is added then.
+            EntryError: an entry is not sound.
+            InputError: the file is no journal of this reader, or there is no space or right to write. Nothing is added
+                in either case.
         """
         if not entries:
             return []
         entries = _as_step([dict(entry) for entry in entries])
         for entry in entries:
             wrong = "kind is none that is known" if entry.get("kind") not in KINDS else fault(entry)
-            if wrong:
-                raise InputError(f"{self.path}: an entry for it cannot be kept: {wrong}; correct it")
+            if wrong := wrong or _unwritable(entry):
+                raise EntryError(self.path, wrong)
         new_folder = not self.path.parent.exists()
         with locked(self.path), explained(self.path):
             new = not self._is_there()
@@ -261,8 +274,14 @@ def journals_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{JOURNAL_SUFFIX}") if not path.name.startswith("."))
 
 
-def _line(content: Mapping[str, Any]) -> bytes:
+def _unwritable(entry: Mapping[str, Any]) -> str | None:
+    """Why an entry cannot be written; None if it can."""
     try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+        _line(entry)
     except (TypeError, ValueError) as error:
-        raise InputError(f"an entry cannot be written as JSON ({error}); correct it") from None
+        return f"it cannot be written as JSON ({error})"
+    return None
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"

@@ -52,8 +52,9 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
         raise InputError(f"{params}: thresholds of gates belong there; give the parameters' file another name")
     loaded = load_profile(name, source)
     if not loaded.cohort.source.exists():
+        made = "make it with: wsss-mm cohort add SLIDE..., or " if loaded.cohort.name == "slides" else ""
         raise InputError(
-            f"{loaded.cohort.source}: not found; name the folder of patches or table of slides with --source"
+            f"{loaded.cohort.source}: not found; {made}name the folder of patches or table of slides with --source"
         )
     with locked(params):  # two at once: both files are one's, or both the other's
         before = params.read_bytes() if params.is_file() else None

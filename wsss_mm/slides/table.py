@@ -79,7 +79,12 @@ def table_faults(path: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         InputError: it is no table, or holds no slide.
     """
     table = read_table(
-        path, REQUIRED, OPTIONAL, absent="no such table of slides", remedy="save it as CSV, in UTF-8", notes=True
+        path,
+        REQUIRED,
+        OPTIONAL,
+        absent="no such table of slides; make it with: wsss-mm cohort add SLIDE...",
+        remedy="save it as CSV, in UTF-8",
+        notes=True,
     )[list(COLUMNS)]
     table["split"] = table["split"].str.lower()
     faults: dict[int, str] = {}

@@ -19,6 +19,8 @@ from tests.web.label.screen import (
     truth,
     until,
 )
+from wsss_mm.labelling.journal import Journal
+from wsss_mm.web.label.desk import Desk
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +105,8 @@ def test_what_the_server_refuses_is_a_file_that_can_be_taken(serving, browse, tm
     page.route("**/api/answer", lambda route: route.fulfill(status=400, json={"error": "<b>no</b>"}))
     (name,) = label(page, 1)
     page.wait_for_selector("#kept:visible")
-    assert "1 answer could not be saved, and is kept in this browser: <b>no</b>." in page.text_content("#kept")
+    said = f"1 answer could not be saved, and is kept in this browser: <b>no</b> (patch {name})."
+    assert said in page.text_content("#kept")
     page.reload()
     page.wait_for_selector("#kept:visible")  # still there
     with page.expect_download() as caught:
@@ -116,6 +119,57 @@ def test_what_the_server_refuses_is_a_file_that_can_be_taken(serving, browse, tm
     page.click("#confirm-yes")
     page.wait_for_selector("#kept", state="hidden")
     assert answers(tmp_path / "labels") == {}
+
+
+def test_an_answer_that_no_journal_keeps_holds_nothing_up_and_is_said_at_its_patch(
+    serving, browse, tmp_path, monkeypatch
+):
+    page = browse(serving())
+    name = on_screen(page)
+    kept = Desk.answer
+
+    def refuse(desk, places, content, request, **more):
+        if {f"{place['slide']}-{place['x']}-{place['y']}" for place in places} == {name}:
+            places = [{**place, "mpp": -1.0} for place in places]
+        return kept(desk, places, content, request, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "answer", refuse)
+        said = label(page, 3)
+        page.wait_for_selector("#kept:visible")
+        assert "mpp is no size of a pixel" in page.text_content("#kept")
+        saved(page)
+    assert [name_of(entry) for entry in entries(tmp_path / "labels")] == said[1:]
+    on_screen(page)
+    for wanted in reversed(said):
+        page.keyboard.press("Backspace")
+        assert on_screen(page) == wanted
+    assert page.text_content("#hint").startswith("Not saved: it cannot be kept: mpp is no size of a pixel")
+    page.keyboard.press("Enter")  # it has no answer: Enter alone does not pass over it
+    assert "Press a class" in page.text_content("#hint")
+    label(page, 1)
+    assert on_screen(page) == said[1]
+    saved(page)
+    assert name_of(entries(tmp_path / "labels")[-1]) == name
+
+
+def test_while_the_disk_is_full_answers_wait_and_the_page_says_so(serving, browse, tmp_path, monkeypatch):
+    page = browse(serving())
+    on_screen(page)
+    loaded_ahead(page, 3)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", full)
+        said = label(page, 2)
+        page.wait_for_selector("#offline:visible")
+        assert "The server cannot save just now: [Errno 28] No space left on device." in page.text_content("#offline")
+        until(page, "document.getElementById('saved').textContent === '2 answers not saved'")
+    saved(page)
+    assert not page.is_visible("#kept")
+    assert [name_of(entry) for entry in entries(tmp_path / "labels")] == said
 
 
 @pytest.fixture

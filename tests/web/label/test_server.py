@@ -608,6 +608,49 @@ def test_a_full_disk_is_told_as_the_servers_fault_and_nothing_counts(begin, monk
     ann.answer(1, **_said(codes[0]))
 
 
+def test_what_no_journal_keeps_is_refused_for_good_and_the_next_answer_is_kept(begin, tmp_path, monkeypatch, codes):
+    session, _, app = begin(["ann"])
+    ann = Reader(app, "ann")
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "suggestion", lambda row: {codes[0]: 1.5})  # of a model that is none
+        said = ann.answer(1, expected=400, suggested=True, **_said(codes[0]))
+    assert said == {
+        "error": "it cannot be kept: suggested holds what is no probability; answer anew, or reload the page"
+    }
+    assert not session.desks["ann"].mine
+    ann.answer(2, **_said(codes[0]))
+    assert begin(["ann"])[0].desks["ann"].mine.keys() == {2}
+
+
+def test_the_name_of_an_entry_is_no_request_and_damages_no_journal(begin, tmp_path, codes):
+    ann = Reader(begin(["ann"])[2], "ann")
+    ids = ann.answer(1, 2, **_said(codes[0]))["saved"]
+    written = (tmp_path / "labels/ann.jsonl").read_bytes()
+    for path, body in (("answer", {"rows": [3], **_said(codes[1])}), ("skip", {"rows": [3]}), ("undo", {})):
+        assert "id is that of another entry" in ann.post(f"/api/{path}", 400, **body, id=ids[1])["error"]
+    assert (tmp_path / "labels/ann.jsonl").read_bytes() == written
+    assert begin(["ann"])[0].desks["ann"].mine.keys() == {1, 2}
+
+
+def test_a_journal_that_is_damaged_keeps_answers_waiting(begin, tmp_path, codes):
+    ann = Reader(begin(["ann"])[2], "ann")
+    ann.answer(1, **_said(codes[0]))
+    path = tmp_path / "labels/ann.jsonl"
+    sound = path.read_bytes()
+    path.write_bytes(b"{}" + sound)
+    body = {"rows": [2], "id": uuid4().hex, **_said(codes[0])}
+    assert "line 1: damaged" in ann.post("/api/answer", 503, **body)["error"]
+    path.write_bytes(sound)
+    ann.post("/api/answer", **body)
+    assert ann.get("/api/rows")["mine"].keys() == {"1", "2"}
+
+
+def test_a_ticket_that_is_no_text_of_ours_is_none(begin, codes):
+    ann = Reader(begin(["ann"])[2], "ann")
+    for ticket in ("\ud800" * 24, "é" * 24, 5, None, []):
+        ann.answer(1, ticket=ticket, **_said(codes[0]))
+
+
 def test_a_journal_that_git_changed_meanwhile_is_read_again(begin, tmp_path, codes):
     session, _, app = begin(["ann"])
     ann = Reader(app, "ann")

@@ -42,11 +42,13 @@ class Ground:
         origin: x and y of that, level-0 px.
         size: width and height of what was scanned, level-0 px.
         mpp: um/px at level 0.
+        slide_id: of the slide, where it was asked for by another name.
     """
 
     origin: tuple[int, int]
     size: tuple[int, int]
     mpp: float
+    slide_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,13 @@ def read_coco(
 ) -> dict[str, list[Area]]:
     """Read areas of slides from a file of COCO, in its order.
 
-    An image is a slide if its file is called by the slide_id, in level-0 px of what was scanned or smaller by a whole;
-    or a patch, if it is called `<slide_id>-<x>-<y>`, as the line calls them.
+    An image is a slide if its file is called by the slide_id, or as the slide's file is, in level-0 px of what was
+    scanned or smaller by a whole; or a patch, if it is called `<slide_id>-<x>-<y>`, as the line calls them.
 
     Args:
         path: The file.
         vocabulary: Categories may have any of its names.
-        ground_of: What is known of a slide, by slide_id; None where there is none.
+        ground_of: What is known of a slide, by slide_id or the name of its file; None where there is none.
         mpp: um/px of patches.
         size: Their side, px.
 
@@ -259,7 +261,7 @@ def _spot(
                 f"{where}: its image of {width} x {height} px does not span slide {stem}, of which "
                 f"{ground.size[0]} x {ground.size[1]} px were scanned; give all of it"
             )
-        return stem, _Spot((0.0, 0.0), scale), ground
+        return ground.slide_id or stem, _Spot((0.0, 0.0), scale), ground
     patch = _PATCH.fullmatch(stem)
     ground = ground_of(patch[1]) if patch else None
     if patch is None or ground is None:
@@ -267,7 +269,7 @@ def _spot(
     if (width, height) != (size, size):
         raise InputError(f"{where}: its image is of {width} x {height} px, and patches are of {size}; give them whole")
     corner = int(patch[2]) - ground.origin[0], int(patch[3]) - ground.origin[1]
-    return patch[1], _Spot(corner, mpp / ground.mpp), ground
+    return ground.slide_id or patch[1], _Spot(corner, mpp / ground.mpp), ground
 
 
 def _geometry(item: Mapping[str, Any], image: Mapping[str, Any], where: str) -> BaseGeometry:

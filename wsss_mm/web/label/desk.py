@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.labelling.journal import Journal, new_entry, ordered
+from wsss_mm.labelling.journal import EntryError, Journal, new_entry, ordered
 from wsss_mm.web.label.table import Table
 
 UNSEEN, ANSWERED, SKIPPED, ARTEFACT = range(4)
@@ -67,11 +67,15 @@ class Desk:
             request: the page's name of it. A second reading takes the place of one that the row has already.
             kind: answer, settle or skip.
             each: what each entry says besides, in the order of `places`.
+
+        Raises:
+            EntryError: the journal keeps no such entry, or has another of that name.
+            InputError: it cannot be written.
         """
         with self.lock:
             self.refresh()
-            if request in self._requests:
-                return self._requests[request]
+            if (done := self._done(request)) is not None:
+                return done
             own = each or [{}] * len(places)
             named = {"id": request} if len(places) == 1 else {"step": request}
             whole = ({**place, **content, **more} for place, more in zip(places, own, strict=True))
@@ -149,12 +153,18 @@ class Desk:
     def _turn(self, kind: str, request: str) -> Done:
         with self.lock:
             self.refresh()
-            if request in self._requests:
-                return self._requests[request]
+            if (done := self._done(request)) is not None:
+                return done
             stack = self._steps if kind == "undo" else self._taken_back
             if not stack:
                 return Done([], [])
             return self._append([new_entry(kind, of=list(stack[-1]), id=request)], request)
+
+    def _done(self, request: str) -> Done | None:
+        """What a request came to; None if it is new. One of many entries of a step is no request."""
+        if request not in self._requests and request in self._entries:
+            raise EntryError(self._path, "its id is that of another entry")
+        return self._requests.get(request)
 
     def _append(self, entries: list[dict[str, Any]], request: str) -> Done:
         self._journal.append(entries)

@@ -76,7 +76,7 @@ class Doors:
 
     def told(self, reader: str, row: int, ticket: object) -> tuple[str, bool] | None:
         """How a patch was drawn, and whether it is a second reading; None if no queue of this server says so."""
-        if not isinstance(ticket, str) or len(ticket) != 24:
+        if not (isinstance(ticket, str) and ticket.isascii() and len(ticket) == 24):
             return None
         for drawn, repeat in product(DRAWN, (False, True)):
             if hmac.compare_digest(self.ticket(reader, row, drawn, repeat=repeat).encode(), ticket.encode()):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.errors import InputError
+from wsss_mm.labelling.journal import EntryError
 from wsss_mm.labelling.posted import request_id
 from wsss_mm.serving import harden
 from wsss_mm.web.label.desk import Desk, Done
@@ -117,7 +118,10 @@ def _add_errors(app: "Flask") -> None:
 
 
 def _kept(work: Callable[..., Done]) -> Callable[..., Done]:
-    """A write that fails is the server's fault, so that the page keeps what it sent and sends it again."""
+    """A write that fails is the server's fault, so that the page keeps what it sent and sends it again.
+
+    What no journal would ever keep is not: sent again, it would stand in the way of all that comes after it.
+    """
 
     @wraps(work)
     def kept(*arguments: Any, **options: Any) -> Done:
@@ -125,6 +129,9 @@ def _kept(work: Callable[..., Done]) -> Callable[..., Done]:
 
         try:
             return work(*arguments, **options)
+        except EntryError as error:
+            logger.error("%s", error)
+            raise InputError(f"it cannot be kept: {error.wrong}; answer anew, or reload the page") from error
         except (InputError, OSError) as error:
             logger.error("an answer could not be written: %s", error)
             response = jsonify(error=str(error))

@@ -58,7 +58,9 @@ def check_fresh(candidates: pd.DataFrame, cohort: "Cohort", patches: "PatchSetti
     """
     again = "run: dvc repro candidates"
     if candidates.empty:
-        raise InputError(f"{places.CANDIDATES}: no slide has patches to label; add slides, then {again}")
+        raise InputError(
+            f"{places.CANDIDATES}: no slide has patches to label; add slides (wsss-mm cohort add SLIDE), then {again}"
+        )
     known = {slide.slide_id for slide in cohort.with_files()}
     if gone := sorted(set(candidates["slide_id"]) - known):
         raise InputError(f"{places.CANDIDATES}: slide {gone[0]} is not in {cohort.table} with a file; {again}")

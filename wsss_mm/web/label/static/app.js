@@ -226,7 +226,9 @@ function sayState() {
     const kept = waiting === 1 ? 'your answer is' : `your ${waiting} answers are`;
     const text = outbox.blocked
       ? `Not saved: ${outbox.blocked}. ${kept[0].toUpperCase()}${kept.slice(1)} kept in this browser, and sent when it is ${outbox.reader}'s again.`
-      : `No connection to the server. You can go on: ${kept} kept here and sent as soon as it is back. Do not close this page.`;
+      : outbox.full
+        ? `The server cannot save just now: ${outbox.full}. You can go on: ${kept} kept here and sent as soon as it can. Do not close this page.`
+        : `No connection to the server. You can go on: ${kept} kept here and sent as soon as it is back. Do not close this page.`;
     if (banner.textContent !== text) banner.textContent = text;
   }
   banner.hidden = !lost;
@@ -235,7 +237,8 @@ function sayState() {
 /** What the server would not have is kept in this browser, and can be taken as a file. */
 function sayKept() {
   const count = model.outbox.refusals.length;
-  const text = `${plural(count, 'answer')} could not be saved, and ${count === 1 ? 'is' : 'are'} kept in this browser: ${model.outbox.refusals.at(-1)?.why}.`;
+  const last = model.outbox.refusals.at(-1);
+  const text = `${plural(count, 'answer')} could not be saved, and ${count === 1 ? 'is' : 'are'} kept in this browser: ${last?.why}${named(last?.places)}.`;
   $('kept').hidden = !count;
   if (count && $('kept-text').textContent !== text) $('kept-text').textContent = text;
 }
@@ -247,11 +250,18 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
+/** Which patches were meant, in brackets. */
+function named(places) {
+  if (!places?.length) return '';
+  const [{ slide, x, y }] = places;
+  return places.length === 1 ? ` (patch ${slide}-${x}-${y})` : ` (patch ${slide}-${x}-${y} and ${number(places.length - 1)} more)`;
+}
+
 /** The server will not have it: said loudly. */
-function refused({ why }) {
+function refused({ why, places }) {
   sayState();
   model.reread().catch(() => {});
-  toast(`Not saved: ${why}`, true);
+  toast(`Not saved: ${why}${named(places)}`, true);
 }
 
 /** The list of patches is another one by now: answers were saved all the same, by their places; the page is of no use. */

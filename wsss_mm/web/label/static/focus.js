@@ -550,6 +550,7 @@ class Focus {
   hintOf(item) {
     const mine = item.known || item.answered ? model.mine.get(item.row) : null;
     if (item.settle) return 'Only the disputed classes are asked. Who said what stays hidden.';
+    if (item.refused) return `Not saved: ${item.refused}.`;
     if (item.skipped) return 'You skipped this one.';
     if (!mine || this.touched) return '';
     if (mine.artefact) return `Your answer: artefact (${mine.artefact}). Press a class to change it.`;
@@ -621,20 +622,29 @@ class Focus {
     this.acts += 1;
     const seconds = Math.round((performance.now() - this.opened) / 100) / 10;
     const suggested = this.suggestion;
+    const before = { answered: item.answered, skipped: item.skipped, spent: item.spent };
+    const refused = (error) => this.refused(item, before, error);
+    item.refused = '';
     const taken = this.took && !artefact && [...this.draft].every(([, state]) => state === 'present') && [...this.draft.keys()].join() === this.asSuggested;
     if (item.settle) {
-      model.settle(item.row, classes, seconds).catch(() => {});
+      model.settle(item.row, classes, seconds).catch(refused);
     } else {
       const ticket = item.ticket; // a correction too: it replaces the reading it corrects, the first or the second
       item.spent = true;
       model
         .answer([item.row], { classes, artefact, seconds, drawn: item.drawn, ticket, suggested, how: taken ? 'confirmed' : 'created' })
-        .catch(() => {});
+        .catch(refused);
     }
     item.answered = true;
     item.skipped = false;
     this.keyTime = keyTime;
     this.forward();
+  }
+
+  /** The server will not have what was said of a patch: it is as before, and says so when it is looked at. */
+  refused(item, before, { message }) {
+    Object.assign(item, before, { refused: message });
+    if (this.item === item && !this.touched) this.paintAnswer();
   }
 
   skip(keyTime = performance.now()) {
@@ -659,7 +669,7 @@ class Focus {
   }
 
   async step(kind) {
-    if (model.outbox.offline) toast('No connection: this is done as soon as it is back.');
+    if (model.outbox.offline) toast(model.outbox.full ? 'The server cannot save just now: this is done as soon as it can.' : 'No connection: this is done as soon as it is back.');
     const { acts } = this;
     const { selection } = model;
     this.stepping += 1;

@@ -15,6 +15,14 @@ let version = null;
 export const setVersion = (value) => (version = value);
 export const versioned = (address) => (version ? `${address}${address.includes('?') ? '&' : '?'}v=${version}` : address);
 
+/** It is heard and cannot be done now; sent again later, it may be. */
+class Later extends TypeError {
+  constructor(status, why) {
+    super(`the server answered ${status}`);
+    this.why = why;
+  }
+}
+
 export async function get(path) {
   const reply = await fetch(path, { headers: { Accept: 'application/json' }, credentials: 'same-origin' });
   const body = reply.status === 204 ? null : await reply.json().catch(() => null);
@@ -42,7 +50,7 @@ export async function send(path, body) {
   if (reply.status === 403 && (await renewToken())) reply = await ask();
   const said = await reply.json().catch(() => null);
   if (reply.ok && said) return said;
-  if (reply.status >= 500 || reply.status === 429 || !said) throw new TypeError(`the server answered ${reply.status}`);
+  if (reply.status >= 500 || reply.status === 429 || !said) throw new Later(reply.status, (reply.status === 503 && said?.error) || '');
   throw new Refused(said.error ?? `the server answered ${reply.status}`, reply.status, said.reason);
 }
 
@@ -64,6 +72,7 @@ export class Outbox extends EventTarget {
     this.waiting = new Map(); // id -> resolve, reject
     this.offline = false;
     this.blocked = ''; // why the server would not listen to this page at all
+    this.full = ''; // why it cannot write just now
     this.busy = false;
     this.tries = 0;
     this.isOld = false; // the list of patches has changed under this page
@@ -143,6 +152,7 @@ export class Outbox extends EventTarget {
         if (!isMeant) {
           this.offline = true;
           this.blocked = error instanceof Refused ? error.message : '';
+          this.full = error.why ?? '';
           this.tries += 1;
           this.timer = setTimeout(() => this.now(), Math.min(500 * 1.6 ** this.tries, 5000));
           break;
@@ -156,7 +166,7 @@ export class Outbox extends EventTarget {
         refused = error;
       }
       this.offline = false;
-      this.blocked = '';
+      this.blocked = this.full = '';
       this.tries = 0;
       this.items.shift();
       this.keep();
@@ -180,7 +190,7 @@ export class Outbox extends EventTarget {
       this.refusals.push({ when: new Date().toISOString(), why: message, path, places, ...body });
       this.store(`${REFUSED}${this.reader}`, this.refusals);
     }
-    this.dispatchEvent(new CustomEvent('refused', { detail: { path, why: message, status } }));
+    this.dispatchEvent(new CustomEvent('refused', { detail: { path, why: message, status, places } }));
   }
 
   /** The reader has them. */
