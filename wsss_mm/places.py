@@ -100,9 +100,12 @@ SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
 """What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
+CONFIDENCE = "confidence.tif"
+"""And if `Parameters.confidence`."""
 MAP, MAP_NOTES = "map.tif", "map.json"
-"""What the folder of a slide's map holds: a page of labels, one for each class of its probabilities if they are wanted,
-and what they are of; the notes are written last, so a folder that has them is complete."""
+"""What the folder of a slide's map holds: a page of labels, further ones for the probabilities of the classes and for
+the confidence if they are wanted, and what they are of; the notes are written last, so a folder that has them is
+complete."""
 HALF_DONE, STATE = ".partial", "state.json"
 """In it while the slide is being segmented: a folder, and the journal there."""
 
