@@ -34,9 +34,11 @@ def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabula
 
 
 def test_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, params: "Params") -> dict[str, Any]:
-    """All figures of the test split: `split_metrics`, their `bootstrap`, and the `failed_patches`."""
+    """All figures of the test split: `split_metrics`, their `bootstrap`, `failed_patches`, and the `calibration`."""
     settings = params.evaluate
+    calibration = judgement.calibration
     return {
+        **({} if calibration is None else {"calibration": calibration.figures()}),
         **split_metrics(judgement, rows, vocabulary, settings.gate_threshold),
         "bootstrap": bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed),
         "failed_patches": failed_patches(judgement, vocabulary.codes),
