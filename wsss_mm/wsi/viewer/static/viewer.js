@@ -57,7 +57,12 @@ const layers = view.confidence ? [map, sure] : [map];
 const last = open("map", layers, { showNavigator: !view.slide, imageSmoothingEnabled: false });
 if (view.confidence) {
   const box = document.getElementById("confidence");
-  const toggle = () => last.world.getItemAt(1)?.setOpacity(box.checked ? 1 : 0);
+  const toggle = () => {
+    const layer = last.world.getItemAt(1);
+    if (!layer) return;
+    layer.setOpacity(box.checked ? 1 : 0);
+    last.element.dataset.layer = box.checked ? "confidence" : "map";
+  };
   box.addEventListener("change", toggle);
   last.world.addHandler("add-item", toggle); // a browser may have kept the box as it was
 }
