@@ -10,17 +10,17 @@ import pytest
 from wsss_mm.errors import InputError
 from wsss_mm.patches.likeness import LEAST_PATCHES, Appearance, appearance_of, compared, measured
 
-SIDE = 96
+SIDE, EDGE = 96, 24  # px
 HAEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
 
 
 def tissue(seed: int, scale: float = 1.0, blue: float = 1.0, side: int = SIDE) -> np.ndarray:
     """Nuclei of 4 px radius, times `scale`, on eosin that varies; `blue` times the haematoxylin."""
-    rng = np.random.default_rng(seed)
-    nuclei = np.zeros((side, side), np.float32)
-    for x, y in rng.integers(0, side, (round(60 * (side / SIDE / scale) ** 2), 2)).tolist():
+    rng, wide = np.random.default_rng(seed), side + 2 * EDGE  # some nuclei lie over the edges
+    nuclei = np.zeros((wide, wide), np.float32)
+    for x, y in rng.integers(0, wide, (rng.poisson(60 * (wide / SIDE / scale) ** 2), 2)).tolist():
         cv2.circle(nuclei, (x, y), round(4 * scale), rng.uniform(0.5, 0.8), -1)
-    nuclei = cv2.GaussianBlur(nuclei, (0, 0), 0.8 * scale)
+    nuclei = cv2.GaussianBlur(nuclei, (0, 0), 0.8 * scale)[EDGE:-EDGE, EDGE:-EDGE]
     ground = cv2.GaussianBlur(rng.standard_normal((side, side)).astype(np.float32), (0, 0), 2 * scale)
     pink = np.maximum(0.3 + 0.05 * ground / ground.std() + rng.normal(0, 0.02), 0.05)
     blue_density = blue * (nuclei + 0.05 + rng.uniform(0, 0.03))
