@@ -48,7 +48,9 @@ SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS = (
 UPPER_BOUND, COLOUR_BASELINE = REPORTS / "upper_bound.json", METRICS / "colour_baseline.json"
 CLASSIFIER_SCORES, CLASSIFIER_CURVES = PLOTS / "classifier_scores.csv", PLOTS / "classifier_curves.csv"
 PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS / "segmenter_curves.csv"
-TEST_COUNTS, TEST_IOU, TEST_CONFUSION = (PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion"))
+TEST_COUNTS, TEST_IOU, TEST_CONFUSION, TEST_CALIBRATION = (
+    PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion", "calibration")
+)
 """Tables that `dvc plots` shows and the gates compute figures from again."""
 PSEUDO_LABEL_PICTURE, TEST_PICTURE = PICTURES / "pseudo_labels.png", PICTURES / "test.png"
 CHOICE_FILE = REPORTS / "choices/pseudo_labels.json"

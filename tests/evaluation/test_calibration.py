@@ -1,9 +1,14 @@
 """Temperature, calibration error and risk over coverage, against what is known of made-up networks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from wsss_mm.errors import InputError
 from wsss_mm.evaluation.calibration import COLDEST, HOTTEST, Calibration, Reliability, fit_temperature, tempered
+from wsss_mm.evaluation.tables import write_plot
+from wsss_mm.files import rounded
+from wsss_mm.gates.segmenter import _calibration
 from wsss_mm.vocabulary import IGNORE
 
 
@@ -84,3 +89,21 @@ def test_risk_falls_with_coverage_where_confidence_means_something():
     assert curve[-1, 1] == pytest.approx((logits.argmax(axis=1) != truth).mean())
     assert (np.diff(curve[:, 0]) > 0).all()
     assert curve[0, 1] < curve[-1, 1] / 4
+
+
+def test_figures_follow_from_the_table(tmp_path):
+    logits, truth = drawn(2.0, pixels=5000)
+    calibration = Calibration(2.0)
+    calibration.add(tempered(np.exp(logits.T), 1.0)[:, None], truth[None])
+    write_plot(calibration.table(), tmp_path / "table.csv")
+    table = pd.read_csv(tmp_path / "table.csv")
+    again = Calibration.of_table(table, 2.0).figures()
+    assert rounded(again) == rounded(calibration.figures())
+    assert len(again["risk_coverage"]) > 15
+    for damage in (pd.concat([table, table]), table.assign(level=-1), table.drop(columns="right")):
+        with pytest.raises((ValueError, KeyError)):
+            Calibration.of_table(damage, 2.0)
+    with pytest.raises(InputError, match=r"damaged\.csv: not a table of confidence .*dvc repro -f evaluate"):
+        table.assign(level=-1).to_csv(tmp_path / "damaged.csv")
+        _calibration(tmp_path / "damaged.csv", 2.0)
+    assert _calibration(tmp_path / "none.csv", 2.0) is None

@@ -9,16 +9,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from wsss_mm.vocabulary import IGNORE
 
 BINS = 15
 """Of equal width, as in most of what is published: one of the pixels that are as good as certain, where most are."""
 
+COLUMNS = ("when", "level", "pixels", "right", "confidence")
+"""Of the table of a `Calibration`."""
+_WHEN = ("before", "after")
+
 HOTTEST, COLDEST = 5.0, 0.2
 """A temperature is held between these: a validation split without an error would ask for 0."""
 
-_LEVELS, _PER_HALVING = 1024, 64  # of confidence, finer towards 1, where most pixels are
+_PER_BIN, _PER_HALVING, _LEAST_DOUBT = 20, 8, 20
+EDGES = np.unique(
+    np.concatenate(
+        [
+            np.linspace(0, 1, BINS * _PER_BIN + 1),
+            1 - 2.0 ** -(np.arange(4 * _PER_HALVING, _LEAST_DOUBT * _PER_HALVING) / _PER_HALVING),
+        ]
+    )
+)
+"""Of the levels of confidence that pixels are counted by: a twentieth of a bin, and finer towards 1, where most are."""
+_BIN_OF_LEVEL = np.minimum(((EDGES[:-1] + EDGES[1:]) / 2 * BINS).astype(np.intp), BINS - 1)
 _COVERAGES = 20
 _HALVINGS = 50  # of the range that the temperature lies in
 
@@ -57,19 +72,16 @@ def tempered(probabilities: npt.NDArray[np.floating], temperature: float) -> npt
 
 
 class Reliability:
-    """Pixels by how sure the network was of its class, added up as they come: memory does not grow with them.
+    """Pixels by how sure the network was of their class, added up as they come: memory does not grow with them.
 
     Attributes:
-        count: pixels, by bin of confidence.
+        pixels: by level of confidence, see `EDGES`.
         right: of them those whose class was right.
         confidence: sum of it.
-        levels: pixels, by finer levels of confidence.
-        levels_right: of them those whose class was right.
     """
 
     def __init__(self) -> None:
-        self.count, self.right, self.confidence = np.zeros((3, BINS))
-        self.levels, self.levels_right = np.zeros((2, _LEVELS))
+        self.pixels, self.right, self.confidence = np.zeros((3, len(EDGES) - 1))
 
     def add(self, probabilities: npt.NDArray[np.floating], truth: npt.NDArray[np.uint8]) -> None:
         """Add a patch.
@@ -81,27 +93,24 @@ class Reliability:
         known = truth != IGNORE
         confidence = probabilities.max(axis=0)[known].astype(np.float64)
         right = (probabilities.argmax(axis=0)[known] == truth[known]).astype(np.float64)
-        bins = np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
-        finer = np.clip(-np.log2(np.maximum(1 - confidence, 2.0**-_LEVELS)) * _PER_HALVING, 0, _LEVELS - 1)
-        levels = finer.astype(np.intp)
-        self.count += np.bincount(bins, minlength=BINS)
-        self.right += np.bincount(bins, right, BINS)
-        self.confidence += np.bincount(bins, confidence, BINS)
-        self.levels += np.bincount(levels, minlength=_LEVELS)
-        self.levels_right += np.bincount(levels, right, _LEVELS)
+        levels = np.clip(np.searchsorted(EDGES, confidence) - 1, 0, len(EDGES) - 2)
+        self.pixels += np.bincount(levels, minlength=len(self.pixels))
+        self.right += np.bincount(levels, right, len(self.pixels))
+        self.confidence += np.bincount(levels, confidence, len(self.pixels))
 
     @property
     def error(self) -> float | None:
         """Expected calibration error: mean distance of confidence and accuracy over the bins; None without a pixel."""
-        total = self.count.sum()
-        return float(np.abs(self.confidence - self.right).sum() / total) if total else None
+        total = self.pixels.sum()
+        off = np.bincount(_BIN_OF_LEVEL, self.confidence - self.right, BINS)
+        return float(np.abs(off).sum() / total) if total else None
 
     def risk_coverage(self) -> list[list[float]]:
         """Pairs of coverage and risk: a share of the pixels, the surest ones, and the share of them that is wrong.
 
         Levels of equal confidence are taken as a whole, so that coverages are only about 1/20, 2/20 and so on.
         """
-        covered, right = (np.cumsum(part[::-1]) for part in (self.levels, self.levels_right))
+        covered, right = (np.cumsum(part[::-1]) for part in (self.pixels, self.right))
         total = covered[-1]
         if not total:
             return []
@@ -122,6 +131,34 @@ class Calibration:
         """See `Reliability.add`."""
         self.before.add(probabilities, truth)
         self.after.add(tempered(probabilities, self.temperature), truth)
+
+    def table(self) -> pd.DataFrame:
+        """What all figures follow from: `when` (before, after), `level`, and the columns of `Reliability`."""
+        rows = []
+        for when in _WHEN:
+            found: Reliability = getattr(self, when)
+            rows += [
+                (when, level, int(found.pixels[level]), int(found.right[level]), found.confidence[level])
+                for level in np.flatnonzero(found.pixels).tolist()
+            ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, temperature: float) -> "Calibration":
+        """Back from its table.
+
+        Raises:
+            ValueError: it is none.
+        """
+        made = cls(temperature)
+        for when in _WHEN:
+            found, rows = getattr(made, when), table[table["when"] == when]
+            levels = rows["level"].to_numpy(np.intp)
+            if len(set(levels)) != len(levels) or not ((levels >= 0) & (levels < len(found.pixels))).all():
+                raise ValueError("a level is none, or there twice")
+            for name in COLUMNS[2:]:
+                getattr(found, name)[levels] = rows[name].to_numpy(np.float64)
+        return made
 
     def figures(self) -> dict[str, Any]:
         """For the metrics of a split."""
