@@ -25,14 +25,22 @@ WIDE = 4 * SIDE
 
 @pytest.fixture(scope="module")
 def appearance():
-    return appearance_of([(f"{number % 4}", partial(tissue, number)) for number in range(60)], SIDE)
+    """Of all patches of six slides."""
+    slides = [tissue(number, side=WIDE) for number in range(6)]
+    places = [(top, left) for top in range(0, WIDE, SIDE) for left in range(0, WIDE, SIDE)]
+    patches = [
+        (f"slide-{number}", partial(slide.__getitem__, np.s_[top : top + SIDE, left : left + SIDE]))
+        for number, slide in enumerate(slides)
+        for top, left in places
+    ]
+    return appearance_of(patches, SIDE)
 
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory):
     """Tissue as that of the training, with a border of glass."""
     path = tmp_path_factory.mktemp("slide") / "s.tiff"
-    image = np.pad(tissue(77, side=WIDE), ((0, 40), (0, 60), (0, 0)), constant_values=244)
+    image = np.pad(tissue(80, side=WIDE), ((0, 40), (0, 60), (0, 0)), constant_values=244)
     tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
     return path
 

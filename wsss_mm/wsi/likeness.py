@@ -65,9 +65,16 @@ def _places(raster: Raster, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _look(slide: SlideReader, raster: Raster, place: tuple[int, int], size: int, factor: float) -> Measured | None:
-    """A window around the same middle, read as if the slide's mpp were `factor` times what it says."""
-    shift = size * (1 - 1 / factor) / 2
-    x, y = ((at + shift) * raster.factor + origin for at, origin in zip(place, raster.bounds[:2], strict=True))
+    """A window around the same middle, read as if the slide's mpp were `factor` times what it says.
+
+    One that covers more keeps within the slide: what lies around it is white, and would be a border of glass.
+    """
+    covers = size / factor
+    corner = (
+        min(max(at + (size - covers) / 2, 0.0), max(side - covers, 0.0)) if covers > size else at + (size - covers) / 2
+        for at, side in zip(place, raster.size, strict=True)
+    )
+    x, y = (at * raster.factor + origin for at, origin in zip(corner, raster.bounds[:2], strict=True))
     with suppress(InputError):  # what cannot be decoded is told of by who segments it
         return measured(slide.read(x, y, (size, size), raster.mpp / factor))
     return None
