@@ -33,6 +33,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.evaluation.report import typical_sheet
     from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
+    from wsss_mm.models.description import TEMPERATURE
 
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
@@ -41,10 +42,12 @@ def main(params: "Params", tracker: "Tracker") -> None:
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
     device = choose_device()
-    segmenter, classifier = (load_model(path, device, vocabulary.codes)[0] for path in (SEGMENTER, CLASSIFIER))
+    (segmenter, info), (classifier, _) = (
+        load_model(path, device, vocabulary.codes) for path in (SEGMENTER, CLASSIFIER)
+    )
     how = {"scales": settings.scales, "flip": settings.flip, "threshold": settings.gate_threshold}
     predict = partial(predict_patches, segmenter, classifier, folder=PATCHES, **how)
-    judgement = judge(predict(rows), vocabulary)
+    judgement = judge(predict(rows), vocabulary, info.get(TEMPERATURE, 1.0))
     metrics = write_reports(judgement, manifest, params)
     labeller = read_choice(places.CHOICE_FILE).labeller(classifier)
     where = {"folder": PATCHES, "vocabulary": vocabulary, "path": PICTURE}

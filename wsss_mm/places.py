@@ -48,7 +48,9 @@ SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS = (
 UPPER_BOUND, COLOUR_BASELINE = REPORTS / "upper_bound.json", METRICS / "colour_baseline.json"
 CLASSIFIER_SCORES, CLASSIFIER_CURVES = PLOTS / "classifier_scores.csv", PLOTS / "classifier_curves.csv"
 PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS / "segmenter_curves.csv"
-TEST_COUNTS, TEST_IOU, TEST_CONFUSION = (PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion"))
+TEST_COUNTS, TEST_IOU, TEST_CONFUSION, TEST_CALIBRATION = (
+    PLOTS / f"test_{name}.csv" for name in ("counts", "iou", "confusion", "calibration")
+)
 """Tables that `dvc plots` shows and the gates compute figures from again."""
 PSEUDO_LABEL_PICTURE, TEST_PICTURE = PICTURES / "pseudo_labels.png", PICTURES / "test.png"
 CHOICE_FILE = REPORTS / "choices/pseudo_labels.json"
@@ -100,9 +102,12 @@ SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
 """What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
+CONFIDENCE = "confidence.tif"
+"""And if `Parameters.confidence`."""
 MAP, MAP_NOTES = "map.tif", "map.json"
-"""What the folder of a slide's map holds: a page of labels, one for each class of its probabilities if they are wanted,
-and what they are of; the notes are written last, so a folder that has them is complete."""
+"""What the folder of a slide's map holds: a page of labels, further ones for the probabilities of the classes and for
+the confidence if they are wanted, and what they are of; the notes are written last, so a folder that has them is
+complete."""
 HALF_DONE, STATE = ".partial", "state.json"
 """In it while the slide is being segmented: a folder, and the journal there."""
 

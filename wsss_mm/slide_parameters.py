@@ -60,6 +60,8 @@ class Parameters:
             hole as large as a window stays, whatever the number.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
         probabilities: whether the probabilities of the classes are written too.
+        confidence: whether it is written how sure the network is of each pixel, see `wsss_mm.wsi.certainty`.
+        unsure_below: pixels of less confidence, 0..1, have no class in the map; `off` for none. It takes `confidence`.
         batch_size: windows a forward pass, or as many as fit into memory. On a CPU the result does not depend on it,
             on a GPU only within the network's rounding.
         readers: threads that read the slide ahead of the network; with 0 nothing runs ahead.
@@ -100,6 +102,13 @@ class Parameters:
         default=500.0, metadata=_known("export", "um2, smaller regions stay out of the GeoJSON", least=0)
     )
     probabilities: bool = field(default=False, metadata=_known("map", "write those of the classes too, uint8 channels"))
+    confidence: bool = field(
+        default=False, metadata=_known("map", "write how sure the network is of each pixel, uint8")
+    )
+    unsure_below: float | Literal["off"] = field(
+        default="off",
+        metadata=_known("export", "pixels of less confidence have no class in the map", least=0, most=1),
+    )
     batch_size: int | Literal["auto"] = field(
         default="auto", metadata=_known("pace", "windows a forward pass; auto: what fits into memory", least=1)
     )
@@ -125,6 +134,15 @@ class Parameters:
         return {name: value for name, value in asdict(self).items() if SETTINGS[name].carried}
 
 
+EARLIER: Mapping[str, Any] = {"confidence": False, "unsure_below": "off"}
+"""What held before there were these parameters: of files that do not name them."""
+
+
+def as_recorded(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of parameters, with those that are wanted and that it is too old to name."""
+    return {name: EARLIER[name] for name in wanted if name in EARLIER} | dict(found)
+
+
 DEFAULTS = Parameters()
 """What holds where nobody says otherwise."""
 
@@ -138,7 +156,8 @@ TYPES: Mapping[str, Any] = get_type_hints(Parameters)
 def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and fault of each value that is none its parameter can have, such as `must be at least 32`.
 
-    Of window and overlap that are both given, also whether windows move.
+    Of window and overlap that are both given, also whether windows move; and whether there is the confidence that
+    `unsure_below` asks for.
     """
     wrong = set()
     for name, value in values.items():
@@ -150,6 +169,8 @@ def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     both = {"window", "overlap"} <= values.keys() - wrong
     if both and (fault := hardly_moves(values["window"], values["overlap"])) is not None:
         yield "overlap", fault
+    if values.get("unsure_below", "off") != "off" and not values.get("confidence", True):
+        yield "unsure_below", "asks for the confidence of each pixel; set confidence to true, or this to off"
 
 
 def _fault(setting: Setting, kind: Any, value: Any) -> str | None:

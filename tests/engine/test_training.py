@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from wsss_mm.datasets import PseudoLabelDataset
 from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_segmenter, training
@@ -17,9 +18,11 @@ from wsss_mm.engine.hooks import ProgressHook
 from wsss_mm.engine.loop import PiecewiseTrainLoop
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
+from wsss_mm.evaluation.calibration import fit_temperature
 from wsss_mm.files import digest
 from wsss_mm.models import load_model
-from wsss_mm.patches import write_manifest
+from wsss_mm.patches import likeness, write_manifest
+from wsss_mm.patches.likeness import Appearance
 
 TRAIN = {"classifier": train_classifier, "segmenter": train_segmenter}
 
@@ -67,6 +70,31 @@ def crash_after(monkeypatch, iterations):
             raise Crash
 
     monkeypatch.setattr(ProgressHook, "after_train_iter", hook)
+
+
+def test_a_segmenter_says_what_it_learnt_from_and_how_sure_it_may_be(cohort, params, tmp_path, monkeypatch):
+    """Appearance of its training patches and temperature of its validation pixels, under its digest; no classifier."""
+    monkeypatch.setattr(likeness, "LEAST_PATCHES", 10)
+    where = paths(cohort, tmp_path)
+    train_segmenter(changed(params, "segmenter", iterations=4, val_interval=4), where)
+    network, info = load_model(where.out)
+    appearance = Appearance.from_json(info["appearance"], "model.json")
+    assert (appearance.size, appearance.patches, appearance.slides) == (48, 16, 1)
+    logits, truth = [], []
+    for index in range(16, 22):
+        name = f"valid/valid-{index:02d}.png"
+        image = torch.from_numpy(np.array(Image.open(cohort / "patches/images" / name))).permute(2, 0, 1)
+        with torch.no_grad():
+            logits.append(network.logits(image[None])[0].flatten(1).T.numpy())
+        truth.append(np.array(Image.open(cohort / "patches/masks" / name)).ravel())
+    assert info["temperature"] == pytest.approx(
+        fit_temperature(np.concatenate(logits), np.concatenate(truth)), abs=1e-3
+    )
+    path = where.out / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 9.0}))
+    with pytest.raises(InputError, match="not as it was saved"):
+        load_model(where.out)
+    assert f"divided by {info['temperature']:g}" in (where.out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from pipelines import evaluate
 from wsss_mm import models, places
 from wsss_mm.choosing import Choice, write_choice
 from wsss_mm.evaluation import segmentation_metrics
+from wsss_mm.evaluation.calibration import Calibration
 from wsss_mm.evaluation.tables import counts_of
-from wsss_mm.files import digest, read_json, write_json
+from wsss_mm.files import digest, read_json, rounded, write_json
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
@@ -43,7 +44,7 @@ class Colours(torch.nn.Module):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "load_model", lambda *_: (Colours(), {}))
+    monkeypatch.setattr(models, "load_model", lambda *_: (Colours(), {"temperature": 2.0}))
     rng, rows = np.random.default_rng(0), []
     for number in range(8):
         mask = np.full((64, 64), number % 3, np.uint8)
@@ -92,7 +93,7 @@ def test_reports_and_run(project, params, monkeypatch):
     with Image.open(evaluate.PICTURE) as picture:
         assert picture.height > 6 * 224
     logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "figures")}
-    assert logged == {"figures/test_confusion.png", "figures/test_iou.png"}
+    assert logged == {f"figures/test_{name}.png" for name in ("confusion", "iou", "risk_coverage")}
     assert [item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "pictures")] == [
         "pictures/test.png"
     ]
@@ -103,9 +104,11 @@ def test_reports_and_run(project, params, monkeypatch):
     counts = counts_of(pd.read_csv(places.TEST_COUNTS), "gated", VOCABULARY.codes)
     again = segmentation_metrics(counts.sum(axis=0), VOCABULARY.codes)
     assert again["miou"] == pytest.approx(metrics["gated"]["miou"], abs=1e-6)
-    first = {
-        path: path.read_bytes()
-        for path in (evaluate.METRICS, evaluate.PICTURE, places.TEST_CONFUSION, places.TEST_COUNTS)
-    }
+    table = pd.read_csv(places.TEST_CALIBRATION)
+    assert rounded(Calibration.of_table(table, 2.0).figures()) == metrics["calibration"]
+    assert table["pixels"].sum() == 2 * counts.sum()
+    assert metrics["calibration"]["temperature"] == 2.0
+    plots = places.TEST_CONFUSION, places.TEST_COUNTS, places.TEST_CALIBRATION
+    first = {path: path.read_bytes() for path in (evaluate.METRICS, evaluate.PICTURE, *plots)}
     evaluate.main(params, Tracker())
     assert all(path.read_bytes() == content for path, content in first.items())

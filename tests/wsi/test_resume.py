@@ -30,6 +30,8 @@ from wsss_mm.wsi.rawmap import RawMap
 from wsss_mm.wsi.workplace import workplace
 
 WINDOW, OVERLAP = 64, 0.75
+RAW = {"map": "labels.raw", "probabilities": "2.raw", "confidence": "confidence.raw"}
+"""What is half done of a map, by what it is of."""
 
 _SCRIPT = """
 import os, sys, time
@@ -46,7 +48,7 @@ def predict(images):
     return colour_predict(images)
 model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
 segment_slide(slide, model, out, mpp_override=1.0, window={window}, overlap={overlap}, batch_size=4, min_island=0,
-              progress=False, probabilities=True)
+              progress=False, probabilities=True, confidence=True)
 """
 
 
@@ -81,7 +83,7 @@ def test_killed_and_taken_up(slide, tmp_path):
     assert [path.name for path in cut.iterdir()] == [".partial"]  # nothing looks finished
 
     assert _start(slide, cut, tmp_path / "log2").wait() == 0
-    for name in (*FILES, "probabilities.ome.tif"):
+    for name in (*FILES, "probabilities.ome.tif", "confidence.tif"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert not (cut / ".partial").exists()
 
@@ -92,7 +94,9 @@ def test_killed_and_taken_up(slide, tmp_path):
     assert (tmp_path / "log2").stat().st_size == left * len(columns)
 
 
-@pytest.mark.parametrize("damage", ["other key", "carry cut", "state cut", "map cut", "probabilities cut"])
+@pytest.mark.parametrize(
+    "damage", ["other key", "carry cut", "state cut", "map cut", "probabilities cut", "confidence cut"]
+)
 def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     out = tmp_path / "out"
     process = _start(slide, out, tmp_path / "log1", pause=0.02)
@@ -104,8 +108,8 @@ def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     process.wait()
     if damage == "other key":
         state.write_text(state.read_text().replace('"a' + "a" * 31, '"b' + "a" * 31))
-    elif damage in ("map cut", "probabilities cut"):  # its last pages were lost with the machine
-        os.truncate(out / ".partial" / ("labels.raw" if damage == "map cut" else "2.raw"), 10)
+    elif damage.partition(" ")[0] in RAW:  # its last pages were lost with the machine
+        os.truncate(out / ".partial" / RAW[damage.partition(" ")[0]], 10)
     elif damage == "state cut":
         state.write_bytes(state.read_bytes()[:-20])
     else:
@@ -124,7 +128,7 @@ def test_what_the_notes_tell_of_is_on_the_disk(slide, predict, tmp_path, monkeyp
     monkeypatch.setattr(RawMap, "sync", lambda item: (events.append(("sync", item.path)), sync(item)))
     monkeypatch.setattr(Journal, "write", lambda *args: (events.append(("note", None)), note(*args)))
     model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
-    options = {"window": WINDOW, "probabilities": True, "progress": False}
+    options = {"window": WINDOW, "probabilities": True, "confidence": True, "progress": False}
     segment_slide(slide, model, tmp_path / "out", mpp_override=1.0, **options)
     dirty = set()
     for kind, path in events:

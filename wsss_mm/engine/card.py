@@ -42,11 +42,31 @@ stains, organs or resolutions than those it was trained on need a validation of 
 {"|---|---|" if figures else ""}
 {figures}
 
+{_limits(info)}
+
 ## Files
 
 `weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
 (`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
 """.replace("\n\n\n", "\n\n")
+
+
+def _limits(info: Mapping[str, Any]) -> str:
+    """How sure it may be, and what it was trained on, as far as its description says."""
+    temperature, appearance = info.get("temperature"), info.get("appearance")
+    lines = []
+    if temperature is not None:
+        lines.append(
+            f"Logits are divided by {temperature:g}, fitted on validation pixels, for the confidence of a map; labels "
+            "do not depend on it."
+        )
+    if appearance is not None:
+        ranges = "; ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in appearance["ranges"].items())
+        lines.append(
+            f"Slides are held against {appearance['patches']} training patches, and what is unlike them is said: "
+            f"{ranges}; all together, a distance of at most {appearance['limit']:.3g}."
+        )
+    return "\n".join(lines)
 
 
 def _width(info: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from wsss_mm.engine.beginning import beginning, encoder_said
 from wsss_mm.engine.card import model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.configs import Given, load_config
+from wsss_mm.engine.limits import limits
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.rehearsal import initial_weights, rehearse
@@ -28,6 +29,7 @@ from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
 from wsss_mm.models.description import NEEDS, foreign_modules, without_initialisation
+from wsss_mm.models.segmenter import Segmenter
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
 from wsss_mm.models.weight_files import read_state_dict
@@ -204,6 +206,8 @@ def _train(
         if not is_main_process():
             return metrics
         info["valid"] = dict(metrics)
+        if kind == "segmenter":
+            info |= _limits(runner, state, params, paths, found["split"])
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         with atomic_path(paths.curves) as temporary:
             shutil.copyfile(folder / places.CURVES, temporary)
@@ -258,6 +262,17 @@ def _outcome(runner: Any, folder: Path) -> tuple[Mapping[str, torch.Tensor], dic
         return read_state_dict(folder / runner.message_hub.get_info("best_file")), dict(best)
     last = best or runner.message_hub.get_info("last_metrics") or {}
     return network(runner).state_dict(), dict(last)
+
+
+def _limits(
+    runner: Any, state: Mapping[str, torch.Tensor], params: "Params", paths: Paths, split: str
+) -> dict[str, Any]:
+    """See `wsss_mm.engine.limits`, of the weights that are kept."""
+    trained = network(runner)
+    trained.load_state_dict(state)
+    frame = read_manifest(paths.patches, get_vocabulary(params.cohort.vocabulary))
+    segmenter = Segmenter(trained).eval()
+    return limits(segmenter, frame, paths.patches, split=split, size=int(np.median(frame["size"])))
 
 
 def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> dict[str, Any]:

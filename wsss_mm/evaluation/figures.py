@@ -1,6 +1,6 @@
 """Figures of a run: the confusion matrix and the IoU of each class, in the colours of the classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,9 @@ def report_figures(
     metrics: Mapping[str, Any], confusion: npt.NDArray[np.int64], vocabulary: Vocabulary
 ) -> dict[str, "Figure"]:
     """The figures of a split by file name, from `split_metrics` with its `bootstrap` and the ungated confusion."""
+    curve = metrics.get("calibration", {}).get("risk_coverage")
     return {
+        **({"test_risk_coverage.png": risk_coverage_figure(curve)} if curve else {}),
         "test_confusion.png": confusion_figure(confusion, vocabulary),
         "test_iou.png": iou_figure(metrics["ungated"], metrics["bootstrap"]["ungated"], vocabulary),
     }
@@ -76,6 +78,28 @@ def iou_figure(
     axes.invert_yaxis()
     miou = metrics["miou"]
     axes.set(xlim=(0, 1.1), xlabel="IoU", title="IoU of each class" + (f", mean {miou:.3f}" if miou else ""))
+    return figure
+
+
+def risk_coverage_figure(curve: Sequence[Sequence[float]]) -> "Figure":
+    """How many of the pixels are wrong that the segmenter is surest of.
+
+    Args:
+        curve: pairs of coverage and risk, see `wsss_mm.evaluation.calibration.Reliability.risk_coverage`.
+    """
+    from matplotlib.figure import Figure
+
+    coverage, risk = zip(*curve, strict=True)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(coverage, risk, color="black", marker=".")
+    axes.set(
+        xlim=(0, 1.01),
+        ylim=(0, max(max(risk) * 1.1, 0.01)),
+        xlabel="share of the test pixels that are kept, the surest first",
+        ylabel="of them wrong",
+        title="Risk over coverage",
+    )
     return figure
 
 

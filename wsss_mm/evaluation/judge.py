@@ -1,13 +1,14 @@
 """Judging a segmenter on a split: two global confusion matrices, ungated and gated, and each patch's own mIoU."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm.evaluation.calibration import Calibration
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
 from wsss_mm.vocabulary import Vocabulary
 
@@ -23,11 +24,13 @@ class Judgement:
         patch_ungated: (P, C, C) int64 confusion matrices, row = truth.
         patch_gated: the same with the classes suppressed that the classifier does not see.
         patches: a row a patch: patch_id, slide_id, miou (ungated), classes (number present in its truth).
+        calibration: how far the segmenter is as often right as it says; None where nobody asked.
     """
 
     patch_ungated: npt.NDArray[np.int64]
     patch_gated: npt.NDArray[np.int64]
     patches: pd.DataFrame
+    calibration: Calibration | None = None
 
     @classmethod
     def of(
@@ -54,8 +57,17 @@ class Judgement:
         return self.patch_gated.sum(axis=0)
 
 
-def judge(predictions: "Iterable[PatchPrediction]", vocabulary: Vocabulary) -> Judgement:
-    """Count the pixels of patches that have a mask; others are passed over."""
+def judge(
+    predictions: "Iterable[PatchPrediction]", vocabulary: Vocabulary, temperature: float | None = None
+) -> Judgement:
+    """Count the pixels of patches that have a mask; others are passed over.
+
+    Args:
+        predictions: of patches.
+        vocabulary: the classes.
+        temperature: of the segmenter; None where its calibration is not asked for.
+    """
+    calibration = None if temperature is None else Calibration(temperature)
     size = len(vocabulary)
     ungated, gated, rows = [], [], []
     for patch in predictions:
@@ -66,8 +78,11 @@ def judge(predictions: "Iterable[PatchPrediction]", vocabulary: Vocabulary) -> J
             ungated.append(own)
             gated.append(confusion_matrix(patch.truth, patch.gated, size))
             rows.append((patch.patch_id, patch.slide_id))
+            if calibration is not None:
+                calibration.add(patch.probabilities, patch.truth)
     matrices = (np.array(part, dtype=np.int64).reshape(-1, size, size) for part in (ungated, gated))
-    return Judgement.of(pd.DataFrame(rows, columns=["patch_id", "slide_id"]), *matrices, vocabulary.codes)
+    judgement = Judgement.of(pd.DataFrame(rows, columns=["patch_id", "slide_id"]), *matrices, vocabulary.codes)
+    return replace(judgement, calibration=calibration)
 
 
 def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:

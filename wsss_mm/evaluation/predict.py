@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,7 +20,10 @@ from wsss_mm.patches.images import read_label_map
 
 @dataclass(frozen=True)
 class PatchPrediction:
-    """A patch with what is predicted for it; maps are (H, W) uint8 with values 0..C-1, `truth` also `IGNORE`."""
+    """A patch with what is predicted for it; maps are (H, W) uint8 with values 0..C-1, `truth` also `IGNORE`.
+
+    `probabilities` (C, H, W) float32 are those of `ungated`.
+    """
 
     patch_id: str
     slide_id: str
@@ -26,6 +31,7 @@ class PatchPrediction:
     truth: Pixels | None  # None where the patch has no mask
     ungated: Pixels
     gated: Pixels
+    probabilities: npt.NDArray[np.float32]
 
 
 @torch.inference_mode()
@@ -106,11 +112,11 @@ def predict_patches(
     """
     folder = Path(folder)
 
-    def step(batch: Batch) -> list[tuple[Pixels, Pixels]]:
+    def step(batch: Batch) -> list[tuple[Pixels, Pixels, npt.NDArray[np.float32]]]:
         probabilities = augmented_probabilities(segmenter, batch.images, scales=scales, flip=flip)
         gated = gate(probabilities, classifier.predict(batch.images), threshold)
         maps = [part.argmax(dim=1).to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
-        return list(zip(*maps, strict=True))
+        return list(zip(*maps, probabilities.float().cpu().numpy(), strict=True))
 
     for patch in predict(rows, folder, step, device_of(segmenter), name="predict", batch_size=batch_size):
         row, truth = patch.row, None

@@ -14,7 +14,7 @@ from wsss_mm.evaluation.judge import Judgement, failed_patches, typical_patches
 from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot
 from wsss_mm.files import atomic_path
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
-from wsss_mm.places import TEST_CONFUSION, TEST_COUNTS, TEST_IOU
+from wsss_mm.places import TEST_CALIBRATION, TEST_CONFUSION, TEST_COUNTS, TEST_IOU
 from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabula
 
 
 def test_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, params: "Params") -> dict[str, Any]:
-    """All figures of the test split: `split_metrics`, their `bootstrap`, and the `failed_patches`."""
+    """All figures of the test split: `split_metrics`, their `bootstrap`, `failed_patches`, and the `calibration`."""
     settings = params.evaluate
+    calibration = judgement.calibration
     return {
+        **({} if calibration is None else {"calibration": calibration.figures()}),
         **split_metrics(judgement, rows, vocabulary, settings.gate_threshold),
         "bootstrap": bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed),
         "failed_patches": failed_patches(judgement, vocabulary.codes),
@@ -96,6 +98,8 @@ def write_plots(judgement: Judgement, vocabulary: Vocabulary) -> None:
     write_plot(with_colors(iou_table(segmentation_metrics(judgement.ungated, codes), codes), vocabulary), TEST_IOU)
     write_plot(confusion_table(judgement.ungated, codes), TEST_CONFUSION)
     counts = {"ungated": judgement.patch_ungated, "gated": judgement.patch_gated}
+    if judgement.calibration is not None:
+        write_plot(judgement.calibration.table(), TEST_CALIBRATION)
     write_plot(count_table(judgement.patches["patch_id"].tolist(), codes, **counts), TEST_COUNTS)
 
 

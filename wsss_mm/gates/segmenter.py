@@ -4,13 +4,15 @@ Reads reports/metrics/test.json, metrics of the test split. Keys used: `test_spl
 `weights_md5`, and under `ungated` `miou` and per class `iou.<code>`; None means undefined, for a class without a pixel
 of truth, and is passed over. reports/metrics/pseudo_labels.json says how good the labels it learnt from are on the same
 patches. All figures of test.json, summary.json, test_iou.csv and test_confusion.csv are computed again, from
-reports/plots/test_counts.csv, whose true pixels are counted again in the masks of data/patches.
+reports/plots/test_counts.csv, whose true pixels are counted again in the masks of data/patches, and calibration from
+reports/plots/test_calibration.csv.
 models/segmenter/model.json says which pseudo-labels it was trained on, reports/gates which ones passed. champion.json
 pins what it is compared with.
 """
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pandas as pd
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.calibration import Calibration
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.report import headline, test_metrics
 from wsss_mm.evaluation.tables import confusion_table, count_columns, counts_of, iou_table
@@ -34,6 +37,7 @@ from wsss_mm.gates.reading import (
     table_cells,
     weights_md5,
 )
+from wsss_mm.models.description import TEMPERATURE
 from wsss_mm.patches.digests import judged_rows
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import read_manifest
@@ -93,7 +97,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield COUNTS.of(_counted(counts, judged, root, vocabulary.codes))
     rows = judged.set_index("patch_id").loc[counts["patch_id"]].reset_index()
     judgement = Judgement.of(rows, *(counts_of(counts, kind, vocabulary.codes) for kind in _KINDS), vocabulary.codes)
-    expected = test_metrics(judgement, judged, vocabulary, params)
+    calibration = _calibration(root / places.TEST_CALIBRATION, model.get(TEMPERATURE, 1.0))
+    expected = test_metrics(replace(judgement, calibration=calibration), judged, vocabulary, params)
     classifier = {"mean_ap": None} | read_object(root / CLASSES, READ_BACK, remedy="dvc repro -f train_classifier")
     summary = headline(expected, {"test": {"miou": pseudo["test.miou"]}}, classifier, vocabulary.codes)
     iou = _read_plot(root / PLOTS / "test_iou.csv", ["class"], "iou")[["class", "iou"]]
@@ -128,6 +133,21 @@ def _inputs(root: Path, metrics: Mapping[str, Any], model: Mapping[str, Any]) ->
         **{folder.name: metrics.get(f"weights_md5.{folder.name}", "not said") for folder in (SEGMENTER, CLASSIFIER)},
         **{f"gated_{folder.name}": weights_md5(root / folder, "dvc repro") for folder in (SEGMENTER, CLASSIFIER)},
     }
+
+
+def _calibration(path: Path, temperature: float) -> Calibration | None:
+    """What the calibration is computed of; None where there is no such table, and then no figure of it may be stated.
+
+    Raises:
+        InputError: it is no such table.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return Calibration.of_table(pd.read_csv(path), temperature)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: not a table of confidence ({why}); make it again: {_MAKE}") from None
 
 
 def _counted(counts: pd.DataFrame, judged: pd.DataFrame, root: Path, codes: tuple[str, ...]) -> pd.DataFrame:

@@ -30,6 +30,9 @@ INITIAL = "initial_weights"
 """Key of model.json: the file the training began with, see `wsss_mm.engine.beginning`."""
 ENCODER, HELD = "encoder", "frozen_encoder"
 """Keys of model.json: the encoder's name, and one that is not part of the weights, see `wsss_mm.models.frozen`."""
+APPEARANCE, TEMPERATURE = "appearance", "temperature"
+"""Keys of a segmenter's model.json: what its training patches looked like, see `wsss_mm.patches.likeness`; and what its
+logits are divided by for the probabilities that are reported, 1 where it is not said."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 
@@ -93,6 +96,7 @@ class _Description(BaseModel):
     mpp: Annotated[float, Field(gt=0, strict=True)]
     size: Annotated[int, Field(gt=0, lt=_LARGEST, strict=True)]
     model: dict[str, Any]
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
 
 
 def read_description(path: Path, configs: Path = CONFIGS) -> dict[str, Any]:

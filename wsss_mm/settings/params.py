@@ -321,10 +321,13 @@ def _as_field(name: str) -> Any:
     setting, kind = SETTINGS[name], TYPES[name]
     if (number := number_of(kind)) is None:
         return kind
+    words = choices_of(kind)
     limits = Field(ge=setting.least, le=setting.most, lt=setting.below)
     whole, real = Annotated[Natural, limits], Annotated[float, limits]
     bounded: Any = whole if number is int else real
-    return bounded | Literal.__getitem__(words) if (words := choices_of(kind)) else bounded
+    if not words:
+        return bounded
+    return bounded | Literal.__getitem__(words)
 
 
 _FIELDS: Any = {name: (_as_field(name), ...) for name in TYPES}
@@ -338,8 +341,8 @@ class SlideSettings(_Parameters):
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
 
     def disagreements(self) -> Faults:
-        """Windows that hardly move."""
-        yield from faults(Parameters.of(self).deciding("map"))
+        """Windows that hardly move; a confidence that is asked for and not there."""
+        yield from faults(Parameters.of(self).recorded())
 
 
 def _model_name(name: str) -> str:

@@ -80,6 +80,8 @@ def _as_wanted(annotation: Any, value: Any) -> Any:
     parts = list(_parts(annotation))
     if Path in parts and isinstance(value, str):
         return Path(value)
+    if value is False and any(get_origin(part) is Literal and "off" in get_args(part) for part in parts):
+        return "off"
     if bool not in parts and (int in parts or float in parts):
         value = _spelled_out(value)
     return tuple(value) if isinstance(value, list) and any(get_origin(part) is tuple for part in parts) else value

@@ -31,7 +31,9 @@ class RowMap(Protocol):
     def __getitem__(self, rows: slice) -> NDArray[np.uint8]: ...
 
 
-def write_label_pyramid(path: Path | str, label_map: RowMap, mpp: float, palette: Sequence[int]) -> None:
+def write_label_pyramid(
+    path: Path | str, label_map: RowMap, mpp: float, palette: Sequence[int], name: str = "Tissue class"
+) -> None:
     """Write a label map as a tiled pyramid with a colour table.
 
     Pixel values are the labels (tifffile and Bio-Formats read those), the colour table is how they look (OpenSlide).
@@ -43,10 +45,11 @@ def write_label_pyramid(path: Path | str, label_map: RowMap, mpp: float, palette
         label_map: (H, W) uint8; only 256 of its rows are held at a time.
         mpp: um/px, stored as the resolution and in the OME-XML.
         palette: 768 values of 0..255, as for `PIL.Image.putpalette`.
+        name: of its channel.
     """
     colours = np.asarray(palette, np.uint16).reshape(256, 3).T * 257
     with atomic_path(path) as temporary:
-        _write_pyramid(temporary, [label_map], mpp, [("Tissue class", None)], photometric="palette", colormap=colours)
+        _write_pyramid(temporary, [label_map], mpp, [(name, None)], photometric="palette", colormap=colours)
         _chain_levels(temporary)
 
 

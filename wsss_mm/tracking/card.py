@@ -48,7 +48,7 @@ No patient is in two splits.
 |---|---|---|---|
 {_metric_rows(classes, evidence)}
 
-Gates: {_gates(evidence)}.
+{_calibration(evidence)}Gates: {_gates(evidence)}.
 `evidence/reports/pictures/test.png` of the run shows the best, median and worst test patches.
 
 ## From a slide map back to the patches
@@ -110,6 +110,17 @@ def _metric_rows(classes: Sequence[Mapping[str, Any]], evidence: Evidence) -> st
 
 def _gates(evidence: Evidence) -> str:
     return ", ".join(f"{name} {outcome}" for name, outcome in evidence.gates.items()) or "none has a report"
+
+
+def _calibration(evidence: Evidence) -> str:
+    """Whether it is as often right as it says; nothing of an older evaluation."""
+    found = evidence.test.get("calibration") or {}
+    if found.get("error_after") is None:
+        return ""
+    return (
+        f"Expected calibration error on test pixels: {found['error_before']:.3f}, and {found['error_after']:.3f} with "
+        f"temperature {found['temperature']:g}, which validation gives ({found['bins']} bins of equal width).\n"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
-from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slide_parameters import Parameters, as_recorded
+from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.wsi.certainty import Sure
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.outputs import OUTPUTS, Export, write_outputs
@@ -37,8 +40,9 @@ def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: boo
     with stored(maps / job.slide_id) as made, opened(job, made.identity["mpp"]) as raster:
         of_map = parameters.deciding("map")
         identity = identity_of(job, raster, made.identity["model"], of_map)
-        known = rounded(identity)
-        if other := [key for key, value in rounded(dict(made.identity)).items() if known[key] != value]:
+        known, said = rounded(identity), rounded(dict(made.identity))
+        said["parameters"] = as_recorded(of_map, said["parameters"])
+        if other := [key for key, value in said.items() if known[key] != value]:
             raise InputError(
                 f"{maps / job.slide_id}: the map is of another {', '.join(other)}; make it again: dvc repro"
             )
@@ -61,6 +65,7 @@ def finished(folder: Path, identity: Mapping[str, Any], parameters: Parameters) 
         summary = read_object(folder / SUMMARY, SLIDE_SUMMARY)
         model = summary["model"]  # whose name in a registry does not matter
         found = {key: summary.get(key) for key in wanted} | {"model": {key: model.get(key) for key in wanted["model"]}}
+        found["parameters"] = as_recorded(wanted["parameters"], summary["parameters"])
         if summary["unreadable_share"] > 0:
             return None
     except (DamagedError, OlderError, TypeError, KeyError, AttributeError):
@@ -87,9 +92,13 @@ def write_results(
         parameters: how.
         registered: what the registry calls the model (name, version, alias), for the summary.
     """
-    with _filled(work, made, parameters) as labels:
-        shown = [OnTissue(item, labels) for item in made.probabilities]
-        export = Export(made, labels, shown, raster, parameters)
+    with _filled(work, made, parameters) as filled:
+        shown = [OnTissue(item, filled) for item in made.probabilities]
+        certainty = None if made.certainty is None else OnTissue(made.certainty, filled)
+        labels = filled
+        if parameters.unsure_below != "off" and made.certainty is not None:
+            labels = Sure(filled, made.certainty, parameters.unsure_below)
+        export = Export(made, filled, labels, shown, certainty, raster, parameters)
         classes = write_outputs(work, export)
     tissue = int(export.counts.sum())
     if not tissue:
@@ -100,6 +109,7 @@ def write_results(
         "tissue_area_mm2": tissue * raster.mpp**2 / 1e6,
         "tumour_stroma_ratio": tumour_stroma_ratio(classes, made.vocabulary.classes),
         "unreadable_share": made.unreadable / labels.size,
+        "appearance": made.appearance,
     }
     model = dict(made.identity["model"]) | dict(registered or {})
     own = {"model": model, "parameters": parameters.recorded()}
@@ -123,14 +133,18 @@ def _files(parameters: Parameters) -> tuple[str, ...]:
 
 @contextmanager
 def _unpacked(work: Path, made: SlideMap) -> Iterator[SlideMap]:
-    """A stored map whose probabilities are taken by any rows, and not from top to bottom alone."""
+    """A stored map whose further planes are taken by any rows, and not from top to bottom alone."""
     with ExitStack() as stack:
-        planes = []
-        for index, plane in enumerate(made.probabilities):
-            planes.append(stack.enter_context(RawMap(work / f"{index}.raw", (plane.shape[0], plane.shape[1]))))
+
+        def unpacked(name: str | int, plane: RowMap) -> RawMap:
+            raw = stack.enter_context(RawMap(work / f"{name}.raw", (plane.shape[0], plane.shape[1])))
             for top, band in bands(plane):
-                planes[-1].write(top, band)
-        yield SlideMap(made.labels, planes, made.vocabulary, made.identity, made.unreadable)
+                raw.write(top, band)
+            return raw
+
+        planes = [unpacked(index, plane) for index, plane in enumerate(made.probabilities)]
+        certainty = None if made.certainty is None else unpacked("confidence", made.certainty)
+        yield replace(made, probabilities=planes, certainty=certainty)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ without the network.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,12 @@ from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.tissue import find_work
-from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.certainty import confidence
+from wsss_mm.wsi.engine import Rows, segment_rows
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.likeness import likeness
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already
@@ -68,13 +71,29 @@ def computed(
     if len(model.classes) > MOST_CLASSES:
         raise InputError(f"model: has {len(model.classes)} classes, of which a slide's map holds {MOST_CLASSES}")
     identity = identity_of(job, raster, named(model), parameters.deciding("map"))
+    found = likeness(job, raster, model.appearance)
+    if found is not None and found["warning"]:
+        logger.warning("%s: %s", identity["slide"]["file"], found["warning"])
     with ExitStack() as stack:
-        labels, *of_classes = (
-            stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
-            for item in ("labels", *(range(len(model.classes)) if parameters.probabilities else ()))
+
+        def raw(item: str | int) -> RawMap:
+            return stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
+
+        maps = _Maps(
+            raw("labels"),
+            [raw(index) for index in range(len(model.classes) if parameters.probabilities else 0)],
+            raw("confidence") if parameters.confidence else None,
         )
-        _write_map(work, labels, of_classes, raster, model, parameters=parameters, identity=identity, progress=progress)
-        yield SlideMap(labels, of_classes, model.vocabulary, identity, raster.unreadable)
+        _write_map(work, maps, raster, model, parameters=parameters, identity=identity, progress=progress)
+        yield SlideMap(
+            maps.labels,
+            maps.of_classes,
+            model.vocabulary,
+            identity,
+            raster.unreadable,
+            certainty=maps.certainty,
+            appearance=found,
+        )
 
 
 def map_slide(
@@ -137,10 +156,32 @@ def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
     return Wanted(raster.size, origin, raster.factor, tissue, region)
 
 
+@dataclass(frozen=True)
+class _Maps:
+    """What is written of a slide as it is seen; further maps than the labels only if they are wanted."""
+
+    labels: RawMap
+    of_classes: Sequence[RawMap]
+    certainty: RawMap | None
+
+    @property
+    def all(self) -> list[RawMap]:
+        return [self.labels, *self.of_classes, *(() if self.certainty is None else (self.certainty,))]
+
+    def write(self, rows: Rows, temperature: float) -> None:
+        """Write finished rows, and wait until they are on the disk."""
+        self.labels.write(rows.start, covered(rows.labels, rows.beneath))
+        if self.of_classes:
+            write_probabilities(self.of_classes, rows)
+        if self.certainty is not None:
+            self.certainty.write(rows.start, confidence(rows.probabilities, temperature))
+        for item in self.all:
+            item.sync()
+
+
 def _write_map(
     work: Path,
-    labels: RawMap,
-    of_classes: Sequence[RawMap],
+    maps: _Maps,
     raster: Raster,
     model: "SlideModel",
     *,
@@ -148,13 +189,13 @@ def _write_map(
     identity: dict[str, Any],
     progress: bool,
 ) -> None:
-    """Stream the label map, and the classes' probabilities if there are maps for them, to their files.
+    """Stream the label map, and what else there are maps for, to their files.
 
     Goes on where an earlier process was killed.
     """
     resume, name = None, identity["slide"]["file"]
-    maps, journal = [labels, *of_classes], Journal(work, identity)
-    if (noted := journal.read()) is not None and min(item.rows_written for item in maps) >= noted[0].row:
+    journal = Journal(work, identity)
+    if (noted := journal.read()) is not None and min(item.rows_written for item in maps.all) >= noted[0].row:
         resume, raster.lost = noted
         logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
     quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
@@ -172,11 +213,7 @@ def _write_map(
             at_once=model.at_once,
             resume=resume,
         ):
-            labels.write(rows.start, covered(rows.labels, rows.beneath))
-            if of_classes:
-                write_probabilities(of_classes, rows)
-            for item in maps:
-                item.sync()
+            maps.write(rows, model.temperature)
             journal.write(rows, dict(raster.lost))  # a thread that reads ahead adds to it
             bar.update(len(rows.labels))
     raster.check_readable(name)

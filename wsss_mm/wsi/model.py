@@ -11,6 +11,8 @@ import numpy as np
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
+from wsss_mm.models.description import APPEARANCE, TEMPERATURE
+from wsss_mm.patches.likeness import Appearance
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class SlideModel:
         at_once: batches that `predict` may be given at the same time.
         largest_batch: windows that fit into memory at once, for a window of so many px.
         digest: of weights and description, empty if unknown.
+        temperature: of the confidence, see `wsss_mm.wsi.certainty`; labels do not depend on it.
+        appearance: what the training patches looked like, None if the model does not say.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -48,6 +52,8 @@ class SlideModel:
     at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
     digest: str = ""
+    temperature: float = 1.0
+    appearance: Appearance | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocabulary, Vocabulary):
@@ -98,6 +104,8 @@ class SlideModel:
             "weights_md5": info["weights_md5"],
             "precision": precision,
             "digest": info["digest"],
+            "temperature": float(info.get(TEMPERATURE, 1.0)),
+            "appearance": Appearance.from_json(info.get(APPEARANCE), Path(folder) / places.DESCRIPTION),
         }
         if not is_gpu(device):
             from wsss_mm.wsi.cores import predict_by_window

@@ -1,6 +1,6 @@
 """The files that are made of a slide's map: one row of `OUTPUTS` each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
+from wsss_mm.places import CONFIDENCE, LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
+from wsss_mm.wsi.certainty import NONE, Sure, ramp, share_of
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.overlay import draw_overlay
 from wsss_mm.wsi.raster import Raster
@@ -32,29 +33,45 @@ class Export:
 
     Attributes:
         made: its map, as the network saw it.
-        labels: the finished map: class codes, `IGNORE` in the background.
+        filled: the finished map: class codes, `IGNORE` in the background.
+        labels: the same, `IGNORE` also where the network was not sure enough, if that is asked for.
         probabilities: of each class, on the tissue; empty if not wanted.
+        certainty: of the network, on the tissue; None if not wanted.
         raster: the slide at the map's resolution.
         parameters: how.
     """
 
     made: SlideMap
-    labels: RawMap
+    filled: RawMap
+    labels: RawMap | Sure
     probabilities: Sequence[OnTissue]
+    certainty: OnTissue | None
     raster: Raster
     parameters: Parameters
 
     @cached_property
     def counts(self) -> np.ndarray:
         """Pixels of each class, (C,)."""
-        rows = max(1, _COUNTED // self.labels.shape[1])
-        parts = (self.labels[top : top + rows] for top in range(0, self.labels.shape[0], rows))
+        return self._counted(self.labels)
+
+    def _counted(self, labels: RawMap | Sure) -> np.ndarray:
+        parts = (labels[rows] for rows in self.bands())
         counts = sum((np.bincount(part.ravel(), minlength=256) for part in parts), start=np.zeros(256, np.int64))
         return counts[: len(self.made.vocabulary.classes)]
 
+    def bands(self) -> Iterator[slice]:
+        """Rows of the map, as many at a time as are counted at once."""
+        rows = max(1, _COUNTED // self.labels.shape[1])
+        return (slice(top, top + rows) for top in range(0, self.labels.shape[0], rows))
+
     def figures(self) -> Figures:
-        """Areas and shares of the classes."""
-        return class_figures(self.counts, self.made.vocabulary.classes, self.raster.mpp)
+        """Areas and shares of the classes; what of each was left out as unsure, where that was asked for."""
+        figures = class_figures(self.counts, self.made.vocabulary.classes, self.raster.mpp)
+        if self.labels is not self.filled:
+            unsure = (self._counted(self.filled) - self.counts) * self.raster.mpp**2 / 1e6
+            for values, area in zip(figures.values(), unsure.tolist(), strict=True):
+                values["unsure_area_mm2"] = area
+        return figures
 
 
 @dataclass(frozen=True)
@@ -115,11 +132,28 @@ def _probabilities(path: Path, export: Export) -> None:
     write_probability_pyramid(path, export.probabilities, export.raster.mpp, channels)
 
 
+def _confidence(path: Path, export: Export) -> Figures:
+    """Write the band, and give back its mean over each class, 0..1, None of a class that is nowhere."""
+    if export.certainty is None:
+        raise ValueError("a map without confidence")
+    write_label_pyramid(path, export.certainty, export.raster.mpp, ramp(), "Confidence")
+    codes = export.made.vocabulary.codes
+    counts, sums = np.zeros((2, 256))
+    for rows in export.bands():
+        labels, values = export.labels[rows].ravel(), export.certainty[rows].ravel()
+        counts += np.bincount(labels, minlength=256)
+        sums += np.bincount(labels, share_of(np.maximum(values, NONE + 1).astype(np.float64)), 256)
+    means = [sums[index] / counts[index] if counts[index] else None for index in range(len(codes))]
+    return {code: {"confidence": mean} for code, mean in zip(codes, means, strict=True)}
+
+
 def _overlay(path: Path, export: Export) -> None:
     raster, title = export.raster, Path(export.made.identity["slide"]["file"]).stem
     picture = raster.overview(_OVERLAY_SIDE)
     mpp = raster.mpp * raster.size[0] / picture.shape[1]
-    overlay = draw_overlay(picture, export.labels, export.made.vocabulary.classes, export.figures(), title, mpp=mpp)
+    shown = export.made.vocabulary.classes, export.figures(), title
+    warning = (export.made.appearance or {}).get("warning")
+    overlay = draw_overlay(picture, export.labels, *shown, mpp=mpp, warning=warning)
     overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
 
 
@@ -127,5 +161,6 @@ OUTPUTS = (
     Output(OUTLINES, _outlines, aside=True),
     Output(LABEL_MAP, _label_map),
     Output(PROBABILITIES, _probabilities, wanted=lambda parameters: parameters.probabilities),
+    Output(CONFIDENCE, _confidence, wanted=lambda parameters: parameters.confidence),
     Output(OVERLAY, _overlay),
 )

@@ -14,7 +14,8 @@ from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import IGNORE, TissueClass
 
 _INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (200, 200, 200)
-_MARGIN, _LEGEND, _LINE = 16, 320, 48
+_ALARM = (170, 20, 20)
+_MARGIN, _LEGEND, _LINE, _WARNING_LINE = 16, 320, 48, 16
 _ALPHA = 0.45
 
 
@@ -27,6 +28,7 @@ def draw_overlay(
     *,
     mpp: float,
     alpha: float = _ALPHA,
+    warning: str | None = None,
 ) -> Image.Image:
     """Lay the classes over a picture of the slide; background shows the slide as it is.
 
@@ -38,10 +40,13 @@ def draw_overlay(
         title: over the legend.
         mpp: um/px of `picture`, for the scale bar.
         alpha: how much the colours cover.
+        warning: stands below the scale bar.
     """
     height, width = picture.shape[:2]
     mixed = blended(picture, _nearest(labels, height, width), classes, alpha)
-    legend = _MARGIN * 4 + _LINE * (len(classes) + 2)
+    lines = _lines(warning or "", _font(12), _LEGEND - 24)
+    below = _MARGIN * 4 + _LINE * (len(classes) + 2)
+    legend = below + (_MARGIN + _WARNING_LINE * len(lines) if lines else 0)
     sheet = Image.new("RGB", (width + 2 * _MARGIN + _LEGEND, max(height + 2 * _MARGIN, legend)), _PAPER)
     sheet.paste(Image.fromarray(mixed), (_MARGIN, _MARGIN))
     draw = ImageDraw.Draw(sheet)
@@ -49,7 +54,21 @@ def draw_overlay(
     left = width + 2 * _MARGIN + 8
     _draw_legend(draw, left, classes, figures, title)
     _draw_scale(draw, left, _MARGIN * 3 + _LINE * (len(classes) + 1), mpp, _LEGEND - 80)
+    for index, line in enumerate(lines):
+        draw.text((left, below + _WARNING_LINE * index), line, fill=_ALARM, font=_font(12))
     return sheet
+
+
+def _lines(text: str, font: ImageFont.FreeTypeFont, room: int) -> list[str]:
+    """Words of a text in lines that fit into a room, px."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def blended(

@@ -16,6 +16,7 @@ from wsss_mm.formats import read_object, write_object
 from wsss_mm.names import shown_name
 from wsss_mm.places import MAP, SLIDE_MAP
 from wsss_mm.places import MAP_NOTES as NOTES
+from wsss_mm.slide_parameters import DEFAULTS, as_recorded
 from wsss_mm.slides.bands import MapLevel
 from wsss_mm.slides.pyramid import RowMap, write_planes
 from wsss_mm.vocabulary import Vocabulary
@@ -37,6 +38,9 @@ class SlideMap:
         vocabulary: its classes are in the order of label values.
         identity: what it depends on, see `identity_of`.
         unreadable: px that could not be decoded.
+        certainty: rows of `wsss_mm.wsi.certainty.confidence`, in the background too; None if not wanted.
+        appearance: how its tissue compares with the model's training, see `wsss_mm.patches.likeness.compared`; None
+            where the model, or an older map, does not say.
     """
 
     labels: RowMap
@@ -44,6 +48,8 @@ class SlideMap:
     vocabulary: Vocabulary
     identity: Mapping[str, Any]
     unreadable: int
+    certainty: RowMap | None = None
+    appearance: Mapping[str, Any] | None = None
 
 
 @contextmanager
@@ -81,8 +87,9 @@ def identity_of(job: Job, raster: Raster, model: Mapping[str, Any], parameters: 
 
 def store(folder: Path, made: SlideMap) -> None:
     """Write a map's files into a folder."""
-    notes = {**made.vocabulary.to_json(), "unreadable": made.unreadable}
-    write_planes(folder / MAP, [made.labels, *made.probabilities])
+    notes = {**made.vocabulary.to_json(), "unreadable": made.unreadable, "appearance": made.appearance}
+    further = () if made.certainty is None else (made.certainty,)
+    write_planes(folder / MAP, [made.labels, *made.probabilities, *further])
     write_object(folder / NOTES, SLIDE_MAP, dict(made.identity) | notes, _EXACT)
 
 
@@ -97,10 +104,11 @@ def stored(folder: Path) -> Iterator[SlideMap]:
     with ExitStack() as stack:
         with _explained(path):
             file = stack.enter_context(tifffile.TiffFile(path))
-            labels, *of_classes = (_Plane(page, path) for page in file.pages)
+            labels, *further = (_Plane(page, path) for page in file.pages)
             vocabulary, shape = Vocabulary.from_json(notes, folder / NOTES), tuple(reversed(notes["size"]))
-            wanted = 1 + len(vocabulary) * notes["parameters"]["probabilities"]
-            if any(plane.shape != shape for plane in (labels, *of_classes)) or 1 + len(of_classes) != wanted:
+            how = as_recorded(DEFAULTS.deciding("map"), notes["parameters"])
+            classes, certain = len(vocabulary) * how["probabilities"], int(how["confidence"])
+            if any(plane.shape != shape for plane in (labels, *further)) or len(further) != classes + certain:
                 raise ValueError(f"its pages are not what {NOTES} says")
             if list(vocabulary.codes) != notes["model"]["classes"] or not vocabulary.codes:
                 raise ValueError(f"{NOTES} has no classes, or two lists of them")
@@ -108,7 +116,18 @@ def stored(folder: Path) -> Iterator[SlideMap]:
             kinds = {"unreadable": int, "mpp": int | float, "slide": dict, "model": dict}
             if wrong := [key for key, kind in kinds.items() if not isinstance(notes[key], kind)]:
                 raise ValueError(f"{NOTES} has no {', '.join(wrong)}")
-        yield SlideMap(labels, of_classes, vocabulary, identity, notes["unreadable"])
+            appearance = notes.get("appearance")
+            if not isinstance(appearance, dict | None) or not isinstance((appearance or {}).get("warning"), str | None):
+                raise ValueError(f"{NOTES} says nothing of its appearance that is known")
+        yield SlideMap(
+            labels,
+            further[:classes],
+            vocabulary,
+            identity,
+            notes["unreadable"],
+            certainty=further[classes] if certain else None,
+            appearance=appearance,
+        )
 
 
 class _Plane(MapLevel):
@@ -139,7 +158,10 @@ def stored_already(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | N
     except InputError:
         return None
     wanted = rounded(identity, _EXACT)
-    same = {key: notes.get(key) for key in wanted} == wanted and notes.get("unreadable") == 0
+    said = {key: notes.get(key) for key in wanted}
+    if isinstance(said["parameters"], dict):
+        said["parameters"] = as_recorded(wanted["parameters"], said["parameters"])
+    same = said == wanted and notes.get("unreadable") == 0
     return notes if same and (folder / MAP).is_file() else None
 
 

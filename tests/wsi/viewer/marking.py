@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,8 +45,8 @@ class Marking:
         return Desk(Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels))
 
 
-def make_marking(folder: Path) -> Marking:
-    """Make slides `s1` (train), `judged` (test, outlined) and `stranger`, and segment them."""
+def make_marking(folder: Path, **parameters: Any) -> Marking:
+    """Make slides `s1` (train), `judged` (test, outlined) and `stranger`, and segment them, with these parameters."""
     rows, drawn = [], folder / "judged.geojson"
     ring = [[0, 0], [256, 0], [256, 256], [0, 256], [0, 0]]
     drawn.write_text(
@@ -64,7 +65,8 @@ def make_marking(folder: Path) -> Marking:
         image[2 * SIDE :, 3 * SIDE :] = 245  # glass
         path = folder / f"{name}.tiff"
         tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
-        segment_slide(path, model, folder / "results" / name, mpp_override=0.5, window=64, progress=False)
+        options = {"mpp_override": 0.5, "window": 64, "progress": False, **parameters}
+        segment_slide(path, model, folder / "results" / name, **options)
         if name != "stranger":
             with open_slide(path, 0.5) as reader:
                 found = {"bytes": slide_bytes(path), "quickhash": reader.quickhash}

@@ -48,6 +48,25 @@ def place_on(page, pane, x, y):
     )
 
 
+def test_confidence_comes_over_the_map_and_goes(tmp_path, chromium):
+    made = make_marking(tmp_path, confidence=True)
+    said = []
+    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
+    with served(app) as port:
+        page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"http://127.0.0.1:{port}/slides/s1/")
+        page.wait_for_selector('#map[data-layer="map"]')
+        with page.expect_response(lambda response: "/confidence_files/" in response.url) as tile:
+            page.check("#confidence")
+        assert tile.value.status == 200
+        page.wait_for_selector('#map[data-layer="confidence"]')
+        page.uncheck("#confidence")
+        page.wait_for_selector('#map[data-layer="map"]')
+    assert said == []
+
+
 def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, chromium):
     made = make_marking(tmp_path)
     said = []

@@ -17,7 +17,9 @@ from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.serving import serve
 from wsss_mm.vocabulary import IGNORE_COLOR
 from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.certainty import ramp
 from wsss_mm.wsi.viewer import make_app
+from wsss_mm.wsi.viewer.overview import render_overview
 from wsss_mm.wsi.viewer.results import find_slides, read_results
 
 SCRIPT = {"openseadragon.min.js": b"var OpenSeadragon;", "images/home_rest.png": b"png"}
@@ -52,6 +54,63 @@ def test_the_page_of_a_slide(client):
     assert 'src="../../openseadragon/openseadragon.min.js"' in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+@pytest.fixture
+def unlike(run, tmp_path):
+    """Results of a slide with a band of confidence, that is unlike the model's training; and its warning."""
+
+    def predict(images):
+        red = images[..., 0] / 255.0
+        return np.stack([red, 1 - red, 0 * red], axis=1).astype(np.float32)
+
+    model, folder = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32), tmp_path / "unlike"
+    options = {"mpp_override": 0.5, "window": 64, "confidence": True, "progress": False}
+    segment_slide(run[0] / "first.tiff", model, folder, **options)
+    path, warning = folder / "summary.json", "its tissue is unlike <that>"
+    summary = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(summary | {"appearance": {"windows": 9, "figures": {}, "mpp": None, "warning": warning}})
+    )
+    return folder, warning
+
+
+def test_confidence_is_a_layer(unlike):
+    (result,) = read_results(unlike[0])
+    client = make_app([result], {}, SCRIPT).test_client()
+    page = client.get("/slides/unlike/").text
+    assert 'id="confidence"' in page
+    for item in result.classes:
+        assert (item.confidence is None) == (item.share == 0)
+        assert item.confidence is None or f"<td>{item.confidence:.2f}</td>" in page
+    level = max(250, 180).bit_length()
+    tile = _picture(client.get(f"/slides/unlike/confidence_files/{level}/0_0.png"))
+    band = tifffile.imread(unlike[0] / "confidence.tif", key=0)
+    np.testing.assert_array_equal(tile[..., 3] == 0, band == 0)
+    np.testing.assert_array_equal(tile[..., :3], np.array(ramp()).reshape(256, 3)[band])
+    assert client.get("/slides/unlike/confidence.dzi").status_code == 200
+
+
+def test_without_it_there_is_no_layer(client):
+    assert 'id="confidence"' not in client.get("/slides/first/").text
+    assert client.get("/slides/first/confidence.dzi").status_code == 404
+
+
+def test_what_is_unlike_the_training_is_said(unlike, client):
+    results = read_results(unlike[0])
+    shown = "its tissue is unlike &lt;that&gt;"
+    assert shown in make_app(results, {}, SCRIPT).test_client().get("/slides/unlike/").text
+    assert shown in render_overview(results)
+    assert "alarm" not in client.get("/slides/first/").text
+    assert "alarm" not in client.get("/").text.replace(".alarm", "")
+
+
+@pytest.mark.parametrize("appearance", [[], "odd", {"figures": {}}])
+def test_an_appearance_that_is_none_is_damage(unlike, appearance):
+    path = unlike[0] / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"appearance": appearance}))
+    with pytest.raises(InputError):
+        read_results(unlike[0])
 
 
 def test_a_single_result_is_shown_at_once(run):

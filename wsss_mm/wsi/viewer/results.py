@@ -11,15 +11,20 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.formats import DamagedError, read_object
 from wsss_mm.names import shown_name
+from wsss_mm.places import CONFIDENCE, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDE_FILES as FILES
-from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_WARNING = 600
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """A line of the table: areas in mm2, `share` of the tissue or None on a slide without any."""
+    """A line of the table: areas in mm2, `share` of the tissue or None on a slide without any.
+
+    `confidence` is the mean over the class, 0..1; None where it was not written, or the class is nowhere.
+    """
 
     code: str
     name: str
@@ -27,6 +32,7 @@ class ClassFigures:
     area_mm2: float
     share: float | None
     polygons: int
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Result:
         model: what names the model.
         parameters: of the segmentation.
         classes: in the order of the map's values.
+        certain: whether there is a band of confidence.
+        warning: how the slide is unlike the model's training, None where it is not.
     """
 
     name: str
@@ -64,6 +72,8 @@ class Result:
     model: str
     parameters: dict[str, str]
     classes: tuple[ClassFigures, ...]
+    certain: bool = False
+    warning: str | None = None
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -198,7 +208,15 @@ def _parse(folder: Path, summary: dict[str, Any]) -> Result:
         model=_model_name(summary["model"]),
         parameters={str(key): _text(value) for key, value in summary["parameters"].items()},
         classes=tuple(_class_figures(code, figures[code]) for code in summary["model"]["classes"]),
+        certain=(folder / CONFIDENCE).is_file(),
+        warning=_warning(summary.get("appearance")),
     )
+
+
+def _warning(appearance: dict[str, Any] | None) -> str | None:
+    """What is said of a slide that is unlike the training; older summaries, and models, say nothing."""
+    said = None if appearance is None else appearance["warning"]
+    return None if said is None else str(said)[:_LONGEST_WARNING]
 
 
 def _model_name(model: dict[str, Any]) -> str:
@@ -213,7 +231,9 @@ def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:
         raise ValueError(f"colour {color}")
     share = values["share"]
     area, share = float(values["area_mm2"]), None if share is None else float(share)
-    return ClassFigures(code, str(values["name"]), color, area, share, int(values["polygons"]))
+    sure = values.get("confidence")
+    confidence = None if sure is None else float(sure)
+    return ClassFigures(code, str(values["name"]), color, area, share, int(values["polygons"]), confidence)
 
 
 def _short(error: Exception) -> str:

@@ -78,6 +78,7 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None") -> None:
             "widthUm": width * result.slide_mpp,
             "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
             "levelWidth": width,
+            "confidence": result.certain,
         }
         wrong = None if desk is None else desk.told(result)
         page = templates.get_template("slide.html")

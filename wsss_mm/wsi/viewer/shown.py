@@ -14,6 +14,7 @@ from wsss_mm.wsi.viewer.tiles import Tiles
 logger = logging.getLogger(__name__)
 
 _OPEN = 16  # slides and maps held open
+_MAPS = {"map": places.LABEL_MAP, "confidence": places.CONFIDENCE}
 
 
 class Shown:
@@ -44,14 +45,14 @@ class Shown:
         return path
 
     def tiles(self, name: str, kind: str) -> Tiles:
-        """Tiles of a `slide` or a `map`; 404 where there are none, or the file does not open any more."""
+        """Tiles of a `slide` or of one of its `_MAPS`; 404 where there are none, or the file does not open any more."""
         from flask import abort
         from openslide import OpenSlideError
 
         self.result(name)
-        if kind not in ("slide", "map") or (kind == "slide" and name not in self.slides):
+        if kind not in ("slide", *_MAPS) or (kind == "slide" and name not in self.slides):
             abort(404)
-        path = self.slides[name] if kind == "slide" else self.file(name, places.LABEL_MAP)
+        path = self.slides[name] if kind == "slide" else self.file(name, _MAPS[kind])
         if path.resolve() != path:  # a link since
             abort(404)
         try:

@@ -52,7 +52,20 @@ function drawScale() {
 }
 
 const map = { tileSource: "map.dzi", width: view.mapWidth };
-const last = open("map", [map], { showNavigator: !view.slide, imageSmoothingEnabled: false });
+const sure = { tileSource: "confidence.dzi", width: view.mapWidth, opacity: 0 };
+const layers = view.confidence ? [map, sure] : [map];
+const last = open("map", layers, { showNavigator: !view.slide, imageSmoothingEnabled: false });
+if (view.confidence) {
+  const box = document.getElementById("confidence");
+  const toggle = () => {
+    const layer = last.world.getItemAt(1);
+    if (!layer) return;
+    layer.setOpacity(box.checked ? 1 : 0);
+    last.element.dataset.layer = box.checked ? "confidence" : "map";
+  };
+  box.addEventListener("change", toggle);
+  last.world.addHandler("add-item", toggle); // a browser may have kept the box as it was
+}
 document.getElementById("map").parentElement.append(scale);
 if (view.slide) {
   const slide = open("slide", [{ tileSource: "slide.dzi", width: 1 }, { ...map, opacity: 0 }], {
