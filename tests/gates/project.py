@@ -42,7 +42,7 @@ LUNG = VOCABULARIES["lung"]
 
 SETTINGS = {
     "cohort": {
-        "warnings": ["mpp_as_scanned", "one_tissue_once"],
+        "warnings": ["mpp_as_scanned", "one_tissue_once", "split_and_site"],
         "min_slides_per_split": 1,
         "mpp": [0.1, 4.0],
         "min_tissue_area": 0.02,
@@ -54,7 +54,7 @@ SETTINGS = {
         "eosin": [0.02, 1.5],
     },
     "patches": {
-        "warnings": ["drift", "one_picture_once"],
+        "warnings": ["drift", "one_picture_once", "sites_per_class"],
         "min_patches_per_class": 3,
         "min_slides_per_class": 1,
         "min_patients_per_class": 1,

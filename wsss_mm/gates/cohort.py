@@ -34,6 +34,7 @@ from wsss_mm.slides.roi import Region, read_annotations
 from wsss_mm.slides.table import resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
+from wsss_mm.vocabulary import SPLITS
 
 _MAY_LACK = {"site", "bytes", "quickhash"}
 _COLUMNS = tuple(name for name in SLIDE_COLUMNS if name not in _MAY_LACK)
@@ -45,7 +46,7 @@ _SAME = 0.6  # correlation of tissue that is the same; that of two slides stays 
 
 _MAKE = "dvc repro -f cohort"
 
-COLUMNS, SLIDES, FILES, GROUPS, SPLIT_SIZES = gate_tables("cohort").values()
+COLUMNS, SLIDES, FILES, GROUPS, SITES, SPLIT_SIZES = gate_tables("cohort").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -77,9 +78,23 @@ def measure_slides(
     judged = judge(files.assign(site=sites), "slide_id", params.gates.cohort, _LOOKS)
     yield FILES.of(files.join(judged.said), like=judged.like)
     yield GROUPS.of(judged.groups)
+    yield SITES.of(_sites_of_splits(slides))
     counts = slides.groupby("split")["slide_id"].nunique()
     rows = [{"split": split, "slides": int(counts.get(split, 0))} for split in ("train", "test")]
     yield SPLIT_SIZES.of(pd.DataFrame(rows))
+
+
+def _sites_of_splits(slides: pd.DataFrame) -> pd.DataFrame:
+    """Of valid and test, whether they are of other sites than training; of splits whose sites are all known."""
+    sites = slides["site"] if "site" in slides else pd.Series("", slides.index)
+    of = {split: set(sites[slides["split"] == split]) for split in SPLITS}
+    rows = []
+    for split in ("valid", "test"):
+        if of[split] and of["train"] and "" not in of[split] | of["train"]:
+            here, there = (", ".join(sorted(of[name])) for name in (split, "train"))
+            apart = "none" if of[split] & of["train"] else f"{split} is of {here}, train of {there}"
+            rows.append({"split": split, "apart": apart})
+    return pd.DataFrame(rows, columns=["split", "apart"])
 
 
 def _measure_slides(slides: pd.DataFrame, params: Params, table: Path) -> pd.DataFrame:

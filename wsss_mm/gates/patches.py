@@ -194,7 +194,16 @@ def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
     known = known_labels(training, codes).sum(axis=0)
-    rows = [{"class": code, **_counts(training[training[code]])} for code in codes]
+    sites = training["site"].replace("", None)
+    several = sites.nunique() > 1 and sites.notna().all()
+    rows = [
+        {
+            "class": code,
+            **_counts(training[training[code]]),
+            "sites": int(sites[training[code]].nunique()) if several and training[code].any() else None,
+        }
+        for code in codes
+    ]
     return pd.DataFrame(rows).assign(without=lambda classes: known - classes["patches"])
 
 

@@ -38,7 +38,7 @@ class LooksGate(Gate):
     """How far a slide or patch may look otherwise than those of its site, or of the cohort, and than any tissue."""
 
     min_typical_slides: Count  # of a site, or of all, that tell what is typical
-    odd_spread: Positive  # quartile distances from the median, in logarithms
+    odd_spread: Annotated[float, Field(ge=1)]  # quartile distances from the median, in logarithms
     odd_factor: Annotated[float, Field(ge=1)]  # and times the median, or a part of it: both make a value odd
     min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp; of anything that is tissue
     haematoxylin: Range  # mean optical density of the tissue; likewise
