@@ -270,9 +270,7 @@ class TestPage:
         assert re.findall('class="check warned"><h3>([a-z_]+)', page) == ["calibration"]
         assert "1 of 20" in page
         assert "wsss-mm quarantine add --from reports/gates/patches.json" in page
-        assert (
-            page.count("data:image/png;base64,") == 3
-        )  # two, and a typical one
+        assert page.count("data:image/png;base64,") == 3  # two, and a typical one
         assert len(re.findall(r"<figcaption>typical here: [a-z]+-\d\d</figcaption>", page)) == 1
         for gate in GATES:
             assert f'href="#{gate}"' in page
