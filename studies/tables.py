@@ -78,12 +78,16 @@ def ablation_table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def folds_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Weak segmenter and full supervision over the same slides, mIoU, a row a cohort."""
+    """Weak segmenter and full supervision over the same slides, mIoU: a row a cohort, and a site that was held out."""
     body = []
-    for cohort in dict.fromkeys(row["cohort"] for row in rows):
-        own = [row for row in rows if row["cohort"] == cohort]
+    for cohort, by in dict.fromkeys((row["cohort"], row.get("by", "slide")) for row in rows):
+        own = [row for row in rows if (row["cohort"], row.get("by", "slide")) == (cohort, by)]
         cells = [spread([row[name]["miou"] for row in own]) for name in ("weak", "full")]
-        body.append([cohort, str(own[0]["slides"]), *cells])
+        body.append([cohort if by == "slide" else f"{cohort}, by site", str(own[0]["slides"]), *cells])
+        for site in own[0].get("sites", {}):
+            figures = [row["sites"][site] for row in own if site in row["sites"]]
+            held = [[row[name] for row in figures if row[name] is not None] for name in ("weak", "full")]
+            body.append([f"{cohort}, {site} held out", "", *map(spread, held)])
     return _markdown(["cohort", "slides", "weak labels", "true masks, folds"], body)
 
 

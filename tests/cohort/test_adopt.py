@@ -220,3 +220,13 @@ def test_a_slide_that_went_away_since_is_to_be_mended_in_the_users_own_table(pro
         Cohort.read(cohort.table)
     with pytest.raises(InputError, match=r"does not exist; correct it \(relative to own\)"):
         made(Path("own"))
+
+
+def test_a_barcode_tells_the_site_unless_the_table_does(picture, project, caplog):
+    put(picture, project / "own/a.tif")
+    caplog.set_level("INFO")
+    lines = ["slide_id,patient_id,path,split,site"]
+    lines += [f"{name},p,a.tif,train,{site}" for name, site in (("TCGA-D8-A27F-DX1", ""), ("TCGA-A1-A0SK", "Ulm"))]
+    (project / "own/slides.csv").write_text("\n".join([*lines, "b,p,a.tif,train,", ""]))
+    assert [slide.site for slide in made("own")] == ["D8", "Ulm", ""]
+    assert "the site of TCGA-D8-A27F-DX1 is that of the TCGA barcode" in caplog.text

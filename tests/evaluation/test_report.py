@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from wsss_mm.evaluation.judge import Judgement, failed_patches
-from wsss_mm.evaluation.report import headline, split_metrics
+from wsss_mm.evaluation.report import headline, site_metrics, split_metrics
 from wsss_mm.patches import VOCABULARIES
 
 LUNG = VOCABULARIES["lung"]
@@ -46,3 +46,24 @@ def test_failed_patches_are_those_with_the_lowest_iou_of_the_class():
     matrices[3, 0, 1] = 20
     judgement = Judgement(matrices, matrices, pd.DataFrame({"patch_id": names}))
     assert failed_patches(judgement, LUNG.codes) == {"TE": ["d", "b", "a"], "NEC": [], "LYM": [], "TAS": ["c"]}
+
+
+def of_sites(*sites):
+    """Four patches of three slides: TE is found in the first two, and taken for NEC in the others."""
+    matrices = np.zeros((4, 4, 4), dtype=np.int64)
+    matrices[:2, 0, 0], matrices[2:, 0, 1] = 10, 10
+    patches = pd.DataFrame({"patch_id": ["a", "b", "c", "d"], "slide_id": ["1", "1", "2", "3"]})
+    judgement = Judgement.of(patches, matrices, matrices, LUNG.codes)
+    return site_metrics(judgement, patches.assign(site=sites)[::-1], LUNG.codes)
+
+
+def test_each_site_is_judged_by_itself():
+    found = of_sites("A", "A", "B", "B")["sites"]
+    assert list(found) == ["A", "B"]
+    assert [(of["n_patches"], of["n_slides"], of["iou.TE"]) for of in found.values()] == [(2, 1, 1.0), (2, 2, 0.0)]
+    assert found["B"]["miou"] == 0.0
+
+
+@pytest.mark.parametrize("sites", [[None] * 4, ["A"] * 4, ["A", "A", None, ""]])
+def test_where_there_are_no_two_sites_nothing_is_said_of_them(sites):
+    assert of_sites(*sites) == {}

@@ -119,6 +119,12 @@ COHORT_FAULTS = [
         "one_tissue_one_split",
         again("slide-train", lambda p: p[96:, 64:][::-1]),
     ),
+    Fault(
+        "test slides are of a site where no training slide is of",
+        "cohort",
+        "split_and_site",
+        table(SLIDES, lambda t: t.assign(site=t["split"].replace({"train": "A", "valid": "A", "test": "B"}))),
+    ),
     Fault("a test slide lies there twice, once mirrored", "cohort", "one_tissue_once", again("slide-more", np.flipud)),
 ]
 
@@ -276,6 +282,13 @@ PATCH_FAULTS = [
         "patches_per_class",
         table(PATCHES, lambda t: t.assign(NEC=t["NEC"] & ((t["split"] != "train") | t["patch_id"].isin(["train-01"])))),
         ("*",),
+    ),
+    Fault(
+        "a class is labelled at one site alone",
+        "patches",
+        "sites_per_class",
+        table(PATCHES, lambda t: t.assign(site=np.where(t["NEC"] | (t["x"] > STEP), "A", "B"))),
+        ("whose_as_made",),
     ),
     Fault(
         "a class is only in training",

@@ -270,7 +270,8 @@ class TestPage:
         assert re.findall('class="check warned"><h3>([a-z_]+)', page) == ["calibration"]
         assert "1 of 20" in page
         assert "wsss-mm quarantine add --from reports/gates/patches.json" in page
-        assert page.count("data:image/png;base64,") == 2
+        assert page.count("data:image/png;base64,") == 3  # two, and a typical one
+        assert len(re.findall(r"<figcaption>typical here: [a-z]+-\d\d</figcaption>", page)) == 1
         for gate in GATES:
             assert f'href="#{gate}"' in page
 
@@ -321,4 +322,5 @@ def test_real_cohorts_raise_nothing(real_data, tmp_path):
         write_manifest(frame, folder)
         for gate in ("cohort", "patches"):
             result = run_gate(gate, params, root)
-            assert not result.failures, result.lines()
+            apart = {"split_and_site"} if (name, gate) == ("bcss_wsss", "cohort") else set()  # A1, EW and D8
+            assert {outcome.name for outcome in result.failures} == apart, result.lines()

@@ -326,6 +326,7 @@ class TestRealData:
         assert pixels[:5].tolist() == [264824, 239355, 184192, 0, 0]
         slides = list_slides("bcss_wsss", source)
         assert slides["patient_id"].tolist() == ["TCGA-A1-A0SK", "TCGA-A1-A0SP", "TCGA-D8-A27F", "TCGA-EW-A1PB"]
+        assert slides["site"].tolist() == ["A1", "A1", "D8", "EW"]
 
     def test_wsss4luad(self, real_data, tmp_path):
         frame = run("wsss4luad", real_data / "wsss4luad", tmp_path, NORMAL, size=112)

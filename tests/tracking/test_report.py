@@ -73,6 +73,22 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     assert "http" not in re.sub(r"base64,[^\"]*|http-equiv", "", page)
 
 
+def test_each_site_has_its_row(tracked):
+    figures = {"n_patches": 3, "n_slides": 2, "miou": 0.4, "iou.TE": 0.3, "iou.LYM": None}
+    test = {"ungated": {"miou": 0.55, "iou.TE": 0.7}, "n_patches": 6, "n_slides": 4}
+    for sites, shown in (({EVIL: figures, "B": figures | {"miou": None}}, True), ({}, False), (["A"], False)):
+        write_json(tracked / "reports/metrics/test.json", test | {"sites": sites})
+        with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+            pass
+        keep_evidence(tracked, run.info.run_id, {"runs": {"train_segmenter": run.info.run_id}})
+        page = page_of(run)
+        assert ("Each site by itself" in page) == shown
+        assert "<script" not in page
+        if shown:
+            assert "<tr><td>&lt;script&gt;alert(1)&lt;/script&gt;</td><td>2</td><td>3</td>\n<td>0.400</td>" in page
+            assert "<td>0.300</td>" in page
+
+
 def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
     trial = Trial("flips", True, 0.857, 0.013, 0.008, 0.023, "better", taken=True)
     miou = {"published": 0.845, "chosen": 0.857, "labels_alone": 0.659}

@@ -21,6 +21,7 @@ from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.reader import SlideReader, open_slide
 from wsss_mm.slides.resolution import are_same
 from wsss_mm.slides.roi import read_annotations
+from wsss_mm.sources import of_barcode
 from wsss_mm.tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def adopt_slides(
     cohort = Cohort.read(table_of(source))
     check_alike(cohort.frame, str(cohort.table))
     memory, rows, failures = Memory(seen), [], []
-    for slide in tqdm(_with_drawn(cohort, drawn or {}), "checking slides", unit="slide"):
+    for slide in tqdm(_with_sites(_with_drawn(cohort, drawn or {})), "checking slides", unit="slide"):
         try:
             rows.append(_row(slide, memory, folder, place))
         except InputError as error:
@@ -127,6 +128,18 @@ def _row(slide: Slide, memory: "Memory", folder: Path, place: Path) -> dict[str,
             **found,
         },
     }
+
+
+def _with_sites(slides: list[Slide]) -> list[Slide]:
+    """The slides, with the site that a TCGA barcode tells where the table names none; says so."""
+    found = [
+        replace(slide, site=barcode[1]) if not slide.site and (barcode := of_barcode(slide.slide_id)) else slide
+        for slide in slides
+    ]
+    told = [slide.slide_id for slide, before in zip(found, slides, strict=True) if slide.site != before.site]
+    if told:
+        logger.info("the site of %s is that of the TCGA barcode; column site of the table wins over it", _some(told))
+    return found
 
 
 def _with_drawn(cohort: Cohort, folders: Mapping[str, Path]) -> list[Slide]:

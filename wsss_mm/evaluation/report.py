@@ -34,7 +34,7 @@ def split_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabula
 
 
 def test_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabulary, params: "Params") -> dict[str, Any]:
-    """All figures of the test split: `split_metrics`, their `bootstrap`, `failed_patches`, and the `calibration`."""
+    """`split_metrics` of the test split, their `bootstrap`, `failed_patches`, `calibration` and `site_metrics`."""
     settings = params.evaluate
     calibration = judgement.calibration
     return {
@@ -42,7 +42,28 @@ def test_metrics(judgement: Judgement, rows: pd.DataFrame, vocabulary: Vocabular
         **split_metrics(judgement, rows, vocabulary, settings.gate_threshold),
         "bootstrap": bootstrap(judgement, vocabulary.codes, resamples=settings.bootstrap, seed=params.seed),
         "failed_patches": failed_patches(judgement, vocabulary.codes),
+        **site_metrics(judgement, rows, vocabulary.codes),
     }
+
+
+def site_metrics(judgement: Judgement, rows: pd.DataFrame, codes: Sequence[str]) -> dict[str, Any]:
+    """Under `sites`, for each site of the split what it has and how good the map is there; nothing of a single site.
+
+    Args:
+        judgement: of the split.
+        rows: manifest rows of the split; patches without a site are of none.
+        codes: the C class codes.
+    """
+    sites = rows.set_index("patch_id")["site"].reindex(judgement.patches["patch_id"]).fillna("").to_numpy(str)
+    known = sorted(set(sites) - {""})
+    if len(known) < 2:
+        return {}
+    found = {}
+    for site in known:
+        here, judged = sites == site, judgement.patches[sites == site]
+        counts = {"n_patches": len(judged), "n_slides": int(judged["slide_id"].nunique())}
+        found[site] = counts | segmentation_metrics(judgement.patch_ungated[here].sum(axis=0), codes)
+    return {"sites": found}
 
 
 def pseudo_label_metrics(

@@ -79,7 +79,7 @@ class Table:
     Attributes:
         name: What a row is, in the plural: "patches".
         index: The column that names a row to people.
-        checks: In the order of the report.
+        checks: In the order of the report; none where the report alone shows the rows.
         required: Later tables are measured from what this one vouches for: if it fails, the gate ends here.
     """
 
@@ -88,18 +88,26 @@ class Table:
     checks: tuple[Check, ...]
     required: bool = False
 
-    def of(self, frame: "pd.DataFrame", **digests: str) -> "Measured":
-        """The table with its rows; `digests` say what they were taken of, for later gates to compare."""
-        return Measured(self, frame, digests)
+    def of(self, frame: "pd.DataFrame", like: "Mapping[str, pd.Series] | None" = None, **digests: str) -> "Measured":
+        """The table with its rows; see `Measured` for `like` and `digests`."""
+        return Measured(self, frame, digests, like or {})
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A table with what was measured."""
+    """A table with what was measured.
+
+    Attributes:
+        table: What the rows are, and what they must pass.
+        frame: The rows.
+        digests: What they were taken of, for later gates to compare.
+        like: By columns that say in words what is odd in a row, the id of a row that is typical where it is not.
+    """
 
     table: Table
     frame: "pd.DataFrame"
     digests: Mapping[str, str] = field(default_factory=dict)
+    like: "Mapping[str, pd.Series]" = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """What the report says of it."""
@@ -143,7 +151,7 @@ class Outcome:
 
     `unexpected` counts rows, `examples` names the first of them with their values, `offending` up to `LISTED` of them
     as the column `index` of the table names them. A check that tolerates a share of bad rows names them though it
-    passes.
+    passes. `typical` names rows that are as those ought to be, of the same table.
     """
 
     name: str
@@ -159,6 +167,7 @@ class Outcome:
     examples: tuple[str, ...] = ()
     observed: float | str | None = None
     remedy: str | None = None
+    typical: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str:

@@ -19,6 +19,7 @@ from wsss_mm.cohort.cohort import read_cells
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import shown_again
+from wsss_mm.gates.typical import judge
 from wsss_mm.names import likeness
 from wsss_mm.patches.appearance import image_statistics
 from wsss_mm.patches.parallel import map_files
@@ -33,18 +34,19 @@ from wsss_mm.slides.roi import Region, read_annotations
 from wsss_mm.slides.table import resolve
 from wsss_mm.slides.tiling import grid
 from wsss_mm.slides.tissue import TissueMask, tissue_mask
+from wsss_mm.vocabulary import SPLITS
 
 _MAY_LACK = {"site", "bytes", "quickhash"}
 _COLUMNS = tuple(name for name in SLIDE_COLUMNS if name not in _MAY_LACK)
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
-_DRAWN, _STAINS = ("roi", "annotation"), ("haematoxylin", "eosin")
-_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", "focus", *_STAINS)
+_DRAWN, _LOOKS = ("roi", "annotation"), ("focus", "haematoxylin", "eosin")
+_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", *_LOOKS)
 _SAME = 0.6  # correlation of tissue that is the same; that of two slides stays below 0.4
 
 _MAKE = "dvc repro -f cohort"
 
-COLUMNS, SLIDES, FILES, SPLIT_SIZES = gate_tables("cohort").values()
+COLUMNS, SLIDES, FILES, GROUPS, SITES, SPLIT_SIZES = gate_tables("cohort").values()
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -71,17 +73,35 @@ def measure_slides(
         "split"
     ].transform("nunique")
     yield SLIDES.of(listed.assign(patient_splits=patients))
-    yield FILES.of(_measure_slides(slides, params, table))
+    files = _measure_slides(slides, params, table)
+    sites = slides["site"][files.index] if "site" in slides else ""
+    judged = judge(files.assign(site=sites), "slide_id", params.gates.cohort, _LOOKS)
+    yield FILES.of(files.join(judged.said), like=judged.like)
+    yield GROUPS.of(judged.groups)
+    yield SITES.of(_sites_of_splits(slides))
     counts = slides.groupby("split")["slide_id"].nunique()
     rows = [{"split": split, "slides": int(counts.get(split, 0))} for split in ("train", "test")]
     yield SPLIT_SIZES.of(pd.DataFrame(rows))
+
+
+def _sites_of_splits(slides: pd.DataFrame) -> pd.DataFrame:
+    """Of valid and test, whether they are of other sites than training; of splits whose sites are all known."""
+    sites = slides["site"] if "site" in slides else pd.Series("", slides.index)
+    of = {split: set(sites[slides["split"] == split]) for split in SPLITS}
+    rows = []
+    for split in ("valid", "test"):
+        if of[split] and of["train"] and "" not in of[split] | of["train"]:
+            here, there = (", ".join(sorted(of[name])) for name in (split, "train"))
+            apart = "none" if of[split] & of["train"] else f"{split} is of {here}, train of {there}"
+            rows.append({"split": split, "apart": apart})
+    return pd.DataFrame(rows, columns=["split", "apart"])
 
 
 def _measure_slides(slides: pd.DataFrame, params: Params, table: Path) -> pd.DataFrame:
     """One row a slide that has a file; `copies` counts the slides with the same picture."""
     named = slides[slides["path"] != ""]
     rows = map_files(lambda row: _measure_slide(row, table, params), named.itertuples(), "measure slides")
-    frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"])
+    frame = pd.DataFrame(rows, columns=[*_MEASURED, "content", "look", "sketches"], index=named.index)
     again = _again(frame, named["split"])
     copies = frame.groupby("content")["slide_id"].transform("size")
     return frame[[*_MEASURED]].assign(copies=copies, **again)
@@ -137,7 +157,7 @@ def _look(reader: SlideReader, mpp: float, drawn: dict[str, Region]) -> dict[str
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
         "focus": _focus(reader, mask, mpp),
-        **{name: stain[name] for name in _STAINS},
+        **{name: stain[name] for name in _LOOKS if name != "focus"},
         **{name: _share_of_tissue(region, reader, mask) for name, region in drawn.items()},
         "content": hashlib.sha256(repr(reader.size).encode() + overview.tobytes()).hexdigest(),
         "look": look(tissue_alone(overview, mask.mask)),

@@ -27,8 +27,11 @@ logger = logging.getLogger(__name__)
 PAGE = places.GATES_PAGE
 
 _PICTURES, _SIDE = 6, 120  # how many of a check are shown, and their longer side in px
+_LIKE = 2  # typical ones beside them
 _WORDS = {"passed": "passed", "warned": "passed with warnings", "failed": "failed", "absent": "has not run"}
 _SIGNS = {"passed": "✓", "warned": "!", "failed": "✗", "absent": "-"}
+
+_GROUPS = ("groups of slides", "groups of patches")
 
 Picture = Callable[[str], "Image.Image | None"]
 
@@ -50,10 +53,12 @@ border-radius:10px;padding:2px 8px;margin-left:8px;vertical-align:1px}
 .rows{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px;color:var(--soft);overflow-wrap:anywhere}
 .pictures{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}
 figure{margin:0;width:120px}figure img{max-width:120px;max-height:120px;border:1px solid var(--line);display:block}
+figure.like img{border:2px solid var(--ok)}
 figcaption{font-size:11px;color:var(--soft);overflow-wrap:anywhere;line-height:1.3;margin-top:2px}
 details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
 table{border-collapse:collapse;margin-top:6px;font-size:13px;width:100%}
 td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}td:first-child{color:var(--c);width:1.5em}
+th{text-align:left;padding:3px 8px}.groups td:first-child{color:inherit;width:auto}
 @media(max-width:820px){.gates{grid-template-columns:repeat(2,1fr)}}
 """
 
@@ -119,7 +124,7 @@ def _section(name: str, report: GateResult, pictures: dict[str, Picture]) -> str
     shown = "".join(_failure(check, pictures) for check in report.failures)
     return (
         f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report.status]}; looked at {escape(sizes)}</p>'
-        f"{shown}{_all_checks(report.checks)}\n"
+        f"{shown}{_groups(report)}{_all_checks(report.checks)}\n"
     )
 
 
@@ -146,23 +151,39 @@ def _state(check: Outcome) -> str:
 
 def _gallery(check: Outcome, pictures: dict[str, Picture]) -> str:
     find = pictures.get(check.index or "")
-    figures = [] if find is None else list(_figures(check.offending, find))
+    if find is None:
+        return ""
+    figures = [*_figures(check.offending[:_PICTURES], find), *_figures(check.typical[:_LIKE], find, "typical here: ")]
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
-def _figures(names: Sequence[str], find: Picture) -> Iterator[str]:
-    for name in names[:_PICTURES]:
+def _figures(names: Sequence[str], find: Picture, before: str = "") -> Iterator[str]:
+    for name in names:
         image = find(name)
         if image is not None:
             image.thumbnail((_SIDE, _SIDE))
             buffer = io.BytesIO()
             image.save(buffer, format="PNG")
             data = base64.b64encode(buffer.getvalue()).decode()
-            title = escape(name, quote=True)
+            title = escape(before + name, quote=True)
             yield (
-                f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
+                f'<figure{" class=like" if before else ""}><img alt="{title}" src="data:image/png;base64,{data}">'
                 f"<figcaption>{title}</figcaption></figure>"
             )
+
+
+def _groups(report: GateResult) -> str:
+    """What is typical of the cohort, where the gate compared rows with each other."""
+    found = [table.get("values") for name, table in report.measured.items() if name in _GROUPS]
+    if not found or not isinstance(found[0], list) or not all(isinstance(row, dict) for row in found[0]):
+        return ""
+    heads, rows = found[0][:1], [[str(cell) for cell in row.values()] for row in found[0]]
+    cells = "".join(
+        f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)}</tr>"
+        for tag, row in (*(("th", head) for head in heads), *(("td", row) for row in rows))
+    )
+    summary = "What is typical, and what is odd beside it"
+    return f'<details class="groups"><summary>{summary}</summary><table>{cells}</table></details>'
 
 
 def _all_checks(checks: Sequence[Outcome]) -> str:

@@ -20,6 +20,7 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import drift, shown_again
 from wsss_mm.gates.readers import measure_readers
 from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.gates.typical import judge
 from wsss_mm.names import likeness
 from wsss_mm.patches.appearance import STATISTICS, image_statistics
 from wsss_mm.patches.digests import judged_digest
@@ -43,7 +44,7 @@ _WHOSE = ["slide_id", "patient_id", "split", "mpp", "site"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 
-COLUMNS, PATCHES, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = list(gate_tables("patches").values())[:7]
+COLUMNS, PATCHES, GROUPS, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = list(gate_tables("patches").values())[:8]
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -57,7 +58,9 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     files = _files(manifest, codes, folder, params)
     patches = _patches(manifest, codes, files, params)
     judged = judged_digest(manifest[patches["image_file"] & patches["mask_file"]], "test", folder)
-    yield PATCHES.of(patches, manifest=digest(folder / FILE_NAME), test=judged)
+    odd = judge(patches.assign(site=manifest["site"]), "patch_id", params.gates.patches, STATISTICS)
+    yield PATCHES.of(patches.join(odd.said), like=odd.like, manifest=digest(folder / FILE_NAME), test=judged)
+    yield GROUPS.of(odd.groups)
     yield CLASSES.of(_training_classes(manifest, codes))
     yield JUDGED.of(_judged_classes(manifest, codes, files))
     yield SPLIT_SIZES.of(_splits(manifest, files))
@@ -191,7 +194,16 @@ def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
     known = known_labels(training, codes).sum(axis=0)
-    rows = [{"class": code, **_counts(training[training[code]])} for code in codes]
+    sites = training["site"].replace("", None)
+    several = sites.nunique() > 1 and sites.notna().all()
+    rows = [
+        {
+            "class": code,
+            **_counts(training[training[code]]),
+            "sites": int(sites[training[code]].nunique()) if several and training[code].any() else None,
+        }
+        for code in codes
+    ]
     return pd.DataFrame(rows).assign(without=lambda classes: known - classes["patches"])
 
 

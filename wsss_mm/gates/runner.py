@@ -60,6 +60,8 @@ class _Validator:
         import great_expectations as gx
 
         table = measured.table
+        if not table.checks:
+            return []
         batch = self._source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe("whole")
         suite = gx.ExpectationSuite(
             name=table.name, expectations=[_expectation(check, self._thresholds) for check in table.checks]
@@ -87,7 +89,7 @@ class _Validator:
         result = validation.result or {}
         unexpected = int(result.get("unexpected_count") or 0)
         found = result.get("unexpected_index_list") or []
-        examples = _examples(found[:EXAMPLES], index)
+        examples = _examples(found[:EXAMPLES], index, named=check.column not in measured.like)
         observed = result.get("observed_value")
         if not result and not validation.success:
             observed = _reason(validation.exception_info)
@@ -111,6 +113,7 @@ class _Validator:
             examples=examples,
             observed=_plain(observed),
             remedy=None if passed else self._thresholds.fill(check.do),
+            typical=_typical(measured.like.get(check.column or ""), measured.frame[index].astype(str), offending),
         )
 
 
@@ -140,13 +143,21 @@ def _expectation(check: Check, thresholds: Thresholds) -> Any:
     return getattr(gxe, kind)(**about)
 
 
-def _examples(rows: list[dict[str, Any]], index: str) -> tuple[str, ...]:
-    """Offending rows, as "p12 (size 112)"."""
-    named = []
+def _examples(rows: list[dict[str, Any]], index: str, *, named: bool = True) -> tuple[str, ...]:
+    """Offending rows, as "p12 (size 112)"; values that say themselves what they are of are not named."""
+    told = []
     for row in rows:
-        values = [f"{column} {_text(value)}" for column, value in row.items() if column != index]
-        named.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
-    return tuple(named)
+        measured = {column: _text(value) for column, value in row.items() if column != index}
+        values = [f"{column} {value}" for column, value in measured.items()] if named else measured.values()
+        told.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
+    return tuple(told)
+
+
+def _typical(like: Any, names: Any, offending: list[str]) -> tuple[str, ...]:
+    """Rows that are as the offending ones ought to be, each once."""
+    if like is None:
+        return ()
+    return tuple(dict.fromkeys(like[names.isin(offending) & like.notna()].astype(str)))[:EXAMPLES]
 
 
 def _without_value(check: Check, measured: Measured) -> list[str]:

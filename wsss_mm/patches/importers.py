@@ -22,7 +22,7 @@ from wsss_mm.patches.regions import TILE, cut_region
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.tissue import coloured
-from wsss_mm.sources import SOURCES, Origin, Source, label_of, origin_of, without_label
+from wsss_mm.sources import SOURCES, Origin, Source, label_of, of_barcode, origin_of, without_label
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
         source: the folder that holds the splits.
 
     Returns:
-        Columns of data/cohort/slides.csv; those of files are empty. The splits are the source's own. Where none is
-        valid, `labelled` says which slides have a training patch with a label: of these some are to be held out.
+        Columns of data/cohort/slides.csv; those of files are empty. The splits are the source's own, the sites those of
+        TCGA barcodes. Where no split is valid, `labelled` says which slides have a training patch with a label: of
+        these some are to be held out.
 
     Raises:
         InputError: the folder is not laid out as it should be, or a slide or patient is in two splits.
@@ -69,7 +70,10 @@ def list_slides(name: str, source: Path) -> pd.DataFrame:
         training = [(file, of) for file, (split, of) in zip(files, origins, strict=True) if split == "train"]
         useful = {of.slide_id for file, of in training if any(label_of(file.image, vocabulary))}
         slides["labelled"] = slides["slide_id"].isin(useful)
-    return slides.assign(path="", mpp=definition.mpp, roi="", annotation="")
+    sites = [barcode[1] if (barcode := of_barcode(name)) else "" for name in slides["slide_id"]]
+    if any(sites):
+        logger.info("%s: the site of %d slides is that of their TCGA barcode", source, len(list(filter(None, sites))))
+    return slides.assign(site=sites, path="", mpp=definition.mpp, roi="", annotation="")
 
 
 def import_patches(

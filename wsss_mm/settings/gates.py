@@ -1,5 +1,6 @@
 """gates.yaml as typed, frozen settings: the thresholds of each gate, and which of its checks do not stop the line."""
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -33,18 +34,30 @@ class Gate(Section):
     warnings: tuple[str, ...]  # checks that are reported and do not stop the line; all others are critical
 
 
-class CohortGate(Gate):
+class LooksGate(Gate):
+    """How far a slide or patch may look otherwise than those of its site, or of the cohort, and than any tissue."""
+
+    min_typical_slides: Count  # of a site, or of all, that tell what is typical
+    odd_spread: Annotated[float, Field(ge=1)]  # quartile distances from the median, in logarithms
+    odd_factor: Annotated[float, Field(ge=1)]  # and times the median, or a part of it: both make a value odd
+    min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp; of anything that is tissue
+    haematoxylin: Range  # mean optical density of the tissue; likewise
+    eosin: Range
+
+    def possible(self, name: str) -> tuple[float, float]:
+        """What a statistic can be of any tissue, whatever the cohort."""
+        return (self.min_focus, math.inf) if name == "focus" else getattr(self, name)
+
+
+class CohortGate(LooksGate):
     """What each slide must show before it is cut into patches."""
 
     min_slides_per_split: Natural  # of train and test; valid may be held out of train
     mpp: Annotated[tuple[Positive, Positive], Ordered]  # um/px at level 0
     min_tissue_area: Annotated[float, Field(ge=0)]  # mm2
-    min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian at patches.mpp
-    haematoxylin: Range  # mean optical density of the tissue
-    eosin: Range
 
 
-class PatchesGate(Gate):
+class PatchesGate(LooksGate):
     """What the manifest must show before a classifier is trained on it."""
 
     min_patches_per_class: Natural  # labelled training patches of every class
@@ -58,11 +71,8 @@ class PatchesGate(Gate):
     min_patients_per_split: Natural
     max_mpp_error: Share  # of patches.mpp
     max_thin_share: Share  # of the training patches that hold less tissue than patches.min_tissue
-    max_odd_share: Share  # of the patches that may leave the ranges below
-    min_focus: Annotated[float, Field(ge=0)]  # variance of the Laplacian
+    max_odd_share: Share  # of the patches that may be odd in focus, brightness or one of the stains
     brightness: Annotated[tuple[Grey, Grey], Ordered]  # mean grey value of the tissue, 0..255
-    haematoxylin: Range  # mean optical density of the tissue
-    eosin: Range
     max_drift: Annotated[float, Field(ge=0)]  # of valid and test from train: difference of means over spread
     min_kappa: Kappa  # of two readers, in each class
     min_shared: Count  # patches that both have answered, or their kappa says little

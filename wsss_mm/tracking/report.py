@@ -180,6 +180,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
         "miou": evidence.miou if evidence.test else run.data.metrics.get("test.ungated.miou"),
         "interval": evidence.interval(),
         "confusion": read_confusion(evidence),
+        "sites": _sites(evidence),
         "gates": _gates(evidence),
         "choice": _choice(evidence),
         "lineage": lineage_rows(evidence) if evidence.digests else [],
@@ -199,6 +200,20 @@ def _scores(run: "Run", evidence: Evidence) -> tuple[str, dict[str, float | None
         if found:
             return text, found
     return "", {}
+
+
+def _sites(evidence: Evidence) -> list[dict[str, Any]]:
+    """A row a site of the test split; none where it is of one site, or nobody knows."""
+    found = evidence.test.get("sites")
+    rows = found.items() if isinstance(found, dict) else ()
+    return [{"name": name, **_site(figures)} for name, figures in rows if isinstance(figures, dict)]
+
+
+def _site(figures: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+    iou = {key.removeprefix("iou."): value for key, value in numbers.items() if key.startswith("iou.")}
+    counts = {key: numbers.get(key, 0) for key in ("n_patches", "n_slides")}
+    return {**counts, "miou": numbers.get("miou"), "iou": iou}
 
 
 def _choice(evidence: Evidence) -> "Choice | None":
