@@ -11,9 +11,10 @@ import numpy as np
 
 from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
 from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slides.artefacts import Artefacts
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.geojson import write_geojson
-from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.overlay import artefacts_on, draw_overlay
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.slidemap import SlideMap
@@ -36,6 +37,7 @@ class Export:
         probabilities: of each class, on the tissue; empty if not wanted.
         raster: the slide at the map's resolution.
         parameters: how.
+        artefacts: pen, folds and blur of the slide; None where they could not be measured.
     """
 
     made: SlideMap
@@ -43,6 +45,7 @@ class Export:
     probabilities: Sequence[OnTissue]
     raster: Raster
     parameters: Parameters
+    artefacts: Artefacts | None = None
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -119,7 +122,9 @@ def _overlay(path: Path, export: Export) -> None:
     raster, title = export.raster, Path(export.made.identity["slide"]["file"]).stem
     picture = raster.overview(_OVERLAY_SIDE)
     mpp = raster.mpp * raster.size[0] / picture.shape[1]
-    overlay = draw_overlay(picture, export.labels, export.made.vocabulary.classes, export.figures(), title, mpp=mpp)
+    marks = {} if export.artefacts is None else artefacts_on(picture.shape[:2], export.artefacts, raster.bounds)
+    classes = export.made.vocabulary.classes
+    overlay = draw_overlay(picture, export.labels, classes, export.figures(), title, mpp=mpp, marks=marks)
     overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
 
 
