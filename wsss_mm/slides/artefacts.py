@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_mm.slides.pen import densities
+from wsss_mm.slides.pen import densities, strips, white_of
 from wsss_mm.slides.reader import SlideReader
 from wsss_mm.slides.tissue import TissueMask, look_for_tissue
 
@@ -78,23 +78,24 @@ def find_folds(image: NDArray[np.uint8], mpp: float, tissue: NDArray[np.bool_]) 
     """Where an RGB image (H, W, 3) uint8 at `mpp` um/px has more than one layer of tissue, (H, W)."""
     if not tissue.any():
         return np.zeros_like(tissue)
-    density = cv2.GaussianBlur(densities(image), (0, 0), max(0.8, 8.0 / mpp))
-    haematoxylin = density[..., 0]
-    stains = density.sum(axis=2), haematoxylin, density[..., 1] - _EOSIN * haematoxylin
+    white, blur = white_of(image), max(0.8, 8.0 / mpp)
+    stains = np.empty((3, *tissue.shape), np.float16)  # both together, haematoxylin, and eosin
+    for rows, around, place in strips(len(image), 4 * math.ceil(blur)):
+        density = cv2.GaussianBlur(densities(image[around], white), (0, 0), blur)[place]
+        stains[0, rows], stains[1, rows] = density.sum(axis=2), density[..., 0]
+        stains[2, rows] = density[..., 1] - _EOSIN * density[..., 0]
     dense = [_dense(stains, tissue, *limits) for limits in (_INNER, _OUTER)]
     inner = cv2.morphologyEx(dense[0].astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(dense[1].astype(np.uint8), connectivity=8)
     kept = (stats[:, cv2.CC_STAT_AREA] >= _FOLD / mpp**2) & (np.bincount(labels[inner], minlength=count) > 0)
     kept[0] = False
-    return kept[labels]
+    return kept[cast("NDArray[np.int32]", labels)]
 
 
-def _dense(
-    stains: tuple[NDArray[np.float32], ...], tissue: NDArray[np.bool_], times: float, spreads: float
-) -> NDArray[np.bool_]:
+def _dense(stains: NDArray[np.float16], tissue: NDArray[np.bool_], times: float, spreads: float) -> NDArray[np.bool_]:
     """Where both together and each of them are `times` as dense as in most tissue, and together by `spreads` more."""
     medians = [max(float(np.median(stain[tissue])), 0.01) for stain in stains]
-    spread = 1.4826 * float(np.median(np.abs(stains[0][tissue] - medians[0])))
+    spread = 1.4826 * float(np.median(np.abs(stains[0][tissue] - np.float16(medians[0]))))
     found = tissue & (stains[0] > medians[0] + spreads * spread)
     for stain, median in zip(stains, medians, strict=True):
         found &= stain > times * median

@@ -10,6 +10,7 @@ A colour that no stain makes must be as smooth as no tissue in focus is; one tha
 of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import cv2
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 _MPP, _COARSEST = 8.0, 12.0  # um/px where texture is measured; on coarser images no colour of stains is told from ink
 _FIELD, _GRAIN = 7, 1.0  # px: side of the field where it is measured, sigma that parts texture from slow change
+_STRIP = 512  # rows measured at once
 _LEAST = 0.045  # optical density, smaller is glass
 _RED, _BLUE = 1.15, 1.0  # most of the densities of red and of blue light, as shares of green: the wedge with a margin
 _GREY = 0.85  # of both: grey, as no mixture of the stains is
@@ -63,13 +65,12 @@ def find_pen(image: NDArray[np.uint8], mpp: float, stained: NDArray[np.bool_]) -
         return found
     if shrink > 1:
         image = cast("NDArray[np.uint8]", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    scale = mpp * shrink
-    seen = _measured(image)
-    ink = _strokes(seen, scale)
+    scale, white = mpp * shrink, white_of(image)
+    ink = _strokes(image, white, scale)
     if not ink.any():
         return found
     for _ in range(2):  # the second time what lies between a stroke and tissue
-        ink |= _edges(seen, ink, scale)
+        ink |= _edges(image, white, ink, scale)
     if shrink > 1:
         ink = cv2.resize(ink.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return ink & stained
@@ -84,14 +85,21 @@ def white_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.median(image[bright], axis=0).astype(np.float32)
 
 
-def densities(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Optical density of each pixel of an RGB image (H, W, 3) uint8, held against its own glass; (H, W, 3)."""
-    table = np.log10((white_of(image) + 1) / (np.arange(256, dtype=np.float32)[:, None] + 1)).astype(np.float32)
+def densities(image: NDArray[np.uint8], white: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Optical density of each pixel of an RGB image (H, W, 3) uint8, held against glass of that colour; (H, W, 3)."""
+    table = np.log10((white + 1) / (np.arange(256, dtype=np.float32)[:, None] + 1)).astype(np.float32)
     return cast("NDArray[np.float32]", cv2.LUT(image, table.reshape(256, 1, 3)))
 
 
-def _measured(image: NDArray[np.uint8]) -> _Measured:
-    density = densities(image)
+def strips(height: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Rows of an image a few at a time: those rows, the same with some around, and where in the latter they are."""
+    for top in range(0, height, _STRIP):
+        stop, first = min(top + _STRIP, height), max(top - margin, 0)
+        yield slice(top, stop), slice(first, min(stop + margin, height)), slice(top - first, stop - first)
+
+
+def _measured(image: NDArray[np.uint8], white: NDArray[np.float32]) -> _Measured:
+    density = densities(image, white)
     mean, away = _field(density), density - cv2.GaussianBlur(density, (0, 0), _GRAIN)
     length = np.maximum(np.sqrt((mean**2).sum(axis=2)), 1e-3)
     along = (away * mean).sum(axis=2) / length
@@ -99,7 +107,7 @@ def _measured(image: NDArray[np.uint8]) -> _Measured:
     green = np.maximum(mean[..., 1], 0.01)
     return _Measured(
         direction=mean / length[..., None],
-        near=_unit(cv2.blur(density, (3, 3))),
+        near=_unit(cast("NDArray[np.float32]", cv2.blur(density, (3, 3)))),
         density=length,
         red=mean[..., 0] / green,
         blue=mean[..., 2] / green,
@@ -108,39 +116,54 @@ def _measured(image: NDArray[np.uint8]) -> _Measured:
     )
 
 
-def _strokes(seen: _Measured, mpp: float) -> NDArray[np.bool_]:
+def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -> NDArray[np.bool_]:
     """The inner part of strokes, without the edges."""
-    outside = (seen.red > _RED) | (seen.blue > _BLUE) | (np.minimum(seen.red, seen.blue) > _GREY)
-    outer = outside & (seen.density > _LEAST) & (seen.along < _SMOOTH) & (seen.across < _PURE)
-    found = _wide(outer, mpp, _AREA)
-    if mpp <= _COARSEST:
+    outer, inner = (np.zeros(image.shape[:2], bool) for _ in range(2))
+    for rows, around, place in strips(len(image), _FIELD):
+        seen = _measured(image[around], white)
+        outside = (seen.red > _RED) | (seen.blue > _BLUE) | (np.minimum(seen.red, seen.blue) > _GREY)
+        smooth = (seen.density > _LEAST) & (seen.along < _SMOOTH) & (seen.across < _PURE)
+        outer[rows] = (outside & smooth)[place]
         eosin = (seen.red < _EOSIN[0]) & (seen.blue < _EOSIN[1])
-        inner = ~eosin & (seen.density > _INNER_LEAST) & (seen.along < _INNER_SMOOTH) & (seen.across < _INNER_PURE)
-        found |= _of_one(_wide(inner, mpp, _INNER_AREA), seen)
+        smooth = (seen.density > _INNER_LEAST) & (seen.along < _INNER_SMOOTH) & (seen.across < _INNER_PURE)
+        inner[rows] = (~eosin & smooth)[place]
+    found = _wide(outer, mpp, _AREA)
+    if mpp <= _COARSEST and (inner := _wide(inner, mpp, _INNER_AREA)).any():
+        found |= _of_one(inner, image, white)
     return found
 
 
-def _of_one(regions: NDArray[np.bool_], seen: _Measured) -> NDArray[np.bool_]:
+def _of_one(regions: NDArray[np.bool_], image: NDArray[np.uint8], white: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Those regions whose direction is one dye's."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(regions.astype(np.uint8), connectivity=8)
-    kept = np.zeros(count, bool)
-    for number in range(1, count):
-        left, top, width, height, _ = stats[number]
-        box = np.s_[top : top + height, left : left + width]
-        inside = labels[box] == number
-        spread = seen.direction[box][inside].std(axis=0, dtype=np.float64)
-        kept[number] = np.sqrt((spread**2).sum()) < _ONE
+    count, labels = cv2.connectedComponents(regions.astype(np.uint8), connectivity=8)
+    sums = np.zeros((7, count))  # of the pixels of each: how many, their direction, and its square
+    for rows, around, place in strips(len(image), _FIELD):
+        at, direction = labels[rows].ravel(), _measured(image[around], white).direction[place].reshape(-1, 3)
+        sums[0] += np.bincount(at, minlength=count)
+        for axis in range(3):
+            sums[1 + axis] += np.bincount(at, direction[:, axis], count)
+            sums[4 + axis] += np.bincount(at, direction[:, axis] ** 2, count)
+    means = sums[1:] / np.maximum(sums[0], 1)
+    kept = (means[3:] - means[:3] ** 2).sum(axis=0) < _ONE**2
+    kept[0] = False
     return kept[labels]
 
 
-def _edges(seen: _Measured, ink: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """What fades around ink in its own colour, or in one that no stain makes."""
+def _edges(
+    image: NDArray[np.uint8], white: NDArray[np.float32], ink: NDArray[np.bool_], mpp: float
+) -> NDArray[np.bool_]:
+    """What fades around ink in its own colour."""
     reach = max(1, round(_EDGE / mpp))
     side = 2 * reach + 1
-    weight = cv2.blur(ink.astype(np.float32), (side, side))
-    near = weight > 0
-    direction = _unit(cv2.blur(seen.direction * ink[..., None], (side, side)))
-    return near & ((direction * seen.near).sum(axis=2) > _ALIKE)
+    found = np.zeros_like(ink)
+    for rows, around, place in strips(len(image), reach + _FIELD):
+        if not ink[around].any():
+            continue
+        seen = _measured(image[around], white)
+        direction = cast("NDArray[np.float32]", cv2.blur(seen.direction * ink[around][..., None], (side, side)))
+        near = cv2.blur(ink[around].astype(np.float32), (side, side)) > 0
+        found[rows] = (near & ((_unit(direction) * seen.near).sum(axis=2) > _ALIKE))[place]
+    return found
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -155,7 +178,7 @@ def _wide(mask: NDArray[np.bool_], mpp: float, area: float) -> NDArray[np.bool_]
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
     kept = stats[:, cv2.CC_STAT_AREA] >= area / mpp**2
     kept[0] = False
-    return kept[labels]
+    return kept[cast("NDArray[np.int32]", labels)]
 
 
 def _field(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -151,7 +151,10 @@ def _worth_a_look(slide: SlideReader, parameters: Parameters) -> TissueMask | No
         out, scale = found.pen, found.scale
     elif causes:
         artefacts = find_artefacts(slide)
-        out, scale = np.logical_or.reduce([artefacts.masks[cause] for cause in causes]), (artefacts.scale,) * 2
+        out, scale = (
+            np.logical_or.reduce([artefacts.masks[cause] for cause in causes]),
+            (artefacts.scale, artefacts.scale),
+        )
     else:
         return work
     if out is None or not out.any():
