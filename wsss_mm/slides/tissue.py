@@ -17,6 +17,7 @@ _CELL = 5.0  # um, sigma of the smoothing, about a nucleus
 _MARGIN = 64.0  # um around tissue that are looked at, too
 _MAX_SIDE = 8192  # px of the thumbnail
 _INKED = 32.0  # what has more chroma than this beside pen may be tissue beneath it, and counts as this
+_SQUARE = np.ones((3, 3), np.uint8)
 _DARK = 225  # of the darkest channel: what is paler is glass, whatever lies on it
 
 
@@ -60,6 +61,8 @@ def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
         return _whole(stained, mpp), pen
     stained = chroma > _threshold(np.minimum(chroma[~pen], _INKED))
     mask = _whole(stained & ~pen, mpp) & ~pen
+    rim = cv2.dilate(pen.astype(np.uint8), _SQUARE, iterations=2) > 0  # of ink: what is thin there is its edge
+    mask &= ~rim | (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _SQUARE) > 0)
     return _without_small(mask, _MIN_ISLAND / mpp**2), pen
 
 
