@@ -56,6 +56,10 @@ class Parameters:
         weighting: how the pixels of a window count in the average, see `wsss_mm.wsi.stitch.window_profile`.
         background_grey: slide pixels whose grey value exceeds it are background.
         tissue_mask: look for tissue on a thumbnail first, and pass over what is glass there.
+        leave_out_pen: whether pen on the glass is background, see `wsss_mm.slides.pen`; tissue that shows under it is
+            not.
+        leave_out_folds: whether folds of the tissue are, see `wsss_mm.slides.artefacts`.
+        leave_out_blur: whether tissue out of focus is.
         min_hole: um2, smaller holes of background in the tissue are tissue of the class that the network sees there. A
             hole as large as a window stays, whatever the number.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
@@ -89,6 +93,9 @@ class Parameters:
     tissue_mask: bool = field(
         default=True, metadata=_known("map", "pass over what is glass on a thumbnail", carried=True)
     )
+    leave_out_pen: bool = field(default=True, metadata=_known("map", "pen on the glass is background"))
+    leave_out_folds: bool = field(default=False, metadata=_known("map", "folds of the tissue are background"))
+    leave_out_blur: bool = field(default=False, metadata=_known("map", "tissue out of focus is background"))
     min_hole: float = field(
         default=200.0,
         metadata=_known(
@@ -128,6 +135,12 @@ class Parameters:
     def recorded(self) -> dict[str, Any]:
         """Values by name, of all that the result depends on."""
         return self.deciding("map", "export")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What of `wsss_mm.slides.artefacts.CAUSES` is background."""
+        given = {"pen": self.leave_out_pen, "folds": self.leave_out_folds, "blur": self.leave_out_blur}
+        return tuple(cause for cause, wanted in given.items() if wanted)
 
     def carried(self) -> dict[str, Any]:
         """Values by name, of those that a model carries."""

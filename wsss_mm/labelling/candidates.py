@@ -38,7 +38,7 @@ _SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in CANDIDATE_COLUMNS.it
 _MEASURED = ("x", "y", "tissue", "focus", "haematoxylin", "eosin")
 _PIECE_SCHEMA = pa.schema([_SCHEMA.field(name) for name in _MEASURED])
 _PIECE = 1024  # patches that are measured, and remembered, in one go
-_MEASURE = 1  # goes up when the same slide is measured otherwise
+_MEASURE = 2  # goes up when the same slide is measured otherwise
 _MAY_LACK = ("site", "focus", "haematoxylin", "eosin")
 _NAMED = 5  # broken slides spelled out in the message
 
@@ -241,10 +241,10 @@ class _Survey:
         return pd.DataFrame(rows, columns=["x", "y", "tissue"]).reindex(columns=list(_MEASURED))
 
     def _look(self, piece: _Piece) -> pd.DataFrame:
-        rows = []
+        rows, mpp = [], self.settings.mpp
         with piece.slide.open() as reader:
             for (x, y), tissue in zip(piece.corners.tolist(), piece.tissue.tolist(), strict=True):
-                looks = image_statistics(reader.read(x, y, self.settings.size, self.settings.mpp))
+                looks = image_statistics(reader.read(x, y, self.settings.size, mpp), mpp)
                 rows.append((x, y, tissue, *(round(looks[name], 6) for name in _MEASURED[3:])))
         return pd.DataFrame(rows, columns=list(_MEASURED))
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.patches.images import GLASS_GREY
+from wsss_mm.slides.pen import find_pen
 
 STATISTICS = ("focus", "brightness", "haematoxylin", "eosin")
 """Keys of `image_statistics`."""
@@ -21,11 +22,12 @@ _HAEMATOXYLIN, _EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)  # optical densit
 _NO_TISSUE = 1e-3  # share of the pixels
 
 
-def image_statistics(image: npt.NDArray[np.uint8]) -> dict[str, float]:
+def image_statistics(image: npt.NDArray[np.uint8], mpp: float | None = None) -> dict[str, float]:
     """Focus, brightness and stain of the tissue of an image; NaN where it has none.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+        mpp: um/px; where it is given, pen on the glass is no tissue.
 
     Returns:
         `focus`: variance of the Laplacian, grey values squared. `brightness`: mean grey value, 0..255.
@@ -33,6 +35,8 @@ def image_statistics(image: npt.NDArray[np.uint8]) -> dict[str, float]:
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     tissue = grey <= GLASS_GREY
+    if mpp is not None:
+        tissue &= ~find_pen(image, mpp, tissue)
     if tissue.mean() < _NO_TISSUE:
         return dict.fromkeys(STATISTICS, float("nan"))
     laplacian = cv2.Laplacian(grey, cv2.CV_32F)[tissue]

@@ -1,12 +1,13 @@
-"""Where the tissue is, found on a small image of the slide."""
+"""Where the tissue is, found on a small image of the slide: what is coloured and no pen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wsss_mm.slides.pen import find_pen
 from wsss_mm.slides.reader import SlideReader
 
 _MIN_CHROMA, _MAX_CHROMA = 8.0, 24.0  # Otsu's threshold is held between: a slide may be all glass or all tissue
@@ -15,14 +16,21 @@ _MAX_HOLE = 2e3  # um2, smaller holes are filled
 _CELL = 5.0  # um, sigma of the smoothing, about a nucleus
 _MARGIN = 64.0  # um around tissue that are looked at, too
 _MAX_SIDE = 8192  # px of the thumbnail
+_INKED = 32.0  # what has more chroma than this beside pen may be tissue beneath it, and counts as this
+_SQUARE = np.ones((3, 3), np.uint8)
+_DARK = 225  # of the darkest channel: what is paler is glass, whatever lies on it
 
 
 @dataclass(frozen=True)
 class TissueMask:
-    """A tissue mask of a whole slide: `mask` (H, W) bool, `scale` (x, y) level-0 px per mask px."""
+    """A tissue mask of a whole slide: `mask` (H, W) bool, `scale` (x, y) level-0 px per mask px.
+
+    `pen` (H, W) is what of the rest is ink, if that was asked.
+    """
 
     mask: NDArray[np.bool_]
     scale: tuple[float, float]
+    pen: NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def share(self, rectangles: ArrayLike) -> NDArray[np.float64]:
         """Share of tissue, 0..1, of each rectangle (n, 4): x, y, width, height in level-0 px; outside is no tissue."""
@@ -35,9 +43,27 @@ class TissueMask:
 
 
 def tissue_mask(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
-    """Tissue of an RGB image (H, W, 3) uint8 at `mpp` um/px: what is `coloured`; dust goes, small holes are filled."""
-    mask = _without_small(coloured(image, mpp), _MIN_ISLAND / mpp**2)
-    return ~_without_small(~mask, _MAX_HOLE / mpp**2)
+    """Tissue of an RGB image (H, W, 3) uint8 at `mpp` um/px: what is `coloured` and no pen, see `tissue_and_pen`."""
+    return tissue_and_pen(image, mpp)[0]
+
+
+def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tissue and pen of an RGB image (H, W, 3) uint8 at `mpp` um/px, (H, W) each.
+
+    Tissue is what is `coloured`, without dust, with small holes filled, and without ink. Where there is ink, the
+    threshold of colour is found without it and errs towards tissue: next to a marker's colour that of pale tissue is
+    none.
+    """
+    chroma = _chroma(image, mpp)
+    stained = chroma > _threshold(chroma)
+    pen = find_pen(image, mpp, stained | (image.min(axis=2) <= _DARK))
+    if not pen.any():
+        return _whole(stained, mpp), pen
+    stained = chroma > _threshold(np.minimum(chroma[~pen], _INKED))
+    mask = _whole(stained & ~pen, mpp) & ~pen
+    rim = cv2.dilate(pen.astype(np.uint8), _SQUARE, iterations=2) > 0  # of ink: what is thin there is its edge
+    mask &= ~rim | (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _SQUARE) > 0)
+    return _without_small(mask, _MIN_ISLAND / mpp**2), pen
 
 
 def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -45,39 +71,61 @@ def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
 
     Chroma (largest minus smallest channel), smoothed over about a nucleus, above Otsu's threshold. Glass stays glass
     whatever the brightness of the scan, and black pen marks are no tissue either. Also for images that are too small to
-    tell dust from tissue.
+    tell dust from tissue, or tissue from pen.
     """
-    chroma = image.max(axis=2).astype(np.float32) - image.min(axis=2)
-    chroma = cv2.GaussianBlur(chroma, (0, 0), max(0.8, _CELL / mpp))
-    threshold, _ = cv2.threshold(np.clip(chroma, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return chroma > min(max(threshold, _MIN_CHROMA), _MAX_CHROMA)
+    chroma = _chroma(image, mpp)
+    return chroma > _threshold(chroma)
 
 
 def find_tissue(slide: SlideReader, mpp: float = 8.0) -> TissueMask:
-    """Tissue of a whole slide, on an image of `mpp` um/px (coarser for very large slides)."""
+    """Tissue of a whole slide, on an image of `mpp` um/px (coarser for very large slides), and the pen beside it."""
+    return look_for_tissue(slide, mpp)[1]
+
+
+def look_for_tissue(slide: SlideReader, mpp: float = 8.0) -> tuple[NDArray[np.uint8], TissueMask]:
+    """The same, and the image it was found on, (H, W, 3) RGB."""
     side = min(_MAX_SIDE, max(1, round(max(slide.size) * slide.mpp / mpp)))
     image = slide.thumbnail(side)
     scale = max(slide.size) / side  # of both axes: the shorter side of the image is rounded
-    return TissueMask(tissue_mask(image, slide.mpp * scale), (scale, scale))
+    mask, pen = tissue_and_pen(image, slide.mpp * scale)
+    return image, TissueMask(mask, (scale, scale), pen)
 
 
 def find_work(slide: SlideReader, background_grey: int, mpp: float = 8.0) -> TissueMask | None:
     """Where a slide may hold tissue: coloured or darker than `background_grey` on a thumbnail, and some way around.
 
-    Errs on the side of work: what it leaves out is glass with nothing but specks smaller than a thumbnail's pixel.
+    Errs on the side of work: what it leaves out is glass with nothing but specks smaller than a thumbnail's pixel. Pen
+    is dark or coloured, and in it unless somebody takes it out.
 
     Returns:
-        The mask; None where the slide has no small level, so that a thumbnail would cost as much as the whole slide.
+        The mask and the pen; None where the slide has no small level, so that a thumbnail would cost as much as the
+        whole slide.
     """
     if slide.coarsest_mpp < mpp / 4:
         return None
-    found = find_tissue(slide, mpp)
-    image = slide.thumbnail(max(found.mask.shape))
+    image, found = look_for_tissue(slide, mpp)
     found_mpp = slide.mpp * found.scale[0]
     radius = max(1, round(_MARGIN / found_mpp))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     work = found.mask | (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= background_grey)
-    return TissueMask(cv2.dilate(work.astype(np.uint8), disc).astype(bool), found.scale)
+    return TissueMask(cv2.dilate(work.astype(np.uint8), disc).astype(bool), found.scale, found.pen)
+
+
+def _chroma(image: NDArray[np.uint8], mpp: float) -> NDArray[np.float32]:
+    chroma = image.max(axis=2).astype(np.float32) - image.min(axis=2)
+    return cast("NDArray[np.float32]", cv2.GaussianBlur(chroma, (0, 0), max(0.8, _CELL / mpp)))
+
+
+def _threshold(chroma: NDArray[np.float32]) -> float:
+    values = np.clip(chroma, 0, 255).astype(np.uint8)
+    threshold, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return min(max(threshold, _MIN_CHROMA), _MAX_CHROMA)
+
+
+def _whole(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
+    """A mask without dust and with small holes filled."""
+    mask = _without_small(mask, _MIN_ISLAND / mpp**2)
+    return ~_without_small(~mask, _MAX_HOLE / mpp**2)
 
 
 def _without_small(mask: NDArray[np.bool_], area: float) -> NDArray[np.bool_]:

@@ -12,7 +12,9 @@ from wsss_mm.files import rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.slide_parameters import Parameters, as_recorded
+from wsss_mm.slides.artefacts import Artefacts, find_artefacts, is_affordable
 from wsss_mm.slides.pyramid import RowMap
+from wsss_mm.slides.roi import read_region
 from wsss_mm.wsi.certainty import Sure
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
@@ -21,7 +23,7 @@ from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.runs import bands
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, stored
-from wsss_mm.wsi.summary import tumour_stroma_ratio
+from wsss_mm.wsi.summary import artefact_figures, tumour_stroma_ratio
 from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
@@ -92,13 +94,14 @@ def write_results(
         parameters: how.
         registered: what the registry calls the model (name, version, alias), for the summary.
     """
+    artefacts = _artefacts(job)
     with _filled(work, made, parameters) as filled:
         shown = [OnTissue(item, filled) for item in made.probabilities]
         certainty = None if made.certainty is None else OnTissue(made.certainty, filled)
         labels = filled
         if parameters.unsure_below != "off" and made.certainty is not None:
             labels = Sure(filled, made.certainty, parameters.unsure_below)
-        export = Export(made, filled, labels, shown, certainty, raster, parameters)
+        export = Export(made, filled, labels, shown, certainty, raster, parameters, artefacts)
         classes = write_outputs(work, export)
     tissue = int(export.counts.sum())
     if not tissue:
@@ -110,11 +113,33 @@ def write_results(
         "tumour_stroma_ratio": tumour_stroma_ratio(classes, made.vocabulary.classes),
         "unreadable_share": made.unreadable / labels.size,
         "appearance": made.appearance,
+        "artefacts": None if artefacts is None else artefact_figures(_inside(job, artefacts, raster), parameters),
     }
     model = dict(made.identity["model"]) | dict(registered or {})
     own = {"model": model, "parameters": parameters.recorded()}
     write_object(work / SUMMARY, SLIDE_SUMMARY, dict(made.identity) | figures | own)
     logger.info("%s: %.2f mm2 of tissue", job.slide_id, figures["tissue_area_mm2"])
+
+
+def _artefacts(job: Job) -> Artefacts | None:
+    """Pen, folds and blur of a slide, None where a part of it cannot be decoded or it has no small level."""
+    with job.open() as slide:
+        try:
+            if is_affordable(slide):
+                return find_artefacts(slide)
+            logger.warning("%s: has no small level; pen, folds and blur are not measured", job.path)
+        except InputError as error:
+            logger.warning("%s; pen, folds and blur are not measured", error)
+    return None
+
+
+def _inside(job: Job, artefacts: Artefacts, raster: Raster) -> dict[str, float]:
+    """mm2 by cause, in the region of interest."""
+    if job.roi is None:
+        return artefacts.areas()
+    height, width = artefacts.tissue.shape
+    region = read_region(job.roi, raster.bounds[:2])
+    return artefacts.areas(region.mask((0, 0), (width, height), artefacts.scale))
 
 
 def deliver(work: Path, folder: Path, parameters: Parameters) -> None:

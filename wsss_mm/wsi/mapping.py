@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from wsss_mm.errors import InputError
@@ -18,9 +19,10 @@ from wsss_mm.formats import read_object
 from wsss_mm.places import MAP, SLIDE_MAP
 from wsss_mm.places import MAP_NOTES as NOTES
 from wsss_mm.slide_parameters import Parameters
-from wsss_mm.slides import open_slide
+from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides.artefacts import find_artefacts, is_affordable
 from wsss_mm.slides.roi import read_region
-from wsss_mm.slides.tissue import find_work
+from wsss_mm.slides.tissue import TissueMask, find_tissue, find_work
 from wsss_mm.wsi.certainty import confidence
 from wsss_mm.wsi.engine import Rows, segment_rows
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
@@ -137,10 +139,10 @@ def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
 def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
     """Where the slide is to be segmented, None for everywhere."""
     tissue, origin = None, raster.bounds[:2]
-    if parameters.tissue_mask:
+    if parameters.tissue_mask or parameters.left_out:
         with open_slide(job.path, job.mpp) as slide:
             try:
-                tissue = find_work(slide, parameters.background_grey)
+                tissue = _worth_a_look(slide, parameters)
             except InputError as error:  # the pixels themselves will tell
                 logger.warning("%s; looking at every window instead", error)
     region = None if job.roi is None else read_region(job.roi, origin)
@@ -154,6 +156,29 @@ def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
     if tissue is None and region is None:
         return None
     return Wanted(raster.size, origin, raster.factor, tissue, region)
+
+
+def _worth_a_look(slide: SlideReader, parameters: Parameters) -> TissueMask | None:
+    """Where there may be tissue that is not left out, None for everywhere."""
+    work = find_work(slide, parameters.background_grey) if parameters.tissue_mask else None
+    causes = parameters.left_out
+    if work is None and causes and not is_affordable(slide):
+        logger.warning("%s: has no small level; %s is not looked for and not left out", slide.path, ", ".join(causes))
+        return None
+    if causes == ("pen",):
+        found = find_tissue(slide) if work is None else work
+        out, scale = found.pen, found.scale
+    elif causes:
+        artefacts = find_artefacts(slide)
+        out, scale = (
+            np.logical_or.reduce([artefacts.masks[cause] for cause in causes]),
+            (artefacts.scale, artefacts.scale),
+        )
+    else:
+        return work
+    if out is None or not out.any():
+        return work
+    return TissueMask(~out if work is None else work.mask & ~out, scale)
 
 
 @dataclass(frozen=True)

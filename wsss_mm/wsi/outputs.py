@@ -11,10 +11,11 @@ import numpy as np
 
 from wsss_mm.places import CONFIDENCE, LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
 from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slides.artefacts import Artefacts
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.certainty import NONE, Sure, ramp, share_of
 from wsss_mm.wsi.geojson import write_geojson
-from wsss_mm.wsi.overlay import draw_overlay
+from wsss_mm.wsi.overlay import artefacts_on, draw_overlay
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.slidemap import SlideMap
@@ -39,6 +40,7 @@ class Export:
         certainty: of the network, on the tissue; None if not wanted.
         raster: the slide at the map's resolution.
         parameters: how.
+        artefacts: pen, folds and blur of the slide; None where they could not be measured.
     """
 
     made: SlideMap
@@ -48,6 +50,7 @@ class Export:
     certainty: OnTissue | None
     raster: Raster
     parameters: Parameters
+    artefacts: Artefacts | None = None
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -153,7 +156,8 @@ def _overlay(path: Path, export: Export) -> None:
     mpp = raster.mpp * raster.size[0] / picture.shape[1]
     shown = export.made.vocabulary.classes, export.figures(), title
     warning = (export.made.appearance or {}).get("warning")
-    overlay = draw_overlay(picture, export.labels, *shown, mpp=mpp, warning=warning)
+    marks = {} if export.artefacts is None else artefacts_on(picture.shape[:2], export.artefacts, raster.bounds)
+    overlay = draw_overlay(picture, export.labels, *shown, mpp=mpp, warning=warning, marks=marks)
     overlay.save(path, compress_level=1)  # a tenth larger, and several times as fast
 
 

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wsss_mm.slides.artefacts import Artefacts
 from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import IGNORE, TissueClass
 
@@ -17,6 +18,9 @@ _INK, _FAINT, _PAPER, _FRAME = (35, 35, 35), (110, 110, 110), (255, 255, 255), (
 _ALARM = (170, 20, 20)
 _MARGIN, _LEGEND, _LINE, _WARNING_LINE = 16, 320, 48, 16
 _ALPHA = 0.45
+_HATCH = 10  # px between lines
+_HATCHES = {"pen": ((20, 20, 20), 1), "folds": ((0, 110, 60), -1), "blur": ((0, 90, 190), -1)}
+"""Colour of an artefact's lines, and which way they lean."""
 
 
 def draw_overlay(
@@ -29,8 +33,9 @@ def draw_overlay(
     mpp: float,
     alpha: float = _ALPHA,
     warning: str | None = None,
+    marks: Mapping[str, np.ndarray] | None = None,
 ) -> Image.Image:
-    """Lay the classes over a picture of the slide; background shows the slide as it is.
+    """Lay the classes over a picture of the slide; background shows the slide as it is, and artefacts are hatched.
 
     Args:
         picture: the slide, (h, w, 3) uint8.
@@ -41,11 +46,16 @@ def draw_overlay(
         mpp: um/px of `picture`, for the scale bar.
         alpha: how much the colours cover.
         warning: stands below the scale bar.
+        marks: by cause, where the picture shows an artefact, (h, w) bool; one that is nowhere is not in the legend.
     """
     height, width = picture.shape[:2]
     mixed = blended(picture, _nearest(labels, height, width), classes, alpha)
+    marks = {cause: mask for cause, mask in (marks or {}).items() if mask.any()}
+    for cause, mask in marks.items():
+        _hatch(mixed, mask, *_HATCHES[cause])
+    rows = len(classes) + len(marks)
     lines = _lines(warning or "", _font(12), _LEGEND - 24)
-    below = _MARGIN * 4 + _LINE * (len(classes) + 2)
+    below = _MARGIN * 4 + _LINE * (rows + 2)
     legend = below + (_MARGIN + _WARNING_LINE * len(lines) if lines else 0)
     sheet = Image.new("RGB", (width + 2 * _MARGIN + _LEGEND, max(height + 2 * _MARGIN, legend)), _PAPER)
     sheet.paste(Image.fromarray(mixed), (_MARGIN, _MARGIN))
@@ -53,7 +63,9 @@ def draw_overlay(
     draw.rectangle([_MARGIN - 1, _MARGIN - 1, _MARGIN + width, _MARGIN + height], outline=_FRAME)
     left = width + 2 * _MARGIN + 8
     _draw_legend(draw, left, classes, figures, title)
-    _draw_scale(draw, left, _MARGIN * 3 + _LINE * (len(classes) + 1), mpp, _LEGEND - 80)
+    for index, (cause, mask) in enumerate(marks.items(), start=len(classes) + 1):
+        _draw_mark(sheet, left, _MARGIN + _LINE * index, cause, float(mask.sum()) * mpp**2 / 1e6)
+    _draw_scale(draw, left, _MARGIN * 3 + _LINE * (rows + 1), mpp, _LEGEND - 80)
     for index, line in enumerate(lines):
         draw.text((left, below + _WARNING_LINE * index), line, fill=_ALARM, font=_font(12))
     return sheet
@@ -69,6 +81,17 @@ def _lines(text: str, font: ImageFont.FreeTypeFont, room: int) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def artefacts_on(
+    shape: tuple[int, int], artefacts: Artefacts, bounds: tuple[float, float, float, float]
+) -> dict[str, np.ndarray]:
+    """Artefacts by cause on a picture (h, w) of a part of the slide: x, y, width and height in level-0 px."""
+    places = []
+    for axis in (1, 0):
+        at = bounds[axis] + (np.arange(shape[1 - axis]) + 0.5) * bounds[axis + 2] / shape[1 - axis]
+        places.append(np.clip((at / artefacts.scale).astype(int), 0, artefacts.tissue.shape[1 - axis] - 1))
+    return {cause: mask[np.ix_(*places)] for cause, mask in artefacts.masks.items()}
 
 
 def blended(
@@ -88,6 +111,24 @@ def picture_of(sheet: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
     height = max(1, round(width * shape[0] / shape[1]))
     found = sheet[_MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width]
     return found if width > 0 and found.shape[:2] == (height, width) else None
+
+
+def _hatch(picture: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], lean: int) -> None:
+    """Draw an outline around a mask, and lines that lean one way in it."""
+    rows, columns = np.indices(mask.shape, sparse=True)
+    lines = mask & ((rows + lean * columns) % _HATCH < 2)
+    edge = mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0)
+    picture[lines | edge] = color
+
+
+def _draw_mark(sheet: Image.Image, left: int, top: int, cause: str, area: float) -> None:
+    box = np.full((27, 27, 3), 255, np.uint8)
+    _hatch(box, np.ones((27, 27), bool), *_HATCHES[cause])
+    sheet.paste(Image.fromarray(box), (left, top))
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle([left, top, left + 26, top + 26], outline=_FRAME)
+    draw.text((left + 38, top - 3), cause, fill=_INK, font=_font(14))
+    draw.text((left + 38, top + 15), f"{area:.3f} mm\u00b2", fill=_FAINT, font=_font(12))
 
 
 def _nearest(labels: RowMap, height: int, width: int) -> np.ndarray:

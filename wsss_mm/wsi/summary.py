@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi.geojson import Written
 
@@ -46,6 +47,11 @@ def polygon_figures(written: Written, mpp: float) -> dict[str, Any]:
         "polygon_area_mm2": written.pixels * square_mm,
         "dropped_area_mm2": written.dropped_pixels * square_mm,
     }
+
+
+def artefact_figures(areas: Mapping[str, float], parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """What is wrong with parts of a slide: `area_mm2` by cause, and whether that is background in the map."""
+    return {cause: {"area_mm2": area, "left_out": cause in parameters.left_out} for cause, area in areas.items()}
 
 
 def tumour_stroma_ratio(figures: Mapping[str, Mapping[str, Any]], classes: Sequence[TissueClass]) -> float | None:

@@ -1,0 +1,115 @@
+import cv2
+import numpy as np
+import pytest
+
+from tests.slides.stains import INKS, density, ink, seen
+from wsss_mm.slides import open_slide, pen
+from wsss_mm.slides.pen import find_pen, white_of
+from wsss_mm.slides.tissue import find_tissue, tissue_and_pen
+
+SIDE, MPP = 160, 8.0
+GLASS = np.zeros((SIDE, SIDE, 3))
+KINDS = {
+    "tumour": {"haematoxylin": 0.35, "eosin": 0.3},
+    "lymphocytes": {"haematoxylin": 0.75, "eosin": 0.1, "texture": 0.15},
+    "pale stroma": {"haematoxylin": 0.03, "eosin": 0.13, "texture": 0.12},
+    "mucin": {"haematoxylin": 0.1, "eosin": 0.02, "texture": 0.12},
+    "blood": {"haematoxylin": 0.0, "eosin": 0.08, "blood": 0.5, "texture": 0.1},
+    "colloid": {"haematoxylin": 0.0, "eosin": 0.45, "texture": 0.005},
+}
+
+
+def on_glass(total, part=np.s_[40:120, 10:70]):
+    """A block of tissue on glass, and where it is."""
+    image, where = GLASS.copy(), np.zeros((SIDE, SIDE), bool)
+    image[part], where[part] = total[part], True
+    return image, where
+
+
+@pytest.mark.parametrize("stain", [0.5, 1.0, 1.6])
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+@pytest.mark.parametrize("color", INKS.values(), ids=INKS)
+def test_ink_on_glass_is_no_tissue_and_tissue_beside_it_is(color, strength, stain):
+    tissue, where = on_glass(density(SIDE, 0.3, 0.3) * stain)
+    stroke, thickness = ink(SIDE, color, strength, column=115)
+    found, drawn = tissue_and_pen(seen(tissue + stroke), MPP)
+    assert not found[thickness > 0.05].mean() > 0.02
+    assert drawn[thickness > 0.5].mean() >= 0.98
+    assert found[where].mean() >= 0.99
+    assert not drawn[where].any()
+
+
+@pytest.mark.parametrize("stain", [0.5, 1.0, 1.6])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_stains_make_is_no_pen(kind, stain):
+    image = seen(on_glass(density(SIDE, **kind) * stain)[0])
+    assert not find_pen(image, MPP, np.ones((SIDE, SIDE), bool)).any()
+
+
+def test_tissue_out_of_focus_is_no_pen():
+    total = cv2.GaussianBlur(density(SIDE, 0.4, 0.2, texture=0.3), (0, 0), 1.0)
+    assert not find_pen(seen(on_glass(total)[0]), MPP, np.ones((SIDE, SIDE), bool)).any()
+
+
+@pytest.mark.parametrize("color", ["blue", "green", "yellow", "orange"])
+def test_tissue_that_shows_under_ink_is_tissue(color):
+    tissue, where = on_glass(density(SIDE, 0.35, 0.35))
+    stroke, thickness = ink(SIDE, INKS[color], 0.3, column=40, width=40)
+    found, drawn = tissue_and_pen(seen(tissue + stroke), MPP)
+    assert found[where & (thickness > 0.5)].mean() > 0.9
+    assert drawn[~where & (thickness > 0.5)].mean() > 0.95
+
+
+def test_pale_tissue_stays_tissue_beside_strong_ink():
+    tissue, where = on_glass(density(SIDE, 0.03, 0.1))
+    stroke, _ = ink(SIDE, INKS["yellow"], column=115)
+    alone, _ = tissue_and_pen(seen(tissue), MPP)
+    beside, _ = tissue_and_pen(seen(tissue + stroke), MPP)
+    assert alone[where].mean() > 0.9
+    assert beside[alone].all()
+
+
+@pytest.mark.parametrize("times", [0.25, 2.0])
+def test_images_may_be_finer_or_coarser(times):
+    stroke, thickness = ink(SIDE, INKS["green"])
+    image = seen(stroke)
+    image = np.kron(image, np.ones((4, 4, 1), np.uint8)) if times < 1 else cv2.resize(image, None, fx=0.5, fy=0.5)
+    layer = cv2.resize(thickness, image.shape[1::-1])
+    drawn = find_pen(image, MPP * times, image.min(axis=2) <= 225)
+    assert drawn[layer > 0.5].mean() > 0.95
+    assert not drawn[layer < 0.01].any()
+
+
+def test_nothing_is_told_of_what_is_smaller_than_a_stroke():
+    image = np.full((30, 30, 3), INKS["green"], np.uint8)
+    assert not find_pen(image, 0.5, np.ones((30, 30), bool)).any()
+
+
+def test_how_many_rows_are_looked_at_together_does_not_matter(monkeypatch):
+    stroke, _ = ink(SIDE, INKS["purple"])
+    image = seen(on_glass(density(SIDE, 0.3, 0.3))[0] + stroke)
+    whole = tissue_and_pen(image, MPP)
+    monkeypatch.setattr(pen, "_STRIP", 37)
+    for one, other in zip(whole, tissue_and_pen(image, MPP), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_glass_is_what_is_bright_and_grey():
+    image = np.full((50, 50, 3), (120, 60, 130), np.uint8)
+    assert white_of(image).tolist() == [245, 245, 245]
+    image[:5] = (236, 232, 238)
+    assert white_of(image).tolist() == [236, 232, 238]
+
+
+def test_a_phantom_has_no_pen(phantom):
+    folder, slides = phantom
+    for path in slides["path"]:
+        with open_slide(folder / path) as reader:
+            assert not find_tissue(reader).pen.any()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["CMU-1-Small-Region", "tcga-cr-7395-01a-01-ts1"])
+def test_real_slides_without_pen_have_none(real_data, name):
+    with open_slide(real_data / f"slides/{name}.svs", mpp=0.5) as reader:
+        assert not find_tissue(reader).pen.any()
