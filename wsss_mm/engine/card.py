@@ -64,7 +64,8 @@ def _encoder(info: Mapping[str, Any]) -> str:
     apart = f"; they are not among these, and loading asks for `{row.file}`, sha256 `{held['sha256']}`" if held else ""
     forbids = "" if row.derivatives is not False else " **It allows no derivatives: do not pass this model on.**"
     bought = "" if row.commercial is not False else " **Not for commercial use.**"
-    return f"Encoder `{name}`, licence of its published weights: {row.licence}{apart}.{forbids}{bought}\n"
+    far = f" It may see little: {info['encoder_resolution']}." if "encoder_resolution" in info else ""
+    return f"Encoder `{name}`, licence of its published weights: {row.licence}{apart}.{forbids}{bought}{far}\n"
 
 
 def _beginnings(info: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Training of the two networks: a config file with values from params.yaml, the Runner, the model folder."""
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
-from wsss_mm.models.description import NEEDS, foreign_modules, without_initialisation
+from wsss_mm.models.description import NEEDS, RESOLUTION, foreign_modules, without_initialisation
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
 from wsss_mm.models.weight_files import read_state_dict
@@ -38,6 +39,8 @@ from wsss_mm.yaml_places import parse
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
+
+logger = logging.getLogger(__name__)
 
 _ROOMS = ("models", "datasets", "engine", "evaluation", "inference")  # code that decides what a checkpoint means
 
@@ -195,6 +198,8 @@ def _train(
     weights, _ = initial_weights(config) or (None, None)
     info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
     info |= encoder_said(settings.encoder, info)
+    if RESOLUTION in info and is_main_process():
+        logger.warning("%s: %s", paths.patches / places.MANIFEST, info[RESOLUTION])
     rehearse(file, config, info)
     sources = [paths.patches / places.MANIFEST, *([] if weights is None else [weights]), *inputs]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:

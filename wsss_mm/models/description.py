@@ -30,6 +30,8 @@ INITIAL = "initial_weights"
 """Key of model.json: the file the training began with, see `wsss_mm.engine.beginning`."""
 ENCODER, HELD = "encoder", "frozen_encoder"
 """Keys of model.json: the encoder's name, and one that is not part of the weights, see `wsss_mm.models.frozen`."""
+RESOLUTION = "encoder_resolution"
+"""Key of model.json: what to say where the patches' mpp is far from what the encoder was trained on."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 
