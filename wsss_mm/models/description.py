@@ -32,6 +32,8 @@ ENCODER, HELD = "encoder", "frozen_encoder"
 """Keys of model.json: the encoder's name, and one that is not part of the weights, see `wsss_mm.models.frozen`."""
 RESOLUTION = "encoder_resolution"
 """Key of model.json: what to say where the patches' mpp is far from what the encoder was trained on."""
+STAIN = "stain"
+"""Key of model.json: what images are made to look like before the network sees them, see `wsss_mm.slides.stain`."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 

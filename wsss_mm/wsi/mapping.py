@@ -19,8 +19,9 @@ from wsss_mm.places import MAP_NOTES as NOTES
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.roi import read_region
+from wsss_mm.slides.stain import recolour, stain_of_slide
 from wsss_mm.slides.tissue import find_work
-from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.engine import Predict, segment_rows
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
@@ -73,7 +74,8 @@ def computed(
             stack.enter_context(RawMap(work / f"{item}.raw", raster.size[::-1]))
             for item in ("labels", *(range(len(model.classes)) if parameters.probabilities else ()))
         )
-        _write_map(work, labels, of_classes, raster, model, parameters=parameters, identity=identity, progress=progress)
+        how = {"parameters": parameters, "identity": identity, "progress": progress}
+        _write_map(work, labels, of_classes, raster, model, predict=_predict(job, model), **how)
         yield SlideMap(labels, of_classes, model.vocabulary, identity, raster.unreadable)
 
 
@@ -103,6 +105,22 @@ def map_slide(
             for name in (MAP, NOTES):
                 (work / name).replace(job.folder / name)
     return read_object(job.folder / NOTES, SLIDE_MAP)
+
+
+def _predict(job: Job, model: "SlideModel") -> Predict:
+    """The network, which is shown a slide as if it were stained as those it learnt from.
+
+    How the slide is stained is told once, by its tissue, so that all its windows are changed alike.
+    """
+    if model.stain is None:
+        return model.predict
+    with job.open() as slide:
+        source = stain_of_slide(slide, model.stain.method, model.mpp)
+    if source is None:
+        logger.warning("%s: has too little tissue to tell its stains, and is taken as it is", job.path.name)
+        return model.predict
+    change = recolour(source, model.stain)
+    return lambda images: model.predict(change(images))
 
 
 def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
@@ -144,6 +162,7 @@ def _write_map(
     raster: Raster,
     model: "SlideModel",
     *,
+    predict: Predict,
     parameters: Parameters,
     identity: dict[str, Any],
     progress: bool,
@@ -163,7 +182,7 @@ def _write_map(
     with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
             raster,
-            model.predict,
+            predict,
             len(model.classes),
             parameters,
             batch_size=model.largest_batch(parameters.window) if given == "auto" else given,

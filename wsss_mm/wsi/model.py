@@ -11,6 +11,7 @@ import numpy as np
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
+from wsss_mm.slides.stain import Stain
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class SlideModel:
         at_once: batches that `predict` may be given at the same time.
         largest_batch: windows that fit into memory at once, for a window of so many px.
         digest: of weights and description, empty if unknown.
+        stain: what slides are made to look like first; None where they are taken as they are.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -48,6 +50,7 @@ class SlideModel:
     at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
     digest: str = ""
+    stain: Stain | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocabulary, Vocabulary):
@@ -81,6 +84,7 @@ class SlideModel:
         import torch
 
         from wsss_mm.models import load_model
+        from wsss_mm.models.store import stain_of
 
         device = choose_device(device)
         network, info = load_model(Path(folder), device)
@@ -98,6 +102,7 @@ class SlideModel:
             "weights_md5": info["weights_md5"],
             "precision": precision,
             "digest": info["digest"],
+            "stain": stain_of(info, Path(folder) / places.DESCRIPTION),
         }
         if not is_gpu(device):
             from wsss_mm.wsi.cores import predict_by_window
