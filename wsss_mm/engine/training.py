@@ -21,7 +21,7 @@ from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.configs import Given, load_config
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
-from wsss_mm.engine.rehearsal import initial_weights, rehearse
+from wsss_mm.engine.rehearsal import begun, initial_weights, rehearse
 from wsss_mm.engine.runner import build_runner, config_text, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
@@ -197,11 +197,13 @@ def _train(
             config.pop(part, None)
     text = config_text(config)
     weights, _ = initial_weights(config) or (None, None)
-    info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
+    info = {**_model_info(kind, params, paths, config), **made_of}
+    network = begun(file, config, info) if initial_weights(config) else None  # what is far too large is never digested
+    info |= beginning(weights)
     info |= encoder_said(settings.encoder, info)
     if RESOLUTION in info and is_main_process():
         logger.warning("%s: %s", paths.patches / places.MANIFEST, info[RESOLUTION])
-    rehearse(file, config, info)
+    rehearse(file, config, info, network)
     sources = [
         paths.patches / places.MANIFEST,
         *_stains(paths.patches),
