@@ -13,14 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
+from studies.registration import KEY, MATRICES, registered
 from studies.rows import add_row, read_rows
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import read_object, without_number
+from wsss_mm.patches import read_manifest
 from wsss_mm.places import FIGURES
+from wsss_mm.settings import load_params
+from wsss_mm.vocabulary import get_vocabulary
 
 PARAMS = Path(places.PARAMS_FILE)
 SUMMARY, VALID = places.SUMMARY_METRICS, places.SEGMENTER_METRICS
@@ -66,9 +72,10 @@ def main() -> None:
             for variant in arguments.variants:
                 if (cohort, variant, seed) not in done:
                     PARAMS.write_bytes(original)
+                    begun = {KEY: registered()}
                     metrics = _experiment(f"{cohort}-{variant}-{seed}", variant, seed, arguments.set)
                     row = {"cohort": cohort, "variant": variant, "seed": seed, "settings": arguments.set}
-                    add_row(arguments.out, row | metrics)
+                    add_row(arguments.out, row | begun | metrics)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -95,7 +102,18 @@ def _experiment(name: str, variant: str, seed: int, shared: list[str]) -> dict[s
     result = subprocess.run(["dvc", "exp", "run", "-n", name, *overrides, "evaluate"], check=False)
     if result.returncode:
         raise InputError(f"experiment {name} failed; see above, mend it and run this again: what is done is skipped")
-    return {**without_number(read_object(SUMMARY, FIGURES)), "valid_miou": read_object(VALID, FIGURES).get("miou")}
+    figures = {**without_number(read_object(SUMMARY, FIGURES)), "valid_miou": read_object(VALID, FIGURES).get("miou")}
+    return figures | {MATRICES: slide_matrices()}
+
+
+def slide_matrices() -> dict[str, list[list[int]]]:
+    """Slide to the ungated confusion matrix of its test patches, which the row's mIoU is of: for a verdict."""
+    vocabulary = load_params().cohort.vocabulary
+    table = pd.read_csv(places.TEST_COUNTS)
+    counts = counts_of(table, "ungated", get_vocabulary(vocabulary).codes)
+    manifest = read_manifest(places.PATCHES, get_vocabulary(vocabulary)).set_index("patch_id")
+    slides = manifest.loc[table["patch_id"], "slide_id"].to_numpy()
+    return {slide: counts[slides == slide].sum(axis=0).tolist() for slide in sorted(set(slides))}
 
 
 def _output(*command: str) -> str:

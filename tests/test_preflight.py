@@ -1,6 +1,7 @@
 """What would stop a later stage stops the first one, with the line of the file it is in."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -127,9 +128,17 @@ def test_an_encoder_that_knows_another_resolution_is_told_of(refused, tmp_path, 
         "classifier": {"encoder": "tissue"}, "segmenter": {"encoder": "tissue"}, "pseudo_labels": {"layer": "last"}
     }  # fmt: skip
     assert refused(**sections) == ""
-    assert len(caplog.messages) == 2
-    assert "patches.mpp 1 is far from what" in caplog.text
-    assert "encoder tissue was trained at, 0.5 um/px" in caplog.text
+    assert caplog.messages == [], "from scratch it knows no resolution"
+    begun = {"encoder": "tissue", "weights": "own.pth"}
+    sections |= {"classifier": begun, "segmenter": begun | {"init": "weights"}}
+    assert refused(files=["pretrained/own.pth"], **sections) == ""
+    assert caplog.messages == [
+        f"{tmp_path}/params.yaml: patches.mpp: 1 um/px is off by more than 1.5 times from the 0.5 um/px that tissue "
+        "knows (classifier.encoder and segmenter.encoder)"
+    ]
     caplog.clear()
+    assert refused(**sections, files=["data/patches/manifest.parquet"]) == ""
+    assert caplog.messages == [], "stages after those that cut patches do not say it again; a training does"
+    shutil.rmtree(tmp_path / "data")
     assert refused(**sections, patches={"mpp": 0.6}) == ""
     assert caplog.messages == []

@@ -89,6 +89,8 @@ LABELS = DATA / LABELS_TABLE
 
 MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
+STAIN = "stain.json"
+"""In data/patches, where params.yaml asks for it: how its slides are stained, and what they are made to look like."""
 CANDIDATES_FILE, FEATURES_FILE = "candidates.parquet", "features.json"
 """In data/candidates, and in data/features beside a file for each slide."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
@@ -271,6 +273,13 @@ LABEL_JOURNAL = Artefact(
     oldest=1,
 )
 _READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS)
+STAINS = Artefact(
+    "file of stains",
+    (f"{PATCHES}/{STAIN}",),
+    again="make it again: dvc repro -f patches",
+    absent="make it with: dvc repro patches",
+    oldest=1,
+)
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
 REGISTRATION = Artefact(
@@ -308,6 +317,7 @@ ARTEFACTS = (
     *(
         MODEL,
         PATCH_MANIFEST,
+        STAINS,
         CANDIDATE_TABLE,
         FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,

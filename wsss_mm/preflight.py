@@ -13,7 +13,6 @@ from wsss_mm.settings import PARAMS_FILE, Params, refuse
 
 logger = logging.getLogger(__name__)
 
-_FAR = 1.5  # times the resolution that an encoder was trained at, or less than its part: it sees other things
 Faults = Iterator[tuple[str, str]]
 
 _RESULTS = {
@@ -33,13 +32,19 @@ def check(params: Params, root: Path) -> None:
         InputError: they cannot; the message gives the line of each that is wrong.
     """
     refuse((*_data_set(params), *_weights(params, root), *_precision(params, root)), root / PARAMS_FILE)
-    for section in {"classifier", "segmenter"}.intersection(_to_come(root)):
-        encoder, mpp = get_encoder(getattr(params, section).encoder), params.patches.mpp
-        if encoder.mpp and not any(1 / _FAR <= mpp / known <= _FAR for known in encoder.mpp):
-            logger.warning(
-                "%s: patches.mpp %g is far from what %s.encoder %s was trained at, %s um/px; it may see little",
-                *(root / PARAMS_FILE, mpp, section, encoder.name, " and ".join(f"{known:g}" for known in encoder.mpp)),
-            )
+    if not (root / places.PATCHES).exists():  # patches that are there have their mpp; a training says the same of it
+        _tell_of_resolution(params, root)
+
+
+def _tell_of_resolution(params: Params, root: Path) -> None:
+    """Warn, once an encoder, where the patches will be far from what its weights were trained on."""
+    named: dict[str, list[str]] = {}
+    for section in ("classifier", "segmenter"):
+        if section in _to_come(root) and getattr(params, section).begins_with():
+            named.setdefault(getattr(params, section).encoder, []).append(f"{section}.encoder")
+    for encoder, keys in named.items():
+        if (note := get_encoder(encoder).mpp_note(params.patches.mpp)) is not None:
+            logger.warning("%s: patches.mpp: %s (%s)", root / PARAMS_FILE, note, " and ".join(keys))
 
 
 def _data_set(params: Params) -> Faults:

@@ -11,7 +11,7 @@ from math import isfinite
 from operator import ge, le, lt
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from wsss_mm.encoders import hardly_moves
+from wsss_mm.encoders import STRIDE, hardly_moves
 
 Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
@@ -166,11 +166,16 @@ TYPES: Mapping[str, Any] = get_type_hints(Parameters)
 """Type of each parameter."""
 
 
-def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def faults(values: Mapping[str, Any], stride: int | None = STRIDE) -> Iterator[tuple[str, str]]:
     """Name and fault of each value that is none its parameter can have, such as `must be at least 32`.
 
     Of window and overlap that are both given, also whether windows move; and whether there is the confidence that
     `unsure_below` asks for.
+
+    Args:
+        values: by the names of parameters; not all need be given.
+        stride: of the network's features, px, which windows must move by where window and overlap are both given; None
+            where nobody knows the network yet.
     """
     wrong = set()
     for name, value in values.items():
@@ -180,7 +185,7 @@ def faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             wrong.add(name)
             yield name, fault
     both = {"window", "overlap"} <= values.keys() - wrong
-    if both and (fault := hardly_moves(values["window"], values["overlap"])) is not None:
+    if both and stride and (fault := hardly_moves(values["window"], values["overlap"], stride)) is not None:
         yield "overlap", fault
     if values.get("unsure_below", "off") != "off" and not values.get("confidence", True):
         yield "unsure_below", "asks for the confidence of each pixel; set confidence to true, or this to off"

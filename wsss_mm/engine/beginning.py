@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.dvc_files import check_tracked
+from wsss_mm.encoders import get_encoder
 from wsss_mm.files import digest
 from wsss_mm.models.backbones import backbone_config
-from wsss_mm.models.description import DESCRIPTION, ENCODER, HELD, INITIAL, WEIGHTS, check_digest, described
+from wsss_mm.models.description import DESCRIPTION, ENCODER, HELD, INITIAL, RESOLUTION, WEIGHTS, check_digest, described
 from wsss_mm.models.frozen import held_encoder
 
 
@@ -37,7 +38,7 @@ def beginning(path: Path | None) -> dict[str, Any]:
 
 
 def encoder_said(encoder: str, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What model.json says of the encoder: its name, and its file where that is not part of the model.
+    """What model.json says of the encoder: its name, its file where that is not part of the model, a note on its mpp.
 
     Args:
         encoder: Its name in encoders.yaml, as params.yaml has it.
@@ -46,7 +47,19 @@ def encoder_said(encoder: str, info: Mapping[str, Any]) -> dict[str, Any]:
     backbone = info["model"].get("backbone", {})
     if backbone.get("type") != backbone_config(encoder)["type"]:
         return {}
-    return {ENCODER: encoder, **held_encoder(encoder, backbone, _own_sha256(info.get(INITIAL, {})))}
+    note = get_encoder(encoder).mpp_note(info["mpp"]) if _from_elsewhere(info.get(INITIAL)) else None
+    return {
+        ENCODER: encoder,
+        **held_encoder(encoder, backbone, _own_sha256(info.get(INITIAL, {}))),
+        **({} if note is None else {RESOLUTION: note}),
+    }
+
+
+def _from_elsewhere(begun: Mapping[str, Any] | None) -> bool:
+    """Whether weights come, maybe by way of another training, from a file that no training here has made."""
+    if begun is None:
+        return False
+    return Path(begun["file"]).name != WEIGHTS or _from_elsewhere(begun.get(INITIAL))
 
 
 def _own_sha256(said: Mapping[str, Any]) -> str | None:

@@ -30,7 +30,7 @@ stains, organs or resolutions than those it was trained on need a validation of 
 {_HOW[kind].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))}
 {_width(info)}ohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
-{_encoder(info)}{_beginnings(info)}
+{_encoder(info)}{_stain(info)}{_beginnings(info)}
 
 | class | tissue |
 |---|---|
@@ -84,7 +84,15 @@ def _encoder(info: Mapping[str, Any]) -> str:
     apart = f"; they are not among these, and loading asks for `{row.file}`, sha256 `{held['sha256']}`" if held else ""
     forbids = "" if row.derivatives is not False else " **It allows no derivatives: do not pass this model on.**"
     bought = "" if row.commercial is not False else " **Not for commercial use.**"
-    return f"Encoder `{name}`, licence of its published weights: {row.licence}{apart}.{forbids}{bought}\n"
+    far = f" It may see little: {info['encoder_resolution']}." if "encoder_resolution" in info else ""
+    return f"Encoder `{name}`, licence of its published weights: {row.licence}{apart}.{forbids}{bought}{far}\n"
+
+
+def _stain(info: Mapping[str, Any]) -> str:
+    """What is done to images before the network sees them."""
+    if "stain" not in info:
+        return ""
+    return f"Slides are made to look like the typical training slide first ({info['stain']['method']}).\n"
 
 
 def _beginnings(info: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from wsss_mm.engine.card import model_card
 from wsss_mm.errors import InputError
@@ -27,13 +28,34 @@ _DECIDED = {
 }
 
 
-def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
-    """Build the network, save it, load it as later stages do, and show it an image.
+def begun(file: Path, config: Config, info: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights that it begins with: the first look at those, before they are digested or copied.
+
+    Args:
+        file: The config file.
+        config: What it says, with the values of params.yaml.
+        info: `kind` and `model`, as model.json will hold them.
+
+    Raises:
+        InputError: it is no network of that kind, or the weights to begin with do not fit.
+    """
+    kind, trust = info["kind"], trust_of(info["kind"], file.parent)
+    check_kind(kind, info["model"], file)
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(info["model"], file, trust)
+        if (weights := initial_weights(config)) is not None:
+            load_initial_weights(network.get_submodule("backbone"), *weights)
+    return network
+
+
+def rehearse(file: Path, config: Config, info: Mapping[str, Any], network: nn.Module | None = None) -> None:
+    """Save the network, load it as later stages do, and show it an image.
 
     Args:
         file: The config file.
         config: What it says, with the values of params.yaml.
         info: What model.json will hold, but for the metrics.
+        network: What `begun` gave; made here if None.
 
     Raises:
         InputError: a later stage would refuse the model; or the weights to begin with do not fit.
@@ -44,26 +66,21 @@ def rehearse(file: Path, config: Config, info: Mapping[str, Any]) -> None:
     for name, instead in _DECIDED.items():
         if config.get(name):
             raise InputError(f"{file}: {name} would be lost; {instead}")
-    kind, trust = info["kind"], trust_of(info["kind"], file.parent)
-    check_kind(kind, info["model"], file)
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(info["model"], file, trust)
-        if (weights := initial_weights(config)) is not None:
-            load_initial_weights(network.get_submodule("backbone"), *weights)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                save_model(
-                    Path(folder) / kind, state=network.state_dict(), info=info, config_text="", card=model_card(info)
-                )
-                model, _ = load_model(Path(folder) / kind, configs=file.parent)
-                _show(model, kind, len(info["classes"]))
-            except Exception as error:  # a part's own code runs
-                reason = " ".join(str(error).replace(folder, "").split()) or type(error).__name__
-                if isinstance(error, InputError):
-                    reason = reason.rpartition(";")[0] or reason  # its remedy is that of a stored model
-                raise InputError(
-                    f"{file}: a model of it could not be used again ({reason[:300]}); change it there"
-                ) from None
+    kind, network = info["kind"], network or begun(file, config, info)
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        try:
+            save_model(
+                Path(folder) / kind, state=network.state_dict(), info=info, config_text="", card=model_card(info)
+            )
+            model, _ = load_model(Path(folder) / kind, configs=file.parent)
+            _show(model, kind, len(info["classes"]))
+        except Exception as error:  # a part's own code runs
+            reason = " ".join(str(error).replace(folder, "").split()) or type(error).__name__
+            if isinstance(error, InputError):
+                reason = reason.rpartition(";")[0] or reason  # its remedy is that of a stored model
+            raise InputError(
+                f"{file}: a model of it could not be used again ({reason[:300]}); change it there"
+            ) from None
 
 
 def _show(model: Any, kind: str, classes: int) -> None:

@@ -1,6 +1,7 @@
 """Training of the two networks: a config file with values from params.yaml, the Runner, the model folder."""
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,25 +22,28 @@ from wsss_mm.engine.configs import Given, load_config
 from wsss_mm.engine.limits import limits
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
-from wsss_mm.engine.rehearsal import initial_weights, rehearse
+from wsss_mm.engine.rehearsal import begun, initial_weights, rehearse
 from wsss_mm.engine.runner import build_runner, config_text, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
-from wsss_mm.models.description import NEEDS, foreign_modules, without_initialisation
+from wsss_mm.models.description import NEEDS, RESOLUTION, STAIN, foreign_modules, without_initialisation
 from wsss_mm.models.segmenter import Segmenter
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
 from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
+from wsss_mm.patches.stains import target_of
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.yaml_places import parse
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
+
+logger = logging.getLogger(__name__)
 
 _ROOMS = ("models", "datasets", "engine", "evaluation", "inference")  # code that decides what a checkpoint means
 
@@ -195,10 +199,19 @@ def _train(
             config.pop(part, None)
     text = config_text(config)
     weights, _ = initial_weights(config) or (None, None)
-    info = {**_model_info(kind, params, paths, config), **made_of, **beginning(weights)}
+    info = {**_model_info(kind, params, paths, config), **made_of}
+    network = begun(file, config, info) if initial_weights(config) else None  # what is far too large is never digested
+    info |= beginning(weights)
     info |= encoder_said(settings.encoder, info)
-    rehearse(file, config, info)
-    sources = [paths.patches / places.MANIFEST, *([] if weights is None else [weights]), *inputs]
+    if RESOLUTION in info and is_main_process():
+        logger.warning("%s: %s", paths.patches / places.MANIFEST, info[RESOLUTION])
+    rehearse(file, config, info, network)
+    sources = [
+        paths.patches / places.MANIFEST,
+        *_stains(paths.patches),
+        *([] if weights is None else [weights]),
+        *inputs,
+    ]
     with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
         runner = build_runner(config, folder, file, seed=params.seed, threads=params.threads)
         _run(runner, kind)
@@ -212,6 +225,11 @@ def _train(
         with atomic_path(paths.curves) as temporary:
             shutil.copyfile(folder / places.CURVES, temporary)
     return metrics
+
+
+def _stains(patches: Path) -> list[Path]:
+    """The file that says how slides are stained, where networks are shown what it makes of them."""
+    return [path for path in (patches / places.STAIN,) if path.is_file()]
 
 
 def _key(config: Config, file: Path, inputs: Sequence[Path]) -> str:
@@ -280,7 +298,7 @@ def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> d
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     frame = read_manifest(paths.patches, vocabulary)
     model = without_initialisation(config.model.to_dict())
-    own = foreign_modules(model)
+    own, target = foreign_modules(model), target_of(paths.patches)
     return {
         "kind": kind,
         **vocabulary.to_json(),
@@ -289,6 +307,7 @@ def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> d
         "width": float(model["backbone"].get("width", 1)),
         "model": model,
         **({NEEDS: list(own)} if own else {}),
+        **({} if target is None else {STAIN: target.to_json()}),
         "cohort": params.cohort.name,
         "seed": params.seed,
         "params": _settings(kind, params),

@@ -16,6 +16,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.features.statistics import VERSION, simple_features
 from wsss_mm.slides.resolution import are_same
+from wsss_mm.slides.stain import Stain
 
 if TYPE_CHECKING:
     from wsss_mm.inference.patches import Batch
@@ -53,6 +54,11 @@ class Encoder(Protocol):
         """Hex; equal digests give equal features of equal patches."""
         ...
 
+    @property
+    def stain(self) -> Stain | None:
+        """What slides are made to look like before it sees them; None where it takes them as they are."""
+        ...
+
     def encode(self, rows: pd.DataFrame, images: Iterator[Pixels]) -> Iterator[Encoded]:
         """Features of patches, one after the other.
 
@@ -69,6 +75,7 @@ class Statistics:
 
     kind: Kind = "statistics"
     codes: tuple[str, ...] = ()
+    stain: None = None
 
     @property
     def digest(self) -> str:
@@ -88,6 +95,7 @@ class StoredClassifier:
     folder: Path
     codes: tuple[str, ...]
     model: str  # the model's digest
+    stain: Stain | None = None  # what slides are made to look like for it
     kind: Kind = "classifier"
 
     @property
@@ -153,6 +161,7 @@ def choose_encoder(kind: str, folder: Path, codes: Sequence[str] | None, *, mpp:
 
 def _stored(folder: Path, codes: Sequence[str] | None, mpp: float, size: int) -> StoredClassifier:
     from wsss_mm.models.description import check_digest, read_description
+    from wsss_mm.models.store import stain_of
 
     info = read_description(folder / places.DESCRIPTION)
     own = tuple(item["code"] for item in info["classes"])
@@ -163,4 +172,4 @@ def _stored(folder: Path, codes: Sequence[str] | None, mpp: float, size: int) ->
             f"{folder}: was trained on patches of {info['size']} px at {info['mpp']:g} um/px, and candidates are of "
             f"{size} px at {mpp:g}; train it again: dvc repro"
         )
-    return StoredClassifier(folder, own, check_digest(folder, info))
+    return StoredClassifier(folder, own, check_digest(folder, info), stain_of(info, folder / places.DESCRIPTION))

@@ -15,8 +15,9 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from wsss_mm.features.encoders import Encoded, Encoder, HinderedError, Pixels
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import KEY, check_format
 from wsss_mm.places import FEATURES_INDEX
+from wsss_mm.slides.stain import Recolour, recolour, stain_of_slide
 
 logger = logging.getLogger(__name__)
 
@@ -234,17 +236,32 @@ class Work:
         missing = rows if known is None else rows[~np.isin(wanted, known.numbers)]
         done += len(rows) - len(missing)
         made = [] if known is None else [known]
+        change = self._change(slide, float(rows["mpp"].iloc[0])) if len(missing) else None
         for start in range(0, len(missing), _PIECE):
             piece = missing.iloc[start : start + _PIECE]
-            made.append(self._piece(slide, piece, key, lambda count, at=done + start: self.progress(at + count, total)))
+            images = images_of(slide, piece)
+            tell = partial(self._tell, done + start, total)
+            with closing(images):
+                shown = images if change is None else map(change, images)
+                made.append(self._piece(piece, shown, key, tell))
         whole = _joined(made)
         places = np.searchsorted(whole.numbers, wanted)  # sorted, see `_joined`
         return Shard(whole.corners[places], whole.values[places], whole.scores[places])
 
-    def _piece(self, slide: Slide, rows: pd.DataFrame, key: str, tell: Callable[[int], None]) -> Shard:
+    def _tell(self, before: int, total: int, count: int) -> None:
+        self.progress(before + count, total)
+
+    def _change(self, slide: Slide, mpp: float) -> Recolour | None:
+        """What the encoder's stain makes of the slide's images; None where they stay as they are."""
+        if self.encoder.stain is None:
+            return None
+        with slide.open() as reader:
+            source = stain_of_slide(reader, self.encoder.stain.method, mpp)
+        return None if source is None else recolour(source, self.encoder.stain)
+
+    def _piece(self, rows: pd.DataFrame, images: Iterator[Pixels], key: str, tell: Callable[[int], None]) -> Shard:
         found: list[Encoded] = []
         kept, since = 0, time.monotonic()
-        images = images_of(slide, rows)
 
         def keep() -> None:
             if len(found) > kept:
@@ -260,7 +277,6 @@ class Work:
                     keep()
                     kept, since = len(found), time.monotonic()
         finally:
-            images.close()
             keep()  # of a piece that was cut short, too
         return _shard(rows, found)
 

@@ -11,7 +11,7 @@ reports/plots/pseudo_label_counts.csv.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
 from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
-from wsss_mm.patches.images import read_image, read_label_map, read_mask
+from wsss_mm.patches.images import read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, possible_labels, read_manifest
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.stains import patch_reader
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
@@ -120,8 +121,10 @@ def _patches(
     possible = possible_labels(known.assign(**{code: labelled[:, i] for i, code in enumerate(codes)}), codes)
     allowed = possible if params.pseudo_labels.gating == "labels" else np.ones_like(labelled)
     rows = list(zip(labels["path"], known["path"], allowed, strict=True))
+    read = patch_reader(root / PATCHES, training)
     files = pd.DataFrame(
-        map_files(lambda row: _measure(root, *row, params=params), rows, "measure pseudo-labels"), columns=list(_FILE)
+        map_files(lambda row: _measure(root, *row, read=read, params=params), rows, "measure pseudo-labels"),
+        columns=list(_FILE),
     )
     held = np.array([[math.nan] * len(codes) if row is None else row for row in files.pop("shares")])
     measured = labels[["patch_id", "path", "coverage", "agreement"]].assign(
@@ -149,7 +152,13 @@ _FILE = ("file", "problem", "sha256", "pixels", "strangers", "shares", "ignored_
 
 
 def _measure(
-    root: Path, relative: object, image: object, allowed: npt.NDArray[np.bool_], params: Params
+    root: Path,
+    relative: object,
+    image: object,
+    allowed: npt.NDArray[np.bool_],
+    *,
+    read: Callable[[Path], npt.NDArray[np.uint8]],
+    params: Params,
 ) -> dict[str, Any]:
     """What a label file shows; None where it cannot be told, which fails another check."""
     measured: dict[str, Any] = dict.fromkeys(_FILE) | {"file": is_file_inside(root / FOLDER, relative)}
@@ -165,7 +174,7 @@ def _measure(
     measured |= {"sha256": digest(path), "pixels": f"{values.shape[1]} x {values.shape[0]}"}
     measured |= {"strangers": int((~fine).sum()), "shares": [float((values == i).mean()) for i in range(len(allowed))]}
     if isinstance(image, str):
-        picture = read_image(root / PATCHES / image)
+        picture = read(root / PATCHES / image)
         if picture.shape[:2] == values.shape:
             ignored = _background(picture, allowed, params)
             measured["ignored_error"] = float(((values == IGNORE) != ignored).mean())
@@ -269,6 +278,7 @@ def _judged(
     """
     codes = list(get_vocabulary(params.cohort.vocabulary).codes)
     files = _readable(patches).set_index("patch_id")["path"]
+    read = patch_reader(root / PATCHES, masked)
 
     def truth(row: Any) -> tuple[int, npt.NDArray[np.int64]]:
         mask = read_mask(root / PATCHES / row.mask_path, len(codes))
@@ -277,7 +287,7 @@ def _judged(
             given = read_label_map(root / FOLDER / files[row.patch_id])
             there = (mask != IGNORE) & (given < len(codes))
             return int((mask != IGNORE).sum()), confusion_matrix(mask[there], given[there], len(codes))
-        there = (mask != IGNORE) & ~_background(read_image(root / PATCHES / row.path), present, params)
+        there = (mask != IGNORE) & ~_background(read(root / PATCHES / row.path), present, params)
         pixels = np.bincount(mask[there], minlength=len(codes))
         return int((mask != IGNORE).sum()), pixels
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_precision
-from wsss_mm.patches.images import read_image
+from wsss_mm.patches.stains import patch_reader
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Precision
@@ -97,7 +97,8 @@ def predict(
     if images is not None:
         pairs = zip(each, images, strict=False)  # the last row is the end: no image is looked for after it
     elif folder is not None:
-        pairs = ((row, read_listed(read_image, folder / row["path"])) for row in each)
+        read = patch_reader(folder, rows)
+        pairs = ((row, read_listed(read, folder / row["path"])) for row in each)
     else:
         raise ValueError("neither a folder nor images")
     with tqdm(total=len(rows), desc=name, unit="patch", **({"disable": True} if quiet else {})) as bar:

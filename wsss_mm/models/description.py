@@ -33,6 +33,10 @@ ENCODER, HELD = "encoder", "frozen_encoder"
 APPEARANCE, TEMPERATURE = "appearance", "temperature"
 """Keys of a segmenter's model.json: what its training patches looked like, see `wsss_mm.patches.likeness`; and what its
 logits are divided by for the probabilities that are reported, 1 where it is not said."""
+RESOLUTION = "encoder_resolution"
+"""Key of model.json: what to say where the patches' mpp is far from what the encoder was trained on."""
+STAIN = "stain"
+"""Key of model.json: what images are made to look like before the network sees them, see `wsss_mm.slides.stain`."""
 VALIDATED = "validated"
 """Key of a registered model's model.json: how the slides were segmented that it was validated on."""
 

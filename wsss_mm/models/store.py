@@ -20,6 +20,7 @@ from wsss_mm.models.description import (
     DIGEST,
     HELD,
     OF_BYTES,
+    STAIN,
     check_config,
     check_digest,
     described,
@@ -32,6 +33,7 @@ from wsss_mm.models.trust import CONFIGS, Trust, register_stock
 from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.places import MODEL, WEIGHTS
 from wsss_mm.registry import MODELS
+from wsss_mm.slides.stain import Stain
 
 Kind = Literal["classifier", "segmenter"]
 
@@ -164,6 +166,19 @@ def load_model(
 
         network = Segmenter(network)
     return network.to(device).eval(), info
+
+
+def stain_of(info: Mapping[str, Any], source: Path | str = DESCRIPTION) -> Stain | None:
+    """What images are made to look like before a model sees them; None where it takes them as they are.
+
+    Args:
+        info: Content of its model.json.
+        source: The file, for errors.
+
+    Raises:
+        InputError: it says something else than a stain.
+    """
+    return Stain.from_json(info[STAIN], source) if STAIN in info else None
 
 
 def _check_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], folder: Path) -> None:

@@ -127,8 +127,8 @@ def load_named_weights(
         InputError: the file is missing, another one, damaged, unsafe, of another network, or of other shapes.
     """
     path, wanted = Path(path), network.state_dict()
-    check_sha256(path, sha256)
     check_size(path, shapes_in(wanted), f"{what} and its head")
+    check_sha256(path, sha256)
     state = backbone_part(read_state_dict(path))
     if not any(key in state for key in wanted):
         state = {(renamed or {}).get(key, key): value for key, value in state.items()}

@@ -127,6 +127,12 @@ class PatchSettings(Section):
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
 
 
+class StainSettings(Section):
+    """What is done about stains that differ from slide to slide (see `wsss_mm.slides.stain`)."""
+
+    normalization: Literal["none", "macenko", "reinhard"]  # of what networks are shown
+
+
 def _in_pretrained(weights: Path) -> Path:
     if weights.parts == ("None",):
         raise ValueError("is text; for no weights, write null")
@@ -365,6 +371,7 @@ class Params(Section):
     workers: AtOnce  # data-loader processes
     cohort: CohortSettings
     patches: PatchSettings
+    stain: StainSettings
     classifier: ClassifierSettings
     pseudo_labels: PseudoLabelSettings
     choose_pseudo_labels: ChooseSettings

@@ -2,6 +2,7 @@
 
 Input (N, H, W, 3) uint8 RGB at the model's mpp, of 32 px or more; N may be 0. Output, by the parameter `output`:
 "labels", (N, H, W) uint8 class indices, or "probabilities", (N, C, H, W) float32 that sum to 1 over the classes.
+A model that slides are recoloured for takes the images of one call for one slide's.
 
 What is wrong with an input is an MLflow error of the kind INVALID_PARAMETER_VALUE, which a server answers with 400.
 """
@@ -26,9 +27,11 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
         """Rebuild the network, if it is the one that was logged: the digest is in MLmodel, two folders up."""
         from wsss_mm.errors import InputError
         from wsss_mm.models import load_model
+        from wsss_mm.models.store import stain_of
 
         folder = Path(context.artifacts[ARTIFACT])
         self._model, info = load_model(folder)
+        self._stain = stain_of(info)
         logged = folder.parents[1] / "MLmodel"
         wanted = (Model.load(logged).metadata or {}).get("digest") if logged.is_file() else None
         if wanted and info["digest"] != wanted:
@@ -42,6 +45,8 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
         """Segment a batch of images."""
         import torch
 
+        from wsss_mm.slides.stain import fit, recolour
+
         output = (params or {}).get("output", _OUTPUTS[0])
         if output not in _OUTPUTS:
             raise _refused(f"output is {output!r}: choose from {', '.join(_OUTPUTS)}")
@@ -54,6 +59,8 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
             of_all = (0, self._model.classes, *images.shape[1:3])
             shape: tuple[int, ...] = images.shape[:3] if output == "labels" else of_all
             return np.zeros(shape, np.uint8 if output == "labels" else np.float32)
+        if self._stain is not None and (source := fit(images, self._stain.method)) is not None:
+            images = recolour(source, self._stain)(images)
         results = []
         for start in range(0, len(images), _BATCH):
             batch = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2)

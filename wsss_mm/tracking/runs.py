@@ -170,13 +170,16 @@ def tag_weights(weights: Path) -> str:
     Returns:
         The md5 of the file.
     """
-    from wsss_mm.models.description import DESCRIPTION, INITIAL, described, folder_digest
+    from wsss_mm.models.description import DESCRIPTION, INITIAL, RESOLUTION, described, folder_digest
 
     md5, folder = digest(weights, "md5"), weights.parent
     model: dict[str, str] = {}
     if (folder / DESCRIPTION).is_file():
         model = {DIGEST_TAG: folder_digest(folder)}
-        if begun := described(folder).get(INITIAL):
+        info = described(folder)
+        if RESOLUTION in info:
+            model[RESOLUTION] = str(info[RESOLUTION])[:_TAG_LENGTH]
+        if begun := info.get(INITIAL):
             model |= {BEGAN_TAG: str(begun["file"]), f"{BEGAN_TAG}_sha256": str(begun["sha256"])}
     send(connect().set_tags, {WEIGHTS_TAG: md5} | model)
     return md5

@@ -22,9 +22,10 @@ from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.artefacts import find_artefacts, is_affordable
 from wsss_mm.slides.roi import read_region
+from wsss_mm.slides.stain import recolour, stain_of_slide
 from wsss_mm.slides.tissue import TissueMask, find_tissue, find_work
 from wsss_mm.wsi.certainty import confidence
-from wsss_mm.wsi.engine import Rows, segment_rows
+from wsss_mm.wsi.engine import Predict, Rows, segment_rows
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
@@ -86,7 +87,8 @@ def computed(
             [raw(index) for index in range(len(model.classes) if parameters.probabilities else 0)],
             raw("confidence") if parameters.confidence else None,
         )
-        _write_map(work, maps, raster, model, parameters=parameters, identity=identity, progress=progress)
+        how = {"parameters": parameters, "identity": identity, "progress": progress}
+        _write_map(work, maps, raster, model, predict=_predict(job, model), **how)
         yield SlideMap(
             maps.labels,
             maps.of_classes,
@@ -124,6 +126,22 @@ def map_slide(
             for name in (MAP, NOTES):
                 (work / name).replace(job.folder / name)
     return read_object(job.folder / NOTES, SLIDE_MAP)
+
+
+def _predict(job: Job, model: "SlideModel") -> Predict:
+    """The network, which is shown a slide as if it were stained as those it learnt from.
+
+    How the slide is stained is told once, by its tissue, so that all its windows are changed alike.
+    """
+    if model.stain is None:
+        return model.predict
+    with job.open() as slide:
+        source = stain_of_slide(slide, model.stain.method, model.mpp)
+    if source is None:
+        logger.warning("%s: has too little tissue to tell its stains, and is taken as it is", job.path.name)
+        return model.predict
+    change = recolour(source, model.stain)
+    return lambda images: model.predict(change(images))
 
 
 def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
@@ -210,6 +228,7 @@ def _write_map(
     raster: Raster,
     model: "SlideModel",
     *,
+    predict: Predict,
     parameters: Parameters,
     identity: dict[str, Any],
     progress: bool,
@@ -229,7 +248,7 @@ def _write_map(
     with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
             raster,
-            model.predict,
+            predict,
             len(model.classes),
             parameters,
             batch_size=model.largest_batch(parameters.window) if given == "auto" else given,

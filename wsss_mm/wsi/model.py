@@ -13,6 +13,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
 from wsss_mm.models.description import APPEARANCE, TEMPERATURE
 from wsss_mm.patches.likeness import Appearance
+from wsss_mm.slides.stain import Stain
 from wsss_mm.vocabulary import TissueClass, Vocabulary
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SlideModel:
         digest: of weights and description, empty if unknown.
         temperature: of the confidence, see `wsss_mm.wsi.certainty`; labels do not depend on it.
         appearance: what the training patches looked like, None if the model does not say.
+        stain: what slides are made to look like first; None where they are taken as they are.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -54,6 +56,7 @@ class SlideModel:
     digest: str = ""
     temperature: float = 1.0
     appearance: Appearance | None = None
+    stain: Stain | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocabulary, Vocabulary):
@@ -87,6 +90,7 @@ class SlideModel:
         import torch
 
         from wsss_mm.models import load_model
+        from wsss_mm.models.store import stain_of
 
         device = choose_device(device)
         network, info = load_model(Path(folder), device)
@@ -106,6 +110,7 @@ class SlideModel:
             "digest": info["digest"],
             "temperature": float(info.get(TEMPERATURE, 1.0)),
             "appearance": Appearance.from_json(info.get(APPEARANCE), Path(folder) / places.DESCRIPTION),
+            "stain": stain_of(info, Path(folder) / places.DESCRIPTION),
         }
         if not is_gpu(device):
             from wsss_mm.wsi.cores import predict_by_window
