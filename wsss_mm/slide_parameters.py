@@ -147,7 +147,13 @@ class Parameters:
         return {name: value for name, value in asdict(self).items() if SETTINGS[name].carried}
 
 
-EARLIER: Mapping[str, Any] = {"confidence": False, "unsure_below": "off"}
+EARLIER: Mapping[str, Any] = {
+    "confidence": False,
+    "unsure_below": "off",
+    "leave_out_pen": False,
+    "leave_out_folds": False,
+    "leave_out_blur": False,
+}
 """What held before there were these parameters: of files that do not name them."""
 
 

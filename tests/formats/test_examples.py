@@ -48,7 +48,7 @@ MODEL_DIGESTS = {
 }
 RUN = "0" * 32
 SLIDE, HALF_DONE = Path("results/slides/small"), Path("results/slides/half-done/.partial")
-MADE_WITH = Parameters(window=64, min_island=2000)
+MADE_WITH = Parameters(leave_out_pen=False, window=64, min_island=2000)
 TRAINING = Path("work_dirs/train_segmenter/0123456789abcdef")
 
 
