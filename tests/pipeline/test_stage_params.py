@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from pipelines import inputs
 from tests.settings import copy_profile
@@ -75,9 +76,10 @@ def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch)
             file.write_text("content")
         repo.commit(force=True)
         assert not repo.status()
-    before = yaml.safe_load(Path("params.yaml").read_text())
+    version12 = YAML(typ="safe")  # as DVC reads it: `off` is a word
+    before = version12.load(Path("params.yaml"))
     for (name, value), stages in CHANGES.items():
-        Path("params.yaml").write_text(yaml.safe_dump(before | {"slides": before["slides"] | {name: value}}))
+        version12.dump(before | {"slides": before["slides"] | {name: value}}, Path("params.yaml"))
         with Repo() as repo:
             assert set(repo.status()) == stages, name
 
