@@ -40,7 +40,7 @@ SHORT = {
     "classifier": {"width": 0.0625, "epochs": 1},
     "choose_pseudo_labels": {"enabled": False},
     "pseudo_labels": {"scales": [1.0]},
-    "segmenter": {"width": 0.0625, "iterations": 2, "val_interval": 2, "batch_size": 4, "crop": 64},
+    "segmenter": {"width": 0.0625, "iterations": 2, "val_interval": 2, "cycle": None, "batch_size": 4, "crop": 64},
     "evaluate": {"flip": False, "bootstrap": 10},
     "slides": {"window": 64},
 }
