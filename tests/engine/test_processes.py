@@ -22,6 +22,7 @@ LAUNCH = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--stan
 
 NORMS = """
 import sys, torch
+from pathlib import Path
 from torch import nn
 from wsss_mm.engine.processes import join_processes, share_batch_statistics
 rank = join_processes()
@@ -42,7 +43,7 @@ for (name, a), (same, b) in zip(whole.state_dict().items(), shared.state_dict().
     assert name == same
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 torch.testing.assert_close(shared.eval()(x), whole.eval()(x))
-torch.distributed.destroy_process_group()
+Path(sys.argv[1]).parent.with_name(f"norms-{rank}").write_text("the same")
 """
 
 TRAIN = """
@@ -53,21 +54,40 @@ nn.Dropout2d.forward = lambda self, x: x  # the masks of two processes are not t
 from wsss_mm.engine import Paths, join_processes, train_classifier, train_segmenter
 from wsss_mm.settings import Params
 rank = join_processes()
-content = json.loads(Path(sys.argv[1]).read_text())
-paths = Paths(**{name: Path(value) for name, value in content["paths"].items()})
-train = {"classifier": train_classifier, "segmenter": train_segmenter}[content["kind"]]
-metrics = train(Params.model_validate(content["params"]), paths)
-Path(sys.argv[1]).with_name(f"metrics-{rank}.json").write_text(json.dumps(metrics))
+for job in sys.argv[1:]:
+    content = json.loads(Path(job).read_text())
+    paths = Paths(**{name: Path(value) for name, value in content["paths"].items()})
+    train = {"classifier": train_classifier, "segmenter": train_segmenter}[content["kind"]]
+    metrics = train(Params.model_validate(content["params"]), paths)
+    Path(job).with_name(f"metrics-{rank}.json").write_text(json.dumps(metrics))
 """
 
+KINDS = ("classifier", "segmenter")
 
-def launch(command, code, tmp_path, *arguments):
-    (tmp_path / "script.py").write_text(code)
+
+def job_of(kind, folder, cohort, params, project_root):
+    """The file that tells `TRAIN` what to train."""
+    settings = getattr(params, kind).model_copy(update={"optimizer": "sgd", "lr": 0.01, "averaging": 0.9})
+    content = params.model_copy(update={kind: settings}).model_dump(mode="json", by_alias=True)
+    folder.mkdir(parents=True)
+    places = {"patches": cohort / "patches", "pseudo_labels": cohort / "pseudo_labels", "out": folder / "model"}
+    places |= {"curves": folder / "curves.csv", "work": folder / "work", "configs": project_root / "mmconfigs"}
+    job = {"kind": kind, "params": content, "paths": {key: str(value) for key, value in places.items()}}
+    (folder / "job.json").write_text(json.dumps(job))
+    return str(folder / "job.json")
+
+
+@pytest.fixture(scope="module")
+def two(cohort, params, project_root, tmp_path_factory):
+    """A folder a kind, of what two processes trained: they start once, compare their statistics, and train both."""
+    root = tmp_path_factory.mktemp("two")
+    jobs = [job_of(kind, root / kind, cohort, params, project_root) for kind in KINDS]
+    (root / "script.py").write_text(NORMS + TRAIN + "import torch\ntorch.distributed.destroy_process_group()\n")
     environment = {**os.environ, "TQDM_DISABLE": "1", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    command = [*command, str(tmp_path / "script.py"), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    command = [*LAUNCH, str(root / "script.py"), *jobs]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=3600)
     assert result.returncode == 0, result.stderr[-3000:]
-    return result
+    return root
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -96,30 +116,21 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
-def test_batch_statistics_and_gradients_are_those_of_the_whole_batch(tmp_path):
-    launch(LAUNCH, NORMS, tmp_path)
+def test_batch_statistics_and_gradients_are_those_of_the_whole_batch(two):
+    assert [path.read_text() for path in sorted(two.glob("norms-*"))] == ["the same"] * 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["classifier", "segmenter"])
-def test_two_processes_train_as_one(kind, cohort, params, tmp_path, project_root, monkeypatch):
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_train_as_one(kind, two, cohort, params, tmp_path, project_root, monkeypatch):
     """The loss curve and the validation metrics agree; each artefact is written once and complete."""
-    settings = getattr(params, kind).model_copy(update={"optimizer": "sgd", "lr": 0.01, "averaging": 0.9})
-    content = params.model_copy(update={kind: settings}).model_dump(mode="json", by_alias=True)
+    folders = {"one": tmp_path / "one", "two": two / kind}
+    job = job_of(kind, folders["one"], cohort, params, project_root)
+    monkeypatch.setattr(nn.Dropout2d, "forward", nn.Dropout2d.forward)  # comes back afterwards
+    monkeypatch.setattr(sys, "argv", ["", job])
+    exec(TRAIN, {})
     curves, metrics = {}, {}
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        places = {"patches": cohort / "patches", "pseudo_labels": cohort / "pseudo_labels", "out": folder / "model"}
-        places |= {"curves": folder / "curves.csv", "work": folder / "work", "configs": project_root / "mmconfigs"}
-        job = {"kind": kind, "params": content, "paths": {key: str(value) for key, value in places.items()}}
-        (folder / "job.json").write_text(json.dumps(job))
-        if name == "one":
-            monkeypatch.setattr(nn.Dropout2d, "forward", nn.Dropout2d.forward)  # comes back afterwards
-            monkeypatch.setattr(sys, "argv", ["", str(folder / "job.json")])
-            exec(TRAIN, {})
-        else:
-            launch(LAUNCH, TRAIN, folder, folder / "job.json")
+    for name, folder in folders.items():
         with (folder / "curves.csv").open() as stream:
             curves[name] = [
                 {key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(stream)
@@ -128,16 +139,16 @@ def test_two_processes_train_as_one(kind, cohort, params, tmp_path, project_root
         assert not list((folder / "work").rglob("*.pth"))
         assert len(list((folder / "model").iterdir())) == 4
         load_model(folder / "model")
-    one, two = (
+    steps = [
         np.array([[float(row[key]) for key in ("step", "lr", "loss")] for row in curves[name]])
         for name in ("one", "two")
-    )
-    np.testing.assert_array_equal(one[:, :2], two[:, :2])
-    np.testing.assert_allclose(two[:, 2], one[:, 2], rtol=0.02)
+    ]
+    np.testing.assert_array_equal(steps[0][:, :2], steps[1][:, :2])
+    np.testing.assert_allclose(steps[1][:, 2], steps[0][:, 2], rtol=0.02)
     assert len(metrics["two"]) == 2
     assert metrics["two"][0] == metrics["two"][1]  # all processes know the metrics of the whole split
     assert metrics["two"][0] == pytest.approx(metrics["one"][0], abs=0.05)
-    texts = [(tmp_path / name / "model" / "config.py").read_text() for name in ("one", "two")]
+    texts = [(folder / "model" / "config.py").read_text() for folder in folders.values()]
     assert "launcher" not in texts[1]
-    weights = [torch.load(tmp_path / name / "model" / "weights.pth", weights_only=True) for name in ("one", "two")]
+    weights = [torch.load(folder / "model" / "weights.pth", weights_only=True) for folder in folders.values()]
     assert weights[0].keys() == weights[1].keys()
