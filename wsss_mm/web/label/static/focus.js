@@ -386,8 +386,9 @@ class Focus {
     const down = about.level0_height ?? (across * about.height) / about.width;
     const span = known?.span ?? (known && about.mpp ? (known.size * known.mpp) / about.mpp : across / 40);
     const spot = holder.querySelector('.overview-mark');
-    spot.style.left = `${(100 * (model.x[row] + span / 2)) / across}%`;
-    spot.style.top = `${(100 * (model.y[row] + span / 2)) / down}%`;
+    const whole = (share) => `clamp(9px, ${100 * share}%, calc(100% - 9px))`; // at the edge, too
+    spot.style.left = whole((model.x[row] + span / 2) / across);
+    spot.style.top = whole((model.y[row] + span / 2) / down);
     spot.style.width = `${(100 * span) / across}%`;
     spot.style.height = `${(100 * span) / down}%`;
   }
