@@ -11,6 +11,7 @@ from typing import Any
 from studies.rows import read_rows
 from wsss_mm import places
 
+_JUDGED = ("valid", "test")
 _LOSSES = ("ce", "onss", "onss_margin")
 
 
@@ -28,6 +29,8 @@ def main() -> None:
     if ablation := read_rows(folder / "ablation.jsonl"):
         for cohort in dict.fromkeys(row["cohort"] for row in ablation):
             sys.stdout.write(f"{cohort}\n\n{ablation_table([r for r in ablation if r['cohort'] == cohort])}\n\n")
+    if probes := read_rows(folder / "probe.jsonl"):
+        sys.stdout.write(probe_table(probes) + "\n\n")
     labels = read_rows(folder / "labels.jsonl")
     for key in dict.fromkeys((row["cohort"], row["until"], row["part"]) for row in labels):
         rows = [row for row in labels if (row["cohort"], row["until"], row["part"]) == key]
@@ -106,6 +109,16 @@ def search_table(rows: Sequence[dict[str, Any]]) -> str:
         for names, own in sorted(found.items(), key=lambda item: -mean(row["miou"] for row in item[1]))
     ]
     return _markdown(["cohort", "variant", "classifier, mean AP", "segmenter, mIoU", "minutes"], body)
+
+
+def probe_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean average precision of a linear probe, a row a cohort and encoder; of several manifests the last."""
+    last = {(row["cohort"], row["encoder"]): row for row in rows}
+    body = [
+        [*names, *("-" if (value := row.get(f"mean_ap.{split}")) is None else f"{value:.3f}" for split in _JUDGED)]
+        for names, row in last.items()
+    ]
+    return _markdown(["cohort", "linear probe on", "mean AP, validation", "mean AP, test"], body)
 
 
 LABEL_FIGURES = {
