@@ -99,7 +99,8 @@ class TestClean:
         rows = patches(8, 2).assign(**dict.fromkeys(STATISTICS, np.nan))
         judged = judge(rows, "patch_id", SHIPPED.patches, STATISTICS)
         assert judged.said.isna().all(axis=None)
-        assert judged.groups["group"].tolist() == ["all slides"]
+        (group,) = judged.groups.to_dict("records")
+        assert group == {"group": "all slides", "slides": 8, **dict.fromkeys(STATISTICS, "nothing measured")}
 
     def test_there_is_no_patch(self):
         assert judge(patches(8, 2)[:0], "patch_id", SHIPPED.patches, STATISTICS).groups.empty

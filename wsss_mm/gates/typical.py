@@ -96,7 +96,7 @@ def judge(rows: pd.DataFrame, index: str, limits: "LooksGate", statistics: tuple
             for row in judged:
                 said[ODD + name][row] = _said(name, values[row], possible, typical, group)
             if typical is None:
-                cells[name] = f"{limits.min_typical_slides} slides or more would tell"
+                cells[name] = "nothing measured" if known else f"{limits.min_typical_slides} slides or more would tell"
             else:
                 like[ODD + name][judged] = rows[index].iloc[typical.row]
                 cells[name] = f"{typical}; odd {_outside(_both(possible, typical.allowed))}"
@@ -134,10 +134,13 @@ def _typical(values: Numbers, weights: Numbers, name: str, limits: "LooksGate") 
     members = np.flatnonzero(weights)
     scaled = _scaled(name, values[members])
     first, middle, third = _quantiles(scaled, weights[members], (0.25, 0.5, 0.75))
-    least = math.log(limits.odd_factor)
-    floor = middle - max(limits.odd_spread * (middle - first), least)
-    ceiling = middle + max(limits.odd_spread * (third - middle), least)
-    inside = (scaled >= floor) & (scaled <= ceiling)
+    factor = math.log(limits.odd_factor)
+    floor = middle - max(limits.odd_spread * (middle - first), factor)
+    ceiling = middle + max(limits.odd_spread * (third - middle), factor)
+    least, most = limits.possible(name)
+    inside = (scaled >= floor) & (scaled <= ceiling) & (values[members] >= least) & (values[members] <= most)
+    if not inside.any():
+        inside[:] = True
     low, high = _quantiles(scaled[inside], weights[members][inside], _USUAL)
     usual, allowed = (_unscaled(name, *ends) for ends in ((low, high), (floor, ceiling)))
     if name == "focus":  # nothing is too sharp
