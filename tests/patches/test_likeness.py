@@ -53,7 +53,7 @@ def test_another_stain_is_named_with_its_figure(appearance):
     figure = result["figures"]["haematoxylin"]
     assert figure["found"] > figure["most"]
     assert (
-        f"haematoxylin {figure['found']:.3g} (training {figure['least']:.3g} to {figure['most']:.3g})"
+        f"haematoxylin {figure['found']:.4g} (training {figure['least']:.4g} to {figure['most']:.4g})"
         in (result["warning"])
     )
     assert "\n" not in result["warning"]

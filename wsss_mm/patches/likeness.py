@@ -275,8 +275,8 @@ def compared(
 
 def _shown(name: str, figure: Mapping[str, float]) -> str:
     if name == UNLIKENESS:
-        return f"{name} {figure['found']:.3g} (at most {figure['most']:.3g})"
-    return f"{name} {figure['found']:.3g} (training {figure['least']:.3g} to {figure['most']:.3g})"
+        return f"{name} {figure['found']:.4g} (at most {figure['most']:.4g})"
+    return f"{name} {figure['found']:.4g} (training {figure['least']:.4g} to {figure['most']:.4g})"
 
 
 def _likelier(
