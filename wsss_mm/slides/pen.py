@@ -24,6 +24,7 @@ _LEAST = 0.045  # optical density, smaller is glass
 _RED, _BLUE = 1.15, 1.0  # most of the densities of red and of blue light, as shares of green: the wedge with a margin
 _GREY = 0.85  # of both: grey, as no mixture of the stains is
 _SMOOTH, _PURE = 0.045, 0.014  # of such a colour: most texture along and across its direction, shares of the density
+_FAR, _FAR_SMOOTH, _FAR_PURE = 1.8, 0.12, 0.05  # share of red or blue light that tissue in ink has not; texture there
 _INNER_LEAST = 0.12  # optical density of ink in a colour of stains
 _EOSIN = 0.32, 0.72  # shares of red and blue light below which a colour may be eosin alone
 _INNER_SMOOTH, _INNER_PURE, _ONE = 0.030, 0.010, 0.035  # the same of a colour of stains; and its spread in a region
@@ -126,6 +127,8 @@ def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -
         seen = _measured(image[around], white)
         outside = (seen.red > _RED) | (seen.blue > _BLUE) | (np.minimum(seen.red, seen.blue) > _GREY)
         smooth = (seen.density > _LEAST) & (seen.along < _SMOOTH) & (seen.across < _PURE)
+        far = np.maximum(seen.red, seen.blue) > _FAR
+        smooth |= far & (seen.density > _LEAST) & (seen.along < _FAR_SMOOTH) & (seen.across < _FAR_PURE)
         outer[rows] = (outside & smooth)[place]
         eosin = (seen.red < _EOSIN[0]) & (seen.blue < _EOSIN[1])
         smooth = (seen.density > _INNER_LEAST) & (seen.along < _INNER_SMOOTH) & (seen.across < _INNER_PURE)
@@ -179,7 +182,7 @@ def _elsewhere(
 def _edges(
     image: NDArray[np.uint8], white: NDArray[np.float32], ink: NDArray[np.bool_], mpp: float
 ) -> NDArray[np.bool_]:
-    """What fades around ink in its own colour."""
+    """What fades around ink in its own colour, or in one far from what stains make."""
     reach = max(1, round(_EDGE / mpp))
     side = 2 * reach + 1
     found = np.zeros_like(ink)
@@ -189,8 +192,9 @@ def _edges(
         seen = _measured(image[around], white)
         direction = cast("NDArray[np.float32]", cv2.blur(seen.direction * ink[around][..., None], (side, side)))
         near = cv2.blur(ink[around].astype(np.float32), (side, side)) > 0
+        far = np.maximum(seen.near[..., 0], seen.near[..., 2]) > _FAR * np.maximum(seen.near[..., 1], 0.01)
         alike = np.where((seen.near**2).sum(axis=2) > _FAINT**2, *_ALIKE)
-        found[rows] = (near & ((_unit(direction) * _unit(seen.near)).sum(axis=2) > alike))[place]
+        found[rows] = (near & (far | ((_unit(direction) * _unit(seen.near)).sum(axis=2) > alike)))[place]
     return found
 
 
