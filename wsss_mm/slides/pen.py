@@ -24,17 +24,20 @@ _LEAST = 0.045  # optical density, smaller is glass
 _RED, _BLUE = 1.15, 1.0  # most of the densities of red and of blue light, as shares of green: the wedge with a margin
 _GREY = 0.85  # of both: grey, as no mixture of the stains is
 _SMOOTH, _PURE = 0.045, 0.014  # of such a colour: most texture along and across its direction, shares of the density
+_FAR, _FAR_SMOOTH, _FAR_PURE = 1.8, 0.12, 0.05  # share of red or blue light that tissue in ink has not; texture there
 _INNER_LEAST = 0.12  # optical density of ink in a colour of stains
 _EOSIN = 0.32, 0.72  # shares of red and blue light below which a colour may be eosin alone
 _INNER_SMOOTH, _INNER_PURE, _ONE = 0.030, 0.010, 0.035  # the same of a colour of stains; and its spread in a region
+_INKS, _FOUND_SMOOTH, _FOUND_PURE, _FOUND_ALIKE = 8, 0.06, 0.014, 0.998  # of what has a colour that was found before
 _CORE, _AREA, _INNER_AREA = 24.0, 1e4, 3e4  # um: half the least width of a stroke; um2: of a region
-_EDGE, _ALIKE = 64.0, 0.992  # um: what fades around ink; cosine of directions that are the same ink's
+_EDGE, _FAINT, _ALIKE = 64.0, 0.07, (0.997, 0.985)  # um: what fades around ink; density, and cosine above and below it
 
 
 class _Measured(NamedTuple):
     """Of each pixel's field, (H, W): `density`, its share of red and blue light, texture `along` and `across`.
 
-    `direction` (H, W, 3) is the density's, of length 1; `near` likewise of the pixel and its neighbours alone.
+    `direction` (H, W, 3) is the density's, of length 1; `near` (H, W, 3) is the density of the pixel and its
+    neighbours alone.
     """
 
     direction: NDArray[np.float32]
@@ -69,6 +72,7 @@ def find_pen(image: NDArray[np.uint8], mpp: float, stained: NDArray[np.bool_]) -
     ink = _strokes(image, white, scale)
     if not ink.any():
         return found
+    ink |= _elsewhere(image, white, ink, scale)
     for _ in range(2):  # the second time what lies between a stroke and tissue
         ink |= _edges(image, white, ink, scale)
     if shrink > 1:
@@ -107,7 +111,7 @@ def _measured(image: NDArray[np.uint8], white: NDArray[np.float32]) -> _Measured
     green = np.maximum(mean[..., 1], 0.01)
     return _Measured(
         direction=mean / length[..., None],
-        near=_unit(cast("NDArray[np.float32]", cv2.blur(density, (3, 3)))),
+        near=cast("NDArray[np.float32]", cv2.blur(density, (3, 3))),
         density=length,
         red=mean[..., 0] / green,
         blue=mean[..., 2] / green,
@@ -123,6 +127,8 @@ def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -
         seen = _measured(image[around], white)
         outside = (seen.red > _RED) | (seen.blue > _BLUE) | (np.minimum(seen.red, seen.blue) > _GREY)
         smooth = (seen.density > _LEAST) & (seen.along < _SMOOTH) & (seen.across < _PURE)
+        far = np.maximum(seen.red, seen.blue) > _FAR
+        smooth |= far & (seen.density > _LEAST) & (seen.along < _FAR_SMOOTH) & (seen.across < _FAR_PURE)
         outer[rows] = (outside & smooth)[place]
         eosin = (seen.red < _EOSIN[0]) & (seen.blue < _EOSIN[1])
         smooth = (seen.density > _INNER_LEAST) & (seen.along < _INNER_SMOOTH) & (seen.across < _INNER_PURE)
@@ -135,6 +141,16 @@ def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -
 
 def _of_one(regions: NDArray[np.bool_], image: NDArray[np.uint8], white: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Those regions whose direction is one dye's."""
+    labels, _, _, spread = _directions(regions, image, white)
+    kept = spread < _ONE
+    kept[0] = False
+    return kept[labels]
+
+
+def _directions(
+    regions: NDArray[np.bool_], image: NDArray[np.uint8], white: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Region of each pixel (H, W), 0 for none; and of each its pixels (n,), mean direction (n, 3) and spread (n,)."""
     count, labels = cv2.connectedComponents(regions.astype(np.uint8), connectivity=8)
     sums = np.zeros((7, count))  # of the pixels of each: how many, their direction, and its square
     for rows, around, place in strips(len(image), _FIELD):
@@ -144,15 +160,29 @@ def _of_one(regions: NDArray[np.bool_], image: NDArray[np.uint8], white: NDArray
             sums[1 + axis] += np.bincount(at, direction[:, axis], count)
             sums[4 + axis] += np.bincount(at, direction[:, axis] ** 2, count)
     means = sums[1:] / np.maximum(sums[0], 1)
-    kept = (means[3:] - means[:3] ** 2).sum(axis=0) < _ONE**2
-    kept[0] = False
-    return kept[labels]
+    spread = np.sqrt(np.maximum((means[3:] - means[:3] ** 2).sum(axis=0), 0))
+    return cast("NDArray[np.int32]", labels), sums[0], means[:3].T, spread
+
+
+def _elsewhere(
+    image: NDArray[np.uint8], white: NDArray[np.float32], ink: NDArray[np.bool_], mpp: float
+) -> NDArray[np.bool_]:
+    """What has the colour of ink that was found, and is smooth, though not so much that it alone would be told."""
+    _, pixels, means, _ = _directions(ink, image, white)
+    largest = 1 + np.argsort(pixels[1:])[::-1][:_INKS]
+    found = np.zeros_like(ink)
+    for rows, around, place in strips(len(image), _FIELD):
+        seen = _measured(image[around], white)
+        smooth = (seen.density > _LEAST) & (seen.along < _FOUND_SMOOTH) & (seen.across < _FOUND_PURE)
+        alike = (seen.direction @ means[largest].T.astype(np.float32)).max(axis=2) > _FOUND_ALIKE
+        found[rows] = (smooth & alike)[place]
+    return _wide(found | ink, mpp, _AREA)
 
 
 def _edges(
     image: NDArray[np.uint8], white: NDArray[np.float32], ink: NDArray[np.bool_], mpp: float
 ) -> NDArray[np.bool_]:
-    """What fades around ink in its own colour."""
+    """What fades around ink in its own colour, or in one far from what stains make."""
     reach = max(1, round(_EDGE / mpp))
     side = 2 * reach + 1
     found = np.zeros_like(ink)
@@ -162,7 +192,9 @@ def _edges(
         seen = _measured(image[around], white)
         direction = cast("NDArray[np.float32]", cv2.blur(seen.direction * ink[around][..., None], (side, side)))
         near = cv2.blur(ink[around].astype(np.float32), (side, side)) > 0
-        found[rows] = (near & ((_unit(direction) * seen.near).sum(axis=2) > _ALIKE))[place]
+        far = np.maximum(seen.near[..., 0], seen.near[..., 2]) > _FAR * np.maximum(seen.near[..., 1], 0.01)
+        alike = np.where((seen.near**2).sum(axis=2) > _FAINT**2, *_ALIKE)
+        found[rows] = (near & (far | ((_unit(direction) * _unit(seen.near)).sum(axis=2) > alike)))[place]
     return found
 
 
