@@ -11,7 +11,7 @@ scanner's. Two strokes of a marker run from the glass over the tissue, by Beer-L
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -73,7 +73,8 @@ def scanned(image: Image) -> npt.NDArray[np.uint8]:
     """As JPEG makes it."""
     pixels = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
     _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])
-    return cast("npt.NDArray[np.uint8]", cv2.cvtColor(cv2.imdecode(code, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    decoded: Any = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return cast("npt.NDArray[np.uint8]", cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 
 def regions(data: Path, part: str) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
@@ -147,13 +148,13 @@ def _noise(rng: np.random.Generator, side: int, grain: float) -> Image:
     return cast("Image", cv2.resize(values, (side, side), interpolation=cv2.INTER_CUBIC))
 
 
-def _shrunk(image: npt.NDArray[np.generic], times: int) -> npt.NDArray[np.generic]:
+def _shrunk(image: Any, times: int) -> Any:
     size = image.shape[1] // times, image.shape[0] // times
-    return cast("npt.NDArray[np.generic]", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _half(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return cast("npt.NDArray[np.uint8]", _shrunk(image, 2))
+    return _shrunk(image, 2)
 
 
 def main() -> None:
