@@ -139,4 +139,4 @@ def _cells(slide: SlideReader, wanted: NDArray[np.bool_], side: float) -> Iterat
         image = slide.read(first * side, row * side, size, mpp)
         for column in columns:
             left = (column - first) * pixels
-            yield row, column, cast("NDArray[np.uint8]", image[:, left : left + pixels])
+            yield row, column, image[:, left : left + pixels]
