@@ -88,7 +88,7 @@ def test_curves_metrics_of_classes_and_overlays_are_complete(runs):
         assert {"test.ungated.miou", "test.ungated.iou.TE", "valid/iou.TE"} <= set(run.data.metrics)
         steps[run.info.run_name] = [item.step for item in client.get_metric_history(run.info.run_id, "loss")]
         kept = {item.path.rpartition("/")[2] for item in client.list_artifacts(run.info.run_id, "figures")}
-        assert kept == {"test_confusion.png", "test_iou.png"}
+        assert kept == {"test_confusion.png", "test_iou.png", "test_risk_coverage.png"}
         assert len(client.list_artifacts(run.info.run_id, "images")) > 0
     assert len({tuple(sorted(item)) for item in steps.values()}) == 1
     assert all(len(set(item)) == len(item) for item in steps.values())
