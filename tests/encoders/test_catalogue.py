@@ -107,7 +107,7 @@ def test_own_rows_overrule_key_by_key(own):
 
 def test_what_is_shipped_is_whole():
     for name, row in encoders().items():
-        assert row.file and row.citation and (row.hub or row.source), name
+        assert row.file and row.citation and (row.hub or row.source or row.pypi), name
         assert row.layers[-1] == row.last
         assert all(stride <= row.stride for _, stride in row.stages.values()), name
         assert row.config["type"].startswith("wsss_mm.")

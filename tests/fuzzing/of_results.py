@@ -42,7 +42,7 @@ def check_summary(data: bytes, folder: Path) -> None:
         result = read_result(folder)
         assert result.mpp > 0 and min(result.size) > 0 and min(result.bounds[2:]) > 0
         harmless(render_overview([result], command="wsss-mm view x"))
-        view = {"slide": True, "widthUm": 1.0, "mapWidth": 1.0}
+        view = {"slide": True, "widthUm": 1.0, "mapWidth": 1.0, "confidence": result.certain}
         slide = (
             make_environment()
             .get_template("slide.html")

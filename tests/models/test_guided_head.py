@@ -1,5 +1,6 @@
 """The decoder that sees the image: what it makes of coarse features is as fine as the image lets it be."""
 
+import mmseg.models  # noqa: F401 (the head builds its loss by name)
 import torch
 
 from wsss_mm.models.backbones import backbone_config, out_channels, segmenter_stages

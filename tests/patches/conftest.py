@@ -34,9 +34,9 @@ class Cohort:
     def add(self, slide_id, split, *, truth=None, glass=0, mpp=MPP, patient_id=None, **columns):
         """A slide whose colour is its position; `glass` px at the right are white, `truth` a label map of any scale."""
         image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        image[..., 0] = 180
+        image[..., 0] = 235  # of eosin's colours, all of them: others that are so smooth are ink
         image[..., 1] = np.arange(WIDTH) // 16
-        image[..., 2] = np.arange(HEIGHT)[:, None] // 16
+        image[..., 2] = 130 + np.arange(HEIGHT)[:, None] // 16
         image[:, WIDTH - glass :] = 255
         path = self.folder / "slides" / f"{slide_id}.tiff"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ class TestTruth:
         image = read_image(tmp_path / "out" / frame.loc["a-512-256", "path"])
         assert image.shape == (128, 128, 3)
         np.testing.assert_allclose(image[0, :, 1], 512 // 16 + np.arange(128) // 8, atol=1)
-        np.testing.assert_allclose(image[:, 0, 2], 256 // 16 + np.arange(128) // 8, atol=1)
+        np.testing.assert_allclose(image[:, 0, 2], 130 + 256 // 16 + np.arange(128) // 8, atol=1)
 
     @pytest.mark.parametrize("factor", [1, 2])
     def test_truth_on_any_grid_gives_the_same_masks(self, cohort, quarters, tmp_path, factor):

@@ -73,7 +73,7 @@ def test_thresholds_of_a_gate_are_its_own(tmp_path, project_root):
     copy_profile(tmp_path)
     given = inputs._given(tmp_path, "gate@cohort")
     assert [name for name in given if name.startswith("gates.yaml")] == ["gates.yaml: cohort"]
-    assert given["gates.yaml: cohort"]["min_focus"] == 60
+    assert given["gates.yaml: cohort"]["min_focus"] == 10
     assert not [name for name in inputs._given(tmp_path, "patches") if name.startswith("gates.yaml")]
 
 

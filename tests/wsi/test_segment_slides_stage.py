@@ -123,7 +123,8 @@ def test_region_of_interest_of_the_table(project, params):
     ring = [[20, 10], [70, 10], [70, 60], [20, 60], [20, 10]]
     (project / "data/cohort/a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     _cohort(project, ["a"], mpp=1.0, roi="a.geojson")
-    _line(params)
+    grey_is_tissue = params.slides.model_copy(update={"leave_out_pen": False})
+    _line(params.model_copy(update={"slides": grey_is_tissue}))
     labels = tifffile.imread(project / "results/slides/a/segmentation.tif", key=0)
     assert (labels[10:60, 20:70] != 255).all()
     assert (labels != 255).sum() == 50 * 50

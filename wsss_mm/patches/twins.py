@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 SIDE = 32
 """px of a look."""
-READ = 96
+READ = 160
 """px that a patch has to be read as, or all it has, for a look to be compared with another one by `difference`.
 
 Levels of a pyramid may hold every fourth pixel, or every sixteenth. Read as a look, a patch that is as large as 32 px
-of one of them is just those pixels; as 96 px, each place that is compared averages 36 of them or more.
+of one of them is just those pixels; as 160 px, each place that is compared averages 25 of them or more.
 """
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -7,7 +7,8 @@ direction, as the two stains mix; ink changes slowly, and its direction not at a
 density, so a pale stain is judged as a dark one is. Where texture shows through ink, the tissue beneath can be seen.
 
 A colour that no stain makes must be as smooth as no tissue in focus is; one that stains can make must be much smoother,
-of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth.
+of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth. Where most of
+what is stained would be such ink, the slide is out of focus or has no texture, and none of it is.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ _FAR, _FAR_SMOOTH, _FAR_PURE = 1.8, 0.12, 0.05  # share of red or blue light tha
 _INNER_LEAST = 0.12  # optical density of ink in a colour of stains
 _EOSIN = 0.32, 0.72  # shares of red and blue light below which a colour may be eosin alone
 _INNER_SMOOTH, _INNER_PURE, _ONE = 0.030, 0.010, 0.035  # the same of a colour of stains; and its spread in a region
+_MOST = 0.75  # share of what is stained that such ink can be: where more is smooth, the tissue itself is
 _INKS, _FOUND_SMOOTH, _FOUND_PURE, _FOUND_ALIKE = 8, 0.06, 0.014, 0.998  # of what has a colour that was found before
 _CORE, _AREA, _INNER_AREA = 24.0, 1e4, 3e4  # um: half the least width of a stroke; um2: of a region
 _EDGE, _FAINT, _ALIKE = 64.0, 0.07, (0.997, 0.985)  # um: what fades around ink; density, and cosine above and below it
@@ -69,7 +71,7 @@ def find_pen(image: NDArray[np.uint8], mpp: float, stained: NDArray[np.bool_]) -
     if shrink > 1:
         image = cast("NDArray[np.uint8]", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     scale, white = mpp * shrink, white_of(image)
-    ink = _strokes(image, white, scale)
+    ink = _strokes(image, white, scale, most=_MOST * float(stained.mean()) * image[..., 0].size)
     if not ink.any():
         return found
     ink |= _elsewhere(image, white, ink, scale)
@@ -120,8 +122,8 @@ def _measured(image: NDArray[np.uint8], white: NDArray[np.float32]) -> _Measured
     )
 
 
-def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -> NDArray[np.bool_]:
-    """The inner part of strokes, without the edges."""
+def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float, *, most: float) -> NDArray[np.bool_]:
+    """The inner part of strokes, without the edges; at `most` so many px of it in a colour that stains make."""
     outer, inner = (np.zeros(image.shape[:2], bool) for _ in range(2))
     for rows, around, place in strips(len(image), _FIELD):
         seen = _measured(image[around], white)
@@ -135,7 +137,9 @@ def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float) -
         inner[rows] = (~eosin & smooth)[place]
     found = _wide(outer, mpp, _AREA)
     if mpp <= _COARSEST and (inner := _wide(inner, mpp, _INNER_AREA)).any():
-        found |= _of_one(inner, image, white)
+        inner = _of_one(inner, image, white)
+        if inner.sum() <= most:
+            found |= inner
     return found
 
 

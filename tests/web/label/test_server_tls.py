@@ -106,6 +106,8 @@ def test_what_is_asked_for_wrongly_is_one_line(tmp_path, monkeypatch, capsys, op
 def test_without_candidates_it_says_how_to_make_them(tmp_path, monkeypatch, capsys):
     make_project(tmp_path, slides=1)
     (tmp_path / "data/candidates/candidates.parquet").unlink()
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text().replace("name: phantom", "name: slides").replace("wsss_mm/slides/phantom", "slides.csv"))
     monkeypatch.chdir(tmp_path)
     assert main(["label"]) == 2
     assert "dvc repro candidates" in capsys.readouterr().err
