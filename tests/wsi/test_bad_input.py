@@ -119,7 +119,8 @@ def test_the_table_says_what_became_of_each(slide, model, tmp_path, monkeypatch)
     (tmp_path / "bad.svs").touch()
     out = tmp_path / "out"
     paths = [str(tmp_path / "bad.svs"), str(slide)]
-    assert main(["--quiet", "segment", *paths, "--out", str(out), "--mpp", "1", "--window", "64", "--no-leave-out-pen"]) == 1
+    options = ["--out", str(out), "--mpp", "1", "--window", "64", "--no-leave-out-pen"]
+    assert main(["--quiet", "segment", *paths, *options]) == 1
     table = pd.read_csv(out / "slides.csv").set_index("slide_id")
     assert table["status"].to_dict() == {"bad": "failed", "good": "done"}
     assert "bad.svs: not a readable slide" in table["error"]["bad"]

@@ -107,7 +107,8 @@ def test_without_candidates_it_says_how_to_make_them(tmp_path, monkeypatch, caps
     make_project(tmp_path, slides=1)
     (tmp_path / "data/candidates/candidates.parquet").unlink()
     params = tmp_path / "params.yaml"
-    params.write_text(params.read_text().replace("name: phantom", "name: slides").replace("wsss_mm/slides/phantom", "slides.csv"))
+    own = params.read_text().replace("name: phantom", "name: slides").replace("wsss_mm/slides/phantom", "slides.csv")
+    params.write_text(own)
     monkeypatch.chdir(tmp_path)
     assert main(["label"]) == 2
     assert "dvc repro candidates" in capsys.readouterr().err

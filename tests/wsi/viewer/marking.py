@@ -62,7 +62,8 @@ def make_marking(folder: Path, **parameters: Any) -> Marking:
 
     model = SlideModel(predict, LUNG.classes, 1.0, "a" * 32)
     for number, name in enumerate(("s1", "judged", "stranger")):
-        image = np.stack([100 + wide // 5, 60 + tall // 4 + texture, 90 + 20 * number + 0 * wide], axis=-1).astype(np.uint8)
+        green = 60 + tall // 4 + texture
+        image = np.stack([100 + wide // 5, green, 90 + 20 * number + 0 * wide], axis=-1).astype(np.uint8)
         image[2 * SIDE :, 3 * SIDE :] = 245  # glass
         path = folder / f"{name}.tiff"
         tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
