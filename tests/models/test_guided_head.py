@@ -1,6 +1,5 @@
 """The decoder that sees the image: what it makes of coarse features is as fine as the image lets it be."""
 
-import mmseg.models  # noqa: F401 (the head builds its loss by name)
 import torch
 
 from wsss_mm.models.backbones import backbone_config, out_channels, segmenter_stages
@@ -11,7 +10,7 @@ def head(channels=8):
     torch.manual_seed(0)
     return ImageGuidedHead(
         in_channels=(16, 3), in_index=(1, 2), channels=channels, num_classes=4, norm_cfg={"type": "BN"},
-        align_corners=False,
+        align_corners=False, loss_decode={"type": "mmseg.CrossEntropyLoss"},
     ).eval()  # fmt: skip
 
 
