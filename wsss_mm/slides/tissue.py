@@ -52,7 +52,7 @@ def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
 
     Tissue is what is `coloured`, without dust, with small holes filled, and without ink. Where there is ink, the
     threshold of colour is found without it and errs towards tissue: next to a marker's colour that of pale tissue is
-    none.
+    none. Where no tissue would be left, what is stained is the tissue, whatever its colour.
     """
     chroma = _chroma(image, mpp)
     stained = chroma > _threshold(chroma)
@@ -63,7 +63,10 @@ def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     mask = _whole(stained & ~pen, mpp) & ~pen
     rim = cv2.dilate(pen.astype(np.uint8), _SQUARE, iterations=2) > 0  # of ink: what is thin there is its edge
     mask &= ~rim | (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _SQUARE) > 0)
-    return _without_small(mask, _MIN_ISLAND / mpp**2), pen
+    mask = _without_small(mask, _MIN_ISLAND / mpp**2)
+    if not mask.any() and (whole := _whole(stained, mpp)).any():
+        return whole, np.zeros_like(pen)
+    return mask, pen
 
 
 def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
