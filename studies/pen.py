@@ -5,7 +5,7 @@ scanner's. Two strokes of a marker run from the glass over the tissue, by Beer-L
 250 um at 0.3 of its density, denser here and there by 15 %, grainy by 4 %, with soft edges; then JPEG of quality 75 at
 2 um/px. Rule and thresholds were chosen on the `choice` regions, figures come from the `report` ones.
 
-    python -m studies.pen --data ../shared/data
+    python -m studies.pen --data FOLDER
 """
 
 import argparse
