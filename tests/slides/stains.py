@@ -5,15 +5,6 @@ import numpy as np
 
 WHITE = np.array([244, 242, 243])
 HAEMATOXYLIN, EOSIN, BLOOD = (0.65, 0.70, 0.29), (0.10, 0.95, 0.45), (0.15, 0.72, 0.67)
-INKS = {
-    "blue": (35, 60, 150),
-    "green": (20, 115, 75),
-    "red": (195, 30, 45),
-    "black": (28, 28, 34),
-    "purple": (95, 40, 135),
-    "orange": (240, 115, 30),
-    "yellow": (245, 238, 85),
-}
 
 
 def field(side, texture, seed=0, grain=0.8):

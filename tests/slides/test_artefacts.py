@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.slides.stains import INKS, density, field, ink, seen
+from studies.pen import INKS
+from tests.slides.stains import density, field, ink, seen
 from wsss_mm.slides.artefacts import find_artefacts, find_folds, fine_detail, is_affordable
 
 SIDE, MPP = 160, 8.0

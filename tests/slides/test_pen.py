@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.slides.stains import INKS, density, ink, seen
+from studies.pen import INKS
+from tests.slides.stains import density, ink, seen
 from wsss_mm.slides import open_slide, pen
 from wsss_mm.slides.pen import find_pen, white_of
 from wsss_mm.slides.tissue import find_tissue, tissue_and_pen

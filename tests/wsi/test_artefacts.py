@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.slides.stains import INKS, density, ink, seen
+from studies.pen import INKS
+from tests.slides.stains import density, ink, seen
 from tests.wsi.conftest import colour_predict
 from wsss_mm.slides.labels import read_label_map
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
