@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from wsss_mm.engine.loop import PiecewiseTrainLoop
-from wsss_mm.engine.precision import BFloat16OptimWrapper, training_precision
+from wsss_mm.engine.precision import BFloat16OptimWrapper, lay_out, training_precision
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
 
@@ -34,6 +34,26 @@ class TestAuto:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(InputError, match=r"classifier\.precision: fp16 needs a GPU; on a CPU, set bf16"):
             training_precision("fp16", "classifier")
+
+
+class TestLayout:
+    @pytest.mark.parametrize(
+        ("gpu", "wrapper", "last"),
+        [
+            (True, {"type": "wsss_mm.BFloat16OptimWrapper"}, True),
+            (True, {"type": "AmpOptimWrapper"}, True),
+            (True, {"type": "OptimWrapper"}, False),
+            (True, None, False),
+            (False, {"type": "wsss_mm.BFloat16OptimWrapper"}, False),
+        ],
+    )
+    def test_channels_are_last_in_reduced_precision_on_a_gpu(self, monkeypatch, gpu, wrapper, last):
+        monkeypatch.setattr("wsss_mm.engine.precision.is_gpu", lambda device: gpu)
+        network = nn.Conv2d(4, 6, 3)
+        weight = network.weight.detach().clone()
+        lay_out(network, wrapper)
+        assert network.weight.is_contiguous(memory_format=torch.channels_last) == last
+        assert torch.equal(network.weight, weight)
 
 
 class TestBFloat16:

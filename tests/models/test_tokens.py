@@ -219,3 +219,10 @@ def test_maps_of_padded_images_lie_over_the_image():
     over = fit(torch.arange(32.0).expand(1, 1, 32, 32), shares)[0, 0, 0]  # feature i of 32 lies i + 0.5 of 32 along
     assert torch.allclose(over, ((torch.arange(32.0) + 0.5) * 20 / 32 - 0.5).clamp(min=0), atol=1e-4)
     assert fit(ramp, (1.0, 1.0)) is ramp
+
+
+def test_maps_of_padded_images_are_resampled_in_reduced_precision_too():
+    maps = torch.arange(32.0).expand(1, 1, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = fit(maps, (20 / 32, 20 / 32))
+    assert torch.equal(found, fit(maps, (20 / 32, 20 / 32)))

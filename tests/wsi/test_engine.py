@@ -10,7 +10,7 @@ from wsss_mm.patches import IGNORE
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.tissue import TissueMask
 from wsss_mm.wsi import raster as raster_module
-from wsss_mm.wsi.engine import segment_rows
+from wsss_mm.wsi.engine import segment_rows, well_filled
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.wanted import Wanted
@@ -243,3 +243,13 @@ class TestUnreadable:
             raster.rows(0, 64)
         raster.close()
         assert opened[0].closed == 1
+
+
+@pytest.mark.parametrize("width", [10, 224, 500, 4096, 100_000])
+@pytest.mark.parametrize("largest", [1, 8, 256])
+def test_a_full_batch_is_filled_by_the_rows_that_may_wait_for_it(width, largest):
+    parameters = Parameters(window=224, overlap=0.5)
+    columns = len(window_starts(width, 224, window_stride(224, 0.5)))
+    batch = well_filled(largest, width, parameters)
+    assert 1 <= batch <= min(largest, 2 * columns)
+    assert batch == largest or 2 * batch > 2 * columns  # the next power of two would not be filled

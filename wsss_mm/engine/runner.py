@@ -14,8 +14,9 @@ from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
 
 from wsss_mm.engine.checkpoints import sound_checkpoint
+from wsss_mm.engine.precision import lay_out
 from wsss_mm.errors import InputError
-from wsss_mm.inference.runtime import prepare_torch
+from wsss_mm.inference.runtime import network, prepare_torch
 
 _RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
 
@@ -76,6 +77,7 @@ def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int 
     with quiet_libraries(), _told_of(file, "it"):
         runner: Any = _Runner.from_cfg(config)
     runner.file = file
+    lay_out(network(runner), config.get("optim_wrapper"))
     return runner
 
 

@@ -203,8 +203,8 @@ def fit(maps: Tensor, shares: tuple[float, float]) -> Tensor:
         return maps
     high, wide = shares
     theta = torch.tensor([[wide, 0, wide - 1], [0, high, high - 1]], dtype=torch.float32, device=maps.device)
-    grid = functional.affine_grid(theta.expand(len(maps), 2, 3), list(maps.shape), align_corners=False)
-    with torch.autocast(maps.device.type, enabled=False):
+    with torch.autocast(maps.device.type, enabled=False):  # under bf16 the grid would be of another type than the maps
+        grid = functional.affine_grid(theta.expand(len(maps), 2, 3), list(maps.shape), align_corners=False)
         fitted = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
     return fitted.to(maps.dtype)
 

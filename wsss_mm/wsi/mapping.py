@@ -25,7 +25,7 @@ from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.stain import recolour, stain_of_slide
 from wsss_mm.slides.tissue import TissueMask, find_tissue, find_work
 from wsss_mm.wsi.certainty import confidence
-from wsss_mm.wsi.engine import Predict, Rows, segment_rows
+from wsss_mm.wsi.engine import Predict, Rows, segment_rows, well_filled
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
@@ -244,14 +244,13 @@ def _write_map(
         logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
     quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
     done = resume.row if resume else 0
-    given = parameters.batch_size
     with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
             raster,
             predict,
             len(model.classes),
             parameters,
-            batch_size=model.largest_batch(parameters.window) if given == "auto" else given,
+            batch_size=_batch(model, raster, parameters),
             full_batches=model.full_batches,
             ahead=2 if parameters.readers else 0,
             at_once=model.at_once,
@@ -261,3 +260,11 @@ def _write_map(
             journal.write(rows, dict(raster.lost))  # a thread that reads ahead adds to it
             bar.update(len(rows.labels))
     raster.check_readable(name)
+
+
+def _batch(model: "SlideModel", raster: Raster, parameters: Parameters) -> int:
+    """Windows a forward pass: what is given, else what fits into memory and is filled well."""
+    if parameters.batch_size != "auto":
+        return parameters.batch_size
+    largest = model.largest_batch(parameters.window)
+    return well_filled(largest, raster.size[0], parameters) if model.full_batches else largest
