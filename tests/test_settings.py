@@ -533,6 +533,6 @@ def test_sizes_and_windows_are_held_against_the_encoder(content, tmp_path, monke
 
 
 def test_a_width_that_means_nothing_is_that_of_the_profile(content):
-    from wsss_mm.settings.params import _WIDTH
+    from wsss_mm.settings.trainings import _WIDTH
 
     assert {content[section]["width"] for section in ("classifier", "segmenter")} == {_WIDTH}
