@@ -52,6 +52,7 @@ from wsss_mm.engine.configs import load_config
 from wsss_mm.engine.training import given_values
 from wsss_mm.errors import InputError
 from wsss_mm.models import build_network
+from wsss_mm.models.trust import Trust
 from wsss_mm.settings import load_params
 from wsss_mm.slide_parameters import DEFAULTS
 
@@ -63,9 +64,12 @@ for section in ("classifier", "segmenter"):
     content[section]["encoder"] = "three_convolutions"
 content["pseudo_labels"]["layer"] = "two"
 params = load_params(write_settings(Path(sys.argv[1]), content))
+configs = [Path(f"mmconfigs/{kind}.py") for kind in ("classifier", "segmenter")]
 network, segmenter = (
-    build_network(load_config(f"mmconfigs/{kind}.py", given_values(kind, params, {})).model.to_dict())
-    for kind in ("classifier", "segmenter")
+    build_network(
+        load_config(path, given_values(path.stem, params, {})).model.to_dict(), source=path, trust=Trust(path)
+    )
+    for path in configs
 )
 assert tuple(unit_names(network)) == get_encoder("three_convolutions").layers == ("one", "two", "three")
 features, logits = activations_and_logits(network.eval(), torch.zeros(1, 3, 64, 64), "two")
