@@ -14,9 +14,9 @@ from wsss_mm.models.store import copy_model
 from wsss_mm.places import REGISTRATION
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tracking.evidence import Evidence, read_evidence
+from wsss_mm.tracking.finding import is_own, refuse_unsent
 from wsss_mm.tracking.promotion import measured
 from wsss_mm.tracking.registry import registered_as
-from wsss_mm.tracking.runs import is_own, refuse_unsent
 from wsss_mm.tracking.store import be_patient, connect
 from wsss_mm.tracking.versions import make_version
 

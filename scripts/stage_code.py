@@ -10,6 +10,8 @@ them says by what it decides (`wsss_mm/slide_parameters.py`).
 Imports inside of functions count, those for type checkers alone do not. A folder stands for its files where all of them
 are imported. What is named by text is found, too: `type="..."` of a training's config leads to the module that
 registers the type, and a module that names a data file, in its folder or from the root of wsss_mm, rests on that.
+Modules of the project's own that a config imports (`custom_imports`) count to its training, and to all stages that load
+models, which are built of them.
 """
 
 import argparse
@@ -24,6 +26,7 @@ PACKAGES = ("wsss_mm", "pipelines")
 TRAININGS = {"train_classifier": "classifier", "train_segmenter": "segmenter"}
 """Stages with a config of mmengine, which names types by text."""
 
+_LOADS_MODELS = Path("wsss_mm/models/trust.py")  # says whose code a model may be built of
 _FILE = re.compile(r"[\w/.-]{1,200}/[\w.-]+")
 _FEWEST = 2  # files that a folder stands for
 
@@ -37,6 +40,20 @@ class Code:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        configs = {kind: root / "mmconfigs" / f"{kind}.py" for kind in TRAININGS.values()}
+        named = {kind: _custom_imports(config) for kind, config in configs.items() if config.is_file()}
+        self.own = {kind: [file for name in names for file in self._own_files(name)] for kind, names in named.items()}
+        """Files of the project's own modules that each config imports."""
+        tops = {file.relative_to(root).with_suffix("").parts[0] for files in self.own.values() for file in files}
+        self.packages = (*PACKAGES, *sorted(tops - set(PACKAGES)))
+
+    def _own_files(self, name: str) -> list[Path]:
+        """The file of a module that lies in the project, and those of packages above it."""
+        parts = name.split(".")
+        places = [self.root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+        files = [item for place in places for item in (place / "__init__.py", place.with_suffix(".py"))]
+        there = [file for file in files if file.is_file()]
+        return there if there and there[-1] in files[-2:] else []
 
     def closure(self, files: Iterable[Path]) -> dict[Path, Path | None]:
         """All files that these rest on, themselves included, with the file that leads to each (None: given).
@@ -60,7 +77,7 @@ class Code:
         return tuple(self._followed(file)) if file.suffix == ".py" else ()
 
     def _followed(self, file: Path) -> Iterator[Path]:
-        imports, names = _said(file.read_text(encoding="utf-8"))
+        imports, names = _said(file.read_text(encoding="utf-8"), self.packages)
         for name, line in imports:
             yield from self._modules(name, file, line)
         for name in names:  # of a file, from the package's root
@@ -88,6 +105,8 @@ class Code:
         for count in range(1, len(parts) + 1):
             place = self.root.joinpath(*parts[:count])
             path = next((item for item in (place / "__init__.py", place.with_suffix(".py")) if item.is_file()), None)
+            if path is None and place.is_dir() and parts[0] not in PACKAGES:
+                continue  # a package without __init__.py
             if path is None:
                 last = self.root.joinpath(*parts[: count - 1], "__init__.py")
                 if last.is_file() and parts[count - 1] not in _defined(last):
@@ -131,11 +150,11 @@ def _registers(text: str) -> frozenset[str]:
 
 
 @cache
-def _said(text: str) -> tuple[tuple[tuple[str, int], ...], frozenset[str]]:
+def _said(text: str, packages: tuple[str, ...]) -> tuple[tuple[tuple[str, int], ...], frozenset[str]]:
     """What a module imports, see `imported`, and the texts in it."""
     tree = ast.parse(text)
     texts = (item.value for item in ast.walk(tree) if isinstance(item, ast.Constant) and isinstance(item.value, str))
-    return tuple(imported(tree)), frozenset(texts)
+    return tuple(imported(tree, packages)), frozenset(texts)
 
 
 def imported(
@@ -197,6 +216,18 @@ def config_files(config: Path) -> list[Path]:
     return found
 
 
+def _custom_imports(config: Path) -> list[str]:
+    """Texts that `custom_imports` of a config and of those it is based on hold: names of modules, and a few others."""
+    return [
+        text.value
+        for file in config_files(config)
+        for item in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(item, ast.Assign) and any(ast.unparse(target) == "custom_imports" for target in item.targets)
+        for text in ast.walk(item.value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    ]
+
+
 def stage_files(root: Path, stage: str, code: Code | None = None) -> dict[Path, Path | None]:
     """What a stage (`patches`, `gate@cohort`) rests on, see `Code.closure`; a `Code` remembers what it has read."""
     code, (name, _, key) = code or Code(root), stage.partition("@")
@@ -207,19 +238,23 @@ def stage_files(root: Path, stage: str, code: Code | None = None) -> dict[Path, 
     for config in configs:
         text = {item.value for item in ast.walk(ast.parse(config.read_text())) if isinstance(item, ast.Constant)}
         files += sorted(code.registered(value for value in text if isinstance(value, str)))
-    return code.closure(files) | dict.fromkeys(configs)
+    found = code.closure(files)
+    if root / _LOADS_MODELS in found:
+        kinds = [TRAININGS[name]] if name in TRAININGS else code.own
+        found = code.closure([*files, *(file for kind in kinds for file in code.own[kind])])
+    return found | dict.fromkeys(configs)
 
 
 def with_code(root: Path) -> str:
     """The text of dvc.yaml with the code that its stages rest on, after the data that each names."""
     lines, code = (root / "dvc.yaml").read_text(encoding="utf-8").splitlines(), Code(root)
-    data = _data_of_gates(lines)
+    data = _data_of_gates(lines, code.packages)
     of_gates = {gate: names + code.shown(stage_files(root, f"gate@{gate}", code)) for gate, names in data.items()}
     longest = max(map(len, of_gates.values()), default=0)
     result, stage, gate, inside = [], "", "", False
     for line in lines:
         of_gate = stage == "gate" and (_is_item(line, 10) or "${item." in line)
-        if inside and (_is_code(line) or of_gate):
+        if inside and (_is_code(line, code.packages) or of_gate):
             continue
         if inside and not _is_item(line):
             if stage != "gate":
@@ -280,7 +315,7 @@ def _as_many_for_each_gate(lines: list[str], count: int) -> str:
     return re.sub(r"(        - \$\{item\.reads\[\d+\]\}\n)+", asked.replace("\\", "\\\\"), text)
 
 
-def _data_of_gates(lines: list[str]) -> dict[str, list[str]]:
+def _data_of_gates(lines: list[str], packages: Collection[str]) -> dict[str, list[str]]:
     """What the entry of each gate names beside code."""
     found: dict[str, list[str]] = {}
     gate, inside = "", False
@@ -289,7 +324,7 @@ def _data_of_gates(lines: list[str]) -> dict[str, list[str]]:
             gate = name[1]
             found[gate] = []
         inside = line == "        files:" or (inside and _is_item(line))
-        if inside and _is_item(line) and not _is_code(line):
+        if inside and _is_item(line) and not _is_code(line, packages):
             found[gate].append(line.strip()[2:])
     return found
 
@@ -298,8 +333,8 @@ def _is_item(line: str, indent: int | None = None) -> bool:
     return line.strip().startswith("- ") and (indent is None or _indent(line) == indent)
 
 
-def _is_code(line: str) -> bool:
-    return re.match(rf"\s*- ({'|'.join((*PACKAGES, 'mmconfigs'))})/", line) is not None
+def _is_code(line: str, packages: Collection[str]) -> bool:
+    return re.match(rf"\s*- ({'|'.join((*packages, 'mmconfigs'))})(/|$)", line) is not None
 
 
 def _block(lines: list[str], first: str) -> list[str]:

@@ -10,6 +10,9 @@ from pipelines.__main__ import STAGES
 from scripts.stage_code import PACKAGES, imported
 
 OUTSIDE = ("studies", "benchmarks", "deploy", "scripts", "tests")
+MOST_LINES = 400
+WRITTEN = (".py", ".js", ".css", ".html", ".sh")
+"""What people write, and no data."""
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +103,14 @@ def test_a_circle_is_found_however_it_is_imported(text, tmp_path):
 def test_a_stage_is_thin(stage, project_root):
     """It reads, calls and writes; what it calls lies in a room of the package."""
     assert len((project_root / f"pipelines/{stage}.py").read_text(encoding="utf-8").splitlines()) < 80
+
+
+def test_a_file_has_one_purpose(project_root):
+    """Past this length there are two in it; tests of one room may be longer."""
+    folders = {*PACKAGES, *OUTSIDE, "mmconfigs"} - {"tests"}
+    files = [path for folder in folders for path in (project_root / folder).rglob("*") if path.suffix in WRITTEN]
+    lengths = {
+        path.relative_to(project_root).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files
+    }
+    assert len(lengths) > 300
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}, "divide it where it bends"

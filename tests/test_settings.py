@@ -524,15 +524,19 @@ def test_sizes_and_windows_are_held_against_the_encoder(content, tmp_path, monke
     with pytest.raises(InputError) as caught:
         load_params(path)
     said = str(caught.value)
+    assert (
+        "pseudo_labels.layer: coarse has no layer 'b'" in said
+    )  # what another package's network gives CAMs at is last
     assert "pseudo_labels.scales.0: classifier.encoder coarse takes images of 200 px and more, not of 168 px" in said
     assert "segmenter.crop: segmenter.encoder coarse takes images of 200 px and more, not of 192 px" in said
     assert "slides.overlap: 0.9 moves windows of 224 px by 22 px, less than the 32 px of the network's features" in said
     content["pseudo_labels"]["scales"], content["segmenter"]["crop"], content["slides"]["overlap"] = [1.0], 224, 0.5
+    content["pseudo_labels"]["layer"] = "c"
     loaded = load_params(write_settings(tmp_path, content))
-    assert (loaded.pseudo_labels.layer, loaded.segmenter.encoder) == ("b", "coarse")
+    assert (loaded.pseudo_labels.layer, loaded.segmenter.encoder) == ("c", "coarse")
 
 
 def test_a_width_that_means_nothing_is_that_of_the_profile(content):
-    from wsss_mm.settings.params import _WIDTH
+    from wsss_mm.settings.trainings import _WIDTH
 
     assert {content[section]["width"] for section in ("classifier", "segmenter")} == {_WIDTH}

@@ -4,16 +4,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import warm
 from tests.conftest import ROOT
 
 MOST = 3
-COPIED = ("wsss_mm", "pipelines", "mmconfigs", "vocabularies", "scripts", "tests", "dvc.yaml", "pyproject.toml")
+COPIED = (
+    *("wsss_mm", "pipelines", "mmconfigs", "vocabularies", "scripts", "tests"),
+    *("dvc.yaml", "encoders.yaml", "pyproject.toml"),
+)
 _FENCED = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 
 CHECK = """
@@ -35,13 +38,49 @@ with inside(root):
     assert set(json.loads(Path("reports/metrics/patch_counts.json").read_text())) == {"train", "valid", "test"}
 """
 
-GATE = """
+KNOWN = """
 from dataclasses import replace
+from pathlib import Path
+import torch
 import wsss_mm.gates.slides as gate
+from tests.settings import content_of, write_settings
+from wsss_mm.cam import activations_and_logits
+from wsss_mm.cam.layers import unit_names
+from wsss_mm.encoders import get_encoder
+from wsss_mm.engine.configs import load_config
+from wsss_mm.engine.training import given_values
+from wsss_mm.errors import InputError
+from wsss_mm.models import build_network
+from wsss_mm.models.trust import Trust
+from wsss_mm.settings import load_params
 from wsss_mm.slide_parameters import DEFAULTS
 
 assert {"classes.csv", "summary.json"} <= set(gate.files_of(DEFAULTS)), gate.files_of(DEFAULTS)
 assert set(gate.files_of(replace(DEFAULTS, shares=True))) == {*gate.files_of(DEFAULTS), "shares.csv"}
+
+content = content_of()
+for section in ("classifier", "segmenter"):
+    content[section]["encoder"] = "three_convolutions"
+content["pseudo_labels"]["layer"] = "two"
+params = load_params(write_settings(Path(sys.argv[1]), content))
+configs = [Path(f"mmconfigs/{kind}.py") for kind in ("classifier", "segmenter")]
+network, segmenter = (
+    build_network(
+        load_config(path, given_values(path.stem, params, {})).model.to_dict(), source=path, trust=Trust(path)
+    )
+    for path in configs
+)
+assert tuple(unit_names(network)) == get_encoder("three_convolutions").layers == ("one", "two", "three")
+features, logits = activations_and_logits(network.eval(), torch.zeros(1, 3, 64, 64), "two")
+assert features.shape == (1, 64, 16, 16) and logits.shape == (1, 4), (features.shape, logits.shape)
+assert segmenter.backbone.out_stages == ("one", "three"), segmenter.backbone.out_stages
+content["pseudo_labels"]["layer"] = "four"
+try:
+    load_params(write_settings(Path(sys.argv[1]), content))
+except InputError as error:
+    assert "pseudo_labels.layer: three_convolutions has no layer 'four'" in str(error), error
+else:
+    raise AssertionError("a layer that is not there")
 """
 
 
@@ -104,7 +143,7 @@ def extended(tmp_path_factory) -> Path:
 
 def run(root: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [str(warm.commands() / "python"), *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "PYTEST_ADDOPTS": "", "TQDM_DISABLE": "1"},
         capture_output=True,
@@ -118,12 +157,21 @@ def run(root: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_the_contracts_hold_for_all_of_it(extended):
     """Those that run through what is new, and all of the others of the same kind."""
-    chosen = (
-        "ThreeConvolutions or hires_cam or classes or shares or glands or Blur or patch_counts or listed or declared"
+    new = (
+        "ThreeConvolutions",
+        "three_convolutions",
+        "hires_cam",
+        "classes",
+        "shares",
+        "glands",
+        "Blur",
+        "patch_counts",
     )
+    chosen = " or ".join((*new, "listed", "declared"))
     said = run(extended, "-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/contracts", "-k", chosen)
     for name in (
         "ThreeConvolutions",
+        "three_convolutions",
         "hires_cam",
         "classes.csv",
         "shares.csv",
@@ -145,6 +193,9 @@ def test_commands_write_the_rest(extended):
     text = (extended / "dvc.yaml").read_text()
     assert "- pipelines/patch_counts.py\n      - wsss_mm/__init__.py" in text
     stages = yaml.safe_load(text)["stages"]
+    on_the_backbone = {name for name, stage in stages.items() if "lab/backbones.py" in stage.get("deps", ())}
+    assert {"train_classifier", "pseudo_labels", "train_segmenter", "segment_slides"} <= on_the_backbone
+    assert not {"cohort", "patches", "export_slides"} & on_the_backbone
     assert [name for name, stage in stages.items() if "slides.shares" in stage.get("params", ())] == ["export_slides"]
     assert "slides.shares" in stages["gate"]["foreach"]["slides"]["reads"]
     reads = [len(gate["reads"]) for gate in stages["gate"]["foreach"].values()]
@@ -156,5 +207,5 @@ def test_commands_write_the_rest(extended):
     assert "--shares" in run(extended, "-m", "wsss_mm.cli.main", "segment", "--help")
 
 
-def test_gates_know_the_files_of_a_slide(extended):
-    run(extended, "-c", GATE)
+def test_gates_know_the_files_of_a_slide_and_settings_the_layers_of_a_backbone(extended, tmp_path):
+    run(extended, "-c", KNOWN, str(tmp_path))

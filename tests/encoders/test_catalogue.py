@@ -74,6 +74,11 @@ def test_a_project_adds_and_overrules(own):
         ("licence: MIT", "licence: MIT\n  file: ../x.pth", "line 6: mine.file: '../x.pth' is no name"),
         ("licence: MIT", "licence: MIT\n  gated: 'yes'", "line 6: mine.gated: Input should be a valid boolean"),
         ("licence: MIT", "licence: MIT\n  sizes: {multiple: 1.5}", "line 6: mine.sizes.multiple: Input should be"),
+        (
+            "licence: MIT",
+            "licence: MIT\n  cam_layers: [a]",
+            "line 6: mine.cam_layers: are those of no network of trans",
+        ),
         ("licence: MIT", "licence: MIT\n  name: other", "line 6: mine.name: stands above the row already"),
         ("mine:", "'a/b':", "line 1: a/b: is no encoder's name"),
         (ROW, "- mine\n", "encoders.yaml: describes no encoders"),
@@ -112,6 +117,17 @@ def test_what_is_shipped_is_whole():
         assert all(stride <= row.stride for _, stride in row.stages.values()), name
         assert row.config["type"].startswith("wsss_mm.")
     assert len({row.file for row in encoders().values()}) == len(encoders())
+
+
+def test_layers_are_those_that_the_networks_have(own):
+    """A network of another package gives CAMs at its last stage alone; a row of one's own class says its layers."""
+    assert get_encoder("dinov2_small").layers == ("stage12",)
+    assert get_encoder("efficientnet_lite0").layers == tuple(get_encoder("efficientnet_lite0").stages)
+    row = ROW.replace("transformers", "wsss_mm").replace("{stage1: [32, 14]}", "{a: [8, 2], b: [16, 4]}")
+    own(row)
+    assert get_encoder("mine").layers == ("a", "b")
+    own(row + "  cam_layers: [a.conv]\n")
+    assert (get_encoder("mine").layers, get_encoder("mine").last) == (("a.conv", "b"), "b")
 
 
 def test_a_resolution_that_is_far_off_is_told():

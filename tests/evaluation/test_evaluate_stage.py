@@ -17,7 +17,8 @@ from wsss_mm.files import digest, read_json, rounded, write_json
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
-from wsss_mm.tracking import runs
+from wsss_mm.tracking.finding import WEIGHTS_TAG
+from wsss_mm.tracking.store import connect
 from wsss_mm.tracking.tracker import Tracker
 
 VOCABULARY = VOCABULARIES["luad_normal"]
@@ -77,9 +78,9 @@ def params():
 
 def test_reports_and_run(project, params, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    runs.connect()
+    connect()
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("segmenter", f"file://{project}/artifacts"))
-    with mlflow.start_run(tags={runs.WEIGHTS_TAG: runs.digest(evaluate.SEGMENTER / "weights.pth", "md5")}) as run:
+    with mlflow.start_run(tags={WEIGHTS_TAG: digest(evaluate.SEGMENTER / "weights.pth", "md5")}) as run:
         pass
     evaluate.main(params, Tracker())
     metrics = read_json(evaluate.METRICS)

@@ -7,7 +7,8 @@ import torch
 
 from wsss_mm.encoders import encoders
 from wsss_mm.errors import InputError
-from wsss_mm.models.tokens import ARCHITECTURES, TokenBackbone, as_map, fit, pad_to, quarters
+from wsss_mm.models.foreign import fit, pad_to, quarters
+from wsss_mm.models.tokens import ARCHITECTURES, TokenBackbone, as_map
 
 transformers = pytest.importorskip("transformers", reason="the extra wsss-mm[encoders] is not installed")
 

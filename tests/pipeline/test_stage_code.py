@@ -121,3 +121,24 @@ def test_a_new_import_is_found_and_written(project_root, tmp_path):
     added = {line.strip() for line in after.splitlines()} - {line.strip() for line in before.splitlines()}
     assert added <= {"- wsss_mm/npm.py", *re.findall(r"- \$\{item\.files\[\d+\]\}", after)}
     assert "- wsss_mm/npm.py" in added
+
+
+def test_the_projects_own_modules_count_where_models_are_built_of_them(code):
+    """To the training whose config imports them, and to every stage that loads models; installed ones are nobody's."""
+    write, rests_on = code
+    loads = "from wsss_mm.models import trust\n"
+    stages = dict.fromkeys(("pipelines.train_classifier", "pipelines.train_segmenter", "pipelines.judge"), loads)
+    root = write(**stages, **{"pipelines.cut": "", "models.__init__": "", "models.trust": ""})
+    for name, text in {
+        "lab/heads.py": "from lab.parts import thing\n",
+        "lab/parts.py": "thing = 1\n",
+        "lab/other.py": "",
+        "mmconfigs/classifier.py": '_base_ = ["base.py"]\n',
+        "mmconfigs/base.py": 'custom_imports = dict(imports=["lab.heads", "mmseg.models"])\n',
+        "mmconfigs/segmenter.py": "",
+    }.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    theirs = {"lab/heads.py", "lab/parts.py"}
+    for stage, wanted in {"judge": theirs, "cut": set(), "train_classifier": theirs, "train_segmenter": set()}.items():
+        assert {name for name in rests_on(stage) if name.startswith("lab")} == wanted, stage

@@ -64,9 +64,9 @@ def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch)
     """
     from dvc.repo import Repo
 
-    for name in ("dvc.yaml", "tune.yaml"):
+    for name in ("dvc.yaml", "tune.yaml", "encoders.yaml"):
         shutil.copy(project_root / name, tmp_path)
-    settings = {copy_profile(tmp_path), tmp_path / "gates.yaml"}
+    settings = {copy_profile(tmp_path), tmp_path / "gates.yaml", tmp_path / "encoders.yaml"}
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
         paths = [Path(item.fs_path) for stage in repo.index.stages for item in (*stage.deps, *stage.outs)]
@@ -82,6 +82,13 @@ def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch)
         version12.dump(before | {"slides": before["slides"] | {name: value}}, Path("params.yaml"))
         with Repo() as repo:
             assert set(repo.status()) == stages, name
+    version12.dump(before, Path("params.yaml"))
+    for row, stages in (("swin_tiny", set()), ("resnet38", {"train_classifier", "train_segmenter"})):
+        encoders = version12.load(Path("encoders.yaml"))
+        encoders[row]["mean"] = [127, 127, 127]
+        version12.dump(encoders, Path("encoders.yaml"))
+        with Repo() as repo:
+            assert set(repo.status()) == stages, row
 
 
 def test_a_model_carries_what_register_reads(pipeline):

@@ -16,9 +16,10 @@ from wsss_mm.cli.main import main
 from wsss_mm.files import digest
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.tracking import judging_run, log_evaluation, log_gate, model_run, tag_weights, training_run
+from wsss_mm.tracking.evaluations import EVALUATIONS
+from wsss_mm.tracking.finding import JUDGED_TAG, NUMBER_TAG, PARENT_TAG, newest_first, newest_run
 from wsss_mm.tracking.registry import find_version
 from wsss_mm.tracking.report import find_run_of, render_report
-from wsss_mm.tracking.runs import EVALUATIONS, JUDGED_TAG, NUMBER_TAG, PARENT_TAG, newest_first, newest_run
 from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")

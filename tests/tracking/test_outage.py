@@ -21,7 +21,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.interrupts import INTERRUPTED
 from wsss_mm.outage import send, shown
 from wsss_mm.tracking import log_gate, model_run, tag_weights, training_run
-from wsss_mm.tracking.runs import refuse_unsent
+from wsss_mm.tracking.finding import refuse_unsent
 from wsss_mm.tracking.store import connect, tracking_uri
 from wsss_mm.tracking.sync import sync
 from wsss_mm.tracking.unsent import Refuge, unsent_folder

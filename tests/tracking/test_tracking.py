@@ -25,8 +25,8 @@ from wsss_mm.tracking import (
     training_run,
 )
 from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_diff, git_state
-from wsss_mm.tracking.runs import flatten
 from wsss_mm.tracking.store import adding, connect, experiment_id, project_root, tracking_uri
+from wsss_mm.tracking.surroundings import flatten
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -78,7 +78,8 @@ class TestStore:
 import time
 from pathlib import Path
 from sqlalchemy.orm import Query
-from wsss_mm.tracking import runs
+from wsss_mm.tracking.store import connect, experiment_id
+from wsss_mm.tracking.surroundings import log_inputs
 there = Query.all
 def late(query):
     found = there(query)
@@ -89,9 +90,9 @@ def late(query):
             time.sleep(0.01)
     return found
 Query.all = late
-mlflow = runs.connect()
-with mlflow.start_run(experiment_id=runs.experiment_id("segmenter")):
-    runs._log_inputs({{"data/patches": "0" * 32, "models/classifier": "1" * 32}})
+mlflow = connect()
+with mlflow.start_run(experiment_id=experiment_id("segmenter")):
+    log_inputs({{"data/patches": "0" * 32, "models/classifier": "1" * 32}})
 """
         connect().MlflowClient().search_experiments()
         processes = [

@@ -9,15 +9,8 @@ import pytest
 from wsss_mm.errors import InputError
 from wsss_mm.tracking import sync as syncing
 from wsss_mm.tracking import unsent
-from wsss_mm.tracking.runs import (
-    EXPERIMENT_TAG,
-    JUDGED_TAG,
-    NUMBER_TAG,
-    PARENT_TAG,
-    WEIGHTS_TAG,
-    tag_weights,
-    training_run,
-)
+from wsss_mm.tracking.finding import EXPERIMENT_TAG, JUDGED_TAG, NUMBER_TAG, PARENT_TAG, WEIGHTS_TAG
+from wsss_mm.tracking.runs import tag_weights, training_run
 from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
 from wsss_mm.tracking.sync import sync
 from wsss_mm.tracking.unsent import Refuge, alone, unsent_folder

@@ -3,11 +3,20 @@
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.cli.labels_read import (
+    agreement,
+    check,
+    counted,
+    current_params,
+    read_known_journals,
+    vocabulary_of,
+    wanted,
+)
 from wsss_mm.errors import InputError
 from wsss_mm.names import composed
 
@@ -16,16 +25,13 @@ if TYPE_CHECKING:
     from wsss_mm.labelling.exchange import Said
     from wsss_mm.labelling.exchange.coco import Ground
     from wsss_mm.labelling.exchange.qupath import Frame
-    from wsss_mm.labelling.journal import Journals
     from wsss_mm.settings import Params
-    from wsss_mm.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
 _TABLE, _QUPATH, _TASKS, _COCO = "csv", "qupath", "label-studio", "coco"
 _FORMATS = (_TABLE, _QUPATH, _TASKS, _COCO)
 _OF_SUFFIX = {".csv": _TABLE, ".tsv": _TABLE, ".txt": _TABLE, ".geojson": _QUPATH, ".json": _TASKS}
-_NAMED = 10  # disputes
 
 
 def add_parser(subparsers: Any) -> None:
@@ -85,104 +91,19 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=defaults,
     )
     wanting.add_argument("--out", type=Path, default=places.WANTED, help="table to write")
-    wanting.set_defaults(handler=_wanted)
+    wanting.set_defaults(handler=wanted)
     for action in (importing, exporting):
         action.add_argument("--format", choices=_FORMATS, help="if the file's name does not tell", default=None)
-    for action, handler in ((checking, _check), (agreeing, _agreement), (importing, _import), (exporting, _export)):
+    for action, handler in ((checking, check), (agreeing, agreement), (importing, _import), (exporting, _export)):
         action.add_argument("--journals", type=Path, default=places.LABELS_FOLDER, help="folder of the journals")
         action.set_defaults(handler=handler)
-
-
-def _wanted(arguments: argparse.Namespace) -> None:
-    from wsss_mm.choosing.rules import inseparable
-    from wsss_mm.choosing.wanted import wanted_patches, write_wanted
-    from wsss_mm.cohort import Cohort
-    from wsss_mm.features.store import features_of
-    from wsss_mm.labelling.candidates import read_candidates
-    from wsss_mm.patches import read_manifest
-
-    vocabulary = _vocabulary(_params())
-    train = read_manifest(places.PATCHES, vocabulary).query("split == 'train'")
-    pairs = inseparable(train[list(vocabulary.codes)].to_numpy(bool), vocabulary.codes)
-    for pair in pairs:
-        sys.stdout.write(f"{pair}\n")
-    if not pairs:
-        sys.stdout.write("every class stands without each other one in enough training patches\n")
-        return
-    candidates = read_candidates()
-    if not (places.FEATURES / places.FEATURES_FILE).is_file():
-        raise InputError(
-            f"{places.FEATURES}: not found: the classifier has not looked at the candidates; dvc repro features"
-        )
-    found = features_of(candidates, Cohort.read(), "classifier", codes=vocabulary.codes)
-    assert found.scores is not None  # a classifier's
-    places_ = zip(train["slide_id"], train["x"], train["y"], strict=True)
-    labelled = {f"{slide}-{x}-{y}" for slide, x, y in places_}
-    table = wanted_patches(pairs, candidates, found.scores, found.codes, labelled=labelled)
-    write_wanted(table, arguments.out)
-    sys.stdout.write(f"{arguments.out}: {_count(len(table), 'patch')}; wsss-mm label --queue {arguments.out}\n")
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    from wsss_mm.labelling.agreement import disputes
-    from wsss_mm.labelling.entries import STATES
-    from wsss_mm.labelling.settled import settle
-
-    journals, params = _journals(arguments.journals), _params()
-    vocabulary = _vocabulary(params)
-    lines = []
-    for reader in journals.readers:
-        answers = journals.answers(reader)
-        twice, skipped = len(journals.repeats(reader)), len(journals.skipped(reader))
-        artefacts = sum(answer.artefact is not None for answer in answers)
-        slides = len({answer.place.slide for answer in answers})
-        lines.append(
-            f"{reader}: {_count(len(answers), 'patch')} of {_count(slides, 'slide')}, {twice} seen twice, "
-            f"{artefacts} artefacts, {skipped} skipped"
-        )
-        asked = sorted({code for answer in answers for code in answer.states}, key=_order(vocabulary))
-        for code in asked:
-            states = [answer.states[code] for answer in answers if code in answer.states]
-            lines.append(f"  {code:5} " + ", ".join(f"{states.count(state)} {state}" for state in STATES))
-    settled = settle(journals)
-    sources = [item.source for item in settled]
-    lines.append(", ".join(f"{sources.count(name)} {name}" for name in ("settled", "agreed", "single", "disputed")))
-    lines += _of_cohort(journals)
-    left = disputes(journals)
-    lines += [f"{_count(len(left), 'patch')} to settle"] if left else []
-    for dispute in left[:_NAMED]:
-        what = ", ".join(dispute.classes) or "artefact"
-        lines.append(f"  slide {dispute.place.slide}, {dispute.place.x}, {dispute.place.y}: {what}")
-    lines += [f"  ... {len(left) - _NAMED} more"] if len(left) > _NAMED else []
-    if marked := journals.marks():
-        lines.append(f"{_count(len(marked), 'patch')} marked to be seen again: wsss-mm label shows them first")
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _agreement(arguments: argparse.Namespace) -> None:
-    from wsss_mm.labelling.agreement import agreement_table, mean_kappa
-
-    journals = _journals(arguments.journals)
-    table = agreement_table(journals, _vocabulary(_params()).codes, random_alone=arguments.random)
-    if table.empty:
-        sys.stdout.write("no patch was answered by two readers, and none came twice to one\n")
-        return
-    lines = [f"{'readers':24} {'class':5} {'patches':>7} {'unsure':>6} {'agreed':>6} {'kappa':>6}  95 % interval"]
-    for row in table.to_dict("records"):
-        who = f"{row['first']}, again" if row["kind"] == "within" else f"{row['first']}, {row['second']}"
-        values = f"{_shown(row['agreed'])} {_shown(row['kappa'])}  {_shown(row['low'])} .. {_shown(row['high'])}"
-        lines.append(f"{who:24} {row['class']:5} {row['n']:7} {row['unsure']:6} {values}")
-    for kind, what in (("between", "between readers"), ("within", "of readers with themselves")):
-        if (mean := mean_kappa(table, kind)) is not None:
-            lines.append(f"mean kappa {what}, weighted by patches: {mean:.3f}")
-    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _import(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.exchange import journal_entries
     from wsss_mm.labelling.journal import Journal, journal_path, read_journals
 
-    params = _params()
+    params = current_params()
     if arguments.format == _COCO:
         _import_masks(arguments, params)
         return
@@ -208,7 +129,7 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.format == _COCO:
         _export_masks(arguments)
         return
-    journals, vocabulary = _journals(arguments.journals), _vocabulary(_params())
+    journals, vocabulary = read_known_journals(arguments.journals), vocabulary_of(current_params())
     said = said_of_all(settle(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
     kind, out = _kind(arguments.out, arguments.format, _QUPATH if not arguments.out.suffix else None), arguments.out
     if kind == _TABLE:
@@ -221,7 +142,7 @@ def _export(arguments: argparse.Namespace) -> None:
         for slide in slides:
             tiles = [item for item in said if item.place.slide == slide]
             write_tiles(out / f"{slide}{SUFFIX}", tiles, frames[slide], vocabulary)
-    sys.stdout.write(f"{out}: {_count(len(said), 'patch')}\n")
+    sys.stdout.write(f"{out}: {counted(len(said), 'patch')}\n")
 
 
 def _import_masks(arguments: argparse.Namespace, params: "Params") -> None:
@@ -231,7 +152,7 @@ def _import_masks(arguments: argparse.Namespace, params: "Params") -> None:
     from wsss_mm.labelling.drawings import drawing_path, names_of, read_drawing, write_drawing
     from wsss_mm.labelling.exchange.coco import merged, read_coco
 
-    vocabulary, patches = _vocabulary(params), params.patches
+    vocabulary, patches = vocabulary_of(params), params.patches
     grounds = _Grounds()
     read = [
         (file, read_coco(file, vocabulary, grounds, mpp=patches.mpp, size=patches.size)) for file in arguments.files
@@ -247,7 +168,7 @@ def _import_masks(arguments: argparse.Namespace, params: "Params") -> None:
                 write_drawing(path, slide_id, areas, edit=before.edit, request=uuid4().hex, colors=colors)
             total = {what: total.get(what, 0) + count for what, count in counts.items()}
         said = ", ".join(f"{count} {what}" for what, count in total.items()) or "no area"
-        sys.stdout.write(f"{file}: {said}, on {_count(len(found), 'slide')}\n")
+        sys.stdout.write(f"{file}: {said}, on {counted(len(found), 'slide')}\n")
     sys.stdout.write(f"in {arguments.journals / places.MASKS.name}; git add it, then: dvc repro\n")
 
 
@@ -259,7 +180,7 @@ def _export_masks(arguments: argparse.Namespace) -> None:
     from wsss_mm.patches import read_manifest
     from wsss_mm.slides.labels import read_label_map
 
-    vocabulary = _vocabulary(_params())
+    vocabulary = vocabulary_of(current_params())
     if arguments.reader is not None:
         raise InputError(f"--reader {arguments.reader}: masks are nobody's; leave it out")
     if arguments.patches:
@@ -279,7 +200,7 @@ def _export_masks(arguments: argparse.Namespace) -> None:
         raise InputError(f"{what}; draw in view Draw of wsss-mm label, or name an annotation in the table of slides")
     count = write_coco(arguments.out, pictures, vocabulary)
     what = "patch" if arguments.patches else "slide"
-    sys.stdout.write(f"{arguments.out}: {_count(count, 'area')} on {_count(len(pictures), what)}\n")
+    sys.stdout.write(f"{arguments.out}: {counted(count, 'area')} on {counted(len(pictures), what)}\n")
 
 
 class _Grounds:
@@ -310,7 +231,7 @@ def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[
     from wsss_mm.labelling.exchange.qupath import read_tiles
     from wsss_mm.labelling.exchange.table import read_said
 
-    vocabulary, mpp, size = _vocabulary(params), params.patches.mpp, params.patches.size
+    vocabulary, mpp, size = vocabulary_of(params), params.patches.mpp, params.patches.size
     kind = _kind(file, arguments.format)
     if kind == _TASKS:
         return read_tasks(file, vocabulary, mpp=mpp, size=size, annotator=arguments.annotator)
@@ -356,49 +277,3 @@ def _frame(slide: "Slide") -> "Frame":
     with slide.open() as reader:
         left, top, _, _ = reader.bounds
         return Frame((int(left), int(top)), reader.mpp)
-
-
-def _journals(folder: Path) -> "Journals":
-    from wsss_mm.labelling.journal import read_journals
-
-    journals = read_journals(folder)
-    if not journals.readers:
-        raise InputError(f"{folder}: holds no journal; {places.LABEL_JOURNAL.absent}")
-    return journals
-
-
-def _params() -> "Params":
-    from wsss_mm.settings import load_params
-
-    return load_params()
-
-
-def _vocabulary(params: "Params") -> "Vocabulary":
-    from wsss_mm.vocabulary import get_vocabulary
-
-    return get_vocabulary(params.cohort.vocabulary)
-
-
-def _of_cohort(journals: "Journals") -> list[str]:
-    """Slides that were labelled and are not in the cohort."""
-    from wsss_mm.cohort import TABLE, Cohort
-
-    if not TABLE.is_file():
-        return []
-    known = {slide.slide_id for slide in Cohort.read(TABLE, check_files=False)}
-    lost = sorted({answer.place.slide for answer in journals.answers()} - known)
-    return [f"not in {TABLE}: {', '.join(lost)}"] if lost else []
-
-
-def _order(vocabulary: "Vocabulary") -> Any:
-    codes: Sequence[str] = vocabulary.codes
-    return lambda code: (codes.index(code) if code in codes else len(codes), code)
-
-
-def _count(number: int, what: str) -> str:
-    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
-    return f"{number} {what if number == 1 else plural}"
-
-
-def _shown(value: float) -> str:
-    return f"{value:6.3f}" if value == value else "     -"  # noqa: PLR0124  NaN is not itself

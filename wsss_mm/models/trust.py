@@ -55,6 +55,16 @@ class Trust:
                 ) from None
 
 
+def import_own_parts() -> None:
+    """Import what any of the project's config files trusts.
+
+    Raises:
+        InputError: see `Trust.import_modules`.
+    """
+    for config in sorted(CONFIGS.glob("*.py")):
+        Trust(config).import_modules()
+
+
 def register_stock() -> None:
     """Register mmseg's parts, and this package's head of their kind; the others registered when it was imported."""
     with warnings.catch_warnings():

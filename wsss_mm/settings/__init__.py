@@ -4,6 +4,7 @@ The files hold the values and dvc.yaml names what each stage depends on; this ro
 meaning. No default is repeated here, so that the files stay the one place to look.
 """
 
+from wsss_mm.settings.cohort import CohortSettings, PhantomSettings
 from wsss_mm.settings.gates import (
     ClassifierGate,
     CohortGate,
@@ -17,22 +18,17 @@ from wsss_mm.settings.gates import (
 )
 from wsss_mm.settings.params import (
     ChooseSettings,
-    ClassifierSettings,
-    CohortSettings,
     EvaluateSettings,
     Params,
     PatchSettings,
-    PhantomSettings,
-    Precision,
     PseudoLabelSettings,
     RegisterSettings,
-    SegmenterSettings,
     SlideSettings,
-    TrainingSettings,
 )
 from wsss_mm.settings.profiles import load_profile, profile_names, render_gates, render_profile, write_profile
 from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked, load_params, refuse
 from wsss_mm.settings.sections import Section
+from wsss_mm.settings.trainings import ClassifierSettings, Precision, SegmenterSettings, TrainingSettings
 
 __all__ = [
     "GATES_FILE",

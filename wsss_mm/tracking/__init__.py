@@ -1,7 +1,9 @@
 """Tracking: MLflow runs with their lineage, and the model registry. Importing this does not import MLflow."""
 
 from wsss_mm.tracking.card import version_card
+from wsss_mm.tracking.evaluations import judging_run, log_evaluation, log_gate
 from wsss_mm.tracking.evidence import keep_evidence, read_evidence
+from wsss_mm.tracking.finding import find_run
 from wsss_mm.tracking.promotion import champion_pin, delete, promote, rollback
 from wsss_mm.tracking.registry import (
     Registration,
@@ -11,7 +13,7 @@ from wsss_mm.tracking.registry import (
     register_segmenter,
     resolve_uri,
 )
-from wsss_mm.tracking.runs import find_run, judging_run, log_evaluation, log_gate, model_run, tag_weights, training_run
+from wsss_mm.tracking.runs import model_run, tag_weights, training_run
 
 __all__ = [
     "Registration",

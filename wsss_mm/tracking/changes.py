@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError, plain_lines
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
-from wsss_mm.tracking.runs import DIFF
 from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.surroundings import DIFF
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

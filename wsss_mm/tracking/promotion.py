@@ -17,8 +17,8 @@ from wsss_mm.outage import is_outage
 from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.changes import run_of
 from wsss_mm.tracking.evidence import Evidence, run_evidence
+from wsss_mm.tracking.finding import WEIGHTS_TAG
 from wsss_mm.tracking.registry import CHALLENGER, CHAMPION, check_stored, find_version, quoted
-from wsss_mm.tracking.runs import WEIGHTS_TAG
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:

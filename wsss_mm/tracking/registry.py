@@ -13,7 +13,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest, run_of
-from wsss_mm.tracking.runs import DIGEST_TAG, WEIGHTS_TAG, model_run, tag_weights, training_run
+from wsss_mm.tracking.finding import DIGEST_TAG, WEIGHTS_TAG
+from wsss_mm.tracking.runs import model_run, tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from wsss_mm.outage import is_outage
 from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
+from wsss_mm.tracking.finding import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.registry import find_version, parse_uri
-from wsss_mm.tracking.runs import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.store import connect
 from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 

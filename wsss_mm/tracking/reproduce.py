@@ -26,8 +26,8 @@ from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_ar
 from wsss_mm.tracking.data_versions import cache_folder
 from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
-from wsss_mm.tracking.runs import ENVIRONMENT, installed_versions
 from wsss_mm.tracking.store import sqlite_uri
+from wsss_mm.tracking.surroundings import ENVIRONMENT, installed_versions
 from wsss_mm.yaml_places import parse
 
 if TYPE_CHECKING:

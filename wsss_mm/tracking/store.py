@@ -32,6 +32,8 @@ _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 _SQLITE = "sqlite:///"
 _NAMED = ("databricks", "databricks-uc", "uc")  # stores that have no URI
 OUTER_RUN = "MLFLOW_RUN_ID"
+TAG_LENGTH = 500
+"""Characters of a tag's value that are kept."""
 _RACES = 5  # lost before an error is believed
 
 

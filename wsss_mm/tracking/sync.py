@@ -17,18 +17,18 @@ from tqdm import tqdm
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, explained, moved_aside, remove_aside
 from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values
-from wsss_mm.tracking.open_runs import REASON, close_abandoned
-from wsss_mm.tracking.runs import (
+from wsss_mm.tracking.evaluations import TEST
+from wsss_mm.tracking.finding import (
     EXPERIMENT_TAG,
     JUDGED_TAG,
     NUMBER_TAG,
     PARENT_TAG,
-    TEST,
     WEIGHTS_TAG,
     newest_first,
     newest_run,
     next_number,
 )
+from wsss_mm.tracking.open_runs import REASON, close_abandoned
 from wsss_mm.tracking.store import be_patient, connect, experiment_id, tracking_uri
 from wsss_mm.tracking.unsent import ADDS, CONTINUES, alone, anything_unsent, unsent_folder, unsent_uri
 from wsss_mm.uris import shown

@@ -56,8 +56,8 @@ class Tracker:
         keep(mlflow.log_figure, figure, name)
 
     def evaluation(self, *found: Any, **more: Any) -> None:
-        """A run of its own for an evaluation; arguments are those of `wsss_mm.tracking.runs.log_evaluation`."""
-        from wsss_mm.tracking.runs import log_evaluation
+        """A run of its own for an evaluation; arguments are those of `wsss_mm.tracking.evaluations.log_evaluation`."""
+        from wsss_mm.tracking.evaluations import log_evaluation
 
         log_evaluation(*found, **more)
 
@@ -66,7 +66,7 @@ class Tracker:
 
         A gate judges files: a store that does not answer is a warning.
         """
-        from wsss_mm.tracking.runs import judging_run, log_gate
+        from wsss_mm.tracking.evaluations import judging_run, log_gate
 
         try:
             with judging_run(weights) as run:

@@ -10,9 +10,9 @@ from wsss_mm.encoders.licences import licence_tags
 from wsss_mm.models.description import described
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, keep_evidence
+from wsss_mm.tracking.finding import find_run, is_own
 from wsss_mm.tracking.promotion import current_champion, doubts
 from wsss_mm.tracking.registry import register_segmenter
-from wsss_mm.tracking.runs import find_run, is_own
 from wsss_mm.tracking.store import connect
 
 logger = logging.getLogger(__name__)

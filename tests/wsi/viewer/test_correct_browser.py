@@ -1,6 +1,7 @@
 """Saying what is wrong in a real browser: by pointer, by keys, and on both panes."""
 
 import shutil
+from contextlib import ExitStack
 
 import pytest
 
@@ -31,6 +32,28 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture
+def opened(chromium):
+    """Opens slide s1 of a marked project in the viewer; an error of the page, or of its policy, fails a test."""
+    said = []
+    with ExitStack() as stack:
+
+        def show(made):
+            app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
+            port = stack.enter_context(served(app))
+            address = f"http://127.0.0.1:{port}"
+            page = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 720}).new_page()
+            stack.callback(page.context.close)
+            page.set_default_timeout(PATIENCE)
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
+            page.goto("/slides/s1/")
+            return page
+
+        yield show
+    assert said == []
+
+
 def state(page, wanted):
     page.wait_for_selector(f'#wrong[data-state="{wanted}"]')
 
@@ -48,102 +71,85 @@ def place_on(page, pane, x, y):
     )
 
 
-def test_confidence_comes_over_the_map_and_goes(tmp_path, chromium):
-    made = make_marking(tmp_path, confidence=True)
-    said = []
-    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
-    with served(app) as port:
-        page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(f"http://127.0.0.1:{port}/slides/s1/")
-        page.wait_for_selector('#map[data-layer="map"]')
-        with page.expect_response(lambda response: "/confidence_files/" in response.url) as tile:
-            page.check("#confidence")
-        assert tile.value.status == 200
-        page.wait_for_selector('#map[data-layer="confidence"]')
-        page.uncheck("#confidence")
-        page.wait_for_selector('#map[data-layer="map"]')
-    assert said == []
+def test_confidence_comes_over_the_map_and_goes(tmp_path, opened):
+    page = opened(make_marking(tmp_path, confidence=True))
+    page.wait_for_selector('#map[data-layer="map"]')
+    with page.expect_response(lambda response: "/confidence_files/" in response.url) as tile:
+        page.check("#confidence")
+    assert tile.value.status == 200
+    page.wait_for_selector('#map[data-layer="confidence"]')
+    page.uncheck("#confidence")
+    page.wait_for_selector('#map[data-layer="map"]')
 
 
-def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, chromium):
+def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, opened):
     made = make_marking(tmp_path)
-    said = []
-    app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
-    with served(app) as port:
-        page = chromium.new_context(viewport={"width": 1280, "height": 720}).new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-        page.goto(f"http://127.0.0.1:{port}/slides/s1/")
-        page.wait_for_selector('#wrong[data-ready="true"]')
+    page = opened(made)
+    page.wait_for_selector('#wrong[data-ready="true"]')
 
-        # by pointer, on the slide: tumour is there, and stroma perhaps
-        page.click("#pick")
-        state(page, "picking")
-        page.mouse.click(*place_on(page, "slide", SIDE + 20, 30))
-        state(page, "picked")
-        assert page.text_content("#wrong-patch") == f"s1-{SIDE}-0"
-        assert page.locator(".picked").count() == 2  # on slide and map
-        page.click('[data-code="TE"]')
-        page.click('[data-code="TAS"]')
-        page.click('[data-code="TAS"]')
-        page.click("#keep")
-        state(page, "saved")
-        (answer,) = read_journals(made.labels).answers("ann")
-        assert answer.place == Place("s1", SIDE, 0, 1.0, 64)
-        assert answer.states == {"TE": "present", "NEC": "absent", "LYM": "absent", "TAS": "unsure"}
-        assert answer.seconds is not None
-        assert page.locator(".picked").count() == 0
+    # by pointer, on the slide: tumour is there, and stroma perhaps
+    page.click("#pick")
+    state(page, "picking")
+    page.mouse.click(*place_on(page, "slide", SIDE + 20, 30))
+    state(page, "picked")
+    assert page.text_content("#wrong-patch") == f"s1-{SIDE}-0"
+    assert page.locator(".picked").count() == 2  # on slide and map
+    page.click('[data-code="TE"]')
+    page.click('[data-code="TAS"]')
+    page.click('[data-code="TAS"]')
+    page.click("#keep")
+    state(page, "saved")
+    (answer,) = read_journals(made.labels).answers("ann")
+    assert answer.place == Place("s1", SIDE, 0, 1.0, 64)
+    assert answer.states == {"TE": "present", "NEC": "absent", "LYM": "absent", "TAS": "unsure"}
+    assert answer.seconds is not None
+    assert page.locator(".picked").count() == 0
 
-        # by keys, on the map, to be seen again
-        page.mouse.move(*place_on(page, "map", SIDE + 20, SIDE + 30))
-        page.keyboard.press("w")
-        state(page, "picked")
-        assert page.text_content("#wrong-patch") == f"s1-{SIDE}-{SIDE}"
-        page.keyboard.press("3")
-        page.check("#again")
-        page.locator("#again").press("Escape")
-        state(page, "idle")
-        page.keyboard.press("w")  # in the middle of the map: the pointer is over neither
-        state(page, "picked")
-        page.keyboard.press("3")
-        page.check("#again")
-        page.click("#keep")
-        state(page, "saved")
-        journals = read_journals(made.labels)
-        assert journals.answers("ann")[-1].states["LYM"] == "present"
-        assert journals.marks() == [MIDDLE]
+    # by keys, on the map, to be seen again
+    page.mouse.move(*place_on(page, "map", SIDE + 20, SIDE + 30))
+    page.keyboard.press("w")
+    state(page, "picked")
+    assert page.text_content("#wrong-patch") == f"s1-{SIDE}-{SIDE}"
+    page.keyboard.press("3")
+    page.check("#again")
+    page.locator("#again").press("Escape")
+    state(page, "idle")
+    page.keyboard.press("w")  # in the middle of the map: the pointer is over neither
+    state(page, "picked")
+    page.keyboard.press("3")
+    page.check("#again")
+    page.click("#keep")
+    state(page, "saved")
+    journals = read_journals(made.labels)
+    assert journals.answers("ann")[-1].states["LYM"] == "present"
+    assert journals.marks() == [MIDDLE]
 
-        # taken back
-        page.click("#wrong-undo")
-        state(page, "undone")
-        assert [found.place for found in read_journals(made.labels).answers()] == [answer.place]
-        assert read_journals(made.labels).marks() == []
+    # taken back
+    page.click("#wrong-undo")
+    state(page, "undone")
+    assert [found.place for found in read_journals(made.labels).answers()] == [answer.place]
+    assert read_journals(made.labels).marks() == []
 
-        # to the queue, without a word; the server refuses, and says why
-        page.keyboard.press("w")
-        state(page, "picked")
-        made.labels.rename(tmp_path / "away")
-        made.labels.write_text("")
-        page.click("#mark")
-        state(page, "failed")
-        assert page.text_content("#wrong-status")
-        made.labels.unlink()
-        (tmp_path / "away").rename(made.labels)
-        page.click("#mark")
-        state(page, "saved")
-        assert read_journals(made.labels).marks() == [MIDDLE]
+    # to the queue, without a word; the server refuses, and says why
+    page.keyboard.press("w")
+    state(page, "picked")
+    made.labels.rename(tmp_path / "away")
+    made.labels.write_text("")
+    page.click("#mark")
+    state(page, "failed")
+    assert page.text_content("#wrong-status")
+    made.labels.unlink()
+    (tmp_path / "away").rename(made.labels)
+    page.click("#mark")
+    state(page, "saved")
+    assert read_journals(made.labels).marks() == [MIDDLE]
 
-        page.keyboard.press("w")
-        state(page, "picked")
-        if axe.AXE.archive.is_file():
-            found = page.evaluate(f"(() => {{ {axe.source()}; return axe.run('#wrong'); }})()")
-            serious = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
-            assert serious == []
-        page.goto(f"http://127.0.0.1:{port}/slides/judged/")
-        assert "Draw" in page.text_content("#wrong")
-        assert page.locator("#pick").count() == 0
-        page.context.close()
-    assert said == []
+    page.keyboard.press("w")
+    state(page, "picked")
+    if axe.AXE.archive.is_file():
+        found = page.evaluate(f"(() => {{ {axe.source()}; return axe.run('#wrong'); }})()")
+        serious = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
+        assert serious == []
+    page.goto("/slides/judged/")
+    assert "Draw" in page.text_content("#wrong")
+    assert page.locator("#pick").count() == 0

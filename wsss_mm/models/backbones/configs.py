@@ -54,11 +54,19 @@ def built(encoder: Encoder) -> nn.Module:
     """
     from mmengine import ConfigDict
 
-    from wsss_mm.models.trust import register_stock
     from wsss_mm.registry import MODELS
 
-    register_stock()
+    _register(encoder.config)
     return MODELS.build(ConfigDict(encoder.config))
+
+
+def _register(backbone: Mapping[str, Any]) -> None:
+    """Have a config's type registered: mmseg's are, and the project's own where it is none of this package's."""
+    from wsss_mm.models.trust import import_own_parts, module_of, register_stock
+
+    register_stock()
+    if module_of(backbone.get("type")) is None:
+        import_own_parts()
 
 
 def segmenter_stages(encoder: str, auxiliary_stage: str | None, decoder: str) -> tuple[str, ...]:
@@ -97,9 +105,7 @@ def out_channels(backbone: Mapping[str, Any]) -> tuple[int, ...]:
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    from wsss_mm.models.trust import register_stock
-
-    register_stock()
+    _register(backbone)
     with DefaultScope.overwrite_default_scope("mmseg"), torch.device("meta"):
         return channels_of(MODELS.build(ConfigDict(backbone)))
 

@@ -1,6 +1,6 @@
 """What every request to the labelling page is asked first: who sends it, and whether a page of ours does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wsss_mm.serving import posted_object
@@ -9,6 +9,8 @@ from wsss_mm.web.label.doors import Doors, token_parts
 from wsss_mm.web.label.session import Session
 
 TOKEN = "X-WSSS-Token"
+
+_NEXT = 6  # pictures of a queue that are made ahead
 
 
 class OtherReaderError(Exception):
@@ -20,7 +22,7 @@ class Front:
 
     def __init__(self, session: Session, doors: Doors, *, secure: bool, viewer: Callable[[str], str | None]) -> None:
         self.session, self.doors, self.secure, self.viewer = session, doors, secure, viewer
-        self.ahead: dict[str, list[int]] = {}
+        self._ahead: dict[str, list[int]] = {}
 
     def desk(self) -> Desk:
         """The desk of who asks; 401 for strangers."""
@@ -50,3 +52,15 @@ class Front:
         if stale and content.get("late") is not True:  # which names places, or nothing at all
             abort(409)
         return content
+
+    def promise(self, desk: Desk, before: Sequence[int], shown: Sequence[int]) -> None:
+        """Rows that a reader has before them, and those that come next: the first pictures are made ahead."""
+        self._ahead[desk.reader] = [*before, *shown]
+        self.session.pictures.make_ahead(shown[:_NEXT])
+
+    def fulfil(self, desk: Desk, row: int) -> None:
+        """A row that was promised is done: pictures of those after it are made ahead."""
+        ahead = self._ahead.get(desk.reader, [])
+        if row in ahead:
+            at = ahead.index(row) + 1
+            self.session.pictures.make_ahead(ahead[at : at + _NEXT])

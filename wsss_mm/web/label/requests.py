@@ -4,6 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import fault_of_place
 from wsss_mm.labelling.journal import ARTEFACT_KINDS, STATES
@@ -126,3 +129,43 @@ def _classes(given: object, vocabulary: Vocabulary) -> dict[str, str]:
         if state not in STATES:
             raise InputError(f"{code} is none of {', '.join(STATES)}; reload the page")
     return {code: given[code] for code in vocabulary.codes if code in given}
+
+
+def read_number(arguments: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A whole number of an address, no more than `most`.
+
+    Raises:
+        InputError: it is none.
+    """
+    text = arguments.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InputError(f"{name} is no number; reload the page")
+    return min(int(text), most)
+
+
+def read_rows(text: str) -> list[int]:
+    """Rows of candidates as an address lists them.
+
+    Raises:
+        InputError: they are no numbers.
+    """
+    parts = [part for part in text.split(",") if part]
+    if not all(part.isascii() and part.isdigit() and len(part) < 12 for part in parts):
+        raise InputError("rows are numbers with commas between them; reload the page")
+    return [int(part) for part in parts]
+
+
+def read_polygon(given: object) -> npt.NDArray[np.float64]:
+    """Corners (N, 2) of what was drawn around points of the map.
+
+    Raises:
+        InputError: they are none.
+    """
+    corners: Any
+    try:
+        corners = np.asarray(given, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        corners = np.zeros((0, 2))
+    if corners.ndim != 2 or corners.shape[1] != 2 or not 3 <= len(corners) <= 10_000 or not np.isfinite(corners).all():
+        raise InputError("polygon is no list of three or more places; draw it anew")
+    return corners

@@ -2,11 +2,13 @@
 
 import { draw } from './draw.js';
 import { atlas } from './map.js';
-import { $, confirmed, make, number, options, plural, toast } from './dom.js';
+import { $, make, options, plural, toast } from './dom.js';
+import { buildFilters, sayShown } from './filters.js';
 import { ARTEFACTS, focus } from './focus.js';
 import { HELP, isPressing, isTyping, meaning } from './keys.js';
 import { model, ORDERS, remember } from './model.js';
 import { get } from './net.js';
+import { followSaving, sayState } from './saved.js';
 import { sheet } from './sheet.js';
 import { showProgress } from './progress.js';
 
@@ -31,18 +33,7 @@ async function begin() {
   buildArtefacts();
   buildTabs();
   buildSuggestions();
-  model.outbox.addEventListener('change', sayState);
-  model.outbox.addEventListener('change', sayOld);
-  model.outbox.addEventListener('saved', sayState);
-  model.outbox.addEventListener('refused', (event) => refused(event.detail));
-  $('kept-file').addEventListener('click', download);
-  $('kept-forget').addEventListener('click', async () => {
-    const count = model.outbox.refusals.length;
-    if (await confirmed('Forget them?', `${plural(count, 'answer')} that the server did not take would be gone for good.`, 'Forget them')) model.outbox.forget();
-  });
-  model.addEventListener('steps', paintSteps);
-  paintSteps();
-  for (const name of ['shown', 'selection', 'answers']) model.addEventListener(name, sayShown);
+  followSaving();
   focus.start();
   sheet.start((row) => {
     show('focus');
@@ -146,50 +137,7 @@ async function similar() {
   }
 }
 
-// --- filters -----------------------------------------------------------------------------------------
-
-function buildFilters() {
-  const form = $('filters');
-  const field = (name) => form.elements[name];
-  options(field('slide'), [['', 'all'], ...model.slides.map((slide) => [slide.id, slide.id])], '');
-  const sites = [...new Set(model.slides.map((slide) => slide.site).filter(Boolean))].sort();
-  options(field('site'), [['', 'all'], ...sites.map((site) => [site, site])], '');
-  options(field('class'), [['', 'any'], ...model.classes.map((item) => [item.code, item.name])], '');
-  const paint = () => {
-    for (const [name, value] of Object.entries(model.filters)) field(name).value = value;
-    field('has').disabled = !model.filters.class;
-    $('filters-count').textContent = model.filtersInUse;
-    $('filters-count').hidden = model.filtersInUse === 0;
-  };
-  form.addEventListener('input', () => {
-    model.setFilters(Object.fromEntries(new FormData(form)));
-    paint();
-  });
-  form.addEventListener('submit', (event) => event.preventDefault());
-  form.addEventListener('reset', (event) => {
-    event.preventDefault();
-    model.clearFilters();
-    paint();
-  });
-  $('filters-toggle').addEventListener('click', () => {
-    form.hidden = !form.hidden;
-    $('filters-toggle').setAttribute('aria-expanded', String(!form.hidden));
-    sheet.layout();
-  });
-  $('set-chip').querySelector('button').addEventListener('click', () => model.setSet(null));
-  $('selected-chip').querySelector('button').addEventListener('click', () => model.select([], null));
-  paint();
-}
-
-function sayShown() {
-  let open = 0;
-  for (const row of model.shown) if (model.rowState[row] === 0) open += 1;
-  $('shown').textContent = `${plural(model.shown.length, 'patch', 'patches')}, ${number(open)} without an answer`;
-  $('set-chip').hidden = !model.set;
-  if (model.set) $('set-chip').querySelector('span').textContent = model.set.label;
-  $('selected-chip').hidden = model.selection.size === 0;
-  $('selected-chip').querySelector('span').textContent = `${number(model.selection.size)} selected`;
-}
+// --- suggestions -------------------------------------------------------------------------------------
 
 function buildSuggestions() {
   const button = $('suggestions');
@@ -206,96 +154,24 @@ function buildSuggestions() {
   paint();
 }
 
-// --- what is saved -----------------------------------------------------------------------------------
-
-function sayState() {
-  const { outbox } = model;
-  const waiting = outbox.items.length;
-  const place = $('saved');
-  const lost = outbox.offline && waiting > 0;
-  sayKept();
-  place.className = `saved ${lost ? 'is-lost' : waiting ? 'is-waiting' : 'is-saved'}`;
-  if (lost) place.textContent = `${plural(waiting, 'answer')} not saved`;
-  else if (waiting > 1) place.textContent = `Saving ${waiting} …`;
-  else if (waiting) place.textContent = 'Saving …';
-  else if (outbox.everSaved) {
-    place.textContent = '✓ Saved';
-  } else place.textContent = '';
-  const banner = $('offline');
-  if (lost) {
-    const kept = waiting === 1 ? 'your answer is' : `your ${waiting} answers are`;
-    const text = outbox.blocked
-      ? `Not saved: ${outbox.blocked}. ${kept[0].toUpperCase()}${kept.slice(1)} kept in this browser, and sent when it is ${outbox.reader}'s again.`
-      : outbox.full
-        ? `The server cannot save just now: ${outbox.full}. You can go on: ${kept} kept here and sent as soon as it can. Do not close this page.`
-        : `No connection to the server. You can go on: ${kept} kept here and sent as soon as it is back. Do not close this page.`;
-    if (banner.textContent !== text) banner.textContent = text;
-  }
-  banner.hidden = !lost;
-}
-
-/** What the server would not have is kept in this browser, and can be taken as a file. */
-function sayKept() {
-  const count = model.outbox.refusals.length;
-  const last = model.outbox.refusals.at(-1);
-  const text = `${plural(count, 'answer')} could not be saved, and ${count === 1 ? 'is' : 'are'} kept in this browser: ${last?.why}${named(last?.places)}.`;
-  $('kept').hidden = !count;
-  if (count && $('kept-text').textContent !== text) $('kept-text').textContent = text;
-}
-
-function download() {
-  const lines = model.outbox.refusals.map((item) => JSON.stringify(item)).join('\n');
-  const address = URL.createObjectURL(new Blob([`${lines}\n`], { type: 'application/x-ndjson' }));
-  make('a', { href: address, download: `answers-${model.reader}-not-saved.jsonl` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-}
-
-/** Which patches were meant, in brackets. */
-function named(places) {
-  if (!places?.length) return '';
-  const [{ slide, x, y }] = places;
-  return places.length === 1 ? ` (patch ${slide}-${x}-${y})` : ` (patch ${slide}-${x}-${y} and ${number(places.length - 1)} more)`;
-}
-
-/** The server will not have it: said loudly. */
-function refused({ why, places }) {
-  sayState();
-  model.reread().catch(() => {});
-  toast(`Not saved: ${why}${named(places)}`, true);
-}
-
-/** The list of patches is another one by now: answers were saved all the same, by their places; the page is of no use. */
-async function sayOld() {
-  if (!model.outbox.isOld || model.outbox.items.length || saidOld) return;
-  saidOld = true;
-  if (await confirmed('The patches have changed', 'This page shows an older list of patches. What you answered is saved.', 'Load the page anew')) location.reload();
-  saidOld = false;
-}
-let saidOld = false;
-
-function paintSteps() {
-  document.querySelector('[data-do="undo"]').disabled = !model.canUndo;
-  document.querySelector('[data-do="redo"]').disabled = !model.canRedo;
-}
-
 // --- keys and buttons --------------------------------------------------------------------------------
 
 const DO = {
-  save: (time) => focus.save(time),
-  none: (time) => (view === 'sheet' ? sheet.none(time) : focus.none(time)),
+  save: (time) => focus.reader.save(time),
+  none: (time) => (view === 'sheet' ? sheet.none(time) : focus.reader.none(time)),
   done: (time) => sheet.done(time),
-  skip: (time) => focus.skip(time),
+  skip: (time) => focus.reader.skip(time),
   back: () => focus.back(),
-  take: (time) => focus.takeSuggestion(time),
-  undo: () => (view === 'focus' ? focus.undo() : focus.step('undo')),
-  redo: () => focus.step('redo'),
-  'zoom-in': () => focus.zoom(1.4),
-  'zoom-out': () => focus.zoom(1 / 1.4),
-  rotate: () => focus.rotate(1),
-  light: () => focus.toggleLight(),
-  'light-reset': () => focus.light(true),
+  take: (time) => focus.reader.takeSuggestion(time),
+  undo: () => (view === 'focus' ? focus.reader.undo() : focus.reader.step('undo')),
+  redo: () => focus.reader.step('redo'),
+  'zoom-in': () => focus.stage.zoom(1.4),
+  'zoom-out': () => focus.stage.zoom(1 / 1.4),
+  rotate: () => focus.stage.rotate(1),
+  light: () => focus.stage.toggleLight(),
+  'light-reset': () => focus.stage.light(true),
   similar: () => similar(),
-  copy: () => focus.copy(),
+  copy: () => focus.beside.copy(),
   artefact: (time) => askArtefact(time),
 };
 
@@ -318,7 +194,7 @@ function clicked(event) {
   if (!button || button.disabled) return;
   const { do: act, code } = button.dataset;
   if (act) DO[act](began(event));
-  else if (code) (view === 'sheet' ? sheet : focus).press(code, began(event));
+  else if (code) (view === 'sheet' ? sheet : focus.reader).press(code, began(event));
 }
 
 /** What a mouse or a finger has pressed gives the keys back: Enter then saves, and presses no button again. */
@@ -375,7 +251,7 @@ function act(event, key) {
   }
   const own = model.classes.find((item) => item.key === key);
   if (own && view === 'focus') {
-    if (!event.repeat) focus.press(own.code, event.timeStamp);
+    if (!event.repeat) focus.reader.press(own.code, event.timeStamp);
     return true;
   }
   if (own && (view === 'sheet' || view === 'map')) {
@@ -392,11 +268,11 @@ function act(event, key) {
   }
   if (view !== 'focus') return false;
   if (key === 'escape' && !$('light').hidden) {
-    focus.toggleLight();
+    focus.stage.toggleLight();
     return true;
   }
   if (key === 'r' && event.shiftKey) {
-    focus.rotate(-1);
+    focus.stage.rotate(-1);
     return true;
   }
   if (!(key in FOCUS_KEYS)) return false;
@@ -434,7 +310,7 @@ function artefactKey(event) {
 function artefact(kind, time) {
   $('artefact-dialog').close();
   if (view === 'sheet') sheet.artefact(kind, asked.rows);
-  else focus.artefact(kind, time, asked.item);
+  else focus.reader.artefact(kind, time, asked.item);
 }
 
 function buildHelp() {

@@ -1,11 +1,11 @@
 // All patches as points: what looks alike lies together.
 
 import { $, afterPaint, make, number, options, plural, setBusy } from './dom.js';
+import { Cloud } from './map-cloud.js';
 import { model, STATE_NAMES } from './model.js';
 import { get } from './net.js';
 import { picture, url } from './pictures.js';
 
-const CELL = 1 / 128; // of the grid in which the point under the mouse is looked up
 const NEAR = 9; // px
 
 class Atlas {
@@ -109,23 +109,12 @@ class Atlas {
       return true;
     }
     const bytes = Uint8Array.from(atob(said.points), (letter) => letter.charCodeAt(0));
-    this.points = new Float32Array(bytes.buffer);
-    this.grid = new Map();
-    for (let row = 0; row < this.points.length / 2; row += 1) {
-      const key = this.cellOf(this.points[2 * row], this.points[2 * row + 1]);
-      const rows = this.grid.get(key);
-      if (rows) rows.push(row);
-      else this.grid.set(key, [row]);
-    }
-    this.extent = extentOf(this.points);
+    this.cloud = new Cloud(new Float32Array(bytes.buffer));
+    this.points = this.cloud.points;
     note.hidden = true;
     this.fit();
     this.recolour();
     return false;
-  }
-
-  cellOf(x, y) {
-    return Math.floor(x / CELL) * 4096 + Math.floor(y / CELL);
   }
 
   // --- drawing -------------------------------------------------------------------------------------
@@ -146,7 +135,7 @@ class Atlas {
 
   fit() {
     if (!this.width) return;
-    const [x0, x1, y0, y1] = this.extent ?? [0, 1, 0, 1];
+    const [x0, x1, y0, y1] = this.cloud?.extent ?? [0, 1, 0, 1];
     const scale = 0.94 * Math.min(this.width / (x1 - x0), this.height / (y1 - y0));
     this.view = { scale, x: (this.width - scale * (x0 + x1)) / 2, y: (this.height - scale * (y0 + y1)) / 2 };
     this.redraw();
@@ -331,22 +320,8 @@ class Atlas {
     this.redraw();
   }
 
-  nearest([px, py]) {
-    if (!this.grid) return null;
-    const [x, y] = this.place([px, py]);
-    const reach = Math.min(6, Math.ceil(NEAR / this.view.scale / CELL));
-    let best = null;
-    let least = (NEAR / this.view.scale) ** 2;
-    for (let dx = -reach; dx <= reach; dx += 1) {
-      for (let dy = -reach; dy <= reach; dy += 1) {
-        for (const row of this.grid.get(this.cellOf(x + dx * CELL, y + dy * CELL)) ?? []) {
-          if (!model.isShown[row]) continue;
-          const far = (this.points[2 * row] - x) ** 2 + (this.points[2 * row + 1] - y) ** 2;
-          if (far < least) [best, least] = [row, far];
-        }
-      }
-    }
-    return best;
+  nearest(spot) {
+    return this.cloud?.nearest(this.place(spot), NEAR / this.view.scale, model.isShown) ?? null;
   }
 
   hover(spot) {
@@ -372,13 +347,7 @@ class Atlas {
 
   selectIn(polygon, more = false) {
     const rows = new Set(more ? model.selection : []);
-    const [xs, ys] = [polygon.map(([x]) => x), polygon.map(([, y]) => y)];
-    const box = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    for (let row = 0; row < model.count; row += 1) {
-      const [x, y] = [this.points[2 * row], this.points[2 * row + 1]];
-      if (!model.isShown[row] || x < box[0] || x > box[1] || y < box[2] || y > box[3]) continue;
-      if (inside(x, y, polygon)) rows.add(row);
-    }
+    for (const row of this.cloud.inside(polygon)) if (model.isShown[row]) rows.add(row);
     model.select(rows, null);
     $('toast').textContent = `${plural(rows.size, 'patch', 'patches')} selected`;
   }
@@ -401,28 +370,6 @@ class Atlas {
     else return false;
     return true;
   }
-}
-
-/** The box that holds all points, and is never without width. */
-function extentOf(points) {
-  let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
-  for (let at = 0; at < points.length; at += 2) {
-    x0 = Math.min(x0, points[at]);
-    x1 = Math.max(x1, points[at]);
-    y0 = Math.min(y0, points[at + 1]);
-    y1 = Math.max(y1, points[at + 1]);
-  }
-  return x1 - x0 > 1e-6 && y1 - y0 > 1e-6 ? [x0, x1, y0, y1] : [0, 1, 0, 1];
-}
-
-function inside(x, y, polygon) {
-  let is = false;
-  for (let at = 0, before = polygon.length - 1; at < polygon.length; before = at, at += 1) {
-    const [xa, ya] = polygon[at];
-    const [xb, yb] = polygon[before];
-    if (ya > y !== yb > y && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) is = !is;
-  }
-  return is;
 }
 
 export const atlas = new Atlas();

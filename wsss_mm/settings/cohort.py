@@ -1,0 +1,85 @@
+"""Section `cohort` of params.yaml: where slides or labelled patches come from."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
+from wsss_mm.settings.sections import Count, Faults, Natural, Section, one_of
+from wsss_mm.sources import SOURCES
+from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
+
+CUT = ("phantom", "slides")
+"""Cohorts of slides; the others are data sets of patches."""
+
+_PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
+_WANTED = {"train": "learnt from", "test": "judged on"}
+_MADE = (COHORT, PATCHES, PSEUDO_LABELS, MAPS, CLASSIFIER, SEGMENTER, REPORTS, RESULTS)  # by stages
+
+
+class PhantomSettings(Section):
+    """The generated cohort (see `wsss_mm.slides.phantom`)."""
+
+    slides: dict[Split, Count]
+    size: Annotated[Natural, Field(ge=1024, le=2**16)]  # px at 0.5 mpp, width and height of a slide
+
+
+def _known_vocabulary(name: str) -> str:
+    if name not in vocabulary_names():
+        raise ValueError(absent(name))
+    get_vocabulary(name)  # names the line of what is wrong in it
+    return name
+
+
+def _named(path: Path) -> Path:
+    """A file or folder that DVC watches."""
+    if path == Path() or not path.name.strip() or not str(path).isprintable():
+        raise ValueError("names no file or folder; give the path of one")
+    return path
+
+
+WatchedPath = Annotated[Path, AfterValidator(_named)]
+
+
+def _lies_in(folder: Path, path: Path) -> bool:
+    inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
+    return inside.is_relative_to(outer)
+
+
+def _of_the_line(path: Path) -> str | None:
+    """What to say of a path to the user's own data, which DVC reads, where stages write what they make."""
+    if (made := next((folder for folder in _MADE if _lies_in(folder, path)), None)) is not None:
+        return f"{path} is made by the line, which replaces it; name your own, outside of {made}"
+    if (made := next((folder for folder in _MADE if _lies_in(path, folder)), None)) is not None:
+        return f"{path} holds {made}, which the line makes, so that DVC is never done; name your own data alone"
+    return None
+
+
+class CohortSettings(Section):
+    """Where slides or labelled patches come from."""
+
+    name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
+    source: WatchedPath  # folder of patches, table of slides, or the generator's own code
+    labels: Annotated[Path, AfterValidator(_named)]  # table of labelled patches; it may hold none
+    vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
+    phantom: PhantomSettings
+
+    def disagreements(self) -> Faults:
+        """The source of another cohort; splits that later stages ask for."""
+        for split, why in _WANTED.items():
+            if self.name == "phantom" and split not in self.phantom.slides:
+                yield "phantom.slides", f"has no {split}: such slides are {why}; give their number"
+        for key in ("source", "labels"):
+            if (says := _of_the_line(getattr(self, key))) is not None:
+                yield key, says
+        ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
+        if self.name == "phantom" and not ends:
+            yield (
+                "source",
+                f"{self.source} is read by no cohort that is generated; set cohort.name to what it holds, or this to "
+                f"{_PHANTOM.as_posix()}",
+            )
+        if self.name != "phantom" and ends:
+            yield "source", f"is the code of the phantom, but cohort.name is {self.name}; give where that one lies"

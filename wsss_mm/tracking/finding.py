@@ -1,0 +1,94 @@
+"""Runs by what they say of themselves: which made these weights, which was begun last, whose they are."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_mm.errors import InputError
+from wsss_mm.files import digest
+from wsss_mm.tracking.store import connect, tracking_uri
+from wsss_mm.tracking.unsent import anything_unsent, unsent_uri
+from wsss_mm.uris import shown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_TAG, DIGEST_TAG = "weights_md5", "model_digest"
+"""Tags of a training and of a version: which weights it made, and `wsss_mm.models.description.model_digest`."""
+
+BEGAN_TAG = "initial_weights"
+"""Tag of a training: the file it began with, as model.json says; another with `_sha256` is that of it."""
+
+JUDGED_TAG = "judged_weights_md5"
+"""Tag of an evaluation: the weights it judged. That of a training says what it made."""
+
+PARENT_TAG, EXPERIMENT_TAG, NUMBER_TAG = "mlflow.parentRunId", "dvc.experiment", "run_number"
+"""Tags: the training an evaluation belongs to; the DVC experiment; how many runs were begun in the store before."""
+
+_NUMBER_WIDTH = 9  # digits: the store sorts tags as text
+
+
+def find_run(weights: Path) -> "Run | None":
+    """The newest run that made these weights; None, with a warning, if this store has none."""
+    found = newest_run(digest(weights, "md5"))
+    if found is None:
+        logger.warning("%s: no MLflow run in %s made these weights", weights, shown(connect().get_tracking_uri()))
+    return found
+
+
+def refuse_unsent(*weights: Path) -> None:
+    """For what needs the runs on the server.
+
+    Raises:
+        InputError: a run that made these weights is unsent.
+    """
+    if not anything_unsent() or tracking_uri() == unsent_uri():
+        return
+    for path in weights:
+        if path.is_file() and newest_run(digest(path, "md5"), unsent_uri()) is not None:
+            raise InputError(f"{path}: the run that made it is not on the MLflow server yet; first: wsss-mm sync")
+
+
+def newest_run(md5: str, store: str | None = None, tag: str = WEIGHTS_TAG) -> "Run | None":
+    """The run that made these weights in a store, the current one by default.
+
+    Of several, it is that of the DVC experiment at work, and else the one that was begun last: numbers tell, since a
+    clock may be wrong.
+    """
+    client = connect().MlflowClient(tracking_uri=store)
+    found = newest_first(client, f"tags.{tag} = '{md5}'")
+    ours = [run for run in found if _experiment_of(run) == os.environ.get("DVC_EXP_NAME")]
+    return next(iter(ours or found), None)
+
+
+def newest_first(client: "MlflowClient", wanted: str, most: int = 1000) -> "list[Run]":
+    """Runs of all experiments that a filter finds, the one begun last first; those of older days have no number."""
+    return list(
+        client.search_runs(
+            [experiment.experiment_id for experiment in client.search_experiments()],
+            filter_string=wanted,
+            order_by=[f"tags.{NUMBER_TAG} DESC", "attributes.start_time DESC"],
+            max_results=most,
+        )
+    )
+
+
+def next_number(client: "MlflowClient") -> str:
+    """One more than the highest number of a run in the store."""
+    found = newest_first(client, "", most=1)
+    last = found[0].data.tags.get(NUMBER_TAG, "") if found else ""
+    return f"{int(last) + 1 if last.isdecimal() else 1:0{_NUMBER_WIDTH}d}"
+
+
+def _experiment_of(run: "Run") -> str:
+    return str(run.data.tags.get(EXPERIMENT_TAG, "none"))
+
+
+def is_own(run: "Run") -> bool:
+    """Whether what is found out now may be added to a run: not by another DVC experiment than the one it is of."""
+    now = os.environ.get("DVC_EXP_NAME")
+    return not now or _experiment_of(run) == now
