@@ -322,7 +322,7 @@ def make_classifier(root: Path) -> None:
             [nnls(flat, wanted == index)[0] for index in range(len(CODES))]
         )  # a CAM sees nothing negative
         network.head.weight.copy_(torch.from_numpy(fitted)[:, :, None, None])
-    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": SIZE}
+    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": SIZE, "vocabulary": "lung"}
     info["classes"] = CLASSES
     info["patches"] = whole = digest(folder / "manifest.parquet")
     save_model(root / "models/classifier", state=network.state_dict(), info=info, config_text="", card="")

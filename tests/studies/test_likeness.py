@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 
 from studies import likeness as study
+from tests.patches.test_likeness import SIDE, tissue
 from wsss_mm.patches.images import write_image
 from wsss_mm.patches.likeness import appearance_of
-from wsss_mm.slides.phantom.cohort import generate_slide
-
-SIZE = 96
 
 
 def test_the_interval_is_that_of_clopper_and_pearson():
@@ -27,20 +25,20 @@ def test_the_interval_is_that_of_clopper_and_pearson():
     assert found["warnings"] == ["s: odd"] * 3
 
 
-def test_slides_of_the_same_kind_are_compared(tmp_path, monkeypatch):
-    """Patches of two phantom slides; a third is of the same kind, and with red and blue exchanged it is not."""
-    seeds = np.random.SeedSequence(5).spawn(4)
-    slides = [generate_slide(1024, seed)[0][::2, ::2] for seed in seeds[:3]]
-    windows = [[*study._windows(slide, SIZE)] for slide in slides[:2]]
-    patches = [(str(name), partial(np.asarray, one)) for name, own in enumerate(windows) for one in own]
-    appearance = appearance_of(patches, SIZE)
+def test_slides_of_the_same_kind_are_like_the_training(tmp_path, monkeypatch):
+    """Slides of four windows each; one with red and blue exchanged, and one of the phantom, are of another kind."""
+    patches = [(str(number), partial(tissue, number)) for number in range(60)]
+    appearance = appearance_of(patches, SIDE)
     monkeypatch.setattr(study.places, "PATCHES", tmp_path)
-    for name, picture in (("same.png", slides[2]), ("other.png", slides[2][..., ::-1])):
-        write_image(tmp_path / name, np.ascontiguousarray(picture))
-    rows = pd.DataFrame({"slide_id": ["same", "other"], "path": ["same.png", "other.png"], "mpp": 1.0})
-    found = {one["slide"]: one["figures"]["unlikeness"]["found"] for one in study.of_patches(rows, appearance)}
-    assert set(found) == {"same", "other"}
-    assert found["other"] > 1.5 * found["same"]
-    (new,) = study.of_phantom(seeds[3:], 512, appearance, 1.0)
-    assert new["figures"]["unlikeness"]["found"] < found["other"]
+    for name, number, order in (("same", 80, 1), ("other", 81, -1), ("small", 82, 1)):
+        side = SIDE if name == "small" else 2 * SIDE + 5
+        write_image(tmp_path / f"{name}.png", np.ascontiguousarray(tissue(number, side=side)[..., ::order]))
+    rows = pd.DataFrame({"slide_id": ["same", "other", "small"], "mpp": 1.0})
+    found = [*study.of_patches(rows.assign(path=rows["slide_id"] + ".png"), appearance)]
+    assert [(one["slide"], one["windows"], one["warning"] is None) for one in found] == [
+        ("other", 4, False),
+        ("same", 4, True),
+    ]
+    (new,) = study.of_phantom(np.random.SeedSequence(5).spawn(1), 512, appearance, 1.0)
     assert new["windows"] >= 4
+    assert study.alarms([*found, new])["slides"] == 3
