@@ -125,13 +125,13 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
         axes.barh(row, score, color=color)
         axes.text(max(score, 0) + 0.01, row, f"{score:.2f}", va="center")
     axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
-    axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
     low = min(0.0, *(score for _, score, _ in bars if score is not None), 0.0)
     axes.set(
         xlim=(low - 0.05 if low else 0, 1.1),
-        xlabel="0: as good as guessing, 1: read without an error, on slides not seen",
-        title="How well a line through the classifier's features tells",
+        ylim=(len(bars) - 0.4, -0.6),
+        xlabel="0: as good as guessing; 1: without an error; on slides it has not seen",
+        title="What a linear probe reads from the classifier's features",
     )
     return figure
 

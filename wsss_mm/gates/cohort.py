@@ -153,12 +153,13 @@ def _mpp_error(path: Path, override: float | None) -> float | None:
 def _look(reader: SlideReader, settings: PatchSettings, drawn: dict[str, Region]) -> dict[str, Any]:
     overview = reader.thumbnail(min(_OVERVIEW, max(reader.size)))
     scale = (reader.size[0] / overview.shape[1], reader.size[1] / overview.shape[0])
-    tissue, pen = tissue_and_pen(overview, reader.mpp * scale[0], leave_out_pen=settings.leave_out_pen)
+    mpp, without = reader.mpp * scale[0], settings.leave_out_pen
+    tissue, pen = tissue_and_pen(overview, mpp, leave_out_pen=without)
     mask, marked = TissueMask(tissue, scale), float(pen.sum())
-    stain = image_statistics(overview)
+    stain = image_statistics(overview, mpp if without else None)
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
-        "pen": marked / max(1.0, marked + tissue.sum()) if settings.leave_out_pen else float("nan"),
+        "pen": marked / max(1.0, marked + tissue.sum()) if without else float("nan"),
         "focus": _focus(reader, mask, settings.mpp),
         **{name: stain[name] for name in _LOOKS if name != "focus"},
         **{name: _share_of_tissue(region, reader, mask) for name, region in drawn.items()},
