@@ -87,8 +87,8 @@ class TestAllThatIsThere:
         assert found[where].mean() > 0.95
         assert found[~where].mean() < 0.01
 
-    @pytest.mark.parametrize(("side", "is_pen"), [(20, False), (120, True)])
-    def test_in_a_colour_that_stains_make_a_quarter_must_be_left(self, side, is_pen):
+    @pytest.mark.parametrize(("side", "is_pen"), [(10, False), (60, True)])
+    def test_in_a_colour_that_stains_make_a_twentieth_must_be_left(self, side, is_pen):
         """More than that is tissue out of focus, or without texture."""
         image, where, inked = self.seen("purple", 30, np.s_[20 : 20 + side, 4 : 4 + side])
         found, drawn = tissue_and_pen(image, MPP)

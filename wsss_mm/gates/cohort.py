@@ -156,7 +156,7 @@ def _look(reader: SlideReader, settings: PatchSettings, drawn: dict[str, Region]
     mpp, without = reader.mpp * scale[0], settings.leave_out_pen
     tissue, pen = tissue_and_pen(overview, mpp, leave_out_pen=without)
     mask, marked = TissueMask(tissue, scale), float(pen.sum())
-    stain = image_statistics(overview, mpp if without else None)
+    stain = image_statistics(overview, mpp if without and tissue.any() else None)
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
         "pen": marked / max(1.0, marked + tissue.sum()) if without else float("nan"),
