@@ -21,8 +21,9 @@ def main(params: "Params", tracker: "Tracker") -> None:
     """Train, then judge the classifier on the validation split."""
     import pandas as pd
 
-    from wsss_mm.engine import Paths, classifier_scores, join_processes, train_classifier
-    from wsss_mm.evaluation.figures import precision_recall_figure
+    from wsss_mm.engine import Paths, classifier_features, classifier_scores, join_processes, train_classifier
+    from wsss_mm.evaluation.figures import precision_recall_figure, sites_figure
+    from wsss_mm.evaluation.sites import probed_rows, readable
     from wsss_mm.patches import read_manifest
     from wsss_mm.patches.manifest import known_labels
     from wsss_mm.vocabulary import get_vocabulary
@@ -45,6 +46,9 @@ def main(params: "Params", tracker: "Tracker") -> None:
         truth, known = judged[codes].to_numpy(bool), known_labels(judged, codes)
         figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary, known)
         tracker.figure(figure, "figures/valid_precision_recall.png")
+        if len(probed := probed_rows(manifest)):
+            seen = classifier_features(OUT, PATCHES, probed, threads=params.threads)
+            tracker.figure(sites_figure(readable(probed, seen, codes), vocabulary), places.SITES_FIGURE)
 
 
 def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Sequence[str]) -> None:

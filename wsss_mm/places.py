@@ -56,6 +56,8 @@ PSEUDO_LABEL_PICTURE, TEST_PICTURE = PICTURES / "pseudo_labels.png", PICTURES / 
 CHOICE_FILE = REPORTS / "choices/pseudo_labels.json"
 """The settings of pseudo-labels that were chosen, and what was tried."""
 CHOICE_PICTURE = PICTURES / "choose_pseudo_labels.png"
+SITES_FIGURE = "figures/sites.png"
+"""Artifact of a classifier's run: how well site and tissue can be read from its features."""
 GATES_PAGE = GATES / "index.html"
 TUNE_FILE, TUNE_WORK = "tune.yaml", WORK / "tune"
 """What makes a stage of a trial of `wsss-mm tune`, and where what trials share is kept."""

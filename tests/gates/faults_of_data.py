@@ -24,6 +24,7 @@ from tests.gates.harm import (
     inked,
     journals,
     jpeg,
+    marked,
     mask,
     masks,
     remade,
@@ -71,6 +72,7 @@ COHORT_FAULTS = [
     Fault("a slide is grey", "cohort", "eosin", slide(grey), ("tissue",)),
     Fault("a slide is almost black", "cohort", "haematoxylin", slide(lambda p: (p * 0.1).astype(np.uint8)), ("*",)),
     Fault("a slide is faded", "cohort", "eosin", slide(lambda p: (255 - (255 - p) * 0.25).astype(np.uint8)), ("*",)),
+    Fault("half of a slide is marked with a green pen", "cohort", "pen", slide(marked)),
     Fault("one slide lies there under two names", "cohort", "one_slide_once", same_slide, ("one_tissue_one_split",)),
     Fault("a region's GeoJSON is gone", "cohort", "drawings_readable", cells(SLIDES, "slide-train", roi="roi.geojson")),
     Fault(

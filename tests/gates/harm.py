@@ -294,6 +294,13 @@ def darker(pixels: np.ndarray) -> np.ndarray:
     return (pixels * 0.25).astype(np.uint8)
 
 
+def marked(pixels: np.ndarray) -> np.ndarray:
+    """A green stroke over the right half."""
+    pixels = pixels.copy()
+    pixels[:, 320:] = (20, 115, 75)
+    return pixels
+
+
 def inked(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (0.08, 0.1, 0.4)).astype(np.uint8)
 

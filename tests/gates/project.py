@@ -37,15 +37,16 @@ from wsss_mm.wsi.truth import judge_slide
 CODES = ("TE", "NEC", "LYM", "TAS")
 SIZE = 48
 STEP = 2 * SIZE  # of patches, level-0 px
-CUT = {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25, "min_class_share": 0.03, "valid_share": 0.2}
+CUT = {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25, "leave_out_pen": True, "min_class_share": 0.03, "valid_share": 0.2}
 LUNG = VOCABULARIES["lung"]
 
 SETTINGS = {
     "cohort": {
-        "warnings": ["mpp_as_scanned", "one_tissue_once", "split_and_site"],
+        "warnings": ["mpp_as_scanned", "one_tissue_once", "split_and_site", "pen"],
         "min_slides_per_split": 1,
         "mpp": [0.1, 4.0],
         "min_tissue_area": 0.02,
+        "max_more_pen": 0.1,
         "min_typical_slides": 8,  # there are four
         "odd_spread": 10.0,
         "odd_factor": 2.0,
@@ -321,7 +322,7 @@ def make_classifier(root: Path) -> None:
             [nnls(flat, wanted == index)[0] for index in range(len(CODES))]
         )  # a CAM sees nothing negative
         network.head.weight.copy_(torch.from_numpy(fitted)[:, :, None, None])
-    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": SIZE}
+    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": SIZE, "vocabulary": "lung"}
     info["classes"] = CLASSES
     info["patches"] = whole = digest(folder / "manifest.parquet")
     save_model(root / "models/classifier", state=network.state_dict(), info=info, config_text="", card="")

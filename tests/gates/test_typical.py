@@ -14,9 +14,9 @@ from wsss_mm.cohort import Cohort
 from wsss_mm.files import write_json
 from wsss_mm.gates import report_path, run_gate
 from wsss_mm.gates.page import render_page
-from wsss_mm.gates.typical import judge
+from wsss_mm.gates.typical import above_others, judge
 from wsss_mm.patches import write_manifest
-from wsss_mm.patches.appearance import DENSITY, STATISTICS, unmixing
+from wsss_mm.patches.appearance import DENSITY, STATISTICS, image_statistics, unmixing
 from wsss_mm.patches.cutting import cut_rows
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import Params
@@ -161,6 +161,27 @@ class TestOdd:
         assert set(odd(rows)) == set(rows["patch_id"][::5])
 
 
+class TestPen:
+    @pytest.mark.parametrize(
+        ("shares", "found"),
+        [
+            ((0.0, 0.0, 0.0, 0.12), {"s3": "pen 12%, above 10%; the others have 0%"}),
+            ((0.3, 0.35, 0.28, 0.32), {}),  # a cohort that is marked throughout
+            ((0.3, 0.35, 0.28, 0.6, np.nan), {"s3": "pen 60%, above 40%; the others have 30%"}),
+            ((0.0, 0.2), {"s1": "pen 20%, above 10%; the others have 0%"}),
+            ((0.2,), {"s0": "pen 20%, above 10%; there is no other slide"}),
+            ((), {}),
+        ],
+    )
+    def test_a_slide_with_much_more_than_the_others_is_told(self, shares, found):
+        rows = pd.DataFrame({"slide_id": [f"s{row}" for row in range(len(shares))], "pen": [*shares]})
+        said, like = above_others(rows, "slide_id", "pen", SHIPPED.cohort.max_more_pen)
+        odd_ones = said.notna() & (said != "none")
+        assert dict(zip(rows["slide_id"][odd_ones], said[odd_ones], strict=True)) == found
+        assert all(other is None or other != name for name, other in zip(rows["slide_id"], like, strict=True))
+        assert [text is None for text in said] == [not np.isfinite(share) for share in shares]
+
+
 def scanned(image: np.ndarray, stain: float, sharpness: float, light: float) -> np.ndarray:
     """A picture as another scanner has it: more or less stain, blurred (below 0) or sharpened, under another light."""
     mixing = np.linalg.inv(unmixing())
@@ -171,8 +192,14 @@ def scanned(image: np.ndarray, stain: float, sharpness: float, light: float) -> 
     return np.clip(picture * light, 0, 255).astype(np.uint8)
 
 
-SCANNERS = {"A": (0.75, -1, 1.0), "B": (1.0, 0, 0.93), "C": (1.3, 0.8, 1.0)}
-"""Stain, sharpness and light of three sites."""
+def restained(image: np.ndarray, times: tuple[float, float]) -> np.ndarray:
+    """A picture with so many times its haematoxylin and eosin."""
+    density = cv2.LUT(image, DENSITY) @ unmixing() * (*times, 1) @ np.linalg.inv(unmixing())
+    return np.clip(256 * 10**-density - 1, 0, 255).astype(np.uint8)
+
+
+SCANNERS = {"A": (0.75, -1, 1.0), "B": (1.0, 0, 0.93), "C": (1.3, 0.8, 1.0), "P": (1.0, 0, 1.0)}
+"""Stain, sharpness and light of three sites, and of one that leaves pictures as they are."""
 
 SIDE, ACROSS = 512, 4
 
@@ -189,13 +216,14 @@ def three_scanners(tmp_path_factory, large_slide):
     content = make_cohort(root, *large_slide, "ABC")
     params = Params.model_validate(content)
     out = root / "data/patches"
-
-    def keep(patch_id, split, **pixels):
-        return store_patch(out, patch_id, split, vocabulary=LUNG, **pixels)
-
     table = Cohort.read(root / "data/cohort/slides.csv")
-    write_manifest(pd.DataFrame(cut_rows(table, keep, settings=params.patches, vocabulary=LUNG)), out)
+    write_manifest(pd.DataFrame(cut_rows(table, kept_in(out), settings=params.patches, vocabulary=LUNG)), out)
     return root, content
+
+
+def kept_in(folder):
+    """What stores patches there."""
+    return lambda patch_id, split, **pixels: store_patch(folder, patch_id, split, vocabulary=LUNG, **pixels)
 
 
 def make_cohort(root, image: np.ndarray, labels: np.ndarray, sites: str) -> dict:
@@ -237,6 +265,28 @@ class TestThreeScanners:
         groups = result.measured[f"groups of {'slides' if gate == 'cohort' else 'patches'}"]["values"]
         names = ["site A", "site B", "site C"] if enough == 4 else ["all slides"]
         assert [group["group"] for group in groups] == names
+
+    def test_a_cohort_with_more_eosin_than_was_once_allowed_raises_nothing(self, large_slide, tmp_path):
+        """All its slides have 0.51 to 0.54; a fixed limit of 0.5 stopped such cohorts though nothing was wrong."""
+        image, labels = large_slide
+        image = image.copy()
+        for number, wanted in enumerate(np.linspace(0.51, 0.54, 12)):
+            y, x = (SIDE * place for place in divmod(number, ACROSS))
+            part = np.s_[y : y + SIDE, x : x + SIDE]
+            image[part] = restained(image[part], ((0.7, 1.0, 1.4)[number % 3], 1))
+            for _ in range(3):  # what is glass, and so no tissue, changes with the stain
+                image[part] = restained(image[part], (1, wanted / image_statistics(image[part])["eosin"]))
+        content = make_cohort(tmp_path, image, labels, "P")
+        params = Params.model_validate(content)
+        table = Cohort.read(tmp_path / "data/cohort/slides.csv")
+        out = tmp_path / "data/patches"
+        write_manifest(pd.DataFrame(cut_rows(table, kept_in(out), settings=params.patches, vocabulary=LUNG)), out)
+        with inside(tmp_path):
+            results = [run_gate(gate, params, tmp_path) for gate in ("cohort", "patches")]
+        assert not [line for result in results for line in result.lines()]
+        (group,) = results[0].measured["groups of slides"]["values"]
+        low, high = re.search(r"from ([\d.]+) to ([\d.]+)", group["eosin"]).groups()
+        assert 0.505 < float(low) < float(high) < 0.56
 
     def test_a_slide_of_one_of_them_that_is_out_of_focus_is_shown_beside_a_typical_one(self, large_slide, tmp_path):
         image, labels = large_slide

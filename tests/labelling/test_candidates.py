@@ -24,7 +24,7 @@ from wsss_mm.patches.cutting import cut_slides
 from wsss_mm.patches.images import read_image
 from wsss_mm.settings import PatchSettings
 
-SETTINGS = PatchSettings(mpp=1.0, size=128, min_tissue=0.5, min_class_share=0.03, valid_share=0.2)
+SETTINGS = PatchSettings(mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.03, valid_share=0.2)
 TRUTH = np.zeros((384, 512), np.uint8)
 
 
@@ -96,6 +96,17 @@ def test_labelled_patches_beside_the_grid_are_candidates_too(slides, tmp_path):
     pd.testing.assert_frame_equal(find(slides, memory=tmp_path / "memory").table.set_index("patch_id"), found)
     slides.labels.write_text("slide_id,x,y,labels\na,11,20,TE\na,x,20,TE\n")
     assert set(find(slides, memory=tmp_path / "memory").table["patch_id"]) - on_grid == {"a-11-20"}
+
+
+def test_what_looks_like_pen_can_be_labelled_where_it_is_said_to_be_none(slides, tmp_path):
+    slides.add("a", "train").mark("a", 512).labels.write_text("slide_id,x,y,labels\na,701,0,TE\n")
+    stained = SETTINGS.model_copy(update={"leave_out_pen": False})
+    for settings, count, tissue in ((SETTINGS, 6, 0.0), (stained, 12, 1.0), (SETTINGS, 6, 0.0)):
+        found = find_candidates(Cohort.read(slides.table), settings, memory=tmp_path / "memory").table
+        assert len(found) == count + 1
+        beside = found.set_index("patch_id").loc["a-701-0"]
+        assert beside["tissue"] == pytest.approx(tissue, abs=0.01)
+        assert np.isfinite(beside["eosin"]) == (not settings.leave_out_pen)
 
 
 def test_no_slides_no_candidates(slides, tmp_path):

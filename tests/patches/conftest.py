@@ -51,6 +51,15 @@ class Cohort:
         write_slide_table(pd.DataFrame(self.rows), self.table)
         return self
 
+    def mark(self, slide_id, left):
+        """A green pen covers a slide from `left` px on."""
+        path = self.folder / "slides" / f"{slide_id}.tiff"
+        image = tifffile.imread(path)
+        image[:, left:] = (20, 115, 75)
+        resolution = {"resolution": (1e4 / MPP, 1e4 / MPP), "resolutionunit": 3}
+        tifffile.imwrite(path, image, photometric="rgb", tile=(64, 64), compression="zlib", metadata=None, **resolution)
+        return self
+
     def draw(self, name, *areas):
         """A QuPath export of rectangles: (class name or None, left, top, right, bottom)."""
         self.folder.mkdir(parents=True, exist_ok=True)

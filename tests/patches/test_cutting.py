@@ -20,7 +20,14 @@ CODES = list(LUNG.codes)
 
 
 def cut(cohort, out, **changes):
-    values = {"mpp": 1.0, "size": 128, "min_tissue": 0.5, "min_class_share": 0.1, "valid_share": 0.5} | changes
+    values = {
+        "mpp": 1.0,
+        "size": 128,
+        "min_tissue": 0.5,
+        "leave_out_pen": True,
+        "min_class_share": 0.1,
+        "valid_share": 0.5,
+    } | changes
     return cut_slides(Cohort.read(cohort.table), out, settings=PatchSettings(**values), vocabulary=LUNG)
 
 
@@ -31,6 +38,13 @@ def write_labels(cohort, *lines):
 @pytest.fixture
 def phantom(cohort, quarters):
     return cohort.add("a", "train", truth=quarters).add("b", "valid", truth=quarters).add("c", "test", truth=quarters)
+
+
+@pytest.mark.parametrize(("leave_out_pen", "patches"), [(True, 6), (False, 12)])
+def test_what_looks_like_pen_is_cut_where_it_is_said_to_be_none(cohort, quarters, tmp_path, leave_out_pen, patches):
+    cohort.add("a", "train", truth=quarters).add("v", "valid", truth=quarters).mark("a", 512)
+    frame = cut(cohort, tmp_path / "out", leave_out_pen=leave_out_pen)
+    assert (frame["slide_id"] == "a").sum() == patches
 
 
 class TestTruth:
@@ -297,7 +311,9 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
     table, labels = tmp_path / "slides.csv", tmp_path / "labels.csv"
     table.write_text("\n".join([header, *rows]) + "\n")
     labels.write_text("slide_id,x,y,labels\ncmu,900,1200,TE;TAS\ntcga,1000,1000,TE\n")
-    settings = PatchSettings(mpp=1.0, size=224, min_tissue=0.25, min_class_share=0.03, valid_share=0.2)
+    settings = PatchSettings(
+        mpp=1.0, size=224, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.2
+    )
     frame = cut_slides(Cohort.read(table), tmp_path / "out", settings=settings, vocabulary=LUNG)
     assert frame["patch_id"].tolist() == ["cmu-900-1200", "tcga-1000-1000"]
     assert frame["tissue"].min() > 0.5
@@ -308,7 +324,9 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
 
 
 def test_rows_are_the_same_whatever_becomes_of_the_patches(phantom, tmp_path):
-    settings = PatchSettings(mpp=1.0, size=128, min_tissue=0.5, min_class_share=0.1, valid_share=0.5)
+    settings = PatchSettings(
+        mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.1, valid_share=0.5
+    )
     pictures = {}
 
     def keep(patch_id, split, *, image, mask):

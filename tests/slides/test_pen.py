@@ -70,6 +70,45 @@ def test_pale_tissue_stays_tissue_beside_strong_ink():
     assert beside[alone].all()
 
 
+class TestAllThatIsThere:
+    """One rule: smooth and in a colour that stains make, it is tissue where little else is stained."""
+
+    @staticmethod
+    def seen(color, width, tissue=np.s_[60:80, 8:28]):
+        stroke, thickness = ink(SIDE, INKS[color], width=width, column=SIDE - width // 2)
+        total, where = on_glass(density(SIDE, 0.3, 0.3), tissue)
+        return seen(total + stroke), where, thickness > 0.5
+
+    def test_of_a_colour_that_no_stain_makes_it_is_pen_whatever_is_left(self):
+        image, where, inked = self.seen("green", 110)
+        found, drawn = tissue_and_pen(image, MPP)
+        assert inked.sum() > 40 * where.sum()
+        assert drawn[inked].mean() > 0.98
+        assert found[where].mean() > 0.95
+        assert found[~where].mean() < 0.01
+
+    @pytest.mark.parametrize(("side", "is_pen"), [(10, False), (60, True)])
+    def test_in_a_colour_that_stains_make_a_twentieth_must_be_left(self, side, is_pen):
+        """More than that is tissue out of focus, or without texture."""
+        image, where, inked = self.seen("purple", 30, np.s_[20 : 20 + side, 4 : 4 + side])
+        found, drawn = tissue_and_pen(image, MPP)
+        assert (drawn[inked].mean() > 0.95) == is_pen
+        assert (found[inked].mean() < 0.02) == is_pen
+        assert found[where].mean() > 0.95
+
+    @pytest.mark.parametrize("color", INKS)
+    def test_of_what_is_alone_the_colour_tells(self, color):
+        tissue, drawn = tissue_and_pen(seen(ink(SIDE, INKS[color])[0]), MPP)
+        assert drawn.any() == (color not in ("red", "purple"))
+        assert not (tissue & drawn).any()
+
+    def test_nothing_is_left_out_where_nothing_is_looked_for(self):
+        image, where, inked = self.seen("green", 40)
+        found, drawn = tissue_and_pen(image, MPP, leave_out_pen=False)
+        assert not drawn.any()
+        assert found[where | inked].mean() > 0.98
+
+
 @pytest.mark.parametrize("times", [0.25, 2.0])
 def test_images_may_be_finer_or_coarser(times):
     stroke, thickness = ink(SIDE, INKS["green"])

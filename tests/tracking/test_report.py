@@ -89,6 +89,24 @@ def test_each_site_has_its_row(tracked):
             assert "<td>0.300</td>" in page
 
 
+def test_how_well_sites_can_be_read_is_shown_of_the_classifiers_run(tracked):
+    from matplotlib.figure import Figure
+
+    pages = {}
+    for name in ("with", "without"):
+        with training_run("train_classifier", {"vocabulary": "lung"}) as classifier:
+            if name == "with":
+                connect().log_figure(Figure(figsize=(2, 1)), "figures/sites.png")
+        with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+            pass
+        keep_evidence(tracked, run.info.run_id, {"runs": {"train_classifier": classifier.info.run_id}})
+        pages[name] = page_of(run), page_of(classifier)
+    keep_evidence(tracked, run.info.run_id, {"runs": {"train_classifier": "0" * 32}})
+    said = "How well the site can be read from what the classifier sees, beside how well the tissue can"
+    assert all(said in page for page in pages["with"])
+    assert not any(said in page for page in (*pages["without"], page_of(run)))
+
+
 def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
     trial = Trial("flips", True, 0.857, 0.013, 0.008, 0.023, "better", taken=True)
     miou = {"published": 0.845, "chosen": 0.857, "labels_alone": 0.659}

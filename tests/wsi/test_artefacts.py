@@ -11,9 +11,12 @@ from PIL import Image
 from studies.pen import INKS
 from tests.slides.stains import density, ink, seen
 from tests.wsi.conftest import colour_predict
+from wsss_mm.places import LABEL_MAP, OVERLAY
+from wsss_mm.slides import open_slide
+from wsss_mm.slides.bands import open_label_pyramid
 from wsss_mm.slides.labels import read_label_map
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
-from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi import SlideModel, agreement, segment_slide
 from wsss_mm.wsi.overlay import draw_overlay
 
 SIDE = 160  # px at 8 um/px
@@ -49,6 +52,19 @@ def test_pen_is_background_and_its_area_is_told(slide, tmp_path):
     assert kept["artefacts"]["pen"] == pen | {"left_out": False}
     assert (as_it_was[STROKE] != IGNORE).all()
     np.testing.assert_array_equal(labels[:, : 90 * 4], as_it_was[:, : 90 * 4])
+
+
+@pytest.mark.parametrize("left_out", [True, False])
+def test_a_map_is_held_against_the_tissue_that_its_parameters_name(slide, tmp_path, left_out):
+    """Gate slides takes pen for tissue where the map was told to."""
+    segment(slide, tmp_path, leave_out_pen=left_out)
+    vocabulary, found = get_vocabulary("luad_normal"), {}
+    with open_slide(slide, 2.0) as reader, open_label_pyramid(tmp_path / LABEL_MAP) as pyramid:
+        for pen in (True, False):
+            against = pyramid.levels[0], reader, None, vocabulary, tmp_path / OVERLAY
+            found[pen] = agreement.on_slide(*against, leave_out_pen=pen)[0]["tissue_error"]
+    assert found[left_out] < 0.03
+    assert found[not left_out] > 0.15
 
 
 def test_it_is_hatched_on_the_overlay(slide, tmp_path):

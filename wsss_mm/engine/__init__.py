@@ -15,7 +15,7 @@ from wsss_mm.engine import (
 from wsss_mm.engine.configs import load_config
 from wsss_mm.engine.processes import join_processes
 from wsss_mm.engine.runner import build_runner
-from wsss_mm.engine.scoring import classifier_scores
+from wsss_mm.engine.scoring import classifier_features, classifier_scores
 from wsss_mm.engine.training import Paths, train_classifier, train_segmenter
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "averaging",
     "build_runner",
     "checkpoints",
+    "classifier_features",
     "classifier_scores",
     "cycles",
     "examples",

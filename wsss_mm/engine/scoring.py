@@ -1,11 +1,12 @@
-"""What a trained classifier says of a split."""
+"""What a trained classifier says of a split, and what it sees in patches."""
 
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from wsss_mm.inference.patches import BATCH_SIZE, predict
+from wsss_mm.inference.patches import BATCH_SIZE, Batch, predict
 from wsss_mm.inference.runtime import choose_device, device_of, prepare_torch
 from wsss_mm.models import load_model
 from wsss_mm.patches import get_vocabulary, read_manifest
@@ -49,3 +50,24 @@ def classifier_scores(
     )
     scores.insert(0, "patch_id", rows["patch_id"].tolist())
     return scores
+
+
+def classifier_features(
+    model: Path | str, patches: Path | str, rows: pd.DataFrame, *, threads: int = 0
+) -> npt.NDArray[np.float32]:
+    """What a classifier sees in patches before its head, averaged over each, (N, D).
+
+    Args:
+        model: Folder of the classifier.
+        patches: Folder of the patches' manifest.
+        rows: Of it.
+        threads: CPU threads of torch, 0 for all cores.
+    """
+    prepare_torch(threads)
+    classifier, _ = load_model(model, choose_device())
+
+    def step(batch: Batch) -> list[npt.NDArray[np.float32]]:
+        return list(classifier.describe(batch.images)[0].float().cpu().numpy())
+
+    shown = predict(rows, Path(patches), step, device_of(classifier), name="features")
+    return np.stack([patch.found for patch in shown])

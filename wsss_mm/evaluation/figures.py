@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from wsss_mm.evaluation.sites import SITE, TISSUE
 from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -99,6 +100,38 @@ def risk_coverage_figure(curve: Sequence[Sequence[float]]) -> "Figure":
         xlabel="share of the test pixels that are kept, the surest first",
         ylabel="of them wrong",
         title="Risk over coverage",
+    )
+    return figure
+
+
+def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) -> "Figure":
+    """A bar for the site, the tissue and each class: how well it is read from features.
+
+    Args:
+        figures: see `wsss_mm.evaluation.sites.readable`; what cannot be judged has no bar, and says so.
+        vocabulary: the classes.
+    """
+    from matplotlib.figure import Figure
+
+    bars = [("site", figures[SITE], "black"), ("tissue, mean", figures[TISSUE], "grey")]
+    bars += [(item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes]
+    figure = Figure(figsize=(7, 1.4 + 0.4 * len(bars)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, (_, score, color) in enumerate(bars):
+        if score is None:
+            why = "it takes two slides with it, and two without" if row else "no two sites have two slides each"
+            axes.text(0.01, row, f"cannot be judged: {why}", va="center", color="grey")
+            continue
+        axes.barh(row, score, color=color)
+        axes.text(max(score, 0) + 0.01, row, f"{score:.2f}", va="center")
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    axes.axvline(0, color="black", linewidth=0.8)
+    low = min(0.0, *(score for _, score, _ in bars if score is not None), 0.0)
+    axes.set(
+        xlim=(low - 0.05 if low else 0, 1.1),
+        ylim=(len(bars) - 0.4, -0.6),
+        xlabel="0: as good as guessing; 1: without an error; on slides it has not seen",
+        title="What a linear probe reads from the classifier's features",
     )
     return figure
 

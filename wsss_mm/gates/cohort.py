@@ -19,7 +19,7 @@ from wsss_mm.cohort.cohort import read_cells
 from wsss_mm.errors import InputError
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import shown_again
-from wsss_mm.gates.typical import judge
+from wsss_mm.gates.typical import ODD, above_others, judge
 from wsss_mm.names import likeness
 from wsss_mm.patches.appearance import image_statistics
 from wsss_mm.patches.parallel import map_files
@@ -27,13 +27,13 @@ from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.twins import look, twins
 from wsss_mm.places import SLIDE_COLUMNS
-from wsss_mm.settings import Params
+from wsss_mm.settings import Params, PatchSettings
 from wsss_mm.slides import SlideReader, open_slide
 from wsss_mm.slides.overlap import overlap, sketches, tissue_alone
 from wsss_mm.slides.roi import Region, read_annotations
 from wsss_mm.slides.table import resolve
 from wsss_mm.slides.tiling import grid
-from wsss_mm.slides.tissue import TissueMask, tissue_mask
+from wsss_mm.slides.tissue import TissueMask, tissue_and_pen
 from wsss_mm.vocabulary import SPLITS
 
 _MAY_LACK = {"site", "bytes", "quickhash"}
@@ -41,7 +41,7 @@ _COLUMNS = tuple(name for name in SLIDE_COLUMNS if name not in _MAY_LACK)
 _OVERVIEW = 2048  # px, longer side of the image tissue and stain are measured on
 _FIELD, _FIELDS = 256, 16  # px at patches.mpp, and how many are looked at for focus
 _DRAWN, _LOOKS = ("roi", "annotation"), ("focus", "haematoxylin", "eosin")
-_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", *_LOOKS)
+_MEASURED = ("slide_id", "problem", "drawings", "mpp", "mpp_error", *_DRAWN, "tissue_area", "pen", *_LOOKS)
 _SAME = 0.6  # correlation of tissue that is the same; that of two slides stays below 0.4
 
 _MAKE = "dvc repro -f cohort"
@@ -76,7 +76,8 @@ def measure_slides(
     files = _measure_slides(slides, params, table)
     sites = slides["site"][files.index] if "site" in slides else ""
     judged = judge(files.assign(site=sites), "slide_id", params.gates.cohort, _LOOKS)
-    yield FILES.of(files.join(judged.said), like=judged.like)
+    inked, plain = above_others(files, "slide_id", "pen", params.gates.cohort.max_more_pen)
+    yield FILES.of(files.join(judged.said).assign(odd_pen=inked), like={**judged.like, f"{ODD}pen": plain})
     yield GROUPS.of(judged.groups)
     yield SITES.of(_sites_of_splits(slides))
     counts = slides.groupby("split")["slide_id"].nunique()
@@ -132,7 +133,7 @@ def _measure_slide(cells: Any, table: Path, params: Params) -> dict[str, Any]:
             row |= {"mpp": reader.mpp, "mpp_error": _mpp_error(reader.path, slide.mpp)}
             low, high = params.gates.cohort.mpp
             if low <= reader.mpp <= high:  # else fields would be single pixels, or larger than memory
-                row |= _look(reader, params.patches.mpp, drawn)
+                row |= _look(reader, params.patches, drawn)
     except (InputError, ValueError) as error:
         row["problem"] = str(error)
     except (OSError, MemoryError) as error:
@@ -149,14 +150,17 @@ def _mpp_error(path: Path, override: float | None) -> float | None:
         return None
 
 
-def _look(reader: SlideReader, mpp: float, drawn: dict[str, Region]) -> dict[str, Any]:
+def _look(reader: SlideReader, settings: PatchSettings, drawn: dict[str, Region]) -> dict[str, Any]:
     overview = reader.thumbnail(min(_OVERVIEW, max(reader.size)))
     scale = (reader.size[0] / overview.shape[1], reader.size[1] / overview.shape[0])
-    mask = TissueMask(tissue_mask(overview, reader.mpp * scale[0]), scale)
-    stain = image_statistics(overview)
+    mpp, without = reader.mpp * scale[0], settings.leave_out_pen
+    tissue, pen = tissue_and_pen(overview, mpp, leave_out_pen=without)
+    mask, marked = TissueMask(tissue, scale), float(pen.sum())
+    stain = image_statistics(overview, mpp if without and tissue.any() else None)
     return {
         "tissue_area": float(mask.mask.sum()) * scale[0] * scale[1] * reader.mpp**2 / 1e6,
-        "focus": _focus(reader, mask, mpp),
+        "pen": marked / max(1.0, marked + tissue.sum()) if without else float("nan"),
+        "focus": _focus(reader, mask, settings.mpp),
         **{name: stain[name] for name in _LOOKS if name != "focus"},
         **{name: _share_of_tissue(region, reader, mask) for name, region in drawn.items()},
         "content": hashlib.sha256(repr(reader.size).encode() + overview.tobytes()).hexdigest(),

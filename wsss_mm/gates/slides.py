@@ -25,7 +25,7 @@ from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.settings import Params
-from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slide_parameters import EARLIER, Parameters
 from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.tables import read_table
@@ -189,7 +189,10 @@ class _Results:
                 "tumour_stroma_ratio": tumour_stroma_ratio(classes, vocabulary.classes),
                 "unreadable_share": min(max(summary["unreadable_share"], 0), counts[IGNORE] / counts.sum()),
             }
-            on_slide, self._views[folder.name] = agreement.on_slide(level, reader, region, vocabulary, folder / OVERLAY)
+            pen = parameters.get("leave_out_pen", EARLIER["leave_out_pen"])
+            on_slide, self._views[folder.name] = agreement.on_slide(
+                level, reader, region, vocabulary, folder / OVERLAY, leave_out_pen=bool(pen)
+            )
             return on_slide | {
                 "other_slide": _differences({"slide": identity, "roi": roi}, summary),
                 "mpp_error": max(abs(stated / mpp - 1) for stated in pyramid.mpp),

@@ -108,6 +108,32 @@ def judge(rows: pd.DataFrame, index: str, limits: "LooksGate", statistics: tuple
     )
 
 
+def above_others(rows: pd.DataFrame, index: str, name: str, most: float) -> tuple[pd.Series, pd.Series]:
+    """What is said of shares that are far above those of the other rows, and for each row another one that is typical.
+
+    Most slides have none of what is measured so, and quartiles of that are nothing: each share is held against the
+    median of all others, however few they are.
+
+    Args:
+        rows: a row a slide: `index`, and the share `name`, 0..1, NaN where it was not measured.
+        index: the column that names a row.
+        name: of the share.
+        most: that it may be above the median of the others; what stands alone is held against none.
+    """
+    values = rows[name].to_numpy(dtype=float)
+    said, like = np.full(len(rows), None, object), np.full(len(rows), None, object)
+    known = np.flatnonzero(np.isfinite(values))
+    for row in known:
+        others = known[known != row]
+        usual = float(np.median(values[others])) if len(others) else 0.0
+        odd = values[row] > usual + most
+        beside = f"the others have {usual:.0%}" if len(others) else "there is no other slide"
+        said[row] = f"{name} {values[row]:.0%}, above {usual + most:.0%}; {beside}" if odd else FINE
+        if len(others):
+            like[row] = rows[index].iloc[others[np.abs(values[others] - usual).argmin()]]
+    return pd.Series(said, rows.index, dtype=object), pd.Series(like, rows.index, dtype=object)
+
+
 def _groups(rows: pd.DataFrame, enough: int) -> list[_Group]:
     """Sites with enough slides, then all others, who are judged by all slides there are."""
     sites = rows["site"].fillna("").astype(str)

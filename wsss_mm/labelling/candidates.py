@@ -218,7 +218,8 @@ class _Survey:
         with slide.open() as reader:
             boxes = boxes_of(corners, reader, self.settings)
             inside = (boxes[:, :2] + boxes[:, 2:] <= np.array(reader.size) + 1).all(axis=1)
-            tissue = np.round(find_tissue(reader).share(boxes), 6)
+            found = find_tissue(reader, leave_out_pen=self.settings.leave_out_pen)
+            tissue = np.round(found.share(boxes), 6)
         name = hashlib.sha256(corners[inside].tobytes()).hexdigest()[:32]
         memory = None if folder is None else folder / f"labelled-{name}.parquet"
         return [_Piece(slide, corners[inside], tissue[inside], memory)] if inside.any() else []
@@ -242,9 +243,10 @@ class _Survey:
 
     def _look(self, piece: _Piece) -> pd.DataFrame:
         rows, mpp = [], self.settings.mpp
+        of_ink = mpp if self.settings.leave_out_pen else None
         with piece.slide.open() as reader:
             for (x, y), tissue in zip(piece.corners.tolist(), piece.tissue.tolist(), strict=True):
-                looks = image_statistics(reader.read(x, y, self.settings.size, mpp), mpp)
+                looks = image_statistics(reader.read(x, y, self.settings.size, mpp), of_ink)
                 rows.append((x, y, tissue, *(round(looks[name], 6) for name in _MEASURED[3:])))
         return pd.DataFrame(rows, columns=list(_MEASURED))
 
@@ -256,6 +258,7 @@ class _Survey:
                 quickhash = reader.quickhash
         roi = None if slide.roi is None else digest(slide.roi)
         chosen = (self.settings.mpp, self.settings.size, self.settings.min_tissue)
+        chosen += () if self.settings.leave_out_pen else ("pen",)  # what was remembered before stays known
         said = json.dumps([_MEASURE, _PIECE, quickhash, slide.bytes, slide.mpp, roi, *chosen])
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 

@@ -142,7 +142,7 @@ class _Cutter:
         boxes = boxes_of(corners, reader, self.settings)
         names = self._names(slide, rows)
         _check_places(names, boxes, reader)
-        tissue = find_tissue(reader).share(boxes)
+        tissue = find_tissue(reader, leave_out_pen=self.settings.leave_out_pen).share(boxes)
         states = rows[list(self.vocabulary.codes)].to_numpy()
         parts = zip(names, corners.tolist(), tissue, states, rows["unsure"], strict=True)
         for name, (x, y), share, labels, unsure in parts:
@@ -228,7 +228,8 @@ class _Cutter:
         if slide.truth.is_file():
             return read_map_truth(slide.truth, reader, self.vocabulary)
         if slide.annotation:
-            return read_drawn_truth(slide.annotation, reader, self.vocabulary)
+            pen = self.settings.leave_out_pen
+            return read_drawn_truth(slide.annotation, reader, self.vocabulary, leave_out_pen=pen)
         return None
 
 

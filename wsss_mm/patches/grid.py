@@ -35,7 +35,7 @@ def grid_of(slide: Slide, reader: SlideReader, settings: "PatchSettings") -> Ite
     left, top, width, height = reader.bounds if region is None else _inside(region.bounds, reader.bounds)
     corners = grid(width, height, side_of(reader, settings)) + np.array([int(left), int(top)])
     boxes = boxes_of(corners, reader, settings)
-    tissue = find_tissue(reader).share(boxes)
+    tissue = find_tissue(reader, leave_out_pen=settings.leave_out_pen).share(boxes)
     kept = (tissue >= settings.min_tissue) & (tissue > 0)
     if region is not None:
         kept &= region.share(boxes) >= _MIN_REGION_SHARE

@@ -19,7 +19,7 @@ from wsss_mm.places import LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_map, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
-from wsss_mm.slides.tissue import find_tissue
+from wsss_mm.slides.tissue import TissueMask, find_tissue
 from wsss_mm.tables import nearest, read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
@@ -97,7 +97,9 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
     return MapTruth(labels, step, slide.mpp)
 
 
-def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> DrawnTruth:
+def read_drawn_truth(
+    path: Path, slide: SlideReader, vocabulary: Vocabulary, *, leave_out_pen: bool = True
+) -> DrawnTruth:
     """Read annotations drawn in QuPath; a class is given by code, name or alias, in any case.
 
     A derived class (QuPath 0.4 and later: `TE: Positive` as a list) is the class of the vocabulary that is called so,
@@ -120,7 +122,7 @@ def read_drawn_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> 
     classes = [_drawn_class(area, vocabulary, f"{path}: {area.place}") for area in drawn]
     _warn_of_covered(path, drawn, classes)
     truth = DrawnTruth([(area.geometry, index) for area, index in zip(drawn, classes, strict=True)], slide.mpp)
-    _warn_of_glass(path, truth, slide)
+    _warn_of_glass(path, truth, slide, find_tissue(slide, _ROUGH, leave_out_pen=leave_out_pen))
     return truth
 
 
@@ -220,8 +222,7 @@ def _warn_of_covered(path: Path, drawn: Sequence[Annotation], classes: Sequence[
         logger.warning(message, path, under.place, under.name, over.place, over.name, len(covered))
 
 
-def _warn_of_glass(path: Path, truth: DrawnTruth, slide: SlideReader) -> None:
-    tissue = find_tissue(slide, _ROUGH)
+def _warn_of_glass(path: Path, truth: DrawnTruth, slide: SlideReader, tissue: TissueMask) -> None:
     drawn = rasterise(truth.areas, (0, 0), tissue.mask.shape[::-1], tissue.scale[0], fill=IGNORE) != IGNORE
     if drawn.any() and (share := tissue.mask[drawn].mean()) < _LEAST_TISSUE:
         message = "%s: %.0f%% of what is outlined is tissue; was it drawn on %s, and are its coordinates pixels?"

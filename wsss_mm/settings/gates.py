@@ -55,6 +55,7 @@ class CohortGate(LooksGate):
     min_slides_per_split: Natural  # of train and test; valid may be held out of train
     mpp: Annotated[tuple[Positive, Positive], Ordered]  # um/px at level 0
     min_tissue_area: Annotated[float, Field(ge=0)]  # mm2
+    max_more_pen: Share  # of tissue and pen together, beyond what the other slides have
 
 
 class PatchesGate(LooksGate):

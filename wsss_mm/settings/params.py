@@ -28,6 +28,7 @@ class PatchSettings(Section):
     mpp: Positive  # um/px
     size: Annotated[Natural, Field(ge=32)]  # px
     min_tissue: Share  # patches with less tissue are left out
+    leave_out_pen: bool  # whether pen on the glass is no tissue
     min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
 

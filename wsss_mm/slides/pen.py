@@ -7,8 +7,10 @@ direction, as the two stains mix; ink changes slowly, and its direction not at a
 density, so a pale stain is judged as a dark one is. Where texture shows through ink, the tissue beneath can be seen.
 
 A colour that no stain makes must be as smooth as no tissue in focus is; one that stains can make must be much smoother,
-of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth. Where most of
-what is stained would be such ink, the slide is out of focus or has no texture, and none of it is.
+of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth.
+
+Tissue may be textureless or out of focus throughout: where ink in a colour that stains can make would leave less than a
+twentieth of what is stained, it is the tissue.
 """
 
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ _FAR, _FAR_SMOOTH, _FAR_PURE = 1.8, 0.12, 0.05  # share of red or blue light tha
 _INNER_LEAST = 0.12  # optical density of ink in a colour of stains
 _EOSIN = 0.32, 0.72  # shares of red and blue light below which a colour may be eosin alone
 _INNER_SMOOTH, _INNER_PURE, _ONE = 0.030, 0.010, 0.035  # the same of a colour of stains; and its spread in a region
-_MOST = 0.75  # share of what is stained that such ink can be: where more is smooth, the tissue itself is
+_LEFT = 0.05  # share of what is stained that ink of such a colour leaves
 _INKS, _FOUND_SMOOTH, _FOUND_PURE, _FOUND_ALIKE = 8, 0.06, 0.014, 0.998  # of what has a colour that was found before
 _CORE, _AREA, _INNER_AREA = 24.0, 1e4, 3e4  # um: half the least width of a stroke; um2: of a region
 _EDGE, _FAINT, _ALIKE = 64.0, 0.07, (0.997, 0.985)  # um: what fades around ink; density, and cosine above and below it
@@ -57,7 +59,7 @@ def find_pen(image: NDArray[np.uint8], mpp: float, stained: NDArray[np.bool_]) -
     Args:
         image: of the slide.
         mpp: um/px.
-        stained: (H, W), what is coloured or dark: ink around a stroke is looked for there alone.
+        stained: (H, W), what is coloured or dark: ink is looked for there alone, and must leave enough of it.
 
     Returns:
         (H, W); none on images smaller than a stroke.
@@ -71,15 +73,39 @@ def find_pen(image: NDArray[np.uint8], mpp: float, stained: NDArray[np.bool_]) -
     if shrink > 1:
         image = cast("NDArray[np.uint8]", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     scale, white = mpp * shrink, white_of(image)
-    ink = _strokes(image, white, scale, most=_MOST * float(stained.mean()) * image[..., 0].size)
-    if not ink.any():
-        return found
-    ink |= _elsewhere(image, white, ink, scale)
-    for _ in range(2):  # the second time what lies between a stroke and tissue
-        ink |= _edges(image, white, ink, scale)
+    there = cv2.resize(stained.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 if shrink > 1 else stained
+    ink = _ink(image, white, there, scale)
     if shrink > 1:
         ink = cv2.resize(ink.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return ink & stained
+
+
+def _ink(
+    image: NDArray[np.uint8], white: NDArray[np.float32], stained: NDArray[np.bool_], mpp: float
+) -> NDArray[np.bool_]:
+    """Ink of colours that no stain makes, and that of the others if it leaves enough of what is stained."""
+    outer, inner = _strokes(image, white, mpp)
+    ink = _grown(image, white, outer, mpp) if outer.any() else outer
+    if inner.any():
+        both = _grown(image, white, outer | inner, mpp)
+        if _area(stained & ~both) >= _LEFT * _area(stained & ~ink):
+            return both
+    return ink
+
+
+def _area(mask: NDArray[np.bool_]) -> int:
+    """Pixels of a mask, without what is thinner than three: the edge of a stroke is no tissue."""
+    return int(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).sum())
+
+
+def _grown(
+    image: NDArray[np.uint8], white: NDArray[np.float32], strokes: NDArray[np.bool_], mpp: float
+) -> NDArray[np.bool_]:
+    """Strokes with their edges, and with what else is of their colour."""
+    ink = strokes | _elsewhere(image, white, strokes, mpp)
+    for _ in range(2):  # the second time what lies between a stroke and tissue
+        ink |= _edges(image, white, ink, mpp)
+    return ink
 
 
 def white_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -122,8 +148,10 @@ def _measured(image: NDArray[np.uint8], white: NDArray[np.float32]) -> _Measured
     )
 
 
-def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float, *, most: float) -> NDArray[np.bool_]:
-    """The inner part of strokes, without the edges; at `most` so many px of it in a colour that stains make."""
+def _strokes(
+    image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The inner part of strokes, without the edges: in a colour that no stain makes, and in one that stains make."""
     outer, inner = (np.zeros(image.shape[:2], bool) for _ in range(2))
     for rows, around, place in strips(len(image), _FIELD):
         seen = _measured(image[around], white)
@@ -135,12 +163,8 @@ def _strokes(image: NDArray[np.uint8], white: NDArray[np.float32], mpp: float, *
         eosin = (seen.red < _EOSIN[0]) & (seen.blue < _EOSIN[1])
         smooth = (seen.density > _INNER_LEAST) & (seen.along < _INNER_SMOOTH) & (seen.across < _INNER_PURE)
         inner[rows] = (~eosin & smooth)[place]
-    found = _wide(outer, mpp, _AREA)
-    if mpp <= _COARSEST and (inner := _wide(inner, mpp, _INNER_AREA)).any():
-        inner = _of_one(inner, image, white)
-        if inner.sum() <= most:
-            found |= inner
-    return found
+    inner = _wide(inner, mpp, _INNER_AREA) if mpp <= _COARSEST else np.zeros_like(inner)
+    return _wide(outer, mpp, _AREA), _of_one(inner, image, white) if inner.any() else inner
 
 
 def _of_one(regions: NDArray[np.bool_], image: NDArray[np.uint8], white: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -47,15 +47,19 @@ def tissue_mask(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     return tissue_and_pen(image, mpp)[0]
 
 
-def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def tissue_and_pen(
+    image: NDArray[np.uint8], mpp: float, *, leave_out_pen: bool = True
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tissue and pen of an RGB image (H, W, 3) uint8 at `mpp` um/px, (H, W) each.
 
     Tissue is what is `coloured`, without dust, with small holes filled, and without ink. Where there is ink, the
     threshold of colour is found without it and errs towards tissue: next to a marker's colour that of pale tissue is
-    none. Where no tissue would be left, what is stained is the tissue, whatever its colour.
+    none. Without `leave_out_pen` no ink is looked for: other stains than haematoxylin and eosin may look like it.
     """
     chroma = _chroma(image, mpp)
     stained = chroma > _threshold(chroma)
+    if not leave_out_pen:
+        return _whole(stained, mpp), np.zeros_like(stained)
     pen = find_pen(image, mpp, stained | (image.min(axis=2) <= _DARK))
     if not pen.any():
         return _whole(stained, mpp), pen
@@ -63,10 +67,7 @@ def tissue_and_pen(image: NDArray[np.uint8], mpp: float) -> tuple[NDArray[np.boo
     mask = _whole(stained & ~pen, mpp) & ~pen
     rim = cv2.dilate(pen.astype(np.uint8), _SQUARE, iterations=2) > 0  # of ink: what is thin there is its edge
     mask &= ~rim | (cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _SQUARE) > 0)
-    mask = _without_small(mask, _MIN_ISLAND / mpp**2)
-    if not mask.any() and (whole := _whole(stained, mpp)).any():
-        return whole, np.zeros_like(pen)
-    return mask, pen
+    return _without_small(mask, _MIN_ISLAND / mpp**2), pen
 
 
 def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -80,21 +81,28 @@ def coloured(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     return chroma > _threshold(chroma)
 
 
-def find_tissue(slide: SlideReader, mpp: float = 8.0) -> TissueMask:
-    """Tissue of a whole slide, on an image of `mpp` um/px (coarser for very large slides), and the pen beside it."""
-    return look_for_tissue(slide, mpp)[1]
+def find_tissue(slide: SlideReader, mpp: float = 8.0, *, leave_out_pen: bool = True) -> TissueMask:
+    """Tissue of a whole slide, on an image of `mpp` um/px (coarser for very large slides), and the pen beside it.
+
+    Without `leave_out_pen` all that is coloured is tissue.
+    """
+    return look_for_tissue(slide, mpp, leave_out_pen=leave_out_pen)[1]
 
 
-def look_for_tissue(slide: SlideReader, mpp: float = 8.0) -> tuple[NDArray[np.uint8], TissueMask]:
+def look_for_tissue(
+    slide: SlideReader, mpp: float = 8.0, *, leave_out_pen: bool = True
+) -> tuple[NDArray[np.uint8], TissueMask]:
     """The same, and the image it was found on, (H, W, 3) RGB."""
     side = min(_MAX_SIDE, max(1, round(max(slide.size) * slide.mpp / mpp)))
     image = slide.thumbnail(side)
     scale = max(slide.size) / side  # of both axes: the shorter side of the image is rounded
-    mask, pen = tissue_and_pen(image, slide.mpp * scale)
+    mask, pen = tissue_and_pen(image, slide.mpp * scale, leave_out_pen=leave_out_pen)
     return image, TissueMask(mask, (scale, scale), pen)
 
 
-def find_work(slide: SlideReader, background_grey: int, mpp: float = 8.0) -> TissueMask | None:
+def find_work(
+    slide: SlideReader, background_grey: int, mpp: float = 8.0, *, leave_out_pen: bool = True
+) -> TissueMask | None:
     """Where a slide may hold tissue: coloured or darker than `background_grey` on a thumbnail, and some way around.
 
     Errs on the side of work: what it leaves out is glass with nothing but specks smaller than a thumbnail's pixel. Pen
@@ -106,7 +114,7 @@ def find_work(slide: SlideReader, background_grey: int, mpp: float = 8.0) -> Tis
     """
     if slide.coarsest_mpp < mpp / 4:
         return None
-    image, found = look_for_tissue(slide, mpp)
+    image, found = look_for_tissue(slide, mpp, leave_out_pen=leave_out_pen)
     found_mpp = slide.mpp * found.scale[0]
     radius = max(1, round(_MARGIN / found_mpp))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)

@@ -47,6 +47,10 @@ _SHEETS = {
     "choose_pseudo_labels": "Settings of pseudo-labels that were tried on the validation masks",
     "pseudo_labels": "Pseudo-labels the segmenter was trained on",
 }
+_OF_SITES = (
+    "How well the site can be read from what the classifier sees, beside how well the tissue can: "
+    "what tells sites apart may be taken for tissue, and slides of another site may fare worse"
+)
 
 
 def find_run_of(what: str) -> tuple["Run", str]:
@@ -243,7 +247,27 @@ def _pictures(run: "Run", evidence: Evidence, folder: Path) -> dict[str, Any]:
         for name, text in _SHEETS.items()
         if (path := _sheet(run, evidence, name, folder)) is not None
     ]
+    if (path := _sites_figure(run, evidence, folder)) is not None:
+        sheets.append({"title": _OF_SITES, "source": _embedded(path)})
     return {"sheets": sheets, "examples": _examples(run, folder)}
+
+
+def _sites_figure(run: "Run", evidence: Evidence, folder: Path) -> Path | None:
+    """What the training of the classifier drew of its cohort's sites; None of a single site, or without its run."""
+    own = run.data.tags.get("stage") == "train_classifier"
+    which = run.info.run_id if own else evidence.lineage.get("runs", {}).get("train_classifier")
+    if not which:
+        return None
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        there = {item.path for item in client.list_artifacts(which, str(Path(places.SITES_FIGURE).parent))}
+    except mlflow.exceptions.MlflowException as error:
+        if is_outage(error):
+            raise
+        return None
+    found = places.SITES_FIGURE in there
+    return Path(client.download_artifacts(which, places.SITES_FIGURE, str(folder))) if found else None
 
 
 def _sheet(run: "Run", evidence: Evidence, name: str, folder: Path) -> Path | None:

@@ -151,9 +151,15 @@ def better_elsewhere(view: View, others: Iterable[View]) -> float:
 
 
 def on_slide(
-    level: MapLevel, reader: SlideReader, region: Region | None, vocabulary: Vocabulary, overlay: Path
+    level: MapLevel,
+    reader: SlideReader,
+    region: Region | None,
+    vocabulary: Vocabulary,
+    overlay: Path,
+    *,
+    leave_out_pen: bool,
 ) -> tuple[dict[str, float], View]:
-    """The map and its overlay against the slide, on a small picture of it."""
+    """The map and its overlay against the slide, on a small picture of it; pen is tissue unless it was left out."""
     left, top, *sides = reader.bounds
     scale = max(sides) / _SIDE
     width, height = (max(1, round(side / scale)) for side in sides)
@@ -163,7 +169,7 @@ def on_slide(
         (rows * level.shape[0] / height).astype(np.int64), (columns * level.shape[1] / width).astype(np.int64)
     )
     inside = np.ones((height, width), bool) if region is None else region.mask((left, top), (width, height), scale)
-    tissue = find_tissue(reader)
+    tissue = find_tissue(reader, leave_out_pen=leave_out_pen)
     place = [
         np.clip((corner + at * scale) / step, 0, most - 1).astype(np.int64)
         for corner, at, step, most in zip(

@@ -178,7 +178,8 @@ def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
 
 def _worth_a_look(slide: SlideReader, parameters: Parameters) -> TissueMask | None:
     """Where there may be tissue that is not left out, None for everywhere."""
-    work = find_work(slide, parameters.background_grey) if parameters.tissue_mask else None
+    pen = parameters.leave_out_pen
+    work = find_work(slide, parameters.background_grey, leave_out_pen=pen) if parameters.tissue_mask else None
     causes = parameters.left_out
     if work is None and causes and not is_affordable(slide):
         logger.warning("%s: has no small level; %s is not looked for and not left out", slide.path, ", ".join(causes))
