@@ -102,7 +102,24 @@ def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
     assert "+0.008 to +0.023</td><td>taken" in page
     assert "80 validation patches; intervals: 16 slides" in page
     assert "A without B" in page
+    assert "95 % interval" in page
     assert "<script" not in page
+
+
+def test_why_few_slides_decided_nothing_is_on_the_page(tracked):
+    trial = Trial("normalization", "class", 0.673, 0.275, 0.275, 0.275, "cannot tell")
+    says = "masks of 1 validation slide, and fewer than 6 decide nothing alone"
+    miou = {"published": 0.398, "chosen": 0.398, "labels_alone": 0.49}
+    write_choice(tracked / CHOICE_FILE, Choice({}, {}, "masks", says, miou, 14, "slide", 1, (trial,), few=True))
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        pass
+    keep_evidence(tracked, run.info.run_id, {"runs": {}})
+    page = page_of(run)
+    assert says in page
+    assert "14 validation patches of 1 slide)" in page
+    assert "<th>Least and largest of one slide</th>" in page
+    assert "+0.275</td><td>cannot tell" in page
+    assert "95 % interval</th>" not in page
 
 
 @pytest.mark.parametrize(
