@@ -91,6 +91,8 @@ MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
 STAIN = "stain.json"
 """In data/patches, where params.yaml asks for it: how its slides are stained, and what they are made to look like."""
+ICC = "icc.json"
+"""In data/cohort and data/patches, where params.yaml asks for it: slides are read as sRGB."""
 CANDIDATES_FILE, FEATURES_FILE = "candidates.parquet", "features.json"
 """In data/candidates, and in data/features beside a file for each slide."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
@@ -280,6 +282,12 @@ STAINS = Artefact(
     absent="make it with: dvc repro patches",
     oldest=1,
 )
+ICC_NOTE = Artefact(
+    "note of colour profiles",
+    (f"{COHORT}/{ICC}", f"{PATCHES}/{ICC}"),
+    again="make it again: dvc repro -f cohort",
+    oldest=1,
+)
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
 GATE_REPORT = Artefact("gate's report", (f"{GATES}/*.json",))
 REGISTRATION = Artefact(
@@ -318,6 +326,7 @@ ARTEFACTS = (
         MODEL,
         PATCH_MANIFEST,
         STAINS,
+        ICC_NOTE,
         CANDIDATE_TABLE,
         FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,

@@ -20,6 +20,7 @@ from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import read_image
 from wsss_mm.patches.stains import patch_reader, target_of, write_stains
 from wsss_mm.settings import load_profile
+from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.stain import METHODS, Stain, fit, typical
 
 LUNG = VOCABULARIES["lung"]
@@ -106,6 +107,20 @@ def test_a_model_carries_the_target(stained):
     assert Stain.from_json(info["stain"], "") == target_of(stained)
     assert f"typical training slide first ({target_of(stained).method})" in model_card(info)
     assert _stains(stained) == [stained / "stain.json"], "another target is another training"
+
+
+def test_a_model_carries_that_slides_were_read_as_srgb(stained):
+    config = Config({"model": {"type": "wsss_mm.PatchClassifier", "backbone": {"type": "wsss_mm.ResNet38"}}})
+    params, paths, note = load_profile("phantom"), Paths(patches=stained), stained / places.ICC
+    assert "icc" not in _model_info("classifier", params, paths, config)
+    note_icc(stained)
+    try:
+        info = _model_info("classifier", params, paths, config)
+        assert info["icc"] == "sRGB"
+        assert "Slides are read as sRGB, by their embedded colour profiles." in model_card(info)
+        assert _stains(stained) == [stained / places.STAIN, note], "another reading is another training"
+    finally:
+        note.unlink()
 
 
 def test_damage_and_a_cohort_of_glass_are_one_line(stained):

@@ -256,7 +256,8 @@ class _Survey:
                 quickhash = reader.quickhash
         roi = None if slide.roi is None else digest(slide.roi)
         chosen = (self.settings.mpp, self.settings.size, self.settings.min_tissue)
-        said = json.dumps([_MEASURE, _PIECE, quickhash, slide.bytes, slide.mpp, roi, *chosen])
+        shown = ["sRGB"] if slide.icc else []
+        said = json.dumps([_MEASURE, _PIECE, quickhash, slide.bytes, slide.mpp, roi, *chosen, *shown])
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 

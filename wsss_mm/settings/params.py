@@ -130,6 +130,7 @@ class PatchSettings(Section):
 class StainSettings(Section):
     """What is done about stains that differ from slide to slide (see `wsss_mm.slides.stain`)."""
 
+    icc: bool  # slides are read as sRGB, by the colour profile that each has embedded
     normalization: Literal["none", "macenko", "reinhard"]  # of what networks are shown
 
 
@@ -391,6 +392,8 @@ class Params(Section):
             )
         yield from self._encoders()
         yield from self._sizes()
+        if self.stain.icc and self.cohort.name not in _CUT:
+            yield "stain.icc", f"is for slides; {self.cohort.name} comes as patches, without profiles; set it to false"
         if self.cohort.name in _CUT:
             for key, wanted in (
                 ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
