@@ -348,8 +348,8 @@ class SlideSettings(_Parameters):
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
 
     def disagreements(self) -> Faults:
-        """Windows that hardly move; a confidence that is asked for and not there."""
-        yield from faults(Parameters.of(self).recorded())
+        """A confidence that is asked for and not there. Whether windows move, the segmenter's encoder tells."""
+        yield from faults(Parameters.of(self).recorded(), stride=None)
 
 
 def _model_name(name: str) -> str:
@@ -428,8 +428,7 @@ class Params(Section):
                 )
         for section in ("classifier", "segmenter"):
             yield from self._taken_by(section, get_encoder(getattr(self, section).encoder))
-        windows = self.slides.window, self.slides.overlap
-        if (fault := hardly_moves(*windows, get_encoder(ours).stride)) and hardly_moves(*windows) is None:
+        if fault := hardly_moves(self.slides.window, self.slides.overlap, get_encoder(ours).stride):
             yield "slides.overlap", fault
 
     def _taken_by(self, section: str, encoder: Encoder) -> Faults:
