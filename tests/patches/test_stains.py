@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from studies.patches import stained_patches
 from tests.slides.test_stain import H_AND_E, OTHER, image_of
 from wsss_mm import places
 from wsss_mm.choosing.windows import validation_windows
@@ -98,6 +99,21 @@ def test_every_reader_shows_the_same_and_slides_look_alike(stained):
             assert np.array_equal(data.decoded(index)["img"], images[data.records[index]["patch_id"]])
     windows = validation_windows(manifest, stained, LUNG.codes, least=0.03, placed=False)
     assert np.array_equal(windows.images, np.stack([images[name] for name in windows.patches]))
+
+
+def test_a_study_has_other_stains_than_the_line(made, tmp_path):
+    params = load_profile("phantom")
+    assert stained_patches(params, made, tmp_path) == made
+    asked = params.model_copy(update={"stain": params.stain.model_copy(update={"normalization": "reinhard"})})
+    asked = asked.model_copy(update={"cohort": asked.cohort.model_copy(update={"name": "wsss4luad"})})
+    folder = stained_patches(asked, made, tmp_path / "work")
+    assert target_of(folder).method == "reinhard"
+    assert target_of(made) is None
+    assert read_manifest(folder, LUNG).equals(read_manifest(made, LUNG))
+    assert stained_patches(asked, made, tmp_path / "work") == folder
+    assert stained_patches(asked, folder, tmp_path / "work") == folder
+    plain = asked.model_copy(update={"stain": params.stain})
+    assert target_of(stained_patches(plain, folder, tmp_path / "work")) is None
 
 
 def test_a_model_carries_the_target(stained):
