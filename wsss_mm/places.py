@@ -45,6 +45,8 @@ SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS = (
     METRICS / f"{name}.json" for name in ("segmenter", "test", "summary")
 )
 """Figures: of validation by the model, of the test split, and the few of the whole line."""
+LINEAR_PROBE = METRICS / "linear_probe.json"
+"""The first baseline beside the figures of the test split."""
 UPPER_BOUND, COLOUR_BASELINE = REPORTS / "upper_bound.json", METRICS / "colour_baseline.json"
 CLASSIFIER_SCORES, CLASSIFIER_CURVES = PLOTS / "classifier_scores.csv", PLOTS / "classifier_curves.csv"
 PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS / "segmenter_curves.csv"
@@ -274,7 +276,7 @@ LABEL_JOURNAL = Artefact(
     absent="label patches: wsss-mm label",
     oldest=1,
 )
-_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS)
+_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, LINEAR_PROBE)
 STAINS = Artefact(
     "file of stains",
     (f"{PATCHES}/{STAIN}",),

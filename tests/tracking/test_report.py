@@ -45,6 +45,8 @@ def judged(tracked):
     (tracked / "picture.png").rename(tracked / "reports/pictures/test.png")
     test = {"ungated": {"miou": 0.55, "iou.TE": 0.7, "iou.LYM": None}, "n_patches": 32, "n_slides": 2}
     write_json(tracked / "reports/metrics/test.json", test | {"bootstrap": {"ungated": {"miou": [0.5, 0.6]}}})
+    probe = {"on": "statistics", "miou": 0.31, "mean_ap.valid": 0.82, "mean_ap.test": 0.79, "iou.LYM": None}
+    write_json(tracked / "reports/metrics/linear_probe.json", probe)
     write_json(tracked / "reports/gates/slides.json", {"passed": False, "checks": [{"passed": False, "says": EVIL}]})
     confusion = f"actual,predicted,pixels,share\nTE,TE,3,0.75\nTE,{EVIL},1,0.25\n"
     write_text(tracked / "reports/plots/test_confusion.csv", confusion)
@@ -61,6 +63,8 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     page = page_of(judged)
     assert "0.550</span> mIoU on the test split, 95 % interval 0.500 to 0.600" in page
     assert "width: 70.0%; background: #c81e1e" in page  # the colour of TE in the vocabulary
+    assert "linear probe on statistics, a patch wholly of its likeliest class, has 0.310 mIoU on the same" in page
+    assert "its mean AP is 0.790 on test and 0.820 on validation." in page
     assert "25 % of its pixels taken for &lt;script&gt;" in page
     assert "no truth" in page
     assert "a" * 32 in page
