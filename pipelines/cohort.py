@@ -12,6 +12,7 @@ import yaml
 from wsss_mm import places
 from wsss_mm.cohort.splits import hold_out
 from wsss_mm.files import atomic_folder
+from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -30,6 +31,8 @@ def main(params: "Params") -> None:
     with atomic_folder(COHORT) as folder:
         slides = hold_out(_slides(params, folder), params.patches.valid_share, params.seed, str(params.cohort.source))
         write_slide_table(slides, folder / places.SLIDES_TABLE)
+        if params.stain.icc:
+            note_icc(folder)
     if (slides["path"] != "").any():
         for split in sorted(set(params.slides.splits) - set(slides["split"])):
             logger.warning("slides.splits names %s, but no slide is of that split: none is segmented for it", split)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PATCHES, CLASSIFIER, SEGMENTER = places.PATCHES, places.CLASSIFIER, places.SEGMENTER
 METRICS, SUMMARY, PICTURE = places.TEST_METRICS, places.SUMMARY_METRICS, places.TEST_PICTURE
+PROBE = places.LINEAR_PROBE
 CLASSES, PSEUDO_LABELS = places.CLASSIFIER_METRICS, places.PSEUDO_LABEL_METRICS
 
 
@@ -29,6 +30,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
     from wsss_mm.choosing import read_choice
     from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.linear_probe import linear_probe
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import typical_sheet
     from wsss_mm.inference.runtime import choose_device, prepare_torch
@@ -49,6 +51,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     predict = partial(predict_patches, segmenter, classifier, folder=PATCHES, **how)
     judgement = judge(predict(rows), vocabulary, info.get(TEMPERATURE, 1.0))
     metrics = write_reports(judgement, manifest, params)
+    write_object(PROBE, FIGURES, linear_probe(judgement, manifest, PATCHES, places.FEATURES_MEMORY, vocabulary.codes))
     labeller = read_choice(places.CHOICE_FILE).labeller(classifier)
     where = {"folder": PATCHES, "vocabulary": vocabulary, "path": PICTURE}
     typical_sheet(rows, judgement.patches, predict=predict, labeller=labeller, **where)

@@ -14,6 +14,7 @@ from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.quarantine import slides_aside, without_quarantined
 from wsss_mm.patches.stains import write_stains
+from wsss_mm.slides.icc import note_icc
 from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -35,6 +36,8 @@ def main(params: "Params") -> None:
             slides_aside(frame)  # stops where a row does not quite fit
         kept, left = without_quarantined(frame)
         write_manifest(kept, folder)
+        if params.stain.icc:
+            note_icc(folder)  # whoever trains on them writes it into the model
         if params.stain.normalization != "none":
             cohort = None if params.cohort.name in SOURCES else Cohort.read(TABLE, check_files=False)
             write_stains(folder, kept, params.stain.normalization, cohort)

@@ -10,21 +10,14 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from studies.rows import add_row, read_rows
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.multilabel import multilabel_metrics
+from wsss_mm.evaluation.linear_probe import probed
 from wsss_mm.features.patches import PatchEncoder, patch_features, published, statistics
 from wsss_mm.files import digest
 from wsss_mm.patches import read_manifest
-from wsss_mm.patches.manifest import known_labels
-from wsss_mm.sampling import probe
-from wsss_mm.sampling.space import measure_scale
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import get_vocabulary
 
@@ -61,31 +54,6 @@ def _run(arguments: argparse.Namespace) -> None:
         features = patch_features(manifest, places.PATCHES, encoder, places.FEATURES_MEMORY)
         row = {"cohort": params.cohort.name, "encoder": name, "patches": patches, "digest": encoder.digest}
         add_row(arguments.out, row | probed(features, manifest, vocabulary.codes))
-
-
-def probed(features: np.ndarray, manifest: pd.DataFrame, codes: tuple[str, ...]) -> dict[str, Any]:
-    """Mean average precision, and that of each class, on validation and test.
-
-    Args:
-        features: (N, D), of the rows of the manifest.
-        manifest: of all patches.
-        codes: of the classes.
-    """
-    labels, known = manifest[list(codes)].to_numpy(bool), known_labels(manifest, codes)
-    split = manifest["split"].to_numpy()
-    train = split == "train"
-    scale = measure_scale(features[train])  # of training patches: what others look like is not learnt from
-    states = np.where(known, labels, probe.UNKNOWN).astype(np.int8)
-    weights = probe.fit(scale(features[train]).astype(np.float64), states[train])
-    figures: dict[str, Any] = {}
-    for name in ("valid", "test"):
-        rows = split == name
-        if not rows.any():
-            continue
-        scores = probe.probabilities(scale(features[rows]).astype(np.float64), weights)
-        found = multilabel_metrics(labels[rows], scores, codes, known=known[rows])
-        figures |= {f"{key}.{name}": found[key] for key in ("mean_ap", *(f"ap.{code}" for code in codes))}
-    return figures
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A file of studies/registered/ says it all beforehand:
 
     question: Does cross-entropy serve WSSS4LUAD better than noise suppression?
     study: search              # whose rows: reports/studies/<study>.jsonl
+    variants: encoders         # of search, whose file: studies/<variants>.yaml; that of the cohort if it is not said
     cohort: wsss4luad
     reference: profile
     variant: ce
@@ -51,12 +52,18 @@ class Registration(BaseModel):
 
     question: Text
     study: Literal["search", "ablation"]
+    variants: Text | None = None
     cohort: Text
     reference: Text
     variant: Text
     metric: Literal["miou"]
     threshold: Annotated[float, Field(ge=0, lt=1)]
     seeds: Annotated[list[int], Field(min_length=2)]
+
+    @property
+    def file(self) -> Path:
+        """Where its variants stand."""
+        return FOLDER.parent / f"{self.variants or self.cohort}.yaml"
 
 
 @dataclass(frozen=True)

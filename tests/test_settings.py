@@ -536,6 +536,25 @@ def test_sizes_and_windows_are_held_against_the_encoder(content, tmp_path, monke
     assert (loaded.pseudo_labels.layer, loaded.segmenter.encoder) == ("c", "coarse")
 
 
+@pytest.mark.parametrize(("stride", "overlap", "moves"), [(4, 0.98, True), (4, 0.99, False), (16, 0.95, False)])
+def test_windows_move_by_a_feature_of_the_segmenters_own_encoder(
+    content, tmp_path, monkeypatch, stride, overlap, moves
+):
+    """Of 224 px, by 4, 2 and 11 px: neither more nor less than what `wsss-mm segment` wants of the model."""
+    monkeypatch.chdir(tmp_path)
+    row = f"stages: {{a: [8, 2], b: [8, 2], c: [8, {stride}]}}, licence: MIT"
+    (tmp_path / "encoders.yaml").write_text(f"own: {{loader: timm, architecture: x, {row}}}")
+    for section in ("classifier", "segmenter"):
+        content[section]["encoder"] = "own"
+    content["pseudo_labels"]["layer"], content["slides"]["overlap"] = "b", overlap
+    path = write_settings(tmp_path, content)
+    if moves:
+        assert load_params(path).slides.overlap == overlap
+        return
+    with pytest.raises(InputError, match=f"slides.overlap: .* less than the {stride} px of the network's features"):
+        load_params(path)
+
+
 def test_a_width_that_means_nothing_is_that_of_the_profile(content):
     from wsss_mm.settings.trainings import _WIDTH
 

@@ -45,6 +45,8 @@ SEGMENTER_METRICS, TEST_METRICS, SUMMARY_METRICS = (
     METRICS / f"{name}.json" for name in ("segmenter", "test", "summary")
 )
 """Figures: of validation by the model, of the test split, and the few of the whole line."""
+LINEAR_PROBE = METRICS / "linear_probe.json"
+"""The first baseline beside the figures of the test split."""
 UPPER_BOUND, COLOUR_BASELINE = REPORTS / "upper_bound.json", METRICS / "colour_baseline.json"
 CLASSIFIER_SCORES, CLASSIFIER_CURVES = PLOTS / "classifier_scores.csv", PLOTS / "classifier_curves.csv"
 PSEUDO_LABEL_COUNTS, SEGMENTER_CURVES = PLOTS / "pseudo_label_counts.csv", PLOTS / "segmenter_curves.csv"
@@ -93,6 +95,8 @@ MANIFEST = "manifest.parquet"
 """In data/patches, in the patches that are set aside, and in data/pseudo_labels."""
 STAIN = "stain.json"
 """In data/patches, where params.yaml asks for it: how its slides are stained, and what they are made to look like."""
+ICC = "icc.json"
+"""In data/cohort and data/patches, where params.yaml asks for it: slides are read as sRGB."""
 CANDIDATES_FILE, FEATURES_FILE = "candidates.parquet", "features.json"
 """In data/candidates, and in data/features beside a file for each slide."""
 SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
@@ -274,12 +278,18 @@ LABEL_JOURNAL = Artefact(
     absent="label patches: wsss-mm label",
     oldest=1,
 )
-_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS)
+_READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, LINEAR_PROBE)
 STAINS = Artefact(
     "file of stains",
     (f"{PATCHES}/{STAIN}",),
     again="make it again: dvc repro -f patches",
     absent="make it with: dvc repro patches",
+    oldest=1,
+)
+ICC_NOTE = Artefact(
+    "note of colour profiles",
+    (f"{COHORT}/{ICC}", f"{PATCHES}/{ICC}"),
+    again="make it again: dvc repro -f cohort",
     oldest=1,
 )
 FIGURES = Artefact("file of figures", tuple(path.as_posix() for path in _READ_BACK))
@@ -320,6 +330,7 @@ ARTEFACTS = (
         MODEL,
         PATCH_MANIFEST,
         STAINS,
+        ICC_NOTE,
         CANDIDATE_TABLE,
         FEATURES_INDEX,
         PSEUDO_LABEL_MANIFEST,

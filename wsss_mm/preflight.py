@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file
-from wsss_mm.encoders import Encoder, check_sha256, find_file, get_encoder
+from wsss_mm.encoders import Encoder, check_bytes, check_sha256, find_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.places import PRETRAINED, PUBLISHED
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
@@ -87,6 +87,7 @@ def _published(key: str, encoder: Encoder, root: Path, *, named: bool) -> Faults
         if not named:
             path = find_file(encoder, root)
         if path.is_file():
+            check_bytes(path, encoder)
             check_sha256(path, encoder.sha256)
     except InputError as error:
         yield key, str(error).replace(f"{root}/", "") if root != Path() else str(error)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_mm.choosing.rules import advice, alone, by_labels, inseparable
+from wsss_mm.choosing.rules import advice, alone, called_for, inseparable
 
 CODES = ("A", "B", "C")
 SETTINGS = {"normalization": "joint", "gating": "labels", "method": "cam"}
@@ -21,10 +21,13 @@ def test_shares_of_patches_that_hold_a_class_alone():
 
 def test_classes_are_normalised_apart_where_one_never_stands_alone():
     mixed = _sets(*[[1, 1, 0]] * 30, *[[1, 0, 0]] * 5)
-    chosen, says = by_labels(mixed, CODES, SETTINGS)
-    assert chosen == {**SETTINGS, "normalization": "class"}
+    wanted, says = called_for(mixed, CODES, SETTINGS)
+    assert wanted == {"normalization": "class"}
     assert "86%" in says
     assert "B hardly ever stands alone" in says
+    wanted, says = called_for(mixed, CODES, {**SETTINGS, "normalization": "class"})
+    assert wanted == {}
+    assert "as in params.yaml" in says
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def test_classes_are_normalised_apart_where_one_never_stands_alone():
     ],
 )
 def test_otherwise_the_settings_stay(sets, settings):
-    assert by_labels(sets, CODES, settings)[0] == settings
+    assert called_for(sets, CODES, settings)[0] == {}
 
 
 def test_what_labels_cannot_tell_apart_is_said():

@@ -1,12 +1,14 @@
 """What is clearly better on masks is chosen, ties are not, and nothing is judged on what it was fitted on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.choosing.search import LEAST_GAIN, Search, deeper, labels_alone
+from wsss_mm.choosing.search import LEAST_GAIN, LEAST_UNITS, Search, deeper, labels_alone
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_metrics
@@ -42,7 +44,7 @@ def _windows(number=24, seed=0):
     images = (np.eye(3)[masks] * 140 + rng.integers(0, 30, (*masks.shape, 3))).astype(np.uint8)
     sets = np.array([[(mask == index).any() for index in range(3)] for mask in masks])
     names = np.array([f"s{index}" for index in range(number)], object)
-    return Windows(images, masks, sets, names, names, None)
+    return Windows(images, masks, sets, names, names, names, None)
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +91,54 @@ def test_temperatures_are_judged_on_units_they_were_not_fitted_on(settings):
     """Labels without any sense can be fitted, but what is fitted gains nothing elsewhere."""
     windows = _windows(16)
     noise = np.random.default_rng(1).integers(0, 3, windows.masks.shape).astype(np.uint8)
-    spoiled = Windows(windows.images, noise, np.ones((16, 3), bool), windows.slides, windows.patches, None)
+    spoiled = Windows(
+        windows.images, noise, np.ones((16, 3), bool), windows.slides, windows.slides, windows.patches, None
+    )
     found = _search(Colours(0.3), spoiled, settings)
     assert next(trial for trial in found.trials if trial.element == "temperatures").verdict != "better"
 
 
-def test_few_slides_are_told_apart_by_patches(settings):
-    windows = _windows(12)
-    two = np.array(["s0", "s1"] * 6, object)
-    search = Search(
-        Colours(),
-        Windows(windows.images, windows.masks, windows.label_sets, two, windows.patches, None),
-        CODES,
-        resamples=50,
-        seed=0,
-    )
-    assert (search.unit, search.units) == ("patch", 12)
+def _of(windows, slides, patients=None):
+    """The same windows, of as many slides as are named, in turns."""
+    names = np.resize(np.array(slides, object), len(windows))
+    return replace(windows, slides=names, patients=names if patients is None else np.resize(patients, len(windows)))
+
+
+def test_one_slide_decides_nothing_however_large_the_gain(settings):
+    windows = _of(_windows(), ["s0"])
+    found = Search(Colours(loudness=0.1), windows, CODES, resamples=50, seed=0).run(settings)
+    assert found.settings == settings
+    assert (found.unit, found.units, found.few, found.after) == ("slide", 1, True, found.before)
+    row = next(trial for trial in found.trials if trial.element == "normalization")
+    assert row.gain > 0.1
+    assert row.low == row.high == row.gain  # of the one slide
+    assert {trial.verdict for trial in found.trials} == {"cannot tell"}
+    assert "temperatures" not in {trial.element for trial in found.trials}
+
+
+def test_few_slides_confirm_what_label_sets_call_for_and_nothing_else(settings):
+    windows = _of(_windows(), [f"s{index}" for index in range(LEAST_UNITS - 1)])
+    wanted = {"resamples": 50, "seed": 0, "called_for": {"normalization": "class"}}
+    found = Search(Colours(loudness=0.1), windows, CODES, **wanted).run(settings)
+    assert [trial.element for trial in found.trials if trial.taken] == ["normalization"]
+    assert found.settings == {**settings, "normalization": "class"}
+
+
+def test_one_slide_that_does_not_gain_is_enough_against_it(settings):
+    windows = _of(_windows(), ["s0", "s1", "s2"])
+    windows.masks[windows.slides == "s1"] = 0  # one class: nothing to gain
+    wanted = {"resamples": 50, "seed": 0, "called_for": {"normalization": "class"}}
+    found = Search(Colours(loudness=0.1), windows, CODES, **wanted).run(settings)
+    row = next(trial for trial in found.trials if trial.element == "normalization")
+    assert row.gain >= LEAST_GAIN
+    assert row.low <= 0
+    assert found.settings == settings
+
+
+def test_slides_of_one_patient_are_one_witness(settings):
+    slides, patients = [f"s{index}" for index in range(8)], np.array(["p0", "p1"], object)
+    search = Search(Colours(), _of(_windows(), slides, patients), CODES, resamples=50, seed=0)
+    assert (search.unit, search.units) == ("patient", 2)
 
 
 @given(st.integers(0, 1000))
@@ -134,7 +168,9 @@ def test_labels_alone_know_pure_patches_and_nothing_else():
     pure[0, :4] = IGNORE
     sets = np.eye(3, dtype=bool)[np.arange(6) % 3]
     names = np.array(list("abcdef"), object)
-    assert labels_alone(Windows(np.zeros((6, SIDE, SIDE, 3), np.uint8), pure, sets, names, names, None), CODES) == 1
+    assert (
+        labels_alone(Windows(np.zeros((6, SIDE, SIDE, 3), np.uint8), pure, sets, names, names, names, None), CODES) == 1
+    )
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,17 @@ def test_what_is_not_the_published_file_is_refused(project):
         find_file(replace(get_encoder("uni"), file=None), project)
 
 
+def test_a_file_that_is_larger_than_the_encoders_is_refused_without_reading_it(project, monkeypatch):
+    row = replace(get_encoder("efficientnet_lite0"), package=None)
+    path = project / "pretrained" / row.file
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as stream:
+        stream.truncate(10 << 30)  # sparse
+    monkeypatch.setattr("wsss_mm.encoders.files.digest", lambda _: pytest.fail("10 GB were read"))
+    with pytest.raises(InputError, match=r"has 10737418240 bytes, and the file of encoder .* 18826032: it is another"):
+        checked_file(row, project)
+
+
 def test_a_file_is_copied_and_its_sha256_recorded(project):
     (project / "own").mkdir()
     (project / "own/model.safetensors").write_bytes(CONTENT)

@@ -28,6 +28,7 @@ from wsss_mm.models.description import NEEDS, VALIDATED
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.stains import write_stains
 from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.stain import Stain
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import get_vocabulary
@@ -66,6 +67,7 @@ KEPT = (
     *(
         "data/patches/manifest.parquet",
         "data/patches/stain.json",
+        "data/patches/icc.json",
         "data/pseudo_labels/manifest.parquet",
         "models/segmenter/*",
     ),
@@ -188,10 +190,11 @@ def _unfinished(folder: Path) -> None:
 
 
 def _stains(folder: Path) -> None:
-    """How the slides of the patches are stained, if they were: they are noise."""
+    """How the slides of the patches are stained, if they were: they are noise; and that they were read as sRGB."""
     stain = Stain("macenko", (0.65, 0.7, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8))
     with patch("wsss_mm.patches.stains.fit", lambda *_: stain):
         write_stains(folder, read_manifest(folder, get_vocabulary("lung")), "macenko")
+    note_icc(folder)
 
 
 def _evidence(root: Path) -> None:

@@ -28,6 +28,7 @@ from wsss_mm.patches import VOCABULARIES, read_manifest
 from wsss_mm.patches.stains import target_of
 from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.slide_parameters import Parameters
+from wsss_mm.slides.icc import icc_noted
 from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
@@ -82,6 +83,7 @@ READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
     places.STAINS: lambda root: target_of(root / places.PATCHES),
+    places.ICC_NOTE: lambda root: icc_noted(root / places.PATCHES),
     places.CANDIDATE_TABLE: lambda root: read_candidates(root / places.CANDIDATES),
     places.FEATURES_INDEX: lambda root: read_object(
         root / places.FEATURES / places.FEATURES_FILE, places.FEATURES_INDEX

@@ -437,6 +437,13 @@ PATCH_FAULTS = [
         ("*",),
     ),
     Fault(
+        "a part of a test picture is in training again, mirrored",
+        "patches",
+        "shared_tissue",
+        copied(lambda p: np.fliplr(np.hstack([p[:, len(p) // 4 :], p[::-1, : len(p) // 4]]))),
+        ("*",),
+    ),
+    Fault(
         "the images of two test patches are exchanged, and so is what the manifest says of them",
         "patches",
         "images_as_made",

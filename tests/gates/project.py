@@ -55,7 +55,7 @@ SETTINGS = {
         "eosin": [0.02, 1.5],
     },
     "patches": {
-        "warnings": ["drift", "one_picture_once", "sites_per_class"],
+        "warnings": ["drift", "one_picture_once", "sites_per_class", "shared_tissue"],
         "min_patches_per_class": 3,
         "min_slides_per_class": 1,
         "min_patients_per_class": 1,

@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from studies.patches import stained_patches
 from tests.slides.test_stain import H_AND_E, OTHER, image_of
 from wsss_mm import places
 from wsss_mm.choosing.windows import validation_windows
@@ -20,6 +21,7 @@ from wsss_mm.patches import VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import read_image
 from wsss_mm.patches.stains import patch_reader, target_of, write_stains
 from wsss_mm.settings import load_profile
+from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.stain import METHODS, Stain, fit, typical
 
 LUNG = VOCABULARIES["lung"]
@@ -99,6 +101,21 @@ def test_every_reader_shows_the_same_and_slides_look_alike(stained):
     assert np.array_equal(windows.images, np.stack([images[name] for name in windows.patches]))
 
 
+def test_a_study_has_other_stains_than_the_line(made, tmp_path):
+    params = load_profile("phantom")
+    assert stained_patches(params, made, tmp_path) == made
+    asked = params.model_copy(update={"stain": params.stain.model_copy(update={"normalization": "reinhard"})})
+    asked = asked.model_copy(update={"cohort": asked.cohort.model_copy(update={"name": "wsss4luad"})})
+    folder = stained_patches(asked, made, tmp_path / "work")
+    assert target_of(folder).method == "reinhard"
+    assert target_of(made) is None
+    assert read_manifest(folder, LUNG).equals(read_manifest(made, LUNG))
+    assert stained_patches(asked, made, tmp_path / "work") == folder
+    assert stained_patches(asked, folder, tmp_path / "work") == folder
+    plain = asked.model_copy(update={"stain": params.stain})
+    assert target_of(stained_patches(plain, folder, tmp_path / "work")) is None
+
+
 def test_a_model_carries_the_target(stained):
     config = Config({"model": {"type": "wsss_mm.PatchClassifier", "backbone": {"type": "wsss_mm.ResNet38"}}})
     paths = Paths(patches=stained)
@@ -106,6 +123,20 @@ def test_a_model_carries_the_target(stained):
     assert Stain.from_json(info["stain"], "") == target_of(stained)
     assert f"typical training slide first ({target_of(stained).method})" in model_card(info)
     assert _stains(stained) == [stained / "stain.json"], "another target is another training"
+
+
+def test_a_model_carries_that_slides_were_read_as_srgb(stained):
+    config = Config({"model": {"type": "wsss_mm.PatchClassifier", "backbone": {"type": "wsss_mm.ResNet38"}}})
+    params, paths, note = load_profile("phantom"), Paths(patches=stained), stained / places.ICC
+    assert "icc" not in _model_info("classifier", params, paths, config)
+    note_icc(stained)
+    try:
+        info = _model_info("classifier", params, paths, config)
+        assert info["icc"] == "sRGB"
+        assert "Slides are read as sRGB, by their embedded colour profiles." in model_card(info)
+        assert _stains(stained) == [stained / places.STAIN, note], "another reading is another training"
+    finally:
+        note.unlink()
 
 
 def test_damage_and_a_cohort_of_glass_are_one_line(stained):

@@ -9,6 +9,7 @@ from pipelines import cohort as stage
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_profile
 from wsss_mm.slides import open_slide
+from wsss_mm.slides.icc import icc_noted
 from wsss_mm.slides.table import read_slide_table, resolve
 
 TABLE = "slide_id,patient_id,path,split,mpp,annotation\n{}"
@@ -51,6 +52,14 @@ def test_phantom(params):
     with open_slide(resolve("data/cohort/slides.csv", table["path"].iloc[0])) as slide:
         assert slide.size == (1024, 1024)
     assert [path.name for path in stage.COHORT.parent.iterdir()] == ["cohort"]
+
+
+def test_that_slides_are_read_as_srgb_is_noted_where_it_is_asked_for(params, own):
+    (own / "slides.csv").write_text(TABLE.format("a,p1,a.tif,train,,\n"))
+    for icc in (True, False):
+        asked = params(name="slides", source=own)
+        stage.main(asked.model_copy(update={"stain": asked.stain.model_copy(update={"icc": icc})}))
+        assert icc_noted(stage.COHORT) == icc
 
 
 @pytest.mark.parametrize("as_folder", [True, False])

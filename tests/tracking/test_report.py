@@ -45,6 +45,8 @@ def judged(tracked):
     (tracked / "picture.png").rename(tracked / "reports/pictures/test.png")
     test = {"ungated": {"miou": 0.55, "iou.TE": 0.7, "iou.LYM": None}, "n_patches": 32, "n_slides": 2}
     write_json(tracked / "reports/metrics/test.json", test | {"bootstrap": {"ungated": {"miou": [0.5, 0.6]}}})
+    probe = {"on": "statistics", "miou": 0.31, "mean_ap.valid": 0.82, "mean_ap.test": 0.79, "iou.LYM": None}
+    write_json(tracked / "reports/metrics/linear_probe.json", probe)
     write_json(tracked / "reports/gates/slides.json", {"passed": False, "checks": [{"passed": False, "says": EVIL}]})
     confusion = f"actual,predicted,pixels,share\nTE,TE,3,0.75\nTE,{EVIL},1,0.25\n"
     write_text(tracked / "reports/plots/test_confusion.csv", confusion)
@@ -61,6 +63,8 @@ def test_good_and_bad_are_shown_and_nothing_is_loaded(judged):
     page = page_of(judged)
     assert "0.550</span> mIoU on the test split, 95 % interval 0.500 to 0.600" in page
     assert "width: 70.0%; background: #c81e1e" in page  # the colour of TE in the vocabulary
+    assert "linear probe on statistics, a patch wholly of its likeliest class, has 0.310 mIoU on the same" in page
+    assert "its mean AP is 0.790 on test and 0.820 on validation." in page
     assert "25 % of its pixels taken for &lt;script&gt;" in page
     assert "no truth" in page
     assert "a" * 32 in page
@@ -120,7 +124,24 @@ def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
     assert "+0.008 to +0.023</td><td>taken" in page
     assert "80 validation patches; intervals: 16 slides" in page
     assert "A without B" in page
+    assert "95 % interval" in page
     assert "<script" not in page
+
+
+def test_why_few_slides_decided_nothing_is_on_the_page(tracked):
+    trial = Trial("normalization", "class", 0.673, 0.275, 0.275, 0.275, "cannot tell")
+    says = "masks of 1 validation slide, and fewer than 6 decide nothing alone"
+    miou = {"published": 0.398, "chosen": 0.398, "labels_alone": 0.49}
+    write_choice(tracked / CHOICE_FILE, Choice({}, {}, "masks", says, miou, 14, "slide", 1, (trial,), few=True))
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        pass
+    keep_evidence(tracked, run.info.run_id, {"runs": {}})
+    page = page_of(run)
+    assert says in page
+    assert "14 validation patches of 1 slide)" in page
+    assert "<th>Least and largest of one slide</th>" in page
+    assert "+0.275</td><td>cannot tell" in page
+    assert "95 % interval</th>" not in page
 
 
 @pytest.mark.parametrize(

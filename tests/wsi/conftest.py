@@ -13,6 +13,7 @@ class ArraySlide:
     mpp = 1.0
     steps = (1.0,)
     quickhash = None
+    icc = None
 
     def __init__(self, image, broken=None, origin=(0, 0)):
         self.image, self.broken, self.origin = image, broken, origin

@@ -26,8 +26,9 @@ class Trial:
         value: what was tried.
         miou: over the validation patches, 0..1.
         gain: the difference of mIoU from what was chosen until then.
-        low: of the 95 % interval of the gain, paired over slides or patches.
-        high: likewise.
+        low: of the 95 % interval of the gain, paired over patients or slides; of fewer than
+            `wsss_mm.choosing.search.LEAST_UNITS`, the least gain of one of them.
+        high: likewise, or the largest.
         verdict: better, worse or cannot tell.
         taken: whether it was chosen.
     """
@@ -63,10 +64,11 @@ class Choice:
         miou: on the validation patches: `published` of the settings of params.yaml, `chosen`, and `labels_alone` of
             label sets without a picture; None without masks.
         patches: validation patches that were tried on.
-        unit: what was drawn for the intervals, slide or patch.
+        unit: what is independent of each other, patient or slide; older files have patch, too.
         units: how many there are.
         trials: all that was tried, in order.
         advice: what labels cannot teach, a sentence each.
+        few: whether `units` are too few to decide alone, so that `Trial.low` and `high` are no interval.
     """
 
     settings: Mapping[str, Any]
@@ -79,6 +81,7 @@ class Choice:
     units: int = 0
     trials: tuple[Trial, ...] = ()
     advice: tuple[str, ...] = ()
+    few: bool = False
 
     def labeller(self, classifier: "PatchClassifier") -> "PseudoLabeller":
         """What makes pseudo-labels with these settings."""

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.choosing.choice import BY_HAND, BY_LABELS, BY_MASKS, Choice
-from wsss_mm.choosing.rules import advice, by_labels
-from wsss_mm.choosing.search import Search, labels_alone
+from wsss_mm.choosing.rules import advice, called_for
+from wsss_mm.choosing.search import LEAST_UNITS, Found, Search, labels_alone
 from wsss_mm.choosing.windows import validation_windows
 from wsss_mm.models import PatchClassifier
 
@@ -54,18 +54,14 @@ def choose(
             dict(settings), dict(settings), BY_HAND, "choose_pseudo_labels is off in params.yaml", advice=told
         )
     windows = validation_windows(manifest, folder, tuple(codes), least=least, placed=placed)
+    wanted, why = called_for(label_sets, codes, settings)
     if windows is None:
-        chosen, says = by_labels(label_sets, codes, settings)
+        says = f"no validation masks; {why}"
         logger.info(says)
-        return Choice(chosen, dict(settings), BY_LABELS, says, advice=told)
-    found = Search(classifier, windows, codes, resamples=trying.resamples, seed=seed).run(settings)
-    taken = [f"{trial.element} {trial.shown}" for trial in found.trials if trial.taken]
-    says = (
-        f"{', '.join(taken)}: clearly better than params.yaml on the validation masks, {found.before:.3f} to "
-        f"{found.after:.3f} mIoU"
-        if taken
-        else f"nothing tried is clearly better than params.yaml on the validation masks ({found.before:.3f} mIoU)"
-    )
+        return Choice({**settings, **wanted}, dict(settings), BY_LABELS, says, advice=told)
+    how = {"resamples": trying.resamples, "seed": seed, "called_for": wanted}
+    found = Search(classifier, windows, codes, **how).run(settings)
+    says = _few(found, wanted, why) if found.few else _many(found)
     logger.info(says)
     miou = {"published": found.before, "chosen": found.after, "labels_alone": labels_alone(windows, codes)}
     return Choice(
@@ -77,6 +73,36 @@ def choose(
         patches=len(np.unique(windows.patches)),
         unit=found.unit,
         units=found.units,
+        few=found.few,
         trials=found.trials,
         advice=told,
     )
+
+
+def _many(found: Found) -> str:
+    """Why, where masks of enough slides decided."""
+    if taken := _taken(found):
+        return (
+            f"{', '.join(taken)}: clearly better than params.yaml on the validation masks, {found.before:.3f} to "
+            f"{found.after:.3f} mIoU"
+        )
+    return f"nothing tried is clearly better than params.yaml on the validation masks ({found.before:.3f} mIoU)"
+
+
+def _few(found: Found, wanted: Mapping[str, Any], why: str) -> str:
+    """Why, where masks of few slides could only confirm what label sets call for."""
+    noun = found.unit if found.units == 1 else f"{found.unit}s"
+    says = (
+        f"masks of {found.units} validation {noun}, and fewer than {LEAST_UNITS} decide nothing alone: only what label "
+        "sets call for and each of them confirms is taken"
+    )
+    if taken := _taken(found):
+        return f"{says}; {', '.join(taken)}: {why}, and masks agree, {found.before:.3f} to {found.after:.3f} mIoU"
+    if wanted:
+        named = ", ".join(f"{element} {value}" for element, value in wanted.items())
+        return f"{says}; label sets call for {named}, and masks do not confirm it: params.yaml stays"
+    return f"{says}; {why}"
+
+
+def _taken(found: Found) -> list[str]:
+    return [f"{trial.element} {trial.shown}" for trial in found.trials if trial.taken]

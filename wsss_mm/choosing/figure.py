@@ -29,6 +29,7 @@ def choice_figure(choice: Choice, path: Path) -> None:
     for label, trial in zip(axes.get_yticklabels(), trials, strict=True):
         label.set(color=_COLORS[trial.verdict], fontweight="bold" if trial.taken else "normal")
     axes.invert_yaxis()
-    axes.set(xlabel="gain in mIoU of the pseudo-labels, validation patches, 95 % interval")
+    shown = f"least and largest of one {choice.unit}" if choice.few else "95 % interval"
+    axes.set(xlabel=f"gain in mIoU of the pseudo-labels, validation patches, {shown}")
     axes.set_title(choice.says, fontsize=9, wrap=True)
     figure.savefig(path, format="png", dpi=110)

@@ -16,10 +16,10 @@ NEARLY_ALL = 0.95
 _MIXED = 0.5
 
 
-def by_labels(
+def called_for(
     label_sets: npt.NDArray[np.bool_], codes: Sequence[str], settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Settings for a cohort without validation masks.
+    """What the label sets of a cohort call for: all there is without validation masks, and where few slides have any.
 
     Where most patches are mixed and a class is hardly ever alone, the classifier can be sure of it only by what stands
     beside it, and a joint scale of the CAMs lets that outshine it everywhere: each class is then normalised by itself.
@@ -27,20 +27,22 @@ def by_labels(
     Args:
         label_sets: (N, C) bool, of the training patches.
         codes: of the classes.
-        settings: the published ones; all others stay.
+        settings: the published ones.
 
     Returns:
-        The settings, and why in a sentence.
+        The elements that are to change, none or one, and why, to be read behind what decides.
     """
     mixed = float((label_sets.sum(axis=1) > 1).mean())
     crowded = [code for code, share in zip(codes, alone(label_sets), strict=True) if share < RARELY_ALONE]
-    if mixed > _MIXED and crowded and settings["gating"] != "off":
-        says = (
-            f"no validation masks; {mixed:.0%} of the training patches hold several classes, and {', '.join(crowded)} "
-            "hardly ever stands alone: each class is normalised by itself"
-        )
-        return {**settings, "normalization": "class"}, says
-    return dict(settings), "no validation masks, and label sets give no reason to leave the settings of params.yaml"
+    if mixed <= _MIXED or not crowded or settings["gating"] == "off":
+        return {}, "label sets give no reason to leave the settings of params.yaml"
+    says = (
+        f"{mixed:.0%} of the training patches hold several classes, and {', '.join(crowded)} hardly ever "
+        f"{'stands' if len(crowded) == 1 else 'stand'} alone"
+    )
+    if settings["normalization"] == "class":
+        return {}, f"{says}: each class is normalised by itself, as in params.yaml"
+    return {"normalization": "class"}, f"{says}: each class is normalised by itself"
 
 
 def alone(label_sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

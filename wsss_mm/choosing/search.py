@@ -27,7 +27,14 @@ logger = logging.getLogger(__name__)
 LEAST_GAIN = 0.01
 """Of mIoU: less is a tie, however sure, and the published setting stays."""
 
-_FEW = 8  # slides: with fewer, what is drawn for intervals are patches, which say nothing about other slides
+LEAST_UNITS = 6
+"""Patients, or slides where nobody knows of patients, that masks of may decide alone.
+
+If a setting were worth nothing, each of n slides would gain from it with a chance of a half, and all of them with
+2^-n: of five slides, 3.1 %, more than the 2.5 % that lie above a 95 % interval; of six, 1.6 %. So fewer than six are no
+evidence even where they agree, and can only confirm what label sets call for.
+"""
+
 _BATCH = 32
 _SPARSE = 4  # px between those that temperatures are fitted on
 _STEPS = (0.5, 0.63, 0.8, 1.25, 1.6, 2.0)  # temperatures that are tried for a class, times that of before
@@ -58,19 +65,41 @@ class Found:
     unit: str
     units: int
 
+    @property
+    def few(self) -> bool:
+        """Whether there are too few units for their masks to decide alone."""
+        return self.units < LEAST_UNITS
+
 
 class Search:
     """Tries settings on windows; what the classifier shows of them is computed once a scale."""
 
     def __init__(
-        self, model: PatchClassifier, windows: Windows, codes: Sequence[str], *, resamples: int, seed: int
+        self,
+        model: PatchClassifier,
+        windows: Windows,
+        codes: Sequence[str],
+        *,
+        resamples: int,
+        seed: int,
+        called_for: Mapping[str, Any] | None = None,
     ) -> None:
+        """Nothing is tried yet.
+
+        Args:
+            model: what the class activation maps are of.
+            windows: with masks, see `validation_windows`.
+            codes: of the classes.
+            resamples: draws behind an interval.
+            seed: of the draws.
+            called_for: what label sets call for, see `wsss_mm.choosing.rules.called_for`: all that may be taken where
+                there are fewer than `LEAST_UNITS` patients.
+        """
         self._model, self._windows, self._codes = model, windows, tuple(codes)
-        self._resamples, self._seed = resamples, seed
-        slides = np.unique(windows.slides)
-        self.unit = "slide" if len(slides) >= _FEW else "patch"
-        names, self._units = np.unique(windows.slides if self.unit == "slide" else windows.patches, return_inverse=True)
-        self.units = len(names)
+        self._resamples, self._seed, self._called_for = resamples, seed, dict(called_for or {})
+        names, self._units = np.unique(windows.patients, return_inverse=True)
+        self.unit = "patient" if len(names) < len(np.unique(windows.slides)) else "slide"
+        self.units, self._few = len(names), len(names) < LEAST_UNITS
         self._shown: dict[tuple[Any, ...], list[Evidence]] = {}
         self._white: npt.NDArray[np.bool_] | None = None
 
@@ -92,8 +121,9 @@ class Search:
                 own = self._counts({**chosen, element: value})
                 tried.append((self._trial(element, value, counts, own), own))
             chosen, counts = self._take(tried, chosen, counts, trials)
-        tried = [self._temperatures(chosen, counts)]
-        chosen, counts = self._take(tried, chosen, counts, trials)
+        if not self._few:  # label sets call for no temperatures, and halves of so few slides fit none
+            tried = [self._temperatures(chosen, counts)]
+            chosen, counts = self._take(tried, chosen, counts, trials)
         return Found(chosen, tuple(trials), self._miou(first), self._miou(counts), self.unit, self.units)
 
     def _take(
@@ -179,13 +209,20 @@ class Search:
         return float(confusion_metrics(counts.sum(axis=0), self._codes)["miou"])
 
     def _trial(self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]) -> Trial:
-        low, high = paired_interval(before, own, self._codes, resamples=self._resamples, seed=self._seed)
+        if self._few:  # what each of them says: an interval would claim to know of others
+            gains = [
+                self._miou(after[None]) - self._miou(first[None]) for first, after in zip(before, own, strict=True)
+            ]
+            low, high = min(gains), max(gains)
+        else:
+            low, high = paired_interval(before, own, self._codes, resamples=self._resamples, seed=self._seed)
         miou = self._miou(own)
         gain = miou - self._miou(before)
+        supported = not self._few or (element in self._called_for and self._called_for[element] == value)
         verdict = "cannot tell"
-        if low > 0 and gain >= LEAST_GAIN:
+        if low > 0 and gain >= LEAST_GAIN and supported:
             verdict = "better"
-        elif high < 0:
+        elif high < 0 and not self._few:
             verdict = "worse"
         return Trial(element, value, round(miou, 6), round(gain, 6), round(low, 6), round(high, 6), verdict)
 

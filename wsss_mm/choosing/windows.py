@@ -31,6 +31,7 @@ class Windows:
         masks: (W, S, S) uint8, 0..C-1 and `IGNORE`.
         label_sets: (W, C) bool, by the share of a patch that labels a training patch.
         slides: (W,) of each.
+        patients: (W,) likewise.
         patches: (W,) the patch each was cut from.
         places: where they lie, if training patches overlap, and these do as they do.
     """
@@ -39,6 +40,7 @@ class Windows:
     masks: npt.NDArray[np.uint8]
     label_sets: npt.NDArray[np.bool_]
     slides: npt.NDArray[np.object_]
+    patients: npt.NDArray[np.object_]
     patches: npt.NDArray[np.object_]
     places: Places | None
 
@@ -94,6 +96,7 @@ def validation_windows(
         np.stack([window.mask for window in known]),
         np.stack([window.label_set for window in known]),
         slides,
+        np.array([window.patient for window in known], object),
         np.array([window.patch for window in known], object),
         Places(slides, corners, np.full(len(known), side)) if overlap else None,
     )
@@ -107,6 +110,7 @@ class _Window:
     mask: npt.NDArray[np.uint8]
     label_set: npt.NDArray[np.bool_]
     slide: str
+    patient: str
     patch: str
     corner: tuple[int, int]
 
@@ -135,7 +139,8 @@ class _Cutter:
                 part = (slice(top, top + side), slice(left, left + side))
                 own = whole if (height, width) == (side, side) else classes_in(mask[part], len(self.codes), self.least)
                 corner = (int(row["x"]) + left, int(row["y"]) + top) if placed else (UNKNOWN, UNKNOWN)
-                yield _Window(image[part], mask[part], own, row["slide_id"], row["patch_id"], corner)
+                whose = row["slide_id"], row["patient_id"], row["patch_id"]
+                yield _Window(image[part], mask[part], own, *whose, corner)
 
 
 def _overlap(train: pd.DataFrame) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from wsss_mm import places
 from wsss_mm.cohort.files import slide_bytes
 from wsss_mm.errors import InputError
 from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides.icc import icc_noted
 from wsss_mm.slides.table import read_slide_table, resolve
 from wsss_mm.tables import number, read_table
 
@@ -39,6 +40,7 @@ class Slide:
         bytes: size of its files when stage `cohort` looked at it, or None.
         quickhash: the reader's quickhash then, or empty.
         where: file and line of its row, for messages.
+        icc: whether it is read as sRGB, by its embedded colour profile.
     """
 
     slide_id: str
@@ -53,6 +55,7 @@ class Slide:
     bytes: int | None = None
     quickhash: str = ""
     where: str = ""
+    icc: bool = False
 
     @property
     def known_whole(self) -> bool:
@@ -67,7 +70,7 @@ class Slide:
         """
         if self.path is None:
             raise InputError(f"{self.where}: path is empty; name the slide's file")
-        reader = open_slide(self.path, self.mpp)
+        reader = open_slide(self.path, self.mpp, icc=self.icc)
         sized = self.bytes is None or slide_bytes(self.path) == self.bytes
         if sized and self.quickhash in ("", reader.quickhash):
             return reader
@@ -112,7 +115,8 @@ class Cohort:
         """Read and check a table of slides; see `wsss_mm.slides.table.read_slide_table`."""
         table = Path(table)
         rows = read_slide_table(table, check_files=check_files, for_training=for_training)
-        return cls(table, tuple(Slide.of_row(row, table) for row in rows.itertuples()))
+        icc = icc_noted(table.parent)
+        return cls(table, tuple(replace(Slide.of_row(row, table), icc=icc) for row in rows.itertuples()))
 
     def __iter__(self) -> Iterator[Slide]:
         return iter(self.slides)

@@ -2,7 +2,7 @@
 
 from wsss_mm.encoders.catalogue import DEFAULT, absent, encoders, get_encoder, read_encoders
 from wsss_mm.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, LOADERS, Encoder, Loader, Sizes, Stage
-from wsss_mm.encoders.files import check_sha256, checked_file, find_file
+from wsss_mm.encoders.files import check_bytes, check_sha256, checked_file, find_file
 from wsss_mm.encoders.resnet38 import LAST, LAYERS, LEVELS, STEM_CHANNELS, STRIDE, Level
 from wsss_mm.encoders.windows import hardly_moves
 
@@ -22,6 +22,7 @@ __all__ = [
     "Sizes",
     "Stage",
     "absent",
+    "check_bytes",
     "check_sha256",
     "checked_file",
     "encoders",

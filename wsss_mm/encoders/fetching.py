@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsss_mm.encoders.encoder import Encoder
-from wsss_mm.encoders.files import IN_FOLDER
+from wsss_mm.encoders.files import IN_FOLDER, check_bytes
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, digest, explained, is_file, is_folder, read_json, write_text
 from wsss_mm.places import ENCODERS_FILE, PRETRAINED
@@ -80,6 +80,7 @@ def _brought(origin: Path, encoder: Encoder, root: Path, look: Callable[[Path], 
 
 def _looked_at(path: Path, encoder: Encoder, look: Callable[[Path], None] | None) -> str:
     """The sha256 of a file that is the encoder's."""
+    check_bytes(path, encoder)
     sha256 = digest(path)
     if encoder.sha256 is not None and sha256 != encoder.sha256:
         raise InputError(

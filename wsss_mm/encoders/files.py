@@ -53,6 +53,7 @@ def checked_file(encoder: Encoder, root: Path | str = Path()) -> Path:
         InputError: see `find_file`; it is another file, or the row does not say which it is.
     """
     path = find_file(encoder, root)
+    check_bytes(path, encoder)
     if encoder.sha256 is None:
         raise InputError(
             f"{ENCODERS_FILE}: {encoder.name} has no sha256, so nothing shows that {path} is the published file; "
@@ -64,6 +65,20 @@ def checked_file(encoder: Encoder, root: Path | str = Path()) -> Path:
             f"is damaged or is another file; get it again from {encoder.had}"
         )
     return path
+
+
+def check_bytes(path: Path, encoder: Encoder) -> None:
+    """Refuse a file that is larger than the encoder's own, before anybody reads all of it.
+
+    Raises:
+        InputError: it is.
+    """
+    size = path.stat().st_size
+    if encoder.bytes is not None and size > encoder.bytes:
+        raise InputError(
+            f"{path}: has {size} bytes, and the file of encoder {encoder.name} {encoder.bytes}: it is another one; get "
+            "it again, or give a file of your own another name"
+        )
 
 
 def check_sha256(path: Path | str, wanted: str | None) -> None:

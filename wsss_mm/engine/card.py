@@ -90,9 +90,10 @@ def _encoder(info: Mapping[str, Any]) -> str:
 
 def _stain(info: Mapping[str, Any]) -> str:
     """What is done to images before the network sees them."""
+    icc = "Slides are read as sRGB, by their embedded colour profiles.\n" if "icc" in info else ""
     if "stain" not in info:
-        return ""
-    return f"Slides are made to look like the typical training slide first ({info['stain']['method']}).\n"
+        return icc
+    return f"{icc}Slides are made to look like the typical training slide first ({info['stain']['method']}).\n"
 
 
 def _beginnings(info: Mapping[str, Any]) -> str:

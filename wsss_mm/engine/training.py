@@ -29,7 +29,7 @@ from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
-from wsss_mm.models.description import NEEDS, RESOLUTION, STAIN, foreign_modules, without_initialisation
+from wsss_mm.models.description import ICC, NEEDS, RESOLUTION, STAIN, foreign_modules, without_initialisation
 from wsss_mm.models.segmenter import Segmenter
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
@@ -37,6 +37,7 @@ from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.patches.stains import target_of
+from wsss_mm.slides.icc import SRGB, icc_noted
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.yaml_places import parse
 
@@ -228,8 +229,8 @@ def _train(
 
 
 def _stains(patches: Path) -> list[Path]:
-    """The file that says how slides are stained, where networks are shown what it makes of them."""
-    return [path for path in (patches / places.STAIN,) if path.is_file()]
+    """The files that say how slides are stained and read, where networks are shown what that makes of them."""
+    return [path for path in (patches / places.STAIN, patches / places.ICC) if path.is_file()]
 
 
 def _key(config: Config, file: Path, inputs: Sequence[Path]) -> str:
@@ -308,6 +309,7 @@ def _model_info(kind: Kind, params: "Params", paths: Paths, config: Config) -> d
         "model": model,
         **({NEEDS: list(own)} if own else {}),
         **({} if target is None else {STAIN: target.to_json()}),
+        **({ICC: SRGB} if icc_noted(paths.patches) else {}),
         "cohort": params.cohort.name,
         "seed": params.seed,
         "params": _settings(kind, params),

@@ -80,7 +80,7 @@ def key_of(slide: Slide, encoder: Encoder, mpp: float, size: int) -> str:
     if not quickhash:
         with slide.open() as reader:
             quickhash = reader.quickhash
-    said = json.dumps([encoder.digest, quickhash, slide.bytes, slide.mpp, mpp, size])
+    said = json.dumps([encoder.digest, quickhash, slide.bytes, slide.mpp, mpp, size, *(["sRGB"] if slide.icc else [])])
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import drift, shown_again
 from wsss_mm.gates.readers import measure_readers
 from wsss_mm.gates.reading import is_file_inside
+from wsss_mm.gates.shared import measure_shared
 from wsss_mm.gates.typical import judge
 from wsss_mm.names import likeness
 from wsss_mm.patches.appearance import STATISTICS, image_statistics
@@ -66,6 +67,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     yield SPLIT_SIZES.of(_splits(manifest, files))
     yield DRIFT.of(_drift(patches))
     yield MADE_AGAIN.of(_made_again(manifest, codes, files, params, root))
+    yield from measure_shared(manifest, files, root)
     yield from measure_readers(root, set(manifest["slide_id"]), codes, params.gates.patches)
 
 

@@ -259,6 +259,7 @@ class _Survey:
         roi = None if slide.roi is None else digest(slide.roi)
         chosen = (self.settings.mpp, self.settings.size, self.settings.min_tissue)
         chosen += () if self.settings.leave_out_pen else ("pen",)  # what was remembered before stays known
+        chosen += ("sRGB",) if slide.icc else ()
         said = json.dumps([_MEASURE, _PIECE, quickhash, slide.bytes, slide.mpp, roi, *chosen])
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 

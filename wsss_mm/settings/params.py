@@ -36,6 +36,7 @@ class PatchSettings(Section):
 class StainSettings(Section):
     """What is done about stains that differ from slide to slide (see `wsss_mm.slides.stain`)."""
 
+    icc: bool  # slides are read as sRGB, by the colour profile that each has embedded
     normalization: Literal["none", "macenko", "reinhard"]  # of what networks are shown
 
 
@@ -120,8 +121,8 @@ class SlideSettings(_Parameters):
     precision: Precision  # auto: bf16 or fp16 on a GPU, bf16 on a CPU with AMX, else fp32
 
     def disagreements(self) -> Faults:
-        """Windows that hardly move; a confidence that is asked for and not there."""
-        yield from faults(Parameters.of(self).recorded())
+        """A confidence that is asked for and not there. Whether windows move, the segmenter's encoder tells."""
+        yield from faults(Parameters.of(self).recorded(), stride=None)
 
 
 def _model_name(name: str) -> str:
@@ -164,6 +165,8 @@ class Params(Section):
             )
         yield from self._encoders()
         yield from self._sizes()
+        if self.stain.icc and self.cohort.name not in CUT:
+            yield "stain.icc", f"is for slides; {self.cohort.name} comes as patches, without profiles; set it to false"
         if self.cohort.name in CUT:
             for key, wanted in (
                 ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
@@ -198,8 +201,7 @@ class Params(Section):
                 )
         for section in ("classifier", "segmenter"):
             yield from self._taken_by(section, get_encoder(getattr(self, section).encoder))
-        windows = self.slides.window, self.slides.overlap
-        if (fault := hardly_moves(*windows, get_encoder(ours).stride)) and hardly_moves(*windows) is None:
+        if fault := hardly_moves(self.slides.window, self.slides.overlap, get_encoder(ours).stride):
             yield "slides.overlap", fault
 
     def _taken_by(self, section: str, encoder: Encoder) -> Faults:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file, sampled_digest
+from wsss_mm.slides.icc import ToSrgb
 from wsss_mm.slides.levels import Level
 from wsss_mm.slides.pages import check_pages, check_tiles, shown_levels
 from wsss_mm.slides.resample import resample
@@ -36,9 +37,19 @@ class SlideReader:
         steps: level-0 px per px of each level; pages that are no downsample of level 0 are none.
         quickhash: OpenSlide's, of the coarsest level and what the file says of itself; where it makes none, because
             that level is large, of samples of the file.
+        icc: name of the embedded colour profile by which pixels are sRGB, `wsss_mm.slides.icc.NONE` without one; None
+            where pixels are as the file has them.
     """
 
-    def __init__(self, path: Path, slide: openslide.OpenSlide, mpp: float, stated_mpp: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        slide: openslide.OpenSlide,
+        mpp: float,
+        stated_mpp: float | None = None,
+        *,
+        icc: bool = False,
+    ) -> None:
         self.path = path
         self.mpp, self.stated_mpp = mpp, stated_mpp
         self.size: tuple[int, int] = slide.dimensions
@@ -46,7 +57,8 @@ class SlideReader:
         self._levels = shown_levels(path, slide)
         self.steps: tuple[float, ...] = tuple(level.step for level in self._levels)
         self.quickhash: str = slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) or sampled_digest(path)
-        self._slide = slide
+        self._slide, self._to_srgb = slide, ToSrgb(path, slide) if icc else None
+        self.icc = self._to_srgb.profile if self._to_srgb is not None else None
 
     def read(self, x: float, y: float, size: int | tuple[int, int], mpp: float) -> NDArray[np.uint8]:
         """Read a region, from the coarsest level that is fine enough and with one resampling.
@@ -122,6 +134,8 @@ class SlideReader:
         first_x, first_y = (end - 1 if end <= first < extent else first for first, end, extent in ends)
         try:
             region, shift = _read_level(self._slide, of, (first_x, first_y), (last_x, last_y))
+            if self._to_srgb is not None:
+                region = self._to_srgb(region)
         except openslide.OpenSlideError as error:
             raise InputError(
                 f"{self.path}: cannot be read at x={x:.0f}, y={y:.0f} ({error}); the file is damaged, fetch it again"
@@ -131,17 +145,18 @@ class SlideReader:
         return resample(region, (x, y, width, height), size)
 
 
-def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True) -> SlideReader:
+def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True, icc: bool = False) -> SlideReader:
     """Open a slide of any format OpenSlide knows.
 
     Args:
         path: the slide.
         mpp: um/px at level 0; wins over what the file says. Who takes it from people keeps to `MICROSCOPES`.
         force: whether it wins where the file says otherwise, too.
+        icc: whether pixels become sRGB by the embedded colour profile, where there is one.
 
     Raises:
-        InputError: no such file, no slide, absurd tiles, levels that lie turned, or a file that says no resolution, or
-            none of a microscope. Resolution is never guessed.
+        InputError: no such file, no slide, absurd tiles, levels that lie turned, a colour profile that is damaged where
+            it is asked for, or a file that says no resolution, or none of a microscope. Resolution is never guessed.
     """
     path = Path(path)
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
@@ -165,7 +180,7 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
                 f"{path}: says {stated:g} um/px itself, and --mpp {mpp:g} is for slides that do not; leave --mpp out, "
                 "or, if the file is wrong, add --force-mpp"
             )
-        return SlideReader(path, slide, used, stated)
+        return SlideReader(path, slide, used, stated, icc=icc)
     except InputError:
         slide.close()
         raise

@@ -95,6 +95,8 @@ def lineage_table(evidence: Evidence) -> str:
 def _metric_rows(classes: Sequence[Mapping[str, Any]], evidence: Evidence) -> str:
     confused, ungated = failures(evidence), evidence.test.get("ungated", {})
     rows = [("all (mIoU)", "miou", "")]
+    found = evidence.probe
+    probe = f"| linear probe on {found.get('on')}, patch by patch (mIoU) | {_number(found.get('miou'))} | | |"
     for item in classes:
         code = item["code"]
         parts = [f"{confused[code][1]:.0%} of its pixels taken for {confused[code][0]}"] if code in confused else []
@@ -103,8 +105,13 @@ def _metric_rows(classes: Sequence[Mapping[str, Any]], evidence: Evidence) -> st
         wrong = "; ".join(parts)
         rows.append((f"{code}, {item['name']}", f"iou.{code}", wrong))
     return "\n".join(
-        f"| {label} | {_number(ungated.get(key))} | {_interval(evidence.interval(key))} | {wrong} |"
-        for label, key, wrong in rows
+        [
+            *([probe] if found else []),
+            *(
+                f"| {label} | {_number(ungated.get(key))} | {_interval(evidence.interval(key))} | {wrong} |"
+                for label, key, wrong in rows
+            ),
+        ]
     )
 
 

@@ -27,6 +27,7 @@ from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.store import connect
 
 METRICS, CONFUSION = places.TEST_METRICS.as_posix(), places.TEST_CONFUSION.as_posix()
+PROBE = places.LINEAR_PROBE.as_posix()
 _KEPT = (
     *("dvc.lock", PARAMS_FILE, GATES_FILE),
     *(f"{places.METRICS}/*.json", f"{places.PLOTS}/*.csv", f"{places.PICTURES}/*.png"),
@@ -49,6 +50,7 @@ class Evidence:
         lineage: `commit`, and under `runs` the MLflow run id of each training stage this store has.
         digests: DVC's md5 of every out of the line, by path.
         pretrained: DVC's md5 of the files in pretrained/ that trainings began with, by path.
+        probe: reports/metrics/linear_probe.json, the first baseline; empty of older evaluations.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Evidence:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     pretrained: Mapping[str, str] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def miou(self) -> float | None:
@@ -88,14 +91,18 @@ def read_evidence(root: Path) -> Evidence:
             if path.is_file()
         }
         test = without_number(read_object(root / METRICS, FIGURES)) if (root / METRICS).is_file() else {}
+        probe = without_number(read_object(root / PROBE, FIGURES)) if (root / PROBE).is_file() else {}
         kept = (root / _LINEAGE).is_file()
         lineage = without_number(read_object(root / _LINEAGE, KEPT_LINEAGE)) if kept else {}
         lock = (root / "dvc.lock").read_text("utf-8") if (root / "dvc.lock").is_file() else ""
         digests, pretrained = locked_outs(lock), locked_weights(lock)
         _check_numbers(test)
+        for key, value in probe.items():
+            if key != "on" and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+                raise ValueError(f"{PROBE}: {key} is {value!r}, no number")
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
-    return Evidence(root, test, gates, lineage, digests, pretrained)
+    return Evidence(root, test, gates, lineage, digests, pretrained, probe)
 
 
 def _check_numbers(test: Mapping[str, Any]) -> None:

@@ -178,6 +178,7 @@ def _judged(run: "Run", evidence: Evidence) -> dict[str, Any]:
         for code in (names or scores)
     ]
     return {
+        "probe": evidence.probe,
         "classes": classes if scores else [],
         "scored": scored,
         "test": evidence.test,

@@ -45,7 +45,7 @@ def jobs_of(cohort: "Cohort", splits: Sequence[str], work: Path) -> dict[Job, st
         )
     slides = cohort.with_files(splits, slides_aside(cohort.frame))
     return {
-        Job(slide.slide_id, slide.path, work / slide.slide_id, slide.mpp, slide.roi): slide.split
+        Job(slide.slide_id, slide.path, work / slide.slide_id, slide.mpp, slide.roi, icc=slide.icc): slide.split
         for slide in slides
         if slide.path is not None
     }

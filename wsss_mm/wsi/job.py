@@ -19,6 +19,7 @@ class Job:
         mpp: um/px at level 0, where the slide does not say.
         roi: QuPath GeoJSON with the region of interest.
         force_mpp: whether `mpp` stands where the slide says otherwise; if not, such a slide is refused.
+        icc: whether it is read as sRGB, by its embedded colour profile.
     """
 
     slide_id: str
@@ -27,10 +28,11 @@ class Job:
     mpp: float | None = None
     roi: Path | None = None
     force_mpp: bool = True
+    icc: bool = False
 
     def open(self) -> SlideReader:
         """The slide."""
-        return open_slide(self.path, self.mpp, force=self.force_mpp)
+        return open_slide(self.path, self.mpp, force=self.force_mpp, icc=self.icc)
 
     def absolute(self) -> "Job":
         """The same for whoever works in another folder."""

@@ -7,7 +7,7 @@ without the network.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from wsss_mm.formats import read_object
 from wsss_mm.places import MAP, SLIDE_MAP
 from wsss_mm.places import MAP_NOTES as NOTES
 from wsss_mm.slide_parameters import Parameters
-from wsss_mm.slides import SlideReader, open_slide
+from wsss_mm.slides import SlideReader
 from wsss_mm.slides.artefacts import find_artefacts, is_affordable
 from wsss_mm.slides.roi import read_region
 from wsss_mm.slides.stain import recolour, stain_of_slide
@@ -113,6 +113,7 @@ def map_slide(
     Raises:
         InputError: likewise.
     """
+    job = replace(job, icc=model.icc)
     with opened(job, model.mpp, parameters.readers) as raster:
         identity = identity_of(job, raster, named(model), parameters.deciding("map"))
         if skip_done and (done := stored_already(job.folder, identity)) is not None:
@@ -158,7 +159,7 @@ def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
     """Where the slide is to be segmented, None for everywhere."""
     tissue, origin = None, raster.bounds[:2]
     if parameters.tissue_mask or parameters.left_out:
-        with open_slide(job.path, job.mpp) as slide:
+        with job.open() as slide:
             try:
                 tissue = _worth_a_look(slide, parameters)
             except InputError as error:  # the pixels themselves will tell

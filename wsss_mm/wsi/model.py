@@ -11,7 +11,7 @@ import numpy as np
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_device, choose_precision, is_gpu, reduced
-from wsss_mm.models.description import APPEARANCE, TEMPERATURE
+from wsss_mm.models.description import APPEARANCE, ICC, TEMPERATURE
 from wsss_mm.patches.likeness import Appearance
 from wsss_mm.slides.stain import Stain
 from wsss_mm.vocabulary import TissueClass, Vocabulary
@@ -43,6 +43,7 @@ class SlideModel:
         temperature: of the confidence, see `wsss_mm.wsi.certainty`; labels do not depend on it.
         appearance: what the training patches looked like, None if the model does not say.
         stain: what slides are made to look like first; None where they are taken as they are.
+        icc: whether slides are read as sRGB, by their embedded colour profiles.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -57,6 +58,7 @@ class SlideModel:
     temperature: float = 1.0
     appearance: Appearance | None = None
     stain: Stain | None = None
+    icc: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocabulary, Vocabulary):
@@ -111,6 +113,7 @@ class SlideModel:
             "temperature": float(info.get(TEMPERATURE, 1.0)),
             "appearance": Appearance.from_json(info.get(APPEARANCE), Path(folder) / places.DESCRIPTION),
             "stain": stain_of(info, Path(folder) / places.DESCRIPTION),
+            "icc": ICC in info,
         }
         if not is_gpu(device):
             from wsss_mm.wsi.cores import predict_by_window

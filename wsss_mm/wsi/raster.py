@@ -33,6 +33,9 @@ class Slide(Protocol):
     @property
     def quickhash(self) -> str | None: ...  # noqa: D102
 
+    @property
+    def icc(self) -> str | None: ...  # noqa: D102
+
     def read(self, x: float, y: float, size: tuple[int, int], mpp: float) -> np.ndarray: ...  # noqa: D102
 
     def close(self) -> None: ...  # noqa: D102
@@ -55,6 +58,7 @@ class Raster:
         factor: level-0 px per px of the raster.
         bounds: x, y, width, height of the slide's content, level-0 px.
         quickhash: see `wsss_mm.slides.SlideReader`.
+        icc: likewise.
         wanted: which pixels are to be segmented, all if None: blocks that lie further than `reach` px from any are not
             read and come as white.
         reach: side of the largest window that looks at the raster, px.
@@ -65,7 +69,7 @@ class Raster:
         self._open, self._lock, slide = open_slide, Lock(), open_slide()
         self._slides = {get_ident(): slide}
         self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
-        self._steps, self.quickhash = slide.steps, slide.quickhash
+        self._steps, self.quickhash, self.icc = slide.steps, slide.quickhash, slide.icc
         self.factor = mpp / self.slide_mpp
         width, height = (max(1, round(side / self.factor)) for side in self.bounds[2:])
         self.size = (width, height)

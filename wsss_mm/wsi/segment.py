@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def segment(
     progress: bool = True,
 ) -> dict[str, Any]:
     """See `segment_slide`; the map goes into the results without being stored by itself."""
+    job = replace(job, icc=model.icc)  # as the slides that the model learnt from
     with opened(job, model.mpp, parameters.readers) as raster:
         identity = identity_of(job, raster, named(model), parameters.deciding("map"))
         if skip_done and (done := finished(job.folder, identity, parameters)) is not None:

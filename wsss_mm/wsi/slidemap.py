@@ -18,6 +18,7 @@ from wsss_mm.places import MAP, SLIDE_MAP
 from wsss_mm.places import MAP_NOTES as NOTES
 from wsss_mm.slide_parameters import DEFAULTS, as_recorded
 from wsss_mm.slides.bands import MapLevel
+from wsss_mm.slides.icc import SRGB
 from wsss_mm.slides.pyramid import RowMap, write_planes
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi.job import Job
@@ -76,6 +77,7 @@ def identity_of(job: Job, raster: Raster, model: Mapping[str, Any], parameters: 
             "quickhash": raster.quickhash,
             "mpp": raster.slide_mpp,
             "bounds": list(raster.bounds),
+            **({} if raster.icc is None else {"icc": {"to": SRGB, "profile": raster.icc}}),
         },
         "mpp": raster.mpp,
         "size": list(raster.size),
