@@ -1,7 +1,8 @@
 """Outlines with fewer points: what lies nearly on a line between two corners of a region is left out.
 
 Each region is simplified by itself (Douglas-Peucker, which keeps rings apart), so the outlines of neighbours may part
-or overlap by as much as the tolerance. What no longer is a valid polygon keeps its exact outline.
+or overlap by as much as the tolerance. What no longer is a valid polygon keeps its exact outline, and so does a region
+so small that three points do not hold it within the tolerance.
 """
 
 from dataclasses import replace
@@ -27,7 +28,8 @@ def simplified(region: Region, tolerance: float, factor: float = 1.0, limits: tu
         return region
     polygon = shapely.Polygon(region.exterior, region.holes)
     fewer = shapely.simplify(polygon, tolerance, preserve_topology=True)
-    if fewer.geom_type != "Polygon" or len(fewer.interiors) != len(region.holes):
+    same = fewer.geom_type == "Polygon" and len(fewer.interiors) == len(region.holes)
+    if not same or not _holds(fewer, polygon, tolerance):
         return region
     exterior, *holes = (_points(ring) for ring in (fewer.exterior, *fewer.interiors))
     drawn = replace(region, exterior=exterior, holes=holes)
@@ -50,6 +52,13 @@ def level0(points: np.ndarray, factor: float, limits: tuple[int, int] | None) ->
     """
     scaled = np.round(points * factor, 2)
     return scaled if limits is None else np.minimum(scaled, limits)
+
+
+def _holds(fewer: shapely.Polygon, exact: shapely.Polygon, tolerance: float) -> bool:
+    """Whether each point that an outline had is as near to the new one as the tolerance."""
+    border = fewer.boundary
+    shapely.prepare(border)
+    return bool(shapely.dwithin(border, shapely.points(shapely.get_coordinates(exact)), tolerance).all())
 
 
 def _points(ring: shapely.LinearRing) -> np.ndarray:
