@@ -10,6 +10,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.places import LABEL_MAP, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.pyramid import level_samples
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.outlines import outlines_of, read_outlines
 
@@ -64,11 +65,14 @@ def to_spatialdata(folder: Path | str) -> "SpatialData":
     labels = read_label_map(folder / LABEL_MAP)
     labels = np.where(labels == IGNORE, np.uint8(0), labels + np.uint8(1))
 
+    halves = [2] * max(1, len(level_samples(labels.shape)) - 1)  # one at least: some releases write no single level
+
     def um(mpp: float) -> dict[str, Any]:
         return {"global": Scale([mpp, mpp], axes=("x", "y"))}
 
+    image = models.Labels2DModel.parse(labels, dims=("y", "x"), scale_factors=halves, transformations=um(coarse))
     return SpatialData(
-        labels={LABELS: models.Labels2DModel.parse(labels, dims=("y", "x"), transformations=um(coarse))},
+        labels={LABELS: image},
         shapes={REGIONS: models.ShapesModel.parse(regions, transformations=um(fine))},
         tables={AREAS: models.TableModel.parse(table, region=REGIONS, region_key=_REGION, instance_key=_INSTANCE)},
     )
