@@ -395,10 +395,8 @@ def write_result(
 ) -> None:
     """What stage export_slides leaves of a slide, given its map; `changes` are of its parameters."""
     folder, path = root / "results/slides" / name, root / f"data/cohort/slides/{name}.tiff"
-    parameters, figures = (
-        Parameters(**changes),
-        class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp),
-    )
+    parameters = Parameters(**changes)
+    figures = class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
     with open_slide(path) as slide:
         stated = {"file": path.name, "bytes": path.stat().st_size, "quickhash": slide.quickhash}
         stated |= {"mpp": slide.mpp, "bounds": list(slide.bounds)}
