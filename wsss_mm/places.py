@@ -9,8 +9,8 @@ No number stands in:
 
 - CSV, which people and spreadsheets write too: its columns tell. What is missing but needed is refused by name, what is
   missing and optional is empty, what is unknown is passed over (see `wsss_mm.tables`).
-- PNG, TIFF, OME-TIFF and GeoJSON, which follow published formats; summary.json beside them, or the manifest that lists
-  them, speaks for them. weights.pth likewise, for which model.json does.
+- PNG, TIFF, OME-TIFF, OME-Zarr, GeoJSON and GeoParquet, which follow published formats; summary.json beside them, or
+  the manifest that lists them, speaks for them. weights.pth likewise, for which model.json does.
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
@@ -108,6 +108,11 @@ DESCRIPTION, WEIGHTS, CONFIG, CARD = "model.json", "weights.pth", "config.py", "
 LABEL_MAP, OUTLINES, OVERLAY, SUMMARY = "segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json"
 SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
 """What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
+OUTLINES_GZ = f"{OUTLINES}.gz"
+IN_PLACE_OF = {OUTLINES: OUTLINES_GZ}
+"""What it may hold in place of one of `SLIDE_FILES`: `Parameters.geojson` says which."""
+POLYGONS, LABELS_ZARR = "segmentation.parquet", "segmentation.ome.zarr"
+"""What it holds besides if `Parameters.geoparquet`, and, a folder, if `Parameters.ome_zarr`."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 CONFIDENCE = "confidence.tif"

@@ -30,6 +30,8 @@ from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.cohort import Result, write_table
 from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.geoparquet import write_geoparquet
+from wsss_mm.wsi.omezarr import write_ome_zarr
 from wsss_mm.wsi.overlay import draw_overlay
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
 from wsss_mm.wsi.truth import judge_slide
@@ -117,6 +119,7 @@ SETTINGS = {
     "slides": {
         "warnings": [],
         "max_area_error": 0.01,
+        "max_simplified_error": 0.02,
         "max_mpp_error": 0.02,
         "max_tissue_error": 0.15,
         "max_better_elsewhere": 0.05,
@@ -388,24 +391,27 @@ def make_slides(root: Path) -> None:
         write_result(root, name, labels)
 
 
-def write_result(root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, roi: Path | None = None) -> None:
-    """What stage export_slides leaves of a slide, given its map."""
+def write_result(
+    root: Path, name: str, labels: np.ndarray, mpp: float = 1.0, roi: Path | None = None, **changes: Any
+) -> None:
+    """What stage export_slides leaves of a slide, given its map; `changes` are of its parameters."""
     folder, path = root / "results/slides" / name, root / f"data/cohort/slides/{name}.tiff"
-    parameters, figures = Parameters(), class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
+    parameters = Parameters(**changes)
+    figures = class_figures(np.bincount(labels.ravel(), minlength=4)[:4], LUNG.classes, mpp)
     with open_slide(path) as slide:
         stated = {"file": path.name, "bytes": path.stat().st_size, "quickhash": slide.quickhash}
         stated |= {"mpp": slide.mpp, "bounds": list(slide.bounds)}
         picture = slide.read(0, 0, labels.shape[::-1], mpp)
     write_label_pyramid(folder / "segmentation.tif", labels, mpp, LUNG.palette)
     draw_overlay(picture, labels, LUNG.classes, figures, name, mpp=mpp).save(folder / "overlay.png")
-    written = write_geojson(
-        folder / "segmentation.geojson",
-        labels,
-        LUNG.classes,
-        factor=mpp / stated["mpp"],
-        limits=stated["bounds"][2:],
-        min_area=parameters.min_island / mpp**2,
-    )
+    outlined = {"factor": mpp / stated["mpp"], "limits": stated["bounds"][2:]}
+    outlined |= {"min_area": parameters.min_island / mpp**2, "tolerance": parameters.simplify_um / mpp}
+    packed = ".gz" if parameters.geojson == "gz" else ""
+    written = write_geojson(folder / f"segmentation.geojson{packed}", labels, LUNG.classes, **outlined)
+    if parameters.geoparquet:
+        write_geoparquet(folder / "segmentation.parquet", labels, LUNG.classes, mpp=mpp, **outlined)
+    if parameters.ome_zarr:
+        write_ome_zarr(folder / "segmentation.ome.zarr", labels, mpp, LUNG.classes, picture=picture, name=name)
     summary = {
         "slide": stated,
         "mpp": mpp,

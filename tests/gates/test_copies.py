@@ -1,0 +1,70 @@
+"""Gate slides holds what is written for other tools against the map."""
+
+import shutil
+
+import pytest
+
+from tests.gates.project import MAPS, write_result
+from wsss_mm.gates import run_gate
+from wsss_mm.settings import Params
+
+pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
+
+ASKED = {"simplify_um": 1.0, "geojson": "gz", "geoparquet": True, "ome_zarr": True}
+TEST, MORE = "results/slides/slide-test", "results/slides/slide-more"
+
+
+@pytest.fixture
+def failures(params_content, project):
+    """What fails of results with everything, after a change of these; and why."""
+    params = Params.model_validate(params_content | {"slides": params_content["slides"] | ASKED})
+    for name, labels in MAPS.items():
+        shutil.rmtree(project / "results/slides" / name)
+        write_result(project, name, labels, **ASKED)
+
+    def after(change):
+        change(project)
+        return {outcome.name: outcome.problem for outcome in run_gate("slides", params, project).failures}
+
+    return after
+
+
+def test_it_passes_and_then_finds_each_that_is_of_another_map(failures, project):
+    assert failures(lambda root: None) == {}
+    (project / TEST / "segmentation.parquet").rename(project / "aside")
+    shutil.copy(project / MORE / "segmentation.parquet", project / TEST)
+    found = failures(lambda root: None)
+    assert set(found) == {"copies_match_map"}
+    assert "polygons of TAS in segmentation.parquet" in found["copies_match_map"]
+    (project / "aside").replace(project / TEST / "segmentation.parquet")
+    shutil.rmtree(project / TEST / "segmentation.ome.zarr")
+    shutil.copytree(project / MORE / "segmentation.ome.zarr", project / TEST / "segmentation.ome.zarr")
+    found = failures(lambda root: None)
+    assert set(found) == {"copies_match_map"}
+    assert "px of segmentation.ome.zarr" in found["copies_match_map"]
+    shutil.rmtree(project / TEST / "segmentation.ome.zarr")
+    assert "segmentation.ome.zarr missing" in failures(lambda root: None)["complete"]
+
+
+def test_points_beside_simplified_outlines_are_no_misplaced_ones(failures, project):
+    """But polygons that lie elsewhere are."""
+
+    def exchanged(root):
+        one, other = (root / folder / "segmentation.geojson.gz" for folder in (TEST, MORE))
+        one.rename(root / "aside")
+        other.rename(one)
+        (root / "aside").rename(other)
+
+    assert "polygons_in_place" in failures(exchanged)
+
+
+def test_the_class_whose_area_ran_away_is_named(params_content, project):
+    asked = ASKED | {"simplify_um": 30.0}
+    params = Params.model_validate(params_content | {"slides": params_content["slides"] | asked})
+    for name, labels in MAPS.items():
+        shutil.rmtree(project / "results/slides" / name)
+        write_result(project, name, labels, **asked)
+    (failure,) = run_gate("slides", params, project).failures
+    assert failure.name == "simplified_areas"
+    assert "simplified_off" in failure.problem
+    assert "lower slides.simplify_um" in failure.remedy
