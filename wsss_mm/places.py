@@ -98,6 +98,8 @@ SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 
 DESCRIPTION, WEIGHTS, CONFIG, CARD = "model.json", "weights.pth", "config.py", "README.md"
 """What a model's folder holds."""
+BUNDLE_NOTE, BUNDLE_VOCABULARY = "bundle.json", "vocabulary.yaml"
+"""What a bundle of models holds beside their folders and a card."""
 
 LABEL_MAP, OUTLINES, OVERLAY, SUMMARY = "segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json"
 SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
@@ -213,6 +215,13 @@ MODEL = Artefact(
     again="export the model again",
     absent="run `dvc repro`, or `dvc pull`, to have the model",
 )
+BUNDLE = Artefact(
+    "bundle of a model",
+    (f"{MODELS}/bundles/*/{BUNDLE_NOTE}",),
+    again="export the model again, or copy the bundle again",
+    absent="it is no bundle of `wsss-mm model export`",
+    oldest=1,
+)
 PATCH_MANIFEST = Artefact(
     "manifest of patches",
     (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
@@ -316,6 +325,7 @@ KEPT_LINEAGE = Artefact(
 ARTEFACTS = (
     *(
         MODEL,
+        BUNDLE,
         PATCH_MANIFEST,
         STAINS,
         CANDIDATE_TABLE,
