@@ -251,7 +251,7 @@ def with_slides(text: str) -> str:
         "segment_slides": DEFAULTS.deciding("map"),
         "export_slides": DEFAULTS.deciding("export"),
         "register": DEFAULTS.carried(),
-        "gate": DEFAULTS.recorded(),
+        "gate": DEFAULTS.deciding("map", "export"),
     }
     every = {f"slides.{name}" for name in vars(DEFAULTS)}
     result, stage, count = [], "", 0

@@ -25,7 +25,17 @@ NAMES = {
         places.CURVES,
         places.CHAMPION_PIN.as_posix(),
     ),
-    *(*places.SLIDE_FILES, places.PROBABILITIES, places.MAP, places.MAP_NOTES, places.STATE, places.NOTE),
+    *(
+        *places.SLIDE_FILES,
+        places.PROBABILITIES,
+        places.OUTLINES_GZ,
+        places.POLYGONS,
+        places.LABELS_ZARR,
+        places.MAP,
+        places.MAP_NOTES,
+        places.STATE,
+        places.NOTE,
+    ),
     *(places.STORES, places.EVIDENCE_DIGESTS, places.LINEAGE),
 }
 

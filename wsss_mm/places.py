@@ -104,6 +104,11 @@ BUNDLE_NOTE, BUNDLE_VOCABULARY = "bundle.json", "vocabulary.yaml"
 LABEL_MAP, OUTLINES, OVERLAY, SUMMARY = "segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json"
 SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
 """What a finished folder of a slide's results holds; the summary is written last, so one that has it is complete."""
+OUTLINES_GZ = f"{OUTLINES}.gz"
+IN_PLACE_OF = {OUTLINES: OUTLINES_GZ}
+"""What it may hold in place of one of `SLIDE_FILES`: `Parameters.geojson` says which."""
+POLYGONS, LABELS_ZARR = "segmentation.parquet", "segmentation.ome.zarr"
+"""What it holds besides if `Parameters.geoparquet`, and, a folder, if `Parameters.ome_zarr`."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 CONFIDENCE = "confidence.tif"

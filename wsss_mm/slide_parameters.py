@@ -16,6 +16,9 @@ from wsss_mm.encoders import STRIDE, hardly_moves
 Weighting = Literal["uniform", "gaussian", "linear"]
 WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
 
+GeoJson = Literal["plain", "gz"]
+"""How the outlines are written: as text, or compressed."""
+
 Decides = Literal["map", "export", "pace"]
 """What a parameter decides: what the network sees of a slide, what is made of that, or how fast it goes alone."""
 
@@ -32,6 +35,7 @@ class Setting:
         most: the largest value.
         below: what all values are smaller than.
         carried: whether a model carries the value it was validated with.
+        quiet: whether a summary names it only where it is not the default, which writes what there was before it.
     """
 
     decides: Decides
@@ -40,6 +44,7 @@ class Setting:
     most: float | None = None
     below: float | None = None
     carried: bool = False
+    quiet: bool = False
 
 
 def _known(decides: Decides, text: str, **more: Any) -> dict[str, Setting]:
@@ -63,6 +68,11 @@ class Parameters:
         min_hole: um2, smaller holes of background in the tissue are tissue of the class that the network sees there. A
             hole as large as a window stays, whatever the number.
         min_island: um2, smaller regions stay in the map but not in the GeoJSON.
+        simplify_um: um, how far an outline may move off its region's border to have fewer points; with 0 outlines run
+            along pixel edges.
+        geojson: whether the GeoJSON is compressed, see `wsss_mm.places.OUTLINES_GZ`.
+        geoparquet: whether the polygons are written as GeoParquet, too.
+        ome_zarr: whether the map is written as OME-Zarr, too.
         probabilities: whether the probabilities of the classes are written too.
         confidence: whether it is written how sure the network is of each pixel, see `wsss_mm.wsi.certainty`.
         unsure_below: pixels of less confidence, 0..1, have no class in the map; `off` for none. It takes `confidence`.
@@ -108,6 +118,23 @@ class Parameters:
     min_island: float = field(
         default=500.0, metadata=_known("export", "um2, smaller regions stay out of the GeoJSON", least=0)
     )
+    simplify_um: float = field(
+        default=0.0,
+        metadata=_known(
+            "export",
+            "um, how far outlines may move off their regions to have fewer points; 0: they run along pixel edges",
+            least=0,
+            most=100,
+            quiet=True,
+        ),
+    )
+    geojson: GeoJson = field(
+        default="plain", metadata=_known("export", "gz: segmentation.geojson.gz, which QuPath opens", quiet=True)
+    )
+    geoparquet: bool = field(
+        default=False, metadata=_known("export", "write the polygons as GeoParquet too", quiet=True)
+    )
+    ome_zarr: bool = field(default=False, metadata=_known("export", "write the map as OME-Zarr 0.5 too", quiet=True))
     probabilities: bool = field(default=False, metadata=_known("map", "write those of the classes too, uint8 channels"))
     confidence: bool = field(
         default=False, metadata=_known("map", "write how sure the network is of each pixel, uint8")
@@ -133,8 +160,9 @@ class Parameters:
         return {name: value for name, value in asdict(self).items() if SETTINGS[name].decides in decides}
 
     def recorded(self) -> dict[str, Any]:
-        """Values by name, of all that the result depends on."""
-        return self.deciding("map", "export")
+        """Values by name, of all that the result depends on; what is quiet only where it is not the default."""
+        values = self.deciding("map", "export")
+        return {name: value for name, value in values.items() if not SETTINGS[name].quiet or value != EARLIER[name]}
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -153,6 +181,10 @@ EARLIER: Mapping[str, Any] = {
     "leave_out_pen": False,
     "leave_out_folds": False,
     "leave_out_blur": False,
+    "simplify_um": 0.0,
+    "geojson": "plain",
+    "geoparquet": False,
+    "ome_zarr": False,
 }
 """What held before there were these parameters: of files that do not name them."""
 
@@ -160,6 +192,11 @@ EARLIER: Mapping[str, Any] = {
 def as_recorded(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says of parameters, with those that are wanted and that it is too old to name."""
     return {name: EARLIER[name] for name in wanted if name in EARLIER} | dict(found)
+
+
+def in_full(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a summary says of parameters, with the quiet ones that it does not name."""
+    return {name: EARLIER[name] for name, setting in SETTINGS.items() if setting.quiet} | dict(found)
 
 
 DEFAULTS = Parameters()

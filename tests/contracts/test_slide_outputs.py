@@ -1,9 +1,11 @@
 """What a file among a slide's results must be; every row of OUTPUTS is written and looked at."""
 
+import gzip
 import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 from PIL import Image
@@ -11,7 +13,7 @@ from PIL import Image
 from tests.wsi.conftest import colour_predict, make_tissue
 from wsss_mm.errors import InputError
 from wsss_mm.places import SLIDE_FILES, SUMMARY
-from wsss_mm.slide_parameters import DEFAULTS, TYPES
+from wsss_mm.slide_parameters import DEFAULTS, TYPES, choices_of, number_of
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.outputs import OUTPUTS
@@ -19,6 +21,13 @@ from wsss_mm.wsi.outputs import OUTPUTS
 WIDTH, HEIGHT, MPP = 300, 240, 1.0  # of the map; the slide is twice as fine
 ASKED = {name: True for name, kind in TYPES.items() if kind is bool}  # files that are written on request, too
 EVERYTHING = replace(DEFAULTS, **ASKED)
+FORMS = [  # of one file in place of another: by each word of a parameter that has words alone
+    {name: word}
+    for name, kind in TYPES.items()
+    if number_of(kind) is None
+    for word in choices_of(kind)
+    if word != getattr(DEFAULTS, name)
+]
 BY_FILE = pytest.mark.parametrize("output", OUTPUTS, ids=[item.file for item in OUTPUTS])
 
 
@@ -36,11 +45,37 @@ def segment(slide, out, **changes):
     return segment_slide(slide, model, out, **(options | changes))
 
 
+def asked_for(output):
+    """Parameters that are to be given for an output."""
+    return next(form for form in ({}, *FORMS) if output.wanted(replace(EVERYTHING, **form)))
+
+
+def content(path):
+    """Bytes of a file, or of all in a folder by their names."""
+    if path.is_dir():
+        return {item.relative_to(path): item.read_bytes() for item in path.rglob("*") if item.is_file()}
+    return path.read_bytes()
+
+
 @pytest.fixture(scope="module")
-def results(slide, tmp_path_factory):
-    out = tmp_path_factory.mktemp("results") / "slide"
-    segment(slide, out)
-    return out
+def results_by_form(slide, tmp_path_factory):
+    made = {}
+
+    def results(form):
+        key = tuple(form.items())
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("results") / "slide"
+            segment(slide, made[key], **form)
+        return made[key]
+
+    return results
+
+
+@pytest.fixture
+def results(results_by_form, request):
+    """A folder that has the output, if the test is of one."""
+    output = request.node.callspec.params.get("output") if hasattr(request.node, "callspec") else None
+    return results_by_form({} if output is None else asked_for(output))
 
 
 def test_all_that_is_always_written_is_listed():
@@ -57,8 +92,8 @@ def test_the_folder_holds_them_and_nothing_else(results):
 
 @BY_FILE
 def test_it_is_the_same_for_the_same_slide(output, results, slide, tmp_path):
-    segment(slide, tmp_path / "again", batch_size=3)
-    assert (results / output.file).read_bytes() == (tmp_path / "again" / output.file).read_bytes()
+    segment(slide, tmp_path / "again", batch_size=3, **asked_for(output))
+    assert content(results / output.file) == content(tmp_path / "again" / output.file)
 
 
 @BY_FILE
@@ -73,8 +108,9 @@ def test_it_can_be_read_and_lies_on_the_slide(output, results):
             else:
                 numerator, denominator = tiff.pages[0].tags["XResolution"].value
                 assert 1e4 / (numerator / denominator) == pytest.approx(MPP)
-    elif path.suffix == ".geojson":
-        features = json.loads(path.read_text())["features"]
+    elif ".geojson" in path.suffixes:
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        features = json.loads(text)["features"]
         corners = np.array([point for item in features for ring in _rings(item["geometry"]) for point in ring])
         assert corners.min() >= 0
         assert (corners.max(axis=0) <= (2 * WIDTH, 2 * HEIGHT)).all()
@@ -82,6 +118,13 @@ def test_it_can_be_read_and_lies_on_the_slide(output, results):
     elif path.suffix == ".png":
         with Image.open(path) as picture:
             picture.verify()
+    elif path.suffix == ".parquet":
+        boxes = pq.read_table(path)["bbox"].to_pylist()
+        assert 2 * WIDTH >= max(box["xmax"] for box in boxes) > WIDTH
+        assert 2 * HEIGHT >= max(box["ymax"] for box in boxes) > HEIGHT
+    elif path.suffix == ".zarr":
+        said = json.loads((path / "labels/segmentation/0/zarr.json").read_text())
+        assert said["shape"] == [HEIGHT, WIDTH]
     elif path.suffix == ".json":
         json.loads(path.read_text())
     else:
@@ -105,7 +148,7 @@ def test_one_that_cannot_be_written_leaves_what_there_was(output, results, slide
         outputs, "OUTPUTS", tuple(replace(item, write=full) if item.file == output.file else item for item in OUTPUTS)
     )
     with pytest.raises(InputError, match="the disk is full"):
-        segment(slide, tmp_path / "new")
+        segment(slide, tmp_path / "new", **asked_for(output))
     assert not {path.name for path in (tmp_path / "new").glob("*")} & {SUMMARY, *(item.file for item in OUTPUTS)}
 
 
@@ -118,5 +161,7 @@ def test_one_that_is_not_wanted_any_more_goes(slide, tmp_path):
 def test_glass_has_all_of_them(slide, tmp_path):
     path = tmp_path / "glass.tiff"
     tifffile.imwrite(path, np.full((400, 400, 3), 244, np.uint8), tile=(64, 64), photometric="rgb", metadata=None)
-    segment(path, tmp_path / "out")
-    assert {item.file for item in OUTPUTS} <= {found.name for found in (tmp_path / "out").iterdir()}
+    for form in ({}, *FORMS):
+        segment(path, tmp_path / "out", **form)
+        wanted = {item.file for item in OUTPUTS if item.wanted(replace(EVERYTHING, **form))}
+        assert {found.name for found in (tmp_path / "out").iterdir()} == wanted | {SUMMARY}

@@ -116,6 +116,7 @@ SETTINGS = {
     "slides": {
         "warnings": [],
         "max_area_error": 0.01,
+        "max_simplified_error": 0.02,
         "max_mpp_error": 0.02,
         "max_tissue_error": 0.15,
         "max_better_elsewhere": 0.05,

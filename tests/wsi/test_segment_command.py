@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
@@ -110,7 +111,8 @@ def _result(slide_id, precision):
         (["--mpp", "250"], "--mpp"),
         (["--mpp", "nan"], "--mpp"),
         (["--force-mpp"], "--force-mpp"),
-        (["--table", "slides.csv"], "--table"),
+        (["--table", "slides.csv"], "slides.csv: no such table of slides"),
+        (["--simplify-um", "-1"], "--simplify-um"),
         (["--min-island", "-1"], "--min-island"),
         (["--min-hole", "-1"], "--min-hole"),
         (["--min-hole", "nan"], "--min-hole"),
@@ -363,6 +365,53 @@ class TestResolution:
         assert "none.tiff: no such slide file" in table["error"][3]
         (told,) = (record.message for record in caplog.records if "column mpp" in record.message)
         assert "line 4 (c): column mpp says 0.5 um/px, the file 1; the table counts" in told
+
+    def test_each_slide_of_a_table_has_its_own_region(self, slide, stated, tmp_path, caplog, capsys):
+        for name, right in (("left", 60), ("narrow", 30)):
+            ring = [[0, 0], [right, 0], [right, 100], [0, 100], [0, 0]]
+            (tmp_path / f"{name}.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+        other = stated.with_name("other.tiff")
+        other.write_bytes(stated.read_bytes())
+        table = tmp_path / "slides.csv"
+        text = "slide_id,path,mpp,roi\na,good.tiff,1,left.geojson\nb,stated.tiff,,narrow.geojson\nc,other.tiff,,\n"
+        table.write_text(text + "d,other.tiff,,none.geojson\n")
+
+        def run(*slides):
+            command = [*map(str, slides), "--table", str(table), "--out", str(tmp_path / "out"), "--window", "64"]
+            return main(["--quiet", "segment", *command])
+
+        def columns(name):
+            """Where the map has tissue, from left to right."""
+            labels = tifffile.imread(tmp_path / "out" / name / "segmentation.tif", key=0)
+            return np.flatnonzero((labels != 255).any(axis=0)) + 1
+
+        assert run() == 1, "d has a region that is not there"
+        assert [columns(name).max() for name in "abc"] == [60, 30, 120]
+        assert "none.geojson: " in pd.read_csv(tmp_path / "out/slides.csv", keep_default_na=False)["error"][3]
+        table.write_text(text.replace("c,other.tiff,,", "c,other.tiff,,left.geojson"))
+        assert run() == 0
+        assert columns("c").max() == 60, "what was done without a region is done again"
+        shutil.rmtree(tmp_path / "out")
+        assert run(other, slide) == 0, "slides that are named are looked up in the table"
+        assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["a", "c"]
+        assert [columns(name).max() for name in "ac"] == [60, 60]
+        table.write_text("slide_id,path\na,good.tiff\n")
+        assert run(other, slide) == 2
+        assert f"{other}: {table} has no row of this slide" in capsys.readouterr().err
+        assert not caplog.messages or "region of interest" not in caplog.text
+
+    def test_regions_of_a_table_that_is_not_named_are_told_of(self, slide, stated, tmp_path, caplog):
+        square = {"type": "Polygon", "coordinates": [[[0, 0], [60, 0], [60, 50], [0, 50], [0, 0]]]}
+        (tmp_path / "roi.geojson").write_text(json.dumps(square))
+        (tmp_path / "slides.csv").write_text("slide_id,path,mpp,roi\na,good.tiff,1,\nb,stated.tiff,,roi.geojson\n")
+        command = ["--out", str(tmp_path / "out"), "--window", "64", "--mpp", "1"]
+        assert main(["--quiet", "segment", str(slide), str(stated), *command]) == 0
+        assert "slides.csv: has a region of interest for 1 of these slides, the first stated.tiff" in caplog.text
+        caplog.clear()
+        assert main(["--quiet", "segment", str(slide), *command]) == 0
+        (tmp_path / "slides.csv").write_bytes(b"\xff\xfe,nothing")
+        assert main(["--quiet", "segment", str(stated), *command]) == 0
+        assert "region of interest" not in caplog.text
 
     def test_rows_of_a_table_that_name_no_slide_or_share_a_folder(self, stated, tmp_path, capsys):
         command = [

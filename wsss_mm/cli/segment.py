@@ -4,7 +4,7 @@ import argparse
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from wsss_mm.files import digest, read_json
 from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 
 if TYPE_CHECKING:
+    from wsss_mm.cohort import Cohort, Slide
     from wsss_mm.encoders import Encoder
     from wsss_mm.wsi.job import Job, Result
 
@@ -37,12 +38,16 @@ def add_parser(subparsers: Any) -> None:
         "overlay.png and summary.json; index.html shows them all and slides.csv lists them. A slide that fails is "
         "reported, the others are finished. What was interrupted goes on where it was.",
         epilog="examples: wsss-mm segment scans/*.svs --out results; wsss-mm segment --table scans/slides.csv, where "
-        "slides.csv has the columns slide_id and path (relative to the table) and may have mpp and roi",
+        "slides.csv has the columns slide_id and path (relative to the table) and may have mpp and roi; with slides "
+        "beside the table, those of its rows alone: wsss-mm segment scans/a*.svs --table scans/slides.csv",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("slides", nargs="*", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
     parser.add_argument(
-        "--table", type=Path, metavar="CSV", help="slides.csv in place of slides: gives each its mpp and ROI"
+        "--table",
+        type=Path,
+        metavar="CSV",
+        help="slides.csv with mpp and ROI of each: all its slides, or those named",
     )
     parser.add_argument(
         "--model", default=places.SEGMENTER.as_posix(), help="folder of a segmenter, or models:/NAME@ALIAS"
@@ -208,13 +213,39 @@ def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
     from wsss_mm.wsi.job import Job
 
     if arguments.table is not None:
-        return _table_jobs(arguments.table, arguments.out)
+        return _table_jobs(arguments.table, arguments.out, arguments.slides)
     names, failed = name_slides(arguments.slides)
+    if arguments.roi is None:
+        _tell_of_regions(names)
     more = arguments.mpp, arguments.roi, arguments.force_mpp
     return [Job(name, slide, arguments.out / name, *more) for slide, name in names.items()], failed
 
 
-def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
+def _tell_of_regions(slides: Iterable[Path]) -> None:
+    """Warn of regions of interest in a table beside slides, which nobody said to take."""
+    from wsss_mm.cohort import Cohort
+
+    for table in sorted({slide.parent / places.SLIDES_TABLE for slide in slides}):
+        with suppress(InputError, OSError, ValueError):  # none, or one of another kind: nobody asked for it
+            rows = Cohort.read(table, check_files=False, for_training=False) if table.is_file() else ()
+            drawn = {row.path.resolve() for row in rows if row.roi is not None and row.path is not None}
+            if with_region := [slide for slide in slides if slide.resolve() in drawn]:
+                logger.warning(
+                    "%s: has a region of interest for %d of these slides, the first %s; all of each is segmented, and "
+                    "the regions alone with --table %s",
+                    table,
+                    len(with_region),
+                    with_region[0].name,
+                    table,
+                )
+
+
+def _table_jobs(path: Path, out: Path, named: Sequence[Path] = ()) -> tuple[list["Job"], list["Result"]]:
+    """The slides of a table, or those that are named too.
+
+    Raises:
+        InputError: a slide that is named has no row.
+    """
     from wsss_mm.cohort import Cohort
     from wsss_mm.cohort.adopt import warn_of_overruled
     from wsss_mm.slides.patients import check_alike
@@ -223,7 +254,7 @@ def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
     jobs, failed = [], []
     cohort = Cohort.read(path, check_files=False, for_training=False)
     check_alike(cohort.frame, str(path))
-    for slide in cohort:
+    for slide in _rows_of(cohort, named) if named else cohort:
         if slide.path is None:
             error = f"{slide.where}: path is empty; name the slide's file"
             logger.error("%s", error)
@@ -235,6 +266,26 @@ def _table_jobs(path: Path, out: Path) -> tuple[list["Job"], list["Result"]]:
                 with slide.open() as reader:
                     warn_of_overruled(slide.where, reader)
     return jobs, failed
+
+
+def _rows_of(cohort: "Cohort", named: Sequence[Path]) -> list["Slide"]:
+    """Rows of the slides that are named, in the table's order; what belongs to a slide in several files is passed over.
+
+    Raises:
+        InputError: one of these has no row.
+    """
+    from wsss_mm.wsi.cohort import name_slides
+
+    names, _ = name_slides(named)
+    wanted = {slide.resolve(): slide for slide in names}
+    rows = [row for row in cohort if row.path is not None and row.path.resolve() in wanted]
+    if without := wanted.keys() - {row.path.resolve() for row in rows if row.path is not None}:
+        first = next(slide for place, slide in wanted.items() if place in without)
+        raise InputError(
+            f"{first}: {cohort.table} has no row of this slide, and {len(without)} of those named have none; add it, "
+            "or leave out --table"
+        )
+    return rows
 
 
 def _here(
@@ -283,8 +334,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would fail for each slide."""
     from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 
-    if bool(arguments.slides) == (arguments.table is not None):
-        raise InputError("segment: name slides, or a table of them with --table, and not both")
+    if not arguments.slides and arguments.table is None:
+        raise InputError("segment: name slides, or a table of them with --table")
     for option in ("mpp", "roi"):
         if arguments.table is not None and getattr(arguments, option) is not None:
             raise InputError(f"--{option}: belongs into column {option} of {arguments.table}; leave it out")

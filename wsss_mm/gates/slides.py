@@ -6,7 +6,8 @@ and the report says that there are none.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,19 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, weights_md5
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
-from wsss_mm.places import LABEL_MAP, OUTLINES, OVERLAY, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import LABEL_MAP, LABELS_ZARR, OVERLAY, POLYGONS, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.settings import Params
-from wsss_mm.slide_parameters import Parameters
-from wsss_mm.slides.bands import count_wrong_samples, open_label_pyramid
+from wsss_mm.slide_parameters import Parameters, in_full
+from wsss_mm.slides.bands import MapLevel, count_wrong_samples, open_label_pyramid
 from wsss_mm.slides.roi import read_region
 from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
+from wsss_mm.wsi.geojson import Written
+from wsss_mm.wsi.geoparquet import areas_of
+from wsss_mm.wsi.omezarr import wrong_labels
+from wsss_mm.wsi.outlines import outlines_of
 from wsss_mm.wsi.outputs import files_of
 from wsss_mm.wsi.seams import seam_ratio
 from wsss_mm.wsi.summary import class_figures, polygon_figures, tumour_stroma_ratio
@@ -67,7 +72,8 @@ class _Results:
         self._vocabulary = get_vocabulary(params.cohort.vocabulary)
         self._check_vocabulary()
         precision = {} if params.slides.precision == "auto" else {"precision": params.slides.precision}
-        self._asked = {"parameters": parameters.recorded(), "model": precision}
+        self._asked = {"parameters": parameters.deciding("map", "export"), "model": precision}
+        self._most_simplified = params.gates.slides.max_simplified_error
         cohort, aside = Cohort.read(root / TABLE, check_files=False), quarantined("slide", root / QUARANTINE)
         self._views: dict[str, agreement.View] = {}
         self._wanted = {slide.slide_id: slide for slide in cohort.with_files(params.slides.splits, aside)}
@@ -88,11 +94,13 @@ class _Results:
             return row | {"problem": "not among the slides to segment"}
         if not folder.is_dir():
             return row | {"problem": "not segmented"}
-        missing = [file for file in self._files if not (folder / file).is_file()]
+        missing = [file for file in self._files if not (folder / file).exists()]
         if missing:
             return row | {"problem": f"{', '.join(missing)} missing"}
         try:
-            return row | _numbers(self._against_all(folder, read_object(folder / SUMMARY, SLIDE_SUMMARY, remedy=_MAKE)))
+            summary = read_object(folder / SUMMARY, SLIDE_SUMMARY, remedy=_MAKE)
+            summary["parameters"] = in_full(summary["parameters"])
+            return row | _numbers(self._against_all(folder, summary))
         except InputError as error:
             return row | {"problem": str(error)}
         except Exception as error:  # broken files make TIFF and JSON readers raise anything
@@ -171,13 +179,16 @@ class _Results:
             of_classes = counts[: len(vocabulary)]
             written = agreement.expected_outlines(level, of_classes.tolist(), parameters["min_island"] / mpp**2)
             outlines = agreement.compare_outlines(
-                folder / OUTLINES,
+                outlines_of(folder) or folder,
                 level,
                 vocabulary,
                 written,
                 factor=mpp / reader.mpp,
                 seed=int(digest(path)[:16], 16),
+                tolerance=parameters["simplify_um"] / mpp,
             )
+            if parameters["simplify_um"]:
+                written = [replace(item, outlined=area) for item, area in zip(written, outlines.areas, strict=True)]
             classes = class_figures(of_classes, vocabulary.classes, mpp)
             for code, item in zip(vocabulary.codes, written, strict=True):
                 classes[code] |= polygon_figures(item, mpp)
@@ -202,9 +213,33 @@ class _Results:
                 "other_figures": _differences(figures, summary),
                 "invalid_polygons": outlines.invalid,
                 "miscounted_polygons": outlines.miscounted,
-                "area_error": outlines.area_error,
+                "other_copies": self._copies(folder, level, written, mpp),
+                **self._areas(outlines, written),
                 "misplaced_points": outlines.misplaced,
             }
+
+    def _areas(self, outlines: agreement.Outlines, written: Sequence[Written]) -> dict[str, Any]:
+        """How far polygons are off the areas of their regions: exact ones as a number, simplified ones by class."""
+        if all(item.outlined is None for item in written):
+            return {"area_error": outlines.area_error}
+        codes = self._vocabulary.codes
+        return {"simplified_off": agreement.off_by(outlines.areas, written, codes, self._most_simplified)}
+
+    def _copies(self, folder: Path, level: MapLevel, written: Sequence[Written], mpp: float) -> str:
+        """What files that are written on request have otherwise than the map."""
+        off = []
+        if POLYGONS in self._files:
+            regions = zip(self._vocabulary.codes, written, strict=True)
+            wanted = {code: (item.polygons, item.pixels * mpp**2 / 1e6) for code, item in regions if item.polygons}
+            found, nothing = areas_of(folder / POLYGONS), (0, 0.0)
+            off += [
+                f"polygons of {code} in {POLYGONS}"
+                for code in {**wanted, **found}
+                if any(map(_differ, wanted.get(code, nothing), found.get(code, nothing)))
+            ]
+        if LABELS_ZARR in self._files and (wrong := wrong_labels(folder / LABELS_ZARR, level)):
+            off.append(f"{wrong} px of {LABELS_ZARR}")
+        return ", ".join(off) or _NONE
 
 
 def _numbers(measured: dict[str, Any]) -> dict[str, Any]:

@@ -131,6 +131,7 @@ class SlidesGate(Gate):
     """How far the products of a segmented slide may disagree with each other."""
 
     max_area_error: Share  # of polygon areas from areas in the label map, relative
+    max_simplified_error: Share  # likewise, of each class by itself, where outlines are simplified
     max_mpp_error: Share  # of the label map's extent in um from the slide's, relative
     max_tissue_error: Share  # of the map's tissue from the slide's tissue mask, share of the slide, or of its region
     max_better_elsewhere: Share  # of the slide's colours that the map explains where it is not, more than where it is

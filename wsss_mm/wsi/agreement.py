@@ -4,7 +4,7 @@ Everything is read in bands and by features, so that a map of any size can be as
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,7 @@ from wsss_mm.wsi.runs import find_components
 _SIDE, _CELLS = 256, 16  # px of a slide's picture, and cells along it where tissue is compared
 _POINTS = 20_000  # of a map, at which polygons are asked for their class
 _CHANCE, _FEW = 6, 5  # standard deviations, and points more
+_PLACES = 0.02  # level-0 px; outlines have two decimals
 
 
 def tally(level: MapLevel) -> tuple[npt.NDArray[np.int64], float]:
@@ -58,6 +59,7 @@ class Outlines:
         invalid: features that are no valid polygon of a known class.
         miscounted: polygons too many or too few.
         area_error: the largest difference of a class's area, relative.
+        areas: what the polygons of each class enclose, px of the map.
         misplaced: points of the map in a polygon of another class, or in none though their islands cannot all be too
             small; and polygons that lie on another class.
         recolored: polygons that have another colour than their class.
@@ -68,10 +70,18 @@ class Outlines:
     area_error: float = 0.0
     misplaced: int = 0
     recolored: int = 0
+    areas: list[float] = field(default_factory=list)
 
 
 def compare_outlines(
-    path: Path, level: MapLevel, vocabulary: Vocabulary, written: Sequence[Written], *, factor: float, seed: int
+    path: Path,
+    level: MapLevel,
+    vocabulary: Vocabulary,
+    written: Sequence[Written],
+    *,
+    factor: float,
+    seed: int,
+    tolerance: float = 0,
 ) -> Outlines:
     """Compare a GeoJSON with its map.
 
@@ -82,6 +92,7 @@ def compare_outlines(
         written: what the GeoJSON must hold of each class.
         factor: level-0 px per px of the map.
         seed: of the random points.
+        tolerance: px of the map by which outlines may lie off their regions; points as near as that to one say nothing.
     """
     import shapely
 
@@ -92,6 +103,8 @@ def compare_outlines(
     y, x = np.divmod(place, width)
     tree = shapely.STRtree(shapely.points((x + 0.25) * factor, (y + 0.25) * factor))  # the last centre may be cut off
     drawn, areas, polygons = np.full(len(place), IGNORE, np.uint8), np.zeros(len(written)), np.zeros(len(written), int)
+    reach = tolerance * factor + _PLACES
+    twice, near = np.zeros(len(place), int), np.zeros(len(place), bool)
     places: list[tuple[float, float, int]] = []
     for outline in read_outlines(path):
         value = values.get(outline.name) if isinstance(outline.name, str) else None
@@ -99,15 +112,19 @@ def compare_outlines(
             found.invalid += 1
             continue
         inside = tree.query(outline.polygon, predicate="contains")
-        found.misplaced += int((drawn[inside] != IGNORE).sum())
+        twice[inside] += drawn[inside] != IGNORE
         drawn[inside] = value
         inner = outline.polygon.representative_point()
-        places.append((inner.y / factor, inner.x / factor, value))
+        border = outline.polygon.boundary if tolerance else None
+        if border is not None:
+            near[tree.query(border, predicate="dwithin", distance=reach)] = True
+        if border is None or inner.distance(border) > reach:
+            places.append((inner.y / factor, inner.x / factor, value))
         areas[value] += outline.polygon.area / factor**2
         polygons[value] += 1
         found.recolored += outline.color != list(vocabulary.colors[value])
     true = level.at(y, x)
-    found.misplaced += int(((drawn != IGNORE) & (drawn != true)).sum())
+    found.misplaced += int(twice[~near].sum() + ((drawn != IGNORE) & (drawn != true) & ~near).sum())
     row, column, value = np.floor(np.array(places).reshape(-1, 3)).astype(np.int64).T
     on_map = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     same = level.at(np.where(on_map, row, 0), np.where(on_map, column, 0)) == value
@@ -118,10 +135,18 @@ def compare_outlines(
         here = true == value
         share = item.dropped_pixels / max(1.0, totals[value])
         most = here.sum() * share + _CHANCE * np.sqrt(here.sum() * share * (1 - share)) + _FEW * (share > 0)
-        found.misplaced += max(0, int((here & (drawn == IGNORE)).sum() - most))
+        found.misplaced += max(0, int((here & (drawn == IGNORE) & ~near).sum() - most))
         found.miscounted += abs(int(polygons[value]) - item.polygons)
         found.area_error = max(found.area_error, abs(areas[value] - item.pixels) / max(totals[value], least))
+    found.areas = areas.tolist()
     return found
+
+
+def off_by(areas: Sequence[float], written: Sequence[Written], codes: Sequence[str], most: float) -> str:
+    """The classes whose polygons enclose another area than their regions have, by more than a share of that."""
+    errors = [area / item.pixels - 1 if item.pixels else 0.0 for area, item in zip(areas, written, strict=True)]
+    off = [f"{code} {error:+.1%}" for code, error in zip(codes, errors, strict=True) if abs(error) > most]
+    return ", ".join(off) or "none"
 
 
 @dataclass(frozen=True)

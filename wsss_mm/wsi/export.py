@@ -1,6 +1,7 @@
 """What people open, made of a slide's map: label pyramid, annotations, figures and a picture. No network is asked."""
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -60,7 +61,7 @@ def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: boo
 
 def finished(folder: Path, identity: Mapping[str, Any], parameters: Parameters) -> dict[str, Any] | None:
     """Summary of a complete folder made of the same things, none of which was unreadable: a good copy may have come."""
-    if not all((folder / name).is_file() for name in _files(parameters)):
+    if not all((folder / name).exists() for name in _files(parameters)):
         return None
     wanted = rounded(dict(identity) | {"parameters": parameters.recorded()})
     try:
@@ -146,9 +147,18 @@ def deliver(work: Path, folder: Path, parameters: Parameters) -> None:
     """Move finished results to their place."""
     files = _files(parameters)
     for name in (SUMMARY, *(item.file for item in OUTPUTS if item.file not in files)):
-        (folder / name).unlink(missing_ok=True)
+        _remove(folder / name)
     for name in files:
+        if (work / name).is_dir():
+            _remove(folder / name)  # no folder takes the place of another
         (work / name).replace(folder / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _files(parameters: Parameters) -> tuple[str, ...]:

@@ -1,10 +1,14 @@
 """Regions of a label map as GeoJSON annotations that QuPath opens."""
 
+import gzip
+import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -12,19 +16,29 @@ from wsss_mm.files import atomic_path
 from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import TissueClass
 from wsss_mm.wsi.polygons import Region, trace_regions
+from wsss_mm.wsi.simplify import level0, polygon_of, simplified
 
 _BAND = 256
 _POINTS_AT_ONCE = 1 << 16
 _COMPACT = (",", ":")
+_PACKED, _LEVEL = ".gz", 6  # the suffix of what is compressed, and how much
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the regions of a class: how many are in the file, and the pixels in the file and left out."""
+    """What became of the regions of a class.
+
+    Attributes:
+        polygons: how many are in the file.
+        pixels: of the map that belong to these.
+        dropped_pixels: of the map that belong to others.
+        outlined: px that simplified polygons enclose; None where outlines are exact.
+    """
 
     polygons: int
     pixels: int
     dropped_pixels: int
+    outlined: float | None = None
 
 
 def write_geojson(
@@ -35,17 +49,19 @@ def write_geojson(
     factor: float = 1.0,
     limits: tuple[int, int] | None = None,
     min_area: float = 0,
+    tolerance: float = 0,
 ) -> dict[str, Written]:
     """Write a FeatureCollection with one annotation for each region, holes kept, one feature a line.
 
     Args:
-        path: of the file.
+        path: of the file; one that ends on .gz is compressed.
         labels: label map (H, W); rows of it are held, and the outlines of some regions, however many there are.
         classes: in the order of label values.
         factor: level-0 px per px of the map; coordinates are level-0 px from the map's origin, which is the slide's
             bounds origin, as QuPath counts.
         limits: width and height that no coordinate exceeds, level-0 px; the map's last pixels may overlap the edge.
         min_area: px of the map, smaller regions are left out.
+        tolerance: px of the map, how far outlines may move to have fewer points, see `wsss_mm.wsi.simplify`.
 
     Returns:
         For each class code what was written.
@@ -54,21 +70,39 @@ def write_geojson(
         InputError: no space, or no permission to write.
     """
     written = {}
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with atomic_path(path) as temporary, _opened(temporary, path.suffix == _PACKED) as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for value, item in enumerate(classes):
-            count = pixels = 0
+            count, pixels, outlined = 0, 0, 0.0 if tolerance else None
             for region in trace_regions(labels, value, min_area, path.parent):
+                drawn = simplified(region, tolerance, factor, limits)
                 stream.write(separator)
-                stream.writelines(_feature(region, item, factor, limits))
+                stream.writelines(_feature(drawn, item, factor, limits))
                 separator, count, pixels = ",\n", count + 1, pixels + region.area
+                if outlined is not None:
+                    outlined += polygon_of(drawn, factor, limits).area / factor**2
             total = sum(
                 np.count_nonzero(labels[top : top + _BAND] == value) for top in range(0, labels.shape[0], _BAND)
             )
-            written[item.code] = Written(count, pixels, total - pixels)
+            written[item.code] = Written(count, pixels, total - pixels, outlined)
         stream.write("\n]}\n")
     return written
+
+
+@contextmanager
+def _opened(path: Path, packed: bool) -> Iterator[TextIO]:
+    """A file for text; if it is packed, equal text gives equal bytes, whatever the hour."""
+    if not packed:
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
+        return
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as pressed,
+        io.TextIOWrapper(pressed, encoding="utf-8", newline="\n") as stream,
+    ):
+        yield stream
 
 
 def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
@@ -115,9 +149,7 @@ def _long_ring(ring: np.ndarray, factor: float, limits: tuple[int, int] | None) 
 
 
 def _coordinates(points: np.ndarray, factor: float, limits: tuple[int, int] | None) -> list[list[float]]:
-    """Points in level-0 px; rounding is monotone, so what is valid on the lattice stays valid."""
-    scaled = np.round(points * factor, 2)
-    if limits is not None:
-        scaled = np.minimum(scaled, limits)
+    """Points in level-0 px, whole ones as such."""
+    scaled = level0(points, factor, limits)
     whole = scaled.astype(np.int64)
     return (whole if np.array_equal(whole, scaled) else scaled).tolist()

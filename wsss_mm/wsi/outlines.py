@@ -4,9 +4,11 @@
 of the longest line. Lines of another form are read as JSON, and so are small files with other line breaks.
 """
 
+import gzip
 import json
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
+from wsss_mm.places import OUTLINES, OUTLINES_GZ
 
 LARGEST_TEXT = 1 << 25
 """Characters that are read as JSON at once, which takes fifteen times as much memory."""
@@ -36,19 +39,40 @@ class Outline:
     polygon: BaseGeometry | None
 
 
+def outlines_of(folder: Path) -> Path | None:
+    """The GeoJSON among a slide's results, plain or compressed."""
+    return next((path for name in (OUTLINES, OUTLINES_GZ) if (path := folder / name).is_file()), None)
+
+
 def read_outlines(path: Path) -> Iterator[Outline]:
     """Read the features of a FeatureCollection in turn.
+
+    Args:
+        path: of the file; one that ends on .gz is compressed.
 
     Raises:
         InputError: it is none, ends early, or is too large for its line breaks.
     """
-    with path.open(encoding="utf-8") as stream:
-        if stream.readline(len(_HEAD)) != _HEAD:
-            stream.seek(0)
-            yield from map(_outline, _features(stream))
-            return
-        for line in _lines(stream):
-            yield _drawn(line) or _outline(_parsed(line))
+    try:
+        with _opened(path) as stream:
+            yield from _outlines(stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"the GeoJSON cannot be unpacked ({error})") from None
+
+
+def _outlines(stream: TextIO) -> Iterator[Outline]:
+    if stream.readline(len(_HEAD)) != _HEAD:
+        stream.seek(0)
+        yield from map(_outline, _features(stream))
+        return
+    for line in _lines(stream):
+        yield _drawn(line) or _outline(_parsed(line))
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _lines(stream: TextIO) -> Iterator[str]:

@@ -9,12 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from wsss_mm.places import CONFIDENCE, LABEL_MAP, OUTLINES, OVERLAY, PROBABILITIES, SUMMARY
+from wsss_mm.places import (
+    CONFIDENCE,
+    LABEL_MAP,
+    LABELS_ZARR,
+    OUTLINES,
+    OUTLINES_GZ,
+    OVERLAY,
+    POLYGONS,
+    PROBABILITIES,
+    SUMMARY,
+)
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.artefacts import Artefacts
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.certainty import NONE, Sure, ramp, share_of
 from wsss_mm.wsi.geojson import write_geojson
+from wsss_mm.wsi.geoparquet import write_geoparquet
+from wsss_mm.wsi.omezarr import write_ome_zarr
 from wsss_mm.wsi.overlay import artefacts_on, draw_overlay
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
@@ -79,7 +91,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Output:
-    """A file among a slide's results.
+    """A file among a slide's results, or a folder that is opened as one.
 
     Attributes:
         file: its name, which `wsss_mm.places.SLIDE_FILES` lists unless it is written on request.
@@ -115,15 +127,30 @@ def write_outputs(work: Path, export: Export) -> Mapping[str, Mapping[str, Any]]
 
 
 def _outlines(path: Path, export: Export) -> Figures:
-    written = write_geojson(
-        path,
-        export.labels,
-        export.made.vocabulary.classes,
-        factor=export.raster.factor,
-        limits=export.raster.bounds[2:],
-        min_area=export.parameters.min_island / export.raster.mpp**2,
-    )
+    written = write_geojson(path, export.labels, export.made.vocabulary.classes, **_how_outlined(export))
     return {code: polygon_figures(item, export.raster.mpp) for code, item in written.items()}
+
+
+def _how_outlined(export: Export) -> dict[str, Any]:
+    """How regions become polygons: the same in all files that have them."""
+    raster, parameters = export.raster, export.parameters
+    return {
+        "factor": raster.factor,
+        "limits": raster.bounds[2:],
+        "min_area": parameters.min_island / raster.mpp**2,
+        "tolerance": parameters.simplify_um / raster.mpp,
+    }
+
+
+def _polygons(path: Path, export: Export) -> None:
+    classes, mpp = export.made.vocabulary.classes, export.raster.mpp
+    write_geoparquet(path, export.labels, classes, mpp=mpp, **_how_outlined(export))
+
+
+def _ome_zarr(path: Path, export: Export) -> None:
+    picture, name = export.raster.overview(_OVERLAY_SIDE), Path(export.made.identity["slide"]["file"]).stem
+    classes = export.made.vocabulary.classes
+    write_ome_zarr(path, export.labels, export.raster.mpp, classes, picture=picture, name=name)
 
 
 def _label_map(path: Path, export: Export) -> None:
@@ -162,7 +189,10 @@ def _overlay(path: Path, export: Export) -> None:
 
 
 OUTPUTS = (
-    Output(OUTLINES, _outlines, aside=True),
+    Output(OUTLINES, _outlines, wanted=lambda parameters: parameters.geojson == "plain", aside=True),
+    Output(OUTLINES_GZ, _outlines, wanted=lambda parameters: parameters.geojson == "gz", aside=True),
+    Output(POLYGONS, _polygons, wanted=lambda parameters: parameters.geoparquet, aside=True),
+    Output(LABELS_ZARR, _ome_zarr, wanted=lambda parameters: parameters.ome_zarr),
     Output(LABEL_MAP, _label_map),
     Output(PROBABILITIES, _probabilities, wanted=lambda parameters: parameters.probabilities),
     Output(CONFIDENCE, _confidence, wanted=lambda parameters: parameters.confidence),

@@ -40,12 +40,17 @@ def class_figures(counts: np.ndarray, classes: Sequence[TissueClass], mpp: float
 
 
 def polygon_figures(written: Written, mpp: float) -> dict[str, Any]:
-    """Further figures of a class: `polygons` in the GeoJSON, and the areas in it and in islands too small for it."""
+    """Further figures of a class: `polygons` in the GeoJSON, and the areas in it and in islands too small for it.
+
+    Where polygons are simplified, also what these enclose; `polygon_area_mm2` is what the map has there.
+    """
     square_mm = mpp**2 / 1e6
+    simplified = {} if written.outlined is None else {"simplified_area_mm2": written.outlined * square_mm}
     return {
         "polygons": written.polygons,
         "polygon_area_mm2": written.pixels * square_mm,
         "dropped_area_mm2": written.dropped_pixels * square_mm,
+        **simplified,
     }
 
 

@@ -33,7 +33,7 @@ from wsss_mm.labelling.drawings import (
 )
 from wsss_mm.labelling.posted import request_id
 from wsss_mm.names import folder_name
-from wsss_mm.wsi.outlines import read_outlines
+from wsss_mm.wsi.outlines import outlines_of, read_outlines
 from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
 from wsss_mm.wsi.viewer.tiles import OVERLAP, TILE, Tiles, jpeg
 
@@ -188,8 +188,7 @@ class Easel:
 
     def _segmented(self, number: int) -> Path | None:
         folder = self._session.options.root / places.RESULTS / folder_name(self.slides[number].slide_id)
-        whole = (folder / places.SUMMARY).is_file() and (folder / places.OUTLINES).is_file()
-        return folder / places.OUTLINES if whole else None
+        return outlines_of(folder) if (folder / places.SUMMARY).is_file() else None
 
     def _open(self, number: int) -> Tiles:
         slide = self.slides[number]

@@ -11,7 +11,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.formats import DamagedError, read_object
 from wsss_mm.names import shown_name
-from wsss_mm.places import CONFIDENCE, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import CONFIDENCE, IN_PLACE_OF, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDE_FILES as FILES
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ def read_result(folder: Path) -> Result:
         InputError: a file is missing or the summary is no summary.
     """
     path = folder / SUMMARY
-    missing = [name for name in FILES if not (folder / name).is_file() or leads_outside(folder / name, folder)]
+    found = {name: folder / name for name in FILES}
+    found |= {name: folder / other for name, other in IN_PLACE_OF.items() if not found[name].is_file()}
+    missing = [name for name, file in found.items() if not file.is_file() or leads_outside(file, folder)]
     if missing:
         raise InputError(f"{folder}: lacks {', '.join(missing)}, or has links that lead out of it; segment it again")
     try:
