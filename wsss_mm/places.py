@@ -109,6 +109,8 @@ IN_PLACE_OF = {OUTLINES: OUTLINES_GZ}
 """What it may hold in place of one of `SLIDE_FILES`: `Parameters.geojson` says which."""
 POLYGONS, LABELS_ZARR = "segmentation.parquet", "segmentation.ome.zarr"
 """What it holds besides if `Parameters.geoparquet`, and, a folder, if `Parameters.ome_zarr`."""
+DICOM_SEG = "segmentation.dcm"
+"""What it holds besides if `Parameters.dicom_seg`."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 CONFIDENCE = "confidence.tif"
