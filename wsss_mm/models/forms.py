@@ -99,7 +99,7 @@ def write_form(folder: Path | str, target: Path, form: Form) -> dict[str, Any]:
     if STAIN in info:
         raise InputError(
             f"{folder}: slides are made to look like its training's stain first ({STAIN} in model.json), which no file "
-            f"of {form} does; train without patches.stain, or use wsss-mm segment"
+            f"of {form} does; train with stain.normalization: none, or use wsss-mm segment"
         )
     module = (_Pixels if info["kind"] == "segmenter" else _Patches)(network).eval()
     with atomic_folder(target) as new:
