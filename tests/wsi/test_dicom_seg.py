@@ -103,11 +103,14 @@ def test_of_another_slide_it_stands_alone(tmp_path):
 
 
 @NEEDS_EXTRA
-def test_a_map_without_a_class_and_one_that_is_too_large(slide, tmp_path, monkeypatch):
+def test_a_map_without_a_class_and_one_that_is_too_large(slide, tmp_path, monkeypatch, caplog, recwarn):
+    caplog.set_level("INFO")
     with open_slide(slide) as reader:
         said = {"mpp": reader.mpp, "bounds": reader.bounds, "quickhash": reader.quickhash}
     more = {"slide": slide, "identity": {"slide": said, "mpp": MPP}, "model": ""}
     write_dicom_seg(tmp_path / "empty.dcm", np.full((64, 64), IGNORE, np.uint8), VOCABULARY, **more)
+    assert not caplog.records, "nothing of a patient on the terminal"
+    assert not recwarn.list
     assert (put_together(tmp_path / "empty.dcm")[1] == IGNORE).all()
     monkeypatch.setattr(dicom_seg, "MOST_PIXELS", 64 * 64 - 1)
     with pytest.raises(InputError, match="too large for DICOM-SEG; set dicom_seg to false"):

@@ -6,6 +6,7 @@ the model and the map.
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -80,6 +81,7 @@ def write_dicom_seg(
         pixels[0, top : top + _BAND] = np.where(band == IGNORE, 0, band + np.uint8(1))
     source = _source(slide, identity["slide"])
     name = hashlib.sha256(pixels.tobytes() + f"{source.SOPInstanceUID} {model}".encode()).hexdigest()
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells of each module that it copies
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on names of patients, which belong on no terminal
         written = Segmentation(
