@@ -31,6 +31,7 @@ NAMES = {
         places.OUTLINES_GZ,
         places.POLYGONS,
         places.LABELS_ZARR,
+        places.DICOM_SEG,
         places.MAP,
         places.MAP_NOTES,
         places.STATE,

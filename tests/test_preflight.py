@@ -142,3 +142,12 @@ def test_an_encoder_that_knows_another_resolution_is_told_of(refused, tmp_path, 
     shutil.rmtree(tmp_path / "data")
     assert refused(**sections, patches={"mpp": 0.6}) == ""
     assert caplog.messages == []
+
+
+def test_a_file_that_no_library_here_writes(refused, monkeypatch):
+    monkeypatch.setattr("wsss_mm.preflight.find_spec", lambda name: None)
+    said = refused(slides={"dicom_seg": True})
+    assert "slides.dicom_seg: highdicom is not installed; pip install 'wsss-mm[dicom]', or set it to false" in said
+    assert refused() == ""
+    monkeypatch.setattr("wsss_mm.preflight.find_spec", lambda name: object())
+    assert refused(slides={"dicom_seg": True}) == ""

@@ -104,6 +104,8 @@ SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 
 DESCRIPTION, WEIGHTS, CONFIG, CARD = "model.json", "weights.pth", "config.py", "README.md"
 """What a model's folder holds."""
+BUNDLE_NOTE, BUNDLE_VOCABULARY = "bundle.json", "vocabulary.yaml"
+"""What a bundle of models holds beside their folders and a card."""
 
 LABEL_MAP, OUTLINES, OVERLAY, SUMMARY = "segmentation.tif", "segmentation.geojson", "overlay.png", "summary.json"
 SLIDE_FILES = (LABEL_MAP, OUTLINES, OVERLAY, SUMMARY)
@@ -113,6 +115,8 @@ IN_PLACE_OF = {OUTLINES: OUTLINES_GZ}
 """What it may hold in place of one of `SLIDE_FILES`: `Parameters.geojson` says which."""
 POLYGONS, LABELS_ZARR = "segmentation.parquet", "segmentation.ome.zarr"
 """What it holds besides if `Parameters.geoparquet`, and, a folder, if `Parameters.ome_zarr`."""
+DICOM_SEG = "segmentation.dcm"
+"""What it holds besides if `Parameters.dicom_seg`."""
 PROBABILITIES = "probabilities.ome.tif"
 """What it holds besides if `Parameters.probabilities`."""
 CONFIDENCE = "confidence.tif"
@@ -224,6 +228,13 @@ MODEL = Artefact(
     again="export the model again",
     absent="run `dvc repro`, or `dvc pull`, to have the model",
 )
+BUNDLE = Artefact(
+    "bundle of a model",
+    (f"{MODELS}/bundles/*/{BUNDLE_NOTE}",),
+    again="export the model again, or copy the bundle again",
+    absent="it is no bundle of `wsss-mm model export`",
+    oldest=1,
+)
 PATCH_MANIFEST = Artefact(
     "manifest of patches",
     (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
@@ -333,6 +344,7 @@ KEPT_LINEAGE = Artefact(
 ARTEFACTS = (
     *(
         MODEL,
+        BUNDLE,
         PATCH_MANIFEST,
         STAINS,
         ICC_NOTE,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from wsss_mm import places
@@ -31,7 +32,8 @@ def check(params: Params, root: Path) -> None:
     Raises:
         InputError: they cannot; the message gives the line of each that is wrong.
     """
-    refuse((*_data_set(params), *_weights(params, root), *_precision(params, root)), root / PARAMS_FILE)
+    faults = (*_data_set(params), *_weights(params, root), *_precision(params, root), *_libraries(params))
+    refuse(faults, root / PARAMS_FILE)
     if not (root / places.PATCHES).exists():  # patches that are there have their mpp; a training says the same of it
         _tell_of_resolution(params, root)
 
@@ -91,6 +93,12 @@ def _published(key: str, encoder: Encoder, root: Path, *, named: bool) -> Faults
             check_sha256(path, encoder.sha256)
     except InputError as error:
         yield key, str(error).replace(f"{root}/", "") if root != Path() else str(error)
+
+
+def _libraries(params: Params) -> Faults:
+    """Files that are asked for and that no library here writes."""
+    if params.slides.dicom_seg and find_spec("highdicom") is None:
+        yield "slides.dicom_seg", "highdicom is not installed; pip install 'wsss-mm[dicom]', or set it to false"
 
 
 def _precision(params: Params, root: Path) -> Faults:

@@ -73,6 +73,7 @@ class Parameters:
         geojson: whether the GeoJSON is compressed, see `wsss_mm.places.OUTLINES_GZ`.
         geoparquet: whether the polygons are written as GeoParquet, too.
         ome_zarr: whether the map is written as OME-Zarr, too.
+        dicom_seg: whether it is written as DICOM-SEG, too, see `wsss_mm.wsi.dicom_seg`.
         probabilities: whether the probabilities of the classes are written too.
         confidence: whether it is written how sure the network is of each pixel, see `wsss_mm.wsi.certainty`.
         unsure_below: pixels of less confidence, 0..1, have no class in the map; `off` for none. It takes `confidence`.
@@ -135,6 +136,9 @@ class Parameters:
         default=False, metadata=_known("export", "write the polygons as GeoParquet too", quiet=True)
     )
     ome_zarr: bool = field(default=False, metadata=_known("export", "write the map as OME-Zarr 0.5 too", quiet=True))
+    dicom_seg: bool = field(
+        default=False, metadata=_known("export", "write the map as DICOM-SEG too; needs wsss-mm[dicom]", quiet=True)
+    )
     probabilities: bool = field(default=False, metadata=_known("map", "write those of the classes too, uint8 channels"))
     confidence: bool = field(
         default=False, metadata=_known("map", "write how sure the network is of each pixel, uint8")
@@ -185,6 +189,7 @@ EARLIER: Mapping[str, Any] = {
     "geojson": "plain",
     "geoparquet": False,
     "ome_zarr": False,
+    "dicom_seg": False,
 }
 """What held before there were these parameters: of files that do not name them."""
 

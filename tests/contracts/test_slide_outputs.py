@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +20,8 @@ from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.outputs import OUTPUTS
 
 WIDTH, HEIGHT, MPP = 300, 240, 1.0  # of the map; the slide is twice as fine
-ASKED = {name: True for name, kind in TYPES.items() if kind is bool}  # files that are written on request, too
+HERE = {"dicom_seg": find_spec("highdicom") is not None}  # what an extra writes
+ASKED = {name: HERE.get(name, True) for name, kind in TYPES.items() if kind is bool}  # what is written on request, too
 EVERYTHING = replace(DEFAULTS, **ASKED)
 FORMS = [  # of one file in place of another: by each word of a parameter that has words alone
     {name: word}
@@ -28,7 +30,8 @@ FORMS = [  # of one file in place of another: by each word of a parameter that h
     for word in choices_of(kind)
     if word != getattr(DEFAULTS, name)
 ]
-BY_FILE = pytest.mark.parametrize("output", OUTPUTS, ids=[item.file for item in OUTPUTS])
+WRITTEN = [item for item in OUTPUTS if any(item.wanted(replace(EVERYTHING, **form)) for form in ({}, *FORMS))]
+BY_FILE = pytest.mark.parametrize("output", WRITTEN, ids=[item.file for item in WRITTEN])
 
 
 @pytest.fixture(scope="module")

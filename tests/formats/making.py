@@ -24,6 +24,7 @@ from wsss_mm.gates.champion import Pin, Rival, write_pin
 from wsss_mm.labelling import Journal as LabelJournal
 from wsss_mm.labelling import new_entry
 from wsss_mm.models import build_network, save_model
+from wsss_mm.models.bundle import opened_bundle, unpack_bundle, write_bundle
 from wsss_mm.models.description import NEEDS, VALIDATED
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.stains import write_stains
@@ -70,6 +71,7 @@ KEPT = (
         "data/patches/icc.json",
         "data/pseudo_labels/manifest.parquet",
         "models/segmenter/*",
+        "models/bundles/*/bundle.json",
     ),
     *(
         "reports/choices/*.json",
@@ -94,6 +96,7 @@ def make(target: Path) -> None:
             features.main(clean_params())
             _reports()
             _model(Path("models/segmenter"))
+            _bundle(Path("models/segmenter"), Path("models/bundles"))
             _slides(Path("results/slides"))
             _map(Path("data/maps/small"))
             params = clean_params()
@@ -150,6 +153,11 @@ def _model(folder: Path) -> None:
     }
     shutil.rmtree(folder)
     save_model(folder, state=build_network(SEGMENTER).state_dict(), info=info, config_text="", card="# Small\n")
+
+
+def _bundle(model: Path, target: Path) -> None:
+    with opened_bundle(write_bundle([model], target, "small")) as (folder, _):
+        unpack_bundle(folder, target / "small")
 
 
 def _slides(folder: Path) -> None:

@@ -81,6 +81,7 @@ def read_map(root: Path) -> dict[str, int]:
 
 READ = {
     places.MODEL: lambda root: load_model(root / places.SEGMENTER)[1],
+    places.BUNDLE: lambda root: read_object(root / "models/bundles/small/bundle.json", places.BUNDLE),
     places.PATCH_MANIFEST: lambda root: read_manifest(root / places.PATCHES, LUNG),
     places.STAINS: lambda root: target_of(root / places.PATCHES),
     places.ICC_NOTE: lambda root: icc_noted(root / places.PATCHES),

@@ -72,7 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
     ):
         command.add_parser(subparsers)
-    for subparser in subparsers.choices.values():  # accepted before and after the command
+    for subparser in dict.fromkeys(
+        subparsers.choices.values()
+    ):  # an alias is no other; accepted before and after the command
         _add_common(subparser, default=argparse.SUPPRESS)
     return parser
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm import places
+from wsss_mm.cli import model_files
 from wsss_mm.errors import InputError, plain_lines
 from wsss_mm.files import locked
 
@@ -19,7 +20,11 @@ _DIGEST = 8  # leading digits that tell digests apart
 
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command and its actions."""
-    parser = subparsers.add_parser("models", help="list, promote, pin, roll back and delete registered models")
+    parser = subparsers.add_parser(
+        "models",
+        aliases=["model"],
+        help="list, promote, pin, roll back and delete registered models; export and import models",
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", _list, "versions with aliases, metrics and digests")
     listing.add_argument("--all", action="store_true", help="all tags, digests in full")
@@ -36,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     card.add_argument(
         "what", nargs="?", default="champion", help="number, alias, or a slide's results (results/slides/S1)"
     )
+    model_files.add_actions(actions)
 
 
 def _action(actions: Any, name: str, handler: Any, text: str) -> argparse.ArgumentParser:

@@ -171,11 +171,13 @@ def _segment(arguments: argparse.Namespace) -> int:
 
     from wsss_mm.places import SLIDES_TABLE as TABLE
     from wsss_mm.wsi.cohort import write_table
+    from wsss_mm.wsi.outputs import check_outputs
     from wsss_mm.wsi.viewer import write_overview
 
     _check(arguments)
     folder, registered, digest = _model(arguments.model)
     parameters = _parameters(arguments, folder)
+    check_outputs(parameters)
     more = {"registered": registered, "skip_done": not arguments.force}
     jobs, results = _jobs(arguments)
     if results:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsss_mm.encoders import get_encoder
+from wsss_mm.engine.hub_card import hub_header
 
 _PURPOSE = {
     "classifier": "Says which tissues a patch of an H&E slide holds; its class activation maps become pseudo-labels.",
@@ -16,11 +17,12 @@ _HOW = {
 
 
 def model_card(info: Mapping[str, Any]) -> str:
-    """Markdown for a model folder, from the content of its model.json."""
+    """Markdown for a model folder, from the content of its model.json, with the header that model hubs read."""
     kind = info["kind"]
     classes = "\n".join(f"| {c['code']} | {c['name']} |" for c in info["classes"])
     figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in sorted(info["valid"].items()))
-    return f"""# Tissue {kind}
+    return f"""{hub_header(info)}
+# Tissue {kind}
 
 {_PURPOSE[kind]}
 

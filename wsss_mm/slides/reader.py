@@ -11,7 +11,8 @@ import openslide
 from numpy.typing import NDArray
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import is_file, sampled_digest
+from wsss_mm.files import is_file, is_folder, sampled_digest
+from wsss_mm.slides.dicom import in_folder, warn_of_colours
 from wsss_mm.slides.icc import ToSrgb
 from wsss_mm.slides.levels import Level
 from wsss_mm.slides.pages import check_pages, check_tiles, shown_levels
@@ -162,7 +163,8 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise InputError(f"{path}: mpp {mpp} is no resolution; give um per pixel, such as 0.25")
     if not is_file(path):
-        raise InputError(f"{path}: no such slide file; correct its path")
+        folder = in_folder(path) if is_folder(path) else ""
+        raise InputError(f"{path}: {folder or 'no such slide file; correct its path'}")
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
@@ -171,6 +173,7 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
     try:
         check_tiles(path, slide)
         check_pages(path, slide)
+        warn_of_colours(path, slide)
         stated, why = _stated_resolution(slide)
         used = stated if mpp is None else float(mpp)
         if used is None:

@@ -19,7 +19,7 @@ from wsss_mm.slides.roi import read_region
 from wsss_mm.wsi.certainty import Sure
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.outputs import OUTPUTS, Export, write_outputs
+from wsss_mm.wsi.outputs import OUTPUTS, Export, check_outputs, write_outputs
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.runs import bands
@@ -40,6 +40,7 @@ def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: boo
         InputError: there is no map, it is of another slide or of other parameters, the slide does not open, the disk is
             full, or another process is at work on the same folder.
     """
+    check_outputs(parameters)
     with stored(maps / job.slide_id) as made, opened(job, made.identity["mpp"]) as raster:
         of_map = parameters.deciding("map")
         identity = identity_of(job, raster, made.identity["model"], of_map)
@@ -102,7 +103,7 @@ def write_results(
         labels = filled
         if parameters.unsure_below != "off" and made.certainty is not None:
             labels = Sure(filled, made.certainty, parameters.unsure_below)
-        export = Export(made, filled, labels, shown, certainty, raster, parameters, artefacts)
+        export = Export(made, filled, labels, shown, certainty, raster, parameters, artefacts, job.path)
         classes = write_outputs(work, export)
     tissue = int(export.counts.sum())
     if not tissue:

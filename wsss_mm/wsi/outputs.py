@@ -11,6 +11,7 @@ import numpy as np
 
 from wsss_mm.places import (
     CONFIDENCE,
+    DICOM_SEG,
     LABEL_MAP,
     LABELS_ZARR,
     OUTLINES,
@@ -24,6 +25,7 @@ from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.artefacts import Artefacts
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 from wsss_mm.wsi.certainty import NONE, Sure, ramp, share_of
+from wsss_mm.wsi.dicom_seg import check_can_write, write_dicom_seg
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.geoparquet import write_geoparquet
 from wsss_mm.wsi.omezarr import write_ome_zarr
@@ -53,6 +55,7 @@ class Export:
         raster: the slide at the map's resolution.
         parameters: how.
         artefacts: pen, folds and blur of the slide; None where they could not be measured.
+        slide: the slide's file.
     """
 
     made: SlideMap
@@ -63,6 +66,7 @@ class Export:
     raster: Raster
     parameters: Parameters
     artefacts: Artefacts | None = None
+    slide: Path = Path()
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -98,17 +102,30 @@ class Output:
         write: makes it at a path; it may give further figures of the classes for the summary.
         wanted: whether it is written with these parameters.
         aside: whether it takes long and is written beside the others, in a thread of its own.
+        check: refuses, before any work on a slide, what cannot be written here, such as for want of a library.
     """
 
     file: str
     write: Callable[[Path, Export], Figures | None]
     wanted: Callable[[Parameters], bool] = lambda parameters: True
     aside: bool = False
+    check: Callable[[], None] = lambda: None
 
 
 def files_of(parameters: Parameters) -> tuple[str, ...]:
     """The files of a slide's results with these parameters; the summary, last, is written when all are there."""
     return (*(item.file for item in OUTPUTS if item.wanted(parameters)), SUMMARY)
+
+
+def check_outputs(parameters: Parameters) -> None:
+    """Refuse what is wanted with these parameters and cannot be written here.
+
+    Raises:
+        InputError: names the parameter, and what is missing.
+    """
+    for item in OUTPUTS:
+        if item.wanted(parameters):
+            item.check()
 
 
 def write_outputs(work: Path, export: Export) -> Mapping[str, Mapping[str, Any]]:
@@ -153,6 +170,13 @@ def _ome_zarr(path: Path, export: Export) -> None:
     write_ome_zarr(path, export.labels, export.raster.mpp, classes, picture=picture, name=name)
 
 
+def _dicom_seg(path: Path, export: Export) -> None:
+    made = export.made
+    said = {"slide": made.identity["slide"], "mpp": export.raster.mpp}
+    model = str(made.identity["model"].get("digest") or made.identity["model"].get("weights_md5", ""))
+    write_dicom_seg(path, export.labels, made.vocabulary, slide=export.slide, identity=said, model=model)
+
+
 def _label_map(path: Path, export: Export) -> None:
     write_label_pyramid(path, export.labels, export.raster.mpp, export.made.vocabulary.palette)
 
@@ -193,6 +217,7 @@ OUTPUTS = (
     Output(OUTLINES_GZ, _outlines, wanted=lambda parameters: parameters.geojson == "gz", aside=True),
     Output(POLYGONS, _polygons, wanted=lambda parameters: parameters.geoparquet, aside=True),
     Output(LABELS_ZARR, _ome_zarr, wanted=lambda parameters: parameters.ome_zarr),
+    Output(DICOM_SEG, _dicom_seg, wanted=lambda parameters: parameters.dicom_seg, check=check_can_write),
     Output(LABEL_MAP, _label_map),
     Output(PROBABILITIES, _probabilities, wanted=lambda parameters: parameters.probabilities),
     Output(CONFIDENCE, _confidence, wanted=lambda parameters: parameters.confidence),

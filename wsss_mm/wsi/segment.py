@@ -13,6 +13,7 @@ from wsss_mm.wsi.export import deliver, finished, write_results
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import computed, look_at, named
 from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.outputs import check_outputs
 from wsss_mm.wsi.slidemap import identity_of, opened
 from wsss_mm.wsi.workplace import workplace
 
@@ -77,6 +78,7 @@ def segment(
     progress: bool = True,
 ) -> dict[str, Any]:
     """See `segment_slide`; the map goes into the results without being stored by itself."""
+    check_outputs(parameters)
     job = replace(job, icc=model.icc)  # as the slides that the model learnt from
     with opened(job, model.mpp, parameters.readers) as raster:
         identity = identity_of(job, raster, named(model), parameters.deciding("map"))
