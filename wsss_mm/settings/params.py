@@ -36,6 +36,7 @@ from wsss_mm.settings.sections import (
 )
 from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
 from wsss_mm.sources import SOURCES
+from wsss_mm.sources import absent as absent_source
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 from wsss_mm.yaml_places import suggestion
 
@@ -62,6 +63,12 @@ def _known_vocabulary(name: str) -> str:
     if name not in vocabulary_names():
         raise ValueError(absent(name))
     get_vocabulary(name)  # names the line of what is wrong in it
+    return name
+
+
+def _known_cohort(name: str) -> str:
+    if name not in (*_CUT, *SOURCES):  # which names the line of what is wrong in the file
+        raise ValueError(absent_source(name))
     return name
 
 
@@ -92,7 +99,7 @@ def _of_the_line(path: Path) -> str | None:
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
-    name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
+    name: Annotated[str, AfterValidator(_known_cohort)]  # phantom, slides, or a row of sources.yaml
     source: WatchedPath  # folder of patches, table of slides, or the generator's own code
     labels: Annotated[Path, AfterValidator(_named)]  # table of labelled patches; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/
