@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,10 +185,9 @@ def _coco(source: Path, definition: Source, vocabulary: Vocabulary) -> list[Sour
             split = split_of.of_coco(file, path)
             origin = _origin(path, _inside(path, source), split, definition)
             found.append(SourceFile(split, path, None, origin, areas=areas))
-    seen: dict[Path, SourceFile] = {}
-    for item in found:
-        if (other := seen.setdefault(item.image, item)) is not item:
-            raise InputError(f"{item.image}: is in {item.areas.path} and {other.areas.path}; keep one")  # type: ignore[union-attr]
+    twice = [image for image, count in Counter(item.image for item in found).items() if count > 1]
+    if twice:
+        raise InputError(f"{twice[0]}: is an image of two files of COCO; keep one of them")
     return found
 
 

@@ -266,9 +266,8 @@ class _Importer:
         """
         size = self.settings.size
         if sum(labels) > 1:
-            image, mask = (None if part is None else fitted(part, size) for part in (image, mask))
-            assert image is not None
-            return [self._store(item, item.origin, image=image, mask=mask, labels=labels)]
+            middle = None if mask is None else fitted(mask, size)
+            return [self._store(item, item.origin, image=fitted(image, size), mask=middle, labels=labels)]
         truth = np.zeros(image.shape[:2], np.uint8) if mask is None else mask
         tiles = list(cut_region(image, truth, size))
         return [

@@ -35,6 +35,7 @@ class Row:
 
     @property
     def where(self) -> str:
+        """What messages name as its place."""
         return f"{self.path}: line {self.line}"
 
     def file(self, name: str) -> Path:
@@ -42,8 +43,8 @@ class Row:
         path = self.path.parent / name
         if not name or leads_outside(path, self.path.parent) or not path.is_file():
             raise InputError(
-                f"{self.where}: {name[:80]!r} is no file in {self.path.parent}; give its path from the table, or remove "
-                "the line"
+                f"{self.where}: {name[:80]!r} is no file in {self.path.parent}; give its path from the table, or "
+                "remove the line"
             )
         return path
 

@@ -167,12 +167,13 @@ class Source:
 
     def origin(self, name: str, split: str) -> Origin | None:
         """What a file name without label tells, given the split; None where it does not have the data set's shape."""
-        pattern = self.names if isinstance(self.names, str) else self.names.get(split, "")  # type: ignore[call-overload]
+        names = dict.fromkeys(SPLITS, self.names) if isinstance(self.names, str) else self.names
+        pattern = {str(key): value for key, value in names.items()}[split]
         match = re.fullmatch(pattern, name, re.ASCII | re.DOTALL)
         if match is None or not name:
             return None
         said = match.groupdict(default="")
-        prefix = self.prefix.get(split, "")  # type: ignore[call-overload]
+        prefix = {str(key): value for key, value in self.prefix.items()}.get(split, "")
         slide = safe_name(prefix, said["slide"]) if prefix else safe_name(said["slide"])
         rest = "_".join(text for key, text in said.items() if key not in _KNOWN_GROUPS and text)
         corner = {key: int(said[key]) for key in ("x", "y") if key in said}
