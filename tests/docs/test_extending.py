@@ -13,7 +13,17 @@ import yaml
 from tests.conftest import ROOT
 
 MOST = 3
-COPIED = ("wsss_mm", "pipelines", "mmconfigs", "vocabularies", "scripts", "tests", "dvc.yaml", "pyproject.toml")
+COPIED = (
+    "wsss_mm",
+    "pipelines",
+    "mmconfigs",
+    "vocabularies",
+    "sources.yaml",
+    "scripts",
+    "tests",
+    "dvc.yaml",
+    "pyproject.toml",
+)
 _FENCED = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 
 CHECK = """

@@ -75,7 +75,8 @@ def _set_up(found: "Recognised", arguments: argparse.Namespace) -> None:
     if mpp is None:
         raise InputError(f"{arguments.folder}: nothing says its um/px; give --mpp, such as --mpp 0.5")
     size = usual_size(found) if arguments.size is None else arguments.size
-    write_imported(row, arguments.folder, found.vocabulary.name, mpp=mpp, size=size)
+    masks = any(file.mask is not None or file.areas is not None for file in found.files)
+    write_imported(row, arguments.folder, found.vocabulary.name, mpp=mpp, size=size, masks=masks)
     look_each_time(Path(places.PIPELINE), Path(places.PARAMS_FILE))
     sys.stdout.write(f"{places.PARAMS_FILE} and gates.yaml: {row.name}, source {arguments.folder}\n")
     sys.stdout.write("next: dvc repro gate@patches, then: make repro\n")

@@ -161,7 +161,7 @@ def _table(source: Path, definition: Source, vocabulary: Vocabulary) -> list[Sou
         image, mask = row.file(name), row.file(row.cells["mask"]) if row.cells["mask"] else None
         split = row.split() or split_of(image)
         origin = row.origin(_origin(image, _inside(image, source), split, definition))
-        found.append(SourceFile(split, image, mask, origin, row.classes(vocabulary)))
+        found.append(SourceFile(split, image, mask, origin, row.label_set(vocabulary)))
     return found
 
 

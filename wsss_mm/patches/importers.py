@@ -222,8 +222,8 @@ class _Importer:
         image = read_image(file.image)
         mask = self._mask(file)
         if mask is not None and mask.shape != image.shape[:2]:
-            of = file.mask or (file.areas.path if file.areas else file.image)
-            raise InputError(f"{of}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
+            where = f"{file.areas.path}: {file.image.name}" if file.areas else str(file.mask)
+            raise InputError(f"{where}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
         regions = self.definition.regions
         if item.labels is None and regions != "none":
             return self._store_region(item, image, _given(mask, file), size if regions == "all" else TILE)

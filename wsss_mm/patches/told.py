@@ -65,8 +65,12 @@ class Row:
             raise InputError(f"{self.where}: split {said!r} is none of {', '.join(SPLITS)}")
         return ""
 
+    def label_set(self, vocabulary: Vocabulary) -> tuple[bool, ...] | None:
+        """Which classes the image holds; None where the row says nothing of that and names a mask, which does."""
+        return None if self.cells["mask"] and not self.cells["labels"] else self.classes(vocabulary)
+
     def classes(self, vocabulary: Vocabulary) -> tuple[bool, ...]:
-        """Which classes the image holds."""
+        """The classes that the row names."""
         names = [name.strip() for name in _CUT.split(self.cells["labels"]) if name.strip()]
         for name in names:
             if vocabulary.find(name) is None:
@@ -98,7 +102,8 @@ def told_rows(source: Path, definition: Source) -> dict[str, Row]:
         role: keys.get(heading_key(getattr(table, role)))
         for role in ("image", "labels", "split", "slide", "patient", "site", "mask")
     }
-    missing = [getattr(table, role) for role in ("image", "labels") if columns[role] is None]
+    wanted = ("image",) if columns["mask"] is not None else ("image", "labels")
+    missing = [getattr(table, role) for role in wanted if columns[role] is None]
     if missing:
         raise InputError(f"{path}: column {' and '.join(missing)} is missing; found was {', '.join(map(str, keys))}")
     found: dict[str, Row] = {}

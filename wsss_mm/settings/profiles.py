@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
@@ -23,6 +24,7 @@ _PROFILES = resources.files("wsss_mm") / "profiles"
 _GATES = _PROFILES / "gates"
 _BASE = "phantom"
 _UNSEEN = "slides"  # of a cohort that nobody has seen
+_GATES_KEY, _NEEDS_MASKS = "gates", "test_has_masks"
 _NULL = "tag:yaml.org,2002:null"
 _BEFORE = ".before"  # ending of the copy of a file that somebody edited
 
@@ -54,7 +56,14 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
 
 
 def write_imported(
-    row: "Source", source: Path, vocabulary: str, *, mpp: float, size: int, params: Path | str = PARAMS_FILE
+    row: "Source",
+    source: Path,
+    vocabulary: str,
+    *,
+    mpp: float,
+    size: int,
+    masks: bool = True,
+    params: Path | str = PARAMS_FILE,
 ) -> Params:
     """Write both files for a data set: by its profile if there is one, else as for slides that nobody has seen.
 
@@ -64,6 +73,7 @@ def write_imported(
         vocabulary: name of its classes.
         mpp: um/px of its images.
         size: side of patches, px.
+        masks: whether there are any; without, gate patches only warns of that.
         params: the file to write.
 
     Raises:
@@ -76,21 +86,31 @@ def write_imported(
         "patches": {"mpp": mpp, "size": size},
         "register": {"model_name": f"segmenter-{row.name}"},
     }
-    crop = load_profile(_UNSEEN).segmenter.crop
-    for section, own in ({"segmenter": {"crop": min(crop, size)}} | row.settings).items():
+    unseen = load_profile(_UNSEEN)
+    settings = {name: said for name, said in row.settings.items() if name != _GATES_KEY}
+    for section, own in ({"segmenter": {"crop": min(unseen.segmenter.crop, size)}} | settings).items():
         values[section] = {**values.get(section, {}), **own}
+    gates: dict[str, dict[str, Any]] = {name: dict(said) for name, said in row.settings.get(_GATES_KEY, {}).items()}
+    if not masks:
+        patches = gates.setdefault("patches", {})
+        patches["warnings"] = [*patches.get("warnings", ()), _NEEDS_MASKS]
+    for name, said in gates.items():  # beside those that only warn anyway
+        if "warnings" in said and hasattr(unseen.gates, name):
+            said["warnings"] = [*getattr(unseen.gates, name).warnings, *said["warnings"]]
     try:
-        return _write(_UNSEEN, params, values)
+        return _write(_UNSEEN, params, values, gates)
     except KeyError as error:
         raise InputError(f"sources.yaml: {row.name}.settings: {error.args[0]}") from None
 
 
-def _write(name: str, params: Path | str, values: Mapping[str, Any]) -> Params:
+def _write(
+    name: str, params: Path | str, values: Mapping[str, Any], thresholds: Mapping[str, Any] = MappingProxyType({})
+) -> Params:
     params = Path(params)
     gates = params.with_name(GATES_FILE)
     if params == gates:
         raise InputError(f"{params}: thresholds of gates belong there; give the parameters' file another name")
-    loaded = _loaded(name, values)
+    loaded = _loaded(name, values, thresholds)
     if not loaded.cohort.source.exists():
         made = "make it with: wsss-mm cohort add SLIDE..., or " if loaded.cohort.name == "slides" else ""
         raise InputError(
@@ -102,7 +122,7 @@ def _write(name: str, params: Path | str, values: Mapping[str, Any]) -> Params:
         _keep_edits(gates, profiles_of_gates)
         try:
             with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
-                new_gates.write_text(render_gates(name), encoding="utf-8")
+                new_gates.write_text(_rendered(_GATES, name, thresholds), encoding="utf-8")
                 new_params.write_text(_rendered(_PROFILES, name, values), encoding="utf-8")
         except BaseException:
             _put_back(params, before)
@@ -115,8 +135,9 @@ def load_profile(name: str, source: Path | None = None) -> Params:
     return _loaded(name, {} if source is None else {"cohort": {"source": _text(source)}})
 
 
-def _loaded(name: str, values: Mapping[str, Any]) -> Params:
-    content = parse(_rendered(_PROFILES, name, values)).content | {"gates": parse(render_gates(name)).content}
+def _loaded(name: str, values: Mapping[str, Any], thresholds: Mapping[str, Any] = MappingProxyType({})) -> Params:
+    gates = parse(_rendered(_GATES, name, thresholds)).content
+    content = parse(_rendered(_PROFILES, name, values)).content | {"gates": gates}
     source = values.get("cohort", {}).get("source")
     return checked(content, f"profile {name}" if source is None else f"profile {name} with source {source}")
 
