@@ -1,7 +1,5 @@
 """`wsss-mm import`: what a folder holds is said before anything is written, and then the line is set up for it."""
 
-import re
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +8,6 @@ from pipelines import cohort as cohort_stage
 from pipelines import patches as patches_stage
 from tests.patches.layouts import SIDE, make, picture, save
 from wsss_mm.cli.main import main
-from wsss_mm.gates import run_gate
 from wsss_mm.patches import read_manifest
 from wsss_mm.settings import load_params
 from wsss_mm.sources import SOURCES
@@ -66,18 +63,6 @@ def test_the_line_runs_on_what_was_imported(here, capsys):
     frame = read_manifest("data/patches", made.vocabulary)
     assert len(frame) == 6
     assert set(frame["split"]) == {"train", "valid", "test"}
-    failed = {check.name for check in run_gate("patches", params, here).failures}
-    assert "as_in_the_source" not in failed
-    assert failed <= {  # six patches of one colour are no cohort
-        "patches_per_class",
-        "patches_per_split",
-        "slides_per_class",
-        "focus",
-        "drift",
-        "one_picture_once",
-        "judging_patches",
-        "tissue",
-    }, failed
 
 
 def test_label_sets_without_masks(here, capsys):
@@ -87,7 +72,7 @@ def test_label_sets_without_masks(here, capsys):
         "tiles: folders, a folder for each class, called by its code, name or an alias",
         "nothing says its um/px: give --mpp",
         "train: 12 images of 12 slides and 12 patients, 0 with a mask",
-        "label sets of train: TE 3, NEC 3, LYM 3, TAS 3",
+        "label sets of train: LYM 3, NEC 3, TE 3, TAS 3",
         "no masks: label sets are learnt and judged, pixels are not judged",
         "nothing tells which images are of one slide",
         "next: wsss-mm import tiles --as folders --vocabulary lung --mpp MPP",
@@ -97,13 +82,13 @@ def test_label_sets_without_masks(here, capsys):
     said(capsys, "import", "tiles", "--as", "folders", "--vocabulary", "lung", "--mpp", "0.5")
     params = load_params()
     assert (params.cohort.name, params.patches.mpp, params.patches.size) == ("folders", 0.5, SIDE)
+    assert "test_has_masks" in params.gates.patches.warnings
 
 
 def test_objects_and_areas_are_counted_to_classes(here, capsys):
     make(SOURCES["glas"], here / "glas")
-    assert re.search(
-        r"pixels of 6 masks: (BEN|MAL) .* %, (BEN|MAL) .* %, GAP", said(capsys, "import", "--describe", "glas")
-    )
+    text = said(capsys, "import", "--describe", "glas")
+    assert "pixels of 6 masks: GAP 35.7 %, BEN 32.1 %, MAL 32.1 %" in text
     make(SOURCES["coco"], here / "coco")
     text = said(capsys, "import", "--describe", "coco", "--vocabulary", "lung")
     assert "not drawn on 7.1 %" in text

@@ -107,7 +107,7 @@ def _pairs(row: Source, made: Made) -> None:
         else:
             name = f"{'ABCDEF'[number]}.png"
             save(made.folder / split / "images" / name, picture(number))
-            save(made.folder / split / "masks" / name, _painted(mask))
+            save(made.folder / split / "masks" / name, painted(mask))
             made.masks[f"{split}_{'ABCDEF'[number]}"] = mask
         _counted(made, split)
     if row.name == "masks":
@@ -121,7 +121,8 @@ def _coded(mask: np.ndarray, codes: dict[int, int]) -> np.ndarray:
     return table[mask]
 
 
-def _painted(mask: np.ndarray) -> np.ndarray:
+def painted(mask: np.ndarray) -> np.ndarray:
+    """A mask in colours, white where it is ignored."""
     table = np.full((256, 3), 255, np.uint8)
     table[: len(COLORS)] = COLORS
     return table[mask]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.patches.layouts import COLORS, SIDE, edit_json, make, picture, save, stripes
+from tests.patches.layouts import COLORS, SIDE, edit_json, make, painted, picture, save, stripes
 from wsss_mm.cohort import Cohort
 from wsss_mm.cohort.splits import hold_out
 from wsss_mm.errors import InputError
+from wsss_mm.labelling.exchange.coco import picture_of_mask, write_coco
 from wsss_mm.patches.finding import find
-from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.importers import import_patches, list_slides
 from wsss_mm.settings import PatchSettings
 from wsss_mm.slides.rle import mask_of, packed, runs_of, unpacked
@@ -397,3 +398,38 @@ class TestRows:
         origin = row.origin("a/b", "train")
         assert origin is not None
         assert origin.slide_id.startswith("a_b-")
+
+
+@pytest.mark.real_data
+def test_real_masks_come_back_pixel_for_pixel_from_colours_and_from_coco(real_data, tmp_path):
+    """Regions of WSSS4LUAD, written as other tools have them."""
+    normal, source = get_vocabulary("luad_normal"), real_data / "wsss4luad"
+    pictures: dict[str, list] = {"train": [], "test": []}
+    truths = {}
+    for split, folder in (("train", "valid"), ("test", "test")):  # a data set needs a training split
+        for path in sorted((source / folder / "mask").glob("*.png")):
+            mask = read_mask(path, 3, [3])
+            image, name = source / folder / "img" / path.name, f"{split}_{path.stem}"
+            if max(mask.shape) > SIDE:
+                mask, pixels = mask[:SIDE, :SIDE], read_image(image)[:SIDE, :SIDE]
+            else:
+                pixels = read_image(image)
+            if (mask == IGNORE).all() or min(mask.shape) < SIDE:
+                continue
+            truths[name] = mask
+            for kind in ("masks", "coco"):
+                save(tmp_path / kind / split / "images" / path.name, pixels)
+            save(tmp_path / "masks" / split / "masks" / path.name, painted(mask))
+            pictures[split].append(picture_of_mask(path.name, mask, normal))
+        write_coco(tmp_path / "coco" / split / "areas.json", pictures[split], normal)
+    lines = [f"{item.name},{r},{g},{b}" for item, (r, g, b) in zip(normal.classes, COLORS, strict=False)]
+    (tmp_path / "masks/codes.csv").write_text("\n".join(["label,r,g,b", *lines, "ignore,255,255,255"]) + "\n")
+    assert len(truths) > 10
+    for kind in ("masks", "coco"):
+        frame, out = run(kind, tmp_path / kind, normal, mpp=1.0)
+        assert len(frame) == len(truths)
+        found = {patch: read_label_map(out / path) for patch, path in frame["mask_path"].items()}
+        for name, truth in truths.items():
+            split, _, stem = name.partition("_")
+            (patch,) = (item for item in found if item.startswith(split) and f"_{stem}-" in item)
+            np.testing.assert_array_equal(found[patch], truth)
