@@ -256,6 +256,22 @@ class TestColourTable:
         with pytest.raises(InputError, match=says):
             run("masks", made.folder, LUNG)
 
+    def test_pseudo_labels_of_another_tool_are_masks_of_training_patches(self, tmp_path, monkeypatch):
+        made = make(SOURCES["luad_histoseg"], tmp_path / "set")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "sources.yaml").write_text("luad_histoseg: {masks: {codes: codes.csv}}\n")
+        lines = [f"{item.code},{r},{g},{b}" for item, (r, g, b) in zip(LUNG.classes, COLORS, strict=False)]
+        (made.folder / "codes.csv").write_text("\n".join(["label,r,g,b", *lines, "ignore,255,255,255"]) + "\n")
+        for path in sorted(made.folder.rglob("mask/*.png")):
+            save(path, painted(stripes(4)))
+        for path in sorted((made.folder / "training").glob("*.png")):
+            save(made.folder / "training/mask" / path.name, painted(stripes(4)))
+        frame, out = run("luad_histoseg", made.folder, LUNG)
+        train = frame[frame["split"] == "train"]
+        assert sorted(train[list(LUNG.codes)].sum(axis=1)) == [1, 1, 1, 1, 4]  # as the names say
+        for path in train["mask_path"]:
+            np.testing.assert_array_equal(read_label_map(out / path), stripes(4))
+
     def test_jpeg_keeps_no_values(self, tmp_path):
         made = make(SOURCES["masks"], tmp_path / "set")
         path = made.folder / "train/masks/A.png"
