@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wsss_mm.cohort import Cohort
+from wsss_mm.cohort.splits import hold_out
 from wsss_mm.labelling.exchange.coco import picture_of_mask, write_coco
-from wsss_mm.sources import Source, without_label
+from wsss_mm.patches.importers import import_patches, list_slides
+from wsss_mm.settings import PatchSettings
+from wsss_mm.slides.table import write_slide_table
+from wsss_mm.sources import SOURCES, Source, without_label
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 SIDE, STRIPE = 224, 16
@@ -174,3 +179,14 @@ def edit_json(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def run(name: str, folder: Path, vocabulary: Vocabulary, size: int = SIDE, mpp: float | None = None):
+    """Import a folder; the manifest by patch_id, and where the patches are."""
+    table, out = folder.with_name("slides.csv"), folder.with_name("patches")
+    write_slide_table(hold_out(list_slides(name, folder, vocabulary), 0.3, 0, str(folder)), table)
+    mpp = mpp or SOURCES[name].mpp or 0.5
+    settings = PatchSettings(mpp=mpp, size=size, min_tissue=0.25, min_class_share=0.03, valid_share=0.3)
+    cohort = Cohort.read(table)
+    frame = import_patches(name, folder, out, cohort, settings=settings, vocabulary=vocabulary)
+    return frame.set_index("patch_id"), out

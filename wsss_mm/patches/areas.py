@@ -10,13 +10,14 @@ import shapely
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
-from wsss_mm.patches.images import Pixels
+from wsss_mm.patches.images import MAX_PIXELS, Pixels
 from wsss_mm.slides.rle import mask_of, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 _IGNORED = ("ignore", "ignore*")
 _AGAIN = "export it again"
+_FARTHEST = 1e9  # px, of what is a place on an image
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
     if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in parts):
         raise InputError(f"{path}: is no COCO of masks: it needs images, annotations and categories; {_AGAIN}")
     images, annotations, categories = parts
+    keys = ((images, "id"), (annotations, "image_id"), (annotations, "category_id"), (categories, "id"))
+    if not all(isinstance(item.get(key), int | str) for items, key in keys for item in items):
+        raise InputError(f"{path}: an id is neither a number nor a text; {_AGAIN}")
     classes = {item.get("id"): _index(str(item.get("name")), vocabulary) for item in categories}
     names = {item.get("id"): str(item.get("name")) for item in categories}
     drawn: dict[Any, list[tuple[int, Any, str]]] = {}
@@ -117,6 +121,8 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
         name, width, height = item.get("file_name"), item.get("width"), item.get("height")
         if not isinstance(name, str) or not all(type(side) is int and side > 0 for side in (width, height)):
             raise InputError(f"{path}: image {item.get('id')!r}: has no file_name, width or height; {_AGAIN}")
+        if width * height > MAX_PIXELS:
+            raise InputError(f"{path}: image {name[:80]!r}: claims {width} x {height} px, which is no region; {_AGAIN}")
         if name in found:
             raise InputError(f"{path}: image {name[:80]!r} is there twice; {_AGAIN}")
         found[name] = Areas(path, (width, height), tuple(drawn.get(item.get("id"), ())))
@@ -132,9 +138,10 @@ def _index(name: str, vocabulary: Vocabulary | None) -> int | None:
 def _drawn(said: Any, width: int, height: int) -> np.ndarray:
     """The pixels (H, W) that a segmentation covers."""
     if isinstance(said, list):
-        polygons = [shapely.Polygon(np.asarray(flat, np.float64).reshape(-1, 2)) for flat in said]
-        if not polygons:
-            raise ValueError("it has no polygon")
+        rings = [np.asarray(flat, np.float64).reshape(-1, 2) for flat in said]
+        if not rings or not all((np.abs(ring) < _FARTHEST).all() for ring in rings):
+            raise ValueError("it has no polygon, or places that are no numbers")
+        polygons = [shapely.Polygon(ring) for ring in rings]
         whole: Sequence[tuple[Any, int]] = [(shapely.make_valid(polygon), 1) for polygon in polygons]
         return rasterise(whole, (0, 0), (width, height), 1.0, fill=0) == 1
     if not isinstance(said, dict) or list(said.get("size", ())) != [height, width]:

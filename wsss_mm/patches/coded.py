@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import leads_outside
 from wsss_mm.patches.images import Pixels, read_mask, read_values
 from wsss_mm.tables import heading_key, number, read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary
@@ -204,11 +205,12 @@ def read_codes(path: Path) -> dict[Code, str]:
 
 
 def _find(source: Path, name: str) -> Path | None:
-    """A table of codes: in the folder, in a folder of it, or beside it, where only some of the folders were copied."""
+    """A table of codes, as .csv or .tsv: in the data set's folder, or in a folder of it."""
     places = (source, *(path for path in sorted(source.iterdir()) if path.is_dir())) if source.is_dir() else ()
     stem, _, suffix = name.rpartition(".")
     names = dict.fromkeys((name, f"{stem}.tsv" if suffix == "csv" else f"{stem}.csv"))
-    return next((place / name for place in places for name in names if (place / name).is_file()), None)
+    there = [place / name for place in places for name in names]
+    return next((path for path in there if path.is_file() and not leads_outside(path, source)), None)
 
 
 def _by_classes(

@@ -69,9 +69,8 @@ def images_below(folder: Path) -> list[Path]:
 
 def coco_files(source: Path) -> list[Path]:
     """The files of COCO in a folder, or in folders of it."""
-    return [
-        path for path in sorted(source.rglob("*.json")) if len(path.relative_to(source).parts) < 4 and is_coco(path)
-    ]
+    near = [path for path in sorted(source.rglob("*.json")) if len(path.relative_to(source).parts) < 4]
+    return [path for path in near if not leads_outside(path, source) and is_coco(path)]
 
 
 def pair_key(path: Path, source: Path, definition: Source) -> tuple[str, bool]:

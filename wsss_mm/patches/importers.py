@@ -75,9 +75,9 @@ def list_slides(name: str, source: Path, vocabulary: Vocabulary | None = None) -
         }
         slides["labelled"] = slides["slide_id"].isin(useful)
     sites = {_known(file.origin).slide_id: site_of(file) for file in files}
-    told = [name for name in slides["slide_id"] if sites[name]]
-    if told:
-        logger.info("%s: the site of %d slides is that of their TCGA barcode", source, len(told))
+    if any(sites.values()) and definition.table is None:
+        told = sum(map(bool, sites.values()))
+        logger.info("%s: the site of %d slides is that of their TCGA barcode", source, told)
     if not (slides["split"] == "test").any():
         logger.warning("%s: has no test split: stage evaluate will have nothing to judge on", source)
     mpp = definition.mpp if definition.mpp is not None else ""

@@ -20,9 +20,11 @@ def find_table(source: Path, table: Table) -> Path | None:
     """The table of a data set: that of its name, in the folder or in one of it, or the only CSV that there is."""
     folders = (source, *sorted(path for path in source.iterdir() if path.is_dir()))
     if table.file is not None:
-        return next((folder / table.file for folder in folders if (folder / table.file).is_file()), None)
-    there = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv") and path.is_file())
-    return there[0] if len(there) == 1 else None
+        there = [folder / table.file for folder in folders]
+    else:
+        there = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+    there = [path for path in there if path.is_file() and not leads_outside(path, source)]
+    return there[0] if there and (table.file is not None or len(there) == 1) else None
 
 
 @dataclass(frozen=True)
