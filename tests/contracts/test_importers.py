@@ -5,16 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from tests.patches.layouts import SIDE, make, sample, vocabulary_of
-from wsss_mm.cohort import Cohort
-from wsss_mm.cohort.splits import hold_out
+from tests.patches.layouts import SIDE, make, run, sample, vocabulary_of
 from wsss_mm.files import digest
 from wsss_mm.patches import read_manifest, write_manifest
 from wsss_mm.patches.images import read_label_map
-from wsss_mm.patches.importers import import_patches, list_slides, misfits
+from wsss_mm.patches.importers import misfits
 from wsss_mm.patches.recognising import recognise
 from wsss_mm.settings import load_params, write_imported
-from wsss_mm.slides.table import write_slide_table
 from wsss_mm.sources import SOURCES, label_of, origin_of
 
 EACH = pytest.mark.parametrize("name", SOURCES)
@@ -27,17 +24,9 @@ def made(name, tmp_path):
 
 
 @pytest.fixture
-def imported(name, made, tmp_path):
-    table, out = tmp_path / "slides.csv", tmp_path / "patches"
-    slides = list_slides(name, made.folder, made.vocabulary)
-    write_slide_table(hold_out(slides, 0.3, 0, str(made.folder)), table)
-    row = SOURCES[name]
-    params = write_imported(
-        row, made.folder, made.vocabulary.name, mpp=row.mpp or 0.5, size=SIDE, params=tmp_path / "params.yaml"
-    )
-    settings = params.patches.model_copy(update={"size": SIDE})
-    frame = import_patches(name, made.folder, out, Cohort.read(table), settings=settings, vocabulary=made.vocabulary)
-    write_manifest(frame, out)
+def imported(name, made):
+    frame, out = run(name, made.folder, made.vocabulary)
+    write_manifest(frame.reset_index(), out)
     return out
 
 
