@@ -53,7 +53,7 @@ def _slides(params: "Params", folder: Path) -> pd.DataFrame:
         return adopt_slides(cohort.source, folder, COHORT, labels=cohort.labels, drawn=places.DRAWN, seen=SEEN)
     from wsss_mm.patches.importers import list_slides
 
-    return list_slides(cohort.name, cohort.source)
+    return list_slides(cohort.name, cohort.source, get_vocabulary(cohort.vocabulary))
 
 
 def _check_when_it_runs(name: str) -> None:

@@ -194,7 +194,8 @@ def main() -> None:
         of = {key: np.array([row[key] for row in found]) for key in found[0]}
         print(
             f"| {ink} | {len(found)} | {(of['left_out'] < _TOLD).sum()} | {of['before'].mean():.2f} "
-            f"| {_least(found):.4f} | {of['left_out'].mean():.4f} | {np.nansum(of['lost'] * of['bare']) / of['bare'].sum():.4f} "
+            f"| {_least(found):.4f} | {of['left_out'].mean():.4f} "
+            f"| {np.nansum(of['lost'] * of['bare']) / of['bare'].sum():.4f} "
             f"| {np.nanmax(of['lost']):.4f} | {np.nanmean(of['kept']):.2f} |"
         )
     print(f"Clean tissue lost where there is no pen, at most: {without:.4f}")

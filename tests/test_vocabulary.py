@@ -61,12 +61,12 @@ def item(index=0, **changes):
 
 class TestShipped:
     def test_names_and_order(self):
-        assert vocabulary_names() == ["breast", "luad_normal", "lung"]
+        assert vocabulary_names() == ["breast", "colon", "colon_texture", "glands", "luad_normal", "lung"]
         assert get_vocabulary("lung").codes == ("TE", "NEC", "LYM", "TAS")  # as in LUAD-HistoSeg's file names
         assert get_vocabulary("breast").codes == ("TUM", "STR", "LYM", "NEC")
         assert get_vocabulary("luad_normal").codes == ("TUM", "STR", "NOR")
 
-    @pytest.mark.parametrize("name", ["lung", "breast", "luad_normal"])
+    @pytest.mark.parametrize("name", ["lung", "breast", "luad_normal", "colon", "colon_texture"])
     def test_qupaths_own_classes_are_known(self, name):
         vocabulary = get_vocabulary(name)
         roles = {item.role for item in vocabulary.classes}
@@ -207,7 +207,7 @@ class TestParams:
 
 
 class TestModel:
-    @pytest.mark.parametrize("name", ["lung", "breast", "luad_normal"])
+    @pytest.mark.parametrize("name", ["lung", "breast", "luad_normal", "colon", "colon_texture"])
     def test_a_model_carries_all_of_it(self, name):
         vocabulary = get_vocabulary(name)
         content = json.loads(json.dumps(vocabulary.to_json()))

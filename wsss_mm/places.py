@@ -29,6 +29,8 @@ PARAMS_FILE, GATES_FILE, PIPELINE = "params.yaml", "gates.yaml", "dvc.yaml"
 """In the project's root: what the line does, what passes, and its stages."""
 ENCODERS_FILE = "encoders.yaml"
 """Likewise: the encoders that there are beside those that are shipped."""
+SOURCES_FILE = "sources.yaml"
+"""Likewise: the data sets of labelled patches and regions."""
 
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 

@@ -1,123 +1,105 @@
-"""What a data set of patches must be; every one in SOURCES is written in its layout, small, and imported."""
+"""What a data set must be; every row of sources.yaml is written in its layout, small, found and imported."""
 
 import re
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from wsss_mm.cohort import Cohort
-from wsss_mm.cohort.splits import hold_out
+from tests.patches.layouts import SIDE, make, run, sample, vocabulary_of
 from wsss_mm.files import digest
 from wsss_mm.patches import read_manifest, write_manifest
 from wsss_mm.patches.images import read_label_map
-from wsss_mm.patches.importers import import_patches, list_slides
-from wsss_mm.patches.layout import SPLIT_FOLDERS
-from wsss_mm.patches.regions import TILE
-from wsss_mm.settings import load_profile, profile_names
-from wsss_mm.slides.table import write_slide_table
-from wsss_mm.sources import SOURCES, label_of, origin_of, without_label
-from wsss_mm.vocabulary import IGNORE, get_vocabulary
+from wsss_mm.patches.importers import misfits
+from wsss_mm.patches.recognising import recognise
+from wsss_mm.settings import load_params, write_imported
+from wsss_mm.sources import SOURCES, label_of, origin_of
 
-pytestmark = pytest.mark.parametrize("name", SOURCES)
-
-STRIPE = 16  # px of a mask, each class
-
-
-def named(name, number):
-    """A file name of the data set's shape, of another slide for every number."""
-    stem = without_label(re.sub(r"\.\w+$", "", SOURCES[name].pattern))
-    return re.sub("[A-Za-z0-9]", "ABCDEFGHJKLM"[number], stem, count=1)
-
-
-def vocabulary(name):
-    return get_vocabulary(SOURCES[name].vocabulary)
+EACH = pytest.mark.parametrize("name", SOURCES)
+NAMED = pytest.mark.parametrize("name", [name for name, row in SOURCES.items() if row.layout == "named"])
 
 
 @pytest.fixture
-def source(name, tmp_path):
-    """One training patch a class, and one with all of them; two patches each to validate and to test."""
-    folder, classes = tmp_path / "source", len(vocabulary(name))
-    labels = [*np.eye(classes, dtype=int), np.ones(classes, dtype=int)]
-    for number, label in enumerate(labels):
-        save(folder / "training" / f"{named(name, number)}{''.join(map(str, label))}", number, label)
-    for split, first in (("val", 6), ("test", 8)):
-        for number in (first, first + 1):
-            save(folder / split / "img" / named(name, number), number)
-            mask = np.repeat(np.arange(TILE) // STRIPE % classes, TILE).reshape(TILE, TILE)
-            mask[:STRIPE] = SOURCES[name].ignored[0] if SOURCES[name].ignored else 0
-            save(folder / split / "mask" / named(name, number), mask=mask)
-    return folder
-
-
-def save(path, number=0, label=None, mask=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if label is not None:
-        path = path.with_name(path.name[: -len(label)] + f"-[{' '.join(map(str, label))}]")
-    image = np.random.default_rng(number).integers(60, 180, (TILE, TILE, 3)) if mask is None else mask
-    Image.fromarray(image.astype(np.uint8)).save(f"{path}.png")
+def made(name, tmp_path):
+    return make(SOURCES[name], tmp_path / "source")
 
 
 @pytest.fixture
-def imported(name, source, tmp_path):
-    table, out = tmp_path / "slides.csv", tmp_path / "patches"
-    write_slide_table(hold_out(list_slides(name, source), 0.5, 0, str(source)), table)
-    settings = load_profile(name, source).patches.model_copy(update={"size": TILE})
-    frame = import_patches(name, source, out, Cohort.read(table), settings=settings, vocabulary=vocabulary(name))
-    write_manifest(frame, out)
+def imported(name, made):
+    frame, out = run(name, made.folder, made.vocabulary)
+    write_manifest(frame.reset_index(), out)
     return out
 
 
-def test_its_profile_fits_it(name):
-    assert name in profile_names()
-    params = load_profile(name)
-    assert params.cohort.name == name
-    assert params.cohort.vocabulary == SOURCES[name].vocabulary
-    assert params.patches.mpp == pytest.approx(SOURCES[name].mpp, rel=0.1)
-    assert all(value >= len(vocabulary(name)) for value in SOURCES[name].ignored)
+@EACH
+def test_its_settings_fit_it(name, made, tmp_path):
+    row = SOURCES[name]
+    written = tmp_path / "params.yaml"
+    write_imported(row, made.folder, vocabulary_of(row).name, mpp=row.mpp or 0.5, size=row.size or SIDE, params=written)
+    params = load_params(written)
+    assert (params.cohort.name, params.cohort.vocabulary) == (name, vocabulary_of(row).name)
+    assert params.patches.mpp == pytest.approx(row.mpp or 0.5)
+    assert params.patches.size == (row.size or SIDE)
+    assert list(misfits(name, params.patches, vocabulary_of(row))) == []
+    if not row.masks.classes:
+        assert all(value >= len(vocabulary_of(row)) for value in row.ignored)
 
 
+@NAMED
 def test_its_names_are_read(name, tmp_path):
     """Other slides are other ids and patients, a patch has a plain id, and what is no such name is refused."""
-    origins = [origin_of(tmp_path / f"{named(name, number)}.png", "train", SOURCES[name]) for number in range(4)]
+    row = SOURCES[name]
+    origins = [origin_of(tmp_path / f"{sample(row, number)}.png", "train", row) for number in range(4)]
     for part in ("slide_id", "patch_id", "patient_id"):
         assert len({getattr(origin, part) for origin in origins}) == 4
     assert all(re.fullmatch(r"[\w.+-]+", origin.patch_id, re.ASCII) for origin in origins)
-    codes = vocabulary(name).codes
-    label = "".join("1" if number == 0 else "0" for number in range(len(codes)))
-    assert label_of(tmp_path / f"{named(name, 0)}[{label}].png", vocabulary(name)) == (
-        True,
-        *[False] * (len(codes) - 1),
-    )
-    assert SOURCES[name].origin("", "train") is None
+    others = len(vocabulary_of(row)) - 1
+    label = label_of(tmp_path / f"{sample(row, 0)}[1{'0' * others}].png", vocabulary_of(row))
+    assert label == (True, *[False] * others)
+    assert row.origin("", "train") is None
 
 
-def test_its_manifest(name, source, imported):
-    codes = list(vocabulary(name).codes)
-    frame = read_manifest(imported, vocabulary(name))
-    assert {split: int((frame["split"] == split).sum()) for split in SPLIT_FOLDERS} == {
-        "train": len(codes) + 1,
-        "valid": 2,
-        "test": 2,
-    }
+@EACH
+def test_it_is_recognised(name, made):
+    row = SOURCES[name]
+    found = [one.definition.name for one in recognise(made.folder, vocabulary=made.vocabulary.name)]
+    assert name in found
+    assert row.vocabulary is None or all(SOURCES[other].vocabulary is not None for other in found)
+
+
+@EACH
+def test_its_manifest(name, made, imported):
+    codes = list(made.vocabulary.codes)
+    frame = read_manifest(imported, made.vocabulary)
+    counts = frame["split"].value_counts().to_dict()
+    assert len(frame) == sum(made.counts.values())
+    assert {"train", "valid"} <= set(counts)
+    if name != "kather2016":  # a share of whose slides is held out
+        assert counts["test"] == made.counts["test"]
+    else:
+        assert 0 < counts["test"] < len(frame) / 2
     assert frame["patch_id"].is_unique
     assert (frame.groupby("patient_id")["split"].nunique() == 1).all()
-    assert np.allclose(frame["mpp"], SOURCES[name].mpp)
-    train = frame[frame["split"] == "train"]
-    assert sorted(train[codes].sum(axis=1)) == [1] * len(codes) + [len(codes)]
-    assert (train[codes].sum() == 2).all()
-    assert frame.loc[frame["split"] != "train", codes].all(axis=None)
+    assert np.allclose(frame["mpp"], SOURCES[name].mpp or 0.5)
+    assert frame[codes].any(axis=None)
     for row in frame.itertuples():
         assert digest(imported / row.path) == row.sha256
+    assert made.labels or made.masks
+    for key, labels in made.labels.items():
+        found = frame[_is(frame, key, made)]
+        assert len(found) == 1, (key, frame["patch_id"].tolist())
+        assert tuple(found.iloc[0][codes]) == labels
+    for key, mask in made.masks.items():
+        found = frame[_is(frame, key, made)]
+        assert len(found) == 1, (key, frame["patch_id"].tolist())
+        np.testing.assert_array_equal(read_label_map(imported / found.iloc[0]["mask_path"]), mask)
+        assert [code for code in codes if found.iloc[0][code]] == [
+            code for index, code in enumerate(codes) if (mask == index).any()
+        ]
 
 
-def test_its_masks(name, source, imported):
-    codes = vocabulary(name).codes
-    frame = read_manifest(imported, vocabulary(name))
-    judged = frame[frame["split"] != "train"]
-    assert judged["mask_path"].notna().all()
-    for path in judged["mask_path"]:
-        mask = read_label_map(imported / path)
-        wanted = np.repeat(np.arange(TILE) // STRIPE % len(codes), TILE).reshape(TILE, TILE)
-        wanted[:STRIPE] = IGNORE if SOURCES[name].ignored else 0
-        np.testing.assert_array_equal(mask, wanted)
+def _is(frame, key, made):
+    """Which patches are of the image whose name is this, or was made safe of it."""
+    exact = frame["patch_id"].str.startswith(key)
+    if exact.sum() == 1:
+        return exact
+    return frame["patch_id"].map(lambda patch: re.sub(r"\W|_", "", key) in re.sub(r"\W|_", "", patch))

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 MOST = 3
 COPIED = (
     *("wsss_mm", "pipelines", "mmconfigs", "vocabularies", "scripts", "tests"),
-    *("dvc.yaml", "encoders.yaml", "pyproject.toml"),
+    *("dvc.yaml", "encoders.yaml", "sources.yaml", "pyproject.toml"),
 )
 _FENCED = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 

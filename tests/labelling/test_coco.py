@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.drawings import IGNORED, Area, clean, to_rings
 from wsss_mm.labelling.exchange.coco import Ground, merged, picture_of, picture_of_mask, read_coco, write_coco
-from wsss_mm.labelling.exchange.rle import area_of, packed, runs_of, unpacked
+from wsss_mm.slides.rle import area_of, packed, runs_of, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 

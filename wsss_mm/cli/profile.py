@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=_handle)
 
 
-def _look_each_time(pipeline: Path, params: Path) -> None:
+def look_each_time(pipeline: Path, params: Path) -> None:
     """Let stage `cohort` run with every `dvc repro`, or only when something it depends on has changed.
 
     Whether a slide was replaced, nothing but a look at it tells: DVC would read all of it. What the cohort is, is read
@@ -52,7 +52,7 @@ def _look_each_time(pipeline: Path, params: Path) -> None:
 
 def _handle(arguments: argparse.Namespace) -> None:
     params = write_profile(arguments.name, arguments.params, arguments.source)
-    _look_each_time(arguments.params.parent / places.PIPELINE, arguments.params)
+    look_each_time(arguments.params.parent / places.PIPELINE, arguments.params)
     where = f"{arguments.params} and gates.yaml"
     sys.stdout.write(f"{where}: profile {arguments.name}, source {params.cohort.source}\n")
     sys.stdout.write("`dvc params diff` shows what changed\n")

@@ -144,6 +144,37 @@ def _check_colors(
             )
 
 
+def read_values(path: Path) -> Image.Image:
+    """An image whose values, or colours, stand for something: as they are stored.
+
+    Raises:
+        InputError: as for `read_image`, or the values are not those that were written: JPEG, greys of less than 8 bits,
+            signed numbers and fractions.
+    """
+    image, stored = _decode(path)
+    exact = image.mode == "P" or (stored.bits in (8, 16) and not stored.white_is_zero)
+    if image.format == "JPEG" or stored.numbers != "unsigned" or not exact:
+        raise InputError(
+            f"{path}: a mask as {stored.numbers} {stored.bits}-bit {image.format}, which does not keep its values; "
+            "save it as a PNG of 8 bits"
+        )
+    return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, px, of which nothing more is read than that takes.
+
+    Raises:
+        InputError: the file is no image.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return image.size
+    except Exception as error:  # broken files make decoders raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: cannot be read as an image ({reason}); get it again or remove it") from None
+
+
 def write_image(path: Path, image: Pixels) -> str:
     """Write (H, W, 3) uint8 as RGB PNG, without metadata; give the sha256 of the file."""
     return _write_png(path, Image.fromarray(image))

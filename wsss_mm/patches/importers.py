@@ -1,36 +1,35 @@
-"""Importing public data sets of labelled patches: any of them ends in the same manifest as slides that were cut."""
+"""Importing data sets of labelled patches and regions: any ends in the same manifest as slides that were cut."""
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from wsss_mm.cohort import Cohort
 from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
-from wsss_mm.patches.images import Keep, read_image, read_mask, store_patch
-from wsss_mm.patches.layout import SourceFile, find_files
+from wsss_mm.patches.coded import MaskReader, mask_reader
+from wsss_mm.patches.finding import find, site_of
+from wsss_mm.patches.images import Keep, Pixels, read_image, store_patch
+from wsss_mm.patches.layout import SourceFile
 from wsss_mm.patches.manifest import build_manifest, check_splits
 from wsss_mm.patches.parallel import map_files
-from wsss_mm.patches.regions import TILE, cut_region
+from wsss_mm.patches.regions import TILE, cut_region, fitted
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.tissue import coloured
-from wsss_mm.sources import SOURCES, Origin, Source, label_of, of_barcode, origin_of, without_label
+from wsss_mm.sources import SOURCES, UNKNOWN, Origin, Source, absent
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 if TYPE_CHECKING:
     from wsss_mm.settings import PatchSettings
 
 logger = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -40,40 +39,66 @@ class _Item:
     file: SourceFile
     split: str  # the cohort's, where the source's own may be held out of
     origin: Origin
-    labels: tuple[bool, ...] | None  # training files alone: those of evaluation files come from their masks
+
+    @property
+    def labels(self) -> tuple[bool, ...] | None:
+        """The label set, where it does not come from the mask."""
+        return self.file.labels
 
 
-def list_slides(name: str, source: Path) -> pd.DataFrame:
+def list_slides(name: str, source: Path, vocabulary: Vocabulary | None = None) -> pd.DataFrame:
     """The slides behind a data set of patches.
 
     Args:
         name: a name in `SOURCES`.
-        source: the folder that holds the splits.
+        source: the data set's folder.
+        vocabulary: the classes, of a data set that has none of its own.
 
     Returns:
         Columns of data/cohort/slides.csv; those of files are empty. The splits are the source's own, the sites those of
-        TCGA barcodes. Where no split is valid, `labelled` says which slides have a training patch with a label: of
-        these some are to be held out.
+        its table or of TCGA barcodes. Where no split is valid, `labelled` says which slides have a training patch with
+        a label: of these some are to be held out.
 
     Raises:
         InputError: the folder is not laid out as it should be, or a slide or patient is in two splits.
     """
     definition = _definition(name)
-    files = find_files(Path(source), without_label)
-    origins = [(item.split, origin_of(item.image, item.split, definition)) for item in files]
+    files = find(Path(source), definition, _classes(definition, vocabulary))
+    origins = [(file.split, _known(file.origin)) for file in files]
     rows = {(origin.slide_id, origin.patient_id, split) for split, origin in origins}
     slides = pd.DataFrame(sorted(rows), columns=["slide_id", "patient_id", "split"])
     check_splits(slides, str(source))
     check_alike(slides, str(source))
     if not (slides["split"] == "valid").any():
-        vocabulary = get_vocabulary(definition.vocabulary)
-        training = [(file, of) for file, (split, of) in zip(files, origins, strict=True) if split == "train"]
-        useful = {of.slide_id for file, of in training if any(label_of(file.image, vocabulary))}
+        useful = {
+            of.slide_id for file, (split, of) in zip(files, origins, strict=True) if split == "train" and _useful(file)
+        }
         slides["labelled"] = slides["slide_id"].isin(useful)
-    sites = [barcode[1] if (barcode := of_barcode(name)) else "" for name in slides["slide_id"]]
-    if any(sites):
-        logger.info("%s: the site of %d slides is that of their TCGA barcode", source, len(list(filter(None, sites))))
-    return slides.assign(site=sites, path="", mpp=definition.mpp, roi="", annotation="")
+    sites = {_known(file.origin).slide_id: site_of(file) for file in files}
+    if any(sites.values()) and definition.table is None:
+        told = sum(map(bool, sites.values()))
+        logger.info("%s: the site of %d slides is that of their TCGA barcode", source, told)
+    if not (slides["split"] == "test").any():
+        logger.warning("%s: has no test split: stage evaluate will have nothing to judge on", source)
+    mpp = definition.mpp if definition.mpp is not None else ""
+    return slides.assign(site=slides["slide_id"].map(sites), path="", mpp=mpp, roi="", annotation="")
+
+
+def _useful(file: SourceFile) -> bool:
+    return file.labels is None or any(file.labels)
+
+
+def _known(origin: Origin | None) -> Origin:
+    assert origin is not None  # `find` gives each file one
+    return origin
+
+
+def _classes(definition: Source, vocabulary: Vocabulary | None) -> Vocabulary:
+    if definition.vocabulary is not None:
+        return get_vocabulary(definition.vocabulary)
+    if vocabulary is None:
+        raise InputError(f"{definition.name} has no classes of its own; name a vocabulary")
+    return vocabulary
 
 
 def import_patches(
@@ -121,7 +146,9 @@ def import_rows(
     for key, why in misfits(name, settings, vocabulary):
         raise InputError(f"params.yaml: {key}: {why}")
     items = _items(Path(source), definition, vocabulary, cohort)
-    importer = _Importer(definition, vocabulary, settings, keep)
+    importer = _Importer(
+        definition, vocabulary, settings, keep, mask_reader(definition.masks, vocabulary, Path(source))
+    )
     sites = {slide.slide_id: slide.site or None for slide in cohort}
     found = (row for rows in map_files(importer.store, items, f"import {name}") for row in rows)
     return [row | {"site": sites[row["slide_id"]]} for row in found]
@@ -129,44 +156,45 @@ def import_rows(
 
 def _definition(name: str) -> Source:
     if name not in SOURCES:
-        raise InputError(f"params.yaml: cohort.name: no data set of patches {name!r}; choose from {', '.join(SOURCES)}")
+        raise InputError(f"params.yaml: cohort.name: {absent(name)}")
     return SOURCES[name]
 
 
 def misfits(name: str, settings: "PatchSettings", vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
     """Parameters that are not those of a data set, and why."""
-    definition, anew = _definition(name), f"set it so, or run: wsss-mm profile {name}"
-    if vocabulary.codes != get_vocabulary(definition.vocabulary).codes:
+    definition, anew = _definition(name), f"set it so, or run: wsss-mm import FOLDER --as {name}"
+    if definition.vocabulary is not None and vocabulary.codes != get_vocabulary(definition.vocabulary).codes:
         yield (
             "cohort.vocabulary",
             f"is {vocabulary.name!r}, but {name} has the classes of {definition.vocabulary!r}; {anew}",
         )
-    if not np.isclose(settings.mpp, definition.mpp, rtol=0.1):
+    if definition.mpp is not None and not np.isclose(settings.mpp, definition.mpp, rtol=0.1):
         yield "patches.mpp", f"is {settings.mpp}, but the patches of {name} are at {definition.mpp} um/px; {anew}"
 
 
 def _items(source: Path, definition: Source, vocabulary: Vocabulary, cohort: Cohort) -> list[_Item]:
-    files = find_files(source, without_label)
-    origins = [origin_of(file.image, file.split, definition) for file in files]
-    labels = [label_of(file.image, vocabulary) if file.split == "train" else None for file in files]
-    splits = _splits(source, files, origins, cohort)
-    items = [_Item(*parts) for parts in zip(files, splits, origins, labels, strict=True)]
+    files = find(source, definition, vocabulary)
+    splits = _splits(source, files, cohort)
+    items = [_Item(file, split, _known(file.origin)) for file, split in zip(files, splits, strict=True)]
     unlabelled = [item for item in items if item.labels is not None and not any(item.labels)]
     if unlabelled:
         logger.warning("%d training patches are labelled with no class and are left out", len(unlabelled))
         items = [item for item in items if item.labels is None or any(item.labels)]
     check_valid((item.split for item in items), str(source))
+    if not any(item.file.mask or item.file.areas for item in items):
+        logger.warning("%s: no image has a mask: label sets can be judged, pixels cannot", source)
     return items
 
 
-def _splits(source: Path, files: list[SourceFile], origins: list[Origin], cohort: Cohort) -> list[str]:
+def _splits(source: Path, files: list[SourceFile], cohort: Cohort) -> list[str]:
     """The split of each file's slide: the source's own, or `valid` where the cohort holds a training slide out."""
     known, found = cohort.splits, []
-    for file, origin in zip(files, origins, strict=True):
-        split = known.get(origin.slide_id)
+    for file in files:
+        slide_id = _known(file.origin).slide_id
+        split = known.get(slide_id)
         if split != file.split and (split, file.split) != ("valid", "train"):
             raise InputError(
-                f"{file.image}: {cohort.table} has its slide {origin.slide_id!r} in split {split or 'none'}, but it "
+                f"{file.image}: {cohort.table} has its slide {slide_id!r} in split {split or 'none'}, but it "
                 f"lies in {file.split} of {source}; make the table again: dvc repro cohort"
             )
         found.append(split)
@@ -181,38 +209,76 @@ class _Importer:
     vocabulary: Vocabulary
     settings: "PatchSettings"
     keep: Keep
+    reader: MaskReader
+
+    @cached_property
+    def mpp(self) -> float:
+        """um/px of all patches."""
+        return self.settings.mpp if self.definition.mpp is None else self.definition.mpp
 
     def store(self, item: _Item) -> list[dict[str, Any]]:
         """Read a file, keep its patches, and give their rows of the manifest."""
-        file = item.file
+        file, size = item.file, self.settings.size
         image = read_image(file.image)
-        mask = None
-        if file.mask:
-            colors = self.vocabulary.colors
-            mask = read_mask(file.mask, len(colors), self.definition.ignored, colors)
+        mask = self._mask(file)
         if mask is not None and mask.shape != image.shape[:2]:
-            raise InputError(f"{file.mask}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
-        if item.labels is None and self.definition.regions:
-            return self._store_region(item, image, _given(mask, file))
-        if image.shape[:2] != (self.settings.size, self.settings.size):
+            where = f"{file.areas.path}: {file.image.name}" if file.areas else str(file.mask)
+            raise InputError(f"{where}: {_size(mask)} px, but its image has {_size(image)} px; get both again")
+        regions = self.definition.regions
+        if item.labels is None and regions != "none":
+            return self._store_region(item, image, _given(mask, file), size if regions == "all" else TILE)
+        if image.shape[:2] == (size, size):
+            labels = self._classes_in(_given(mask, file)) if item.labels is None else item.labels
+            return [self._store(item, item.origin, image=image, mask=mask, labels=labels)]
+        if item.labels is None or regions == "none":
             raise InputError(
-                f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {self.settings.size}; "
+                f"{file.image}: {_size(image)} px, but patches.size in params.yaml is {size}; "
                 "set it to the size of the patches, or remove the file"
             )
-        labels = self._classes_in(_given(mask, file)) if item.labels is None else item.labels
-        return [self._store(item, item.origin, image=image, mask=mask, labels=labels)]
+        return self._store_fitted(item, image, mask, item.labels)
 
-    def _store_region(self, item: _Item, image: Pixels, mask: Pixels) -> list[dict[str, Any]]:
+    def _mask(self, file: SourceFile) -> Pixels | None:
+        if file.areas is not None:
+            return file.areas.mask()
+        return None if file.mask is None else self.reader.read(file.mask, file.instance)
+
+    def _store_region(self, item: _Item, image: Pixels, mask: Pixels, size: int) -> list[dict[str, Any]]:
+        """Tiles of a region, whose masks say which classes they hold."""
         return [
             self._store(
                 item,
-                Origin(item.origin.slide_id, tile.x, tile.y),
+                _inside(item.origin, tile.x, tile.y),
                 image=tile.image,
                 mask=tile.mask,
                 labels=self._classes_in(tile.seen),
             )
-            for tile in cut_region(image, mask, TILE)
+            for tile in cut_region(image, mask, size)
             if (tile.mask != IGNORE).any()
+        ]
+
+    def _store_fitted(
+        self, item: _Item, image: Pixels, mask: Pixels | None, labels: tuple[bool, ...]
+    ) -> list[dict[str, Any]]:
+        """Patches of an image with a label set that is smaller or larger than a patch.
+
+        Of one class, all of it is that class, and each tile. Of several, nobody says where each of them is: the patch
+        in the middle stands for the image.
+        """
+        size = self.settings.size
+        if sum(labels) > 1:
+            middle = None if mask is None else fitted(mask, size)
+            return [self._store(item, item.origin, image=fitted(image, size), mask=middle, labels=labels)]
+        truth = np.zeros(image.shape[:2], np.uint8) if mask is None else mask
+        tiles = list(cut_region(image, truth, size))
+        return [
+            self._store(
+                item,
+                _inside(item.origin, tile.x, tile.y) if len(tiles) > 1 else item.origin,
+                image=tile.image,
+                mask=None if mask is None else tile.mask,
+                labels=labels,
+            )
+            for tile in tiles
         ]
 
     def _store(
@@ -223,8 +289,8 @@ class _Importer:
             "patient_id": origin.patient_id,
             "x": origin.x,
             "y": origin.y,
-            "mpp": self.definition.mpp,
-            "tissue": round(float(coloured(image, self.definition.mpp).mean()), 6),
+            "mpp": self.mpp,
+            "tissue": round(float(coloured(image, self.mpp).mean()), 6),
             **dict(zip(self.vocabulary.codes, labels, strict=True)),
             **self.keep(origin.patch_id, item.split, image=image, mask=mask),
         }
@@ -233,8 +299,15 @@ class _Importer:
         return tuple(classes_in(mask, len(self.vocabulary), self.settings.min_class_share).tolist())
 
 
+def _inside(origin: Origin, x: int, y: int) -> Origin:
+    """A place in an image that is cut, px of it: on the slide, where it is known where the image lies."""
+    if origin.x == UNKNOWN:
+        return replace(origin, rest="_".join(filter(None, (origin.rest, str(x), str(y)))))
+    return replace(origin, x=origin.x + x, y=origin.y + y)
+
+
 def _given(mask: Pixels | None, file: SourceFile) -> Pixels:
-    """The mask of an evaluation image, which `find_files` leaves out where there is none."""
+    """The mask of an image whose label set it says; `find` leaves out those that have none."""
     if mask is None:
         raise InputError(f"{file.image}: an image of {file.split} without a mask; add the mask, or remove the image")
     return mask

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
+from wsss_mm.patches.areas import Areas
 from wsss_mm.patches.images import SUFFIXES
+from wsss_mm.sources import Origin
 from wsss_mm.vocabulary import Split
 
 logger = logging.getLogger(__name__)
 
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "valid": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "1.training"),
+    "valid": ("val", "valid", "validation", "2.validation"),
+    "test": ("test", "testing", "3.testing"),
 }
 _IMAGE_FOLDERS = ("img", "imgs", "image", "images")
 _MASK_FOLDERS = ("mask", "masks")
@@ -23,11 +25,25 @@ _MASK_FOLDERS = ("mask", "masks")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """An image of a data set and, where there is one, its mask."""
+    """An image of a data set and, where there is one, its mask.
+
+    Attributes:
+        split: train, valid or test.
+        image: its path.
+        mask: of its mask.
+        origin: its slide, where that was looked for already.
+        labels: which classes it holds, where something else than its name or its mask says it.
+        instance: index of the class that objects in its mask are of.
+        areas: what COCO draws on it.
+    """
 
     split: str
     image: Path
     mask: Path | None
+    origin: Origin | None = None
+    labels: tuple[bool, ...] | None = None
+    instance: int | None = None
+    areas: Areas | None = None
 
 
 def find_files(source: Path, key: Callable[[str], str]) -> list[SourceFile]:

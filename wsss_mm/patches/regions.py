@@ -58,3 +58,18 @@ def cut_region(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], size: 
             rows, columns = slice(first_row - top, None), slice(first_column - left, None)
             fresh[rows, columns] = seen[rows, columns]
             yield RegionTile(left, top, image[top : top + size, left : left + size], fresh, seen)
+
+
+def fitted(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """The middle of an image or mask, `size` px wide and high; what is smaller is continued by reflection, or ignored.
+
+    Args:
+        pixels: (H, W, 3) of an image or (H, W) of a mask, uint8.
+        size: px.
+    """
+    top, left = (max(0, side - size) // 2 for side in pixels.shape[:2])
+    pixels = pixels[top : top + size, left : left + size]
+    pad = [(0, size - side) for side in pixels.shape[:2]]
+    if pixels.ndim == 2:
+        return np.pad(pixels, pad, constant_values=IGNORE)
+    return np.pad(pixels, [*pad, (0, 0)], mode="reflect")

@@ -25,7 +25,14 @@ from wsss_mm.settings.params import (
     RegisterSettings,
     SlideSettings,
 )
-from wsss_mm.settings.profiles import load_profile, profile_names, render_gates, render_profile, write_profile
+from wsss_mm.settings.profiles import (
+    load_profile,
+    profile_names,
+    render_gates,
+    render_profile,
+    write_imported,
+    write_profile,
+)
 from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked, load_params, refuse
 from wsss_mm.settings.sections import Section
 from wsss_mm.settings.trainings import ClassifierSettings, Precision, SegmenterSettings, TrainingSettings
@@ -63,5 +70,6 @@ __all__ = [
     "refuse",
     "render_gates",
     "render_profile",
+    "write_imported",
     "write_profile",
 ]

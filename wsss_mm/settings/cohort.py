@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
-from wsss_mm.settings.sections import Count, Faults, Natural, Section, one_of
+from wsss_mm.settings.sections import Count, Faults, Natural, Section
 from wsss_mm.sources import SOURCES
+from wsss_mm.sources import absent as absent_source
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 
 CUT = ("phantom", "slides")
@@ -30,6 +31,12 @@ def _known_vocabulary(name: str) -> str:
     if name not in vocabulary_names():
         raise ValueError(absent(name))
     get_vocabulary(name)  # names the line of what is wrong in it
+    return name
+
+
+def _known_cohort(name: str) -> str:
+    if name not in (*CUT, *SOURCES):  # which names the line of what is wrong in the file
+        raise ValueError(absent_source(name))
     return name
 
 
@@ -60,7 +67,7 @@ def _of_the_line(path: Path) -> str | None:
 class CohortSettings(Section):
     """Where slides or labelled patches come from."""
 
-    name: Annotated[str, one_of(("phantom", *SOURCES, "slides"))]
+    name: Annotated[str, AfterValidator(_known_cohort)]  # phantom, slides, or a row of sources.yaml
     source: WatchedPath  # folder of patches, table of slides, or the generator's own code
     labels: Annotated[Path, AfterValidator(_named)]  # table of labelled patches; it may hold none
     vocabulary: Annotated[str, AfterValidator(_known_vocabulary)]  # name of a file in vocabularies/

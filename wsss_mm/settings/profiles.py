@@ -1,11 +1,12 @@
 """Profiles: params.yaml and gates.yaml for a cohort or a scale, as differences from those of the phantom."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
@@ -14,11 +15,16 @@ from wsss_mm.settings.params import Params
 from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked
 from wsss_mm.yaml_places import parse
 
+if TYPE_CHECKING:
+    from wsss_mm.sources import Source
+
 logger = logging.getLogger(__name__)
 
 _PROFILES = resources.files("wsss_mm") / "profiles"
 _GATES = _PROFILES / "gates"
 _BASE = "phantom"
+_UNSEEN = "slides"  # of a cohort that nobody has seen
+_GATES_KEY, _NEEDS_MASKS = "gates", "test_has_masks"
 _NULL = "tag:yaml.org,2002:null"
 _BEFORE = ".before"  # ending of the copy of a file that somebody edited
 
@@ -46,11 +52,65 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
     Raises:
         InputError: the source is not there, or a file cannot be written.
     """
+    return _write(name, params, {} if source is None else {"cohort": {"source": _text(source)}})
+
+
+def write_imported(
+    row: "Source",
+    source: Path,
+    vocabulary: str,
+    *,
+    mpp: float,
+    size: int,
+    masks: bool = True,
+    params: Path | str = PARAMS_FILE,
+) -> Params:
+    """Write both files for a data set: by its profile if there is one, else as for slides that nobody has seen.
+
+    Args:
+        row: of `sources.yaml`.
+        source: the data set's folder.
+        vocabulary: name of its classes.
+        mpp: um/px of its images.
+        size: side of patches, px.
+        masks: whether there are any; without, gate patches only warns of that.
+        params: the file to write.
+
+    Raises:
+        InputError: see `write_profile`, or a setting that `sources.yaml` gives is none.
+    """
+    if row.name in profile_names() and load_profile(row.name).cohort.name == row.name:
+        return _write(row.name, params, {"cohort": {"source": _text(source)}, "patches": {"mpp": mpp}})
+    values: dict[str, dict[str, Any]] = {
+        "cohort": {"name": row.name, "source": _text(source), "vocabulary": vocabulary},
+        "patches": {"mpp": mpp, "size": size},
+        "register": {"model_name": f"segmenter-{row.name}"},
+    }
+    unseen = load_profile(_UNSEEN)
+    settings = {name: said for name, said in row.settings.items() if name != _GATES_KEY}
+    for section, own in ({"segmenter": {"crop": min(unseen.segmenter.crop, size)}} | settings).items():
+        values[section] = {**values.get(section, {}), **own}
+    gates: dict[str, dict[str, Any]] = {name: dict(said) for name, said in row.settings.get(_GATES_KEY, {}).items()}
+    if not masks:
+        patches = gates.setdefault("patches", {})
+        patches["warnings"] = [*patches.get("warnings", ()), _NEEDS_MASKS]
+    for name, said in gates.items():  # beside those that only warn anyway
+        if "warnings" in said and hasattr(unseen.gates, name):
+            said["warnings"] = [*getattr(unseen.gates, name).warnings, *said["warnings"]]
+    try:
+        return _write(_UNSEEN, params, values, gates)
+    except KeyError as error:
+        raise InputError(f"sources.yaml: {row.name}.settings: {error.args[0]}") from None
+
+
+def _write(
+    name: str, params: Path | str, values: Mapping[str, Any], thresholds: Mapping[str, Any] = MappingProxyType({})
+) -> Params:
     params = Path(params)
     gates = params.with_name(GATES_FILE)
     if params == gates:
         raise InputError(f"{params}: thresholds of gates belong there; give the parameters' file another name")
-    loaded = load_profile(name, source)
+    loaded = _loaded(name, values, thresholds)
     if not loaded.cohort.source.exists():
         made = "make it with: wsss-mm cohort add SLIDE..., or " if loaded.cohort.name == "slides" else ""
         raise InputError(
@@ -62,8 +122,8 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
         _keep_edits(gates, profiles_of_gates)
         try:
             with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
-                new_gates.write_text(render_gates(name), encoding="utf-8")
-                new_params.write_text(render_profile(name, source), encoding="utf-8")
+                new_gates.write_text(_rendered(_GATES, name, thresholds), encoding="utf-8")
+                new_params.write_text(_rendered(_PROFILES, name, values), encoding="utf-8")
         except BaseException:
             _put_back(params, before)
             raise
@@ -72,7 +132,13 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
 
 def load_profile(name: str, source: Path | None = None) -> Params:
     """The settings of a profile, whatever stands in the project's own files."""
-    content = parse(render_profile(name, source)).content | {"gates": parse(render_gates(name)).content}
+    return _loaded(name, {} if source is None else {"cohort": {"source": _text(source)}})
+
+
+def _loaded(name: str, values: Mapping[str, Any], thresholds: Mapping[str, Any] = MappingProxyType({})) -> Params:
+    gates = parse(_rendered(_GATES, name, thresholds)).content
+    content = parse(_rendered(_PROFILES, name, values)).content | {"gates": gates}
+    source = values.get("cohort", {}).get("source")
     return checked(content, f"profile {name}" if source is None else f"profile {name} with source {source}")
 
 

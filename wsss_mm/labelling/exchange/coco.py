@@ -22,8 +22,8 @@ from shapely.geometry.base import BaseGeometry
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.labelling.drawings import IGNORED, Area, clean, from_rings, to_rings
-from wsss_mm.labelling.exchange.rle import area_of, packed, runs_of, unpacked
 from wsss_mm.labelling.exchange.said import read_exported
+from wsss_mm.slides.rle import area_of, packed, runs_of, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import Vocabulary
 

@@ -88,3 +88,15 @@ def area_of(counts: Sequence[int], width: int, height: int) -> shapely.Geometry:
     wide = last > first + 1
     boxes.append(shapely.box(first[wide] + 1, 0, last[wide], height))
     return shapely.simplify(shapely.union_all(np.concatenate(boxes)), 0)
+
+
+def mask_of(counts: Sequence[int], width: int, height: int) -> npt.NDArray[np.bool_]:
+    """What run lengths cover, as a mask (H, W).
+
+    Raises:
+        ValueError: they are none of a mask of this width and height.
+    """
+    if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != width * height:
+        raise ValueError(f"they are no run lengths of {width} x {height} px")
+    inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(inside, counts).reshape((height, width), order="F")

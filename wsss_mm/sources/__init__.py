@@ -1,0 +1,33 @@
+"""The data sets of labelled patches and regions: how each is laid out, as plain data of `sources.yaml`."""
+
+from wsss_mm.sources.catalogue import SOURCES, absent, read_sources
+from wsss_mm.sources.source import (
+    ANY_NAME,
+    LAYOUTS,
+    UNKNOWN,
+    Masks,
+    Origin,
+    Source,
+    Table,
+    label_of,
+    of_barcode,
+    origin_of,
+    without_label,
+)
+
+__all__ = [
+    "ANY_NAME",
+    "LAYOUTS",
+    "SOURCES",
+    "UNKNOWN",
+    "Masks",
+    "Origin",
+    "Source",
+    "Table",
+    "absent",
+    "label_of",
+    "of_barcode",
+    "origin_of",
+    "read_sources",
+    "without_label",
+]
