@@ -94,15 +94,22 @@ def _findings(arguments: argparse.Namespace) -> int:
 
 def _asked(table: Path | None, results: Sequence["Result"]) -> Mapping[str, "Asked"]:
     """Whose slides they are, by the table that was named, else by the line's if there is one."""
-    from wsss_mm.cohort import Cohort
     from wsss_mm.findings import Asked
+    from wsss_mm.tables import read_table
 
     if table is None and not _TABLE.is_file():
         return {}
-    cohort = Cohort.read(table or _TABLE, check_files=False, for_training=False)
+    rows = read_table(
+        table or _TABLE,
+        ("slide_id",),
+        ("patient_id", "site", "roi"),
+        absent="no such table of slides; correct --table",
+        remedy="save it as CSV, in UTF-8",
+        notes=True,
+    )
     found = {
-        slide.slide_id: Asked(slide.patient_id, slide.site, slide.roi if slide.roi and slide.roi.is_file() else None)
-        for slide in cohort
+        row["slide_id"]: Asked(row["patient_id"], row["site"], _region(table or _TABLE, row["roi"]))
+        for row in rows.to_dict("records")
     }
     missing = [result.name for result in results if result.name not in found]
     if missing and table is not None:
@@ -113,6 +120,14 @@ def _asked(table: Path | None, results: Sequence["Result"]) -> Mapping[str, "Ask
             f" and {len(missing) - 5} more" if len(missing) > 5 else "",
         )
     return found
+
+
+def _region(table: Path, name: str) -> Path | None:
+    """The file of a region of interest, if it is still there: it only tells how much lies outside."""
+    from wsss_mm.slides.table import resolve
+
+    path = resolve(table, name) if name else None
+    return path if path is not None and path.is_file() else None
 
 
 def _program(name: str | None) -> "Program | None":

@@ -140,14 +140,22 @@ def _table(slides: Sequence[Findings], links: Mapping[str, str]) -> Table:
             Cell(found.asked.patient or NONE),
             Cell(found.asked.site or NONE),
             Cell(f"{found.result.tissue_mm2:.2f}"),
-            Cell(f"{found.lost_mm2:.2f}"),
+            Cell(NONE if found.lost_mm2 is None else f"{found.lost_mm2:.2f}"),
             Cell(NONE if found.result.tumour_stroma_ratio is None else _ratio(found)),
             Cell("yes" if found.unlike else "no"),
         ]
         for found in slides
     ]
-    head = ("Slide", "Patient", "Site", "Tissue, mm\u00b2", "Left out, mm\u00b2", "Tumour-stroma ratio", "Unlike")
-    return Table(head, rows, (0.27, 0.15, 0.12, 0.1, 0.1, 0.17, 0.09), numbers=False)
+    head = (
+        "Slide",
+        "Patient",
+        "Site",
+        "Tissue, mm\u00b2",
+        "Left out, mm\u00b2",
+        "Tumour-stroma ratio",
+        "Looks unusual",
+    )
+    return Table(head, rows, (0.24, 0.14, 0.12, 0.1, 0.1, 0.2, 0.1), numbers=False)
 
 
 def _ratio(found: Findings) -> str:
@@ -170,7 +178,7 @@ def _share(found: Findings, index: int) -> str:
     if item.share is None or found.intervals is None or not tissue:
         return percent(item.share)
     low, high = (100 * min(1.0, end / tissue) for end in found.intervals[index])
-    return f"{100 * item.share:.1f} % ({low:.0f}\u2013{high:.0f})"
+    return f"{100 * item.share:.1f}\u00a0% ({low:.0f}\u2013{high:.0f})"
 
 
 def _left_out(slides: Sequence[Findings], failed: Mapping[str, str]) -> Iterator[Block]:

@@ -75,7 +75,7 @@ def caption(place: Place, result: Result) -> str:
     name = result.classes[place.index].name
     if place.why == EXAMPLE:
         return name
-    sure = "" if place.confidence is None else f" ({100 * place.confidence:.0f} %)"
+    sure = "" if place.confidence is None else f" ({100 * place.confidence:.0f}\u00a0%)"
     return f"{name}: {place.why}{sure}"
 
 

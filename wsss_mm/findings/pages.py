@@ -93,7 +93,7 @@ def _blocks(found: Findings, overlay: Shot, shots: Sequence[Shot], why_no_shots:
 
 def _areas(found: Findings) -> Table:
     result = found.result
-    head = ["Tissue", "Area, mm\u00b2", f"{100 * COVERAGE:.0f} % interval, mm\u00b2", "Share"]
+    head = ["Tissue", "Area,\u00a0mm\u00b2", f"{100 * COVERAGE:.0f}\u00a0% interval,\u00a0mm\u00b2", "Share"]
     widths = [0.4, 0.18, 0.27, 0.15]
     if result.certain:
         head, widths = [*head, "Certainty"], [0.36, 0.16, 0.24, 0.12, 0.12]
@@ -169,12 +169,12 @@ def closing(program: Program | None, results: Sequence[Result], *, certain: bool
 
 def mm2(area: float) -> str:
     """An area, as people write it."""
-    return f"{area:.3f} mm\u00b2" if area < 100 else f"{area:,.1f} mm\u00b2"
+    return f"{area:.3f}\u00a0mm\u00b2" if area < 100 else f"{area:,.1f}\u00a0mm\u00b2"
 
 
 def percent(share: float | None) -> str:
     """A share, or a dash."""
-    return NONE if share is None else f"{100 * share:.1f} %"
+    return NONE if share is None else f"{100 * share:.1f}\u00a0%"
 
 
 def span(interval: Interval | None) -> str:

@@ -4,9 +4,12 @@ Matplotlib draws it, which is there in any case and embeds fonts; what programs 
 forms) is not needed here.
 """
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ _ROOM = _WIDE - 2 * _LEFT
 _LINE = 1.36  # of a font's size
 _INK, _FAINT, _RULE, _ACCENT, _ALARM = "#1f2328", "#5c6370", "#d9dce1", "#2f4f7f", "#a01818"
 _PLAIN, _SMALL = 9.0, 7.4  # pt
+_GAP, _SIGNED = 9.0, 122.0  # between pictures; a signature, with the small print below
 _PER_INCH = 150  # px of a picture
 _COLOURS = 255  # of a picture: more would be stored at three times the size
 _SETTINGS: Any = {"pdf.fonttype": 42, "pdf.compression": 9, "font.family": "DejaVu Sans", "text.parse_math": False}
@@ -47,10 +51,11 @@ _SETTINGS: Any = {"pdf.fonttype": 42, "pdf.compression": 9, "font.family": "Deja
 
 def write_pdf(document: Document, path: Path) -> None:
     """Write a document; equal documents give equal bytes."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # not ten lines for each letter
     with mpl.rc_context(_SETTINGS):
         sheets = _Sheets(document)
-        for block in document.blocks:
-            sheets.add(block)
+        for block, following in zip_longest(document.blocks, document.blocks[1:]):
+            sheets.add(block, following)
         about = {"Title": document.title, "Subject": document.below, "Creator": "wsss_mm", "CreationDate": None}
         with PdfPages(path, metadata=about) as pages:
             for number, sheet in enumerate(sheets.sheets, start=1):
@@ -70,8 +75,10 @@ class _Sheets:
         self._write(document.below, _LEFT, _ROOM, _PLAIN, color=_FAINT)
         self.at += 10
 
-    def add(self, block: Block) -> None:
-        """Draw a block below what is there."""
+    def add(self, block: Block, following: Block | None = None) -> None:
+        """Draw a block below what is there; a heading where the beginning of what follows has room, too."""
+        if isinstance(block, Heading):
+            self._need(38 + self._begins(following))
         getattr(self, f"_{type(block).__name__.lower()}")(block)
 
     def foot(self, sheet: Figure, number: int) -> None:
@@ -85,8 +92,13 @@ class _Sheets:
 
     # -- blocks --------------------------------------------------------------------------------------------------------
 
+    def _begins(self, block: Block | None) -> float:
+        """How high the part of a block is that is not to stand apart from its heading."""
+        if isinstance(block, Gallery):
+            return self._gallery_row(block, 0)[-1]
+        return _SIGNED if isinstance(block, Signature) else 45.0
+
     def _heading(self, block: Heading) -> None:
-        self._need(70)
         self.at += 12
         self._write(block.text, _LEFT, _ROOM, 11.5, bold=True, color=_ACCENT)
         self._rectangle(_LEFT, self.at + 1, _ROOM, 1.2, _ACCENT)
@@ -163,40 +175,42 @@ class _Sheets:
         self._rectangle(_LEFT, self.at - 0.7, _ROOM, 0.7, rule)
 
     def _gallery(self, block: Gallery) -> None:
-        gap = 9.0
-        wide = (_ROOM - gap * (block.columns - 1)) / block.columns
-        most = 300.0 if block.columns == 1 else 1.25 * wide
         for first in range(0, len(block.shots), block.columns):
             part = block.shots[first : first + block.columns]
-            sizes = [_fitted(shot.picture, wide, most) for shot in part]
-            under = [_wrapped(shot.caption, wide - (13 if shot.color else 0), _SMALL) for shot in part]
-            high = max(size[1] for size in sizes)
-            below = max(map(len, under)) * _SMALL * _LINE
-            self._need(high + below + 12)
+            wide, sizes, high = self._gallery_row(block, first)
+            self._need(high)
             top = self.at
             for number, (shot, (width, height)) in enumerate(zip(part, sizes, strict=True)):
-                left = _LEFT + number * (wide + gap)
-                middle = left + (wide - width) / 2 if block.columns == 1 else left
-                self._picture(shot, middle, top, width, height)
+                left = _LEFT + number * (wide + _GAP) + ((wide - width) / 2 if block.columns == 1 else 0)
+                self._picture(shot, left, top, width, height)
                 self.at = top + height + 3
                 indent = 13 if shot.color else 0
                 if shot.color is not None:
                     self._swatch(shot.color, left, self.at + 2)
                 self._write(shot.caption, left + indent, wide - indent, _SMALL)
-            self.at = top + high + below + 12
+            self.at = top + high
+
+    def _gallery_row(self, block: Gallery, first: int) -> tuple[float, list[tuple[float, float]], float]:
+        """Room for a picture, how large those of a row are, and how high all of it is."""
+        part = block.shots[first : first + block.columns]
+        wide = (_ROOM - _GAP * (block.columns - 1)) / block.columns
+        most = 300.0 if block.columns == 1 else 1.25 * wide
+        sizes = [_fitted(shot.picture, wide, most) for shot in part]
+        under = [_wrapped(shot.caption, wide - (13 if shot.color else 0), _SMALL) for shot in part]
+        return wide, sizes, max(size[1] for size in sizes) + max(map(len, under)) * _SMALL * _LINE + 12
 
     def _signature(self, block: Signature) -> None:
-        self._need(136)
-        self._rectangle(_LEFT, self.at + 4, _ROOM, 62, "white", edge=_RULE)
-        self._put("Remarks", _LEFT + 6, self.at + 16, _SMALL, color=_FAINT)
-        self.at += 112
-        gap, shares = 20.0, (0.4, 0.2, 0.4)
-        left, room = _LEFT, _ROOM - gap * (len(block.fields) - 1)
+        self._need(_SIGNED)
+        self._rectangle(_LEFT, self.at + 2, _ROOM, 46, "white", edge=_RULE)
+        self._put("Remarks", _LEFT + 6, self.at + 13, _SMALL, color=_FAINT)
+        self.at += 88
+        shares = (0.4, 0.2, 0.4)
+        left, room = _LEFT, _ROOM - 2 * _GAP * (len(block.fields) - 1)
         for name, share in zip(block.fields, shares, strict=False):
             self._rectangle(left, self.at, share * room, 0.7, _INK)
             self._put(name, left, self.at + 11, _SMALL, color=_FAINT)
-            left += share * room + gap
-        self.at += 22
+            left += share * room + 2 * _GAP
+        self.at += 20
 
     # -- marks on paper ------------------------------------------------------------------------------------------------
 
@@ -284,18 +298,23 @@ def _flat(picture: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _wrapped(text: str, room: float, size: float, *, bold: bool = False) -> list[str]:
-    """A text in lines that fit into a room, pt; words that do not are cut."""
+    """A text in lines that fit into a room, pt; words that do not are cut, behind a hyphen if there is one."""
+
+    def fits(part: str) -> bool:
+        return _length(part, size, bold=bold) <= room
+
     lines = [""]
-    for word in _drawable(text).split():
-        longer = f"{lines[-1]} {word}".strip()
-        if _length(longer, size, bold=bold) <= room:
+    for word in filter(None, re.split(r"[ \t\r\n]+", _drawable(text))):  # not at spaces that hold together
+        longer = f"{lines[-1]} {word}".strip(" ")
+        if fits(longer):
             lines[-1] = longer
             continue
         rest = word
         if lines[-1]:
             lines.append("")
-        while _length(rest, size, bold=bold) > room and len(rest) > 1:
-            cut = next((end for end in range(len(rest) - 1, 0, -1) if _length(rest[:end], size, bold=bold) <= room), 1)
+        while not fits(rest) and len(rest) > 1:
+            cut = next((end for end in range(len(rest) - 1, 0, -1) if fits(rest[:end])), 1)
+            cut = rest.rfind("-", 1, cut) + 1 or cut
             lines[-1] = rest[:cut]
             lines.append("")
             rest = rest[cut:]
@@ -326,4 +345,4 @@ def _known() -> frozenset[int]:
 
 def _drawable(text: str) -> str:
     """A text whose letters the font has; others show that there is one."""
-    return "".join(letter if ord(letter) in _known() or letter == " " else "\ufffd" for letter in text)
+    return "".join(letter if ord(letter) in _known() or letter.isspace() else "\ufffd" for letter in text)

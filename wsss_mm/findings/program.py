@@ -75,8 +75,8 @@ def _agreement(valid: Any, vocabulary: Vocabulary) -> str:
     mean = sum(known.values()) / len(known)
     return (
         f"On outlined fields of patients from whom it learnt nothing, its areas and the outlines overlap by "
-        f"{100 * mean:.0f} % on average of the tissues (100 % where they are the same), and least for {worst}, by "
-        f"{100 * known[worst]:.0f} %."
+        f"{100 * mean:.0f}\u00a0% on average of the tissues (100\u00a0% where they are the same), and least for {worst}, "
+        f"by {100 * known[worst]:.0f}\u00a0%."
     )
 
 

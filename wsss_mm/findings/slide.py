@@ -20,6 +20,7 @@ from wsss_mm.wsi.viewer.results import Result
 Interval = tuple[float, float | None]
 
 _LEAST = 0.0005  # mm2, what is less would be shown as nothing
+_OUTSIDE, _UNMEASURED = "Outside of the region of interest", "Pen, folds and blur"
 _CAUSE = {"pen": "Pen on the glass", "folds": "Folds of the tissue", "blur": "Tissue out of focus"}
 _LOOKS = {
     "unlikeness": "its general look",
@@ -79,9 +80,11 @@ class Findings:
     roi: bool
 
     @property
-    def lost_mm2(self) -> float:
-        """Tissue that was left out, as far as it is known: not what lies outside of a region."""
-        return sum(item.area_mm2 or 0 for item in self.left_out if not item.counted)
+    def lost_mm2(self) -> float | None:
+        """What was left out, but for what lies outside of a region; None where nobody looked for pen, folds and blur."""
+        if any(item.what == _UNMEASURED for item in self.left_out):
+            return None
+        return sum(item.area_mm2 or 0 for item in self.left_out if not item.counted and item.what != _OUTSIDE)
 
 
 def findings_of(
@@ -159,9 +162,9 @@ def _left_out(
     whole = result.size[0] * result.size[1] * result.mpp**2 / 1e6
     if summary["roi"]:
         why = "Only the region that was drawn was looked at."
-        found.append(LeftOut("Outside of the region of interest", outside_mm2, why))
+        found.append(LeftOut(_OUTSIDE, outside_mm2, why))
     if (artefacts := summary.get("artefacts")) is None:
-        found.append(LeftOut("Pen, folds and blur", None, "Not looked for on this slide.", counted=True))
+        found.append(LeftOut(_UNMEASURED, None, "Not looked for on this slide.", counted=True))
     else:
         found += _artefacts(artefacts)
     if isinstance(threshold, int | float):
