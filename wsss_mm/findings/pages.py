@@ -154,9 +154,9 @@ def closing(program: Program | None, results: Sequence[Result], *, certain: bool
     yield Heading("Limits")
     names = ", ".join(item.name for item in results[0].classes) if results else ""
     limits = [
-        "For research. Nobody has shown that these figures help a patient, and no treatment may depend on them.",
+        "For research: no diagnosis and no treatment may depend on these figures.",
         f"The program knows no other tissues than these: {names}. Whatever else is on a slide gets one of their names.",
-        "Other organs, stains, scanners and ways of preparation than those it was tried on need a trial of their own.",
+        "Organs, stains, scanners and preparations other than those it was tried on need a trial of their own.",
         "Areas are those of the section as scanned; they say nothing of the rest of the block.",
     ]
     if certain:

@@ -99,7 +99,7 @@ class _Sheets:
         return _SIGNED if isinstance(block, Signature) else 45.0
 
     def _heading(self, block: Heading) -> None:
-        self.at += 12
+        self.at += 12 if self.at > _TOP else 0
         self._write(block.text, _LEFT, _ROOM, 11.5, bold=True, color=_ACCENT)
         self._rectangle(_LEFT, self.at + 1, _ROOM, 1.2, _ACCENT)
         self.at += 8

@@ -1,5 +1,6 @@
 """What is known of the model that drew the maps, as readers of a page are told: what it learnt, how well it does."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.areas import AreaErrors
 from wsss_mm.files import digest
-from wsss_mm.models.description import AREA_ERRORS, DESCRIPTION, WEIGHTS, read_description
+from wsss_mm.models.description import AREA_ERRORS, DESCRIPTION, WEIGHTS, check_digest, described
 from wsss_mm.vocabulary import Vocabulary
 
 _MOST_NAMED = 12
@@ -38,16 +39,18 @@ class Program:
 
 
 def read_program(folder: Path) -> Program:
-    """Read what a model's folder says of it.
+    """Read what a model's folder says of it; no network is built.
 
     Raises:
-        InputError: it holds none, or one that is damaged.
+        InputError: it holds none, or one that is damaged or was changed.
     """
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder / WEIGHTS}: not found; name the model's folder with --model")
-    info = read_description(folder / DESCRIPTION)
     source = folder / DESCRIPTION
+    info = described(folder)
+    check_digest(folder, info, warn=False)
     vocabulary = Vocabulary.from_json(info, source)
+    mpp = info.get("mpp")
+    if info.get("kind") != "segmenter" or not isinstance(mpp, int | float) or not 0 < mpp < math.inf:
+        raise InputError(f"{source}: is not the description of a segmenter; name its folder with --model")
     errors = AreaErrors.from_json(info.get(AREA_ERRORS), len(vocabulary), source)
     return Program(digest(folder / WEIGHTS, "md5"), vocabulary, errors, _sentences(info, vocabulary), folder)
 
@@ -75,8 +78,8 @@ def _agreement(valid: Any, vocabulary: Vocabulary) -> str:
     mean = sum(known.values()) / len(known)
     return (
         f"On outlined fields of patients from whom it learnt nothing, its areas and the outlines overlap by "
-        f"{100 * mean:.0f}\u00a0% on average of the tissues (100\u00a0% where they are the same), and least for {worst}, "
-        f"by {100 * known[worst]:.0f}\u00a0%."
+        f"{100 * mean:.0f}\u00a0% on average of the tissues (100\u00a0% where they are the same), and least for "
+        f"{worst}, by {100 * known[worst]:.0f}\u00a0%."
     )
 
 

@@ -81,7 +81,7 @@ class Findings:
 
     @property
     def lost_mm2(self) -> float | None:
-        """What was left out, but for what lies outside of a region; None where nobody looked for pen, folds and blur."""
+        """What was left out, but for what lies outside of a region; None where pen, folds and blur are unknown."""
         if any(item.what == _UNMEASURED for item in self.left_out):
             return None
         return sum(item.area_mm2 or 0 for item in self.left_out if not item.counted and item.what != _OUTSIDE)
