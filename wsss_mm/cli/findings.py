@@ -75,6 +75,12 @@ def _findings(arguments: argparse.Namespace) -> int:
                 result.name,
                 result.slide_file,
             )
+    if unsure := [result.name for result in results if not result.certain]:
+        logger.warning(
+            "%d of %d slides, the first %s, were segmented without confidence, so their areas have no intervals; for "
+            "these: wsss-mm segment --confidence, or slides.confidence in %s",
+            *(len(unsure), len(results), unsure[0], places.PARAMS_FILE),
+        )
     names = {result.name for result in results}
     failed = failed_before(arguments.results / places.SLIDES_TABLE)
     run = Run(

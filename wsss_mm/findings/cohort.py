@@ -22,7 +22,7 @@ from wsss_mm.findings.pages import (
 )
 from wsss_mm.findings.slide import Findings, intervals_of
 
-_CLASSES = 6  # of a table of shares, side by side
+_CLASSES = 4  # of a table of shares, side by side
 _OVERVIEWS, _FIELDS = 5, 4  # pictures side by side
 _MOST_SITES = 8
 
@@ -64,7 +64,8 @@ def _blocks(
     unsure = [found for found in slides if not found.result.certain]
     program = slides[0].program
     if unsure:
-        yield Text(UNMEASURED.format(what="all of them" if len(unsure) == len(slides) else f"{len(unsure)} slides"))
+        some = f"{len(unsure)} of the slides"
+        yield Text(UNMEASURED.format(what="these slides" if len(unsure) == len(slides) else some))
     elif program is None or program.errors is None:
         yield Text(UNVALIDATED)
     else:

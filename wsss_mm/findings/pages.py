@@ -25,8 +25,8 @@ NONE = "\u2013"
 RESEARCH = "Research use only: not a medical device, and no diagnosis."
 UNMEASURED = (
     "How certain the program was of each place was not recorded for {what}, so there are no intervals, and no most and "
-    "least certain places. To have both, ask whoever ran the analysis to repeat it with certainty switched on "
-    "(--confidence); the tissues stay the same."
+    "least certain places. To have both, ask whoever ran the analysis to repeat it with certainty switched on; "
+    "the tissues stay the same."
 )
 UNVALIDATED = (
     "There are no intervals of the areas: how far they may be off is not known of the program that drew these maps."
