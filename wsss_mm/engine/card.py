@@ -62,8 +62,8 @@ def _limits(info: Mapping[str, Any]) -> str:
         )
     if (errors := info.get("area_errors")) is not None:
         lines.append(
-            f"Areas on a map have intervals (`wsss-mm findings`), from {errors['patches']} validation patches; patients: "
-            f"{errors['patients']}."
+            f"Areas on a map have intervals (`wsss-mm findings`), from {errors['patches']} validation patches; "
+            f"patients: {errors['patients']}."
         )
     if appearance is not None:
         ranges = "; ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in appearance["ranges"].items())
