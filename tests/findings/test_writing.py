@@ -136,7 +136,9 @@ class TestCommand:
         (run / "results/slides.csv").write_text("slide_id,status,error\nlost,failed,lost.svs: no such slide file\n")
         arguments = ["findings", "results", "--slide", "scans", "--table", "slides.csv", "--model", str(model)]
         assert main([*arguments, "--quiet"]) == 0
-        assert capsys.readouterr().out == "findings/cohort.html\n"
+        said = capsys.readouterr()
+        assert said.out == "findings/cohort.html\n"
+        assert "slide/s" not in said.err, "--quiet has no progress bar"
         page = (run / "findings/one/findings.html").read_text(encoding="utf-8")
         assert "patient-7" in page
         assert "Hôpital Nord" in page

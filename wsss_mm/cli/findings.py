@@ -91,7 +91,7 @@ def _findings(arguments: argparse.Namespace) -> int:
         {name: why for name, why in failed.items() if name not in names},
     )
     with logging_redirect_tqdm():
-        bad = write_findings(run, arguments.out, anew=arguments.force)
+        bad = write_findings(run, arguments.out, anew=arguments.force, progress=not arguments.quiet)
     sys.stdout.write(f"{arguments.out / places.COHORT_FINDINGS_PAGE}\n")
     if bad:
         logger.error("%d of %d slides failed", len(bad), len(results))

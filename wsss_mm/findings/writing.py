@@ -76,8 +76,8 @@ def write_findings(run: Run, out: Path, *, anew: bool = False, progress: bool = 
     _check_classes(run.results)
     done: list[Findings] = []
     failed = dict(run.failed)
-    bar = tqdm(run.results, desc="findings", unit="slide", disable=not progress)
-    for result in bar:
+    quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
+    for result in tqdm(run.results, desc="findings", unit="slide", **quiet):
         try:
             done.append(_slide(run, result, out, anew=anew))
         except (InputError, OSError) as error:
