@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.findings.making import CLASSES, make_result
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
+from wsss_mm.files import digest
 from wsss_mm.findings import Asked, Run, write_findings, writing
 from wsss_mm.findings.program import read_program
 from wsss_mm.places import LABEL_MAP, SUMMARY
@@ -128,6 +130,22 @@ def test_without_the_slide_there_is_a_page_without_fields(run, model):
     page = (run / "out/one/findings.html").read_text(encoding="utf-8")
     assert "The file of the slide, one.tiff, was not at hand, so no fields are shown." in page
     assert page.count("<img") == 1
+
+
+def test_how_much_lies_outside_of_a_region_is_known_where_its_file_is(run, model):
+    region = run / "region.geojson"
+    ring = [[0, 0], [800, 0], [800, 600], [0, 600], [0, 0]]  # level-0 px of 0.5 um: 0.12 of 0.48 mm2
+    region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    path = run / "results/one" / SUMMARY
+    summary = json.loads(path.read_text()) | {"roi": {"file": region.name, "sha256": digest(region)}}
+    path.write_text(json.dumps(summary))
+    found = run_of(run, model)
+    for roi, area in ((region, "0.360"), (None, "\u2013")):
+        asked = {"one": Asked("patient-7", "", roi)}
+        write_findings(Run(found.results, {}, asked, found.program), run / "out", progress=False)
+        page = (run / "out/one/findings.html").read_text(encoding="utf-8")
+        (row,) = re.findall(r"Outside of the region of interest</td><td>([^<]*)<", page)
+        assert row.replace("\u00a0mm\u00b2", "") == area
 
 
 class TestCommand:
