@@ -17,6 +17,7 @@ No number stands in:
   product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
   that is looked up again where it does not fit.
+- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit.
 - work_dirs/tune/journal.jsonl, a memory of trials: one whose line does not fit is made again.
 - MLflow's stores, which have versions of their own.
 """
@@ -132,6 +133,13 @@ HALF_DONE, STATE = ".partial", "state.json"
 
 OVERVIEW, NOTE = "index.html", "NOTE.txt"
 """What lies beside the folders of slides among the results, with `SLIDES_TABLE`."""
+
+FINDINGS = Path("findings")
+"""Pages on slides for people who sign them, a folder for each slide."""
+FINDINGS_PAGE, FINDINGS_MEMORY = "findings.html", "figures.json"
+"""In the folder of a slide among them, with a PDF of the page's name; and what need not be looked up again."""
+COHORT_FINDINGS_PAGE, AREAS = "cohort.html", "areas.csv"
+"""Beside these folders: the page of all slides, likewise, and their areas."""
 
 CURVES = "curves.csv"
 """In the folder of a training: what it logged."""

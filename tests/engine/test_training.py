@@ -17,7 +17,7 @@ from wsss_mm.engine import Paths, classifier_scores, train_classifier, train_seg
 from wsss_mm.engine.hooks import ProgressHook
 from wsss_mm.engine.loop import PiecewiseTrainLoop
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
+from wsss_mm.evaluation import areas, confusion_matrix, segmentation_metrics
 from wsss_mm.evaluation.calibration import fit_temperature
 from wsss_mm.files import digest
 from wsss_mm.models import load_model
@@ -73,8 +73,10 @@ def crash_after(monkeypatch, iterations):
 
 
 def test_a_segmenter_says_what_it_learnt_from_and_how_sure_it_may_be(cohort, params, tmp_path, monkeypatch):
-    """Appearance of its training patches and temperature of its validation pixels, under its digest; no classifier."""
+    """Appearance of its training patches, temperature and errors of its validation pixels, under its digest."""
     monkeypatch.setattr(likeness, "LEAST_PATCHES", 10)
+    monkeypatch.setattr(areas, "LEAST_PATCHES", 6)
+    monkeypatch.setattr(areas, "LEAST_PATIENTS", 1)
     where = paths(cohort, tmp_path)
     train_segmenter(changed(params, "segmenter", iterations=4, val_interval=4), where)
     network, info = load_model(where.out)
@@ -90,11 +92,20 @@ def test_a_segmenter_says_what_it_learnt_from_and_how_sure_it_may_be(cohort, par
     assert info["temperature"] == pytest.approx(
         fit_temperature(np.concatenate(logits), np.concatenate(truth)), abs=1e-3
     )
+    judged = [areas.Judged.of("p", *patch, info["temperature"]) for patch in zip(logits, truth, strict=True)]
+    counts, errors = sum(patch.pixels for patch in judged), info["area_errors"]
+    seen, hits = counts[:, 0].sum(axis=1), np.einsum("kk->k", counts[:, 0])
+    often = seen > 500
+    assert often.any()
+    np.testing.assert_allclose(np.array(errors["right"])[often, 0], hits[often] / seen[often], atol=0.1)
+    assert (errors["patients"], errors["patches"], errors["patch"]) == (1, 6, 48 * 48)
     path = where.out / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 9.0}))
     with pytest.raises(InputError, match="not as it was saved"):
         load_model(where.out)
-    assert f"divided by {info['temperature']:g}" in (where.out / "README.md").read_text()
+    card = (where.out / "README.md").read_text()
+    assert f"divided by {info['temperature']:g}" in card
+    assert "from 6 validation patches; patients: 1." in card
 
 
 @pytest.mark.parametrize(

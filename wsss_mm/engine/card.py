@@ -62,6 +62,11 @@ def _limits(info: Mapping[str, Any]) -> str:
             f"Logits are divided by {temperature:g}, fitted on validation pixels, for the confidence of a map; labels "
             "do not depend on it."
         )
+    if (errors := info.get("area_errors")) is not None:
+        lines.append(
+            f"Areas on a map have intervals (`wsss-mm findings`), from {errors['patches']} validation patches; "
+            f"patients: {errors['patients']}."
+        )
     if appearance is not None:
         ranges = "; ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in appearance["ranges"].items())
         lines.append(

@@ -30,9 +30,10 @@ INITIAL = "initial_weights"
 """Key of model.json: the file the training began with, see `wsss_mm.engine.beginning`."""
 ENCODER, HELD = "encoder", "frozen_encoder"
 """Keys of model.json: the encoder's name, and one that is not part of the weights, see `wsss_mm.models.frozen`."""
-APPEARANCE, TEMPERATURE = "appearance", "temperature"
-"""Keys of a segmenter's model.json: what its training patches looked like, see `wsss_mm.patches.likeness`; and what its
-logits are divided by for the probabilities that are reported, 1 where it is not said."""
+APPEARANCE, TEMPERATURE, AREA_ERRORS = "appearance", "temperature", "area_errors"
+"""Keys of a segmenter's model.json: what its training patches looked like, see `wsss_mm.patches.likeness`; what its
+logits are divided by for the probabilities that are reported, 1 where it is not said; and what it mistook for what on
+validation pixels, see `wsss_mm.evaluation.areas`."""
 RESOLUTION = "encoder_resolution"
 """Key of model.json: what to say where the patches' mpp is far from what the encoder was trained on."""
 ICC = "icc"
