@@ -43,7 +43,7 @@ def training_precision(precision: "Precision", section: str) -> "Precision":
     return choose_precision(precision, choose_device(), "training", f"params.yaml: {section}.precision")
 
 
-def lay_out(network: nn.Module, wrapper: Mapping[str, Any] | None) -> None:
+def lay_out(network: Any, wrapper: Mapping[str, Any] | None) -> None:
     """Keep channels last in memory where a GPU multiplies in reduced precision, which is how its units want them.
 
     A step of ResNet38 at full width is 1.3 to 1.7 times as fast so on an H100 (`benchmarks/gpu.py`). In float32, and on

@@ -113,8 +113,11 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
     """
     from matplotlib.figure import Figure
 
-    bars = [("site", figures[SITE], "black"), ("tissue, mean", figures[TISSUE], "grey")]
-    bars += [(item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes]
+    bars = [
+        ("site", figures[SITE], "black"),
+        ("tissue, mean", figures[TISSUE], "grey"),
+        *((item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes),
+    ]
     figure = Figure(figsize=(7, 1.4 + 0.4 * len(bars)), layout="constrained")
     axes = figure.add_subplot()
     for row, (_, score, color) in enumerate(bars):
