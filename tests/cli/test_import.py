@@ -79,7 +79,8 @@ def test_label_sets_without_masks(here, capsys):
     ):
         assert part in text, f"{part}\n{text}"
     assert "nothing says its um/px; give --mpp" in said(capsys, "import", "tiles", "--vocabulary", "lung", rc=2)
-    said(capsys, "import", "tiles", "--as", "folders", "--vocabulary", "lung", "--mpp", "0.5")
+    text = said(capsys, "import", "tiles", "--as", "folders", "--vocabulary", "lung", "--mpp", "0.5")
+    assert "\n0.5 um/px\n" in text
     params = load_params()
     assert (params.cohort.name, params.patches.mpp, params.patches.size) == ("folders", 0.5, SIDE)
     assert "test_has_masks" in params.gates.patches.warnings

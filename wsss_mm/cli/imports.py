@@ -44,7 +44,7 @@ def _import(arguments: argparse.Namespace) -> None:
     from wsss_mm.patches.recognising import recognise
 
     found = recognise(arguments.folder, arguments.name, arguments.vocabulary)
-    sys.stdout.write("\n".join(line for one in found for line in describe(one)) + "\n")
+    sys.stdout.write("\n".join(line for one in found for line in describe(one, arguments.mpp)) + "\n")
     if len(found) > 1:
         names = ", ".join(one.definition.name for one in found)
         if not arguments.describe:

@@ -21,13 +21,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def describe(found: Recognised) -> list[str]:
-    """Lines that say which data set it is, what of it there is, and what is wrong or missing."""
+def describe(found: Recognised, mpp: float | None = None) -> list[str]:
+    """Lines that say which data set it is, what of it there is, and what is wrong or missing.
+
+    Args:
+        found: the folder.
+        mpp: um/px, where somebody gave it.
+    """
     lines = [
         f"{found.source}: {found.definition.name}, {found.definition.about}",
         f"classes, in the order of labels and masks (vocabulary {found.vocabulary.name}): "
         + ", ".join(f"{index} {item.code} {item.name}" for index, item in enumerate(found.vocabulary.classes)),
-        _resolution(found),
+        _resolution(found, mpp),
         *_splits(found),
         *_label_sets(found),
         *_sizes(found),
@@ -47,8 +52,8 @@ def usual_size(found: Recognised) -> int:
     return side if sizes and 2 * count > len(sizes) else 224
 
 
-def _resolution(found: Recognised) -> str:
-    mpp, size = found.definition.mpp, found.definition.size
+def _resolution(found: Recognised, mpp: float | None) -> str:
+    mpp, size = found.definition.mpp if mpp is None else mpp, found.definition.size
     resolution = f"{mpp:g} um/px" if mpp is not None else "nothing says its um/px: give --mpp"
     return resolution + (f", patches of {size} px" if size is not None else "")
 
