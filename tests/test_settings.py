@@ -546,7 +546,7 @@ def test_windows_move_by_a_feature_of_the_segmenters_own_encoder(
     (tmp_path / "encoders.yaml").write_text(f"own: {{loader: timm, architecture: x, {row}}}")
     for section in ("classifier", "segmenter"):
         content[section]["encoder"] = "own"
-    content["pseudo_labels"]["layer"], content["slides"]["overlap"] = "b", overlap
+    content["pseudo_labels"]["layer"], content["slides"]["overlap"] = "last", overlap
     path = write_settings(tmp_path, content)
     if moves:
         assert load_params(path).slides.overlap == overlap
