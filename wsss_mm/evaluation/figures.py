@@ -113,8 +113,11 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
     """
     from matplotlib.figure import Figure
 
-    bars = [("site", figures[SITE], "black"), ("tissue, mean", figures[TISSUE], "grey")]
-    bars += [(item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes]
+    bars: list[tuple[str, float | None, Any]] = [
+        ("site", figures[SITE], "black"),
+        ("tissue, mean", figures[TISSUE], "grey"),
+        *((item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes),
+    ]
     figure = Figure(figsize=(7, 1.4 + 0.4 * len(bars)), layout="constrained")
     axes = figure.add_subplot()
     for row, (_, score, color) in enumerate(bars):
@@ -126,9 +129,9 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
         axes.text(max(score, 0) + 0.01, row, f"{score:.2f}", va="center")
     axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
     axes.axvline(0, color="black", linewidth=0.8)
-    low = min(0.0, *(score for _, score, _ in bars if score is not None), 0.0)
+    low = min([score for _, score, _ in bars if score is not None], default=0.0)
     axes.set(
-        xlim=(low - 0.05 if low else 0, 1.1),
+        xlim=(low - 0.05 if low < 0 else 0, 1.1),
         ylim=(len(bars) - 0.4, -0.6),
         xlabel="0: as good as guessing; 1: without an error; on slides it has not seen",
         title="What a linear probe reads from the classifier's features",
