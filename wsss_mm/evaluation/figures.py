@@ -93,12 +93,12 @@ def risk_coverage_figure(curve: Sequence[Sequence[float]]) -> "Figure":
     coverage, risk = zip(*curve, strict=True)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(coverage, risk, color="black", marker=".")
+    axes.plot(coverage, risk, color="black", marker=".", clip_on=False, zorder=3)
     axes.set(
         xlim=(0, 1.01),
         ylim=(0, max(max(risk) * 1.1, 0.01)),
         xlabel="share of the test pixels that are kept, the surest first",
-        ylabel="of them wrong",
+        ylabel="share of these that is wrong",
         title="Risk over coverage",
     )
     return figure
