@@ -167,13 +167,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of slides, wsss4luad and bcss_wsss")
     parser.add_argument("--part", choices=("choice", "report"), default="report", help="which regions")
-    parser.add_argument("--every", type=int, default=1, help="every so many regions, the first among them")
     arguments = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {ink: [] for ink in INKS}
     without = 0.0
     for number, (name, region) in enumerate(regions(arguments.data, arguments.part)):
-        if number % arguments.every:
-            continue
         rng = np.random.default_rng(number)
         ends = ((0.15 * _SIDE, 0.5 * _SIDE), (0.5 * _SIDE, 0.1 * _SIDE))
         strokes = [np.maximum(*(stroke(rng, _SIDE, _MPP, width, end) for end in ends)) for width in WIDTHS]
@@ -192,11 +189,10 @@ def main() -> None:
     print(" clean tissue lost | of one region, most | inked kept, mean |\n|---|---|---|---|---|---|---|---|---|")
     for ink, found in rows.items():
         of = {key: np.array([row[key] for row in found]) for key in found[0]}
+        taken, lost = (of["left_out"] < _TOLD).sum(), np.nansum(of["lost"] * of["bare"]) / of["bare"].sum()
         print(
-            f"| {ink} | {len(found)} | {(of['left_out'] < _TOLD).sum()} | {of['before'].mean():.2f} "
-            f"| {_least(found):.4f} | {of['left_out'].mean():.4f} "
-            f"| {np.nansum(of['lost'] * of['bare']) / of['bare'].sum():.4f} "
-            f"| {np.nanmax(of['lost']):.4f} | {np.nanmean(of['kept']):.2f} |"
+            f"| {ink} | {len(found)} | {taken} | {of['before'].mean():.2f} | {_least(found):.4f} "
+            f"| {of['left_out'].mean():.4f} | {lost:.4f} | {np.nanmax(of['lost']):.4f} | {np.nanmean(of['kept']):.2f} |"
         )
     print(f"Clean tissue lost where there is no pen, at most: {without:.4f}")
 

@@ -93,12 +93,12 @@ def risk_coverage_figure(curve: Sequence[Sequence[float]]) -> "Figure":
     coverage, risk = zip(*curve, strict=True)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(coverage, risk, color="black", marker=".")
+    axes.plot(coverage, risk, color="black", marker=".", clip_on=False, zorder=3)
     axes.set(
         xlim=(0, 1.01),
         ylim=(0, max(max(risk) * 1.1, 0.01)),
         xlabel="share of the test pixels that are kept, the surest first",
-        ylabel="of them wrong",
+        ylabel="share of these that is wrong",
         title="Risk over coverage",
     )
     return figure
@@ -113,7 +113,7 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
     """
     from matplotlib.figure import Figure
 
-    bars = [
+    bars: list[tuple[str, float | None, Any]] = [
         ("site", figures[SITE], "black"),
         ("tissue, mean", figures[TISSUE], "grey"),
         *((item.name, figures[f"{TISSUE}.{item.code}"], _rgb(item.color)) for item in vocabulary.classes),
@@ -129,9 +129,9 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
         axes.text(max(score, 0) + 0.01, row, f"{score:.2f}", va="center")
     axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
     axes.axvline(0, color="black", linewidth=0.8)
-    low = min(0.0, *(score for _, score, _ in bars if score is not None), 0.0)
+    low = min([score for _, score, _ in bars if score is not None], default=0.0)
     axes.set(
-        xlim=(low - 0.05 if low else 0, 1.1),
+        xlim=(low - 0.05 if low < 0 else 0, 1.1),
         ylim=(len(bars) - 0.4, -0.6),
         xlabel="0: as good as guessing; 1: without an error; on slides it has not seen",
         title="What a linear probe reads from the classifier's features",

@@ -10,7 +10,7 @@ A colour that no stain makes must be as smooth as no tissue in focus is; one tha
 of one direction over all of the region, and no pure eosin: colloid, keratin and muscle may be smooth.
 
 Tissue may be textureless or out of focus throughout: where ink in a colour that stains can make would leave less than a
-twentieth of what is stained, it is the tissue.
+hundredth of what is stained, it is the tissue.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _FAR, _FAR_SMOOTH, _FAR_PURE = 1.8, 0.12, 0.05  # share of red or blue light tha
 _INNER_LEAST = 0.12  # optical density of ink in a colour of stains
 _EOSIN = 0.32, 0.72  # shares of red and blue light below which a colour may be eosin alone
 _INNER_SMOOTH, _INNER_PURE, _ONE = 0.030, 0.010, 0.035  # the same of a colour of stains; and its spread in a region
-_LEFT = 0.05  # share of what is stained that ink of such a colour leaves
+_LEFT = 0.01  # share of what is stained that ink of such a colour leaves
 _INKS, _FOUND_SMOOTH, _FOUND_PURE, _FOUND_ALIKE = 8, 0.06, 0.014, 0.998  # of what has a colour that was found before
 _CORE, _AREA, _INNER_AREA = 24.0, 1e4, 3e4  # um: half the least width of a stroke; um2: of a region
 _EDGE, _FAINT, _ALIKE = 64.0, 0.07, (0.997, 0.985)  # um: what fades around ink; density, and cosine above and below it
