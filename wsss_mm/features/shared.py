@@ -5,10 +5,10 @@ Such a pair is a leak: what is judged was learnt from. Whole pictures that come 
 changes and a shift changes little: the nearest ones of the other splits, by one matrix product a block. Whether they
 do, pixels tell: a quarter of the one is searched in the other, in its eight positions.
 
-Measured: among 348 real patches of 112 px, 24 pairs were planted, as JPEG of quality 75, two of three mirrored or turned.
-Of those shifted by nothing or a quarter of their side, all are among the nearest by features, of those shifted by half in
-both directions two of three; 20 of the 24 are found in the end. What they share correlates by 0.93 and more. None was
-found among 828 training patches and 145 tiles of other regions of one data set, nor in a phantom cohort.
+Measured: among 348 real patches of 112 px, 24 pairs were planted, as JPEG of quality 75, two of three mirrored or
+turned. Of those shifted by nothing or a quarter of their side, all are among the nearest by features, of those shifted
+by half in both directions two of three; 20 of the 24 are found in the end. What they share correlates by 0.93 and more.
+None was found among 828 training patches and 145 tiles of other regions of one data set, nor in a phantom cohort.
 """
 
 from collections.abc import Callable, Sequence

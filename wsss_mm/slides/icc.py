@@ -48,7 +48,7 @@ class ToSrgb:
                 return
             if (space := found.profile.xcolor_space.strip()) != "RGB":
                 raise InputError(f"{path}: {what} is of {space or 'no colours'}, not of RGB; set stain.icc: false")
-            intent = ImageCms.getDefaultIntent(found)
+            intent = ImageCms.Intent(ImageCms.getDefaultIntent(found))
             target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
             flags = ImageCms.Flags.NOCACHE  # threads share it
             self._transform = ImageCms.buildTransform(found, target, "RGB", "RGB", intent, flags)
