@@ -23,7 +23,7 @@ def main() -> None:
     if noise := read_rows(folder / "noise.jsonl"):
         sys.stdout.write(noise_table(noise) + "\n\n")
     if search := read_rows(folder / "search.jsonl"):
-        sys.stdout.write(search_table(search) + "\n\n")
+        sys.stdout.write(search_table(search, read_rows(folder / "probe.jsonl")) + "\n\n")
     if folds := read_rows(folder / "folds.jsonl"):
         sys.stdout.write(folds_table(folds) + "\n\n")
     if ablation := read_rows(folder / "ablation.jsonl"):
@@ -94,8 +94,11 @@ def folds_table(rows: Sequence[dict[str, Any]]) -> str:
     return _markdown(["cohort", "slides", "weak labels", "true masks, folds"], body)
 
 
-def search_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Classifier and segmenter on the validation split, and minutes of training, best variant first."""
+def search_table(rows: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]] = ()) -> str:
+    """Classifier and segmenter on the validation split, and minutes of training, best variant first.
+
+    The first baseline stands above them: the linear probes of these cohorts.
+    """
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         found[row["cohort"], row["variant"]].append(row)
@@ -108,7 +111,14 @@ def search_table(rows: Sequence[dict[str, Any]]) -> str:
         ]
         for names, own in sorted(found.items(), key=lambda item: -mean(row["miou"] for row in item[1]))
     ]
-    return _markdown(["cohort", "variant", "classifier, mean AP", "segmenter, mIoU", "minutes"], body)
+    cohorts = {row["cohort"] for row in rows}
+    last = {(row["cohort"], row["encoder"]): row for row in probes if row["cohort"] in cohorts}
+    first = [
+        [cohort, f"linear probe on {encoder}", f"{row['mean_ap.valid']:.3f}", "-", "-"]
+        for (cohort, encoder), row in last.items()
+        if row.get("mean_ap.valid") is not None
+    ]
+    return _markdown(["cohort", "variant", "classifier, mean AP", "segmenter, mIoU", "minutes"], [*first, *body])
 
 
 def probe_table(rows: Sequence[dict[str, Any]]) -> str:

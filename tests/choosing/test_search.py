@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.choosing.search import LEAST_GAIN, LEAST_UNITS, Search, deeper, labels_alone
+from wsss_mm.choosing.rules import LEAST_UNITS
+from wsss_mm.choosing.search import LEAST_GAIN, Search, deeper, labels_alone
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_metrics

@@ -44,7 +44,9 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "code_digest", lambda root: "c")
     (tmp_path / places.PATCHES).mkdir(parents=True)
     (tmp_path / places.PATCHES / places.MANIFEST).write_bytes(b"x")
-    frame = pd.DataFrame({"split": ["train", "valid", "test"], "mask_path": [None, "masks/a.png", "gone.png"]})
+    masks = [f"masks/{number}.png" for number in range(6)]
+    frame = pd.DataFrame({"split": ["train", *["valid"] * 6, "test"], "mask_path": [None, *masks, "gone.png"]})
+    frame["patient_id"] = [f"p{number}" for number in range(len(frame))]
     monkeypatch.setattr("wsss_mm.patches.read_manifest", lambda *_: frame)
     (tmp_path / "v.yaml").write_text("segmenter.lr: [0.001, 0.002, 0.004]\n")
     return frame
@@ -64,6 +66,16 @@ def test_what_is_clearly_better_is_shown_and_written_if_wanted(project, capsys):
     assert Pretended.made == made  # all of them are in the journal
     assert load_params().segmenter.lr == 0.004
     assert "params.yaml: written" in capsys.readouterr().out
+
+
+def test_masks_of_few_patients_are_told_of(project, capsys, caplog):
+    assert main(TUNE) == 0
+    assert "judge the trials" not in caplog.text
+    project["patient_id"] = "p"
+    assert main(TUNE) == 0
+    assert (
+        "masks of 1 validation patient judge the trials; with fewer than 6, what is better may be worse" in caplog.text
+    )
 
 
 def test_another_cohort_makes_its_trials_anew(project, capsys):

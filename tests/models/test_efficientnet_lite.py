@@ -199,3 +199,15 @@ def test_a_file_that_claims_more_than_it_holds(file, tmp_path):
         for name in old.namelist():
             new.writestr(name, old.read(name))
     refused(path, "a compressed archive")
+
+
+def test_its_weights_may_come_as_safetensors_and_a_damaged_file_of_them_is_one_line(state, file, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch", reason="the extra `encoders` is not installed")
+    path, plain, packed = tmp_path / "lite0.safetensors", EfficientNetLite(), EfficientNetLite()
+    safetensors.save_file(state, path)
+    plain.load_pretrained(file)
+    packed.load_pretrained(path)
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in packed.state_dict().items())
+    path.write_bytes(path.read_bytes()[:1_000_000])
+    with pytest.raises(InputError, match=r"lite0\.safetensors: [^\n]*$"):
+        packed.load_pretrained(path)

@@ -84,3 +84,8 @@ def test_table_has_the_best_variant_first():
         for seed in range(3)
     ]
     assert search_table(rows).splitlines()[2] == "| a | better | 0.900 ± 0.000 | 0.500 ± 0.000 | 3 |"
+    probes = [{"cohort": cohort, "encoder": "statistics", "mean_ap.valid": 0.8} for cohort in ("a", "b")]
+    lines = search_table(rows, probes).splitlines()
+    assert lines[2] == "| a | linear probe on statistics | 0.800 | - | - |"
+    assert lines[3].startswith("| a | better |")
+    assert len(lines) == 5

@@ -27,7 +27,7 @@ class Trial:
         miou: over the validation patches, 0..1.
         gain: the difference of mIoU from what was chosen until then.
         low: of the 95 % interval of the gain, paired over patients or slides; of fewer than
-            `wsss_mm.choosing.search.LEAST_UNITS`, the least gain of one of them.
+            `wsss_mm.choosing.rules.LEAST_UNITS`, the least gain of one of them.
         high: likewise, or the largest.
         verdict: better, worse or cannot tell.
         taken: whether it was chosen.

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from wsss_mm.choosing.choice import BY_HAND, BY_LABELS, BY_MASKS, Choice
-from wsss_mm.choosing.rules import advice, called_for
-from wsss_mm.choosing.search import LEAST_UNITS, Found, Search, labels_alone
+from wsss_mm.choosing.rules import LEAST_UNITS, advice, called_for
+from wsss_mm.choosing.search import Found, Search, labels_alone
 from wsss_mm.choosing.windows import validation_windows
 from wsss_mm.models import PatchClassifier
 

@@ -15,6 +15,7 @@ from wsss_mm.cam.layers import is_last, last_layer, unit_names
 from wsss_mm.cam.pseudo_label import Evidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
+from wsss_mm.choosing.rules import LEAST_UNITS
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics, label_set_confusion
@@ -26,14 +27,6 @@ logger = logging.getLogger(__name__)
 
 LEAST_GAIN = 0.01
 """Of mIoU: less is a tie, however sure, and the published setting stays."""
-
-LEAST_UNITS = 6
-"""Patients, or slides where nobody knows of patients, that masks of may decide alone.
-
-If a setting were worth nothing, each of n slides would gain from it with a chance of a half, and all of them with
-2^-n: of five slides, 3.1 %, more than the 2.5 % that lie above a 95 % interval; of six, 1.6 %. So fewer than six are no
-evidence even where they agree, and can only confirm what label sets call for.
-"""
 
 _BATCH = 32
 _SPARSE = 4  # px between those that temperatures are fitted on

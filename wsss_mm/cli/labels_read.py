@@ -25,14 +25,22 @@ def wanted(arguments: argparse.Namespace) -> None:
     from wsss_mm.features.store import features_of
     from wsss_mm.labelling.candidates import read_candidates
     from wsss_mm.patches import read_manifest
+    from wsss_mm.sources import SOURCES
 
-    vocabulary = vocabulary_of(current_params())
+    params = current_params()
+    vocabulary = vocabulary_of(params)
     train = read_manifest(places.PATCHES, vocabulary).query("split == 'train'")
     pairs = inseparable(train[list(vocabulary.codes)].to_numpy(bool), vocabulary.codes)
     for pair in pairs:
         sys.stdout.write(f"{pair}\n")
     if not pairs:
         sys.stdout.write("every class stands without each other one in enough training patches\n")
+        return
+    if params.cohort.name in SOURCES:
+        sys.stdout.write(
+            f"{params.cohort.name} is a data set of labelled patches, of which there are no others to label: take "
+            "smaller ones, or slides of your own (cohort.name: slides)\n"
+        )
         return
     candidates = read_candidates()
     if not (places.FEATURES / places.FEATURES_FILE).is_file():

