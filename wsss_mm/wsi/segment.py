@@ -35,8 +35,8 @@ def segment_slide(
 
     `out_dir` gets segmentation.tif (pyramidal label map at the model's mpp), segmentation.geojson (QuPath),
     overlay.png and summary.json, and what else `parameters` ask for, see `wsss_mm.wsi.outputs`: with `probabilities`
-    probabilities.ome.tif, a channel for each class, uint8. They appear together when all is done; a slide without tissue gives a valid, empty result. The map covers the slide's
-    bounds, as QuPath shows them.
+    probabilities.ome.tif, a channel for each class, uint8. They appear together when all is done; a slide without
+    tissue gives a valid, empty result. The map covers the slide's bounds, as QuPath shows them.
 
     A call that was killed is taken up by the next with the same slide, model and parameters of the map, at the row
     where it was: what is half done lies in a hidden folder of `out_dir`. A call that fails leaves nothing behind.
