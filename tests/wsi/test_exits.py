@@ -81,6 +81,8 @@ def test_what_is_not_asked_for_is_not_there_and_changes_nothing(plain, results):
     assert json.loads((results / SUMMARY).read_text())["parameters"].items() >= ASKED.items()
     assert not (results / OUTLINES).exists()
     assert read_result(results).folder == results, "the viewer opens it"
+    found = [outlines.outlines_of(folder) for folder in (plain, results, results.parent)]
+    assert found == [plain / OUTLINES, results / OUTLINES_GZ, None], "so does the page where outlines are taken over"
 
 
 def test_compressed_outlines_have_the_areas_of_the_map(results, plain, polygons, labels):
