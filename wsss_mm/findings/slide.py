@@ -124,7 +124,6 @@ def findings_of(
         ratio,
         left_out,
         unlike,
-        bool(summary.get("roi")),
     )
 
 
