@@ -66,7 +66,6 @@ class Findings:
         ratio: of the tumour-stroma ratio; None where there is none.
         left_out: what is in no area.
         unlike: why it may be none of the model's kind of slides; empty where nothing speaks for it.
-        roi: whether only a region was looked at.
     """
 
     result: Result
@@ -77,7 +76,6 @@ class Findings:
     ratio: Interval | None
     left_out: tuple[LeftOut, ...]
     unlike: str
-    roi: bool
 
     @property
     def lost_mm2(self) -> float | None:
@@ -118,7 +116,14 @@ def findings_of(
     if result.tumour_stroma_ratio is None:
         ratio = None
     return Findings(
-        result, asked, program, Survey(pixels, found.places), intervals, ratio, left_out, unlike, bool(summary["roi"])
+        result,
+        asked,
+        program,
+        Survey(pixels, found.places),
+        intervals,
+        ratio,
+        left_out,
+        unlike,
     )
 
 
@@ -160,7 +165,7 @@ def _left_out(
 ) -> tuple[LeftOut, ...]:
     found = []
     whole = result.size[0] * result.size[1] * result.mpp**2 / 1e6
-    if summary["roi"]:
+    if summary.get("roi"):
         why = "Only the region that was drawn was looked at."
         found.append(LeftOut(_OUTSIDE, outside_mm2, why))
     if (artefacts := summary.get("artefacts")) is None:

@@ -131,7 +131,7 @@ def _slide(run: Run, result: Result, out: Path, *, anew: bool) -> Findings:
 def _drew(program: Program, result: Result) -> bool:
     """Whether a model is the one that drew a map."""
     said = read_json(result.folder / places.SUMMARY)["model"]
-    same = said["weights_md5"] == program.weights_md5 and said["classes"] == list(program.vocabulary.codes)
+    same = said.get("weights_md5") == program.weights_md5 and said["classes"] == list(program.vocabulary.codes)
     if not same:
         logger.warning(
             "%s: was segmented with another model than %s; name that one with --model, for intervals of its areas",
@@ -183,8 +183,8 @@ def _outside(asked: Asked, result: Result) -> float | None:
     """mm2 of a slide outside of its region of interest; None where that is not known."""
     if asked.roi is None:
         return None
-    summary = read_json(result.folder / places.SUMMARY)
-    if not summary["roi"] or summary["roi"]["sha256"] != digest(asked.roi):
+    roi = read_json(result.folder / places.SUMMARY).get("roi")
+    if not isinstance(roi, dict) or roi.get("sha256") != digest(asked.roi):
         return None
     inside = read_region(asked.roi, result.bounds[:2]).geometry.area * result.slide_mpp**2 / 1e6
     return max(0.0, result.size[0] * result.size[1] * result.mpp**2 / 1e6 - inside)
