@@ -51,7 +51,7 @@ def test_lines_fit_into_their_room():
 
 
 def test_an_independent_reader_finds_all_of_it(tmp_path):
-    pypdf = pytest.importorskip("pypdf", reason="pypdf, the independent reader of PDF, is not installed")
+    pypdf = pytest.importorskip("pypdf", reason="no independent reader of PDF here: the extra findings-test has pypdf")
     write_pdf(document(60), tmp_path / "many.pdf")
     reader = pypdf.PdfReader(tmp_path / "many.pdf")
     pages = [page.extract_text() for page in reader.pages]
