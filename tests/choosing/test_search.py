@@ -136,6 +136,15 @@ def test_one_slide_that_does_not_gain_is_enough_against_it(settings):
     assert found.settings == settings
 
 
+def test_a_slide_of_which_nothing_is_known_is_no_witness(settings):
+    windows = _of(_windows(), ["s0", "s1"])
+    windows.masks[windows.slides == "s1"] = IGNORE
+    wanted = {"resamples": 50, "seed": 0, "called_for": {"normalization": "class"}}
+    found = Search(Colours(loudness=0.1), windows, CODES, **wanted).run(settings)
+    assert next(trial for trial in found.trials if trial.element == "normalization").low == 0
+    assert found.settings == settings
+
+
 def test_slides_of_one_patient_are_one_witness(settings):
     slides, patients = [f"s{index}" for index in range(8)], np.array(["p0", "p1"], object)
     search = Search(Colours(), _of(_windows(), slides, patients), CODES, resamples=50, seed=0)

@@ -203,9 +203,10 @@ class Search:
 
     def _trial(self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]) -> Trial:
         if self._few:  # what each of them says: an interval would claim to know of others
-            gains = [
-                self._miou(after[None]) - self._miou(first[None]) for first, after in zip(before, own, strict=True)
-            ]
+            pairs = zip(before, own, strict=True)
+            gains = np.nan_to_num(
+                [self._miou(after[None]) - self._miou(first[None]) for first, after in pairs]
+            ).tolist()
             low, high = min(gains), max(gains)
         else:
             low, high = paired_interval(before, own, self._codes, resamples=self._resamples, seed=self._seed)
