@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def real_data() -> Path:
 def line(project_root, tmp_path_factory) -> Line:
     """A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training."""
     line = checkout(project_root, tmp_path_factory.mktemp("line"))
-    line.run(sys.executable, "-m", "wsss_mm.cli.main", "profile", "tiny")
+    line.run("wsss-mm", "profile", "tiny")
     line.change_params({"register": {"model_name": "segmenter-phantom"}})  # tests of the registry want a version
     line.run("git", "add", "-A")
     line.run("git", "commit", "-qm", "Small line")

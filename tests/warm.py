@@ -2,7 +2,8 @@
 
 `python -m pipelines.STAGE` imports torch, mmseg, MLflow or Great Expectations for 3 to 5 s of CPU, and the tests start
 a hundred of them. Here one process a worker of pytest imports them, none of them the project's own, and forks for
-whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of `tests.line.Line`.
+whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of `tests.line.Line`;
+`python -c` has them, too.
 """
 
 import json
@@ -35,9 +36,11 @@ import json, os, signal, socket, sys
 given = sys.argv[1:]
 if os.path.basename(sys.argv[0]) == "wsss-mm":
     given = ["-m", "wsss_mm.cli.main", *given]
-if given[:1] != ["-m"] or given[1].partition(".")[0] not in ("pipelines", "wsss_mm"):
+ours = given[:1] == ["-m"] and given[1].partition(".")[0] in ("pipelines", "wsss_mm")
+if not ours and given[:1] != ["-c"]:
     os.execv({python!r}, [{python!r}, *given])
-asked = {{"module": given[1], "arguments": given[2:], "cwd": os.getcwd(), "environment": dict(os.environ)}}
+asked = {{"how": given[0], "what": given[1], "arguments": given[2:]}}
+asked |= {{"cwd": os.getcwd(), "environment": dict(os.environ)}}
 mask = os.umask(0)
 os.umask(mask)
 asked = json.dumps({{**asked, "umask": mask}}).encode()
@@ -136,11 +139,12 @@ def _wait(asking: socket.socket) -> None:
 
 
 def _run(asking: socket.socket) -> None:
-    """In the child: as `python -m module arguments` where it was asked for; does not return."""
+    """In the child: as `python -m module arguments`, or `-c code`, where it was asked for; does not return."""
     import atexit
     import runpy
     import threading
     import traceback
+    import types
 
     length, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
     with asking.makefile("rb") as stream:
@@ -158,12 +162,18 @@ def _run(asking: socket.socket) -> None:
     tempfile.tempdir = None
     path = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [asked["cwd"], *filter(None, path)]
-    sys.argv = ["-m", *asked["arguments"]]
+    sys.argv = [asked["how"], *asked["arguments"]]
     asking.close()
     status = 0
     try:
-        runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+        if asked["how"] == "-m":
+            runpy.run_module(asked["what"], run_name="__main__", alter_sys=True)
+        else:
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(asked["what"], "<string>", "exec"), main.__dict__)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()

@@ -63,7 +63,7 @@ def lab(tmp_path_factory) -> Path:
 def own(project_root, tmp_path_factory, lab) -> Line:
     """A project whose patches are cut from these slides, without a gate between."""
     line = checkout(project_root, tmp_path_factory.mktemp("own") / "project")
-    line.run(sys.executable, "-m", "wsss_mm.cli.main", "profile", "slides", "--source", str(lab / "table"))
+    line.run("wsss-mm", "profile", "slides", "--source", str(lab / "table"))
     pipeline = line.root / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("      - reports/gates/cohort.json\n", "", 1))
     line.run("git", "add", "-A")
@@ -156,6 +156,6 @@ def cohort_md5(lock: str) -> str:
 
 
 def test_a_model_is_made_again(own):
-    own.run(sys.executable, "-c", REGISTER)
+    own.run("python", "-c", REGISTER)
     done = own.run(sys.executable, "-m", "wsss_mm.cli.main", "reproduce", "models:/own/1")
     assert "none of" in done.stdout and "differ" in done.stdout, done.stdout + done.stderr

@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import warm
 from tests.conftest import ROOT
 
 MOST = 3
@@ -39,7 +39,6 @@ with inside(root):
 """
 
 KNOWN = """
-import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -144,7 +143,7 @@ def extended(tmp_path_factory) -> Path:
 
 def run(root: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [str(warm.commands() / "python"), *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "PYTEST_ADDOPTS": "", "TQDM_DISABLE": "1"},
         capture_output=True,

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import pandas as pd
 import pytest
@@ -27,7 +26,7 @@ def test_a_trial_reads_nothing_of_the_test_split(project):
     assert len(test)
     for name in (*test["path"], *test["mask_path"].dropna()):
         (project.root / places.PATCHES / name).unlink()
-    project.run(sys.executable, "-m", "pipelines.tune")
+    project.run("python", "-m", "pipelines.tune")
     counts = json.loads((project.root / places.TUNE_COUNTS).read_text())
     metrics = json.loads((project.root / places.TUNE_METRICS).read_text())
     assert counts["value"] == pytest.approx(metrics["miou"])
@@ -38,7 +37,7 @@ def test_a_trial_reads_nothing_of_the_test_split(project):
 def test_two_trials_are_experiments_that_dvc_and_mlflow_show(project):
     (project.root / "v.yaml").write_text("segmenter.loss: [ce, onss]\n")
     tune = ("wsss-mm", "tune", "--budget", "10h", "--values", "v.yaml", "--no-queue")
-    done = project.run(sys.executable, "-m", "wsss_mm.cli.main", *tune[1:])
+    done = project.run(*tune)
     assert "chosen: " in done.stdout
     assert "2 trials fit into 10 h" in done.stderr
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
@@ -46,6 +45,6 @@ def test_two_trials_are_experiments_that_dvc_and_mlflow_show(project):
     assert len([name for name in names if name.startswith("tune-")]) == 2  # others are of the line's own tests
     rows = (project.root / places.TUNE_WORK / "journal.jsonl").read_text().splitlines()
     assert len(rows) == 2
-    again = project.run(sys.executable, "-m", "wsss_mm.cli.main", *tune[1:])
+    again = project.run(*tune)
     assert again.stdout == done.stdout
     assert project.run("git", "status", "--porcelain", "--untracked-files=no").stdout == ""
