@@ -11,9 +11,6 @@ from wsss_mm.settings.sections import Count, Faults, Natural, Section, one_of
 from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 
-CUT = ("phantom", "slides")
-"""Cohorts of slides; the others are data sets of patches."""
-
 _PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
 _WANTED = {"train": "learnt from", "test": "judged on"}
 _MADE = (COHORT, PATCHES, PSEUDO_LABELS, MAPS, CLASSIFIER, SEGMENTER, REPORTS, RESULTS)  # by stages

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, create_model
 
 from wsss_mm.cam_methods import LAST_LAYER, METHODS
 from wsss_mm.encoders import Encoder, get_encoder, hardly_moves
-from wsss_mm.settings.cohort import CUT, CohortSettings
+from wsss_mm.settings.cohort import CohortSettings
 from wsss_mm.settings.gates import GateSettings
 from wsss_mm.settings.sections import AtOnce, BareOff, Count, Faults, Natural, Positive, Section, Share, one_of
 from wsss_mm.settings.trainings import ClassifierSettings, Precision, SegmenterSettings
@@ -20,6 +20,7 @@ from wsss_mm.yaml_places import suggestion
 _LONGEST_NAME = 200
 _PHANTOM_MPP = 0.5  # um/px of its slides
 _LARGEST_SHOWN = 4096  # px, side of what a network is shown
+_CUT = ("phantom", "slides")  # cohorts of slides; the others are data sets of patches
 
 
 class PatchSettings(Section):
@@ -163,7 +164,7 @@ class Params(Section):
             )
         yield from self._encoders()
         yield from self._sizes()
-        if self.cohort.name in CUT:
+        if self.cohort.name in _CUT:
             for key, wanted in (
                 ("pseudo_labels.neighbours", self.pseudo_labels.neighbours),
                 ("segmenter.surroundings", self.segmenter.surroundings),
