@@ -55,7 +55,7 @@ def params():
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     rows = []
     for number in range(9):
         split = ("train", "valid", "test")[number // 3]
@@ -147,7 +147,7 @@ def test_missing_patch_is_named_and_nothing_is_lost(project, params):
 def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, params, monkeypatch):
     pseudo_labels.main(params)
     first = _digest(project / "data/pseudo_labels")
-    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(choose_pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     trying = params.choose_pseudo_labels.model_copy(update={"enabled": True})
     choose_pseudo_labels.main(params.model_copy(update={"choose_pseudo_labels": trying}))
     choice = read_choice(places.CHOICE_FILE)
@@ -191,7 +191,7 @@ def test_a_class_that_nobody_is_sure_of_is_never_gated_away(project, params):
 
 
 def test_what_params_say_is_chosen_where_choosing_is_off(project, params, monkeypatch):
-    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(choose_pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     choose_pseudo_labels.main(params)
     choice = read_choice(places.CHOICE_FILE)
     assert (choice.by, choice.settings, choice.trials) == ("params", read_choice_of(params), ())

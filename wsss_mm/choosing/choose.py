@@ -31,6 +31,7 @@ def choose(
     least: float,
     placed: bool,
     seed: int,
+    others: Sequence[PatchClassifier] = (),
 ) -> Choice:
     """Choose the settings of pseudo-labels.
 
@@ -44,6 +45,7 @@ def choose(
         least: `patches.min_class_share`.
         placed: see `validation_windows`.
         seed: of the draws behind the intervals.
+        others: see `wsss_mm.cam.PseudoLabeller`.
     """
     label_sets = manifest.loc[manifest["split"] == "train", list(codes)].to_numpy(bool)
     told = tuple(advice(label_sets, codes))
@@ -58,7 +60,7 @@ def choose(
         chosen, says = by_labels(label_sets, codes, settings)
         logger.info(says)
         return Choice(chosen, dict(settings), BY_LABELS, says, advice=told)
-    found = Search(classifier, windows, codes, resamples=trying.resamples, seed=seed).run(settings)
+    found = Search(classifier, windows, codes, resamples=trying.resamples, seed=seed, others=others).run(settings)
     taken = [f"{trial.element} {trial.shown}" for trial in found.trials if trial.taken]
     says = (
         f"{', '.join(taken)}: clearly better than params.yaml on the validation masks, {found.before:.3f} to "

@@ -63,9 +63,16 @@ class Search:
     """Tries settings on windows; what the classifier shows of them is computed once a scale."""
 
     def __init__(
-        self, model: PatchClassifier, windows: Windows, codes: Sequence[str], *, resamples: int, seed: int
+        self,
+        model: PatchClassifier,
+        windows: Windows,
+        codes: Sequence[str],
+        *,
+        resamples: int,
+        seed: int,
+        others: Sequence[PatchClassifier] = (),
     ) -> None:
-        self._model, self._windows, self._codes = model, windows, tuple(codes)
+        self._model, self._others, self._windows, self._codes = model, tuple(others), windows, tuple(codes)
         self._resamples, self._seed = resamples, seed
         slides = np.unique(windows.slides)
         self.unit = "slide" if len(slides) >= _FEW else "patch"
@@ -78,7 +85,7 @@ class Search:
         """Try each element against what was chosen until then; keep what is clearly better.
 
         Args:
-            settings: of `PseudoLabeller` but the model, to begin with: ties go to them.
+            settings: of `PseudoLabeller` but the classifiers, to begin with: ties go to them.
         """
         chosen, trials = dict(settings), []
         counts = first = self._counts(chosen)
@@ -131,7 +138,7 @@ class Search:
     # -- one setting -----------------------------------------------------------------------------------------------
 
     def _labeller(self, settings: Mapping[str, Any]) -> PseudoLabeller:
-        return PseudoLabeller(self._model, **settings)
+        return PseudoLabeller(self._model, others=self._others, **settings)
 
     def _parts(self) -> Iterator[slice]:
         for start in range(0, len(self._windows), _BATCH):
@@ -153,7 +160,8 @@ class Search:
 
     @staticmethod
     def _key(labeller: PseudoLabeller, method: str, scale: float) -> tuple[Any, ...]:
-        return scale, labeller.flips, method, _plain(labeller.layer), labeller.eps
+        averaged = labeller.normalization if labeller.others else None  # of several, each is scaled before the mean
+        return scale, labeller.flips, method, _plain(labeller.layer), labeller.eps, averaged
 
     def _background(self, labeller: PseudoLabeller) -> npt.NDArray[np.bool_]:
         if self._white is None:
