@@ -66,9 +66,7 @@ def test_the_digest_is_of_all_weights(folder):
 
 @pytest.mark.parametrize("asked", [1, 2, 5])
 def test_another_number_than_params_ask_for(folder, asked):
-    with pytest.raises(
-        InputError, match=rf"has 2 further classifiers, not the {asked - 1} of .* dvc repro train_classifier"
-    ):
+    with pytest.raises(InputError, match=rf"has 2 further classifiers, not {asked - 1}, .*dvc repro train_classifier"):
         load_classifiers(folder, members=asked)
 
 
