@@ -1,12 +1,16 @@
 """Trainings of several classifiers: one folder, the first as ever, and nothing finished is lost or kept too long."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
+from pipelines import train_classifier as stage
 from tests.engine.test_training import Crash, changed, crash_after, outs, paths
+from wsss_mm import engine
 from wsss_mm.engine import train_classifier, train_classifiers, train_segmenter
 from wsss_mm.engine.hooks import ProgressHook
+from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
 from wsss_mm.models.members import count_classifiers, load_classifiers
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST
@@ -39,8 +43,6 @@ def seeds(monkeypatch):
 
 def everything(folder):
     """Digests of all files by their paths."""
-    from wsss_mm.files import digest
-
     return {path.relative_to(folder).as_posix(): digest(path) for path in folder.rglob("*") if path.is_file()}
 
 
@@ -123,3 +125,30 @@ def test_a_segmenter_says_of_how_many_classifiers_its_pseudo_labels_are(short, c
     train_segmenter(short, where)
     assert json.loads((where.out / "model.json").read_text())["pseudo_label_classifiers"] == 3
     assert "the mean of those of 3 classifiers" in (where.out / "README.md").read_text()
+
+
+def test_the_run_has_the_validation_of_each_further_one(short, monkeypatch):
+    class Enough(Exception):
+        """All that is looked at was done."""
+
+    class Recorder:
+        def __init__(self):
+            self.found = {}
+
+        def training(self, *_, **__):
+            return nullcontext()
+
+        def metrics(self, metrics):
+            self.found |= metrics
+
+    def enough(*_, **__):
+        raise Enough
+
+    valid = [{"mean_ap": 0.9}, {"mean_ap": 0.8, "ap.TE": 0.7}, {"mean_ap": 0.6}]
+    monkeypatch.setattr(engine, "train_classifiers", lambda *_: valid)
+    monkeypatch.setattr(engine, "classifier_scores", enough)
+    monkeypatch.setattr("wsss_mm.patches.read_manifest", lambda *_: None)
+    tracker = Recorder()
+    with pytest.raises(Enough):
+        stage.main(short, tracker)
+    assert tracker.found == {"member_1.mean_ap": 0.8, "member_1.ap.TE": 0.7, "member_2.mean_ap": 0.6}
