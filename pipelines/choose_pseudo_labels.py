@@ -9,7 +9,7 @@ from wsss_mm.choosing.choose import choose
 from wsss_mm.choosing.figure import choice_figure
 from wsss_mm.files import atomic_path
 from wsss_mm.inference.runtime import choose_device, prepare_torch
-from wsss_mm.models import load_model
+from wsss_mm.models.members import load_classifiers
 from wsss_mm.patches import read_manifest
 from wsss_mm.sources import SOURCES
 from wsss_mm.vocabulary import get_vocabulary
@@ -24,7 +24,9 @@ def main(params: "Params") -> None:
     """Choose, and write what was chosen with all that was tried."""
     prepare_torch(params.threads)
     vocabulary = get_vocabulary(params.cohort.vocabulary)
-    classifier, _ = load_model(MODEL, choose_device(), vocabulary.codes)
+    (classifier, *others), _ = load_classifiers(
+        MODEL, choose_device(), vocabulary.codes, members=params.classifier.members
+    )
     choice = choose(
         classifier,
         read_manifest(PATCHES, vocabulary),
@@ -35,6 +37,7 @@ def main(params: "Params") -> None:
         least=params.patches.min_class_share,
         placed=params.cohort.name in SOURCES,
         seed=params.seed,
+        others=others,
     )
     write_choice(OUT, choice)
     with atomic_path(PICTURE) as path:

@@ -36,6 +36,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
     from wsss_mm.models.description import TEMPERATURE
+    from wsss_mm.models.members import load_classifiers
 
     prepare_torch(params.threads)
     settings, vocabulary = params.evaluate, get_vocabulary(params.cohort.vocabulary)
@@ -44,15 +45,14 @@ def main(params: "Params", tracker: "Tracker") -> None:
     if rows.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no test patch has a mask; add annotated slides of split test")
     device = choose_device()
-    (segmenter, info), (classifier, _) = (
-        load_model(path, device, vocabulary.codes) for path in (SEGMENTER, CLASSIFIER)
-    )
+    segmenter, info = load_model(SEGMENTER, device, vocabulary.codes)
+    classifiers, _ = load_classifiers(CLASSIFIER, device, vocabulary.codes)
     how = {"scales": settings.scales, "flip": settings.flip, "threshold": settings.gate_threshold}
-    predict = partial(predict_patches, segmenter, classifier, folder=PATCHES, **how)
+    predict = partial(predict_patches, segmenter, classifiers[0], folder=PATCHES, **how)
     judgement = judge(predict(rows), vocabulary, info.get(TEMPERATURE, 1.0))
     metrics = write_reports(judgement, manifest, params)
     write_object(PROBE, FIGURES, linear_probe(judgement, manifest, PATCHES, places.FEATURES_MEMORY, vocabulary.codes))
-    labeller = read_choice(places.CHOICE_FILE).labeller(classifier)
+    labeller = read_choice(places.CHOICE_FILE).labeller(*classifiers)
     where = {"folder": PATCHES, "vocabulary": vocabulary, "path": PICTURE}
     typical_sheet(rows, judgement.patches, predict=predict, labeller=labeller, **where)
     shown = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "evaluate": settings}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from wsss_mm import places
 from wsss_mm.cam.pictures import pseudo_label_sheet
-from wsss_mm.cam.store import LabelledPatch, label_patches, write_pseudo_labels
+from wsss_mm.cam.store import LabelledPatch, label_patches, made_by, write_pseudo_labels
 from wsss_mm.choosing import read_choice
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import confusion_matrix
@@ -19,7 +19,7 @@ from wsss_mm.evaluation.tables import count_table, write_plot
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.formats import write_object
 from wsss_mm.inference.runtime import choose_device, prepare_torch
-from wsss_mm.models import load_model
+from wsss_mm.models.members import classifiers_md5, load_classifiers
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import FILE_NAME
@@ -42,10 +42,10 @@ def main(params: "Params") -> None:
     train = manifest[manifest["split"] == "train"]
     if train.empty:
         raise InputError(f"{PATCHES}/manifest.parquet: no patch in split train; check the cohort's splits")
-    classifier, _ = load_model(MODEL, choose_device(), vocabulary.codes)
-    labeller = read_choice(places.CHOICE_FILE).labeller(classifier)
+    classifiers, _ = load_classifiers(MODEL, choose_device(), vocabulary.codes, members=params.classifier.members)
+    labeller = read_choice(places.CHOICE_FILE).labeller(*classifiers)
 
-    made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": digest(MODEL / places.WEIGHTS, "md5")}
+    made_of = {"patches": digest(PATCHES / FILE_NAME), "classifier": classifiers_md5(MODEL), **made_by(classifiers)}
     frame = write_pseudo_labels(label_patches(labeller, train, PATCHES, vocabulary), OUT, vocabulary, made_of)
     judged, counts = [], [np.zeros((0, len(vocabulary), len(vocabulary)), dtype=np.int64)]
     for _, rows in manifest[manifest["mask_path"].notna()].groupby("split"):

@@ -21,7 +21,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     """Train, then judge the classifier on the validation split."""
     import pandas as pd
 
-    from wsss_mm.engine import Paths, classifier_features, classifier_scores, join_processes, train_classifier
+    from wsss_mm.engine import Paths, classifier_features, classifier_scores, join_processes, train_classifiers
     from wsss_mm.evaluation.figures import precision_recall_figure, sites_figure
     from wsss_mm.evaluation.sites import probed_rows, readable
     from wsss_mm.patches import read_manifest
@@ -30,13 +30,15 @@ def main(params: "Params", tracker: "Tracker") -> None:
 
     paths = Paths(patches=PATCHES, out=OUT, curves=places.CLASSIFIER_CURVES)
     if join_processes() > 0:
-        train_classifier(params, paths)  # the first process writes and tracks
+        train_classifiers(params, paths)  # the first process writes and tracks
         return
     sections = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "classifier": params.classifier}
     gates = ("cohort", "patches")
     inputs = [PATCHES, *params.classifier.begins_with()]
     with tracker.training("train_classifier", sections, inputs, weights=OUT / places.WEIGHTS, gates=gates):
-        train_classifier(params, paths)
+        _, *others = train_classifiers(params, paths)
+        for number, metrics in enumerate(others, 1):
+            tracker.metrics({f"member_{number}.{name}": value for name, value in metrics.items()})
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         manifest, codes = read_manifest(PATCHES, vocabulary), list(vocabulary.codes)
         scores = classifier_scores(OUT, PATCHES, split="valid", threads=params.threads)

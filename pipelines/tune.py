@@ -17,15 +17,15 @@ PATCHES, METRICS, COUNTS = places.PATCHES, places.TUNE_METRICS, places.TUNE_COUN
 
 def main(params: "Params", tracker: "Tracker") -> None:
     """Train and judge; classifiers and pseudo-labels that trials share are made once, in the project they are of."""
-    from wsss_mm.cam.store import label_patches, write_pseudo_labels
+    from wsss_mm.cam.store import label_patches, made_by, write_pseudo_labels
     from wsss_mm.choosing.choose import choose
     from wsss_mm.choosing.tuning.judging import validation_counts
-    from wsss_mm.engine import Paths, train_classifier, train_segmenter
+    from wsss_mm.engine import Paths, train_classifiers, train_segmenter
     from wsss_mm.engine.workdir import fingerprint
     from wsss_mm.files import write_json
     from wsss_mm.inference.runtime import choose_device, prepare_torch
-    from wsss_mm.models import load_model
     from wsss_mm.models.description import described
+    from wsss_mm.models.members import load_classifiers
     from wsss_mm.patches import read_manifest
     from wsss_mm.patches.digests import judged_rows
     from wsss_mm.sources import SOURCES
@@ -46,20 +46,21 @@ def main(params: "Params", tracker: "Tracker") -> None:
     out = shared / f"classifier-{key}"
     if not (out / places.DESCRIPTION).is_file():
         with tracker.training("train_classifier", about, [PATCHES, *begins], weights=out / places.WEIGHTS):
-            train_classifier(params, Paths(patches=PATCHES, out=out, curves=out.with_suffix(".csv"), work=shared))
+            train_classifiers(params, Paths(patches=PATCHES, out=out, curves=out.with_suffix(".csv"), work=shared))
     valid = dict(described(out)["valid"])
     found: dict[str, Any] = {"value": float(valid["mean_ap"]), "counts": None}
     if len(judged_rows(manifest, "valid")):
         prepare_torch(params.threads)
-        classifier, _ = load_model(out, choose_device(), codes)
+        (classifier, *others), _ = load_classifiers(out, choose_device(), codes, members=params.classifier.members)
         trying, given = params.choose_pseudo_labels, params.pseudo_labels.model_dump()
-        least, placed = params.patches.min_class_share, params.cohort.name in SOURCES
-        how = {"settings": given, "trying": trying, "least": least, "placed": placed, "seed": params.seed}
+        least, placed, seed = params.patches.min_class_share, params.cohort.name in SOURCES, params.seed
+        how: dict[str, Any] = {"settings": given, "trying": trying, "least": least, "placed": placed, "seed": seed}
         labels = shared / f"labels-{fingerprint({'classifier': key, **how, 'trying': trying.model_dump()}, [])}"
         if not labels.is_dir():
-            labeller = choose(classifier, manifest, PATCHES, codes, **how).labeller(classifier)
-            rows = manifest[manifest["split"] == "train"]
-            write_pseudo_labels(label_patches(labeller, rows, PATCHES, vocabulary), labels, vocabulary)
+            choice = choose(classifier, manifest, PATCHES, codes, others=others, **how)
+            labeller, rows = choice.labeller(classifier, *others), manifest[manifest["split"] == "train"]
+            made = label_patches(labeller, rows, PATCHES, vocabulary)
+            write_pseudo_labels(made, labels, vocabulary, made_by([classifier, *others]))
         model = COUNTS.parent / "segmenter"
         paths = Paths(PATCHES, model, model.with_suffix(".csv"), labels, classifier=out, work=shared)
         about |= {"segmenter": params.segmenter}

@@ -12,6 +12,7 @@ from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.files import atomic_path
 from wsss_mm.models import load_model
+from wsss_mm.models.members import load_classifiers
 from wsss_mm.patches import read_manifest
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.settings import load_params
@@ -31,9 +32,9 @@ def main() -> None:
     rich = manifest[(manifest["split"] == "test") & (manifest[list(vocabulary.codes)].sum(axis=1) >= 3)]
     rows = rich.iloc[:: max(1, len(rich) // arguments.patches)].head(arguments.patches)
 
-    classifier, _ = load_model(places.CLASSIFIER)
+    (classifier, *others), _ = load_classifiers(places.CLASSIFIER)
     segmenter, _ = load_model(places.SEGMENTER)
-    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
+    labeller = PseudoLabeller(classifier, others=others, **params.pseudo_labels.model_dump())
     labelled = label_patches(labeller, rows, folder, vocabulary, among=manifest)
     labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     options = params.evaluate

@@ -230,13 +230,14 @@ def line_metrics(
 ) -> dict[str, Any]:
     """Train the line on the labels: the classifier, its pseudo-labels and, where asked for, the segmenter."""
     from wsss_mm.cam import PseudoLabeller
-    from wsss_mm.cam.store import label_patches, write_pseudo_labels
-    from wsss_mm.engine import Paths, train_classifier, train_segmenter
+    from wsss_mm.cam.store import label_patches, made_by, write_pseudo_labels
+    from wsss_mm.engine import Paths, train_classifiers, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics
     from wsss_mm.evaluation.judge import judge
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
+    from wsss_mm.models.members import load_classifiers
 
     vocabulary = oracle.vocabulary
     prepare_torch(params.threads)
@@ -250,10 +251,10 @@ def line_metrics(
         classifier=scratch / "classifier",
         work=scratch / "work",
     )
-    train_classifier(params, paths)
-    classifier = load_model(paths.classifier, choose_device())[0]
+    train_classifiers(params, paths)
+    (classifier, *others), _ = load_classifiers(paths.classifier, choose_device(), members=params.classifier.members)
     test = oracle.judged[(oracle.judged["split"] == "test") & oracle.judged["mask_path"].notna()]
-    labeller = PseudoLabeller(classifier, **params.pseudo_labels.model_dump())
+    labeller = PseudoLabeller(classifier, others=others, **params.pseudo_labels.model_dump())
     found = {
         **classifier_metrics(paths.classifier, oracle, params.threads),
         "miou_pseudo_labels": pseudo_label_miou(label_patches(labeller, test, PATCHES, vocabulary), vocabulary),
@@ -261,7 +262,8 @@ def line_metrics(
     if not segmenter:
         return found
     train = read_manifest(folder, vocabulary).query("split == 'train'")
-    write_pseudo_labels(label_patches(labeller, train, folder, vocabulary), paths.pseudo_labels, vocabulary)
+    labelled = label_patches(labeller, train, folder, vocabulary)
+    write_pseudo_labels(labelled, paths.pseudo_labels, vocabulary, made_by([classifier, *others]))
     valid = train_segmenter(params, Paths(**{**vars(paths), "out": scratch / "segmenter"}), stage="labels_study")
     options = params.evaluate
     predictions = predict_patches(

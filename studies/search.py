@@ -105,17 +105,17 @@ def classifier_key(params: Params) -> str:
 def run_variant(params: Params, work: Path) -> dict[str, Any]:
     """The line from classifier to segmenter; its metrics on the validation split and the seconds each part took."""
     from wsss_mm.cam import PseudoLabeller
-    from wsss_mm.cam.store import label_patches, write_pseudo_labels
-    from wsss_mm.engine import Paths, train_classifier, train_segmenter
+    from wsss_mm.cam.store import label_patches, made_by, write_pseudo_labels
+    from wsss_mm.engine import Paths, train_classifiers, train_segmenter
     from wsss_mm.inference.runtime import choose_device, prepare_torch
-    from wsss_mm.models import load_model
     from wsss_mm.models.description import described
+    from wsss_mm.models.members import load_classifiers
 
     start, patches = time.monotonic(), stained_patches(params, PATCHES, work)
     key = classifier_key(params)
     classifier = work / f"classifier-{key}"
     if not (classifier / places.DESCRIPTION).exists():
-        train_classifier(params, Paths(patches=patches, out=classifier, curves=work / f"classifier-{key}.csv"))
+        train_classifiers(params, Paths(patches=patches, out=classifier, curves=work / f"classifier-{key}.csv"))
     trained = time.monotonic()
 
     labels = work / f"labels-{fingerprint({'classifier': key, **params.pseudo_labels.model_dump(mode='json')}, [])}"
@@ -123,10 +123,10 @@ def run_variant(params: Params, work: Path) -> dict[str, Any]:
         vocabulary = get_vocabulary(params.cohort.vocabulary)
         rows = read_manifest(PATCHES, vocabulary)
         prepare_torch(params.threads)
-        labeller = PseudoLabeller(load_model(classifier, choose_device())[0], **params.pseudo_labels.model_dump())
-        write_pseudo_labels(
-            label_patches(labeller, rows[rows["split"] == "train"], patches, vocabulary), labels, vocabulary
-        )
+        (first, *others), _ = load_classifiers(classifier, choose_device(), members=params.classifier.members)
+        labeller = PseudoLabeller(first, others=others, **params.pseudo_labels.model_dump())
+        labelled_patches = label_patches(labeller, rows[rows["split"] == "train"], patches, vocabulary)
+        write_pseudo_labels(labelled_patches, labels, vocabulary, made_by([first, *others]))
     labelled = time.monotonic()
 
     paths = Paths(

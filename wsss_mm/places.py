@@ -107,6 +107,8 @@ SET_ASIDE, LABEL_MAPS = "quarantined", "labels"
 
 DESCRIPTION, WEIGHTS, CONFIG, CARD = "model.json", "weights.pth", "config.py", "README.md"
 """What a model's folder holds."""
+MEMBERS = "members"
+"""In that of the classifier, where there are several: folders `1`, `2` and so on, each a model's."""
 BUNDLE_NOTE, BUNDLE_VOCABULARY = "bundle.json", "vocabulary.yaml"
 """What a bundle of models holds beside their folders and a card."""
 
@@ -205,7 +207,10 @@ SHARE = "share_"
 
 
 def pseudo_label_columns(codes: Iterable[str]) -> list[str]:
-    """Columns of the manifest of pseudo-labels; digests of what they were made of follow: `patches`, `classifier`."""
+    """Columns of the manifest of pseudo-labels; digests of what they were made of follow: `patches`, `classifier`.
+
+    Behind these stands `MEMBERS`, how many classifiers made them, where they were several.
+    """
     return ["patch_id", "path", "coverage", *(f"{SHARE}{code}" for code in codes), "agreement", "sha256"]
 
 
@@ -234,7 +239,7 @@ class Artefact:
 
 MODEL = Artefact(
     "model description",
-    (f"{MODELS}/*/{DESCRIPTION}",),
+    (f"{MODELS}/*/{DESCRIPTION}", f"{CLASSIFIER}/{MEMBERS}/*/{DESCRIPTION}"),
     again="export the model again",
     absent="run `dvc repro`, or `dvc pull`, to have the model",
 )

@@ -15,6 +15,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
+from wsss_mm.models.members import classifiers_md5
 from wsss_mm.patches import IGNORE, VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
@@ -55,7 +56,7 @@ def params():
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     rows = []
     for number in range(9):
         split = ("train", "valid", "test")[number // 3]
@@ -112,6 +113,36 @@ def test_the_manifest_says_what_the_labels_are_and_what_they_were_made_of(projec
     assert read_json(pseudo_labels.METRICS)["weights_md5"] == frame["classifier"].iloc[0]
 
 
+def test_the_manifest_says_so_where_several_classifiers_made_them(project, params, monkeypatch):
+    """How many they were, and the digest of all their weights; equal ones make the labels that one makes."""
+    pseudo_labels.main(params)
+    alone = pd.read_parquet(project / "data/pseudo_labels/manifest.parquet")
+    assert "members" not in alone
+    asked = []
+
+    def load(*_, members):
+        asked.append(members)
+        return [ColourClassifier() for _ in range(members)], INFO
+
+    for module in (pseudo_labels, choose_pseudo_labels):
+        monkeypatch.setattr(module, "load_classifiers", load)
+    for number in (1, 2):
+        place = pseudo_labels.MODEL / f"members/{number}"
+        place.mkdir(parents=True)
+        (place / "weights.pth").write_bytes(b"weights %d" % number)
+    classifier = params.classifier.model_copy(update={"members": 3})
+    params = params.model_copy(update={"classifier": classifier})
+    choose_pseudo_labels.main(params)
+    pseudo_labels.main(params)
+    assert asked == [3, 3]
+    frame = pd.read_parquet(project / "data/pseudo_labels/manifest.parquet")
+    assert frame["members"].tolist() == [3, 3, 3]
+    assert set(frame["classifier"]) == {classifiers_md5(pseudo_labels.MODEL)} != set(alone["classifier"])
+    assert read_json(pseudo_labels.METRICS)["weights_md5"] == frame["classifier"].iloc[0]
+    shares = [f"share_{code}" for code in VOCABULARY.codes]
+    assert np.allclose(frame[shares], alone[shares], atol=0.01)
+
+
 def test_without_any_mask_nothing_is_judged(project, params):
     manifest = pd.read_parquet(project / "data/patches/manifest.parquet").assign(mask_path=None)
     write_manifest(manifest, project / "data/patches")
@@ -147,7 +178,7 @@ def test_missing_patch_is_named_and_nothing_is_lost(project, params):
 def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, params, monkeypatch):
     pseudo_labels.main(params)
     first = _digest(project / "data/pseudo_labels")
-    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(choose_pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     trying = params.choose_pseudo_labels.model_copy(update={"enabled": True})
     choose_pseudo_labels.main(params.model_copy(update={"choose_pseudo_labels": trying}))
     choice = read_choice(places.CHOICE_FILE)
@@ -191,7 +222,7 @@ def test_a_class_that_nobody_is_sure_of_is_never_gated_away(project, params):
 
 
 def test_what_params_say_is_chosen_where_choosing_is_off(project, params, monkeypatch):
-    monkeypatch.setattr(choose_pseudo_labels, "load_model", lambda *_: (ColourClassifier(), INFO))
+    monkeypatch.setattr(choose_pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     choose_pseudo_labels.main(params)
     choice = read_choice(places.CHOICE_FILE)
     assert (choice.by, choice.settings, choice.trials) == ("params", read_choice_of(params), ())

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsss_mm.cam import PseudoLabeller
 from wsss_mm.choosing.rules import LEAST_UNITS
 from wsss_mm.choosing.search import LEAST_GAIN, Search, deeper, labels_alone
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
-from wsss_mm.evaluation.confusion import confusion_metrics
+from wsss_mm.evaluation.confusion import confusion_matrix, confusion_metrics
 from wsss_mm.models import PatchClassifier
 from wsss_mm.settings import load_profile
 from wsss_mm.vocabulary import IGNORE
@@ -149,6 +150,20 @@ def test_slides_of_one_patient_are_one_witness(settings):
     slides, patients = [f"s{index}" for index in range(8)], np.array(["p0", "p1"], object)
     search = Search(Colours(), _of(_windows(), slides, patients), CODES, resamples=50, seed=0)
     assert (search.unit, search.units) == ("patient", 2)
+
+
+def test_settings_of_several_classifiers_are_judged_by_the_mean_of_their_maps(settings):
+    """Each is scaled before the mean, so that what is shown follows from the normalisation that is tried."""
+    windows, loud, deaf = _windows(), Colours(), Colours(loudness=0.2)
+    found = Search(deaf, windows, CODES, resamples=50, seed=0, others=(loud, loud)).run(settings)
+    tried = {trial.shown: trial.miou for trial in found.trials if trial.element == "normalization"}
+    for normalization, miou in (("joint", found.before), *tried.items()):
+        labeller = PseudoLabeller(deaf, others=(loud, loud), **{**settings, "normalization": normalization})
+        labels = labeller(windows.images, windows.label_sets).labels
+        known = labels != IGNORE
+        counts = confusion_matrix(windows.masks[known], labels[known], len(CODES))
+        assert confusion_metrics(counts, CODES)["miou"] == pytest.approx(miou, abs=1e-5)
+    assert tried.keys() == {"class"}
 
 
 @given(st.integers(0, 1000))

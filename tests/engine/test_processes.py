@@ -17,6 +17,7 @@ from wsss_mm.engine import processes
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.errors import InputError
 from wsss_mm.models import load_model
+from wsss_mm.models.members import load_classifiers
 
 LAUNCH = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -51,14 +52,17 @@ import json, sys
 from pathlib import Path
 from torch import nn
 nn.Dropout2d.forward = lambda self, x: x  # the masks of two processes are not those of one
-from wsss_mm.engine import Paths, join_processes, train_classifier, train_segmenter
+from wsss_mm.engine import Paths, join_processes, train_classifier, train_classifiers, train_segmenter
 from wsss_mm.settings import Params
 rank = join_processes()
 for job in sys.argv[1:]:
     content = json.loads(Path(job).read_text())
     paths = Paths(**{name: Path(value) for name, value in content["paths"].items()})
+    params = Params.model_validate(content["params"])
     train = {"classifier": train_classifier, "segmenter": train_segmenter}[content["kind"]]
-    metrics = train(Params.model_validate(content["params"]), paths)
+    if params.classifier.members > 1:
+        train = train_classifiers
+    metrics = train(params, paths)
     Path(job).with_name(f"metrics-{rank}.json").write_text(json.dumps(metrics))
 """
 
@@ -82,6 +86,9 @@ def two(cohort, params, project_root, tmp_path_factory):
     """A folder a kind, of what two processes trained: they start once, compare their statistics, and train both."""
     root = tmp_path_factory.mktemp("two")
     jobs = [job_of(kind, root / kind, cohort, params, project_root) for kind in KINDS]
+    several = params.classifier.model_copy(update={"members": 2, "epochs": 1})
+    several = params.model_copy(update={"classifier": several})
+    jobs.append(job_of("classifier", root / "several", cohort, several, project_root))
     (root / "script.py").write_text(NORMS + TRAIN + "import torch\ntorch.distributed.destroy_process_group()\n")
     environment = {**os.environ, "TQDM_DISABLE": "1", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     command = [*LAUNCH, str(root / "script.py"), *jobs]
@@ -118,6 +125,16 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
 @pytest.mark.slow
 def test_batch_statistics_and_gradients_are_those_of_the_whole_batch(two):
     assert [path.read_text() for path in sorted(two.glob("norms-*"))] == ["the same"] * 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_several_classifiers_one_after_the_other(two):
+    folder = two / "several"
+    assert len(load_classifiers(folder / "model", members=2)[0]) == 2
+    first, second = (json.loads((folder / f"metrics-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert len(first) == 2
+    assert not [path for path in (folder / "work").rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow

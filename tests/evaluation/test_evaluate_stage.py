@@ -14,6 +14,7 @@ from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.calibration import Calibration
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json, rounded, write_json
+from wsss_mm.models import members
 from wsss_mm.patches import VOCABULARIES, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
@@ -46,6 +47,7 @@ class Colours(torch.nn.Module):
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "load_model", lambda *_: (Colours(), {"temperature": 2.0}))
+    monkeypatch.setattr(members, "load_classifiers", lambda *_: ([Colours()], {}))
     rng, rows = np.random.default_rng(0), []
     for number in range(8):
         mask = np.full((64, 64), number % 3, np.uint8)

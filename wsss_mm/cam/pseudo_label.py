@@ -1,7 +1,7 @@
 """Pseudo-labels: Grad-CAM++ at several scales, background, argmax, vote (Pan et al. 2025; METHOD.md section 3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,7 +34,10 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the classifier shows at one scale: `maps` (N, C, h, w), not yet scaled or resized, and `logits` (N, C)."""
+    """What the classifiers show at one scale: `maps` (N, C, h, w), not yet resized, and `logits` (N, C).
+
+    Maps of one classifier are not yet scaled, either; those of several are the mean of scaled ones.
+    """
 
     maps: Tensor
     logits: Tensor
@@ -66,6 +69,8 @@ class PseudoLabeller:
         neighbours: whether `wsss_mm.cam.store.label_patches` narrows label sets by those of overlapping patches.
         temperatures: of the classes, in their order: their CAMs are divided by it before the argmax, so that a class
             above 1 gives way to others, as its logit would. Empty for 1 each.
+        others: further classifiers of the same network, on the same device. CAMs are the mean of those of all, each
+            scaled to 0..1 as `normalization` says, and so are logits.
     """
 
     model: PatchClassifier
@@ -83,6 +88,7 @@ class PseudoLabeller:
     flips: bool = False
     neighbours: bool = False
     temperatures: Sequence[float] = ()
+    others: Sequence[PatchClassifier] = ()
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +164,13 @@ class PseudoLabeller:
 
     @torch.no_grad()
     def evidence_by_method(self, images: np.ndarray, scale: float, methods: Sequence[str]) -> dict[str, Evidence]:
-        """`evidence` of several methods; under the pooling they share one forward pass."""
+        """`evidence` of several methods; under the pooling they share one forward pass of each classifier."""
+        if self.others:
+            each = [
+                replace(self, model=model, others=()).evidence_by_method(images, scale, methods)
+                for model in (self.model, *self.others)
+            ]
+            return {name: self._mean_evidence([found[name] for found in each]) for name in methods}
         batch = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
         height, width = batch.shape[-2:]
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -169,6 +181,10 @@ class PseudoLabeller:
         found = [self._mirrored_maps(batch, mirror, methods) for mirror in mirrors]
         logits = _mean([own for _, own in found])
         return {name: Evidence(_mean([maps[name] for maps, _ in found]), logits) for name in methods}
+
+    def _mean_evidence(self, each: Sequence[Evidence]) -> Evidence:
+        maps = fused([found.maps for found in each], each_class=self.normalization == "class")
+        return Evidence(maps, _mean([found.logits for found in each]))
 
     def normalised(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Class activation maps (N, C, h, w) resized to the patch's height and width, and scaled to 0..1."""
@@ -228,11 +244,16 @@ def min_max(maps: Tensor, *, each_class: bool = False) -> Tensor:
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1.0), 0.0)
 
 
-def fused(maps: Sequence[Tensor]) -> Tensor:
-    """The mean of class activation maps (N, C, h, w) of several layers, each scaled to 0..1, at the finest size."""
+def fused(maps: Sequence[Tensor], *, each_class: bool = False) -> Tensor:
+    """The mean of class activation maps (N, C, h, w) of layers or classifiers, each scaled to 0..1, at the finest size.
+
+    Args:
+        maps: of each.
+        each_class: see `min_max`.
+    """
     size = max((tuple(own.shape[-2:]) for own in maps), key=lambda sides: sides[0] * sides[1])
     resized = [functional.interpolate(own, size=size, mode="bilinear", align_corners=False) for own in maps]
-    return _mean([min_max(own) for own in resized])
+    return _mean([min_max(own, each_class=each_class) for own in resized])
 
 
 def label_map(cams: Tensor, present: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
 from wsss_mm.formats import write_rows
 from wsss_mm.inference.patches import BATCH_SIZE, Batch, predict
+from wsss_mm.models import PatchClassifier
 from wsss_mm.patches.images import write_mask
 from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
-from wsss_mm.places import MANIFEST, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
+from wsss_mm.places import MANIFEST, MEMBERS, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ def write_pseudo_labels(
     patches: Iterator[LabelledPatch],
     folder: Path | str,
     vocabulary: Vocabulary,
-    made_of: Mapping[str, str] = MappingProxyType({}),
+    made_of: Mapping[str, Any] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Write pseudo-labels as palette PNGs with a manifest; the folder appears when all of it is written.
 
@@ -84,7 +86,7 @@ def write_pseudo_labels(
         folder: becomes `labels/<patch_id>.png` and `manifest.parquet`; what was there before is replaced.
         vocabulary: the classes and their colours.
         made_of: digests of what the labels follow from, a column each, for gate pseudo_labels to compare: `patches`
-            (sha256 of the manifest) and `classifier` (md5 of the weights).
+            (sha256 of the manifest) and `classifier` (see `wsss_mm.models.members.classifiers_md5`); and `made_by`.
 
     Returns:
         The manifest: patch_id, path (relative to `folder`), coverage (share of pixels with a label), share_<code>
@@ -100,6 +102,11 @@ def write_pseudo_labels(
         write_rows(temporary / MANIFEST, PSEUDO_LABEL_MANIFEST, table)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
+
+
+def made_by(classifiers: Sequence[PatchClassifier]) -> dict[str, int]:
+    """What the manifest says of how many classifiers there were: nothing of one."""
+    return {MEMBERS: len(classifiers)} if len(classifiers) > 1 else {}
 
 
 def _narrowed(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Callable[[pd.Series], np.ndarray]:

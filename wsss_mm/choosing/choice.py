@@ -57,7 +57,7 @@ class Choice:
     """The settings that pseudo-labels are made with.
 
     Attributes:
-        settings: of `wsss_mm.cam.PseudoLabeller`, all but the model.
+        settings: of `wsss_mm.cam.PseudoLabeller`, all but the classifiers.
         given: those of params.yaml that they were chosen over.
         by: one of `BY_MASKS`, `BY_LABELS`, `BY_HAND`.
         says: in one sentence, why.
@@ -83,11 +83,11 @@ class Choice:
     advice: tuple[str, ...] = ()
     few: bool = False
 
-    def labeller(self, classifier: "PatchClassifier") -> "PseudoLabeller":
-        """What makes pseudo-labels with these settings."""
+    def labeller(self, classifier: "PatchClassifier", *others: "PatchClassifier") -> "PseudoLabeller":
+        """What makes pseudo-labels with these settings, of the mean of the CAMs of all classifiers."""
         from wsss_mm.cam import PseudoLabeller
 
-        return PseudoLabeller(classifier, **self.settings)
+        return PseudoLabeller(classifier, others=others, **self.settings)
 
 
 def write_choice(path: Path, choice: Choice) -> None:
@@ -105,7 +105,8 @@ def read_choice(path: Path) -> Choice:
     from wsss_mm.cam import PseudoLabeller
 
     content = read_object(path, CHOICE)
-    settings, known_settings = content.get("settings"), {item.name for item in fields(PseudoLabeller)} - {"model"}
+    classifiers = {"model", "others"}
+    settings, known_settings = content.get("settings"), {item.name for item in fields(PseudoLabeller)} - classifiers
     if (
         not isinstance(settings, dict)
         or not settings.keys() <= known_settings

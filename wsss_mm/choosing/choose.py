@@ -31,6 +31,7 @@ def choose(
     least: float,
     placed: bool,
     seed: int,
+    others: Sequence[PatchClassifier] = (),
 ) -> Choice:
     """Choose the settings of pseudo-labels.
 
@@ -44,6 +45,7 @@ def choose(
         least: `patches.min_class_share`.
         placed: see `validation_windows`.
         seed: of the draws behind the intervals.
+        others: see `wsss_mm.cam.PseudoLabeller`.
     """
     label_sets = manifest.loc[manifest["split"] == "train", list(codes)].to_numpy(bool)
     told = tuple(advice(label_sets, codes))
@@ -59,7 +61,7 @@ def choose(
         says = f"no validation masks; {why}"
         logger.info(says)
         return Choice({**settings, **wanted}, dict(settings), BY_LABELS, says, advice=told)
-    how = {"resamples": trying.resamples, "seed": seed, "called_for": wanted}
+    how = {"resamples": trying.resamples, "seed": seed, "called_for": wanted, "others": others}
     found = Search(classifier, windows, codes, **how).run(settings)
     says = _few(found, wanted, why) if found.few else _many(found)
     logger.info(says)

@@ -76,6 +76,7 @@ class Search:
         resamples: int,
         seed: int,
         called_for: Mapping[str, Any] | None = None,
+        others: Sequence[PatchClassifier] = (),
     ) -> None:
         """Nothing is tried yet.
 
@@ -87,8 +88,9 @@ class Search:
             seed: of the draws.
             called_for: what label sets call for, see `wsss_mm.choosing.rules.called_for`: all that may be taken where
                 there are fewer than `LEAST_UNITS` patients.
+            others: see `PseudoLabeller`.
         """
-        self._model, self._windows, self._codes = model, windows, tuple(codes)
+        self._model, self._others, self._windows, self._codes = model, tuple(others), windows, tuple(codes)
         self._resamples, self._seed, self._called_for = resamples, seed, dict(called_for or {})
         names, self._units = np.unique(windows.patients, return_inverse=True)
         self.unit = "patient" if len(names) < len(np.unique(windows.slides)) else "slide"
@@ -100,7 +102,7 @@ class Search:
         """Try each element against what was chosen until then; keep what is clearly better.
 
         Args:
-            settings: of `PseudoLabeller` but the model, to begin with: ties go to them.
+            settings: of `PseudoLabeller` but the classifiers, to begin with: ties go to them.
         """
         chosen, trials = dict(settings), []
         counts = first = self._counts(chosen)
@@ -154,7 +156,7 @@ class Search:
     # -- one setting -----------------------------------------------------------------------------------------------
 
     def _labeller(self, settings: Mapping[str, Any]) -> PseudoLabeller:
-        return PseudoLabeller(self._model, **settings)
+        return PseudoLabeller(self._model, others=self._others, **settings)
 
     def _parts(self) -> Iterator[slice]:
         for start in range(0, len(self._windows), _BATCH):
@@ -176,7 +178,8 @@ class Search:
 
     @staticmethod
     def _key(labeller: PseudoLabeller, method: str, scale: float) -> tuple[Any, ...]:
-        return scale, labeller.flips, method, _plain(labeller.layer), labeller.eps
+        averaged = labeller.normalization if labeller.others else None  # of several, each is scaled before the mean
+        return scale, labeller.flips, method, _plain(labeller.layer), labeller.eps, averaged
 
     def _background(self, labeller: PseudoLabeller) -> npt.NDArray[np.bool_]:
         if self._white is None:

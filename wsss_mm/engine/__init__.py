@@ -13,6 +13,7 @@ from wsss_mm.engine import (
     processes,
 )
 from wsss_mm.engine.configs import load_config
+from wsss_mm.engine.members import train_classifiers
 from wsss_mm.engine.processes import join_processes
 from wsss_mm.engine.runner import build_runner
 from wsss_mm.engine.scoring import classifier_features, classifier_scores
@@ -36,5 +37,6 @@ __all__ = [
     "precision",
     "processes",
     "train_classifier",
+    "train_classifiers",
     "train_segmenter",
 ]

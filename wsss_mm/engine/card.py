@@ -5,6 +5,10 @@ from typing import Any
 
 from wsss_mm.encoders import get_encoder
 from wsss_mm.engine.hub_card import hub_header
+from wsss_mm.models.members import MEMBERS
+
+MADE_BY = "pseudo_label_classifiers"
+"""Key of a segmenter's model.json: how many classifiers its pseudo-labels are of, where they were several."""
 
 _PURPOSE = {
     "classifier": "Says which tissues a patch of an H&E slide holds; its class activation maps become pseudo-labels.",
@@ -29,7 +33,7 @@ def model_card(info: Mapping[str, Any]) -> str:
 **Intended use: research only.** Not a medical device; not for diagnosis or treatment. Slides from other scanners,
 stains, organs or resolutions than those it was trained on need a validation of their own.
 
-{_HOW[kind].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))}
+{_how(info)}
 {_width(info)}ohort `{info["cohort"]}`, {info["train_patches"]} training patches of {info["size"]} px at
 {info["mpp"]:g} um/px, seed {info["seed"]}. Manifest of the patches: sha256 `{info["patches"]}`.
 {_encoder(info)}{_stain(info)}{_beginnings(info)}
@@ -51,6 +55,16 @@ stains, organs or resolutions than those it was trained on need a validation of 
 `weights.pth` is a plain state dict (`torch.load(weights_only=True)`), `model.json` rebuilds the network
 (`wsss_mm.models.load_model(folder)`), `config.py` is the resolved mmengine config of the training.
 """.replace("\n\n\n", "\n\n")
+
+
+def _how(info: Mapping[str, Any]) -> str:
+    """What it is made of, and of how many classifiers where these were several."""
+    said = _HOW[info["kind"]].format(backbone=_part(info, "backbone"), head=_part(info, "decode_head"))
+    if count := info.get(MADE_BY):
+        said += f"\nThese maps are the mean of those of {count} classifiers."
+    if others := len(info.get(MEMBERS, ())):
+        said += f"\nPseudo-labels are made from the mean of its maps and those of {others} more, in `members/`."
+    return said
 
 
 def _limits(info: Mapping[str, Any]) -> str:

@@ -16,20 +16,22 @@ from mmengine.dist import get_world_size, is_main_process
 
 from wsss_mm import places
 from wsss_mm.engine.beginning import beginning, encoder_said
-from wsss_mm.engine.card import model_card
+from wsss_mm.engine.card import MADE_BY, model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
 from wsss_mm.engine.configs import Given, load_config
 from wsss_mm.engine.limits import limits
+from wsss_mm.engine.mlflow_backend import MLflowBackend
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.rehearsal import begun, initial_weights, rehearse
 from wsss_mm.engine.runner import build_runner, config_text, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
-from wsss_mm.files import atomic_path, digest
+from wsss_mm.files import atomic_path, digest, write_text
+from wsss_mm.formats import read_rows
 from wsss_mm.inference.runtime import network
 from wsss_mm.models.config_files import trusted_modules
-from wsss_mm.models.description import ICC, NEEDS, RESOLUTION, STAIN, foreign_modules, without_initialisation
+from wsss_mm.models.description import ICC, NEEDS, RESOLUTION, STAIN, described, foreign_modules, without_initialisation
 from wsss_mm.models.segmenter import Segmenter
 from wsss_mm.models.store import Kind, save_model
 from wsss_mm.models.trust import CONFIGS
@@ -37,6 +39,7 @@ from wsss_mm.models.weight_files import read_state_dict
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.patches.stains import target_of
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.slides.icc import SRGB, icc_noted
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.yaml_places import parse
@@ -74,8 +77,16 @@ class Paths:
     work: Path = places.WORK
 
 
-def train_classifier(params: "Params", paths: Paths) -> dict[str, float]:
-    """Train the patch classifier and write its model folder and curves.
+def train_classifier(
+    params: "Params", paths: Paths, *, kept: Path | None = None, tracked: bool = True
+) -> dict[str, float]:
+    """Train one patch classifier and write its model folder and curves; see `train_classifiers` for several.
+
+    Args:
+        params: All of params.yaml.
+        paths: Where to read and write.
+        kept: File that says which training `paths.out` is of, where that outlives it: the same one is not done again.
+        tracked: Whether curves and pictures go to the active MLflow run.
 
     Returns:
         Metrics of the last validation: `mean_ap`, `ap.<code>`.
@@ -86,7 +97,8 @@ def train_classifier(params: "Params", paths: Paths) -> dict[str, float]:
     frame = read_manifest(paths.patches, get_vocabulary(params.cohort.vocabulary))
     judged = frame.loc[frame["split"] == "valid", "size"]
     found = {"train_patches": int((frame["split"] == "train").sum()), "one_size": len(set(judged)) == 1}
-    return _train("classifier", params, paths, {**_shared(params, paths), **found}, inputs=[])
+    found |= _shared(params, paths)
+    return _train("classifier", params, paths, found, inputs=[], kept=kept, tracked=tracked)
 
 
 def train_segmenter(
@@ -120,11 +132,18 @@ def train_segmenter(
         "classifier": paths.classifier.as_posix(),
     }
     learnt = paths.pseudo_labels / FILE_NAME
-    made_of = {"pseudo_labels": digest(learnt)} if target == "pseudo" and learnt.is_file() else {}
+    made_of = _made_of(learnt) if target == "pseudo" and learnt.is_file() else {}
     inputs = [paths.pseudo_labels] if target == "pseudo" else []
     return _train(
         "segmenter", params, paths, found, inputs=inputs, stage=stage, validates=len(judged) > 0, made_of=made_of
     )
+
+
+def _made_of(pseudo_labels: Path) -> dict[str, Any]:
+    """What model.json says of the manifest of pseudo-labels: its digest, and how many classifiers made them."""
+    said = {"pseudo_labels": digest(pseudo_labels)}
+    frame = read_rows(pseudo_labels, PSEUDO_LABEL_MANIFEST)
+    return said | ({MADE_BY: int(frame[places.MEMBERS].max())} if places.MEMBERS in frame and len(frame) else {})
 
 
 def _shared(params: "Params", paths: Paths) -> dict[str, Any]:
@@ -171,7 +190,9 @@ def given_values(kind: Kind, params: "Params", found: Mapping[str, Any]) -> dict
 
 
 def _settings(kind: Kind, params: "Params") -> dict[str, Any]:
-    return (params.classifier if kind == "classifier" else params.segmenter).model_dump(mode="json")
+    """What decides a training; how many there are does not."""
+    section = params.classifier if kind == "classifier" else params.segmenter
+    return section.model_dump(mode="json", exclude={"members"})
 
 
 def _at(content: Any, path: str) -> Any:
@@ -189,7 +210,9 @@ def _train(
     inputs: Sequence[Path],
     stage: str | None = None,
     validates: bool = True,
-    made_of: Mapping[str, str] = MappingProxyType({}),
+    made_of: Mapping[str, Any] = MappingProxyType({}),
+    kept: Path | None = None,
+    tracked: bool = True,
 ) -> dict[str, float]:
     settings = params.classifier if kind == "classifier" else params.segmenter
     batch_per_process(settings.batch_size, settings.accumulate, kind)
@@ -199,6 +222,8 @@ def _train(
         for part in ("val_dataloader", "val_cfg", "val_evaluator"):
             config.pop(part, None)
     text = config_text(config)
+    if not tracked and "visualizer" in config:
+        config.visualizer.vis_backends = []
     weights, _ = initial_weights(config) or (None, None)
     info = {**_model_info(kind, params, paths, config), **made_of}
     network = begun(file, config, info) if initial_weights(config) else None  # what is far too large is never digested
@@ -213,7 +238,14 @@ def _train(
         *([] if weights is None else [weights]),
         *inputs,
     ]
-    with work_folder(stage or kind, _key(config, file, sources), paths.work) as folder:
+    key = _key(config, file, sources)
+    if kept is not None and kept.is_file() and kept.read_text(encoding="utf-8").strip() == key:
+        logger.info("%s: seed %d is trained already", paths.out, params.seed)
+        metrics = dict(described(paths.out)["valid"])
+        if tracked:  # of a run that was broken off later: this one shall have them, too
+            MLflowBackend().add_scalars(metrics, step=config.train_cfg.max_iters)
+        return metrics
+    with work_folder(stage or kind, key, paths.work) as folder:
         runner = build_runner(config, folder, file, seed=params.seed, threads=params.threads)
         _run(runner, kind)
         state, metrics = _outcome(runner, folder)
@@ -225,6 +257,8 @@ def _train(
         save_model(paths.out, state=state, info=info, config_text=text, card=model_card(info))
         with atomic_path(paths.curves) as temporary:
             shutil.copyfile(folder / places.CURVES, temporary)
+        if kept is not None:
+            write_text(kept, f"{key}\n")
     return metrics
 
 

@@ -49,6 +49,8 @@ INPUTS, PATCHES_TABLE, CLASSES, REMADE, JUDGED, SPLITS_TABLE, FIGURES = gate_tab
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
     """Measure pseudo-labels: patches against their label sets and images, then classes over the cohort, then truth."""
+    from wsss_mm.models.members import classifiers_md5
+
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     codes = list(vocabulary.codes)
     folder = root / FOLDER
@@ -56,7 +58,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     manifest = read_manifest(root / PATCHES, vocabulary)
     training = manifest[manifest["split"] == "train"]
     metrics = read_metrics(root / METRICS, _MAKE)
-    weights = weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier")
+    weights_md5(root / CLASSIFIER, "dvc repro -f train_classifier")  # says what to do where there are none
+    classifiers = classifiers_md5(root / CLASSIFIER)
     choice = read_choice(root / places.CHOICE_FILE)
     inputs = {
         "what": "pseudo-labels",
@@ -65,8 +68,8 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
         **{name: ", ".join(sorted(set(labels[name].astype(str)))) for name in ("patches", "classifier")},
         "metrics": metrics.get("weights_md5", "not said"),
         "gated_patches": digest(root / PATCHES / FILE_NAME),
-        "gated_metrics": weights,
-        "gated_classifier": weights,
+        "gated_metrics": classifiers,
+        "gated_classifier": classifiers,
     }
     yield INPUTS.of(pd.DataFrame([inputs], dtype=object))
     patches = _patches(labels, training, codes, root, params)
@@ -218,11 +221,11 @@ def _remade(
     """One row a patch that the classifier labels again, now."""
     from wsss_mm.cam.store import label_patches
     from wsss_mm.inference.runtime import choose_device
-    from wsss_mm.models import load_model
+    from wsss_mm.models.members import load_classifiers
 
     vocabulary = get_vocabulary(params.cohort.vocabulary)
-    classifier, _ = load_model(root / CLASSIFIER, choose_device(), vocabulary.codes)
-    labeller = read_choice(root / places.CHOICE_FILE).labeller(classifier)
+    classifiers, _ = load_classifiers(root / CLASSIFIER, choose_device(), vocabulary.codes)
+    labeller = read_choice(root / places.CHOICE_FILE).labeller(*classifiers)
     chosen = training[training["patch_id"].isin(_worth_a_look(patches, params.gates.pseudo_labels.labelled_again))]
     stated, rows = labels.drop_duplicates("patch_id").set_index("patch_id"), []
     for patch in label_patches(labeller, chosen, root / PATCHES, vocabulary, among=training):

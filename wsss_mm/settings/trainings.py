@@ -94,6 +94,7 @@ class TrainingSettings(Section):
 class ClassifierSettings(TrainingSettings):
     """Training of the multi-label patch classifier (METHOD.md section 2)."""
 
+    members: Annotated[Count, Field(le=5)]  # classifiers of further seeds, whose activation maps are averaged
     attention: Annotated[Literal["off", "published"], BareOff]
     dropout: BelowOne
     epochs: Count

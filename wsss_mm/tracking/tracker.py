@@ -55,6 +55,14 @@ class Tracker:
 
         keep(mlflow.log_figure, figure, name)
 
+    def metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log numbers of the active run."""
+        import mlflow
+
+        from wsss_mm.outage import send
+
+        send(mlflow.log_metrics, dict(metrics))
+
     def evaluation(self, *found: Any, **more: Any) -> None:
         """A run of its own for an evaluation; arguments are those of `wsss_mm.tracking.evaluations.log_evaluation`."""
         from wsss_mm.tracking.evaluations import log_evaluation
