@@ -55,6 +55,7 @@ def test_a_slide_without_a_profile_stays_as_it_is(tmp_path, image):
         (swapped_profile()[:300], "its ICC profile is damaged"),
         (ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(), "its ICC profile is of Lab, not of RGB"),
     ],
+    ids=["text", "cut off", "Lab"],  # profiles hold the time they were made at
 )
 def test_a_profile_that_cannot_be_applied_is_one_line_where_it_is_asked_for(tmp_path, image, profile, says):
     path = tmp_path / "odd.tif"
