@@ -102,6 +102,9 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
     keys = ((images, "id"), (annotations, "image_id"), (annotations, "category_id"), (categories, "id"))
     if not all(isinstance(item.get(key), int | str) for items, key in keys for item in items):
         raise InputError(f"{path}: an id is neither a number nor a text; {_AGAIN}")
+    ids = {item["id"] for item in images}
+    if len(ids) < len(images) or len({item["id"] for item in categories}) < len(categories):
+        raise InputError(f"{path}: two of its images, or of its categories, have the same id; {_AGAIN}")
     classes = {item.get("id"): _index(str(item.get("name")), vocabulary) for item in categories}
     names = {item.get("id"): str(item.get("name")) for item in categories}
     drawn: dict[Any, list[tuple[int, Any, str]]] = {}
@@ -110,6 +113,8 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
         name = str(item.get("id", number))
         if item.get("category_id") not in classes:
             raise InputError(f"{path}: annotation {name}: its category is not in the file; {_AGAIN}")
+        if item["image_id"] not in ids:
+            raise InputError(f"{path}: annotation {name}: its image {item['image_id']!r} is not in the file; {_AGAIN}")
         index = classes[item["category_id"]]
         if index is None:
             called = names[item["category_id"]]
