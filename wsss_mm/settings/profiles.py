@@ -79,8 +79,12 @@ def write_imported(
     Raises:
         InputError: see `write_profile`, or a setting that `sources.yaml` gives is none.
     """
-    if row.name in profile_names() and load_profile(row.name).cohort.name == row.name:
-        return _write(row.name, params, {"cohort": {"source": _text(source)}, "patches": {"mpp": mpp}})
+    if row.name in profile_names() and (published := load_profile(row.name)).cohort.name == row.name:
+        changed: dict[str, dict[str, Any]] = {"cohort": {"source": _text(source)}, "patches": {"mpp": mpp}}
+        if size != published.patches.size:
+            changed["patches"]["size"] = size
+            changed["segmenter"] = {"crop": min(published.segmenter.crop, size)}
+        return _write(row.name, params, changed)
     values: dict[str, dict[str, Any]] = {
         "cohort": {"name": row.name, "source": _text(source), "vocabulary": vocabulary},
         "patches": {"mpp": mpp, "size": size},
