@@ -129,6 +129,16 @@ def test_what_was_asked_for_counts_or_is_refused(here, capsys):
         assert f"argument --mpp: {wrong!r} is no um/px" in capsys.readouterr().err
 
 
+def test_what_somebody_wrote_outlives_two_imports(here, capsys):
+    make(SOURCES["bcss_regions"], here / "BCSS")
+    (here / "params.yaml").write_text("mine: 1\n")
+    for mpp in ("0.25", "0.25", "0.26"):
+        said(capsys, "import", "BCSS", "--mpp", mpp)
+    assert (here / "params.yaml.before").read_text() == "mine: 1\n"
+    assert "mpp: 0.25 " in (here / "params.yaml.before-2").read_text()
+    assert not (here / "params.yaml.before-3").exists()
+
+
 @pytest.mark.parametrize(("side", "size"), [(300, 300), (600, 224)])
 def test_large_regions_are_not_taken_for_patches(here, capsys, side, size):
     for name in "ab":
