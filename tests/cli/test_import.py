@@ -107,6 +107,47 @@ def test_what_is_no_data_set_says_what_was_looked_for(here, capsys):
     assert "no data set of patches 'bcs'" in said(capsys, "import", "--describe", "holiday", "--as", "bcs", rc=2)
     assert "has no JSON of COCO" in said(capsys, "import", "--describe", "holiday", "--as", "coco", rc=2)
 
+    error = said(capsys, "import", "--describe", "holiday", rc=2)
+    assert "\\n" not in error
+    assert error.splitlines()[-1].startswith("wsss-mm: error: holiday: is laid out as no data set")
+    assert "no vocabulary 'lnug'" in said(capsys, "import", "holiday", "--vocabulary", "lnug", rc=2).splitlines()[-1]
+
+
+def test_what_was_asked_for_counts_or_is_refused(here, capsys):
+    make(SOURCES["bcss_wsss"], here / "my set")
+    asked = ("import", "my set", "--as", "bcss_wsss")
+    text = said(capsys, *asked, "--describe", "--mpp", "0.26", "--size", "112")
+    assert "next: wsss-mm import 'my set' --as bcss_wsss --mpp 0.26 --size 112\n" in text
+    refused = said(capsys, *asked, "--vocabulary", "lung", rc=2)
+    assert "bcss_wsss has the classes of 'breast', not of 'lung'; leave --vocabulary out" in refused
+    assert not (here / "params.yaml").exists()
+    said(capsys, *asked, "--size", "112")
+    assert load_params().patches.size == 112
+    for wrong in ("nan", "-1", "0", "much"):
+        with pytest.raises(SystemExit):
+            said(capsys, *asked, "--describe", "--mpp", wrong)
+        assert f"argument --mpp: {wrong!r} is no um/px" in capsys.readouterr().err
+
+
+def test_what_somebody_wrote_outlives_two_imports(here, capsys):
+    make(SOURCES["bcss_regions"], here / "BCSS")
+    (here / "params.yaml").write_text("mine: 1\n")
+    for mpp in ("0.25", "0.25", "0.26"):
+        said(capsys, "import", "BCSS", "--mpp", mpp)
+    assert (here / "params.yaml.before").read_text() == "mine: 1\n"
+    assert "mpp: 0.25 " in (here / "params.yaml.before-2").read_text()
+    assert not (here / "params.yaml.before-3").exists()
+
+
+@pytest.mark.parametrize(("side", "size"), [(300, 300), (600, 224)])
+def test_large_regions_are_not_taken_for_patches(here, capsys, side, size):
+    for name in "ab":
+        save(here / f"set/images/{name}.png", picture(1, side))
+        save(here / f"set/masks/{name}.png", np.arange(side * side).reshape(side, side) % 4)
+    (here / "set/codes.csv").write_text("label,value\nTE,0\nNEC,1\nLYM,2\nTAS,3\n")
+    said(capsys, "import", "set", "--as", "masks", "--vocabulary", "lung", "--mpp", "0.5")
+    assert load_params().patches.size == size
+
 
 def test_a_folder_that_may_be_two_is_asked_about(here, capsys):
     make(SOURCES["coco"], here / "set")

@@ -1,17 +1,21 @@
 """Masks of other tools: colours by a table, and COCO; what is read of them, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.patches.layouts import COLORS, SIDE, edit_json, make, painted, run, save, stripes
+from tests.patches.layouts import COLORS, SIDE, edit_json, make, painted, picture, run, save, stripes
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.exchange.coco import picture_of_mask, write_coco
+from wsss_mm.patches.coded import mask_reader
 from wsss_mm.patches.finding import find
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.importers import list_slides
 from wsss_mm.slides.rle import mask_of, packed, runs_of, unpacked
 from wsss_mm.sources import SOURCES
+from wsss_mm.sources.source import Masks, Table
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 LUNG, BREAST, GLANDS, COLON = map(get_vocabulary, ("lung", "breast", "glands", "colon"))
@@ -75,6 +79,28 @@ class TestColourTable:
         for path in train["mask_path"]:
             np.testing.assert_array_equal(read_label_map(out / path), stripes(4))
 
+    @pytest.mark.parametrize("classes", [{}, {"TE": ("TE",), "LYM": ("LYM",)}], ids=["by name", "by classes"])
+    def test_a_label_may_have_several_values(self, tmp_path, classes):
+        path = save(tmp_path / "masks/a.png", np.repeat([[0, 7, 9, 9]], 4, axis=0))
+        (tmp_path / "codes.csv").write_text("label,value\nTE,0\nLYM,9\nTE,7\n")
+        reader = mask_reader(Masks(codes="codes.csv", classes=classes, others="ignore"), LUNG, tmp_path)
+        np.testing.assert_array_equal(reader.read(path)[0], [0, 0, 2, 2])
+        assert reader.shares(path) == {"TE": 0.5, "LYM": 0.5}
+
+    def test_folders_for_masks_are_known_in_any_case(self, tmp_path):
+        save(tmp_path / "images/a.png", picture(1))
+        mask = save(tmp_path / "Truth/a.png", stripes(4))
+        row = replace(SOURCES["masks"], masks=Masks(folders=("Truth",)))
+        assert [file.mask for file in find(tmp_path, row, LUNG)] == [mask]
+
+    @pytest.mark.parametrize("said", ["a", "a.png", "images/a.png"])
+    def test_a_table_beside_pairs_names_images_as_it_likes(self, tmp_path, said):
+        save(tmp_path / "images/a.png", picture(1))
+        save(tmp_path / "masks/a.png", stripes(4))
+        (tmp_path / "table.csv").write_text(f"path,labels,patient_id\n{said},TE,P7\n")
+        row = replace(SOURCES["masks"], table=Table())
+        assert [file.origin.patient_id for file in find(tmp_path, row, LUNG)] == ["P7"]
+
     def test_jpeg_keeps_no_values(self, tmp_path):
         made = make(SOURCES["masks"], tmp_path / "set")
         path = made.folder / "train/masks/A.png"
@@ -120,7 +146,10 @@ class TestCoco:
             (lambda c: c["annotations"][0].update(category_id=[1]), "an id is neither a number nor a text"),
             (lambda c: c["annotations"][0].update(category_id=99), "annotation 1: its category is not in the file"),
             (lambda c: c["images"][0].update(width=10**9), "claims 1000000000 x 224 px"),
-            (lambda c: c["images"].append(c["images"][0]), "is there twice"),
+            (lambda c: c["images"].append(c["images"][0] | {"id": 99}), "is there twice"),
+            (lambda c: c["images"].append(c["images"][0]), "have the same id"),
+            (lambda c: c["categories"].append(c["categories"][0]), "have the same id"),
+            (lambda c: c["annotations"][0].update(image_id="0"), "annotation 1: its image is not in the file"),
         ],
     )
     def test_faults(self, tmp_path, change, says):

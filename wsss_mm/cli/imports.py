@@ -1,13 +1,15 @@
 """`wsss-mm import`: say what a data set's folder holds, and set the line up for it."""
 
 import argparse
+import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.cli.profile import look_each_time
-from wsss_mm.errors import InputError
+from wsss_mm.errors import InputError, spelled_out
 
 if TYPE_CHECKING:
     from wsss_mm.patches.recognising import Recognised
@@ -34,16 +36,27 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--describe", action="store_true", help="only say what is there; nothing is written")
     parser.add_argument("--as", dest="name", help="which row of sources.yaml it is; default: the one that fits")
     parser.add_argument("--vocabulary", help="its classes, where the row names none; default: the first that fits")
-    parser.add_argument("--mpp", type=float, help="um/px of its images, where the row names none")
+    parser.add_argument("--mpp", type=_resolution, help="um/px of its images; default: as published")
     parser.add_argument("--size", type=int, help="side of patches, px; default: as published, or as most images")
     parser.set_defaults(handler=_import)
 
 
+def _resolution(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < 100:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no um/px, such as 0.5")
+
+
 def _import(arguments: argparse.Namespace) -> None:
     from wsss_mm.patches.describing import describe
-    from wsss_mm.patches.recognising import recognise
+    from wsss_mm.patches.recognising import Unrecognised, recognise
 
-    found = recognise(arguments.folder, arguments.name, arguments.vocabulary)
+    try:
+        found = recognise(arguments.folder, arguments.name, arguments.vocabulary)
+    except Unrecognised as error:
+        sys.stderr.write("".join(f"{spelled_out(line)}\n" for line in error.tried))
+        raise
     sys.stdout.write("\n".join(line for one in found for line in describe(one, arguments.mpp)) + "\n")
     if len(found) > 1:
         names = ", ".join(one.definition.name for one in found)
@@ -58,12 +71,14 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _command(found: "Recognised", arguments: argparse.Namespace) -> str:
     """The command that sets the line up."""
-    row, said = found.definition, f"wsss-mm import {arguments.folder} --as {found.definition.name}"
+    row, said = found.definition, ["wsss-mm", "import", str(arguments.folder), "--as", found.definition.name]
     if row.vocabulary is None:
-        said += f" --vocabulary {found.vocabulary.name}"
-    if row.mpp is None:
-        said += f" --mpp {'MPP' if arguments.mpp is None else f'{arguments.mpp:g}'}"
-    return said
+        said += ["--vocabulary", found.vocabulary.name]
+    if arguments.mpp is not None or row.mpp is None:
+        said += ["--mpp", "MPP" if arguments.mpp is None else f"{arguments.mpp:g}"]
+    if arguments.size is not None:
+        said += ["--size", str(arguments.size)]
+    return shlex.join(said)
 
 
 def _set_up(found: "Recognised", arguments: argparse.Namespace) -> None:

@@ -99,17 +99,13 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
     if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in parts):
         raise InputError(f"{path}: is no COCO of masks: it needs images, annotations and categories; {_AGAIN}")
     images, annotations, categories = parts
-    keys = ((images, "id"), (annotations, "image_id"), (annotations, "category_id"), (categories, "id"))
-    if not all(isinstance(item.get(key), int | str) for items, key in keys for item in items):
-        raise InputError(f"{path}: an id is neither a number nor a text; {_AGAIN}")
+    _check_ids(path, images, annotations, categories)
     classes = {item.get("id"): _index(str(item.get("name")), vocabulary) for item in categories}
     names = {item.get("id"): str(item.get("name")) for item in categories}
     drawn: dict[Any, list[tuple[int, Any, str]]] = {}
     unknown: dict[str, int] = {}
     for number, item in enumerate(annotations, 1):
         name = str(item.get("id", number))
-        if item.get("category_id") not in classes:
-            raise InputError(f"{path}: annotation {name}: its category is not in the file; {_AGAIN}")
         index = classes[item["category_id"]]
         if index is None:
             called = names[item["category_id"]]
@@ -127,6 +123,21 @@ def read_areas(path: Path, vocabulary: Vocabulary | None) -> CocoFile:
             raise InputError(f"{path}: image {name[:80]!r} is there twice; {_AGAIN}")
         found[name] = Areas(path, (width, height), tuple(drawn.get(item.get("id"), ())))
     return CocoFile(path, found, tuple(names.values()), unknown)
+
+
+def _check_ids(path: Path, images: list[Any], annotations: list[Any], categories: list[Any]) -> None:
+    """Refuse ids by which an annotation would be of another image or class, or of none."""
+    keys = ((images, "id"), (annotations, "image_id"), (annotations, "category_id"), (categories, "id"))
+    if not all(isinstance(item.get(key), int | str) for items, key in keys for item in items):
+        raise InputError(f"{path}: an id is neither a number nor a text; {_AGAIN}")
+    of_images, of_categories = ({item["id"] for item in items} for items in (images, categories))
+    if len(of_images) < len(images) or len(of_categories) < len(categories):
+        raise InputError(f"{path}: two of its images, or of its categories, have the same id; {_AGAIN}")
+    for number, item in enumerate(annotations, 1):
+        what = "category" if item["category_id"] not in of_categories else "image"
+        if what == "category" or item["image_id"] not in of_images:
+            name = str(item.get("id", number))
+            raise InputError(f"{path}: annotation {name}: its {what} is not in the file; {_AGAIN}")
 
 
 def _index(name: str, vocabulary: Vocabulary | None) -> int | None:

@@ -76,8 +76,11 @@ class MaskReader:
             values = np.asarray(image if image.mode in ("P", "L") else image.convert("L")).astype(np.int64)
         else:
             values = self._values(path)
-        found, counts = np.unique(values, return_counts=True)
-        return {self._called(int(value)): count / values.size for value, count in zip(found, counts, strict=True)}
+        shares: dict[str, float] = {}
+        for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+            name = self._called(int(value))  # which several values may have
+            shares[name] = shares.get(name, 0.0) + count / values.size
+        return shares
 
     @cached_property
     def _by_number(self) -> dict[int, Code]:
@@ -216,7 +219,9 @@ def _find(source: Path, name: str) -> Path | None:
 def _by_classes(
     masks: "Masks", vocabulary: Vocabulary, labels: Mapping[Code, str], where: str
 ) -> list[tuple[Code, int]]:
-    codes = {name: code for code, name in labels.items()}
+    codes: dict[str, list[Code]] = {}  # a label may be that of several values
+    for value, name in labels.items():
+        codes.setdefault(name, []).append(value)
     found: list[tuple[Code, int]] = []
     for code, members in masks.classes.items():
         index = vocabulary.find(code)
@@ -228,7 +233,7 @@ def _by_classes(
         for member in members:
             if isinstance(member, str) and member not in codes:
                 raise InputError(f"{where}: has no label {member!r}, which sources.yaml counts to {code}; add it")
-            found.append((codes[member] if isinstance(member, str) else member, index))
+            found += [(value, index) for value in (codes[member] if isinstance(member, str) else [member])]
     return found
 
 

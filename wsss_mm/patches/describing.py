@@ -15,6 +15,7 @@ from wsss_mm.patches.recognising import Recognised
 from wsss_mm.vocabulary import IGNORE, SPLITS
 
 _SIZES, _MASKS = 2000, 200  # images whose size is read, masks whose pixels are counted; spread over all
+_LARGEST = 512  # px of a side: larger ones are regions, where they may be cut
 _NAMED = 5  # faults of a kind
 _SHOWN = 12  # label sets of a split
 Item = TypeVar("Item")
@@ -44,12 +45,16 @@ def describe(found: Recognised, mpp: float | None = None) -> list[str]:
 
 
 def usual_size(found: Recognised) -> int:
-    """Side of its patches, px: as published, or that of the most images, if they are square, or else 224."""
+    """Side of its patches, px: as published, or that of the most images, if they are square, or else 224.
+
+    Where images may be cut, those of more than 512 px are taken for regions.
+    """
     if found.definition.size is not None:
         return found.definition.size
     sizes, _ = _looked_at(image_size, [file.image for file in _spread(found.files, _SIZES)], "sizes")
     side, count = Counter(width for width, height in sizes if width == height).most_common(1)[0] if sizes else (224, 0)
-    return side if sizes and 2 * count > len(sizes) else 224
+    most = _LARGEST if found.definition.regions == "all" else side
+    return side if side <= most and 2 * count > len(sizes) else 224
 
 
 def _resolution(found: Recognised, mpp: float | None) -> str:

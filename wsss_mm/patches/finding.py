@@ -77,8 +77,9 @@ def pair_key(path: Path, source: Path, definition: Source) -> tuple[str, bool]:
     """What an image and its mask have in common, and whether this is the mask."""
     masks = definition.masks
     parts = path.relative_to(source).parts[:-1]
-    among = {name.lower() for name in (*masks.folders, *definition.images)}
-    is_mask = any(part.lower() in masks.folders for part in parts) and not masks.suffix
+    of_masks = {name.lower() for name in masks.folders}
+    among = of_masks | {name.lower() for name in definition.images}
+    is_mask = any(part.lower() in of_masks for part in parts) and not masks.suffix
     stem = without_label(path.stem)
     if masks.suffix and stem.endswith(masks.suffix):
         stem, is_mask = stem.removesuffix(masks.suffix), True
@@ -128,7 +129,8 @@ def _pairs(source: Path, definition: Source, vocabulary: Vocabulary) -> list[Sou
         split = split_of(path)
         origin, instance = _origin(path, key, split, definition), None
         if said:
-            if (row := said.get(without_label(path.stem))) is None:
+            names = without_label(path.stem), path.name, path.relative_to(source).as_posix()
+            if (row := next((said[name] for name in names if name in said), None)) is None:
                 raise InputError(f"{path}: the table of the data set has no row of it; add one, or remove the image")
             origin, instance = row.origin(origin), row.only_class(vocabulary)
         found.append(SourceFile(split, path, masks.get(key), origin, instance=instance))

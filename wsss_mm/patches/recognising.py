@@ -1,7 +1,7 @@
 """Which data set a folder holds: each row of `sources.yaml` is tried, and says what it lacks."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,18 @@ class Recognised:
     said: tuple[str, ...]
 
 
+class Unrecognised(InputError):
+    """A folder is none of the data sets that are known.
+
+    Attributes:
+        tried: lines, of each data set what the folder lacks of it.
+    """
+
+    def __init__(self, message: str, tried: Sequence[str]) -> None:
+        super().__init__(message)
+        self.tried = tuple(tried)
+
+
 def recognise(source: Path, name: str | None = None, vocabulary: str | None = None) -> list[Recognised]:
     """The data sets that a folder may be: those with names of their own first, and else those of any data set.
 
@@ -44,12 +56,15 @@ def recognise(source: Path, name: str | None = None, vocabulary: str | None = No
         vocabulary: name of the classes, of a data set that has none of its own; None: the first that fits.
 
     Raises:
-        InputError: it is none; the message says what each of them was looked for by.
+        Unrecognised: it is none; says what each of them was looked for by.
+        InputError: there is no such folder, data set or vocabulary, or it is not the data set of that name.
     """
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; name that of the data set")
     if name is not None and name not in SOURCES:
         raise InputError(absent(name))
+    if vocabulary is not None:
+        get_vocabulary(vocabulary)
     wanted = [SOURCES[name]] if name is not None else list(SOURCES.values())
     faults: dict[str, str] = {}
     for own in (True, False):
@@ -63,14 +78,18 @@ def recognise(source: Path, name: str | None = None, vocabulary: str | None = No
             return found
     if name is not None:
         raise InputError(faults[name])
-    tried = "\n".join(f"  {row.name}: {row.about}\n    {faults[row.name]}" for row in wanted)
-    raise InputError(
-        f"{source}: is laid out as no data set of sources.yaml; say which with --as, or describe it there. Looked for "
-        f"were:\n{tried}"
+    raise Unrecognised(
+        f"{source}: is laid out as no data set of sources.yaml; say which with --as, or describe it there",
+        [line for row in wanted for line in (f"{row.name}: {row.about}", f"  {faults[row.name]}")],
     )
 
 
 def _read(source: Path, definition: Source, vocabulary: str | None) -> Recognised:
+    if definition.vocabulary is not None and vocabulary not in (None, definition.vocabulary):
+        raise InputError(
+            f"{source}: {definition.name} has the classes of {definition.vocabulary!r}, not of {vocabulary!r}; leave "
+            "--vocabulary out"
+        )
     names = [definition.vocabulary] if definition.vocabulary is not None else [vocabulary] if vocabulary else None
     first: InputError | None = None
     for name in names or vocabulary_names():

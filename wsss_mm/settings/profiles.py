@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from importlib import resources
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,12 @@ def write_imported(
     Raises:
         InputError: see `write_profile`, or a setting that `sources.yaml` gives is none.
     """
-    if row.name in profile_names() and load_profile(row.name).cohort.name == row.name:
-        return _write(row.name, params, {"cohort": {"source": _text(source)}, "patches": {"mpp": mpp}})
+    if row.name in profile_names() and (published := load_profile(row.name)).cohort.name == row.name:
+        changed: dict[str, dict[str, Any]] = {"cohort": {"source": _text(source)}, "patches": {"mpp": mpp}}
+        if size != published.patches.size:
+            changed["patches"]["size"] = size
+            changed["segmenter"] = {"crop": min(published.segmenter.crop, size)}
+        return _write(row.name, params, changed)
     values: dict[str, dict[str, Any]] = {
         "cohort": {"name": row.name, "source": _text(source), "vocabulary": vocabulary},
         "patches": {"mpp": mpp, "size": size},
@@ -118,8 +123,8 @@ def _write(
         )
     with locked(params):  # two at once: both files are one's, or both the other's
         before = params.read_bytes() if params.is_file() else None
-        _keep_edits(params, profiles_of_params)
-        _keep_edits(gates, profiles_of_gates)
+        _keep_edits(params, profiles_of_params, _rendered(_PROFILES, name, values))
+        _keep_edits(gates, profiles_of_gates, _rendered(_GATES, name, thresholds))
         try:
             with atomic_path(gates) as new_gates, atomic_path(params) as new_params:
                 new_gates.write_text(_rendered(_GATES, name, thresholds), encoding="utf-8")
@@ -158,13 +163,16 @@ def profiles_of_gates(text: str) -> set[str]:
     return {name for name in profile_names() if text == render_gates(name)}
 
 
-def _keep_edits(path: Path, profiles_of: Callable[[str], set[str]]) -> None:
-    """Copy a file that would be lost: it is there, and no command writes it again."""
-    if not path.is_file() or profiles_of(path.read_text(encoding="utf-8", errors="replace")):
+def _keep_edits(path: Path, profiles_of: Callable[[str], set[str]], new: str) -> None:
+    """Copy a file that would be lost: it is there, is not what is written now, and no profile is it."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else new
+    if text == new or profiles_of(text):
         return
-    kept = path.with_name(path.name + _BEFORE)
+    content, endings = path.read_bytes(), (f"-{number}" if number > 1 else "" for number in count(1))
+    names = (path.with_name(f"{path.name}{_BEFORE}{ending}") for ending in endings)
+    kept = next(place for place in names if not place.exists() or (place.is_file() and place.read_bytes() == content))
     with atomic_path(kept) as temporary:
-        temporary.write_bytes(path.read_bytes())
+        temporary.write_bytes(content)
     logger.warning("%s was edited; what it said is kept in %s", path, kept.name)
 
 
