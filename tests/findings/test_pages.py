@@ -166,9 +166,12 @@ def test_a_slide_that_looks_unlike_is_said_in_words(one, program):
     assert "as if the slide had 0.25 µm per pixel, and it is said to have 0.5" in line
 
 
-def test_a_damaged_summary_is_named(one, program):
+@pytest.mark.parametrize(
+    "wrong", [{"artefacts": ["pen"]}, {"unreadable_share": float("nan")}, {"tissue_area_mm2": float("inf")}]
+)
+def test_a_damaged_summary_is_named(one, program, wrong):
     path = one / SUMMARY
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"artefacts": ["pen"]}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
     with pytest.raises(InputError, match=r"summary\.json: damaged: .*segment the slide again"):
         findings(one, program)
 

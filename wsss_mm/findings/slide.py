@@ -1,5 +1,6 @@
 """What is known of a slide: areas and what they may be, what was left out, whose slide it is, and how it looks."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def findings_of(
     path = result.folder / SUMMARY
     try:
         summary = read_object(path, SLIDE_SUMMARY)
-        unsure = [_area(values.get("unsure_area_mm2")) or 0.0 for values in _by_class(summary, result)]
+        unsure = [_amount(values.get("unsure_area_mm2") or 0) for values in _by_class(summary, result)]
         threshold = summary["parameters"].get("unsure_below", "off")
         pixels = _with_unsure(found.pixels, unsure, threshold, result.mpp)
         left_out = _left_out(summary, result, sum(unsure), threshold, outside_mm2)
@@ -175,21 +176,24 @@ def _left_out(
     if isinstance(threshold, int | float):
         why = f"Left without a tissue, because the program was less than {100 * threshold:.0f} % certain."
         found.append(LeftOut("Not certain enough", unsure, why))
-    if (share := float(summary["unreadable_share"])) > 0:
+    if (share := _amount(summary["unreadable_share"])) > 0:
         found.append(LeftOut("Unreadable", share * whole, "The file of the slide is damaged there."))
     return tuple(found)
 
 
 def _artefacts(artefacts: Mapping[str, Any]) -> Iterator[LeftOut]:
     for cause in CAUSES:
-        area, out = float(artefacts[cause]["area_mm2"]), bool(artefacts[cause]["left_out"])
+        area, out = _amount(artefacts[cause]["area_mm2"]), bool(artefacts[cause]["left_out"])
         if area >= _LEAST:
             why = "Left out of all areas." if out else "Seen, and counted in the areas all the same: look at it."
             yield LeftOut(_CAUSE[cause], area, why, counted=not out)
 
 
-def _area(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _amount(value: Any) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"amount {value}")
+    return number
 
 
 def _unlike(appearance: Mapping[str, Any] | None, mpp: float) -> str:

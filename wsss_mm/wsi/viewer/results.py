@@ -205,8 +205,8 @@ def _parse(folder: Path, summary: dict[str, Any]) -> Result:
         bounds=cast("tuple[int, int, int, int]", _whole(slide["bounds"], 4)),
         size=cast("tuple[int, int]", _whole(summary["size"], 2)),
         mpp=_positive(summary["mpp"]),
-        tissue_mm2=float(summary["tissue_area_mm2"]),
-        tumour_stroma_ratio=None if ratio is None else float(ratio),
+        tissue_mm2=_amount(summary["tissue_area_mm2"]),
+        tumour_stroma_ratio=None if ratio is None else _amount(ratio),
         model=_model_name(summary["model"]),
         parameters={str(key): _text(value) for key, value in summary["parameters"].items()},
         classes=tuple(_class_figures(code, figures[code]) for code in summary["model"]["classes"]),
@@ -232,9 +232,9 @@ def _class_figures(code: str, values: dict[str, Any]) -> ClassFigures:
     if not all(0 <= channel <= 255 for channel in color):
         raise ValueError(f"colour {color}")
     share = values["share"]
-    area, share = float(values["area_mm2"]), None if share is None else float(share)
+    area, share = _amount(values["area_mm2"]), None if share is None else _amount(share)
     sure = values.get("confidence")
-    confidence = None if sure is None else float(sure)
+    confidence = None if sure is None else _amount(sure)
     return ClassFigures(code, str(values["name"]), color, area, share, int(values["polygons"]), confidence)
 
 
@@ -258,3 +258,10 @@ def _positive(value: Any) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"resolution {value}")
     return float(value)
+
+
+def _amount(value: Any) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"amount {value}")
+    return number
