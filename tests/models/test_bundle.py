@@ -249,3 +249,7 @@ def test_by_command(tmp_path, monkeypatch, capsys, caplog):
     assert main(["model", "export", "--to", "out", "--classifier", "models/classifier"]) == 0
     with opened_bundle(Path(capsys.readouterr().out.strip())) as (_, note):
         assert sorted(note["models"]) == ["classifier", "segmenter"]
+    assert main(["model", "export", "models/classifier", "--to", "out", "--classifier", "models/classifier"]) == 2
+    assert "goes out beside a segmenter" in capsys.readouterr().err
+    assert main(["model", "export", "--to", "out", "--classifier", "models/classifier", "--form", "torchscript"]) == 2
+    assert "goes into a bundle alone, not into torchscript" in capsys.readouterr().err
