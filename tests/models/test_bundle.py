@@ -10,19 +10,21 @@ import torch
 
 from tests.fuzzing.of_files import CLASSIFIER, SEGMENTER, model_info
 from tests.models.test_hostile_models import Harmful
+from tests.models.test_members import together
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import write_object
 from wsss_mm.models import build_network, load_model, save_model
-from wsss_mm.models.bundle import opened_bundle, unpack_bundle, with_validated, write_bundle
+from wsss_mm.models.bundle import _sealed, opened_bundle, unpack_bundle, with_validated, write_bundle
 from wsss_mm.models.description import VALIDATED, described
+from wsss_mm.models.members import load_classifiers
 from wsss_mm.places import REGISTRATION
 from wsss_mm.vocabulary import read_vocabulary
 
 
-def save(folder, kind, **more):
-    torch.manual_seed(0)
+def save(folder, kind, seed=0, **more):
+    torch.manual_seed(seed)
     config = CLASSIFIER if kind == "classifier" else SEGMENTER
     said = {**model_info(kind, config), "cohort": "small", "valid": {}, **more}
     save_model(folder, state=build_network(config).state_dict(), info=said, config_text="", card=f"# {kind}\n")
@@ -95,6 +97,37 @@ def test_equal_models_are_one_file(models, bundle, tmp_path):
     assert again.name == bundle.name
     assert again.read_bytes() == bundle.read_bytes()
     assert write_bundle(models, tmp_path, "segmenter-small", card="# Another\n").name != bundle.name
+
+
+def test_one_that_was_damaged_is_written_anew(models, bundle, tmp_path):
+    path = write_bundle(models, tmp_path, "segmenter-small", card="# Front\n")
+    path.write_bytes(b"cut off")
+    assert write_bundle(models, tmp_path, "segmenter-small", card="# Front\n") == path
+    assert path.read_bytes() == bundle.read_bytes()
+
+
+def test_a_classifier_goes_out_with_its_members(tmp_path):
+    """They are part of it: its pseudo-labels are those of all."""
+    folder = together(
+        tmp_path / "classifier", *(save(tmp_path / f"of-{seed}", "classifier", seed=seed) for seed in (0, 1))
+    )
+    path = write_bundle([folder], tmp_path / "out", "both")
+    with opened_bundle(path) as (unpacked, _):
+        unpack_bundle(unpacked, tmp_path / "theirs")
+    assert len(load_classifiers(tmp_path / "theirs/classifier", members=2)[0]) == 2
+
+    def without(files):
+        note = json.loads(files["bundle.json"])
+        lost = [name for name in files if "/members/" in name]
+        note["files"] = {name: value for name, value in note["files"].items() if name not in lost}
+        note = _sealed(note)
+        return {name: files[name] for name in files if name not in lost} | {"bundle.json": json.dumps(note).encode()}
+
+    assert "classifier/members/1: not found" in refused(repacked(path, tmp_path / "less.zip", without))
+    shutil.rmtree(folder / "members/1")
+    shutil.copytree(tmp_path / "of-0", folder / "members/1")
+    with pytest.raises(InputError, match=r"classifier/members: not the classifiers that model\.json names"):
+        write_bundle([folder], tmp_path / "out", "both")
 
 
 class TestRefused:
@@ -216,3 +249,7 @@ def test_by_command(tmp_path, monkeypatch, capsys, caplog):
     assert main(["model", "export", "--to", "out", "--classifier", "models/classifier"]) == 0
     with opened_bundle(Path(capsys.readouterr().out.strip())) as (_, note):
         assert sorted(note["models"]) == ["classifier", "segmenter"]
+    assert main(["model", "export", "models/classifier", "--to", "out", "--classifier", "models/classifier"]) == 2
+    assert "goes out beside a segmenter" in capsys.readouterr().err
+    assert main(["model", "export", "--to", "out", "--classifier", "models/classifier", "--form", "torchscript"]) == 2
+    assert "goes into a bundle alone, not into torchscript" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.places import LABEL_MAP, LABELS_ZARR, OUTLINES, OUTLINES_GZ, OVERLAY, POLYGONS, SLIDE_FILES, SUMMARY
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 from wsss_mm.wsi import SlideModel, outlines, segment_slide
+from wsss_mm.wsi.omezarr import write_ome_zarr
 from wsss_mm.wsi.spatial import to_spatialdata
 from wsss_mm.wsi.viewer.results import read_result
 
@@ -71,6 +72,20 @@ def polygons(results):
     """Of the compressed GeoJSON, read without this project's help: name, area in px of the slide, and shape."""
     content = json.loads(gzip.decompress((results / OUTLINES_GZ).read_bytes()))
     return [(item["properties"]["classification"]["name"], shape(item["geometry"])) for item in content["features"]]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_in_nobodys_way(tmp_path):
+    killed, fresh = tmp_path / "killed", tmp_path / "fresh"
+    picture, background = np.full((30, 40, 3), 7, np.uint8), np.full((60, 80), IGNORE, np.uint8)
+    write_ome_zarr(killed, np.zeros((60, 80), np.uint8), MPP, CLASSES, picture=picture, name="slide")
+    (killed / "zarr.json").unlink()
+    for path in (killed, fresh):
+        write_ome_zarr(path, background, MPP, CLASSES, picture=picture, name="slide")
+    found, wanted = (
+        {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        for path in (killed, fresh)
+    )
+    assert found == wanted
 
 
 def test_what_is_not_asked_for_is_not_there_and_changes_nothing(plain, results):

@@ -78,6 +78,8 @@ class _Chosen:
 def _export(arguments: argparse.Namespace) -> None:
     if arguments.to.exists() and not arguments.to.is_dir():
         raise InputError(f"--to {arguments.to}: is no folder; name another place")
+    if arguments.classifier not in (None, _NONE) and arguments.form != _BUNDLE:
+        raise InputError(f"--classifier: goes into a bundle alone, not into {arguments.form}; leave it out")
     with tempfile.TemporaryDirectory() as scratch:
         chosen = _chosen(arguments.model, arguments.name, Path(scratch))
         written = (_bundle if arguments.form == _BUNDLE else _form)(arguments, chosen, Path(scratch))
@@ -118,11 +120,11 @@ def _bundle(arguments: argparse.Namespace, chosen: _Chosen, scratch: Path) -> Pa
     folder = with_validated(chosen.folder, scratch / "validated")
     info = described(folder)
     classifier = _classifier(arguments.classifier, info, chosen.evidence)
-    _warn_of_licences(info, *([described(classifier)] if classifier else []))
+    others = [described(classifier)] if classifier else []
+    _warn_of_licences(info, *others)
     tested = chosen.evidence.test if _tested(folder, info, chosen.evidence) else {}
     own = folder / places.CARD
     body = chosen.card or (without_header(own.read_text(encoding="utf-8")) if own.is_file() else "")
-    others = [described(classifier)] if classifier else []
     card = f"{hub_header(info, *others, test=tested.get('ungated'))}\n{body}"
     return write_bundle([folder, *([classifier] if classifier else [])], arguments.to, chosen.name, card=card)
 
@@ -140,6 +142,8 @@ def _classifier(named: str | None, info: Any, evidence: "Evidence") -> Path | No
     from wsss_mm.files import digest
     from wsss_mm.models.description import described
 
+    if info.get("kind") != "segmenter" and named not in (None, _NONE):
+        raise InputError(f"--classifier {named}: goes out beside a segmenter, and this model is none; leave it out")
     if info.get("kind") != "segmenter" or named == _NONE:
         return None
     if named is not None:

@@ -21,7 +21,16 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, digest, rounded
 from wsss_mm.formats import numbered, read_object
-from wsss_mm.models.description import DIGEST, HELD, VALIDATED, check_digest, described, read_description
+from wsss_mm.models.description import (
+    DIGEST,
+    HELD,
+    VALIDATED,
+    check_digest,
+    described,
+    folder_digest,
+    read_description,
+)
+from wsss_mm.models.members import MEMBERS, count_classifiers, load_classifiers, member_folders
 from wsss_mm.models.store import load_model
 from wsss_mm.models.trust import CONFIGS
 from wsss_mm.names import safe_name
@@ -36,6 +45,7 @@ _NEEDED = frozenset((places.DESCRIPTION, places.WEIGHTS))
 _ALLOWED = frozenset(
     (BUNDLE_NOTE, BUNDLE_VOCABULARY, CARD, *(f"{kind}/{name}" for kind in KINDS for name in _OF_MODEL))
 )
+_OF_MEMBER = re.compile(rf"classifier/{places.MEMBERS}/[1-9][0-9]?/(?:{'|'.join(map(re.escape, _OF_MODEL))})")
 _ENDING, _IN_NAME = ".zip", 16  # hexadecimal digits
 _NAMED = re.compile(rf"-([0-9a-f]{{{_IN_NAME}}})(?:[ ._(-].*)?{re.escape(_ENDING)}")  # copies are called "... (1).zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP can say
@@ -55,7 +65,7 @@ def write_bundle(folders: Iterable[Path], target: Path, name: str, *, card: str 
         card: Markdown for its front; the first model's own if None.
 
     Returns:
-        The file. One that is there already is the same, and stays.
+        The file. One that is there already is written anew, with equal bytes.
 
     Raises:
         InputError: a model was changed since it was made, or two are of one kind or of differing classes.
@@ -69,7 +79,9 @@ def write_bundle(folders: Iterable[Path], target: Path, name: str, *, card: str 
         if kind in infos:
             raise InputError(f"{folder}: a second {kind}; a bundle holds one segmenter and one classifier")
         infos[kind] = info
-        files |= {f"{kind}/{part}": folder / part for part in _OF_MODEL if (folder / part).is_file()}
+        for place in (folder, *_members(folder, info)):
+            here = PurePosixPath(kind, place.relative_to(folder).as_posix())
+            files |= {(here / part).as_posix(): place / part for part in _OF_MODEL if (place / part).is_file()}
     kind = next(kind for kind in KINDS if kind in infos)
     vocabulary = Vocabulary.from_json(infos[kind], places.DESCRIPTION)
     for other in infos.values():
@@ -87,8 +99,6 @@ def write_bundle(folders: Iterable[Path], target: Path, name: str, *, card: str 
         }
     )
     path = target / f"{safe_name(name)}-{note[DIGEST][:_IN_NAME]}{_ENDING}"
-    if path.is_file():
-        return path
     files[BUNDLE_NOTE] = (json.dumps(note, indent=2, sort_keys=True) + "\n").encode()
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for part, content in sorted(files.items()):
@@ -101,6 +111,17 @@ def write_bundle(folders: Iterable[Path], target: Path, name: str, *, card: str 
                     with content.open("rb") as source:
                         shutil.copyfileobj(source, stream)
     return path
+
+
+def _members(folder: Path, info: Mapping[str, Any]) -> list[Path]:
+    """Folders of the further classifiers that belong to a model."""
+    found = member_folders(folder, count_classifiers(folder) - 1)
+    if [folder_digest(place) for place in found] != info.get(MEMBERS, []):
+        raise InputError(
+            f"{folder / places.MEMBERS}: not the classifiers that {places.DESCRIPTION} names; bring all from one "
+            f"place: dvc checkout {folder}"
+        )
+    return found
 
 
 @contextmanager
@@ -162,7 +183,7 @@ def _unpack(path: Path, folder: Path) -> set[str]:
                 raise InputError(f"{path}: {_FOREIGN}, it was packed by another program; {_GIVE}")
             for entry in entries:
                 place = folder / PurePosixPath(entry.filename)
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as source, place.open("wb") as file:
                     shutil.copyfileobj(source, file)
             return names
@@ -177,7 +198,7 @@ def _check_names(path: Path, names: set[str]) -> None:
     """Refuse what is none of ours before anything of it is read."""
     if BUNDLE_NOTE not in names:
         raise InputError(f"{path}: {_FOREIGN}, it holds no {BUNDLE_NOTE}; {_GIVE}")
-    if odd := names - _ALLOWED:
+    if odd := {name for name in names - _ALLOWED if _OF_MEMBER.fullmatch(name) is None}:
         raise InputError(f"{path}: {_FOREIGN}, it holds {min(odd)[:80]!r}; {_GIVE}")
 
 
@@ -212,7 +233,8 @@ def _check_model(path: Path, folder: Path, kind: str, note: Mapping[str, Any], c
         if HELD in info:
             check_digest(folder, info)
         else:
-            _, info = load_model(folder, configs=configs)
+            load = load_classifiers if kind == "classifier" else load_model
+            _, info = load(folder, configs=configs)
     except InputError as error:
         raise InputError(f"{path}: {str(error).replace(f'{folder.parent}/', '')}") from None
     if info["kind"] != kind or info.get(DIGEST) != (note["models"][kind] or info.get(DIGEST)):

@@ -13,6 +13,7 @@ from wsss_mm.files import digest
 from wsss_mm.models.classifier import PatchClassifier
 from wsss_mm.models.description import DESCRIPTION, DIGEST, described
 from wsss_mm.models.store import load_model
+from wsss_mm.models.trust import CONFIGS
 
 MEMBERS = "members"
 """Key of the first one's model.json: digests of the further ones, in the order of their folders."""
@@ -26,7 +27,12 @@ def member_folders(folder: Path, further: int) -> list[Path]:
 
 
 def load_classifiers(
-    folder: Path, device: str | torch.device = "cpu", codes: Sequence[str] | None = None, *, members: int | None = None
+    folder: Path,
+    device: str | torch.device = "cpu",
+    codes: Sequence[str] | None = None,
+    *,
+    members: int | None = None,
+    configs: Path = CONFIGS,
 ) -> tuple[list[PatchClassifier], dict[str, Any]]:
     """Load a classifier with its members, whose activation maps are averaged (`wsss_mm.cam.PseudoLabeller.others`).
 
@@ -35,6 +41,7 @@ def load_classifiers(
         device: Where to put them.
         codes: The classes they must have, in order; any if None.
         members: How many classifiers params.yaml asks for; as many as there are if None.
+        configs: See `load_model`.
 
     Returns:
         The classifiers, the first one first, and the content of its model.json.
@@ -42,7 +49,7 @@ def load_classifiers(
     Raises:
         InputError: one is missing or damaged, or they do not belong together, or there are more or fewer than asked.
     """
-    first, info = load_model(folder, device, codes)
+    first, info = load_model(folder, device, codes, configs=configs)
     digests = _digests(folder, info)
     if members is not None and len(digests) + 1 != members:
         raise InputError(
@@ -53,7 +60,7 @@ def load_classifiers(
     for place, expected in zip(member_folders(folder, len(digests)), digests, strict=True):
         if not place.is_dir():
             raise InputError(f"{place}: not found; bring it back: dvc checkout {folder}, or {_AGAIN}")
-        member, own = load_model(place, device, [item["code"] for item in info["classes"]])
+        member, own = load_model(place, device, [item["code"] for item in info["classes"]], configs=configs)
         if own["kind"] != info["kind"] or own["model"] != info["model"]:
             raise InputError(f"{place}: another network than that of {folder}; {_AGAIN}")
         if own[DIGEST] != expected:

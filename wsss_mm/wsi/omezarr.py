@@ -6,6 +6,7 @@ Python 3.11, brings six others and keeps a thread of its own; it is among those 
 
 import gzip
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def write_ome_zarr(
     first pixel. The picture has as many levels, is smaller and covers the same field.
 
     Args:
-        path: of the folder, which must not exist.
+        path: of the folder; one that is there is of a process that was killed, and goes.
         labels: label map (H, W), of which 1024 rows are held.
         mpp: um/px of the map.
         classes: in the order of label values.
@@ -51,6 +52,8 @@ def write_ome_zarr(
     Raises:
         OSError: no space, or no permission to write.
     """
+    if path.exists():  # chunks of zeros are left out, so that none of another map may stay
+        shutil.rmtree(path)
     height, width = labels.shape
     samples = level_samples((height, width))
     image, labelled = path, path / _LABELS / _NAME
