@@ -59,6 +59,14 @@ def test_a_slide_that_can_be_told_tells_no_site():
     assert probe(values, rows["site"].to_numpy(str), np.arange(len(rows)).astype(str)) > 0.95
 
 
+def test_a_slide_that_holds_both_is_not_left_out_with_all_others_of_a_value():
+    slides = np.repeat(["s1", "s1", "s2", "s3"], 10)
+    held = np.repeat(["False", "True", "False", "True"], 10)
+    values = np.random.default_rng(0).normal(0, 1, (40, 2))
+    values[:, 0] += 20 * (held == "True")
+    assert probe(values, held, slides) > 0.95
+
+
 def test_rows_that_tell_of_sites():
     rows = manifest()
     assert len(probed_rows(rows)) == len(rows)
@@ -93,7 +101,7 @@ def test_training_draws_them_of_a_cohort_of_two_sites_alone(tmp_path, monkeypatc
     tracker = SimpleNamespace(
         training=lambda *_, **__: inside(tmp_path), figure=lambda figure, name: drawn.update({name: figure})
     )
-    monkeypatch.setattr("wsss_mm.engine.train_classifier", lambda *_: None)
+    monkeypatch.setattr("wsss_mm.engine.train_classifiers", lambda *_: [{}])
     monkeypatch.setattr("wsss_mm.engine.join_processes", lambda: 0)
     with inside(tmp_path):
         train_classifier.main(clean_params(), tracker)

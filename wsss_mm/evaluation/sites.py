@@ -89,8 +89,10 @@ def _folds(target: npt.NDArray[np.str_], slides: npt.NDArray[np.str_]) -> Iterat
     of_value = sorted((sorted(set(slides[target == value])) for value in np.unique(target)), key=len)
     count, fold = min(_FOLDS, len(of_value[0])), dict[str, int]()
     for names in of_value:
-        for place, name in enumerate([name for name in names if name not in fold]):
-            fold[name] = place % count
+        dealt = [sum(fold.get(name) == number for name in names) for number in range(count)]
+        for name in (name for name in names if name not in fold):
+            fold[name] = dealt.index(min(dealt))  # where fewest slides of this value are, of other values too
+            dealt[fold[name]] += 1
     numbers = np.array([fold[name] for name in slides])
     for number in range(count):
         held = numbers == number
