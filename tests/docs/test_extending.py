@@ -39,6 +39,7 @@ with inside(root):
 """
 
 KNOWN = """
+import sys
 from dataclasses import replace
 from pathlib import Path
 import torch

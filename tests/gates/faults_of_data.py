@@ -69,7 +69,7 @@ COHORT_FAULTS = [
     Fault("mpp is given in mm", "cohort", "mpp", cells(SLIDES, "slide-train", mpp="0.0005"), ("mpp_as_scanned",)),
     Fault("a slide is empty glass", "cohort", "tissue", slide(lambda p: np.full_like(p, 245))),
     Fault("a slide is out of focus", "cohort", "focus", slide(blurred(6))),
-    Fault("a slide is grey", "cohort", "eosin", slide(grey), ("tissue",)),
+    Fault("a slide is grey", "cohort", "eosin", slide(grey), ("tissue", "pen")),  # black ink is grey
     Fault("a slide is almost black", "cohort", "haematoxylin", slide(lambda p: (p * 0.1).astype(np.uint8)), ("*",)),
     Fault("a slide is faded", "cohort", "eosin", slide(lambda p: (255 - (255 - p) * 0.25).astype(np.uint8)), ("*",)),
     Fault("half of a slide is marked with a green pen", "cohort", "pen", slide(marked)),
