@@ -182,7 +182,7 @@ def test_what_the_stage_before_chose_is_what_labels_are_made_with(project, param
     trying = params.choose_pseudo_labels.model_copy(update={"enabled": True})
     choose_pseudo_labels.main(params.model_copy(update={"choose_pseudo_labels": trying}))
     choice = read_choice(places.CHOICE_FILE)
-    assert (choice.by, choice.patches, choice.unit, choice.units) == ("masks", 3, "patch", 3)
+    assert (choice.by, choice.patches, choice.unit, choice.units) == ("masks", 3, "slide", 1)
     assert choice.miou["chosen"] >= choice.miou["published"] > choice.miou["labels_alone"]
     assert places.CHOICE_PICTURE.is_file()
     pseudo_labels.main(params)

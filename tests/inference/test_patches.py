@@ -183,13 +183,19 @@ def asked(monkeypatch):
         found["loaded"].append(str(device))
         return Everywhere(), info
 
+    def load_all(folder, device="cpu", codes=None, **_):
+        network, said = load(folder, device, codes)
+        return [network], said
+
     def shown(rows, folder, step, device, **options):
         found["shown"].append(str(device))
         raise Stop
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for module in ("wsss_mm.models", "pipelines.pseudo_labels", "wsss_mm.engine.scoring"):
+    for module in ("wsss_mm.models", "wsss_mm.engine.scoring"):
         monkeypatch.setattr(f"{module}.load_model", load)
+    for module in ("wsss_mm.models.members", "pipelines.pseudo_labels"):
+        monkeypatch.setattr(f"{module}.load_classifiers", load_all)
     for module in ("wsss_mm.cam.store", "wsss_mm.evaluation.predict", "wsss_mm.engine.scoring"):
         monkeypatch.setattr(f"{module}.predict", shown)
     return found

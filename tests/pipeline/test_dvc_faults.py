@@ -103,6 +103,7 @@ def line(repository, project_root, monkeypatch):
     stage = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"][STAGE]
     stage["cmd"] = f"{sys.executable} beside/training.py"  # beside the empty files that stand for its code
     shutil.copytree(project_root / "vocabularies", repository / "vocabularies")
+    shutil.copy(project_root / "encoders.yaml", repository)
     for dependency in stage["deps"]:
         path = repository / dependency.replace("${cohort.vocabulary}", "lung").replace("${segmenter.weights}", "None")
         path = path if path.suffix else path / "file"

@@ -15,7 +15,10 @@ from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import map_slide
 
-PARAMETERS = {"window": 64, "tissue_mask": False, "background_grey": 255, "min_island": 0.0, "min_hole": 0.0}
+PARAMETERS = {  # of a slide whose green is no pen
+    **{"window": 64, "tissue_mask": False, "background_grey": 255, "min_island": 0.0, "min_hole": 0.0},
+    "leave_out_pen": False,
+}
 
 
 def by_colour(images):
