@@ -1,32 +1,77 @@
-"""Remove DVC's table of what is being read and written if a kill cut it off: DVC would refuse to go on.
+"""Mend what a kill of DVC cut off, so that DVC goes on: its table of what is being read and written, and dvc.lock.
 
-DVC 3.67 writes `.dvc/tmp/rwlock` in place, so that a SIGKILL at that moment leaves a part of it. What it held is void
-once it cannot be read. `make repro` calls this; before a plain `dvc repro` it is `python scripts/mend_rwlock.py`.
+DVC 3.67 writes `.dvc/tmp/rwlock` and `dvc.lock` in place, so that a SIGKILL at that moment leaves a part of them, or
+nothing. What the table held is void once it cannot be read: it is removed. Of `dvc.lock` a copy is kept each time that
+it can be read, and put back when it cannot; what stages did since, DVC finds in its cache of runs. `make repro` calls
+this; before a plain `dvc repro` it is `python scripts/mend_rwlock.py`.
 """
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
+FOLDER = Path(".dvc/tmp")
+LOCK, SOUND = Path("dvc.lock"), FOLDER / "dvc.lock.sound"
+
 
 def main() -> int:
-    """Remove the table of the project in the current folder, unless it can be read or a DVC holds it."""
+    """Mend both in the current folder, unless they can be read or a DVC is at work."""
     from dvc.lock import LockError, make_lock
 
-    folder = Path(".dvc/tmp")
-    table = folder / "rwlock"
-    if not table.is_file():
+    if not FOLDER.is_dir():
         return 0
     try:
-        with make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder)):  # DVC holds it while it writes the table
-            try:
-                json.loads(table.read_text(encoding="utf-8"))
-            except ValueError:
-                table.unlink()
-                sys.stderr.write(f"{table}: was cut off, removed\n")
-    except LockError:  # it is at work, and its table is its own
+        with make_lock(str(FOLDER / "rwlock.lock"), tmp_dir=str(FOLDER)):  # DVC holds it while it writes the table
+            mend_table()
+        with make_lock(str(FOLDER / "lock"), tmp_dir=str(FOLDER)):  # and this one while it reproduces
+            mend_lock()
+    except LockError:  # it is at work, and its files are its own
         pass
     return 0
+
+
+def mend_table() -> None:
+    """Remove the table if it was cut off."""
+    table = FOLDER / "rwlock"
+    try:
+        json.loads(table.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        table.unlink()
+        sys.stderr.write(f"{table}: was cut off, removed\n")
+
+
+def mend_lock() -> None:
+    """Keep a copy of dvc.lock if it can be read, else put the copy back; a file with a merge's marks is its user's."""
+    if not LOCK.is_file() or b"<<<<<<< " in LOCK.read_bytes():
+        return
+    source, target = (LOCK, SOUND) if can_be_read(LOCK) else (SOUND, LOCK)
+    if not source.is_file():
+        sys.stderr.write(
+            f"{LOCK}: was cut off; git checkout {LOCK}, and DVC finds what stages did since in its cache\n"
+        )
+        return
+    temporary = FOLDER / "dvc.lock.new"
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+    if target == LOCK:
+        sys.stderr.write(f"{LOCK}: was cut off, put back as it was when this last looked\n")
+
+
+def can_be_read(lock: Path) -> bool:
+    """Whether DVC would take it."""
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, Invalid, UnicodeDecodeError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

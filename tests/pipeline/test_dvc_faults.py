@@ -79,6 +79,25 @@ def test_a_kill_while_dvc_writes_its_table_of_locks_is_mended(repository, projec
     assert table.read_bytes() == whole
 
 
+@pytest.mark.parametrize("left", [b"", b"stages"])
+def test_a_kill_while_dvc_writes_its_lock_file_is_mended(repository, project_root, left):
+    (repository / "go").touch()
+    assert dvc(repository, "repro").returncode == 0
+    lock = repository / "dvc.lock"
+    whole = lock.read_bytes()
+    mend = [sys.executable, str(project_root / "scripts/mend_rwlock.py")]
+    subprocess.run(mend, cwd=repository, check=True)
+    assert lock.read_bytes() == whole
+    lock.write_bytes(whole[: whole.index(left) + len(left)])
+    assert dvc(repository, "repro").returncode
+    said = subprocess.run(mend, cwd=repository, check=True, capture_output=True, text=True).stderr
+    assert "dvc.lock: was cut off, put back" in said
+    assert lock.read_bytes() == whole
+    again = dvc(repository, "repro")
+    assert again.returncode == 0
+    assert "up to date" in again.stdout
+
+
 MODEL, STAGE = "models/segmenter", "train_segmenter"
 TRAINING = f"""
 from pathlib import Path
