@@ -7,7 +7,6 @@ this; before a plain `dvc repro` it is `python scripts/mend_rwlock.py`.
 """
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -56,7 +55,7 @@ def mend_lock() -> None:
         return
     temporary = FOLDER / "dvc.lock.new"
     shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    temporary.replace(target)
     if target == LOCK:
         sys.stderr.write(f"{LOCK}: was cut off, put back as it was when this last looked\n")
 
