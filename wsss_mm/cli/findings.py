@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.cli.results_options import add_results, slides_of
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_COHORT, _TABLE, _MODEL = places.COHORT, places.COHORT / places.SLIDES_TABLE, places.SEGMENTER.as_posix()
+_TABLE, _MODEL = places.COHORT / places.SLIDES_TABLE, places.SEGMENTER.as_posix()
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,18 +33,8 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: wsss-mm findings results --slide scans --table data/slides.csv",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "results", nargs="?", type=Path, default=places.RESULTS, metavar="RESULTS", help="folder of results"
-    )
+    add_results(parser)
     parser.add_argument("--out", type=Path, default=places.FINDINGS, help="gets the pages")
-    parser.add_argument(
-        "--slide",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help=f"slides, or folders that hold them; {_COHORT} is looked through in any case, if it exists",
-    )
     parser.add_argument(
         "--table",
         type=Path,
@@ -62,12 +53,12 @@ def _findings(arguments: argparse.Namespace) -> int:
 
     from wsss_mm.findings import Run, write_findings
     from wsss_mm.findings.writing import failed_before, readable
-    from wsss_mm.wsi.viewer.results import find_slides, read_results
+    from wsss_mm.wsi.viewer.results import read_results
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise InputError(f"--out {arguments.out}: is no folder; name another place")
     results = read_results(arguments.results)
-    slides = find_slides(results, [*arguments.slide, *([_COHORT] if _COHORT.is_dir() else [])])
+    slides = slides_of(results, arguments.slide)
     for result in results:
         if result.name not in slides:
             logger.warning(

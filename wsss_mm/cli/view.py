@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.cli.results_options import add_results, slides_of
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.viewer.correcting import Desk
 
 logger = logging.getLogger(__name__)
-
-_COHORT = places.COHORT
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,17 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "Nothing is loaded from the network; OpenSeadragon is fetched through npm once, by `make setup` or --setup.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "results", nargs="?", type=Path, default=places.RESULTS, metavar="RESULTS", help="folder of results"
-    )
-    parser.add_argument(
-        "--slide",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help=f"slides, or folders that hold them; {_COHORT} is looked through in any case, if it exists",
-    )
+    add_results(parser)
     parser.add_argument(
         "--labels",
         type=Path,
@@ -51,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 def _view(arguments: argparse.Namespace) -> None:
     from wsss_mm.serving import HOST, serve
     from wsss_mm.wsi.viewer.openseadragon import get_archive, read_archive
-    from wsss_mm.wsi.viewer.results import find_slides, read_results
+    from wsss_mm.wsi.viewer.results import read_results
     from wsss_mm.wsi.viewer.server import make_app
 
     archive = get_archive()
@@ -60,7 +49,7 @@ def _view(arguments: argparse.Namespace) -> None:
         logger.info("%s is in place", archive)
         return
     results = read_results(arguments.results)
-    slides = find_slides(results, [*arguments.slide, *([_COHORT] if _COHORT.is_dir() else [])])
+    slides = slides_of(results, arguments.slide)
     for result in results:
         if result.name not in slides:
             logger.warning(

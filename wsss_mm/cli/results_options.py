@@ -1,0 +1,33 @@
+"""What commands that look at segmented slides are told: the folder of results, and where the slides lie."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_mm import places
+
+if TYPE_CHECKING:
+    from wsss_mm.wsi.viewer.results import Result
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add RESULTS and --slide."""
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=places.RESULTS, metavar="RESULTS", help="folder of results"
+    )
+    parser.add_argument(
+        "--slide",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help=f"slides, or folders that hold them; {places.COHORT} is looked through in any case, if it exists",
+    )
+
+
+def slides_of(results: Sequence["Result"], named: Sequence[Path]) -> dict[str, Path]:
+    """The slides of results, by the results' names, among those that were named and the cohort's."""
+    from wsss_mm.wsi.viewer.results import find_slides
+
+    return find_slides(results, [*named, *([places.COHORT] if places.COHORT.is_dir() else [])])
