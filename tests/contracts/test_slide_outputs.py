@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.wsi.conftest import colour_predict, make_tissue
+from tests.wsi.conftest import colour_predict, write_tissue
 from wsss_mm.errors import InputError
 from wsss_mm.places import SLIDE_FILES, SUMMARY
 from wsss_mm.slide_parameters import DEFAULTS, TYPES, choices_of, number_of
@@ -36,10 +36,7 @@ BY_FILE = pytest.mark.parametrize("output", WRITTEN, ids=[item.file for item in 
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory):
-    path = tmp_path_factory.mktemp("slide") / "slide.tiff"
-    image = np.repeat(np.repeat(make_tissue(HEIGHT, WIDTH), 2, axis=0), 2, axis=1)
-    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
-    return path
+    return write_tissue(tmp_path_factory.mktemp("slide") / "slide.tiff", HEIGHT, WIDTH)
 
 
 def segment(slide, out, **changes):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tifffile
 from scipy.ndimage import gaussian_filter
 
 from wsss_mm.errors import InputError
+from wsss_mm.vocabulary import IGNORE
 
 
 class ArraySlide:
@@ -54,6 +56,22 @@ def make_tissue(height, width, seed=0):
     y, x = np.mgrid[:height, :width]
     image[(np.sin(x / 23) + np.cos(y / 31)) > 0.8] = 240
     return image
+
+
+def write_tissue(path, height, width):
+    """A slide of such tissue, twice as fine as height and width say."""
+    image = np.repeat(np.repeat(make_tissue(height, width), 2, axis=0), 2, axis=1)
+    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+    return path
+
+
+def make_labels(height, width, *, seed, coarse):
+    """Three classes and background in smooth regions, their size by `coarse`, px."""
+    rng = np.random.default_rng(seed)
+    fields = [gaussian_filter(rng.normal(size=(height, width)), coarse) for _ in range(4)]
+    result = np.argmax(fields, axis=0).astype(np.uint8)
+    result[result == 3] = IGNORE
+    return result
 
 
 @pytest.fixture

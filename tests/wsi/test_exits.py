@@ -13,7 +13,7 @@ import shapely
 import tifffile
 from shapely.geometry import shape
 
-from tests.wsi.conftest import colour_predict, make_tissue
+from tests.wsi.conftest import colour_predict, write_tissue
 from wsss_mm.errors import InputError
 from wsss_mm.places import LABEL_MAP, LABELS_ZARR, OUTLINES, OUTLINES_GZ, OVERLAY, POLYGONS, SLIDE_FILES, SUMMARY
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
@@ -40,10 +40,7 @@ THREADS = pytest.mark.leaves("zarr and dask keep threads, and a loop with its so
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory):
-    path = tmp_path_factory.mktemp("slide") / "slide.tiff"
-    image = np.repeat(np.repeat(make_tissue(HEIGHT, WIDTH), 2, axis=0), 2, axis=1)
-    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
-    return path
+    return write_tissue(tmp_path_factory.mktemp("slide") / "slide.tiff", HEIGHT, WIDTH)
 
 
 def segmented(slide, out, **changes):

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from shapely.geometry import shape
 
+from tests.wsi.conftest import make_labels
 from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.wsi import geojson
 from wsss_mm.wsi.geojson import write_geojson
@@ -16,11 +16,7 @@ CLASSES = VOCABULARIES["luad_normal"].classes
 
 @pytest.fixture
 def labels() -> np.ndarray:
-    rng = np.random.default_rng(3)
-    fields = [ndimage.gaussian_filter(rng.normal(size=(180, 240)), 4) for _ in range(4)]
-    result = np.argmax(fields, axis=0).astype(np.uint8)
-    result[result == 3] = IGNORE
-    return result
+    return make_labels(180, 240, seed=3, coarse=4)
 
 
 def _read(path):

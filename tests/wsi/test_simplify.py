@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 import shapely
-from scipy import ndimage
 
-from wsss_mm.patches import IGNORE, VOCABULARIES
+from tests.wsi.conftest import make_labels
+from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi import simplify
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.outlines import read_outlines
@@ -20,11 +20,7 @@ CLASSES = VOCABULARIES["luad_normal"].classes
 
 @pytest.fixture
 def labels() -> np.ndarray:
-    rng = np.random.default_rng(5)
-    fields = [ndimage.gaussian_filter(rng.normal(size=(300, 260)), 6) for _ in range(4)]
-    result = np.argmax(fields, axis=0).astype(np.uint8)
-    result[result == 3] = IGNORE
-    return result
+    return make_labels(300, 260, seed=5, coarse=6)
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 2.0, 6.0])
