@@ -19,7 +19,7 @@ $(STAMP): requirements.lock requirements.in pyproject.toml scripts/setup.sh
 	@bash scripts/setup.sh
 
 repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
-	@python scripts/mend_rwlock.py
+	@python scripts/mend_dvc.py
 	@dvc repro
 
 test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch

@@ -81,7 +81,7 @@ def undisturbed_line(root: Path, stages: Sequence[str]) -> dict[str, float]:
 
 def start_stage(root: Path, stage: str, *options: str) -> subprocess.Popen[bytes]:
     """Let DVC run a stage, which logs to torture.log."""
-    mend = [sys.executable, str(ROOT / "scripts/mend_rwlock.py")]  # as make repro does
+    mend = [sys.executable, str(ROOT / "scripts/mend_dvc.py")]  # as make repro does
     subprocess.run(mend, cwd=root, env=environment_of(root), check=True)
     with (root / LOG).open("wb") as log:  # of this attempt alone
         return subprocess.Popen(

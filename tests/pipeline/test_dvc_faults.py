@@ -71,7 +71,7 @@ def test_a_kill_while_dvc_writes_its_table_of_locks_is_mended(repository, projec
     table.write_text(left)
     refused = dvc(repository, "repro")
     assert refused.returncode and "rwlock" in refused.stderr
-    mend = [sys.executable, str(project_root / "scripts/mend_rwlock.py")]
+    mend = [sys.executable, str(project_root / "scripts/mend_dvc.py")]
     subprocess.run(mend, cwd=repository, check=True)
     assert dvc(repository, "repro").returncode == 0
     whole = table.read_bytes()
@@ -85,7 +85,7 @@ def test_a_kill_while_dvc_writes_its_lock_file_is_mended(repository, project_roo
     assert dvc(repository, "repro").returncode == 0
     lock = repository / "dvc.lock"
     whole = lock.read_bytes()
-    mend = [sys.executable, str(project_root / "scripts/mend_rwlock.py")]
+    mend = [sys.executable, str(project_root / "scripts/mend_dvc.py")]
     subprocess.run(mend, cwd=repository, check=True)
     assert lock.read_bytes() == whole
     lock.write_bytes(whole[: whole.index(left) + len(left)])

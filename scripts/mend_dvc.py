@@ -3,7 +3,7 @@
 DVC 3.67 writes `.dvc/tmp/rwlock` and `dvc.lock` in place, so that a SIGKILL at that moment leaves a part of them, or
 nothing. What the table held is void once it cannot be read: it is removed. Of `dvc.lock` a copy is kept each time that
 it can be read, and put back when it cannot; what stages did since, DVC finds in its cache of runs. `make repro` calls
-this; before a plain `dvc repro` it is `python scripts/mend_rwlock.py`.
+this; before a plain `dvc repro` it is `python scripts/mend_dvc.py`.
 """
 
 import json
