@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml.error import YAMLError
 
 from studies.rows import read_rows
 from wsss_mm import places
@@ -97,7 +97,7 @@ def read_registration(path: Path) -> Registration:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path}: {where}: {first['msg'].lower()}; see studies/registration.py") from None
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError, YAMLError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
 
 

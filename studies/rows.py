@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from wsss_mm.choosing.tuning.values import with_values as changed
 from wsss_mm.errors import InputError
@@ -25,7 +25,7 @@ def with_values(params: Params, values: Iterable[str]) -> Params:
         key, _, value = item.partition("=")
         try:
             given[key] = parse(value).content
-        except yaml.YAMLError as error:
+        except YAMLError as error:
             raise InputError(f"{item}: not valid YAML: {' '.join(str(error).split())}") from None
     return changed(params, given, ", ".join(values))
 

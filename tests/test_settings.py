@@ -115,7 +115,7 @@ def test_a_missing_key_is_looked_for_in_its_section(tmp_path):
     [
         ("", "holds no sections"),
         ("- 1", "holds no sections"),
-        ("seed: 1\nseed: 2", "seed is given twice"),
+        ("seed: 1\nseed: 2", 'duplicate key "seed"'),
         ("seed: !!python/object/apply:os.system [id]", "not valid YAML"),
         ("seed: 2026-13-45", "not valid YAML"),
         ("seed: !!timestamp x", "not valid YAML"),
@@ -191,21 +191,23 @@ def test_aliases_that_multiply_are_refused_before_they_do(tmp_path):
         load_params(path)
 
 
-@pytest.mark.parametrize("number", ["010", "-08", "1:30", "190:20:30.5", "0o10", "0_1"])
-def test_a_number_that_dvc_reads_as_another_is_refused(tmp_path, number):
+@pytest.mark.parametrize("number", ["010", "0o12", "1_0", "+10"])
+def test_a_number_is_read_as_dvc_reads_it_whatever_older_yaml_makes_of_it(tmp_path, number):
     path = copy_profile(tmp_path)
     path.write_text(path.read_text().replace("  batch_size: 8\n", f"  batch_size: {number}\n"))
-    with pytest.raises(InputError, match=r"params\.yaml: not valid YAML: .* in YAML 1\.1 .*line \d+") as caught:
+    assert load_params(path).classifier.batch_size == 10
+
+
+def test_a_time_is_no_number(tmp_path):
+    path = copy_profile(tmp_path)
+    path.write_text(path.read_text().replace("  batch_size: 8\n", "  batch_size: 1:30\n"))
+    with pytest.raises(InputError, match=r"line \d+: classifier\.batch_size: .*but it is 1:30"):
         load_params(path)
-    assert "\n" not in str(caught.value)
 
 
 @given(st.from_regex(r"\A[-+]?[0-9][0-9_]{0,3}([.:][0-9_]{0,3})?([eE][-+]?[0-9]{1,2})?\Z"))
 def test_a_number_is_the_same_to_dvc(text):
-    try:
-        value = parse(f"a: {text}").content["a"]
-    except yaml.YAMLError:
-        return
+    value = parse(f"a: {text}").content["a"]
     known = loads_yaml(f"a: {text}")["a"]
     assert (value, type(value)) == (known, type(known))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from ruamel.yaml.error import YAMLError
 
 from wsss_mm import places
 from wsss_mm.dvc_files import dvc_file, tracked_md5
@@ -215,7 +216,7 @@ def _read_values(path: Path) -> tuple[Any, list[tuple[str, Any]]]:
 
     try:
         content = parse(path.read_text(encoding="utf-8")).content
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
     return content, list(walk(content, ""))
 
