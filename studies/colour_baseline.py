@@ -152,7 +152,7 @@ def _training_rows(manifest: pd.DataFrame, patches: Path, pseudo_labels: Path | 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m wsss_mm.evaluation.colour_baseline`."""
+    """Entry point of `python -m studies.colour_baseline`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--patches", type=Path, default=places.PATCHES, help="folder of the patch manifest")
     parser.add_argument("--pseudo-labels", type=Path, default=places.PSEUDO_LABELS, help="what to train on")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wsss_mm.evaluation.colour_baseline import colour_baseline, colour_features, main
+from studies.colour_baseline import colour_baseline, colour_features, main
 from wsss_mm.files import read_json
 from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
 from wsss_mm.patches.images import store_patch, write_mask
