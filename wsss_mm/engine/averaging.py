@@ -19,6 +19,9 @@ class WeightAveragingHook(Hook):
     The average takes the model's place while it is validated, and for good when the training ends. Checkpoints hold
     both, so that a resumed training is the undisturbed one.
 
+    mmengine's EMAHook knows no decay that begins low, does not leave the average in the model, and lays checkpoints out
+    in another way: trainings that broke off under an earlier version could not go on.
+
     Args:
         decay: Share of the average that an iteration keeps, at most; 0 does without an average. Early on less is kept,
             (1 + n) / (10 + n) after n iterations, so that the first weights are soon forgotten.

@@ -4,13 +4,12 @@ torchrun --standalone --nproc-per-node 2 -m pipelines.train_segmenter
 """
 
 import os
-from typing import Any
 
 import torch
 import torch.distributed as torch_dist
 from mmengine.dist import get_world_size
 from mmengine.model import MMDistributedDataParallel
-from torch import Tensor, nn
+from torch import nn
 
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import choose_device, is_gpu
@@ -50,47 +49,12 @@ def batch_per_process(batch_size: int, accumulate: int, section: str) -> int:
     return batch_size // processes
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the batches of all processes, for CPUs: torch's SyncBatchNorm needs a GPU."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (N, C, H, W); in training by the mean and variance of all processes' pixels, in float32."""
-        if not self.training or get_world_size() == 1:
-            return super().forward(input)
-        from torch.distributed.nn.functional import all_reduce  # differentiable
-
-        values = input.float()
-        count = values.numel() // values.shape[1] * get_world_size()  # every process holds as many
-        mean = all_reduce(values.sum((0, 2, 3))) / count
-        centred = values - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
-        with torch.no_grad():
-            kept: Any = self  # of its hints, buffers that are there may be None
-            kept.num_batches_tracked += 1
-            kept.running_mean.lerp_(mean.detach(), self.momentum)
-            kept.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), self.momentum)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
-
-
-def share_batch_statistics(module: nn.Module) -> nn.Module:
-    """The module with its batch normalisations replaced by those over all processes; state-dict keys stay."""
-    if next(module.parameters()).is_cuda:
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for name, child in list(module.named_modules()):
-        if isinstance(child, nn.BatchNorm2d):
-            shared = SharedBatchNorm2d(child.num_features, child.eps, child.momentum)
-            shared.weight, shared.bias = child.weight, child.bias
-            shared.running_mean, shared.running_var = child.running_mean, child.running_var
-            shared.num_batches_tracked = child.num_batches_tracked
-            parent, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(parent), attribute, shared)
-    return module
-
-
 @MODEL_WRAPPERS.register_module()
 class SharedDataParallel(MMDistributedDataParallel):
-    """Averages gradients over processes and shares batch statistics, so that buffers need no broadcast.
+    """Averages gradients over processes and, on GPUs, normalises batches by the statistics of all of them.
+
+    torch's SyncBatchNorm needs a GPU. On CPUs, where several processes serve tests, each normalises its own share of
+    the batch, and the running statistics that are kept are those of the first process.
 
     Args:
         module: The network, on its device.
@@ -98,5 +62,8 @@ class SharedDataParallel(MMDistributedDataParallel):
     """
 
     def __init__(self, module: nn.Module, device_ids: list[int] | None = None) -> None:
-        gpus = device_ids if next(module.parameters()).is_cuda else None
-        super().__init__(share_batch_statistics(module), device_ids=gpus, broadcast_buffers=False)
+        if next(module.parameters()).is_cuda:
+            shared = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+            super().__init__(shared, device_ids=device_ids, broadcast_buffers=False)
+        else:
+            super().__init__(module, device_ids=None, broadcast_buffers=True)
