@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz lock
+.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz fresh lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ torture: $(STAMP)  ## kill every stage at random moments and compare md5s; then 
 
 fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses (10 minutes)
 	@python scripts/fuzz.py --inputs 200000
+
+fresh:  ## run the two commands on a machine that has Debian, Python and make alone (needs root, mmdebstrap; an hour)
+	@bash scripts/fresh.sh
 
 lock: $(STAMP)  ## resolve the requirements into requirements.lock, for all supported Pythons, and deploy/requirements.lock
 	@bash scripts/lock.sh
