@@ -2,10 +2,12 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm import files
-from wsss_mm.errors import InputError
+from wsss_mm.errors import BusyError, InputError
 from wsss_mm.files import atomic_folder, atomic_path, digest, locked, read_json, rounded, sampled_digest, write_json
 
 
@@ -30,20 +31,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_new_folder_is_not_taken_for_what_a_killed_process_left(tmp_path, monkeypatch):
     """Another who begins to write it tidies up first."""
-    hold, others = files._locked_folder, []
+    make, others = Path.mkdir, []
 
     def write(content):
         with atomic_folder(tmp_path / "model") as folder:
             (folder / "a.txt").write_text(content)
 
-    def overtaken(path):
-        if not others and path.is_dir():
+    def overtaken(self, *args, **kwargs):
+        make(self, *args, **kwargs)
+        if not others and self.name.startswith(".model."):
             others.append(threading.Thread(target=write, args=("other",)))
             others[0].start()
-            others[0].join(0.5)
-        return hold(path)
+            others[0].join(0.2)
 
-    monkeypatch.setattr(files, "_locked_folder", overtaken)
+    monkeypatch.setattr(Path, "mkdir", overtaken)
     write("own")
     others[0].join()
     assert (tmp_path / "model/a.txt").read_text() in ("own", "other")
@@ -101,44 +102,104 @@ def _folder(path, name):
     return path
 
 
-@pytest.mark.parametrize("failing", [1, 2])
-def test_a_folder_that_cannot_be_moved_in_leaves_the_one_before(tmp_path, monkeypatch, failing):
-    target = _folder(tmp_path / "out", "old")
-    rename, calls = Path.rename, []
-
-    def broken(self, other):
-        calls.append(self)
-        if len(calls) == failing:
-            raise OSError(errno.EIO, "the disk is old")
-        return rename(self, other)
-
-    monkeypatch.setattr(Path, "rename", broken)
-    with pytest.raises(OSError, match="the disk is old"), atomic_folder(target) as temporary:
-        (temporary / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+class Kill(BaseException):
+    """A process that is killed: nothing of what follows is done."""
 
 
-def test_a_process_killed_between_its_two_renames_loses_nothing(tmp_path, monkeypatch):
-    target = _folder(tmp_path / "out", "old")
+STEPS = ((os, "mkdir"), (os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"))
+STEPS += tuple((Path, name) for name in ("mkdir", "rename", "unlink", "rmdir") if sys.version_info < (3, 11))
+
+
+def interrupted(monkeypatch, target, step, error):
+    """Replace a folder and let a change of the disk fail, the first or a later one; whether there were so many."""
+    count = 0
+
+    def counted(change):
+        def changing(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count == step or (count > step and error is Kill):
+                raise error() if error is Kill else error(errno.EIO, "the disk is old")
+            return change(*args, **kwargs)
+
+        return changing
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", rename := os.rename)
-        patch.setattr(Path, "rename", lambda self, other: rename(self, other) if ".before." in str(other) else 1 / 0)
-        with pytest.raises(ZeroDivisionError), atomic_folder(target):
-            pass
-    assert not target.exists()  # nor could it be moved back
+        for owner, name in STEPS:
+            patch.setattr(owner, name, counted(getattr(owner, name)))
+        try:
+            with atomic_folder(target) as temporary:
+                fill(temporary, "new")
+        except (OSError, Kill):
+            assert count >= step
+            return True
+    return count >= step
+
+
+def fill(folder, content):
+    """Files of a folder; the last one is no file of the other folder."""
+    for name in ("a.txt", "b/c.txt", f"{content}.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def held_by(folder):
+    """What all files of a folder hold, if they are all of one."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    (content,) = {path.read_text() for path in files}
+    assert {path.name for path in files} == {"a.txt", "c.txt", f"{content}.txt"}
+    return content
+
+
+@pytest.mark.parametrize("link", ["", "data", "data/patches"])
+@pytest.mark.parametrize("error", [Kill, OSError])
+def test_whatever_step_fails_a_folder_is_whole_old_or_new(tmp_path, monkeypatch, error, link):
+    """Killed at any change of the disk, or with one that fails; also where a link leads to another disk."""
+    for step in count(1):
+        root = tmp_path / str(step)
+        target = root / "data/patches"
+        if link:
+            real = root / "disk" / Path(link).name
+            real.mkdir(parents=True)
+            (root / link).parent.mkdir(exist_ok=True, parents=True)
+            (root / link).symlink_to(real)
+        target.mkdir(parents=True, exist_ok=True)
+        fill(target, "old")
+        if not interrupted(monkeypatch, target, step, error):
+            break
+        if error is OSError:
+            assert held_by(target) in ("old", "new")  # at once
+        with pytest.raises(RuntimeError), atomic_folder(target):  # a stage that is run again, and fails
+            raise RuntimeError
+        assert held_by(target) in ("old", "new")
+        with atomic_folder(target) as temporary:
+            fill(temporary, "newest")
+        assert held_by(target) == "newest"
+        assert not link or (root / link).is_symlink()
+        left = {path.name for path in root.rglob("*")} - {"data", "disk", "patches", "a.txt", "b", "c.txt"}
+        assert left == {"newest.txt"}
+    assert step > 8
+
+
+def test_a_folder_that_was_deleted_in_part_is_not_put_back(tmp_path, monkeypatch):
+    """Killed while the old one was deleted; DVC removes the new one, as it does before each run."""
+    target = _folder(tmp_path / "out", "old")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError), atomic_folder(target) as temporary:
+        (temporary / "new").touch()
+    monkeypatch.undo()
+    shutil.rmtree(target)
     with pytest.raises(RuntimeError), atomic_folder(target):
         raise RuntimeError
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_link_leads_to_is_replaced(tmp_path):
-    disk = _folder(tmp_path / "disk/patches", "old")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/patches").symlink_to(disk)
-    with atomic_folder(tmp_path / "data/patches") as temporary:
-        (temporary / "new").touch()
-    assert (tmp_path / "data/patches").is_symlink()
-    assert [path.name for path in (tmp_path / "disk").rglob("*")] == ["patches", "new"]
+def test_folders_of_others_beside_it_stay(tmp_path):
+    for name in (".out.backup", ".out.before", ".out.v2", ".outside.0123abcd", "out.0123abcd"):
+        (tmp_path / name).mkdir()
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_folder_that_may_not_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
@@ -173,32 +234,24 @@ def test_ten_writers_lose_nothing_in_a_hundred_rounds_and_leave_no_lock(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
 
 
-@pytest.mark.parametrize("mask", [0o002, 0o022])
-def test_the_lock_that_another_user_left_is_no_hindrance(tmp_path, monkeypatch, mask):
-    before = os.umask(mask)
+def test_a_lock_is_open_to_other_users_and_what_one_left_is_no_hindrance(tmp_path):
+    before = os.umask(0o077)
     try:
-        (tmp_path / ".a.lock").touch()
+        (tmp_path / ".left.lock").touch(mode=0o666)
+        with locked(tmp_path / "left"), locked(tmp_path / "a"):
+            assert stat.S_IMODE((tmp_path / ".a.lock").stat().st_mode) == 0o666
+            with pytest.raises(BusyError, match="a: busy"), locked(tmp_path / "a", busy="a: busy"):
+                pytest.fail("held")
     finally:
         os.umask(before)
-    opened, open_path = [], Path.open
-
-    def of_another_user(self, mode="r", *args, **kwargs):
-        opened.append(mode)
-        if mode != "r":
-            raise PermissionError(errno.EACCES, "no", str(self))
-        return open_path(self, mode, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", of_another_user)
-    with locked(tmp_path / "a"):
-        assert opened == ["a", "r"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_a_folder_that_may_not_be_written_is_one_line(tmp_path, monkeypatch):
-    def refused(self, *_, **__):
-        raise PermissionError(errno.EACCES, "no", str(self))
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, "no", str(path))
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(InputError, match=r"list\.csv: no permission to write"), locked(tmp_path / "list.csv"):
         pytest.fail("held")
 
@@ -234,7 +287,7 @@ def test_an_input_that_may_not_be_read_is_not_called_unwritable(tmp_path):
 
 
 def test_what_killed_processes_left_of_a_folder_is_removed_and_what_is_at_work_stays(tmp_path):
-    left = tmp_path / ".out.killed"
+    left = tmp_path / ".out.0123abcd"
     left.mkdir()
     (left / "half").touch()
     with atomic_folder(tmp_path / "out") as first:

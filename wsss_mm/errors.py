@@ -18,6 +18,10 @@ class InputError(Exception):
         super().__init__(spelled_out(shown(message)))
 
 
+class BusyError(InputError):
+    """Another process is at work on the same file or folder."""
+
+
 def not_text(error: UnicodeEncodeError) -> InputError:
     """What to say where a name that is no UTF-8 comes to a place that takes text alone."""
     around = str(error.object)[max(0, error.start - 60) : error.end + 60]

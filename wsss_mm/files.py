@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from wsss_mm.errors import InputError
+from filelock import FileLock, Timeout
+
+from wsss_mm.errors import BusyError, InputError
 
 _CHUNK = 1 << 20
 _SAMPLES, _SAMPLE = 33, 1 << 16
 _BEFORE = "before."
+_POLL = 0.01  # seconds between two looks at a lock that another holds
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
@@ -67,7 +70,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place on success; on failure `path` stays as it was.
 
-    A link to a folder stays one: what it leads to is replaced. What killed processes left beside `path` is removed.
+    A link to a folder stays one: what it leads to is replaced. What killed processes left beside `path` is removed, and
+    a folder that one of them had moved away is put back.
 
     Raises:
         InputError: no space, or no permission to write.
@@ -79,18 +83,29 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             _mend(path)
             if path.is_dir() and not os.access(path, os.W_OK):  # now, and not after hours of work
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-            temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+            temporary = _hidden(path)
+            stack.enter_context(locked(temporary))  # others take it for what a killed process left, unless it is locked
             temporary.mkdir()
             stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-            stack.enter_context(_locked_folder(temporary))  # before another takes it for what a killed process left
         yield temporary
         with locked(path):
             _swap(path, temporary)
 
 
+def replace_folder(path: Path, new: Path) -> None:
+    """Let a finished folder take the place of another, or of none; see `atomic_folder`."""
+    with locked(path):
+        _mend(path)
+        _swap(path, new)
+
+
+def _hidden(path: Path, kind: str = "") -> Path:
+    return path.with_name(f".{path.name}.{kind}{uuid4().hex[:8]}")
+
+
 def _swap(path: Path, new: Path) -> None:
-    """Let a folder take the place of another, which is back if that fails."""
-    aside = path.with_name(f".{path.name}.{_BEFORE}{uuid4().hex[:8]}")
+    """The old folder is deleted only when the new one is in its place; if that fails, the old one is put back."""
+    aside = _hidden(path, _BEFORE)
     if path.exists():
         path.rename(aside)
     try:
@@ -99,16 +114,19 @@ def _swap(path: Path, new: Path) -> None:
         if aside.exists():
             aside.rename(path)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(OSError):  # the new one is there, and the next write tidies up
+        if aside.exists():  # under another name first: what is deleted in part must not be put back
+            shutil.rmtree(aside.rename(_hidden(path)))
 
 
 def _mend(path: Path) -> None:
-    """Put back a folder that a process moved aside and was killed before the new one was in its place; tidy up."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.({_BEFORE})?[^.]+")
-    for left in path.parent.glob(".*"):
+    """Put back a folder that a process had moved away when it was killed; remove what killed processes left."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.({_BEFORE})?[0-9a-f]{{8}}")
+    for item in path.parent.glob(".*"):
+        left = path.parent / item.name[1:-5] if item.suffix == ".lock" else item
         if not (found := ours.fullmatch(left.name)):
             continue
-        with suppress(OSError), _locked_folder(left):
+        with suppress(OSError, BusyError), locked(left, busy=f"{left}: is being written"):
             if found[1] and not path.exists():
                 left.rename(path)
             else:
@@ -116,45 +134,35 @@ def _mend(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path | str) -> Iterator[None]:
+def locked(path: Path | str, *, busy: str = "") -> Iterator[None]:
     """Hold a file or folder for this block alone; what is read, changed and written within it is lost by nobody.
 
-    Others wait. The lock is a hidden file beside the path, there only while it is held or waited for: it asks for no
-    more rights than a write, and stays in no out of the line.
+    The lock is a hidden file beside the path, there only while it is held or waited for, and stays in no out of the
+    line. The system lets go of it when the process ends, however it ends.
+
+    Args:
+        path: The file or folder, which need not be there.
+        busy: What to say where another holds it; by default, this waits.
 
     Raises:
+        BusyError: another holds it, and `busy` is given.
         InputError: no space, or no permission to write.
     """
     path = Path(path)
-    name = path.with_name(f".{path.name}.lock")
+    # Open to all, for files of others that a umask protects can be neither written nor waited for. It holds nothing.
+    lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o666, poll_interval=_POLL)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _waited_for(name)
-    with stream:
+        try:
+            held = lock.acquire(blocking=not busy)
+        except Timeout:
+            raise BusyError(busy) from None
+    with held:
         try:
             yield
         finally:
             with suppress(OSError):  # somebody else's, in a folder like /tmp
-                name.unlink()
-
-
-def _waited_for(name: Path) -> IO[str]:
-    """A lock file, open and locked, under the name that everybody looks for."""
-    while True:
-        try:
-            stream = name.open("a")
-        except PermissionError:
-            if not name.exists():
-                raise
-            stream = name.open()  # of another user, whose umask lets us read it; that is enough to wait for it
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            if still_named(stream, name):
-                return stream
-        except BaseException:
-            stream.close()
-            raise
-        stream.close()
+                Path(lock.lock_file).unlink()  # who waits for it sees that, and waits for the next one
 
 
 def try_lock(stream: IO[str]) -> bool:
@@ -188,21 +196,6 @@ def remove_aside(folder: Path) -> None:
     """Remove what `moved_aside` left beside the place of a folder."""
     for left in folder.parent.glob(f"{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-@contextmanager
-def _locked_folder(path: Path) -> Iterator[None]:
-    """Hold a folder, as long as the process lives.
-
-    Raises:
-        OSError: another process holds it, or it is no folder.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

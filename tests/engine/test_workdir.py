@@ -1,11 +1,9 @@
 import logging
 import os
-import shutil
 import time
 
 import pytest
 
-from wsss_mm.engine import workdir
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError
 
@@ -44,8 +42,7 @@ def abandon(root, key, days):
     with pytest.raises(RuntimeError), work_folder("train", key, root):
         raise RuntimeError
     then = time.time() - days * 24 * 60 * 60
-    for path in (root / "train" / key / "lock", root / "train" / key):
-        os.utime(path, (then, then))
+    os.utime(root / "train" / key, (then, then))
 
 
 def test_abandoned_folders_go_after_14_days_or_when_more_than_3(tmp_path, caplog):
@@ -60,19 +57,16 @@ def test_abandoned_folders_go_after_14_days_or_when_more_than_3(tmp_path, caplog
 
 def test_a_training_at_work_is_not_pruned_and_not_joined(tmp_path):
     with work_folder("train", "busy", tmp_path) as busy:
-        os.utime(busy / "lock", (0, 0))
         os.utime(busy, (0, 0))
+        abandon(tmp_path, "left", 15)
         with work_folder("train", "other", tmp_path):
             assert busy.is_dir()
+            assert not busy.with_name("left").exists()
         with pytest.raises(InputError, match="another process"), work_folder("train", "busy", tmp_path):
             pass
 
 
-def test_a_training_that_ends_while_another_opens_its_lock_is_not_joined(tmp_path, monkeypatch):
-    def lock_after_the_end(stream):
-        shutil.rmtree(tmp_path / "train" / "busy")
-        return True
-
-    monkeypatch.setattr(workdir, "try_lock", lock_after_the_end)
-    with pytest.raises(InputError, match="another process"), work_folder("train", "busy", tmp_path):
-        pass
+def test_locks_are_gone_when_nobody_trains(tmp_path):
+    with work_folder("train", "key", tmp_path):
+        assert [path.name for path in (tmp_path / "train").glob(".*")] == [".key.lock"]
+    assert list((tmp_path / "train").iterdir()) == []

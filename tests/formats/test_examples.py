@@ -34,9 +34,9 @@ from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.slidemap import stored
 from wsss_mm.wsi.viewer.results import read_result
-from wsss_mm.wsi.workplace import workplace
 
 EXAMPLES, CURRENT = Path(__file__).parent, "v1"
 LUNG = VOCABULARIES["lung"]
@@ -357,7 +357,7 @@ class TestWorkOfALaterVersion:
 
     def test_half_done_slide_stays(self, newest):
         renumber(newest / HALF_DONE / places.STATE, 2)
-        with pytest.raises(NewerError), workplace(newest / HALF_DONE.parent) as work:
+        with pytest.raises(NewerError), partial_folder(newest / HALF_DONE.parent) as work:
             Journal(work, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).read()
         assert (newest / HALF_DONE / places.STATE).is_file()
         assert (newest / HALF_DONE / "carry-32.raw").is_file()

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from wsss_mm.cli.main import main
-from wsss_mm.errors import InputError
+from wsss_mm.errors import BusyError, InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
@@ -18,7 +18,6 @@ from wsss_mm.wsi import cluster as cluster_module
 from wsss_mm.wsi.cluster import Demand, segment_on_cluster
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.segment import segment
-from wsss_mm.wsi.workplace import BusyError
 
 SLIDES = 6
 PARAMETERS = Parameters(window=64, overlap=0.75, min_island=0)

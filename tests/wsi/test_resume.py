@@ -15,19 +15,18 @@ import pytest
 import tifffile
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import moved_aside, try_lock, write_json
+from wsss_mm.files import write_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
 from wsss_mm.slide_parameters import DEFAULTS
 from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi import workplace as workplaces
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.export import finished
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.lattice import window_starts, window_stride
+from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.rawmap import RawMap
-from wsss_mm.wsi.workplace import workplace
 
 WINDOW, OVERLAP = 64, 0.75
 RAW = {"map": "labels.raw", "probabilities": "2.raw", "confidence": "confidence.raw"}
@@ -80,12 +79,12 @@ def test_killed_and_taken_up(slide, tmp_path):
     process.wait()
     finished = json.loads(state.read_text())["row"]
     assert 96 <= finished < 320
-    assert [path.name for path in cut.iterdir()] == [".partial"]  # nothing looks finished
+    assert {path.name for path in cut.iterdir()} == {".partial", "..partial.lock"}  # nothing looks finished
 
     assert _start(slide, cut, tmp_path / "log2").wait() == 0
     for name in (*FILES, "probabilities.ome.tif", "confidence.tif"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
-    assert not (cut / ".partial").exists()
+    assert not list(cut.glob(".*"))
 
     stride = window_stride(WINDOW, OVERLAP)
     lines, columns = window_starts(320, WINDOW, stride), window_starts(240, WINDOW, stride)
@@ -143,55 +142,40 @@ def test_what_the_notes_tell_of_is_on_the_disk(slide, predict, tmp_path, monkeyp
 
 def test_one_process_at_a_time(tmp_path):
     with (
-        workplace(tmp_path / "out"),
+        partial_folder(tmp_path / "out"),
         pytest.raises(InputError, match="another process is at work"),
-        workplace(tmp_path / "out"),
+        partial_folder(tmp_path / "out"),
     ):
         pass
 
 
 def test_an_error_leaves_nothing_and_an_interruption_leaves_the_work(tmp_path):
-    with pytest.raises(ValueError, match="defect"), workplace(tmp_path / "error"):
+    with pytest.raises(ValueError, match="defect"), partial_folder(tmp_path / "error"):
         raise ValueError("defect")
     assert not (tmp_path / "error").exists()
-    with pytest.raises(KeyboardInterrupt), workplace(tmp_path / "stopped") as work:
+    with pytest.raises(KeyboardInterrupt), partial_folder(tmp_path / "stopped") as work:
         (work / "labels.raw").write_bytes(b"rows")
         raise KeyboardInterrupt
     assert (tmp_path / "stopped" / ".partial" / "labels.raw").read_bytes() == b"rows"
 
 
 @pytest.mark.parametrize("error", [None, ValueError])
-def test_what_is_done_with_is_removed_when_nothing_in_it_is_open(tmp_path, monkeypatch, error):
-    """NFS keeps what is open, and then its folder; and whoever comes meanwhile is in nobody's way."""
-    remove, removed = shutil.rmtree, []
+def test_who_comes_while_the_work_is_removed_is_told_so(tmp_path, monkeypatch, error):
+    remove, told = shutil.rmtree, []
 
     def removing(path, **options):
-        if not removed:
-            removed.append(path)
-            with (path / "lock").open("w") as stream:
-                assert try_lock(stream)
-            with workplace(tmp_path / "out") as other:
-                (other / "labels.raw").touch()
+        with pytest.raises(InputError, match="another process is at work") as caught, partial_folder(tmp_path / "out"):
+            pytest.fail("began")
+        told.append(caught.value)
         remove(path, **options)
 
     monkeypatch.setattr(shutil, "rmtree", removing)
-    with suppress(ValueError), workplace(tmp_path / "out") as work:
+    with suppress(ValueError), partial_folder(tmp_path / "out") as work:
         assert work.is_dir()
         if error:
             raise error
-    assert removed
+    assert len(told) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
-def test_a_lock_of_work_that_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
-    def late(stream):
-        moved_aside(tmp_path / "out/.partial")
-        (tmp_path / "out/.partial").mkdir()
-        return try_lock(stream)
-
-    monkeypatch.setattr(workplaces, "try_lock", late)
-    with pytest.raises(InputError, match="another process is at work"), workplace(tmp_path / "out"):
-        pass
 
 
 @pytest.mark.parametrize("content", ["[]", "1", '{"model": "a"}', '{"unreadable": []}'])

@@ -7,14 +7,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 
-from wsss_mm.errors import InputError
-from wsss_mm.files import digest, explained, still_named, try_lock
+from wsss_mm.errors import BusyError
+from wsss_mm.files import digest, explained, locked
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +51,14 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
     folder = Path(root) / stage / key
     if any(folder.glob("checkpoint-*.pth")):
         _log.info("resuming the unfinished training in %s", folder)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with ExitStack() as stack:
         if is_main_process():
-            if not (try_lock(lock) and still_named(lock, folder / "lock")):
-                raise InputError(f"{folder}: another process runs this training; wait for it to end")
+            stack.enter_context(
+                locked(folder, busy=f"{folder}: another process runs this training; wait for it to end")
+            )
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
             os.utime(folder)
             _prune(folder)
         yield folder
@@ -66,14 +68,13 @@ def work_folder(stage: str, key: str, root: Path | str = "work_dirs") -> Iterato
 
 
 def _prune(current: Path) -> None:
-    """Remove the abandoned trainings beside this one; one that is at work has its lock and stays."""
-    others = [item for item in current.parent.iterdir() if item != current and (item / "lock").is_file()]
+    """Remove the abandoned trainings beside this one; one that is at work is locked and stays."""
+    others = [item for item in current.parent.iterdir() if item != current and item.is_dir()]
     used = {item: max(path.stat().st_mtime for path in (item, *item.iterdir())) for item in others}
     for place, item in enumerate(sorted(others, key=used.__getitem__, reverse=True)):
         days = (time.time() - used[item]) / _DAY
         if place < _KEPT and days <= _KEPT_DAYS:
             continue
-        with (item / "lock").open("a") as lock:
-            if try_lock(lock):
-                _log.info("%s: abandoned %.0f days ago by other params or inputs; removed", item, days)
-                shutil.rmtree(item)
+        with suppress(BusyError), locked(item, busy=f"{item}: is at work"):
+            _log.info("%s: abandoned %.0f days ago by other params or inputs; removed", item, days)
+            shutil.rmtree(item)

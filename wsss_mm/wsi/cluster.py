@@ -19,12 +19,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
-from wsss_mm.errors import InputError, spelled_out
+from wsss_mm.errors import BusyError, InputError, spelled_out
 from wsss_mm.slide_parameters import DEFAULTS, Parameters
 from wsss_mm.wsi.job import Job, Result
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.segment import segment
-from wsss_mm.wsi.workplace import BusyError
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Precision

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import rounded
+from wsss_mm.files import replace_folder, rounded
 from wsss_mm.formats import DamagedError, OlderError, read_object, write_object
 from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.slide_parameters import Parameters, as_recorded
@@ -20,12 +20,12 @@ from wsss_mm.wsi.certainty import Sure
 from wsss_mm.wsi.holes import fill_holes
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.outputs import OUTPUTS, Export, check_outputs, write_outputs
+from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import OnTissue, RawMap
 from wsss_mm.wsi.runs import bands
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, stored
 from wsss_mm.wsi.summary import artefact_figures, tumour_stroma_ratio
-from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def export_slide(job: Job, maps: Path, parameters: Parameters, *, skip_done: boo
         if skip_done and (done := finished(job.folder, identity, parameters)) is not None:
             logger.info("%s: done before, skipped", job.path)
             return done
-        with workplace(job.folder) as work:
+        with partial_folder(job.folder) as work:
             with _unpacked(work, made) as unpacked:
                 write_results(work, job, unpacked, raster, parameters)
             deliver(work, job.folder, parameters)
@@ -151,8 +151,9 @@ def deliver(work: Path, folder: Path, parameters: Parameters) -> None:
         _remove(folder / name)
     for name in files:
         if (work / name).is_dir():
-            _remove(folder / name)  # no folder takes the place of another
-        (work / name).replace(folder / name)
+            replace_folder(folder / name, work / name)
+        else:
+            (work / name).replace(folder / name)
 
 
 def _remove(path: Path) -> None:

@@ -30,11 +30,11 @@ from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import Journal
 from wsss_mm.wsi.likeness import likeness
+from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already
 from wsss_mm.wsi.wanted import Wanted
-from wsss_mm.wsi.workplace import workplace
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.model import SlideModel
@@ -120,7 +120,7 @@ def map_slide(
             logger.info("%s: done before, skipped", job.path)
             return done
         look_at(job, raster, parameters)
-        with workplace(job.folder) as work:
+        with partial_folder(job.folder) as work:
             with computed(work, job, raster, model, parameters, progress=progress) as made:
                 store(work, made)
             (job.folder / NOTES).unlink(missing_ok=True)

@@ -1,22 +1,19 @@
 """Where a slide's results grow until they are complete."""
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import moved_aside, remove_aside, still_named, try_lock
+from wsss_mm.files import locked
 from wsss_mm.formats import NewerError
 from wsss_mm.places import HALF_DONE
 
 
-class BusyError(InputError):
-    """Another process is at work on the same folder."""
-
-
 @contextmanager
-def workplace(out_dir: Path) -> Iterator[Path]:
+def partial_folder(out_dir: Path) -> Iterator[Path]:
     """A hidden folder inside `out_dir`, for one process at a time.
 
     It outlives a kill and an interruption, for the next call to go on; after an error nothing of it, nor an `out_dir`
@@ -29,19 +26,16 @@ def workplace(out_dir: Path) -> Iterator[Path]:
     made = not out_dir.exists()
     work = out_dir / HALF_DONE
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        try:
-            with _locked(work):
-                try:
-                    yield work
-                except NewerError:  # what is half done there goes on with the version that began it
-                    raise
-                except Exception:
-                    moved_aside(work)
-                    raise
-                moved_aside(work)
-        finally:
-            remove_aside(work)
+        with locked(work, busy=f"{out_dir}: another process is at work there; wait for it"):
+            work.mkdir(exist_ok=True)
+            try:
+                yield work
+            except NewerError:  # what is half done there goes on with the version that began it
+                raise
+            except Exception:
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+            shutil.rmtree(work, ignore_errors=True)
     except Exception as error:
         if made and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
@@ -49,13 +43,3 @@ def workplace(out_dir: Path) -> Iterator[Path]:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{out_dir}: the disk is full; free some space and segment the slide again") from error
         raise
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """The system lets go of the lock when the process ends, however it ends."""
-    path = work / "lock"
-    with path.open("w") as lock:
-        if not (try_lock(lock) and still_named(lock, path)):
-            raise BusyError(f"{work.parent}: another process is at work there; wait for it")
-        yield

@@ -14,8 +14,8 @@ from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.mapping import computed, look_at, named
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.outputs import check_outputs
+from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.slidemap import identity_of, opened
-from wsss_mm.wsi.workplace import workplace
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def segment(
             logger.info("%s: done before, skipped", job.path)
             return done
         look_at(job, raster, parameters)
-        with workplace(job.folder) as work:
+        with partial_folder(job.folder) as work:
             with computed(work, job, raster, model, parameters, progress=progress) as made:
                 write_results(work, job, made, raster, parameters, registered=registered)
             deliver(work, job.folder, parameters)
