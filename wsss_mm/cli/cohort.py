@@ -143,7 +143,7 @@ def _there(slides: Sequence[Mapping[str, Any]]) -> list[str]:
 def _split(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from wsss_mm.cohort.assign import Wanted, divide, doubts
+    from wsss_mm.cohort.assign import SplitPlan, divide, doubts
     from wsss_mm.cohort.editing import read_rows, write_splits
     from wsss_mm.cohort.overview import facts_of
 
@@ -152,7 +152,7 @@ def _split(arguments: argparse.Namespace) -> None:
     before = facts_of(rows, table, *known_labels(table))
     seed = arguments.seed if arguments.seed is not None else params.seed if params else 0
     sites = dict.fromkeys(arguments.hold_out_site, arguments.held_as)
-    splits = divide(before, Wanted(arguments.valid, arguments.test, seed, sites, arguments.again))
+    splits = divide(before, SplitPlan(arguments.valid, arguments.test, seed, sites, arguments.again))
     after = [replace(slide, split=splits[slide.slide_id]) for slide in before]
     _show_splits(before, after)
     for doubt in doubts(after, arguments.hold_out_site):

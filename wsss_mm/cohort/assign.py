@@ -37,7 +37,7 @@ class SlideFacts:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SplitPlan:
     """What a division is to be like.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Patient:
     slides: int
 
 
-def divide(slides: Sequence[SlideFacts], wanted: Wanted) -> dict[str, str]:
+def divide(slides: Sequence[SlideFacts], wanted: SplitPlan) -> dict[str, str]:
     """Give each slide a split; no patient, and no two that look alike, come into two.
 
     The rarest trait is dealt out first, each patient into the split that lacks most of it (Sechidis et al., ECML PKDD
@@ -134,7 +134,7 @@ def _patient(name: str, slides: Sequence[SlideFacts], held: Mapping[str, str]) -
     )
 
 
-def _deal(patients: Sequence[_Patient], wanted: Wanted, closed: Collection[str]) -> dict[str, str]:
+def _deal(patients: Sequence[_Patient], wanted: SplitPlan, closed: Collection[str]) -> dict[str, str]:
     """The split of each patient by name; into those that are `closed` nobody comes."""
     among = [patient for patient in patients if patient.split not in closed]
     hands = _Hands(among, _sizes(among, wanted, [split for split in _ORDER if split not in closed]))
@@ -205,7 +205,7 @@ class _Hands:
         return (*lacks, slides, self._room(split), -_ORDER.index(split))
 
 
-def _sizes(patients: Sequence[_Patient], wanted: Wanted, open_splits: Sequence[str]) -> dict[str, int]:
+def _sizes(patients: Sequence[_Patient], wanted: SplitPlan, open_splits: Sequence[str]) -> dict[str, int]:
     """How many patients each split is to have: test and valid their shares and at least one, if train keeps one."""
     count, shares = len(patients), {"test": wanted.test, "valid": wanted.valid}
     annotated = sum(patient.annotated for patient in patients)
