@@ -13,7 +13,7 @@ from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows, well_filled
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.raster import Raster
-from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.wanted import WorkMask
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_beneath_background_is_what_the_network_sees(array_slide, predict, tissu
 
     def rows(grey):
         raster = Raster(lambda: array_slide(image), 1.0)
-        raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
+        raster.wanted = WorkMask(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
         return list(segment_rows(raster, predict, 3, Parameters(window=64, background_grey=grey)))
 
     beneath = np.concatenate([item.beneath for item in rows(210)])
@@ -223,7 +223,7 @@ class TestUnreadable:
         wanted = np.zeros((640, 640), bool)
         wanted[:100, :100] = True
         raster.reach = 16
-        raster.wanted = Wanted(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
+        raster.wanted = WorkMask(raster.size, (0, 0), 1.0, TissueMask(wanted, (1.0, 1.0)))
         list(segment_rows(raster, predict, 3, Parameters(window=16)))
         assert raster.unreadable / image[..., 0].size < 0.1
         with pytest.raises(InputError, match=r"bad\.svs: 100% of what is needed of it"):

@@ -16,14 +16,14 @@ from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.raster import Raster
-from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.wanted import WorkMask
 
 
 def test_tissue_and_region_both_count():
     mask = np.zeros((5, 10), bool)
     mask[1:4, 2:9] = True
     region = Region(shapely.box(120, 0, 400, 90))
-    wanted = Wanted((100, 50), (50, 20), 3.0, TissueMask(mask, (35.0, 40.0)), region)
+    wanted = WorkMask((100, 50), (50, 20), 3.0, TissueMask(mask, (35.0, 40.0)), region)
     y, x = np.mgrid[:50, :100]
     left, top = 50 + 3 * (x + 0.5), 20 + 3 * (y + 0.5)
     expected = mask[(top / 40).astype(int), np.minimum(left / 35, 9).astype(int)]
@@ -57,7 +57,7 @@ def test_same_map_inside_whatever_was_not_read(array_slide, predict, tissue, mon
             return super().read(x, y, size, mpp)
 
     raster = Raster(lambda: Watched(image), 1.0, readers=2)
-    raster.reach, raster.wanted = 32, Wanted((260, 300), (0, 0), 1.0, None, region)
+    raster.reach, raster.wanted = 32, WorkMask((260, 300), (0, 0), 1.0, None, region)
     labels = np.concatenate([rows.labels for rows in segment_rows(raster, counting, 3, Parameters(window=32))])
     raster.close()
     inside = region.mask((0, 0), (260, 300), 1.0)

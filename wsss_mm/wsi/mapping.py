@@ -34,7 +34,7 @@ from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already
-from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.wanted import WorkMask
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.model import SlideModel
@@ -155,7 +155,7 @@ def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
     raster.wanted = _wanted(job, raster, parameters)
 
 
-def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
+def _wanted(job: Job, raster: Raster, parameters: Parameters) -> WorkMask | None:
     """Where the slide is to be segmented, None for everywhere."""
     tissue, origin = None, raster.bounds[:2]
     if parameters.tissue_mask or parameters.left_out:
@@ -174,7 +174,7 @@ def _wanted(job: Job, raster: Raster, parameters: Parameters) -> Wanted | None:
             logger.warning(message, job.roi, job.path.name, area)
     if tissue is None and region is None:
         return None
-    return Wanted(raster.size, origin, raster.factor, tissue, region)
+    return WorkMask(raster.size, origin, raster.factor, tissue, region)
 
 
 def _worth_a_look(slide: SlideReader, parameters: Parameters) -> TissueMask | None:

@@ -13,7 +13,7 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.wsi.lattice import mirrored
-from wsss_mm.wsi.wanted import Wanted
+from wsss_mm.wsi.wanted import WorkMask
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Raster:
         self.factor = mpp / self.slide_mpp
         width, height = (max(1, round(side / self.factor)) for side in self.bounds[2:])
         self.size = (width, height)
-        self.wanted: Wanted | None = None
+        self.wanted: WorkMask | None = None
         self.reach = 0
         self.lost: dict[int, int] = {}
         self._gaps: dict[int, set[tuple[int, int, int, int]]] = {}

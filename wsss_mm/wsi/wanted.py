@@ -6,7 +6,7 @@ from wsss_mm.slides.roi import Region
 from wsss_mm.slides.tissue import TissueMask
 
 
-class Wanted:
+class WorkMask:
     """The pixels of a raster that are neither glass on the thumbnail nor outside the region of interest.
 
     Args:
