@@ -13,7 +13,7 @@ from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows, well_filled
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.raster import Raster
-from wsss_mm.wsi.wanted import WorkMask
+from wsss_mm.wsi.work_mask import WorkMask
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
 from wsss_mm.wsi.slidemap import SlideMap, identity_of, opened, store, stored_already
-from wsss_mm.wsi.wanted import WorkMask
+from wsss_mm.wsi.work_mask import WorkMask
 
 if TYPE_CHECKING:
     from wsss_mm.wsi.model import SlideModel

@@ -13,7 +13,7 @@ import numpy as np
 from wsss_mm.errors import InputError
 from wsss_mm.slides.resolution import MICROSCOPES, is_microscopes
 from wsss_mm.wsi.lattice import mirrored
-from wsss_mm.wsi.wanted import WorkMask
+from wsss_mm.wsi.work_mask import WorkMask
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows
 from wsss_mm.wsi.raster import Raster
-from wsss_mm.wsi.wanted import WorkMask
+from wsss_mm.wsi.work_mask import WorkMask
 
 
 def test_tissue_and_region_both_count():
