@@ -12,7 +12,7 @@ from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi import simplify
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.outlines import read_outlines
-from wsss_mm.wsi.polygons import Region, trace_regions
+from wsss_mm.wsi.polygons import TracedRegion, trace_regions
 from wsss_mm.wsi.simplify import polygon_of, simplified
 
 CLASSES = VOCABULARIES["luad_normal"].classes
@@ -66,7 +66,7 @@ def test_an_outline_that_would_cross_itself_stays_exact(labels, monkeypatch):
 
 
 def test_a_square_has_nothing_to_lose():
-    square = Region(np.array([[0, 0], [3, 0], [3, 3], [0, 3]]), 9)
+    square = TracedRegion(np.array([[0, 0], [3, 0], [3, 3], [0, 3]]), 9)
     assert simplified(square, 50.0) is square
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from wsss_mm.files import atomic_path
 from wsss_mm.slides.pyramid import RowMap
 from wsss_mm.vocabulary import TissueClass
-from wsss_mm.wsi.polygons import Region, trace_regions
+from wsss_mm.wsi.polygons import TracedRegion, trace_regions
 from wsss_mm.wsi.simplify import level0, polygon_of, simplified
 
 _BAND = 256
@@ -105,7 +105,7 @@ def _opened(path: Path, packed: bool) -> Iterator[TextIO]:
         yield stream
 
 
-def _feature(region: Region, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
+def _feature(region: TracedRegion, item: TissueClass, factor: float, limits: tuple[int, int] | None) -> Iterator[str]:
     """The feature's JSON in pieces: an outline may have millions of points, and a region thousands of holes."""
     properties = {
         "objectType": "annotation",

@@ -45,7 +45,7 @@ _PIXEL = {"a": (-1, -1), "b": (-1, 0), "c": (0, -1), "d": (0, 0)}
 
 
 @dataclass(frozen=True)
-class Region:
+class TracedRegion:
     """A connected region: rings of lattice points (n, 2) as x, y in px, not closed, and the area in px."""
 
     exterior: np.ndarray
@@ -53,7 +53,9 @@ class Region:
     holes: list[np.ndarray] = field(default_factory=list)
 
 
-def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path | None = None) -> Iterator[Region]:
+def trace_regions(
+    labels: RowMap, value: int, min_area: float = 0, scratch: Path | None = None
+) -> Iterator[TracedRegion]:
     """Outline the regions of one class.
 
     Args:
@@ -83,7 +85,7 @@ def trace_regions(labels: RowMap, value: int, min_area: float = 0, scratch: Path
         _sort_into(files, waiting, group_of_region)
         for file in files:
             for region, exterior, holes in _outline(_read(file)):
-                yield Region(exterior, int(areas[region]), holes)
+                yield TracedRegion(exterior, int(areas[region]), holes)
 
 
 _FIELDS = [("region", np.int32), ("x", np.int32), ("y", np.int32), ("kind", np.uint8)]

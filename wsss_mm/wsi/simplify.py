@@ -11,14 +11,16 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from wsss_mm.wsi.polygons import Region
+from wsss_mm.wsi.polygons import TracedRegion
 
 _FEWEST = 8  # points; an outline of no more has nothing to lose
 _LEAST = 3  # points of a ring
 _LESS = 1, 0.5, 0.25  # of the tolerance, where rings cross with more
 
 
-def simplified(region: Region, tolerance: float, factor: float = 1.0, limits: tuple[int, int] | None = None) -> Region:
+def simplified(
+    region: TracedRegion, tolerance: float, factor: float = 1.0, limits: tuple[int, int] | None = None
+) -> TracedRegion:
     """A region whose outline has some of its points, and moves by at most a tolerance.
 
     Args:
@@ -37,7 +39,7 @@ def simplified(region: Region, tolerance: float, factor: float = 1.0, limits: tu
     return region
 
 
-def polygon_of(region: Region, factor: float, limits: tuple[int, int] | None) -> shapely.Polygon:
+def polygon_of(region: TracedRegion, factor: float, limits: tuple[int, int] | None) -> shapely.Polygon:
     """The polygon of a region as files have it; see `level0`."""
     exterior, *holes = (level0(ring, factor, limits) for ring in (region.exterior, *region.holes))
     return shapely.Polygon(exterior, holes)
@@ -55,7 +57,7 @@ def level0(points: np.ndarray, factor: float, limits: tuple[int, int] | None) ->
     return scaled if limits is None else np.minimum(scaled, limits)
 
 
-def _rings(region: Region, tolerance: float) -> Iterator[np.ndarray]:
+def _rings(region: TracedRegion, tolerance: float) -> Iterator[np.ndarray]:
     """Exterior and holes with fewer points, or as they are where these would not be as near as the tolerance."""
     fewer = shapely.simplify(shapely.Polygon(region.exterior, region.holes), tolerance, preserve_topology=True)
     exact = (region.exterior, *region.holes)
