@@ -23,7 +23,7 @@ from wsss_mm.slide_parameters import Parameters
 from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
-from wsss_mm.wsi.job import Job, Result
+from wsss_mm.wsi.job import Job, JobResult
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_slides_in_differing_precision_are_not_passed_over(slide, tmp_path, monk
 
 def _result(slide_id, precision):
     figures = {"tissue_area_mm2": 1.0, "tumour_stroma_ratio": None, "unreadable_share": 0.0, "classes": {}}
-    return Result(slide_id, figures | {"model": {"precision": precision}})
+    return JobResult(slide_id, figures | {"model": {"precision": precision}})
 
 
 @pytest.mark.parametrize(

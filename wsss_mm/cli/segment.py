@@ -21,7 +21,7 @@ from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, fa
 if TYPE_CHECKING:
     from wsss_mm.cohort import Cohort, Slide
     from wsss_mm.encoders import Encoder
-    from wsss_mm.wsi.job import Job, Result
+    from wsss_mm.wsi.job import Job, JobResult
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _compare_precisions(results: Sequence["Result"]) -> None:
+def _compare_precisions(results: Sequence["JobResult"]) -> None:
     """Maps of differing precision differ in a few pixels: say so where nodes of a cluster chose differently."""
     found = sorted({result.summary["model"]["precision"] for result in results if result.summary is not None})
     if len(found) > 1:
@@ -209,7 +209,7 @@ def _compare_precisions(results: Sequence["Result"]) -> None:
         )
 
 
-def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["Result"]]:
+def _jobs(arguments: argparse.Namespace) -> tuple[list["Job"], list["JobResult"]]:
     """The slides to segment, and failed results for what is none."""
     from wsss_mm.wsi.cohort import name_slides
     from wsss_mm.wsi.job import Job
@@ -242,7 +242,7 @@ def _tell_of_regions(slides: Iterable[Path]) -> None:
                 )
 
 
-def _table_jobs(path: Path, out: Path, named: Sequence[Path] = ()) -> tuple[list["Job"], list["Result"]]:
+def _table_jobs(path: Path, out: Path, named: Sequence[Path] = ()) -> tuple[list["Job"], list["JobResult"]]:
     """The slides of a table, or those that are named too.
 
     Raises:
@@ -251,7 +251,7 @@ def _table_jobs(path: Path, out: Path, named: Sequence[Path] = ()) -> tuple[list
     from wsss_mm.cohort import Cohort
     from wsss_mm.cohort.adopt import warn_of_overruled
     from wsss_mm.slides.patients import check_alike
-    from wsss_mm.wsi.job import Job, Result
+    from wsss_mm.wsi.job import Job, JobResult
 
     jobs, failed = [], []
     cohort = Cohort.read(path, check_files=False, for_training=False)
@@ -260,7 +260,7 @@ def _table_jobs(path: Path, out: Path, named: Sequence[Path] = ()) -> tuple[list
         if slide.path is None:
             error = f"{slide.where}: path is empty; name the slide's file"
             logger.error("%s", error)
-            failed.append(Result(slide.slide_id, error=spelled_out(error)))
+            failed.append(JobResult(slide.slide_id, error=spelled_out(error)))
             continue
         jobs.append(Job(slide.slide_id, slide.path, out / slide.slide_id, slide.mpp, slide.roi))
         with suppress(InputError):  # what cannot be opened is told of when its turn comes
@@ -296,7 +296,7 @@ def _here(
     model: tuple[Path, str | None],
     parameters: Parameters,
     more: dict[str, Any],
-) -> Iterator["Result"]:
+) -> Iterator["JobResult"]:
     """One slide after the other on this machine."""
     from wsss_mm.wsi import SlideModel
     from wsss_mm.wsi.cohort import in_turn
@@ -312,7 +312,7 @@ def _on_cluster(
     model: tuple[Path, str | None],
     parameters: Parameters,
     more: dict[str, Any],
-) -> Iterator["Result"]:
+) -> Iterator["JobResult"]:
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm import places
 from wsss_mm.errors import BusyError, InputError, spelled_out
 from wsss_mm.slide_parameters import DEFAULTS, Parameters
-from wsss_mm.wsi.job import Job, Result
+from wsss_mm.wsi.job import Job, JobResult
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.segment import segment
 
@@ -63,7 +63,7 @@ def segment_on_cluster(
     registered: Mapping[str, str] | None = None,
     skip_done: bool = False,
     digest: str | None = None,
-) -> Iterator[Result]:
+) -> Iterator[JobResult]:
     """Segment slides on a Ray cluster, one task a slide.
 
     Args:
@@ -106,7 +106,7 @@ def segment_on_cluster(
             yield result
 
 
-def _result(ray: ModuleType, job: Job, done: Any) -> Result:
+def _result(ray: ModuleType, job: Job, done: Any) -> JobResult:
     try:
         return ray.get(done)
     except ray.exceptions.RayTaskError as defect:
@@ -114,10 +114,10 @@ def _result(ray: ModuleType, job: Job, done: Any) -> Result:
         error = f"{job.path}: {type(defect.cause).__name__}: {_first_line(defect.cause)}"
     except ray.exceptions.RayError as failure:
         error = f"{job.path}: its node or process died too often ({_first_line(failure)}); try again"
-    return Result(job.slide_id, error=spelled_out(error))
+    return JobResult(job.slide_id, error=spelled_out(error))
 
 
-def _segment(job: Job, files: list[Any], demand: Demand, parameters: Parameters, more: Mapping[str, Any]) -> Result:
+def _segment(job: Job, files: list[Any], demand: Demand, parameters: Parameters, more: Mapping[str, Any]) -> JobResult:
     """The task; wrong input is not worth a retry."""
     import ray
 
@@ -125,11 +125,11 @@ def _segment(job: Job, files: list[Any], demand: Demand, parameters: Parameters,
         model = _worker_model(files[0], demand)
         for _ in range(_LOCK_TRIES):  # a node that is being given up may still hold the folder
             with suppress(BusyError):
-                return Result(job.slide_id, segment(job, model, parameters, **more))
+                return JobResult(job.slide_id, segment(job, model, parameters, **more))
             time.sleep(_LOCK_PAUSE)
-        return Result(job.slide_id, segment(job, model, parameters, **more))
+        return JobResult(job.slide_id, segment(job, model, parameters, **more))
     except (InputError, OSError) as error:
-        return Result(job.slide_id, error=spelled_out(f"{error} (on node {ray.util.get_node_ip_address()})"))
+        return JobResult(job.slide_id, error=spelled_out(f"{error} (on node {ray.util.get_node_ip_address()})"))
 
 
 @lru_cache(maxsize=1)

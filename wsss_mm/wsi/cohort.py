@@ -12,7 +12,7 @@ from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import atomic_folder, is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
 from wsss_mm.places import NOTE, SUMMARY
-from wsss_mm.wsi.job import Job, Result
+from wsss_mm.wsi.job import Job, JobResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def note_nothing(out: Path, table: Path, splits: Sequence[str]) -> None:
         write_text(folder / NOTE, says)
 
 
-def raise_failed(results: Sequence[Result], others: str = "") -> None:
+def raise_failed(results: Sequence[JobResult], others: str = "") -> None:
     """Name what failed, when all have had their turn.
 
     Args:
@@ -72,7 +72,7 @@ def raise_failed(results: Sequence[Result], others: str = "") -> None:
         raise InputError(f"{len(errors)} of {len(results)} slides failed, the first: {errors[0]}{others}")
 
 
-def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Result]]:
+def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[JobResult]]:
     """Slides among paths that a shell has made of a pattern, and what they are called.
 
     A file that is named twice counts once, and the folder of a MIRAX slide belongs to it.
@@ -100,7 +100,7 @@ def name_slides(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Result]]:
             remedy = f"name the slide: {slide}" if is_file(slide) else f"name the files in it: {path}/*.svs"
             error = f"{path}: is a folder, not a slide; {remedy}"
             logger.error("%s", error)
-            failed.append(Result(f"{folder_name(path.resolve().name)}/", error=spelled_out(error)))
+            failed.append(JobResult(f"{folder_name(path.resolve().name)}/", error=spelled_out(error)))
             continue
         name = folder_name(path.stem)
         other = folders.setdefault(name.lower(), path)
@@ -120,7 +120,7 @@ def _same_file(path: Path, other: Path) -> bool:
         return path.absolute() == other.absolute()
 
 
-def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> Iterator[Result]:
+def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> Iterator[JobResult]:
     """Work on slides one after the other.
 
     Args:
@@ -135,19 +135,19 @@ def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> It
             summary = work(job)
         except (InputError, OSError) as error:
             logger.error("%s: %s", job.slide_id, error)
-            yield Result(job.slide_id, error=_one_line(error))
+            yield JobResult(job.slide_id, error=_one_line(error))
         except Exception as error:
             logger.exception("%s: failed", job.slide_id)
-            yield Result(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
+            yield JobResult(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
         else:
-            yield Result(job.slide_id, summary)
+            yield JobResult(job.slide_id, summary)
 
 
 def _one_line(error: Exception) -> str:
     return spelled_out(" ".join(str(error).split()))
 
 
-def write_table(path: Path, results: Sequence[Result], *, update: bool = False) -> None:
+def write_table(path: Path, results: Sequence[JobResult], *, update: bool = False) -> None:
     """Write a CSV of one row a slide, atomically.
 
     Args:
@@ -206,7 +206,7 @@ def share_folder(source: Path, target: Path) -> None:
             shutil.copy2(path, place)
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: JobResult) -> dict[str, Any]:
     row = {"slide_id": result.slide_id, "status": "failed" if result.error else "done", **result.notes}
     if result.summary is not None:
         row |= {key: result.summary[key] for key in ("tissue_area_mm2", "tumour_stroma_ratio", "unreadable_share")}

@@ -41,7 +41,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """What became of a slide: its summary, or in one line why there is none; `notes` are further columns."""
 
     slide_id: str
