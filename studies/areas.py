@@ -17,7 +17,7 @@ from wsss_mm import places
 from wsss_mm.findings.program import Program, read_program
 from wsss_mm.findings.slide import Asked, Findings, findings_of
 from wsss_mm.findings.survey import survey
-from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
+from wsss_mm.slides.labels import label_bands, read_label_tiff, resample_labels
 from wsss_mm.slides.phantom.cohort import PHANTOM_MPP, generate_cohort
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi import SlideModel, segment_slide
@@ -28,7 +28,7 @@ _WORK = places.WORK / "areas"
 
 def areas_of_truth(truth: Path, segmentation: Path, classes: int, mpp: float) -> tuple[list[float], list[float]]:
     """mm2 of each class: of all of the truth, and of it where the map has tissue."""
-    exact = read_label_map(truth)
+    exact = read_label_tiff(truth)
     whole = np.bincount(exact.ravel(), minlength=256)[:classes] * PHANTOM_MPP**2 / 1e6
     within = np.zeros(256)
     for top, band in label_bands(segmentation):

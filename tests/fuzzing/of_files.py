@@ -304,10 +304,10 @@ def _label_map() -> bytes:
 
 
 def check_label_map(data: bytes, folder: Path) -> None:
-    from wsss_mm.slides.labels import read_label_map
+    from wsss_mm.slides.labels import read_label_tiff
 
     with one_line("s1.tif"):
-        labels = read_label_map(written(folder, "s1.tif", data))
+        labels = read_label_tiff(written(folder, "s1.tif", data))
         assert labels.dtype == np.uint8 and labels.ndim == 2 and labels.size
 
 

@@ -9,7 +9,7 @@ import tifffile
 import yaml
 
 from tests.line import checkout
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.slides.phantom import generate_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own-vocabulary")]
@@ -28,7 +28,7 @@ SIDE = 448  # level-0 px of a patch
 
 def tissues(path):
     """Class indices of a slide: the phantom's four, of which one is two on the right."""
-    labels = read_label_map(path)
+    labels = read_label_tiff(path)
     labels[:, labels.shape[1] // 2 :][labels[:, labels.shape[1] // 2 :] == 3] = 4
     return labels
 
@@ -93,7 +93,7 @@ def test_the_map_the_figures_and_the_outlines_are_of_its_classes(own):
     with tifffile.TiffFile(folder / "segmentation.tif") as file:
         colors = (file.pages[0].colormap // 257).T[:5].tolist()
     assert colors == [item["color"] for item in yaml.safe_load(CLASSES)["classes"]]
-    assert set(np.unique(read_label_map(folder / "segmentation.tif"))) <= {*range(5), 255}
+    assert set(np.unique(read_label_tiff(folder / "segmentation.tif"))) <= {*range(5), 255}
 
 
 def test_every_stage_that_reads_the_file_runs_again_when_it_changes(own):

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 
 from wsss_mm.errors import InputError
-from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
+from wsss_mm.slides.labels import label_bands, read_label_tiff, resample_labels
 from wsss_mm.slides.pyramid import write_label_pyramid
 
 LABELS = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 255], np.uint8), (24, 30))
@@ -33,18 +33,18 @@ def test_outside_is_nothing(scale):
 
 def test_files_that_are_no_label_map(tmp_path):
     with pytest.raises(InputError, match="no such label map"):
-        read_label_map(tmp_path / "none.tif")
+        read_label_tiff(tmp_path / "none.tif")
     (tmp_path / "text.tif").write_text("text")
     with pytest.raises(InputError, match="not readable as a TIFF"):
-        read_label_map(tmp_path / "text.tif")
+        read_label_tiff(tmp_path / "text.tif")
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, LABELS, compression="zlib", metadata=None)
     (tmp_path / "damaged.tif").write_bytes(whole.read_bytes()[:-40] + b"x" * 40)
     with pytest.raises(InputError, match="not readable as a TIFF"):
-        read_label_map(tmp_path / "damaged.tif")
+        read_label_tiff(tmp_path / "damaged.tif")
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
     with pytest.raises(InputError, match="one uint8 channel"):
-        read_label_map(tmp_path / "rgb.tif")
+        read_label_tiff(tmp_path / "rgb.tif")
 
 
 @pytest.mark.parametrize(("tags", "values"), [((256, 257), 60_000), ((322, 323), 65_536)])
@@ -56,7 +56,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, tags, values):
             file.pages[0].tags[tag].overwrite(values)
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match=r"bomb\.tif: claims .* which is no label map"):
-        read_label_map(path)
+        read_label_tiff(path)
 
 
 @pytest.mark.parametrize("shape", [(600, 300), (256, 512), (1, 1), (257, 900)])

@@ -9,7 +9,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.slides import open_slide
-from wsss_mm.slides.labels import read_label_map, resample_labels
+from wsss_mm.slides.labels import read_label_tiff, resample_labels
 from wsss_mm.slides.phantom import PHANTOM_MPP, generate_cohort, layout
 from wsss_mm.slides.table import COLUMNS
 
@@ -18,7 +18,7 @@ def both(folder, slide):
     """Image and truth of a slide at 1 um/px."""
     with open_slide(folder / slide.path) as reader:
         image = reader.read(0, 0, 1024, 1.0)
-    return image, resample_labels(read_label_map(folder / f"truth/{slide.slide_id}.tif"), 0, 0, 1024, 2)
+    return image, resample_labels(read_label_tiff(folder / f"truth/{slide.slide_id}.tif"), 0, 0, 1024, 2)
 
 
 def test_the_truth_has_the_order_of_the_vocabulary():
@@ -73,7 +73,7 @@ class TestTissue:
     def test_every_class_is_well_represented(self, phantom):
         folder, slides = phantom
         for slide in slides.itertuples():
-            labels = read_label_map(folder / f"truth/{slide.slide_id}.tif")
+            labels = read_label_tiff(folder / f"truth/{slide.slide_id}.tif")
             shares = np.bincount(labels[labels != IGNORE], minlength=4) / (labels != IGNORE).sum()
             assert shares.min() > 0.1
             assert shares.max() < 0.45

@@ -8,7 +8,7 @@ import tifffile
 from wsss_mm.files import digest
 from wsss_mm.patches import get_vocabulary
 from wsss_mm.slides import open_slide, pyramid
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyramid
 
 PALETTE = get_vocabulary("lung").palette
@@ -42,7 +42,7 @@ def test_openslide_shows_the_colours_and_knows_the_resolution(written, labels):
 
 
 def test_tifffile_reads_the_labels_of_every_level(written, labels):
-    np.testing.assert_array_equal(read_label_map(written), labels)
+    np.testing.assert_array_equal(read_label_tiff(written), labels)
     with tifffile.TiffFile(written) as tiff:
         assert len(tiff.pages) == len(tiff.series[0].levels) == 4
         for number, level in enumerate(tiff.series[0].levels):
@@ -62,14 +62,14 @@ def test_a_memory_mapped_map(tmp_path, labels):
     labels.tofile(tmp_path / "raw")
     mapped = np.memmap(tmp_path / "raw", np.uint8, "r", shape=labels.shape)
     write_label_pyramid(tmp_path / "a.tif", mapped, 1.0, PALETTE)
-    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)
+    np.testing.assert_array_equal(read_label_tiff(tmp_path / "a.tif"), labels)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (3, 700), (256, 256), (257, 5)])
 def test_odd_shapes(tmp_path, shape):
     labels = np.random.default_rng(1).integers(0, 4, shape, np.uint8)
     write_label_pyramid(tmp_path / "a.tif", labels, 1.0, PALETTE)
-    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)
+    np.testing.assert_array_equal(read_label_tiff(tmp_path / "a.tif"), labels)
     assert openslide.OpenSlide(tmp_path / "a.tif").dimensions == shape[::-1]
 
 
@@ -162,4 +162,4 @@ class TestMemory:
         counting = Counting()
         write_label_pyramid(tmp_path / "a.tif", counting, 1.0, PALETTE)
         assert counting.most == 256
-        np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), labels)
+        np.testing.assert_array_equal(read_label_tiff(tmp_path / "a.tif"), labels)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.slides import open_slide
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.slides.tissue import TissueMask, find_tissue, tissue_mask
 
 MASK = TissueMask(np.array([[True, True, False, False], [True, False, False, False]]), (10.0, 10.0))
@@ -68,7 +68,7 @@ def test_finds_the_tissue_of_a_phantom_slide(phantom):
     with open_slide(folder / slide.path) as reader:
         found = find_tissue(reader, mpp=4.0)
     assert found.mask.shape == (256, 256)
-    truth = read_label_map(folder / f"truth/{slide.slide_id}.tif")[4::8, 4::8] != 255
+    truth = read_label_tiff(folder / f"truth/{slide.slide_id}.tif")[4::8, 4::8] != 255
     assert ((found.mask & truth).sum() / (found.mask | truth).sum()) > 0.93
 
 

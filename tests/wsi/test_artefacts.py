@@ -14,7 +14,7 @@ from tests.wsi.conftest import colour_predict
 from wsss_mm.places import LABEL_MAP, OVERLAY
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.bands import open_label_pyramid
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 from wsss_mm.wsi import SlideModel, agreement, segment_slide
 from wsss_mm.wsi.overlay import draw_overlay
@@ -38,7 +38,7 @@ def segment(slide, out, **options):
     model = SlideModel(colour_predict, get_vocabulary("luad_normal").classes, 2.0, "a" * 32)
     summary = segment_slide(slide, model, out, window=64, mpp_override=2.0, progress=False, **options)
     assert summary == json.loads((out / "summary.json").read_text())
-    return summary, read_label_map(out / "segmentation.tif")
+    return summary, read_label_tiff(out / "segmentation.tif")
 
 
 def test_pen_is_background_and_its_area_is_told(slide, tmp_path):

@@ -17,7 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches.manifest import unsure_text
 from wsss_mm.places import LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.slides import SlideReader
-from wsss_mm.slides.labels import read_label_map, resample_labels
+from wsss_mm.slides.labels import read_label_tiff, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
 from wsss_mm.slides.tissue import TissueMask, find_tissue
 from wsss_mm.tables import nearest, read_table
@@ -81,7 +81,7 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
     Raises:
         InputError: it is no label map, has values that are no class, or does not have the slide's proportions.
     """
-    labels = read_label_map(path)
+    labels = read_label_tiff(path)
     height, width = labels.shape
     step = slide.size[0] / width
     if abs(slide.size[1] / step - height) > 1:

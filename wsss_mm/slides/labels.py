@@ -17,7 +17,7 @@ MAX_PIXELS = 1 << 31
 _MAX_TILE = 1 << 26  # px; tiles at the edge stick out, but not by far
 
 
-def read_label_map(path: Path | str) -> NDArray[np.uint8]:
+def read_label_tiff(path: Path | str) -> NDArray[np.uint8]:
     """Read level 0 of a label TIFF: (H, W) uint8.
 
     Raises:

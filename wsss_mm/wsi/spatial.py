@@ -9,7 +9,7 @@ import pandas as pd
 from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.places import LABEL_MAP, SLIDE_SUMMARY, SUMMARY
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.slides.pyramid import level_samples
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.outlines import outlines_of, read_outlines
@@ -62,7 +62,7 @@ def to_spatialdata(folder: Path | str) -> "SpatialData":
         var=pd.DataFrame(index=["area_mm2"]),
         uns={"classes": summary["classes"], "weights_md5": summary["model"]["weights_md5"]},
     )
-    labels = read_label_map(folder / LABEL_MAP)
+    labels = read_label_tiff(folder / LABEL_MAP)
     labels = np.where(labels == IGNORE, np.uint8(0), labels + np.uint8(1))
 
     halves = [2] * max(1, len(level_samples(labels.shape)) - 1)  # one at least: some releases write no single level

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from wsss_mm.evaluation import confusion_matrix, segmentation_metrics
-from wsss_mm.slides.labels import label_bands, read_label_map, resample_labels
+from wsss_mm.slides.labels import label_bands, read_label_tiff, resample_labels
 from wsss_mm.vocabulary import IGNORE
 
 
@@ -22,7 +22,7 @@ def judge_slide(segmentation: Path, truth: Path, codes: Sequence[str]) -> dict[s
         `wsss_mm.evaluation.segmentation_metrics` over the pixels that both call tissue, and `coverage`, the share of
         true tissue that the map does not call background.
     """
-    exact = read_label_map(truth)
+    exact = read_label_tiff(truth)
     confusion, known, covered = np.zeros((len(codes),) * 2, np.int64), 0, 0
     for top, band in label_bands(segmentation):
         scale = exact.shape[1] / band.shape[1]

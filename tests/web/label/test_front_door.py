@@ -31,7 +31,7 @@ from wsss_mm.labelling import read_journals
 from wsss_mm.labelling.agreement import agreement_table
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import known_labels
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.wsi.geojson import write_geojson
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def outline(oracle):
     """Masks for valid and test, as QuPath would write them."""
     vocabulary, judged = oracle.vocabulary, [slide for slide in oracle.cohort() if slide.split != "train"]
     for slide in judged:
-        truth = read_label_map(oracle.hidden / f"{slide.slide_id}.tif")
+        truth = read_label_tiff(oracle.hidden / f"{slide.slide_id}.tif")
         write_geojson(oracle.root / f"{slide.slide_id}.geojson", truth, vocabulary.classes)
     ids = [slide.slide_id for slide in judged]
     with inside(oracle.root):
