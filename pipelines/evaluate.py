@@ -29,7 +29,7 @@ CLASSES, PSEUDO_LABELS = places.CLASSIFIER_METRICS, places.PSEUDO_LABEL_METRICS
 def main(params: "Params", tracker: "Tracker") -> None:
     """Predict the test patches, count pixels, and show the best, median and worst patches."""
     from wsss_mm.choosing import read_choice
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.linear_probe import linear_probe
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.evaluation.report import typical_sheet
@@ -49,7 +49,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     classifiers, _ = load_classifiers(CLASSIFIER, device, vocabulary.codes)
     how = {"scales": settings.scales, "flip": settings.flip, "threshold": settings.gate_threshold}
     predict = partial(predict_patches, segmenter, classifiers[0], folder=PATCHES, **how)
-    judgement = judge(predict(rows), vocabulary, info.get(TEMPERATURE, 1.0))
+    judgement = judge_patches(predict(rows), vocabulary, info.get(TEMPERATURE, 1.0))
     metrics = write_reports(judgement, manifest, params)
     write_object(PROBE, FIGURES, linear_probe(judgement, manifest, PATCHES, places.FEATURES_MEMORY, vocabulary.codes))
     labeller = read_choice(places.CHOICE_FILE).labeller(*classifiers)

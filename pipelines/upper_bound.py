@@ -25,7 +25,7 @@ def upper_bound(params: "Params", split: str) -> None:
     """Train on the masks of a split, judge on the test split as stage evaluate does."""
     from wsss_mm.engine import Paths, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.files import write_json
     from wsss_mm.inference.runtime import choose_device
@@ -46,7 +46,7 @@ def upper_bound(params: "Params", split: str) -> None:
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
     options = params.evaluate
     predictions = predict_patches(segmenter, classifier, rows, PATCHES, scales=options.scales, flip=options.flip)
-    metrics = segmentation_metrics(judge(predictions, vocabulary).ungated, vocabulary.codes)
+    metrics = segmentation_metrics(judge_patches(predictions, vocabulary).ungated, vocabulary.codes)
     write_json(REPORT, {"trained_on": f"masks of split {split}", "patches": len(rows), **metrics})
 
 

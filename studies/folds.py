@@ -119,7 +119,7 @@ def train_and_judge(params: Params, rows: pd.DataFrame, held: set[str], vocabula
 
 def judge_model(model: Path, rows: pd.DataFrame, vocabulary: Vocabulary, params: Params) -> np.ndarray:
     """The (C, C) confusion matrix of a segmenter on manifest rows, with the test-time augmentation of the line."""
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
@@ -127,7 +127,7 @@ def judge_model(model: Path, rows: pd.DataFrame, vocabulary: Vocabulary, params:
     options = params.evaluate
     segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (model, CLASSIFIER))
     found = predict_patches(segmenter, classifier, rows, PATCHES, scales=options.scales, flip=options.flip)
-    return judge(found, vocabulary).ungated
+    return judge_patches(found, vocabulary).ungated
 
 
 if __name__ == "__main__":

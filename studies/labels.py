@@ -233,7 +233,7 @@ def line_metrics(
     from wsss_mm.cam.store import label_patches, made_by, write_pseudo_labels
     from wsss_mm.engine import Paths, train_classifiers, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.inference.runtime import choose_device, prepare_torch
     from wsss_mm.models import load_model
@@ -274,7 +274,7 @@ def line_metrics(
         scales=options.scales,
         flip=options.flip,
     )
-    metrics = segmentation_metrics(judge(predictions, vocabulary).ungated, vocabulary.codes)
+    metrics = segmentation_metrics(judge_patches(predictions, vocabulary).ungated, vocabulary.codes)
     return {**found, **metrics, "valid_miou": valid.get("miou")}
 
 
@@ -314,7 +314,7 @@ def pseudo_label_miou(patches: Any, vocabulary: Vocabulary) -> float | None:
     from pipelines.pseudo_labels import judge
     from wsss_mm.evaluation import segmentation_metrics
 
-    _, matrices = judge(patches, vocabulary)
+    _, matrices = judge_patches(patches, vocabulary)
     return segmentation_metrics(matrices.sum(axis=0), vocabulary.codes)["miou"]
 
 

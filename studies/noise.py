@@ -91,7 +91,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     """Train on the spoiled masks, without a validation; give the test metrics of the last weights."""
     from wsss_mm.engine import Paths, train_segmenter
     from wsss_mm.evaluation import segmentation_metrics
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
@@ -105,7 +105,7 @@ def train_and_judge(params: Params, scratch: Path, *, loss: str, seed: int) -> d
     train_segmenter(with_values(params, [f"seed={seed}", f"segmenter.loss={loss}"]), paths, stage="noise_study")
     segmenter, classifier = (load_model(folder, choose_device())[0] for folder in (out, paths.classifier))
     rows = frame[(frame["split"] == "test") & frame["mask_path"].notna()]
-    found = judge(predict_patches(segmenter, classifier, rows, PATCHES, flip=False), vocabulary)
+    found = judge_patches(predict_patches(segmenter, classifier, rows, PATCHES, flip=False), vocabulary)
     return segmentation_metrics(found.ungated, vocabulary.codes)
 
 

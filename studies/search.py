@@ -146,7 +146,7 @@ def slide_matrices(
     params: Params, classifier: Path, segmenter: Path, patches: Path = PATCHES
 ) -> dict[str, list[list[int]]]:
     """Slide to the ungated confusion matrix of its validation patches, for verdicts of `studies.registration`."""
-    from wsss_mm.evaluation.judge import judge
+    from wsss_mm.evaluation.judge import judge_patches
     from wsss_mm.evaluation.predict import predict_patches
     from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models import load_model
@@ -155,7 +155,7 @@ def slide_matrices(
     vocabulary, device = get_vocabulary(params.cohort.vocabulary), choose_device()
     networks = [load_model(path, device, vocabulary.codes)[0] for path in (segmenter, classifier)]
     rows = judged_rows(read_manifest(patches, vocabulary), "valid")
-    judgement = judge(predict_patches(*networks, rows, patches, flip=False), vocabulary)
+    judgement = judge_patches(predict_patches(*networks, rows, patches, flip=False), vocabulary)
     slides = judgement.patches["slide_id"].to_numpy()
     return {slide: judgement.patch_ungated[slides == slide].sum(axis=0).tolist() for slide in sorted(set(slides))}
 

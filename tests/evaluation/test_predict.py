@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.judge import judge, typical_patches
+from wsss_mm.evaluation.judge import judge_patches, typical_patches
 from wsss_mm.evaluation.predict import augmented_probabilities, gate, predict_patches
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.patches.images import store_patch
@@ -124,7 +124,7 @@ class TestSplit:
 
     def test_judgement_counts_truth_once(self, patches):
         folder, rows = patches
-        found = judge(predict_patches(ByColour(), Scores([0.9] * 4), rows, folder), LUNG)
+        found = judge_patches(predict_patches(ByColour(), Scores([0.9] * 4), rows, folder), LUNG)
         assert found.ungated.sum() == 32 * 32 + 28 * 32 + 40 * 40
         assert found.patches["patch_id"].tolist() == ["a", "b", "e"]  # c has no mask, d no truth
         assert found.patches["miou"].tolist() == [1, 1, 0]

@@ -57,7 +57,7 @@ class Judgement:
         return self.patch_gated.sum(axis=0)
 
 
-def judge(
+def judge_patches(
     predictions: "Iterable[PatchPrediction]", vocabulary: Vocabulary, temperature: float | None = None
 ) -> Judgement:
     """Count the pixels of patches that have a mask; others are passed over.

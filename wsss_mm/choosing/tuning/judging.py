@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from wsss_mm.evaluation.judge import judge
+from wsss_mm.evaluation.judge import judge_patches
 from wsss_mm.evaluation.predict import predict_patches
 from wsss_mm.inference.runtime import choose_device
 from wsss_mm.models import load_model
@@ -31,7 +31,7 @@ def validation_counts(
     """
     rows, device = judged_rows(manifest, "valid"), choose_device()
     models = (load_model(path, device, vocabulary.codes)[0] for path in (segmenter, classifier))
-    judgement = judge(predict_patches(*models, rows, folder, flip=False), vocabulary)
+    judgement = judge_patches(predict_patches(*models, rows, folder, flip=False), vocabulary)
     unit = "slide_id" if judgement.patches["slide_id"].nunique() > 1 else "patch_id"
     numbers, names = pd.factorize(judgement.patches[unit])
     summed = np.zeros((len(names), len(vocabulary), len(vocabulary)), np.int64)
