@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_mm.choosing.rules import advice, alone, called_for, inseparable
+from wsss_mm.choosing.rules import advice, called_for, inseparable, single_class_shares
 
 CODES = ("A", "B", "C")
 SETTINGS = {"normalization": "joint", "gating": "labels", "method": "cam"}
@@ -15,8 +15,8 @@ def _sets(*rows):
 
 def test_shares_of_patches_that_hold_a_class_alone():
     sets = _sets([1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 1, 0])
-    assert alone(sets)[:2] == pytest.approx([1 / 3, 1 / 3])
-    assert np.isnan(alone(sets)[2])
+    assert single_class_shares(sets)[:2] == pytest.approx([1 / 3, 1 / 3])
+    assert np.isnan(single_class_shares(sets)[2])
 
 
 def test_classes_are_normalised_apart_where_one_never_stands_alone():

@@ -41,7 +41,7 @@ def called_for(
         The elements that are to change, none or one, and why, to be read behind what decides.
     """
     mixed = float((label_sets.sum(axis=1) > 1).mean())
-    crowded = [code for code, share in zip(codes, alone(label_sets), strict=True) if share < RARELY_ALONE]
+    crowded = [code for code, share in zip(codes, single_class_shares(label_sets), strict=True) if share < RARELY_ALONE]
     if mixed <= _MIXED or not crowded or settings["gating"] == "off":
         return {}, "label sets give no reason to leave the settings of params.yaml"
     says = (
@@ -53,7 +53,7 @@ def called_for(
     return {"normalization": "class"}, f"{says}: each class is normalised by itself"
 
 
-def alone(label_sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def single_class_shares(label_sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """(C,) share of the patches of each class that hold no other; NaN of a class that no patch has."""
     single = label_sets[label_sets.sum(axis=1) == 1].sum(axis=0)
     total = label_sets.sum(axis=0)
@@ -74,7 +74,7 @@ class Pair:
     a: str
     b: str
     patches: int
-    alone: int
+    single_class_shares: int
 
     def __str__(self) -> str:
         """The advice."""
