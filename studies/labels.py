@@ -314,7 +314,7 @@ def pseudo_label_miou(patches: Any, vocabulary: Vocabulary) -> float | None:
     from pipelines.pseudo_labels import judge
     from wsss_mm.evaluation import segmentation_metrics
 
-    _, matrices = judge_patches(patches, vocabulary)
+    _, matrices = judge(patches, vocabulary)
     return segmentation_metrics(matrices.sum(axis=0), vocabulary.codes)["miou"]
 
 

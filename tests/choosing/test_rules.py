@@ -52,6 +52,6 @@ def test_what_labels_cannot_tell_apart_is_said():
 def test_a_class_that_is_nearly_always_beside_another_is_named_with_its_number():
     sets = _sets(*[[1, 1, 0]] * 97, *[[1, 0, 0]] * 3, *[[0, 1, 0]] * 50)
     (pair,) = inseparable(sets, CODES)
-    assert (pair.a, pair.b, pair.patches, pair.alone) == ("A", "B", 100, 3)
+    assert (pair.a, pair.b, pair.patches, pair.separate) == ("A", "B", 100, 3)
     assert str(pair).startswith("A stands in 3 of its 100 training patches without B: labels can hardly")
     assert inseparable(_sets(*[[1, 1, 0]] * 95, *[[1, 0, 0]] * 5, *[[0, 1, 0]] * 50), CODES) == []

@@ -68,20 +68,20 @@ class Pair:
         a: code of the class.
         b: code of the other one.
         patches: training patches with a.
-        alone: of these, those without b.
+        separate: of these, those without b.
     """
 
     a: str
     b: str
     patches: int
-    single_class_shares: int
+    separate: int
 
     def __str__(self) -> str:
         """The advice."""
         how = (
             f"{self.a} stands in no training patch without {self.b}: labels cannot tell them apart"
-            if not self.alone
-            else f"{self.a} stands in {self.alone} of its {self.patches} training patches without {self.b}: labels can "
+            if not self.separate
+            else f"{self.a} stands in {self.separate} of its {self.patches} training patches without {self.b}: labels can "
             "hardly tell them apart"
         )
         return f"{how}; label patches that hold {self.a} alone (wsss-mm labels wanted finds 20), or smaller patches"

@@ -34,7 +34,7 @@ class NewSlide:
         path: its file.
         named: whether it was named itself, and is no file of a folder that was.
         cells: slide_id, patient_id, site and split; what is not known is empty.
-        alone: whether nothing says whose it is, so that it is taken for the only slide of its patient.
+        only_of_patient: whether nothing says whose it is, so that it is taken for the only slide of its patient.
         mpp: um/px for the table; empty where the file's own counts.
         drawn: GeoJSON files by column, `roi` and `annotation`.
     """
@@ -42,7 +42,7 @@ class NewSlide:
     path: Path
     named: bool
     cells: Mapping[str, str]
-    alone: bool = False
+    only_of_patient: bool = False
     mpp: str = ""
     drawn: Mapping[str, Path] = field(default_factory=dict)
 
@@ -155,7 +155,7 @@ def _named(file: Found, cells: Mapping[str, str]) -> NewSlide:
     if split and split not in SPLITS:
         raise InputError(f"{file.path}: split {split!r} is none of {', '.join(SPLITS)}")
     named = {"slide_id": slide_id, "patient_id": patient, "site": site, "split": split}
-    return NewSlide(file.path, file.named, named, alone=not (cells.get("patient_id") or barcode))
+    return NewSlide(file.path, file.named, named, only_of_patient=not (cells.get("patient_id") or barcode))
 
 
 def _opened(slide: NewSlide, given: Given) -> tuple[NewSlide, str]:
@@ -171,7 +171,7 @@ def _opened(slide: NewSlide, given: Given) -> tuple[NewSlide, str]:
                 continue
             read_annotations(path, reader.bounds[:2], reader.bounds[2:])
             drawn[column] = path
-        return NewSlide(slide.path, slide.named, slide.cells, slide.alone, mpp, drawn), reader.quickhash
+        return NewSlide(slide.path, slide.named, slide.cells, slide.only_of_patient, mpp, drawn), reader.quickhash
 
 
 def _may_be_slide(path: Path) -> bool:

@@ -99,7 +99,7 @@ def add_slides(table: Path, slides: Sequence[NewSlide], *, dry: bool = False) ->
                 splits[likeness(patient)] = (cells["split"], first or name)
             _append(opened, table, slide, cells)
             where[name.casefold()], files[key] = (0, name), 0
-            added.append(NewSlide(slide.path, slide.named, cells, slide.alone, slide.mpp, slide.drawn))
+            added.append(NewSlide(slide.path, slide.named, cells, slide.only_of_patient, slide.mpp, slide.drawn))
         _check_alike(opened.rows, {slide.cells["patient_id"] for slide in added}, table)
     return added
 
@@ -238,7 +238,7 @@ def _tell_of_there(slide: NewSlide, row: Mapping[str, str] | None, table: Path, 
         return
     own = {**slide.cells, "mpp": slide.mpp}
     asked = {name: cell for name, cell in own.items() if cell and name != "slide_id" and cell != row.get(name, "")}
-    if slide.alone:
+    if slide.only_of_patient:
         asked.pop("patient_id", None)
     logger.info("%s: is there already, %s: line %d (%s)", slide.path, table, line, row["slide_id"])
     if asked:
