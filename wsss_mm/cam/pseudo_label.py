@@ -33,7 +33,7 @@ class PseudoLabels:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ClassEvidence:
     """What the classifiers show at one scale: `maps` (N, C, h, w), not yet resized, and `logits` (N, C).
 
     Maps of one classifier are not yet scaled, either; those of several are the mean of scaled ones.
@@ -114,7 +114,7 @@ class PseudoLabeller:
         self,
         images: np.ndarray,
         label_sets: np.ndarray,
-        evidence: Sequence[Evidence],
+        evidence: Sequence[ClassEvidence],
         white: np.ndarray | None = None,
     ) -> PseudoLabels:
         """Label a batch by what the classifier showed of it; the classifier itself is not asked.
@@ -158,12 +158,12 @@ class PseudoLabeller:
         """
         return self.normalised(self.evidence(images, scale).maps, images.shape[1:3])
 
-    def evidence(self, images: np.ndarray, scale: float) -> Evidence:
+    def evidence(self, images: np.ndarray, scale: float) -> ClassEvidence:
         """What the classifier shows of images (N, H, W, 3) uint8 at one scale, averaged over mirror images."""
         return self.evidence_by_method(images, scale, (self.method,))[self.method]
 
     @torch.no_grad()
-    def evidence_by_method(self, images: np.ndarray, scale: float, methods: Sequence[str]) -> dict[str, Evidence]:
+    def evidence_by_method(self, images: np.ndarray, scale: float, methods: Sequence[str]) -> dict[str, ClassEvidence]:
         """`evidence` of several methods; under the pooling they share one forward pass of each classifier."""
         if self.others:
             each = [
@@ -180,11 +180,11 @@ class PseudoLabeller:
         mirrors = _MIRRORS if self.flips else _MIRRORS[:1]
         found = [self._mirrored_maps(batch, mirror, methods) for mirror in mirrors]
         logits = _mean([own for _, own in found])
-        return {name: Evidence(_mean([maps[name] for maps, _ in found]), logits) for name in methods}
+        return {name: ClassEvidence(_mean([maps[name] for maps, _ in found]), logits) for name in methods}
 
-    def _mean_evidence(self, each: Sequence[Evidence]) -> Evidence:
+    def _mean_evidence(self, each: Sequence[ClassEvidence]) -> ClassEvidence:
         maps = fused([found.maps for found in each], each_class=self.normalization == "class")
-        return Evidence(maps, _mean([found.logits for found in each]))
+        return ClassEvidence(maps, _mean([found.logits for found in each]))
 
     def normalised(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         """Class activation maps (N, C, h, w) resized to the patch's height and width, and scaled to 0..1."""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.layers import is_last, last_layer, unit_names
-from wsss_mm.cam.pseudo_label import Evidence
+from wsss_mm.cam.pseudo_label import ClassEvidence
 from wsss_mm.cam_methods import METHODS
 from wsss_mm.choosing.choice import Trial
 from wsss_mm.choosing.rules import LEAST_UNITS
@@ -95,7 +95,7 @@ class Search:
         names, self._units = np.unique(windows.patients, return_inverse=True)
         self.unit = "patient" if len(names) < len(np.unique(windows.slides)) else "slide"
         self.units, self._few = len(names), len(names) < LEAST_UNITS
-        self._shown: dict[tuple[Any, ...], list[Evidence]] = {}
+        self._shown: dict[tuple[Any, ...], list[ClassEvidence]] = {}
         self._white: npt.NDArray[np.bool_] | None = None
 
     def run(self, settings: Mapping[str, Any]) -> Found:
@@ -162,7 +162,7 @@ class Search:
         for start in range(0, len(self._windows), _BATCH):
             yield slice(start, start + _BATCH)
 
-    def _evidence(self, labeller: PseudoLabeller, scale: float) -> list[Evidence]:
+    def _evidence(self, labeller: PseudoLabeller, scale: float) -> list[ClassEvidence]:
         """What the classifier shows of all windows at a scale, a batch each."""
         if (key := self._key(labeller, labeller.method, scale)) not in self._shown:
             pooled = is_last(self._model, labeller.layer)
