@@ -10,7 +10,7 @@ import pandas as pd
 
 from wsss_mm.choosing.choice import BY_HAND, BY_LABELS, BY_MASKS, Choice
 from wsss_mm.choosing.rules import LEAST_UNITS, advice, called_for
-from wsss_mm.choosing.search import Found, Search, labels_alone
+from wsss_mm.choosing.search import Search, SearchResult, labels_alone
 from wsss_mm.choosing.windows import validation_windows
 from wsss_mm.models import PatchClassifier
 
@@ -81,7 +81,7 @@ def choose(
     )
 
 
-def _many(found: Found) -> str:
+def _many(found: SearchResult) -> str:
     """Why, where masks of enough slides decided."""
     if taken := _taken(found):
         return (
@@ -91,7 +91,7 @@ def _many(found: Found) -> str:
     return f"nothing tried is clearly better than params.yaml on the validation masks ({found.before:.3f} mIoU)"
 
 
-def _few(found: Found, wanted: Mapping[str, Any], why: str) -> str:
+def _few(found: SearchResult, wanted: Mapping[str, Any], why: str) -> str:
     """Why, where masks of few slides could only confirm what label sets call for."""
     noun = found.unit if found.units == 1 else f"{found.unit}s"
     says = (
@@ -106,5 +106,5 @@ def _few(found: Found, wanted: Mapping[str, Any], why: str) -> str:
     return f"{says}; {why}"
 
 
-def _taken(found: Found) -> list[str]:
+def _taken(found: SearchResult) -> list[str]:
     return [f"{trial.element} {trial.shown}" for trial in found.trials if trial.taken]

@@ -48,7 +48,7 @@ _CHEAP = 1200  # windows times classes: of more, no layers are tried, whose maps
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found: `settings`, what it tried, and the mIoU before and after."""
 
     settings: dict[str, Any]
@@ -98,7 +98,7 @@ class Search:
         self._shown: dict[tuple[Any, ...], list[ClassEvidence]] = {}
         self._white: npt.NDArray[np.bool_] | None = None
 
-    def run(self, settings: Mapping[str, Any]) -> Found:
+    def run(self, settings: Mapping[str, Any]) -> SearchResult:
         """Try each element against what was chosen until then; keep what is clearly better.
 
         Args:
@@ -119,7 +119,7 @@ class Search:
         if not self._few:  # label sets call for no temperatures, and halves of so few slides fit none
             tried = [self._temperatures(chosen, counts)]
             chosen, counts = self._take(tried, chosen, counts, trials)
-        return Found(chosen, tuple(trials), self._miou(first), self._miou(counts), self.unit, self.units)
+        return SearchResult(chosen, tuple(trials), self._miou(first), self._miou(counts), self.unit, self.units)
 
     def _take(
         self,
