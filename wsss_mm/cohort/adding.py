@@ -9,7 +9,7 @@ import openslide
 from tqdm import tqdm
 
 from wsss_mm.cohort.files import is_same
-from wsss_mm.cohort.finding import Found
+from wsss_mm.cohort.finding import FoundFile
 from wsss_mm.cohort.naming import NamePattern
 from wsss_mm.errors import InputError
 from wsss_mm.files import is_file
@@ -75,7 +75,7 @@ class Looked:
     failed: list[tuple[Path, str]]
 
 
-def named_slides(files: Sequence[Found], given: Given) -> list[NewSlide]:
+def named_slides(files: Sequence[FoundFile], given: Given) -> list[NewSlide]:
     """Say of each file whose slide it is, before any is opened.
 
     A TCGA barcode tells patient and site, where nothing else does.
@@ -143,7 +143,7 @@ def look_at(slides: Sequence[NewSlide], given: Given) -> Looked:
     return looked
 
 
-def _named(file: Found, cells: Mapping[str, str]) -> NewSlide:
+def _named(file: FoundFile, cells: Mapping[str, str]) -> NewSlide:
     stem = file.path.stem
     barcode = of_barcode(cells.get("slide_id", stem))
     slide_id = cells.get("slide_id") or safe_name(stem)

@@ -12,14 +12,14 @@ from wsss_mm.files import is_file, is_folder
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """A file, and whether it was named itself, so that it has to be a slide, or lies in a folder that was."""
 
     path: Path
     named: bool
 
 
-def find_slides(arguments: Iterable[str]) -> list[Found]:
+def find_slides(arguments: Iterable[str]) -> list[FoundFile]:
     """The files that are meant, each once, in the order of the arguments, those of a folder by name.
 
     Folders are gone through to the end, links to folders too. The folder of a MIRAX slide belongs to it, and hidden
@@ -28,7 +28,7 @@ def find_slides(arguments: Iterable[str]) -> list[Found]:
     Raises:
         InputError: there is no such file.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, FoundFile] = {}
     for argument in arguments:
         paths = [Path(argument)]
         if not (is_file(paths[0]) or is_folder(paths[0])):
@@ -38,14 +38,14 @@ def find_slides(arguments: Iterable[str]) -> list[Found]:
             raise InputError(f"{argument}: no such file or folder; correct the name")
         for path in paths:
             if not is_folder(path):
-                found[full_path(path)] = Found(path, named=True)
+                found[full_path(path)] = FoundFile(path, named=True)
                 continue
             if len(paths) > 1 and _slide_of(path):
                 continue
             if slide := _slide_of(path):
                 raise InputError(f"{path}: is the folder of a slide; name the slide: {slide}")
             for file in _files(path, set()):
-                found.setdefault(full_path(file), Found(file, named=False))
+                found.setdefault(full_path(file), FoundFile(file, named=False))
     return list(found.values())
 
 
