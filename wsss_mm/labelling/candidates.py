@@ -44,7 +44,7 @@ _NAMED = 5  # broken slides spelled out in the message
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCandidates:
     """Candidates, and what could not be read.
 
     Attributes:
@@ -98,7 +98,7 @@ def find_candidates(
     without: Collection[str] = (),
     aside: Collection[str] = (),
     memory: Path | None = None,
-) -> Found:
+) -> FoundCandidates:
     """Find the patches that can be labelled: those of the grid with enough tissue, inside the region of interest.
 
     Slides whose truth or drawings say what every patch of them holds have none. Slides of which some patches are
@@ -135,7 +135,7 @@ def find_candidates(
         for slide in slides
         if slide.slide_id in of_slides and slide.slide_id not in failed
     ]
-    return Found(_tidy(parts, aside), list(failed.values()))
+    return FoundCandidates(_tidy(parts, aside), list(failed.values()))
 
 
 def read_candidates(folder: Path | str = places.CANDIDATES) -> pd.DataFrame:
