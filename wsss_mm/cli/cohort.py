@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from wsss_mm.cohort.adding import Given, look_at, named_slides
+    from wsss_mm.cohort.adding import GivenCells, look_at, named_slides
     from wsss_mm.cohort.editing import add_slides
     from wsss_mm.cohort.finding import find_slides
     from wsss_mm.cohort.naming import NamePattern
@@ -47,7 +47,7 @@ def _add(arguments: argparse.Namespace) -> int:
     table = meant_table(arguments.table)
     cells = {"slide_id": arguments.slide_id, "patient_id": arguments.patient}
     cells |= {"site": arguments.site, "split": arguments.split}
-    given = Given(
+    given = GivenCells(
         {column: cell.strip() for column, cell in cells.items() if cell},
         None if arguments.pattern is None else NamePattern(arguments.pattern),
         arguments.mpp,

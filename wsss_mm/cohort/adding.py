@@ -48,7 +48,7 @@ class NewSlide:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenCells:
     """What people say of all the slides they add; what is empty, names of files may say.
 
     Attributes:
@@ -75,7 +75,7 @@ class Looked:
     failed: list[tuple[Path, str]]
 
 
-def named_slides(files: Sequence[FoundFile], given: Given) -> list[NewSlide]:
+def named_slides(files: Sequence[FoundFile], given: GivenCells) -> list[NewSlide]:
     """Say of each file whose slide it is, before any is opened.
 
     A TCGA barcode tells patient and site, where nothing else does.
@@ -111,7 +111,7 @@ def named_slides(files: Sequence[FoundFile], given: Given) -> list[NewSlide]:
     return slides
 
 
-def look_at(slides: Sequence[NewSlide], given: Given) -> Looked:
+def look_at(slides: Sequence[NewSlide], given: GivenCells) -> Looked:
     """Open each slide, and read what is drawn on it.
 
     Raises:
@@ -158,7 +158,7 @@ def _named(file: FoundFile, cells: Mapping[str, str]) -> NewSlide:
     return NewSlide(file.path, file.named, named, only_of_patient=not (cells.get("patient_id") or barcode))
 
 
-def _opened(slide: NewSlide, given: Given) -> tuple[NewSlide, str]:
+def _opened(slide: NewSlide, given: GivenCells) -> tuple[NewSlide, str]:
     """A slide with its mpp and drawings, and its quickhash."""
     drawn = {}
     with open_slide(slide.path, given.mpp, force=given.force_mpp) as reader:
