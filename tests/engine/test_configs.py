@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsss_mm.engine.configs import _BUILT, Given, _replaced, load_config
+from wsss_mm.engine.configs import _BUILT, ConfigValue, _replaced, load_config
 from wsss_mm.engine.training import given_values
 from wsss_mm.errors import InputError
 from wsss_mm.models.config_files import read_config_file, trusted_modules
@@ -133,7 +133,7 @@ def test_every_plain_value_arrives_and_no_line_moves(items):
 class TestEdits:
     """What somebody writes into a file wins, or is an error."""
 
-    GIVEN = Given(192, 192, "params.yaml: segmenter.crop")
+    GIVEN = ConfigValue(192, 192, "params.yaml: segmenter.crop")
 
     def test_of_a_value_that_params_yaml_sets(self, write):
         path = write("_base_ = []\ncrop = 256\nmodel = dict(crop=crop)\n")
@@ -143,12 +143,12 @@ class TestEdits:
             "it there, or write 256 where crop is used",
         ):
             load_config(path, {"crop": self.GIVEN})
-        assert load_config(path, {"crop": Given(256, 192, "params.yaml: segmenter.crop")}).model.crop == 256
+        assert load_config(path, {"crop": ConfigValue(256, 192, "params.yaml: segmenter.crop")}).model.crop == 256
 
     def test_a_truth_value_is_no_number(self, write):
         path = write("_base_ = []\nmosaic = False\nmodel = dict(mosaic=mosaic)\n")
         with pytest.raises(InputError, match="mosaic = False would be lost"):
-            load_config(path, {"mosaic": Given(0.0, 0.0, "params.yaml: segmenter.mosaic")})
+            load_config(path, {"mosaic": ConfigValue(0.0, 0.0, "params.yaml: segmenter.mosaic")})
 
     @pytest.mark.parametrize(
         ("text", "crop", "how"),
@@ -214,7 +214,7 @@ class TestEdits:
     )
     def test_every_way_of_using_it_is_seen(self, write, lines, use):
         path = write(f"_base_ = []\ncrop = 192\n{use}\n")
-        one, two = (load_config(path, {"crop": Given(value, 192, "x")}).to_dict() for value in (192, 64))
+        one, two = (load_config(path, {"crop": ConfigValue(value, 192, "x")}).to_dict() for value in (192, 64))
         assert one != two
         assert lines() == []
 

@@ -30,7 +30,7 @@ _BUILT = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cf
 
 
 @dataclass(frozen=True)
-class Given:
+class ConfigValue:
     """A value that a config file takes.
 
     Attributes:
@@ -44,7 +44,7 @@ class Given:
     source: str
 
 
-def load_config(path: Path | str, given: Mapping[str, Given | Any] = MappingProxyType({})) -> Config:
+def load_config(path: Path | str, given: Mapping[str, ConfigValue | Any] = MappingProxyType({})) -> Config:
     """A config file, with values in place of those that it gives to the same names.
 
     The file says `crop = 192` and uses `crop` where a crop is meant. Here another number takes the place of 192; that
@@ -54,7 +54,7 @@ def load_config(path: Path | str, given: Mapping[str, Given | Any] = MappingProx
 
     Args:
         path: A file of mmconfigs/.
-        given: Names to values, or to `Given`, for which an edit of the value in the file is refused.
+        given: Names to values, or to `ConfigValue`, for which an edit of the value in the file is refused.
 
     Returns:
         What mmengine's Runner takes of it.
@@ -76,7 +76,7 @@ def load_config(path: Path | str, given: Mapping[str, Given | Any] = MappingProx
     return Config({key: value for key, value in found.items() if key in _BUILT})
 
 
-def _copied(file: ConfigFile, given: Mapping[str, Given | Any], folder: Path, copies: dict[str, Path]) -> Path:
+def _copied(file: ConfigFile, given: Mapping[str, ConfigValue | Any], folder: Path, copies: dict[str, Path]) -> Path:
     """A copy of a file, in which the values are those given, and the bases copies as well."""
     changes: list[tuple[ast.expr, Any]] = []
     bases = [str(_copied(base, given, folder, copies)) for base in file.bases]
@@ -103,13 +103,13 @@ def _replaced(text: str, changes: list[tuple[ast.expr, Any]]) -> bytes:
     return b"".join(lines)
 
 
-def _value(given: Given | Any) -> Any:
-    return given.value if isinstance(given, Given) else given
+def _value(given: ConfigValue | Any) -> Any:
+    return given.value if isinstance(given, ConfigValue) else given
 
 
-def _refuse_an_edit(file: ConfigFile, name: str, value: ast.expr, given: Given | Any) -> None:
+def _refuse_an_edit(file: ConfigFile, name: str, value: ast.expr, given: ConfigValue | Any) -> None:
     _, said = literal(value)
-    if isinstance(given, Given) and not any(_same(said, known) for known in (given.usual, given.value)):
+    if isinstance(given, ConfigValue) and not any(_same(said, known) for known in (given.usual, given.value)):
         raise InputError(
             f"{file.path}, line {value.lineno}: {name} = {said!r} would be lost: {given.source} sets it, to "
             f"{given.value!r}; change it there, or write {said!r} where {name} is used"
@@ -122,7 +122,7 @@ def _same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _tell_what_is_lost(file: ConfigFile, given: Mapping[str, Given | Any]) -> None:
+def _tell_what_is_lost(file: ConfigFile, given: Mapping[str, ConfigValue | Any]) -> None:
     """Log the given values that change nothing, or not all, and names of the file that nothing uses, one line each.
 
     Raises:
@@ -134,7 +134,7 @@ def _tell_what_is_lost(file: ConfigFile, given: Mapping[str, Given | Any]) -> No
     _refuse_misspelt(files, reached | set(given))
     again = {name: f"{part.path}, line {line}" for part in files for name, line in _bound_elsewhere(part)}
     for name, item in given.items():
-        source = item.source if isinstance(item, Given) else name
+        source = item.source if isinstance(item, ConfigValue) else name
         if name not in taken & reached:
             how = "works it out itself" if name in reached and name not in taken else "does not use it"
             _log.warning("%s has no effect: %s %s", source, file.path, how)

@@ -18,7 +18,7 @@ from wsss_mm import places
 from wsss_mm.engine.beginning import beginning, encoder_said
 from wsss_mm.engine.card import MADE_BY, model_card
 from wsss_mm.engine.checkpoints import ResumableCheckpointHook
-from wsss_mm.engine.configs import Given, load_config
+from wsss_mm.engine.configs import ConfigValue, load_config
 from wsss_mm.engine.limits import limits
 from wsss_mm.engine.mlflow_backend import MLflowBackend
 from wsss_mm.engine.precision import training_precision
@@ -171,7 +171,7 @@ _USUAL: dict[str, Any] = {  # of the default cohort, as stages train on it
 }
 
 
-def given_values(kind: Kind, params: "Params", found: Mapping[str, Any]) -> dict[str, Given]:
+def given_values(kind: Kind, params: "Params", found: Mapping[str, Any]) -> dict[str, ConfigValue]:
     """What a config file is given: the values of params.yaml by their own names, and what a training finds out.
 
     Args:
@@ -181,9 +181,9 @@ def given_values(kind: Kind, params: "Params", found: Mapping[str, Any]) -> dict
     """
     usual = parse(_DEFAULT.read_text(encoding="utf-8")).content
     plain = params.model_dump(mode="json", by_alias=True)
-    given = {name: Given(value, _USUAL[name], "the training") for name, value in found.items()}
+    given = {name: ConfigValue(value, _USUAL[name], "the training") for name, value in found.items()}
     for path in ("seed", "workers", "cohort.vocabulary", *(f"{kind}.{name}" for name in _settings(kind, params))):
-        given[path.rpartition(".")[2]] = Given(_at(plain, path), _at(usual, path), f"params.yaml: {path}")
+        given[path.rpartition(".")[2]] = ConfigValue(_at(plain, path), _at(usual, path), f"params.yaml: {path}")
     section = _settings(kind, params)
     given["precision"] = replace(given["precision"], value=training_precision(section["precision"], kind))
     return given
