@@ -92,7 +92,7 @@ def test_a_segmenter_says_what_it_learnt_from_and_how_sure_it_may_be(cohort, par
     assert info["temperature"] == pytest.approx(
         fit_temperature(np.concatenate(logits), np.concatenate(truth)), abs=1e-3
     )
-    judged = [areas.Judged.of("p", *patch, info["temperature"]) for patch in zip(logits, truth, strict=True)]
+    judged = [areas.JudgedPatch.of("p", *patch, info["temperature"]) for patch in zip(logits, truth, strict=True)]
     counts, errors = sum(patch.pixels for patch in judged), info["area_errors"]
     seen, hits = counts[:, 0].sum(axis=1), np.einsum("kk->k", counts[:, 0])
     often = seen > 500

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.areas import EDGES, AreaErrors, Judged, area_errors, level_of, margin, ratio_interval
+from wsss_mm.evaluation.areas import EDGES, AreaErrors, JudgedPatch, area_errors, level_of, margin, ratio_interval
 
 LEVELS = len(EDGES) - 1
 
@@ -24,7 +24,7 @@ def made_patches(rng, patients, patches, classes=3, pixels=2000):
                     wrong = rng.binomial(count, min(1, error * worse * rng.uniform(0.3, 1.7)))
                     seen[mapped, level, mapped] = count - wrong
                     seen[mapped, level, (mapped + 1) % classes] = wrong
-            found.append(Judged(str(patient), seen))
+            found.append(JudgedPatch(str(patient), seen))
     return found
 
 
@@ -38,7 +38,7 @@ def test_margin_and_levels():
 
 def test_pixels_of_a_patch_are_counted_by_class_confidence_and_truth():
     logits = np.log([[0.92, 0.08], [0.92, 0.08], [0.45, 0.55]])
-    found = Judged.of("p", logits, np.array([0, 1, 1]), 1.0).pixels
+    found = JudgedPatch.of("p", logits, np.array([0, 1, 1]), 1.0).pixels
     assert found.sum() == 3
     level = int(level_of(0.84))
     assert found[0, level].tolist() == [1, 1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from wsss_mm.evaluation.areas import Judged, area_errors
+from wsss_mm.evaluation.areas import JudgedPatch, area_errors
 from wsss_mm.evaluation.calibration import fit_temperature
 from wsss_mm.inference.patches import Batch, predict, read_listed
 from wsss_mm.inference.runtime import device_of
@@ -49,7 +49,7 @@ def _judged(segmenter: Segmenter, rows: pd.DataFrame, folder: Path) -> dict[str,
     temperature = fit_temperature(np.concatenate(logits), np.concatenate(truth))
     if temperature is None:
         return {}
-    patches = (Judged.of(*patch, temperature) for patch in zip(patients, logits, truth, strict=True))
+    patches = (JudgedPatch.of(*patch, temperature) for patch in zip(patients, logits, truth, strict=True))
     errors = area_errors(patches, per_pixel=step**2)
     return {TEMPERATURE: temperature, **({} if errors is None else {AREA_ERRORS: errors.to_json()})}
 

@@ -53,7 +53,7 @@ def level_of(confidence: npt.NDArray[np.floating] | float) -> npt.NDArray[np.int
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPatch:
     """A validation patch: whose it is, and pixels (C, levels, C) by class of the map, confidence and true class."""
 
     patient: str
@@ -62,7 +62,7 @@ class Judged:
     @classmethod
     def of(
         cls, patient: str, logits: npt.NDArray[np.floating], truth: npt.NDArray[np.integer], temperature: float
-    ) -> "Judged":
+    ) -> "JudgedPatch":
         """Of a patch's known pixels.
 
         Args:
@@ -159,7 +159,7 @@ class AreaErrors:
         return max(0.0, min(expected - half, measured)), min(total, max(expected + half, measured))
 
 
-def area_errors(patches: Iterable[Judged], per_pixel: float = 1.0) -> AreaErrors | None:
+def area_errors(patches: Iterable[JudgedPatch], per_pixel: float = 1.0) -> AreaErrors | None:
     """What the validation patches say of areas; None where they are too few, or of one class.
 
     Args:
