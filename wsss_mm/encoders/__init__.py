@@ -3,7 +3,7 @@
 from wsss_mm.encoders.catalogue import DEFAULT, absent, encoders, get_encoder, read_encoders
 from wsss_mm.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, LOADERS, Encoder, Loader, Sizes, Stage
 from wsss_mm.encoders.files import check_bytes, check_sha256, checked_file, find_file
-from wsss_mm.encoders.resnet38 import LAST, LAYERS, LEVELS, STEM_CHANNELS, STRIDE, Level
+from wsss_mm.encoders.resnet38 import LAST, LAYERS, LEVELS, STEM_CHANNELS, STRIDE, ResNetLevel
 from wsss_mm.encoders.windows import hardly_moves
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "STEM_CHANNELS",
     "STRIDE",
     "Encoder",
-    "Level",
+    "ResNetLevel",
     "Loader",
     "Sizes",
     "Stage",

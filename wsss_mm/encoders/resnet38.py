@@ -5,7 +5,7 @@ from math import prod
 
 
 @dataclass(frozen=True)
-class Level:
+class ResNetLevel:
     """One row of the architecture: units of two 3x3 convolutions, or bottlenecks with a 1x1 on either side."""
 
     name: str
@@ -25,12 +25,12 @@ class Level:
 
 STEM_CHANNELS = 64
 LEVELS = (
-    Level("b2", units=3, mid=128, out=128, stride=2),
-    Level("b3", units=3, mid=256, out=256, stride=2),
-    Level("b4", units=6, mid=512, out=512, stride=2),
-    Level("b5", units=3, mid=512, out=1024, first_dilation=1, dilation=2),
-    Level("b6", units=1, mid=512, out=2048, dilation=4, bottleneck=True, dropout=0.3),
-    Level("b7", units=1, mid=1024, out=4096, dilation=4, bottleneck=True, dropout=0.5),
+    ResNetLevel("b2", units=3, mid=128, out=128, stride=2),
+    ResNetLevel("b3", units=3, mid=256, out=256, stride=2),
+    ResNetLevel("b4", units=6, mid=512, out=512, stride=2),
+    ResNetLevel("b5", units=3, mid=512, out=1024, first_dilation=1, dilation=2),
+    ResNetLevel("b6", units=1, mid=512, out=2048, dilation=4, bottleneck=True, dropout=0.3),
+    ResNetLevel("b7", units=1, mid=1024, out=4096, dilation=4, bottleneck=True, dropout=0.5),
 )
 
 LAST = "bn7"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, Level, check_sha256
+from wsss_mm.encoders import LAST, LAYERS, LEVELS, STEM_CHANNELS, ResNetLevel, check_sha256
 from wsss_mm.models.backbones.protocol import Backbone, Freeze
 from wsss_mm.models.resnet38_files import read_weights
 from wsss_mm.models.weight_files import shapes_in
@@ -127,7 +127,7 @@ class ResNet38(Backbone):
         self.bn7 = _norm(inputs)
         self.freeze(freeze)
 
-    def _unit(self, level: Level, inputs: int, outputs: int, *, first: bool) -> nn.Module:
+    def _unit(self, level: ResNetLevel, inputs: int, outputs: int, *, first: bool) -> nn.Module:
         mid = scaled(level.mid, self.width)
         if level.bottleneck:
             mids = (mid, scaled(2 * level.mid, self.width))
