@@ -34,7 +34,7 @@ LEAST_PATCHES = 40
 LEAST_WINDOWS = 4
 """Of a slide, below which it is not compared."""
 RANGES = ("haematoxylin", "eosin", "focus", "grain")
-"""Figures of a patch that are compared each by itself, see `Measured`."""
+"""Figures of a patch that are compared each by itself, see `TissueLook`."""
 UNLIKENESS = "unlikeness"
 """The figure of all together."""
 
@@ -52,7 +52,7 @@ _UNMIXING = unmixing().T.astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Measured:
+class TissueLook:
     """What a patch looks like.
 
     Attributes:
@@ -65,7 +65,7 @@ class Measured:
     figures: Mapping[str, float]
 
 
-def measured(image: Pixels) -> Measured | None:
+def measured(image: Pixels) -> TissueLook | None:
     """Measure an image (H, W, 3) uint8 RGB; None where less than half of it is tissue."""
     tissue = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= GLASS_GREY
     if tissue.mean() < LEAST_TISSUE:
@@ -76,7 +76,7 @@ def measured(image: Pixels) -> Measured | None:
     statistics = image_statistics(image)
     grain = 2 ** float((energies[0] * np.log2(_SIGMAS)).sum() / energies[0].sum())
     figures = {name: statistics[name] for name in RANGES if name in statistics} | {"grain": grain}
-    return Measured(np.concatenate([means, np.log(energies).ravel()]), figures)
+    return TissueLook(np.concatenate([means, np.log(energies).ravel()]), figures)
 
 
 def _energies(stain: npt.NDArray[Any], tissue: npt.NDArray[np.bool_]) -> list[float]:
@@ -95,7 +95,7 @@ class Appearance:
 
     Attributes:
         size: of the patches, px.
-        mean: of the numbers of `Measured`.
+        mean: of the numbers of `TissueLook`.
         deviation: likewise.
         correlation: between them.
         limit: distance beyond which a slide's median patch is unlike them.
@@ -161,7 +161,7 @@ class Appearance:
         off = (numbers - np.array(self.mean)) / np.array(self.deviation)
         return np.sqrt(np.einsum("ni,ij,nj->n", off, np.linalg.inv(self._spread), off))
 
-    def unlikeness(self, patches: Sequence[Measured]) -> float:
+    def unlikeness(self, patches: Sequence[TissueLook]) -> float:
         """How unlike the median patch is."""
         return float(np.median(self.distances(np.stack([patch.numbers for patch in patches]))))
 
@@ -230,8 +230,8 @@ def _fitted(
 
 def compared(
     appearance: Appearance,
-    patches: Sequence[Measured],
-    at_other_mpp: Mapping[float, tuple[Sequence[Measured], Sequence[Measured]]],
+    patches: Sequence[TissueLook],
+    at_other_mpp: Mapping[float, tuple[Sequence[TissueLook], Sequence[TissueLook]]],
     mpp: float,
 ) -> dict[str, Any]:
     """Hold a slide's tissue against that of a training.
@@ -280,7 +280,7 @@ def _shown(name: str, figure: Mapping[str, float]) -> str:
 
 
 def _likelier(
-    appearance: Appearance, at_other_mpp: Mapping[float, tuple[Sequence[Measured], Sequence[Measured]]]
+    appearance: Appearance, at_other_mpp: Mapping[float, tuple[Sequence[TissueLook], Sequence[TissueLook]]]
 ) -> float | None:
     """The factor on the mpp with which a slide is clearly more like the training; None where there is none."""
     best = (1.0, None)

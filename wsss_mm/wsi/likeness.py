@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.likeness import Appearance, Measured, compared, measured
+from wsss_mm.patches.likeness import Appearance, TissueLook, compared, measured
 from wsss_mm.slides import SlideReader
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.raster import Raster
@@ -31,7 +31,7 @@ def likeness(job: Job, raster: Raster, appearance: Appearance | None) -> dict[st
     """
     if appearance is None:
         return None
-    found: list[tuple[tuple[int, int], Measured]] = []
+    found: list[tuple[tuple[int, int], TissueLook]] = []
     with job.open() as slide:
         for place in _places(raster, appearance.size):
             if len(found) < WINDOWS and (one := _look(slide, raster, place, appearance.size, 1.0)) is not None:
@@ -64,7 +64,7 @@ def _places(raster: Raster, size: int) -> Iterator[tuple[int, int]]:
             return
 
 
-def _look(slide: SlideReader, raster: Raster, place: tuple[int, int], size: int, factor: float) -> Measured | None:
+def _look(slide: SlideReader, raster: Raster, place: tuple[int, int], size: int, factor: float) -> TissueLook | None:
     """A window around the same middle, read as if the slide's mpp were `factor` times what it says.
 
     One that covers more keeps within the slide: what lies around it is white, and would be a border of glass.
