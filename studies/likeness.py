@@ -27,7 +27,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import Pixels, read_image
-from wsss_mm.patches.likeness import LEAST_WINDOWS, Appearance, appearance_of, compared, measured
+from wsss_mm.patches.likeness import LEAST_WINDOWS, Appearance, appearance_of, compared, measure_look
 from wsss_mm.settings import load_params
 from wsss_mm.slide_parameters import DEFAULTS
 from wsss_mm.slides.phantom.aperio import write_aperio
@@ -78,7 +78,7 @@ def of_patches(rows: pd.DataFrame, appearance: Appearance) -> Iterator[dict[str,
     """What `compared` says of each slide of manifest rows that has windows enough."""
     for slide, own in rows.groupby("slide_id"):
         windows = [window for _, read in _pictures(own) for window in _windows(read(), appearance.size)]
-        found = [one for window in windows if (one := measured(window)) is not None]
+        found = [one for window in windows if (one := measure_look(window)) is not None]
         if len(found) >= LEAST_WINDOWS:
             yield {"slide": slide, **compared(appearance, found, {}, float(own["mpp"].iloc[0]))}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.likeness import LEAST_PATCHES, Appearance, appearance_of, compared, measured
+from wsss_mm.patches.likeness import LEAST_PATCHES, Appearance, appearance_of, compared, measure_look
 
 SIDE, EDGE = 96, 24  # px
 HAEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
@@ -36,7 +36,7 @@ def appearance() -> Appearance:
 
 
 def found(appearance, others=None, mpp=0.5, **look):
-    windows = [measured(tissue(1000 + number, **look)) for number in range(12)]
+    windows = [measure_look(tissue(1000 + number, **look)) for number in range(12)]
     return compared(appearance, windows, others or {}, mpp)
 
 
@@ -62,10 +62,10 @@ def test_another_stain_is_named_with_its_figure(appearance):
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_nuclei_of_another_size_are_another_mpp(appearance, scale):
     """They seem half as large: the slide was read too coarsely, at half of the mpp that it has, and says so."""
-    here = [measured(tissue(2000 + number, scale=scale)) for number in range(12)]
+    here = [measure_look(tissue(2000 + number, scale=scale)) for number in range(12)]
     there = {1 / scale: 1.0, scale: scale**2}  # by factor on the mpp: the size of nuclei that is read then
     others = {
-        factor: (here, [measured(tissue(3000 + number, scale=size)) for number in range(12)])
+        factor: (here, [measure_look(tissue(3000 + number, scale=size)) for number in range(12)])
         for factor, size in there.items()
     }
     result = compared(appearance, here, others, 0.5)
@@ -75,9 +75,10 @@ def test_nuclei_of_another_size_are_another_mpp(appearance, scale):
 
 
 def test_the_right_mpp_stays(appearance):
-    here = [measured(tissue(2000 + number)) for number in range(12)]
+    here = [measure_look(tissue(2000 + number)) for number in range(12)]
     others = {
-        factor: (here, [measured(tissue(3000 + number, scale=factor)) for number in range(12)]) for factor in (0.5, 2.0)
+        factor: (here, [measure_look(tissue(3000 + number, scale=factor)) for number in range(12)])
+        for factor in (0.5, 2.0)
     }
     result = compared(appearance, here, others, 0.5)
     assert (result["mpp"], result["warning"]) == (None, None)
@@ -85,7 +86,7 @@ def test_the_right_mpp_stays(appearance):
 
 def test_what_is_unlike_at_any_mpp_gets_none(appearance):
     """Of foreign tissue the nearest scale means nothing."""
-    here, there = ([measured(tissue(2000 + number, blue=blue)) for number in range(12)] for blue in (3.0, 2.5))
+    here, there = ([measure_look(tissue(2000 + number, blue=blue)) for number in range(12)] for blue in (3.0, 2.5))
     result = compared(appearance, here, {0.5: (here, there), 2.0: (here, there)}, 0.5)
     assert result["mpp"] is None
     assert result["warning"]
@@ -97,15 +98,15 @@ def test_slides_of_the_training_say_what_is_unlike():
     diverse = appearance_of(
         [(f"{number % 4}", partial(tissue, number, blue=(1, 1.3, 1.6, 2)[number % 4])) for number in range(160)], SIDE
     )
-    windows = [measured(tissue(5000 + number, blue=2.0)) for number in range(12)]
+    windows = [measure_look(tissue(5000 + number, blue=2.0)) for number in range(12)]
     assert alike.unlikeness(windows) > alike.limit
     assert diverse.unlikeness(windows) < diverse.limit
 
 
 def test_glass_and_too_few_patches_say_nothing(appearance):
-    assert measured(np.full((SIDE, SIDE, 3), 243, np.uint8)) is None
+    assert measure_look(np.full((SIDE, SIDE, 3), 243, np.uint8)) is None
     assert appearance_of([("a", partial(tissue, number)) for number in range(LEAST_PATCHES - 1)], SIDE) is None
-    result = compared(appearance, [measured(tissue(0))] * 3, {}, 0.5)
+    result = compared(appearance, [measure_look(tissue(0))] * 3, {}, 0.5)
     assert result == {"windows": 3, "figures": {}, "mpp": None, "warning": None}
 
 

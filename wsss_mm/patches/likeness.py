@@ -65,7 +65,7 @@ class TissueLook:
     figures: Mapping[str, float]
 
 
-def measured(image: Pixels) -> TissueLook | None:
+def measure_look(image: Pixels) -> TissueLook | None:
     """Measure an image (H, W, 3) uint8 RGB; None where less than half of it is tissue."""
     tissue = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= GLASS_GREY
     if tissue.mean() < LEAST_TISSUE:
@@ -189,7 +189,7 @@ def appearance_of(patches: Iterable[tuple[str, Callable[[], Pixels]]], size: int
     patches = list(patches)
     count = min(len(patches), _MOST_PATCHES)
     taken = (patches[index * len(patches) // count] for index in range(count))
-    found = [(slide, one) for slide, read in taken if (one := measured(read())) is not None]
+    found = [(slide, one) for slide, read in taken if (one := measure_look(read())) is not None]
     if len(found) < LEAST_PATCHES:
         return None
     slides, numbers = np.array([slide for slide, _ in found]), np.stack([one.numbers for _, one in found])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.likeness import Appearance, TissueLook, compared, measured
+from wsss_mm.patches.likeness import Appearance, TissueLook, compared, measure_look
 from wsss_mm.slides import SlideReader
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.raster import Raster
@@ -76,5 +76,5 @@ def _look(slide: SlideReader, raster: Raster, place: tuple[int, int], size: int,
     )
     x, y = (at * raster.factor + origin for at, origin in zip(corner, raster.bounds[:2], strict=True))
     with suppress(InputError):  # what cannot be decoded is told of by who segments it
-        return measured(slide.read(x, y, (size, size), raster.mpp / factor))
+        return measure_look(slide.read(x, y, (size, size), raster.mpp / factor))
     return None
