@@ -9,7 +9,7 @@ from PIL import Image
 
 from wsss_mm.errors import InputError
 from wsss_mm.findings.document import Color, Pixels, Shot
-from wsss_mm.findings.survey import EXAMPLE, Place, planes
+from wsss_mm.findings.survey import EXAMPLE, MapField, planes
 from wsss_mm.places import OVERLAY
 from wsss_mm.slides import open_slide
 from wsss_mm.wsi.overlay import picture_of
@@ -49,7 +49,7 @@ def smaller(picture: Pixels, side: int) -> Pixels:
     return np.asarray(Image.fromarray(picture).resize((wide, high), Image.Resampling.LANCZOS))
 
 
-def shots_of(result: Result, places: Iterable[Place], slide: Path) -> list[Shot]:
+def shots_of(result: Result, places: Iterable[MapField], slide: Path) -> list[Shot]:
     """Fields of a slide as it is, with the outline of the class they are shown for.
 
     Raises:
@@ -70,7 +70,7 @@ def shots_of(result: Result, places: Iterable[Place], slide: Path) -> list[Shot]
     return found
 
 
-def caption(place: Place, result: Result) -> str:
+def caption(place: MapField, result: Result) -> str:
     """What is below a field's picture."""
     name = result.classes[place.index].name
     if place.why == EXAMPLE:

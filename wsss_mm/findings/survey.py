@@ -25,7 +25,7 @@ _LEVELS = len(EDGES) - 1
 
 
 @dataclass(frozen=True)
-class Place:
+class MapField:
     """A field of a map that shows a class.
 
     Attributes:
@@ -58,7 +58,7 @@ class Survey:
     """
 
     pixels: npt.NDArray[np.float64]
-    places: tuple[Place, ...]
+    places: tuple[MapField, ...]
 
 
 def survey(result: Result) -> Survey:
@@ -130,7 +130,7 @@ def _level(stack: ExitStack, path: Path, result: Result) -> MapLevel:
 
 def _places(
     counts: npt.NDArray[np.float64], sums: npt.NDArray[np.float64], side: int, *, measured: bool
-) -> Iterator[Place]:
+) -> Iterator[MapField]:
     """Fields of each class, from pixels of it and sums of their confidence (rows, columns, C)."""
     for index in range(counts.shape[2]):
         own = counts[..., index] / side**2
@@ -148,7 +148,7 @@ def _places(
 
 def _place(
     index: int, why: str, score: npt.NDArray[np.float64], side: int, mean: npt.NDArray[np.float64] | None
-) -> Place:
+) -> MapField:
     row, column = np.unravel_index(int(score.argmax()), score.shape)
     confidence = None if mean is None else float(mean[row, column])
-    return Place(index, why, int(column) * side, int(row) * side, side, confidence)
+    return MapField(index, why, int(column) * side, int(row) * side, side, confidence)

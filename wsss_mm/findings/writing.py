@@ -25,7 +25,7 @@ from wsss_mm.findings.pages import slide_document
 from wsss_mm.findings.pdf import write_pdf
 from wsss_mm.findings.program import Program
 from wsss_mm.findings.slide import Asked, Findings, findings_of
-from wsss_mm.findings.survey import LEAST, MOST, Place, Survey, survey
+from wsss_mm.findings.survey import LEAST, MOST, MapField, Survey, survey
 from wsss_mm.names import text_cell
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.roi import read_region
@@ -174,7 +174,7 @@ def _remembered(folder: Path, of: str) -> Survey | None:
         if said["of"] != of:
             return None
         pixels = np.array(said["pixels"], np.float64).reshape(-1, len(EDGES) - 1)
-        return Survey(pixels, tuple(Place(**place) for place in said["places"]))
+        return Survey(pixels, tuple(MapField(**place) for place in said["places"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -201,7 +201,7 @@ def _of_one_program(slides: Sequence[Findings]) -> Sequence[Findings]:
 def _of_all(run: Run, slides: Sequence[Findings]) -> list[Shot]:
     """Fields of each class where the model was most and least certain, over all slides that can be opened."""
     shown = [found for found in slides if found.result.certain and found.result.name in run.slides]
-    chosen: list[tuple[Findings, Place]] = []
+    chosen: list[tuple[Findings, MapField]] = []
     for index in range(len(slides[0].result.classes)):
         for why, sign in ((MOST, -1), (LEAST, 1)):
             found = [
@@ -215,7 +215,7 @@ def _of_all(run: Run, slides: Sequence[Findings]) -> list[Shot]:
     return list(_shots(run, chosen))
 
 
-def _shots(run: Run, chosen: Sequence[tuple[Findings, Place]]) -> Iterator[Shot]:
+def _shots(run: Run, chosen: Sequence[tuple[Findings, MapField]]) -> Iterator[Shot]:
     for found, place in chosen:
         (shot,) = shots_of(found.result, [place], run.slides[found.result.name])
         yield Shot(shot.picture, f"{shot.caption}, {found.result.name}", shot.color)
