@@ -14,7 +14,7 @@ from wsss_mm.errors import InputError
 if TYPE_CHECKING:
     from wsss_mm.choosing.tuning.halving import Entry, Halving, Score
     from wsss_mm.choosing.tuning.values import Values
-    from wsss_mm.choosing.tuning.verdict import Row
+    from wsss_mm.choosing.tuning.verdict import Finalist
     from wsss_mm.settings import Params
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class _Runner:
             running.close()
 
 
-def _report(halving: "Halving", last: "Sequence[Entry]", rows: "Sequence[Row]", taken: int, measure: str) -> None:
+def _report(halving: "Halving", last: "Sequence[Entry]", rows: "Sequence[Finalist]", taken: int, measure: str) -> None:
     """Print the table of the last rung, and what was chosen."""
     share = f"{last[0].share:.0%} of the training" if last[0].share < 1 else "whole trainings"
     lines = [f"{measure} on the validation split, {share}, {len({entry.seed for entry in last})} seed(s):"]

@@ -24,7 +24,7 @@ _SEEDS = 3  # fewer say nothing where no masks give an interval
 
 
 @dataclass(frozen=True)
-class Row:
+class Finalist:
     """A contender of the last rung.
 
     Attributes:
@@ -44,7 +44,7 @@ class Row:
 
 def judged(
     last: Sequence[Entry], scores: Mapping[Entry, Score | None], codes: Sequence[str], *, resamples: int, seed: int
-) -> list[Row]:
+) -> list[Finalist]:
     """Rows of the last rung, the best first.
 
     With masks, the interval is a bootstrap of the validation slides, the same ones for both, over all seeds together.
@@ -69,16 +69,16 @@ def judged(
             continue
         value = float(np.mean([own[seed_].value for seed_ in shared]))
         if contender == 0:
-            rows.append(Row(0, value))
+            rows.append(Finalist(0, value))
             continue
         pairs = [(base[seed_], own[seed_]) for seed_ in shared]
         gain = float(np.mean([second.value - first.value for first, second in pairs]))
         interval = _interval(pairs, codes, resamples=resamples, seed=seed)
-        rows.append(Row(contender, value, gain, interval, _verdict(gain, interval)))
+        rows.append(Finalist(contender, value, gain, interval, _verdict(gain, interval)))
     return sorted(rows, key=lambda row: (-row.value, row.contender))
 
 
-def chosen(rows: Sequence[Row]) -> int:
+def chosen(rows: Sequence[Finalist]) -> int:
     """The best of those that are clearly better than the current setting; else that one."""
     return next((row.contender for row in rows if row.verdict == "better"), 0)
 
