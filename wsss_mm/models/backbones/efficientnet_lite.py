@@ -22,7 +22,7 @@ _STRIDES = (8, 16, 32)
 
 
 @dataclass(frozen=True)
-class Row:
+class BlockRow:
     """A row of the paper's table: `repeats` blocks, the first of which has the stride."""
 
     name: str
@@ -35,13 +35,13 @@ class Row:
 
 STEM, HEAD = 32, 1280
 ROWS = (
-    Row("stage1", 1, 3, 1, 16, expand=1),
-    Row("stage2", 2, 3, 2, 24),
-    Row("stage3", 2, 5, 2, 40),
-    Row("stage4", 3, 3, 2, 80),
-    Row("stage5", 3, 5, 1, 112),
-    Row("stage6", 4, 5, 2, 192),
-    Row("stage7", 1, 3, 1, 320),
+    BlockRow("stage1", 1, 3, 1, 16, expand=1),
+    BlockRow("stage2", 2, 3, 2, 24),
+    BlockRow("stage3", 2, 5, 2, 40),
+    BlockRow("stage4", 3, 3, 2, 80),
+    BlockRow("stage5", 3, 5, 1, 112),
+    BlockRow("stage6", 4, 5, 2, 192),
+    BlockRow("stage7", 1, 3, 1, 320),
 )
 
 
@@ -87,7 +87,7 @@ class ConvNorm(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, convolve each channel by itself, project; the input is added where it has the output's form."""
 
-    def __init__(self, inputs: int, row: Row, stride: int, dilation: int) -> None:
+    def __init__(self, inputs: int, row: BlockRow, stride: int, dilation: int) -> None:
         super().__init__()
         wide = inputs * row.expand
         self.expand = ConvNorm(inputs, wide) if row.expand > 1 else None
@@ -186,7 +186,7 @@ class EfficientNetLite(Backbone):
         return found
 
 
-def _steps(output_stride: int) -> Iterator[tuple[Row, int, int, tuple[int, int]]]:
+def _steps(output_stride: int) -> Iterator[tuple[BlockRow, int, int, tuple[int, int]]]:
     """Each row with its stride so far, the stride of its first block, and dilations of the first and of the others."""
     reached, dilation = 2, 1
     for row in ROWS:
