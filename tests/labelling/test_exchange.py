@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.labelling import ARTEFACT_KINDS, STATES, Journal, Place, journal_path, new_entry, read_journals
-from wsss_mm.labelling.exchange import Said, journal_entries, said_by, said_of_all
+from wsss_mm.labelling.exchange import PatchLabels, journal_entries, said_by, said_of_all
 from wsss_mm.labelling.exchange.label_studio import configuration, read_tasks, write_tasks
 from wsss_mm.labelling.exchange.qupath import Frame, read_tiles, write_tiles
 from wsss_mm.labelling.exchange.table import read_said, write_table
@@ -38,7 +38,7 @@ def said_things():
     lists = st.lists(item, max_size=8, unique_by=lambda item: item[0])
     return lists.map(
         lambda items: [
-            Said(Place("s-1", *at, mpp, size), states, artefact, seconds)
+            PatchLabels(Place("s-1", *at, mpp, size), states, artefact, seconds)
             for at, mpp, size, states, artefact, seconds in items
         ]
     )
@@ -80,14 +80,16 @@ UMLAUTS = Vocabulary(
 @given(st.lists(st.dictionaries(st.sampled_from(UMLAUTS.codes), st.sampled_from(STATES), min_size=1), max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_round_trips_are_exact_with_classes_of_any_script(comes_back, states):
-    said = [Said(Place("s-1-2", 1000 + 9 * at, 37, 0.5, 64), one) for at, one in enumerate(states)]
+    said = [PatchLabels(Place("s-1-2", 1000 + 9 * at, 37, 0.5, 64), one) for at, one in enumerate(states)]
     comes_back(said, UMLAUTS, slide="s-1-2", name="ä")
 
 
 SAID = [
-    Said(Place("s-1", 1448, 37, 1.0, 224), {"TE": "present", "NEC": "absent", "LYM": "unsure", "TAS": "present"}),
-    Said(Place("s-1", 2448, 37, 1.0, 224), {"TE": "absent", "NEC": "absent", "LYM": "absent", "TAS": "absent"}),
-    Said(Place("s-1", 3448, 37, 1.0, 224), {}, "pen", 3.5),
+    PatchLabels(
+        Place("s-1", 1448, 37, 1.0, 224), {"TE": "present", "NEC": "absent", "LYM": "unsure", "TAS": "present"}
+    ),
+    PatchLabels(Place("s-1", 2448, 37, 1.0, 224), {"TE": "absent", "NEC": "absent", "LYM": "absent", "TAS": "absent"}),
+    PatchLabels(Place("s-1", 3448, 37, 1.0, 224), {}, "pen", 3.5),
 ]
 
 
@@ -105,7 +107,7 @@ class TestTable:
             read_said(tmp_path / "a.csv", LUNG, **PATCH)
         (tmp_path / "a.csv").write_text("slide_id,x,y,labels\nS1,12000,8400,TE;TAS\nS1,12448,8400,lymphocytes\n")
         first, second = read_said(tmp_path / "a.csv", LUNG, **PATCH)
-        assert first == Said(
+        assert first == PatchLabels(
             Place("S1", 12000, 8400, 1.0, 224), {"TE": "present", "NEC": "absent", "LYM": "absent", "TAS": "present"}
         )
         assert second.named("present") == ["LYM"]
@@ -170,7 +172,7 @@ class TestQuPath:
         feature["properties"] = {"classification": {"name": "Tumor"}, "measurements": [{"name": "Area", "value": 3}]}
         (tmp_path / "a.geojson").write_text(json.dumps(feature))
         assert self.read(tmp_path / "a.geojson") == [
-            Said(Place("s-1", 1000, 37, 1.0, 224), dict.fromkeys(LUNG.codes, "absent") | {"TE": "present"})
+            PatchLabels(Place("s-1", 1000, 37, 1.0, 224), dict.fromkeys(LUNG.codes, "absent") | {"TE": "present"})
         ]
 
     @pytest.mark.parametrize(
@@ -219,7 +221,9 @@ class TestLabelStudio:
         (tmp_path / "a.json").write_text(json.dumps(tasks))
         found = self.read(tmp_path / "a.json")
         assert found[:3] == SAID
-        assert found[3] == Said(Place("s-1", 2, 0, 1.0, 224), dict.fromkeys(LUNG.codes, "absent") | {"NEC": "present"})
+        assert found[3] == PatchLabels(
+            Place("s-1", 2, 0, 1.0, 224), dict.fromkeys(LUNG.codes, "absent") | {"NEC": "present"}
+        )
 
     def test_of_several_annotators(self, tmp_path):
         write_tasks(tmp_path / "a.json", SAID[:1], LUNG)
@@ -272,7 +276,7 @@ class TestJournal:
             [],
             {"new": 0, "changed": 0, "as before": 3},
         )
-        changed = Said(SAID[0].place, {"TE": "absent"})
+        changed = PatchLabels(SAID[0].place, {"TE": "absent"})
         entries, counts = journal_entries([changed, *SAID[1:]], journals.answers("ann"), "b.csv")
         assert (len(entries), counts["changed"]) == (1, 1)
         assert [item.source for item in said_of_all(settle(journals))] == ["single"] * 3

@@ -22,7 +22,7 @@ from wsss_mm.names import composed
 
 if TYPE_CHECKING:
     from wsss_mm.cohort import Slide
-    from wsss_mm.labelling.exchange import Said
+    from wsss_mm.labelling.exchange import PatchLabels
     from wsss_mm.labelling.exchange.coco import Ground
     from wsss_mm.labelling.exchange.qupath import Frame
     from wsss_mm.settings import Params
@@ -226,7 +226,7 @@ class _Grounds:
         return self._known[slide.slide_id]
 
 
-def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[Said]":
+def _read(file: Path, arguments: argparse.Namespace, params: "Params") -> "list[PatchLabels]":
     from wsss_mm.labelling.exchange.label_studio import read_tasks
     from wsss_mm.labelling.exchange.qupath import read_tiles
     from wsss_mm.labelling.exchange.table import read_said

@@ -8,7 +8,15 @@ from typing import Any
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import Place, fault_of_place, place_of
-from wsss_mm.labelling.exchange.said import Said, artefact_of, check_once, codes_of, in_order, read_exported, states_of
+from wsss_mm.labelling.exchange.said import (
+    PatchLabels,
+    artefact_of,
+    check_once,
+    codes_of,
+    in_order,
+    read_exported,
+    states_of,
+)
 from wsss_mm.vocabulary import Vocabulary
 
 LABELS, UNSURE, ARTEFACT = "labels", "unsure", "artefact"
@@ -35,7 +43,7 @@ def configuration(vocabulary: Vocabulary) -> str:
     return "\n".join(["<View>", f'  <Image name="{_IMAGE}" value="${_IMAGE}"/>', *lines, "</View>", ""])
 
 
-def write_tasks(path: Path, said: Iterable[Said], vocabulary: Vocabulary, images: str = "") -> None:
+def write_tasks(path: Path, said: Iterable[PatchLabels], vocabulary: Vocabulary, images: str = "") -> None:
     """Write tasks, one a line; equal content gives equal bytes.
 
     Args:
@@ -50,7 +58,7 @@ def write_tasks(path: Path, said: Iterable[Said], vocabulary: Vocabulary, images
 
 def read_tasks(
     path: Path, vocabulary: Vocabulary, *, mpp: float, size: int, annotator: str | None = None
-) -> list[Said]:
+) -> list[PatchLabels]:
     """Read tasks that were exported from Label Studio as JSON; those without an annotation are left out.
 
     Args:
@@ -73,7 +81,7 @@ def read_tasks(
     return check_once(found, str(path))
 
 
-def _task(item: Said, vocabulary: Vocabulary, images: str) -> dict[str, Any]:
+def _task(item: PatchLabels, vocabulary: Vocabulary, images: str) -> dict[str, Any]:
     place, states = item.place, in_order(item.states, vocabulary)
     name = f"{place.slide}-{place.x}-{place.y}"
     data: dict[str, Any] = {
@@ -84,7 +92,7 @@ def _task(item: Said, vocabulary: Vocabulary, images: str) -> dict[str, Any]:
         "y": place.y,
     }
     data |= {"mpp": place.mpp, "size": place.size, "asked": list(states)}
-    said = Said(place, states)
+    said = PatchLabels(place, states)
     chosen = {LABELS: said.named("present"), UNSURE: said.named("unsure")}
     chosen |= {ARTEFACT: [item.artefact] if item.artefact else []}
     result = [
@@ -128,7 +136,7 @@ def _said(
     vocabulary: Vocabulary,
     where: str,
     usual: tuple[float, int],
-) -> Said:
+) -> PatchLabels:
     data, chosen = task["data"], {LABELS: [], UNSURE: [], ARTEFACT: []}
     for item in annotation.get("result", []):
         name = item.get("from_name") if isinstance(item, dict) else None
@@ -147,7 +155,7 @@ def _said(
     seconds = float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
     if not (asked or present or unsure or artefact):
         raise InputError(f"{where}: says nothing of the patch; skip it in Label Studio, or choose something")
-    return Said(_place(data, where, usual), states_of(asked, present, unsure, where), artefact, seconds)
+    return PatchLabels(_place(data, where, usual), states_of(asked, present, unsure, where), artefact, seconds)
 
 
 def _place(data: Mapping[str, Any], where: str, usual: tuple[float, int]) -> Place:

@@ -15,7 +15,7 @@ from typing import Any
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import ARTEFACT_KINDS, Place, State, fault_of_place
-from wsss_mm.labelling.exchange.said import Said, check_once, codes_of, in_order, read_exported, states_of
+from wsss_mm.labelling.exchange.said import PatchLabels, check_once, codes_of, in_order, read_exported, states_of
 from wsss_mm.slides.roi import class_names
 from wsss_mm.vocabulary import Vocabulary
 
@@ -47,13 +47,15 @@ class Frame:
         return place.size * place.mpp / self.mpp
 
 
-def write_tiles(path: Path, said: Iterable[Said], frame: Frame, vocabulary: Vocabulary) -> None:
+def write_tiles(path: Path, said: Iterable[PatchLabels], frame: Frame, vocabulary: Vocabulary) -> None:
     """Write the patches of a slide, one feature a line; equal content gives equal bytes."""
     lines = (json.dumps(_feature(item, frame, vocabulary), ensure_ascii=False) for item in said)
     write_text(path, '{"type": "FeatureCollection", "features": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
-def read_tiles(path: Path, slide_id: str, frame: Frame, vocabulary: Vocabulary, *, mpp: float, size: int) -> list[Said]:
+def read_tiles(
+    path: Path, slide_id: str, frame: Frame, vocabulary: Vocabulary, *, mpp: float, size: int
+) -> list[PatchLabels]:
     """Read the patches of a slide, as `write_tiles` wrote them, as QuPath exports them again, or drawn in QuPath.
 
     The classification counts where it names other classes than the measurements: it is what people change in QuPath.
@@ -77,12 +79,12 @@ def read_tiles(path: Path, slide_id: str, frame: Frame, vocabulary: Vocabulary, 
     return check_once((said for said, _ in found), str(path))
 
 
-def _feature(item: Said, frame: Frame, vocabulary: Vocabulary) -> dict[str, Any]:
+def _feature(item: PatchLabels, frame: Frame, vocabulary: Vocabulary) -> dict[str, Any]:
     place, states = item.place, in_order(item.states, vocabulary)
     x, y, side = place.x - frame.origin[0], place.y - frame.origin[1], frame.side(place)
     corners = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
     properties: dict[str, Any] = {"objectType": "annotation", "name": f"{place.slide}-{place.x}-{place.y}"}
-    present = Said(place, states).named("present")
+    present = PatchLabels(place, states).named("present")
     if item.artefact is not None:
         properties["name"] = item.artefact
         properties["classification"] = {"name": _IGNORED, "color": [180, 180, 180]}
@@ -130,7 +132,7 @@ class _Reading:
     mpp: float
     size: int
 
-    def said(self, feature: Mapping[str, Any], where: str) -> tuple[Said, bool]:
+    def said(self, feature: Mapping[str, Any], where: str) -> tuple[PatchLabels, bool]:
         """What a feature says of its patch, and whether its class says something else than its measurements."""
         properties = feature.get("properties")
         properties = properties if isinstance(properties, dict) else {}
@@ -140,7 +142,7 @@ class _Reading:
         names = class_names(feature)
         if names and names[0].casefold() == _IGNORED.casefold():
             kind = properties.get("name")
-            return Said(place, states, kind if kind in ARTEFACT_KINDS else "other", seconds), False
+            return PatchLabels(place, states, kind if kind in ARTEFACT_KINDS else "other", seconds), False
         present = codes_of(names, self.vocabulary, where)
         if not (states or present):
             known = ", ".join(self.vocabulary.codes)
@@ -149,7 +151,7 @@ class _Reading:
         if differs or not states:
             unsure = [code for code, state in states.items() if state == "unsure" and code not in present]
             states = states_of(list(states or self.vocabulary.codes), present, unsure, where)
-        return Said(place, states, None, seconds), differs
+        return PatchLabels(place, states, None, seconds), differs
 
     def _place(self, feature: Mapping[str, Any], measured: Mapping[str, float], where: str) -> Place:
         from shapely.geometry import shape

@@ -14,7 +14,7 @@ from wsss_mm.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Said:
+class PatchLabels:
     """What was said of a patch.
 
     Attributes:
@@ -55,7 +55,7 @@ def read_exported(path: Path, kind: str, program: str) -> Any:
         raise InputError(f"{path}: not readable as {kind} ({error}); export it again from {program}") from None
 
 
-def said_by(journals: Journals, reader: str) -> list[Said]:
+def said_by(journals: Journals, reader: str) -> list[PatchLabels]:
     """What a reader says, ordered by place.
 
     Raises:
@@ -64,16 +64,16 @@ def said_by(journals: Journals, reader: str) -> list[Said]:
     if reader not in journals.readers:
         raise InputError(f"reader {reader!r}: has no journal; the readers are {', '.join(journals.readers) or 'none'}")
     answers = sorted(journals.answers(reader), key=lambda answer: answer.place)
-    return [Said(answer.place, answer.states, answer.artefact, answer.seconds) for answer in answers]
+    return [PatchLabels(answer.place, answer.states, answer.artefact, answer.seconds) for answer in answers]
 
 
-def said_of_all(settled: Iterable[Settled]) -> list[Said]:
+def said_of_all(settled: Iterable[Settled]) -> list[PatchLabels]:
     """What counts of all readers' answers."""
-    return [Said(item.place, item.states, item.artefact, None, item.source) for item in settled]
+    return [PatchLabels(item.place, item.states, item.artefact, None, item.source) for item in settled]
 
 
 def journal_entries(
-    said: Iterable[Said], current: Collection[Answer], origin: str
+    said: Iterable[PatchLabels], current: Collection[Answer], origin: str
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Answers for a reader's journal, of what was said elsewhere.
 
@@ -146,13 +146,13 @@ def artefact_of(text: str, where: str) -> str | None:
     return text or None
 
 
-def check_once(said: Iterable[Said], where: str) -> list[Said]:
+def check_once(said: Iterable[PatchLabels], where: str) -> list[PatchLabels]:
     """All that was said, each patch once.
 
     Raises:
         InputError: a patch is there twice.
     """
-    found: dict[Place, Said] = {}
+    found: dict[Place, PatchLabels] = {}
     for item in said:
         if found.setdefault(item.place, item) is not item:
             place = item.place

@@ -9,7 +9,7 @@ from pathlib import Path
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.labelling.entries import Place
-from wsss_mm.labelling.exchange.said import Said, artefact_of, check_once, codes_of, in_order, states_of
+from wsss_mm.labelling.exchange.said import PatchLabels, artefact_of, check_once, codes_of, in_order, states_of
 from wsss_mm.names import is_plain_name
 from wsss_mm.patches.truth import coordinate
 from wsss_mm.places import EXACT_LABEL_COLUMNS, LABEL_COLUMNS, MADE_LABEL_COLUMNS
@@ -17,21 +17,21 @@ from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import Vocabulary
 
 
-def write_table(path: Path, said: Iterable[Said], vocabulary: Vocabulary) -> None:
+def write_table(path: Path, said: Iterable[PatchLabels], vocabulary: Vocabulary) -> None:
     """Write what was said, a row a patch; equal content gives equal bytes."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*LABEL_COLUMNS, *MADE_LABEL_COLUMNS, *EXACT_LABEL_COLUMNS))
     for item in said:
         place, states = item.place, in_order(item.states, vocabulary)
-        present, unsure = (";".join(Said(place, states).named(state)) for state in ("present", "unsure"))
+        present, unsure = (";".join(PatchLabels(place, states).named(state)) for state in ("present", "unsure"))
         seconds = "" if item.seconds is None else repr(item.seconds)
         asked = (";".join(states), item.artefact or "", repr(place.mpp), place.size, seconds)
         writer.writerow((place.slide, place.x, place.y, present, unsure, item.source, *asked))
     write_text(path, text.getvalue())
 
 
-def read_said(path: Path, vocabulary: Vocabulary, *, mpp: float, size: int, by_hand: bool = False) -> list[Said]:
+def read_said(path: Path, vocabulary: Vocabulary, *, mpp: float, size: int, by_hand: bool = False) -> list[PatchLabels]:
     """Read a table of labelled patches.
 
     Args:
@@ -55,7 +55,7 @@ def read_said(path: Path, vocabulary: Vocabulary, *, mpp: float, size: int, by_h
     return check_once(found, str(path))
 
 
-def _said(row: dict[str, str], vocabulary: Vocabulary, where: str, mpp: float, size: int) -> Said:
+def _said(row: dict[str, str], vocabulary: Vocabulary, where: str, mpp: float, size: int) -> PatchLabels:
     if not is_plain_name(row["slide_id"]):
         raise InputError(f"{where}: slide_id {row['slide_id'][:80]!r} cannot name a file; correct it")
     x, y = (coordinate(row[name], name, where) for name in "xy")
@@ -74,7 +74,7 @@ def _said(row: dict[str, str], vocabulary: Vocabulary, where: str, mpp: float, s
         asked = list(vocabulary.codes)
     seconds = _number(row["seconds"], "seconds", where, None)
     place = Place(row["slide_id"], x, y, float(measures[0] or mpp), int(measures[1] or size))
-    return Said(place, states_of(asked, present, unsure, where), artefact, seconds, row["source"])
+    return PatchLabels(place, states_of(asked, present, unsure, where), artefact, seconds, row["source"])
 
 
 def _number(text: str, name: str, where: str, usual: float | None) -> float | None:
