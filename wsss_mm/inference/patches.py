@@ -49,7 +49,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Seen(Generic[Found]):
+class SeenPatch(Generic[Found]):
     """A patch that was shown to a network: its `row` of the manifest, `image` (H, W, 3) RGB, and what was `found`."""
 
     row: pd.Series
@@ -68,7 +68,7 @@ def predict(
     precision: "Precision" = "auto",
     quiet: bool = False,
     images: Iterable[Pixels] | None = None,
-) -> Iterator[Seen[Found]]:
+) -> Iterator[SeenPatch[Found]]:
     """Show a network the patches of manifest rows, in their order, under a progress bar.
 
     Args:
@@ -105,7 +105,7 @@ def predict(
         for _, same_size in groupby(pairs, key=lambda item: item[1].shape):
             for batch, found in _fitting(same_size, run, device, batch_size):
                 for row, image, item in zip(batch.rows, batch.pictures, found, strict=True):
-                    yield Seen(row, image, item)
+                    yield SeenPatch(row, image, item)
                 bar.update(len(batch.rows))
 
 
