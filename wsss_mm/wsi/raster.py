@@ -23,7 +23,7 @@ _MAX_UNREADABLE = 0.5
 _MAX_SIDE, _MAX_PIXELS = 400_000, 40_000_000_000  # px; a glass of 75 x 25 mm at 0.25 um/px has three quarters of each
 
 
-class Slide(Protocol):
+class ReadableSlide(Protocol):
     """What is needed of `wsss_mm.slides.SlideReader`."""
 
     mpp: float
@@ -65,7 +65,7 @@ class Raster:
         lost: pixels that could not be decoded, by strip: one read twice counts once.
     """
 
-    def __init__(self, open_slide: Callable[[], Slide], mpp: float, readers: int = 0) -> None:
+    def __init__(self, open_slide: Callable[[], ReadableSlide], mpp: float, readers: int = 0) -> None:
         self._open, self._lock, slide = open_slide, Lock(), open_slide()
         self._slides = {get_ident(): slide}
         self.mpp, self.slide_mpp, self.bounds = mpp, slide.mpp, tuple(slide.bounds)
@@ -215,7 +215,7 @@ class Raster:
             lost += unreadable
         return block, lost
 
-    def _slide(self, again: bool = False) -> Slide:
+    def _slide(self, again: bool = False) -> ReadableSlide:
         """This thread's own handle, opened anew if asked."""
         me = get_ident()
         with self._lock:
