@@ -17,7 +17,7 @@ from typing import Literal
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked
-from wsss_mm.tables import AROUND, Line, Source, heading_key, named_columns, read_table
+from wsss_mm.tables import AROUND, Line, TableText, heading_key, named_columns, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class EditedTable:
         columns: its headings, under the product's names where it knows them.
     """
 
-    def __init__(self, source: Source, known: Mapping[str, str], optional: Sequence[str]) -> None:
+    def __init__(self, source: TableText, known: Mapping[str, str], optional: Sequence[str]) -> None:
         self.path, self._source = source.path, source
         self._known, self._optional = known, optional
         self._lines = list(source.lines())
@@ -177,7 +177,7 @@ def edited(
     with nullcontext() if dry else locked(path.resolve()):
         if create and not path.exists():
             known = {heading_key(name): name for name in (*columns, *optional)}
-            head = Source(path, ",".join(create) + "\n", ",", 1, "", notes=True)
+            head = TableText(path, ",".join(create) + "\n", ",", 1, "", notes=True)
             table = EditedTable(head, known, optional)
         else:
             table = edit_of(path, columns, optional, absent=absent)
@@ -191,7 +191,7 @@ def edit_of(path: Path, columns: Sequence[str], optional: Sequence[str], *, abse
     remedy = "save it as CSV, in UTF-8"
     read_table(path, columns, optional, absent=absent, remedy=remedy, notes=True)  # refuses what could mean two things
     known = {heading_key(name): name for name in (*columns, *optional)}
-    return EditedTable(Source.read(path, known, absent=absent, remedy=remedy, notes=True), known, optional)
+    return EditedTable(TableText.read(path, known, absent=absent, remedy=remedy, notes=True), known, optional)
 
 
 def _check_writable(path: Path) -> None:

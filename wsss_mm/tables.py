@@ -67,7 +67,7 @@ def read_table(
         InputError: names the line and the remedy.
     """
     known = {heading_key(name): name for name in (*columns, *optional)}
-    source = Source.read(Path(path), known, absent=absent, remedy=remedy, notes=notes)
+    source = TableText.read(Path(path), known, absent=absent, remedy=remedy, notes=notes)
     records = source.records()
     line, header = next(records, (1, []))
     if not header:
@@ -120,7 +120,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Source:
+class TableText:
     """The text of a table and how its cells are separated.
 
     Attributes:
@@ -146,7 +146,9 @@ class Source:
     mark: bytes = b""
 
     @classmethod
-    def read(cls, path: Path, known: Mapping[str, str], *, absent: str, remedy: str, notes: bool = False) -> "Source":
+    def read(
+        cls, path: Path, known: Mapping[str, str], *, absent: str, remedy: str, notes: bool = False
+    ) -> "TableText":
         """Read the file; the columns that are known tell its separator, if it does not say so itself."""
         try:
             data = path.read_bytes()
@@ -231,7 +233,7 @@ class Source:
             return 0
         return sum(heading_key(cell) in known for cell in header) if known else len(header)
 
-    def _decoded(self, data: bytes) -> "Source":
+    def _decoded(self, data: bytes) -> "TableText":
         for mark, why in _NO_TEXT.items():
             if data.startswith(mark):
                 raise self.refused(None, why)
