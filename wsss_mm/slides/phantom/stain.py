@@ -18,7 +18,7 @@ _EOSIN = np.array([0.16, 0.86, 0.47])
 
 
 @dataclass(frozen=True)
-class Stain:
+class PhantomStain:
     """A slide's staining and scanner: stain vectors (2, 3), strengths (2,), white (3,) of 0..255, blur and noise."""
 
     vectors: NDArray[np.float64]
@@ -28,11 +28,11 @@ class Stain:
     noise: float  # grey levels
 
 
-def draw_stain(rng: np.random.Generator) -> Stain:
+def draw_stain(rng: np.random.Generator) -> PhantomStain:
     """Draw a slide's staining."""
     vectors = np.stack([_HAEMATOXYLIN, _EOSIN]) + rng.normal(0, 0.02, (2, 3))
     vectors = np.maximum(vectors, 0.02)
-    return Stain(
+    return PhantomStain(
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
         strengths=rng.uniform([0.9, 0.85], [1.12, 1.15]),
         white=np.array([243.0, 241.0, 243.0]) + rng.normal(0, 1.2, 3),
@@ -41,7 +41,7 @@ def draw_stain(rng: np.random.Generator) -> Stain:
     )
 
 
-def colour(rng: np.random.Generator, haematoxylin: Field, eosin: Field, stain: Stain) -> NDArray[np.uint8]:
+def colour(rng: np.random.Generator, haematoxylin: Field, eosin: Field, stain: PhantomStain) -> NDArray[np.uint8]:
     """Colour two concentration maps, (H, W) float32; returns (H, W, 3) uint8 RGB.
 
     Section thickness and uptake vary slowly over the slide, independently of the tissue.
