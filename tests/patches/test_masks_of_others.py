@@ -15,7 +15,7 @@ from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.importers import list_slides
 from wsss_mm.slides.rle import mask_of, packed, runs_of, unpacked
 from wsss_mm.sources import SOURCES
-from wsss_mm.sources.source import Masks, Table
+from wsss_mm.sources.source import LabelsTable, Masks
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
 LUNG, BREAST, GLANDS, COLON = map(get_vocabulary, ("lung", "breast", "glands", "colon"))
@@ -98,7 +98,7 @@ class TestColourTable:
         save(tmp_path / "images/a.png", picture(1))
         save(tmp_path / "masks/a.png", stripes(4))
         (tmp_path / "table.csv").write_text(f"path,labels,patient_id\n{said},TE,P7\n")
-        row = replace(SOURCES["masks"], table=Table())
+        row = replace(SOURCES["masks"], table=LabelsTable())
         assert [file.origin.patient_id for file in find(tmp_path, row, LUNG)] == ["P7"]
 
     def test_jpeg_keeps_no_values(self, tmp_path):

@@ -9,14 +9,14 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.names import safe_name
 from wsss_mm.patches.layout import SPLIT_FOLDERS
-from wsss_mm.sources import UNKNOWN, Origin, Source, Table
+from wsss_mm.sources import UNKNOWN, LabelsTable, Origin, Source
 from wsss_mm.tables import heading_key, read_table
 from wsss_mm.vocabulary import SPLITS, Vocabulary
 
 _CUT = re.compile(r"[;,\r\n]")
 
 
-def find_table(source: Path, table: Table) -> Path | None:
+def find_table(source: Path, table: LabelsTable) -> Path | None:
     """The table of a data set: that of its name, in the folder or in one of it, or the only CSV that there is."""
     folders = (source, *sorted(path for path in source.iterdir() if path.is_dir()))
     if table.file is not None:

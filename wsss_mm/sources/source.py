@@ -84,7 +84,7 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelsTable:
     """A table that says more of the images: the headings of its columns.
 
     Attributes:
@@ -152,7 +152,7 @@ class Source:
     shares_patients: bool = False
     regions: Literal["none", "evaluation", "all"] = "none"
     masks: Masks = Masks()
-    table: Table | None = None
+    table: LabelsTable | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
