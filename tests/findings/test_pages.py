@@ -10,7 +10,7 @@ import pytest
 from tests.findings.making import LEVELS, make_result
 from wsss_mm.errors import InputError
 from wsss_mm.findings.cohort import cohort_document
-from wsss_mm.findings.document import Bullets, Facts, Gallery, Heading, Shot, Signature, Table, Text
+from wsss_mm.findings.document import Bullets, Facts, Gallery, Heading, PageTable, Shot, Signature, Text
 from wsss_mm.findings.html import render_html
 from wsss_mm.findings.pages import NONE, slide_document
 from wsss_mm.findings.program import read_program
@@ -45,7 +45,7 @@ def rows(document):
                 lines += block.items
             case Facts():
                 lines += [f"{name}: {value}" for name, value in block.rows]
-            case Table():
+            case PageTable():
                 lines += [" | ".join(block.head), *(" | ".join(cell.text for cell in row) for row in block.rows)]
             case Gallery():
                 lines += [shot.caption for shot in block.shots]
@@ -216,7 +216,7 @@ class TestCohort:
         tables = [
             block
             for block in cohort_document([findings(folder, None)], {}, {}, [PICTURE], []).blocks
-            if isinstance(block, Table)
+            if isinstance(block, PageTable)
         ]
         shares = [table for table in tables if table.head[0] == "Share of the tissue"]
         assert [len(table.head) - 1 for table in shares] == [4, 4]

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from wsss_mm.findings.document import Bullets, Cell, Document, Facts, Gallery, Heading, Shot, Signature, Table, Text
+from wsss_mm.findings.document import Bullets, Cell, Document, Facts, Gallery, Heading, PageTable, Shot, Signature, Text
 from wsss_mm.findings.pdf import _ROOM, _length, _wrapped, write_pdf
 
 COLOUR = np.zeros((50, 80, 3), np.uint8) + np.array([200, 120, 160], np.uint8)
@@ -20,7 +20,7 @@ def document(slides=3):
             Facts([("Site", "Hôpital Nord, 東京"), ("Resolution", "0.25 µm")]),
             Text("Look out", "alarm"),
             Heading("Slides"),
-            Table(("Slide", "Area, mm²"), rows, (0.7, 0.3)),
+            PageTable(("Slide", "Area, mm²"), rows, (0.7, 0.3)),
             Gallery([Shot(COLOUR, f"field {n}", (0, 0, 200)) for n in range(slides)], 4),
             Bullets(["$one$ of _two_", "another " * 60]),
             Heading("Seen by"),

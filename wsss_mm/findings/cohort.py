@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from wsss_mm.evaluation.areas import COVERAGE
-from wsss_mm.findings.document import Block, Cell, Document, Facts, Gallery, Heading, Shot, Table, Text
+from wsss_mm.findings.document import Block, Cell, Document, Facts, Gallery, Heading, PageTable, Shot, Text
 from wsss_mm.findings.pages import (
     NONE,
     RESEARCH,
@@ -110,7 +110,7 @@ def _middle(values: Sequence[float], form: str) -> str:
     return f"median {middle}, from {low} to {high}" if len(values) > 1 else middle
 
 
-def _areas(slides: Sequence[Findings]) -> Table:
+def _areas(slides: Sequence[Findings]) -> PageTable:
     """Sums over the slides; their interval takes them for one large slide, so that nothing evens out between them."""
     total = sum(found.result.tissue_mm2 for found in slides)
     intervals = None
@@ -131,10 +131,10 @@ def _areas(slides: Sequence[Findings]) -> Table:
             ]
         )
     head = ("Tissue", "Area, mm\u00b2", f"{100 * COVERAGE:.0f} % interval, mm\u00b2", "Share", "Share by slide")
-    return Table(head, rows, (0.3, 0.15, 0.23, 0.1, 0.22))
+    return PageTable(head, rows, (0.3, 0.15, 0.23, 0.1, 0.22))
 
 
-def _table(slides: Sequence[Findings], links: Mapping[str, str]) -> Table:
+def _table(slides: Sequence[Findings], links: Mapping[str, str]) -> PageTable:
     rows = [
         [
             Cell(found.result.name, link=links.get(found.result.name)),
@@ -156,7 +156,7 @@ def _table(slides: Sequence[Findings], links: Mapping[str, str]) -> Table:
         "Tumour-stroma ratio",
         "Looks unusual",
     )
-    return Table(head, rows, (0.24, 0.14, 0.12, 0.1, 0.1, 0.2, 0.1), numbers=False)
+    return PageTable(head, rows, (0.24, 0.14, 0.12, 0.1, 0.1, 0.2, 0.1), numbers=False)
 
 
 def _ratio(found: Findings) -> str:
@@ -171,7 +171,7 @@ def _shares(slides: Sequence[Findings]) -> Iterator[Block]:
         rows = [[Cell(found.result.name), *(Cell(_share(found, index)) for index in part)] for found in slides]
         width = 0.72 / len(part)
         head = ("Share of the tissue", *(classes[index].name for index in part))
-        yield Table(head, rows, (0.28, *[width] * len(part)))
+        yield PageTable(head, rows, (0.28, *[width] * len(part)))
 
 
 def _share(found: Findings, index: int) -> str:
@@ -192,9 +192,9 @@ def _left_out(slides: Sequence[Findings], failed: Mapping[str, str]) -> Iterator
         for (what, why), areas in by_cause.items()
     ]
     if rows:
-        yield Table(("What", "Slides", "Area", "Why"), rows, (0.26, 0.08, 0.16, 0.5), numbers=False)
+        yield PageTable(("What", "Slides", "Area", "Why"), rows, (0.26, 0.08, 0.16, 0.5), numbers=False)
     elif not failed:
         yield Text("Nothing but glass: no pen, no folds of the tissue, and no tissue out of focus were found.")
     if failed:
         cells = [[Cell(name), Cell(why)] for name, why in failed.items()]
-        yield Table(("Slides without findings", "Why"), cells, (0.3, 0.7), numbers=False)
+        yield PageTable(("Slides without findings", "Why"), cells, (0.3, 0.7), numbers=False)

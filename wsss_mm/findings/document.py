@@ -50,7 +50,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table, whose head is said again on each page; the first column is text, the others are as `numbers` says.
 
     Attributes:
@@ -90,7 +90,7 @@ class Signature:
     fields: Sequence[str] = ("Name", "Date", "Signature")
 
 
-Block = Heading | Text | Bullets | Facts | Table | Gallery | Signature
+Block = Heading | Text | Bullets | Facts | PageTable | Gallery | Signature
 
 
 @dataclass(frozen=True)

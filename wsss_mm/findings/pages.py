@@ -11,9 +11,9 @@ from wsss_mm.findings.document import (
     Facts,
     Gallery,
     Heading,
+    PageTable,
     Shot,
     Signature,
-    Table,
     Text,
 )
 from wsss_mm.findings.program import Program
@@ -91,7 +91,7 @@ def _blocks(found: Findings, overlay: Shot, shots: Sequence[Shot], why_no_shots:
     yield from closing(found.program, [result], certain=result.certain)
 
 
-def _areas(found: Findings) -> Table:
+def _areas(found: Findings) -> PageTable:
     result = found.result
     head = ["Tissue", "Area,\u00a0mm\u00b2", f"{100 * COVERAGE:.0f}\u00a0% interval,\u00a0mm\u00b2", "Share"]
     widths = [0.4, 0.18, 0.27, 0.15]
@@ -107,7 +107,7 @@ def _areas(found: Findings) -> Table:
             Cell(percent(item.share)),
         ]
         rows.append([*row, Cell(percent(item.confidence))] if result.certain else row)
-    return Table(head, rows, widths)
+    return PageTable(head, rows, widths)
 
 
 def why_no_intervals(certain: bool, program: Program | None, what: str) -> Iterator[Block]:
@@ -141,7 +141,7 @@ def left_out_blocks(items: Sequence[LeftOut]) -> Iterator[Block]:
     rows = [
         [Cell(item.what), Cell(NONE if item.area_mm2 is None else mm2(item.area_mm2)), Cell(item.why)] for item in items
     ]
-    yield Table(("What", "Area", "Why"), rows, (0.3, 0.16, 0.54), numbers=False)
+    yield PageTable(("What", "Area", "Why"), rows, (0.3, 0.16, 0.54), numbers=False)
 
 
 def closing(program: Program | None, results: Sequence[Result], *, certain: bool) -> Iterator[Block]:
