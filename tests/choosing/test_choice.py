@@ -5,12 +5,12 @@ import json
 import pytest
 
 from wsss_mm.choosing import Choice, read_choice, write_choice
-from wsss_mm.choosing.choice import Trial
+from wsss_mm.choosing.choice import TriedSetting
 from wsss_mm.choosing.figure import choice_figure
 from wsss_mm.errors import InputError
 
 SETTINGS = {"method": "cam", "eps": 1e-8, "scales": [1.0], "normalization": "class"}
-TRIAL = Trial("normalization", "class", 0.6, 0.1, 0.05, 0.15, "better", taken=True)
+TRIAL = TriedSetting("normalization", "class", 0.6, 0.1, 0.05, 0.15, "better", taken=True)
 
 
 @pytest.fixture

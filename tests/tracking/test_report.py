@@ -8,7 +8,7 @@ from mlflow.entities import Metric
 from PIL import Image
 
 from wsss_mm.choosing import Choice, write_choice
-from wsss_mm.choosing.choice import Trial
+from wsss_mm.choosing.choice import TriedSetting
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
@@ -112,7 +112,7 @@ def test_how_well_sites_can_be_read_is_shown_of_the_classifiers_run(tracked):
 
 
 def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
-    trial = Trial("flips", True, 0.857, 0.013, 0.008, 0.023, "better", taken=True)
+    trial = TriedSetting("flips", True, 0.857, 0.013, 0.008, 0.023, "better", taken=True)
     miou = {"published": 0.845, "chosen": 0.857, "labels_alone": 0.659}
     choice = Choice({"flips": True}, {}, "masks", f"flips {EVIL}", miou, 80, "slide", 16, (trial,), ("A without B",))
     write_choice(tracked / CHOICE_FILE, choice)
@@ -129,7 +129,7 @@ def test_what_was_tried_and_what_labels_cannot_teach_is_on_the_page(tracked):
 
 
 def test_why_few_slides_decided_nothing_is_on_the_page(tracked):
-    trial = Trial("normalization", "class", 0.673, 0.275, 0.275, 0.275, "cannot tell")
+    trial = TriedSetting("normalization", "class", 0.673, 0.275, 0.275, 0.275, "cannot tell")
     says = "masks of 1 validation slide, and fewer than 6 decide nothing alone"
     miou = {"published": 0.398, "chosen": 0.398, "labels_alone": 0.49}
     write_choice(tracked / CHOICE_FILE, Choice({}, {}, "masks", says, miou, 14, "slide", 1, (trial,), few=True))

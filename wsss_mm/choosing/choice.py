@@ -18,7 +18,7 @@ BY_MASKS, BY_LABELS, BY_HAND = "masks", "labels", "params"
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedSetting:
     """One setting that was tried, beside what was chosen until then.
 
     Attributes:
@@ -79,7 +79,7 @@ class Choice:
     patches: int = 0
     unit: str = ""
     units: int = 0
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[TriedSetting, ...] = ()
     advice: tuple[str, ...] = ()
     few: bool = False
 
@@ -115,7 +115,7 @@ def read_choice(path: Path) -> Choice:
         raise InputError(f"{path}: damaged: names no settings of pseudo-labels; {CHOICE.again}")
     try:
         known: dict[str, Any] = {item.name: content[item.name] for item in fields(Choice) if item.name in content}
-        known["trials"] = tuple(Trial(**trial) for trial in known.get("trials", ()))
+        known["trials"] = tuple(TriedSetting(**trial) for trial in known.get("trials", ()))
         known["advice"] = tuple(known.get("advice", ()))
         return Choice(**known)
     except TypeError as error:

@@ -14,7 +14,7 @@ from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.layers import is_last, last_layer, unit_names
 from wsss_mm.cam.pseudo_label import ClassEvidence
 from wsss_mm.cam_methods import METHODS
-from wsss_mm.choosing.choice import Trial
+from wsss_mm.choosing.choice import TriedSetting
 from wsss_mm.choosing.rules import LEAST_UNITS
 from wsss_mm.choosing.windows import Windows
 from wsss_mm.evaluation.bootstrap import paired_interval
@@ -52,7 +52,7 @@ class SearchResult:
     """What a search found: `settings`, what it tried, and the mIoU before and after."""
 
     settings: dict[str, Any]
-    trials: tuple[Trial, ...]
+    trials: tuple[TriedSetting, ...]
     before: float
     after: float
     unit: str
@@ -123,10 +123,10 @@ class Search:
 
     def _take(
         self,
-        tried: Sequence[tuple[Trial, npt.NDArray[np.int64]]],
+        tried: Sequence[tuple[TriedSetting, npt.NDArray[np.int64]]],
         chosen: dict[str, Any],
         counts: npt.NDArray[np.int64],
-        trials: list[Trial],
+        trials: list[TriedSetting],
     ) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
         better = [pair for pair in tried if pair[0].verdict == "better"]
         best = max(better, key=lambda pair: pair[0].miou, default=None)
@@ -204,7 +204,9 @@ class Search:
     def _miou(self, counts: npt.NDArray[np.int64]) -> float:
         return float(confusion_metrics(counts.sum(axis=0), self._codes)["miou"])
 
-    def _trial(self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]) -> Trial:
+    def _trial(
+        self, element: str, value: Any, before: npt.NDArray[np.int64], own: npt.NDArray[np.int64]
+    ) -> TriedSetting:
         if self._few:  # what each of them says: an interval would claim to know of others
             pairs = zip(before, own, strict=True)
             gains = np.nan_to_num(
@@ -221,13 +223,13 @@ class Search:
             verdict = "better"
         elif high < 0 and not self._few:
             verdict = "worse"
-        return Trial(element, value, round(miou, 6), round(gain, 6), round(low, 6), round(high, 6), verdict)
+        return TriedSetting(element, value, round(miou, 6), round(gain, 6), round(low, 6), round(high, 6), verdict)
 
     # -- temperatures ----------------------------------------------------------------------------------------------
 
     def _temperatures(
         self, settings: Mapping[str, Any], before: npt.NDArray[np.int64]
-    ) -> tuple[Trial, npt.NDArray[np.int64]]:
+    ) -> tuple[TriedSetting, npt.NDArray[np.int64]]:
         """Temperatures of the classes; judged on units that they were not fitted on."""
         order = np.random.default_rng(self._seed).permutation(self.units)
         half = np.isin(self._units, order[: self.units // 2])
