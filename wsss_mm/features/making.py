@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_mm.features.encoders import choose_encoder
-from wsss_mm.features.shards import Progress, Shard, Store, Work, write_shard
+from wsss_mm.features.shards import FeatureWork, Progress, Shard, Store, write_shard
 from wsss_mm.formats import write_object
 from wsss_mm.places import FEATURES_FILE, FEATURES_INDEX
 
@@ -47,7 +47,7 @@ def write_features(
         mpp, size = float(candidates["mpp"].iloc[0]), int(candidates["size"].iloc[0])
         encoder = choose_encoder("classifier", model, codes, mpp=mpp, size=size)
         said = {"kind": encoder.kind, "encoder": encoder.digest, "codes": list(encoder.codes), "mpp": mpp, "size": size}
-        for index, key, found in Work(cohort, encoder, Store.of(encoder, memory), progress).shards(candidates):
+        for index, key, found in FeatureWork(cohort, encoder, Store.of(encoder, memory), progress).shards(candidates):
             if isinstance(found, Shard):
                 slides.append(str(candidates.loc[index[0], "slide_id"]))
                 write_shard(folder / f"{slides[-1]}.npz", found, key)

@@ -179,7 +179,7 @@ def _joined(shards: list[Shard]) -> Shard:
 
 
 @dataclass(frozen=True)
-class Work:
+class FeatureWork:
     """Makes features of candidates, slide by slide.
 
     Attributes:

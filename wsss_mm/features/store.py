@@ -14,7 +14,7 @@ from tqdm import tqdm
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.features.encoders import Kind, choose_encoder
-from wsss_mm.features.shards import Progress, Shard, Stopped, Store, Work
+from wsss_mm.features.shards import FeatureWork, Progress, Shard, Stopped, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def features_of(
     values: npt.NDArray[np.float16] | None = None
     scores, failed = np.full((len(table), len(encoder.codes)), np.nan, np.float32), []
     with _told(progress, len(table)) as tell:
-        for index, _, found in Work(cohort, encoder, store, tell, stop).shards(table):
+        for index, _, found in FeatureWork(cohort, encoder, store, tell, stop).shards(table):
             if not isinstance(found, Shard):
                 failed.append(str(found))
                 continue
