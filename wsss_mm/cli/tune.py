@@ -53,7 +53,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     from wsss_mm.choosing.tuning import values as of
     from wsss_mm.choosing.tuning.experiments import Experiments, check_project, code_digest
     from wsss_mm.choosing.tuning.halving import Halving
-    from wsss_mm.choosing.tuning.journal import Journal
+    from wsss_mm.choosing.tuning.journal import TrialJournal
     from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
     from wsss_mm.files import digest
     from wsss_mm.patches import read_manifest
@@ -83,7 +83,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     if len(contenders) < 2:
         raise InputError(f"{where}: nothing but what params.yaml has; give other values to try")
     settings = [of.with_values(params, values, where) for values in contenders]
-    journal = Journal(places.TUNE_WORK / "journal.jsonl")
+    journal = TrialJournal(places.TUNE_WORK / "journal.jsonl")
     made_of = {"patches": digest(places.PATCHES / places.MANIFEST), "code": code_digest(root)}
     runner = _Runner(journal, Experiments(root, params, queue=not arguments.no_queue), settings, contenders, made_of)
     halving = Halving(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.choosing.tuning.halving import Entry, Score
-from wsss_mm.choosing.tuning.journal import Journal, key_of
+from wsss_mm.choosing.tuning.journal import TrialJournal, key_of
 from wsss_mm.choosing.tuning.values import with_values
 from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
 from wsss_mm.errors import InputError
@@ -82,13 +82,13 @@ def test_a_line_that_cannot_be_written_is_named_and_nothing_changes(file):
 
 def test_a_journal_goes_on_after_a_kill(tmp_path):
     path = tmp_path / "tune/journal.jsonl"
-    Journal(path).add("a", "tune-a", {"segmenter.lr": 0.1}, _score(0.5))
+    TrialJournal(path).add("a", "tune-a", {"segmenter.lr": 0.1}, _score(0.5))
     with path.open("a") as stream:
         stream.write('{"key": "b", "val')  # killed in the middle of a line
-    journal = Journal(path)
+    journal = TrialJournal(path)
     assert journal.get("b") is None
     journal.add("c", "tune-c", {}, Score(0.25, 3.0))
-    again = Journal(path)
+    again = TrialJournal(path)
     assert again.get("c") == Score(0.25, 3.0)
     assert np.array_equal(again.get("a").counts, _score(0.5).counts)
 

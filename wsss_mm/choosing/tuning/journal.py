@@ -33,7 +33,7 @@ def key_of(params: "Params", made_of: Mapping[str, str]) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-class Journal:
+class TrialJournal:
     """The trials that were made here.
 
     Args:
