@@ -20,7 +20,7 @@ from wsss_mm.slides.pyramid import write_label_pyramid, write_probability_pyrami
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.geojson import write_geojson
-from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.journal import MapJournal
 
 LIMIT = 2048  # bytes: what is left
 VOCABULARY = VOCABULARIES["luad_normal"]
@@ -39,7 +39,7 @@ WRITERS = {
     "map.tif": lambda path: write_label_pyramid(path, NOISE, 1.0, [0] * 768),
     "map.ome.tif": lambda path: write_probability_pyramid(path, [NOISE], 1.0, [("a", (1, 2, 3))]),
     "a.geojson": lambda path: write_geojson(path, NOISE, VOCABULARY.classes),
-    "carry-8.raw": lambda path: Journal(path.parent, {}).write(ROWS, {}),
+    "carry-8.raw": lambda path: MapJournal(path.parent, {}).write(ROWS, {}),
 }
 
 

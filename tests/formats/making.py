@@ -36,7 +36,7 @@ from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.journal import MapJournal
 from wsss_mm.wsi.mapping import map_slide
 
 RUN = "0" * 32
@@ -169,7 +169,7 @@ def _slides(folder: Path) -> None:
     (folder / "half-done/.partial").mkdir(parents=True)
     labels, carry = np.zeros((32, SIDE), np.uint8), np.full((2, 3, SIDE), 0.25, np.float32)
     rows = Rows(0, labels, np.zeros((2, 32, SIDE), np.float32), carry)
-    Journal(folder / "half-done/.partial", {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).write(rows, {3: 12})
+    MapJournal(folder / "half-done/.partial", {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).write(rows, {3: 12})
 
 
 def _map(folder: Path) -> None:

@@ -33,7 +33,7 @@ from wsss_mm.tracking import evidence, open_runs, unsent
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.export import finished
-from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.journal import MapJournal
 from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.slidemap import stored
 from wsss_mm.wsi.viewer.results import read_result
@@ -93,7 +93,7 @@ READ = {
     places.CHOICE: lambda root: read_choice(root / places.CHOICE_FILE),
     places.SLIDE_MAP: read_map,
     places.SLIDE_SUMMARY: lambda root: read_result(root / SLIDE),
-    places.SLIDE_JOURNAL: lambda root: Journal(
+    places.SLIDE_JOURNAL: lambda root: MapJournal(
         root / HALF_DONE, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}
     ).read(),
     places.LABEL_JOURNAL: lambda root: read_journals(root / places.LABELS_FOLDER).answers(),
@@ -358,7 +358,7 @@ class TestWorkOfALaterVersion:
     def test_half_done_slide_stays(self, newest):
         renumber(newest / HALF_DONE / places.STATE, 2)
         with pytest.raises(NewerError), partial_folder(newest / HALF_DONE.parent) as work:
-            Journal(work, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).read()
+            MapJournal(work, {"slide": {"file": "half-done.tiff"}, "mpp": 1.0}).read()
         assert (newest / HALF_DONE / places.STATE).is_file()
         assert (newest / HALF_DONE / "carry-32.raw").is_file()
 

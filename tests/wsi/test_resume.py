@@ -23,7 +23,7 @@ from wsss_mm.slide_parameters import DEFAULTS
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.engine import Rows
 from wsss_mm.wsi.export import finished
-from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.journal import MapJournal
 from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.rawmap import RawMap
@@ -122,10 +122,10 @@ def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
 
 def test_what_the_notes_tell_of_is_on_the_disk(slide, predict, tmp_path, monkeypatch):
     """A power cut after the notes were written must not take the rows they tell of."""
-    events, write, sync, note = [], RawMap.write, RawMap.sync, Journal.write
+    events, write, sync, note = [], RawMap.write, RawMap.sync, MapJournal.write
     monkeypatch.setattr(RawMap, "write", lambda *args: (events.append(("write", args[0].path)), write(*args)))
     monkeypatch.setattr(RawMap, "sync", lambda item: (events.append(("sync", item.path)), sync(item)))
-    monkeypatch.setattr(Journal, "write", lambda *args: (events.append(("note", None)), note(*args)))
+    monkeypatch.setattr(MapJournal, "write", lambda *args: (events.append(("note", None)), note(*args)))
     model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
     options = {"window": WINDOW, "probabilities": True, "confidence": True, "progress": False}
     segment_slide(slide, model, tmp_path / "out", mpp_override=1.0, **options)
@@ -181,13 +181,13 @@ def test_who_comes_while_the_work_is_removed_is_told_so(tmp_path, monkeypatch, e
 @pytest.mark.parametrize("content", ["[]", "1", '{"model": "a"}', '{"unreadable": []}'])
 def test_damaged_notes_are_passed_over(tmp_path, content):
     key = {"a": 1}
-    Journal(tmp_path, key).write(Rows(0, np.zeros((1, 2), np.uint8), None, np.ones((1, 1, 2), np.float32)), {})
+    MapJournal(tmp_path, key).write(Rows(0, np.zeros((1, 2), np.uint8), None, np.ones((1, 1, 2), np.float32)), {})
     state = tmp_path / "state.json"
-    assert Journal(tmp_path, key).read() is not None
+    assert MapJournal(tmp_path, key).read() is not None
     noted = json.loads(state.read_text())
     found = json.loads(content)
     state.write_text(json.dumps(noted | found if isinstance(found, dict) and "unreadable" in found else found))
-    assert Journal(tmp_path, key).read() is None
+    assert MapJournal(tmp_path, key).read() is None
     write_json(tmp_path / SUMMARY, found)
     for name in FILES[:-1]:
         (tmp_path / name).touch()

@@ -14,7 +14,7 @@ from wsss_mm.places import STATE as _STATE
 from wsss_mm.wsi.engine import Resumption, Rows
 
 
-class Journal:
+class MapJournal:
     """Notes beside the half-finished map, replaced as a whole after each band: a kill leaves the old or the new ones.
 
     They hold the number of finished rows and what windows have added to the rows below (see `Rows.carry`), with a

@@ -28,7 +28,7 @@ from wsss_mm.wsi.certainty import confidence
 from wsss_mm.wsi.engine import Predict, Rows, segment_rows, well_filled
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.journal import Journal
+from wsss_mm.wsi.journal import MapJournal
 from wsss_mm.wsi.likeness import likeness
 from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
@@ -240,7 +240,7 @@ def _write_map(
     Goes on where an earlier process was killed.
     """
     resume, name = None, identity["slide"]["file"]
-    journal = Journal(work, identity)
+    journal = MapJournal(work, identity)
     if (noted := journal.read()) is not None and min(item.rows_written for item in maps.all) >= noted[0].row:
         resume, raster.lost = noted
         logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
