@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES
-from wsss_mm.yaml_places import Document, Place, read, suggestion
+from wsss_mm.yaml_places import Place, YamlDocument, read, suggestion
 
 IGNORE = 255
 """Value of a mask, pseudo-label or slide map where there is no class: background, or truth that is to be ignored."""
@@ -178,7 +178,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
     return Vocabulary(path.stem, tuple(_class(item) for item in document.content["classes"]))
 
 
-def _faults(document: Document) -> Iterator[tuple[Place, str]]:
+def _faults(document: YamlDocument) -> Iterator[tuple[Place, str]]:
     """What is wrong, and where; what follows relies on nothing before it being wrong."""
     content = document.content
     if not isinstance(content, dict) or "classes" not in content:

@@ -22,7 +22,7 @@ _MOST_VALUES = 10_000
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlDocument:
     """Plain values of a YAML document, its text, and the file, if it is of one."""
 
     content: Any
@@ -48,7 +48,7 @@ class Document:
         return InputError(f"{self.path}: line {self.line(place)}: {says}")
 
 
-def read(path: Path, *, absent: str) -> Document:
+def read(path: Path, *, absent: str) -> YamlDocument:
     """The document of a file, see `parse`.
 
     Args:
@@ -60,7 +60,7 @@ def read(path: Path, *, absent: str) -> Document:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return Document(parse(text).content, text, path)
+        return YamlDocument(parse(text).content, text, path)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; {absent}") from None
     except OSError as error:
@@ -69,7 +69,7 @@ def read(path: Path, *, absent: str) -> Document:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def parse(text: str) -> Document:
+def parse(text: str) -> YamlDocument:
     """Read YAML with the library and by the version, 1.2, that DVC reads it: a value is the same to both.
 
     Raises:
@@ -80,7 +80,7 @@ def parse(text: str) -> Document:
         content = YAML(typ="safe", pure=True).load(text)
         if sum(1 for _ in islice(_values(content), _MOST_VALUES + 1)) > _MOST_VALUES:
             raise YAMLError(f"more than {_MOST_VALUES} values, aliases counted")
-        return Document(content, text)
+        return YamlDocument(content, text)
     except DuplicateKeyError as error:
         error.note = None  # how a program allows them
         raise

@@ -10,7 +10,7 @@ from wsss_mm.encoders.encoder import Encoder
 from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import ENCODERS_FILE
-from wsss_mm.yaml_places import Document, Place, read, suggestion
+from wsss_mm.yaml_places import Place, YamlDocument, read, suggestion
 
 DEFAULT = "resnet38"
 
@@ -82,7 +82,7 @@ def _read(*files: tuple[Path, int, int, int]) -> dict[str, Encoder]:
     return found
 
 
-def _parsed(path: Path) -> Document:
+def _parsed(path: Path) -> YamlDocument:
     document = read(path, absent=_AGAIN)
     if document.content is None:  # a file of comments
         return replace(document, content={})
@@ -95,7 +95,7 @@ def _parsed(path: Path) -> Document:
 class _Fault:
     """Says what is wrong with an encoder, and where that stands."""
 
-    document: Document
+    document: YamlDocument
     name: Any
 
     def __call__(self, place: Place, says: str) -> InputError:

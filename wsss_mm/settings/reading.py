@@ -11,7 +11,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.settings.params import Params
 from wsss_mm.settings.sections import DISAGREEMENT
-from wsss_mm.yaml_places import Document, Place, read, suggestion
+from wsss_mm.yaml_places import Place, YamlDocument, read, suggestion
 
 PARAMS_FILE, GATES_FILE = places.PARAMS_FILE, places.GATES_FILE
 """The two files, in the project's root."""
@@ -81,14 +81,14 @@ def refuse(faults: Iterable[tuple[str, str]], path: Path | str = PARAMS_FILE) ->
         raise InputError(_message({name: _read(name) for name in (path, path.with_name(GATES_FILE))}, wrong))
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path) -> YamlDocument:
     document = read(path, absent=f"run from the project's root, restore it with git checkout, or {_ANEW}")
     if not isinstance(document.content, dict):
         raise InputError(f"{path}: holds no sections; {_ANEW}")
     return document
 
 
-def _message(documents: Mapping[Path, Document], wrong: Sequence[tuple[Place, str]]) -> str:
+def _message(documents: Mapping[Path, YamlDocument], wrong: Sequence[tuple[Place, str]]) -> str:
     """`params.yaml: line 12: classifier.epoch: not a parameter; did you mean epochs?`, and so on."""
     params, gates = documents
     of_file: dict[Path, list[str]] = {}

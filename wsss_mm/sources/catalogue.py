@@ -10,7 +10,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import SOURCES_FILE
 from wsss_mm.sources.source import Source
-from wsss_mm.yaml_places import Document, Place, read, suggestion
+from wsss_mm.yaml_places import Place, YamlDocument, read, suggestion
 
 _AGAIN = "restore it with git checkout"
 _SHIPPED = Path(__file__).with_name("sources.yaml")  # in a checkout a link to the project's
@@ -83,7 +83,7 @@ def _read(*files: tuple[Path, int, int, int]) -> dict[str, Source]:
     return found
 
 
-def _source(document: Document, name: str, row: dict[str, Any]) -> Source:
+def _source(document: YamlDocument, name: str, row: dict[str, Any]) -> Source:
     from pydantic import ValidationError
 
     try:
@@ -103,7 +103,7 @@ def _adapter() -> Any:
     return TypeAdapter(Source)
 
 
-def _fault(document: Document, name: Any, place: Place, says: str) -> InputError:
+def _fault(document: YamlDocument, name: Any, place: Place, says: str) -> InputError:
     whole = (name, *place)
     named = ".".join(str(part)[:80] for part in whole)
     return document.fault(whole, f"{named}: {says}")
