@@ -12,7 +12,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
-    from wsss_mm.choosing.tuning.halving import Entry, Halving, Score
+    from wsss_mm.choosing.tuning.halving import Halving, RungTraining, Score
     from wsss_mm.choosing.tuning.values import Values
     from wsss_mm.choosing.tuning.verdict import Finalist
     from wsss_mm.settings import Params
@@ -135,7 +135,7 @@ class _Runner:
         self._journal, self._experiments = journal, experiments
         self._settings, self._contenders, self._made_of = settings, contenders, made_of
 
-    def __call__(self, entries: "Sequence[Entry]") -> "Iterator[tuple[Entry, Score | None]]":
+    def __call__(self, entries: "Sequence[RungTraining]") -> "Iterator[tuple[RungTraining, Score | None]]":
         from wsss_mm.choosing.tuning.experiments import Trial
         from wsss_mm.choosing.tuning.journal import key_of
         from wsss_mm.choosing.tuning.values import shortened
@@ -160,7 +160,9 @@ class _Runner:
             running.close()
 
 
-def _report(halving: "Halving", last: "Sequence[Entry]", rows: "Sequence[Finalist]", taken: int, measure: str) -> None:
+def _report(
+    halving: "Halving", last: "Sequence[RungTraining]", rows: "Sequence[Finalist]", taken: int, measure: str
+) -> None:
     """Print the table of the last rung, and what was chosen."""
     share = f"{last[0].share:.0%} of the training" if last[0].share < 1 else "whole trainings"
     lines = [f"{measure} on the validation split, {share}, {len({entry.seed for entry in last})} seed(s):"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_mm.choosing.tuning.halving import Entry, Halving, Score, duration, plan, rungs_for
+from wsss_mm.choosing.tuning.halving import Halving, RungTraining, Score, duration, plan, rungs_for
 from wsss_mm.errors import InputError
 
 SETTINGS = [{}, *({"segmenter.lr": index / 1000} for index in range(1, 12))]
@@ -108,7 +108,7 @@ def test_where_the_time_ends_within_a_rung_what_was_judged_before_it_counts():
 
 
 def test_entries_are_told_apart():
-    assert Entry(0, 0, 1.0, 0) != Entry(0, 0, 1.0, 1)
+    assert RungTraining(0, 0, 1.0, 0) != RungTraining(0, 0, 1.0, 1)
     assert duration(40) == "40 s"
     assert duration(720) == "12 min"
     assert duration(7500) == "2 h 5 min"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsss_mm.choosing.tuning.halving import Entry, Score
+from wsss_mm.choosing.tuning.halving import RungTraining, Score
 from wsss_mm.choosing.tuning.journal import TrialJournal, key_of
 from wsss_mm.choosing.tuning.values import with_values
 from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
@@ -22,7 +22,9 @@ def _score(share, seed=0, units=12):
 
 
 def _judged(*scores):
-    entries = [Entry(contender, 0, 1.0, seed) for contender, own in enumerate(scores) for seed in range(len(own))]
+    entries = [
+        RungTraining(contender, 0, 1.0, seed) for contender, own in enumerate(scores) for seed in range(len(own))
+    ]
     flat = dict(zip(entries, [score for own in scores for score in own], strict=True))
     return judged(entries, flat, CODES, resamples=200, seed=0)
 

@@ -38,7 +38,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RungTraining:
     """One training: a contender, by its place among all, at a rung, with a seed."""
 
     contender: int
@@ -121,20 +121,20 @@ class Halving:
 
     contenders: Sequence[Values]
     costs: Sequence[float]
-    run: Callable[[Sequence[Entry]], Iterator[tuple[Entry, Score | None]]]
+    run: Callable[[Sequence[RungTraining]], Iterator[tuple[RungTraining, Score | None]]]
     budget: float
     seeds: Sequence[int]
     say: Callable[[str], object] = logger.info
-    scores: dict[Entry, Score | None] = field(default_factory=dict)
+    scores: dict[RungTraining, Score | None] = field(default_factory=dict)
 
-    def __call__(self) -> list[Entry]:
+    def __call__(self) -> list[RungTraining]:
         """The entries of the last rung that was finished; their scores are in `scores`.
 
         Raises:
             InputError: the current setting cannot be trained, or the time is too short for two.
         """
         shares = rungs_for(len(self.contenders) - 1)
-        first = Entry(0, 0, shares[0], self.seeds[0])
+        first = RungTraining(0, 0, shares[0], self.seeds[0])
         self._do([first])
         made = self.scores[first]
         if made is None:
@@ -165,12 +165,12 @@ class Halving:
         )
         return self._climb(planned)
 
-    def _climb(self, planned: Plan) -> list[Entry]:
+    def _climb(self, planned: Plan) -> list[RungTraining]:
         standing, finished = list(range(planned.numbers[0])), []
         for rung, share in enumerate(planned.shares):
             last = rung == len(planned.shares) - 1
             entries = [
-                Entry(contender, rung, share, seed)
+                RungTraining(contender, rung, share, seed)
                 for seed in (self.seeds[: planned.seeds] if last else self.seeds[:1])
                 for contender in standing
             ]
@@ -195,11 +195,11 @@ class Halving:
         """A contender as people read it."""
         return shown(self.contenders[contender]) or "as in params.yaml"
 
-    def _value(self, entry: Entry) -> float:
+    def _value(self, entry: RungTraining) -> float:
         score = self.scores[entry]
         return -1.0 if score is None else score.value
 
-    def _do(self, entries: Sequence[Entry]) -> bool:
+    def _do(self, entries: Sequence[RungTraining]) -> bool:
         """Make trials that are not made; False where the time was up before the last one."""
         wanted = [entry for entry in entries if entry not in self.scores]
         pace = [score.seconds / (self.costs[entry.contender] * entry.share) for entry, score in self._made()]
@@ -227,7 +227,7 @@ class Halving:
                 close()
         return all(entry in self.scores for entry in entries)
 
-    def _made(self) -> list[tuple[Entry, Score]]:
+    def _made(self) -> list[tuple[RungTraining, Score]]:
         return [(entry, score) for entry, score in self.scores.items() if score is not None]
 
     def _spent(self) -> float:

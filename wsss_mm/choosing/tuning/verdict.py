@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wsss_mm.choosing.tuning.halving import Entry, Score
+from wsss_mm.choosing.tuning.halving import RungTraining, Score
 from wsss_mm.choosing.tuning.values import Values
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.bootstrap import paired_interval
@@ -43,7 +43,12 @@ class Finalist:
 
 
 def judged(
-    last: Sequence[Entry], scores: Mapping[Entry, Score | None], codes: Sequence[str], *, resamples: int, seed: int
+    last: Sequence[RungTraining],
+    scores: Mapping[RungTraining, Score | None],
+    codes: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
 ) -> list[Finalist]:
     """Rows of the last rung, the best first.
 
