@@ -81,8 +81,8 @@ class Pair:
         how = (
             f"{self.a} stands in no training patch without {self.b}: labels cannot tell them apart"
             if not self.separate
-            else f"{self.a} stands in {self.separate} of its {self.patches} training patches without {self.b}: labels can "
-            "hardly tell them apart"
+            else f"{self.a} stands in {self.separate} of its {self.patches} training patches without {self.b}: labels "
+            "can hardly tell them apart"
         )
         return f"{how}; label patches that hold {self.a} alone (wsss-mm labels wanted finds 20), or smaller patches"
 

@@ -94,7 +94,7 @@ def _tell_of_others(looked: "Looked") -> None:
 def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bool) -> None:
     there = f", {given - len(added)} there already" if len(added) < given else ""
     sys.stdout.write(f"{table}: {len(added)} slides {'would be ' if dry else ''}added{there}\n")
-    alone = [slide.cells["slide_id"] for slide in added if slide.alone]
+    alone = [slide.cells["slide_id"] for slide in added if slide.only_of_patient]
     if alone:
         sys.stderr.write(
             f"nothing says whose {len(alone)} of them are, such as {alone[0]}: each counts as a patient of its own. If "
