@@ -10,11 +10,11 @@ from wsss_mm.encoders import (
     LEVELS,
     STRIDE,
     Sizes,
-    absent,
     encoders,
     get_encoder,
     hardly_moves,
     layers,
+    unknown_encoder,
 )
 from wsss_mm.errors import InputError
 
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said_with_its_line(own, old, new, says):
 
 
 def test_a_name_that_is_none_is_said_with_one_that_is_near():
-    assert "did you mean resnet38?" in absent("resnet-38")
+    assert "did you mean resnet38?" in unknown_encoder("resnet-38")
     with pytest.raises(InputError, match=r"no encoder 'zzz'; choose from .*efficientnet_lite0.* encoders\.yaml"):
         get_encoder("zzz")
 

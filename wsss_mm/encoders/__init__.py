@@ -1,6 +1,6 @@
 """Encoders as plain data: which there are, their layers, what their licences allow; settings ask without torch."""
 
-from wsss_mm.encoders.catalogue import DEFAULT, absent, encoders, get_encoder, read_encoders
+from wsss_mm.encoders.catalogue import DEFAULT, encoders, get_encoder, read_encoders, unknown_encoder
 from wsss_mm.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, LOADERS, Encoder, Loader, Sizes, Stage
 from wsss_mm.encoders.files import check_bytes, check_sha256, checked_file, find_file
 from wsss_mm.encoders.resnet38 import LAST, LAYERS, LEVELS, STEM_CHANNELS, STRIDE, ResNetLevel
@@ -21,7 +21,6 @@ __all__ = [
     "ResNetLevel",
     "Sizes",
     "Stage",
-    "absent",
     "check_bytes",
     "check_sha256",
     "checked_file",
@@ -31,6 +30,7 @@ __all__ = [
     "hardly_moves",
     "layers",
     "read_encoders",
+    "unknown_encoder",
 ]
 
 

@@ -26,7 +26,7 @@ def get_encoder(name: str) -> Encoder:
     """
     found = encoders()
     if name not in found:
-        raise InputError(absent(name))
+        raise InputError(unknown_encoder(name))
     return found[name]
 
 
@@ -40,7 +40,7 @@ def encoders() -> dict[str, Encoder]:
     return read_encoders(_SHIPPED, own) if own.is_file() and not own.samefile(_SHIPPED) else read_encoders(_SHIPPED)
 
 
-def absent(name: str) -> str:
+def unknown_encoder(name: str) -> str:
     """What to say where there is no encoder called `name`."""
     names = sorted(encoders())
     near = suggestion(str(name), names) or f"; choose from {', '.join(names)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from wsss_mm.encoders import DEFAULT, encoders, get_encoder
-from wsss_mm.encoders import absent as absent_encoder
+from wsss_mm.encoders import unknown_encoder as absent_encoder
 from wsss_mm.places import PRETRAINED, PUBLISHED
 from wsss_mm.settings.sections import BareOff, BelowOne, Count, Faults, Natural, Positive, Section, Share
 from wsss_mm.yaml_places import suggestion
