@@ -23,7 +23,7 @@ from wsss_mm.patches.regions import TILE, cut_region, fitted
 from wsss_mm.patches.truth import classes_in
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.tissue import coloured
-from wsss_mm.sources import SOURCES, UNKNOWN, Origin, Source, absent
+from wsss_mm.sources import SOURCES, UNKNOWN, Origin, Source, unknown_source
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def import_rows(
 
 def _definition(name: str) -> Source:
     if name not in SOURCES:
-        raise InputError(f"params.yaml: cohort.name: {absent(name)}")
+        raise InputError(f"params.yaml: cohort.name: {unknown_source(name)}")
     return SOURCES[name]
 
 

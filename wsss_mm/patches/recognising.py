@@ -10,7 +10,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches.coded import MaskReader, mask_reader
 from wsss_mm.patches.finding import find
 from wsss_mm.patches.layout import SourceFile
-from wsss_mm.sources import SOURCES, Source, absent
+from wsss_mm.sources import SOURCES, Source, unknown_source
 from wsss_mm.vocabulary import Vocabulary, get_vocabulary, vocabulary_names
 
 
@@ -62,7 +62,7 @@ def recognise(source: Path, name: str | None = None, vocabulary: str | None = No
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; name that of the data set")
     if name is not None and name not in SOURCES:
-        raise InputError(absent(name))
+        raise InputError(unknown_source(name))
     if vocabulary is not None:
         get_vocabulary(vocabulary)
     wanted = [SOURCES[name]] if name is not None else list(SOURCES.values())

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
 from wsss_mm.settings.sections import Count, Faults, Natural, Section
 from wsss_mm.sources import SOURCES
-from wsss_mm.sources import absent as absent_source
+from wsss_mm.sources import unknown_source as absent_source
 from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
 
 CUT = ("phantom", "slides")

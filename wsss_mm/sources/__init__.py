@@ -1,6 +1,6 @@
 """The data sets of labelled patches and regions: how each is laid out, as plain data of `sources.yaml`."""
 
-from wsss_mm.sources.catalogue import SOURCES, absent, read_sources
+from wsss_mm.sources.catalogue import SOURCES, read_sources, unknown_source
 from wsss_mm.sources.source import (
     ANY_NAME,
     LAYOUTS,
@@ -24,10 +24,10 @@ __all__ = [
     "Masks",
     "Origin",
     "Source",
-    "absent",
     "label_of",
     "of_barcode",
     "origin_of",
     "read_sources",
+    "unknown_source",
     "without_label",
 ]

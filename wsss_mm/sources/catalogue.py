@@ -39,7 +39,7 @@ SOURCES: Mapping[str, Source] = _Sources()
 """By name: those that are shipped, and the project's own, which overrule those key by key."""
 
 
-def absent(name: str) -> str:
+def unknown_source(name: str) -> str:
     """What to say where there is no data set called `name`."""
     near = suggestion(str(name), SOURCES) or f"; choose from {', '.join(SOURCES)}"
     return f"no data set of patches {str(name)[:40]!r}{near}, or describe it in {SOURCES_FILE}"
