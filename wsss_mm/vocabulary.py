@@ -145,7 +145,7 @@ def get_vocabulary(name: str) -> Vocabulary:
     for folder in (FOLDER, _SHIPPED):
         if name in _names(folder):
             return read_vocabulary(folder / f"{name}.yaml")
-    raise InputError(absent(name))
+    raise InputError(unknown_vocabulary(name))
 
 
 def vocabulary_names() -> list[str]:
@@ -153,7 +153,7 @@ def vocabulary_names() -> list[str]:
     return _names(FOLDER if FOLDER.is_dir() else _SHIPPED)
 
 
-def absent(name: str) -> str:
+def unknown_vocabulary(name: str) -> str:
     """What to say where there is no vocabulary called `name`."""
     names = vocabulary_names()
     wanted = FOLDER / f"{name}.yaml" if is_plain_name(name) else f"a file in {FOLDER}"

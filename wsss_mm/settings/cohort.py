@@ -10,7 +10,7 @@ from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PSEUDO_LABELS, REP
 from wsss_mm.settings.sections import Count, Faults, Natural, Section
 from wsss_mm.sources import SOURCES
 from wsss_mm.sources import unknown_source as absent_source
-from wsss_mm.vocabulary import Split, absent, get_vocabulary, vocabulary_names
+from wsss_mm.vocabulary import Split, get_vocabulary, unknown_vocabulary, vocabulary_names
 
 CUT = ("phantom", "slides")
 """Cohorts of slides; the others are data sets of patches."""
@@ -29,7 +29,7 @@ class PhantomSettings(Section):
 
 def _known_vocabulary(name: str) -> str:
     if name not in vocabulary_names():
-        raise ValueError(absent(name))
+        raise ValueError(unknown_vocabulary(name))
     get_vocabulary(name)  # names the line of what is wrong in it
     return name
 
