@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.cohort.assign import SlideFacts, SplitPlan, count_table, divide, doubts
+from wsss_mm.cohort.assign import SlideFacts, SplitPlan, divide, doubts, split_counts
 from wsss_mm.errors import InputError
 from wsss_mm.names import likeness
 
@@ -142,7 +142,7 @@ def test_a_thousand_patients_take_no_time():
 
 def test_the_counts():
     slides = [slide(1, site="A", split="train", classes=["TE"]), slide(2, "P1", "A", "train"), slide(3, site="B")]
-    assert count_table(slides) == [
+    assert split_counts(slides) == [
         ["", "train", "valid", "test", "none"],
         ["patients", "1", "0", "0", "1"],
         ["slides", "2", "0", "0", "1"],

@@ -171,11 +171,11 @@ def _split(arguments: argparse.Namespace) -> None:
 
 
 def _show_splits(before: Sequence["SlideFacts"], after: Sequence["SlideFacts"]) -> None:
-    from wsss_mm.cohort.assign import count_table
+    from wsss_mm.cohort.assign import split_counts
     from wsss_mm.cohort.overview import aligned
 
     for title, slides in (("before", before), ("after", after)):
-        table = count_table(slides)
+        table = split_counts(slides)
         table[0][0] = title
         sys.stdout.write(aligned(table, right=range(1, len(table[0]))) + "\n")
 

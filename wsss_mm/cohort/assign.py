@@ -226,7 +226,7 @@ def _order(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
-def count_table(slides: Sequence[SlideFacts]) -> list[list[str]]:
+def split_counts(slides: Sequence[SlideFacts]) -> list[list[str]]:
     """How slides, patients, sites and classes are divided: headings, and a row for each.
 
     Returns:
