@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsss_mm.cohort.assign import SlideFacts, SplitPlan, divide, doubts, split_counts
+from wsss_mm.cohort.assign import SlideFacts, SplitPlan, divide, split_counts, split_doubts
 from wsss_mm.errors import InputError
 from wsss_mm.names import likeness
 
@@ -158,14 +158,14 @@ def test_doubts():
         slide(2, site="A", split="valid", classes=["TE"]),
         slide(3, site="B", split="test"),
     ]
-    said = doubts(slides)
+    said = split_doubts(slides)
     assert len(said) == 2
     assert said[0] == "split valid has no slide with NEC"
     assert said[1].startswith("split test is just what was made at B")
-    assert doubts(slides, held=["B"]) == said[:1]
+    assert split_doubts(slides, held=["B"]) == said[:1]
     more = [*slides, slide(4, site="A", split="test")]
-    assert doubts(more, held=["B"])[0] == "split test was to be of B alone, and has slides of A, too"
-    assert doubts(slides[:1]) == [
+    assert split_doubts(more, held=["B"])[0] == "split test was to be of B alone, and has slides of A, too"
+    assert split_doubts(slides[:1]) == [
         "no slide is in split valid: stage cohort holds patients out of train",
         "no slide is in split test: the line has nothing to be judged on",
     ]

@@ -143,7 +143,7 @@ def _there(slides: Sequence[Mapping[str, Any]]) -> list[str]:
 def _split(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from wsss_mm.cohort.assign import SplitPlan, divide, doubts
+    from wsss_mm.cohort.assign import SplitPlan, divide, split_doubts
     from wsss_mm.cohort.editing import read_rows, write_splits
     from wsss_mm.cohort.overview import facts_of
 
@@ -155,7 +155,7 @@ def _split(arguments: argparse.Namespace) -> None:
     splits = divide(before, SplitPlan(arguments.valid, arguments.test, seed, sites, arguments.again))
     after = [replace(slide, split=splits[slide.slide_id]) for slide in before]
     _show_splits(before, after)
-    for doubt in doubts(after, arguments.hold_out_site):
+    for doubt in split_doubts(after, arguments.hold_out_site):
         sys.stderr.write(f"warning: {doubt}\n")
     moved = [slide.slide_id for slide in before if slide.split not in ("", splits[slide.slide_id])]
     if arguments.dry_run:

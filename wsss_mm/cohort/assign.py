@@ -244,7 +244,7 @@ def split_counts(slides: Sequence[SlideFacts]) -> list[list[str]]:
     return rows
 
 
-def doubts(slides: Sequence[SlideFacts], held: Collection[str] = ()) -> list[str]:
+def split_doubts(slides: Sequence[SlideFacts], held: Collection[str] = ()) -> list[str]:
     """What is to be known of a division before it is used.
 
     Args:
