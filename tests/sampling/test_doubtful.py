@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsss_mm.sampling.doubtful import doubtful, doubts
+from wsss_mm.sampling.doubtful import doubtful, label_doubts
 
 
 def column(*values):
@@ -14,7 +14,7 @@ def test_hand_made_case():
     """Present labels have 0.7 on average, absent ones 0.3: thresholds of 0.7 for both."""
     chances = column(0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.9)
     states = column(1, 1, 1, 1, 0, 0, 0, 0).astype(np.int8)
-    assert doubts(chances, states)[:, 0] == pytest.approx([0, 0, 0, 0.9, 0, 0, 0, 0.9])
+    assert label_doubts(chances, states)[:, 0] == pytest.approx([0, 0, 0, 0.9, 0, 0, 0, 0.9])
     found = doubtful(None, states, None, probabilities=chances)
     assert found.columns.tolist() == ["row", "column", "state", "probability", "doubt"]
     assert found[["row", "column", "state"]].to_numpy().tolist() == [[3, 0, 1], [7, 0, 0]]
@@ -34,15 +34,15 @@ def test_of_two_states_that_both_reach_their_threshold_the_likelier_counts():
     """Thresholds of 0.45 (present) and 0.55 (absent): 0.45 reaches both, and absent is the likelier."""
     chances = column(0.45, 0.45, 0.45, 0.45)
     states = column(1, 1, 0, 0).astype(np.int8)
-    assert doubts(chances, states)[:, 0].tolist() == [0.55, 0.55, 0, 0]
+    assert label_doubts(chances, states)[:, 0].tolist() == [0.55, 0.55, 0, 0]
 
 
 def test_what_is_unknown_is_not_doubted_and_moves_no_threshold():
     chances = column(0.9, 0.9, 0.1, 0.1, 0.99, 0.01)
     states = column(1, 1, 0, 0, -1, -1).astype(np.int8)
-    found = doubts(chances, states)[:, 0]
+    found = label_doubts(chances, states)[:, 0]
     assert np.isnan(found[4:]).all()
-    assert np.array_equal(found[:4], doubts(chances[:4], states[:4])[:, 0])
+    assert np.array_equal(found[:4], label_doubts(chances[:4], states[:4])[:, 0])
 
 
 def test_a_class_with_one_state_alone_or_one_slide_alone_in_doubt_says_nothing():

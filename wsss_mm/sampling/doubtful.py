@@ -46,7 +46,7 @@ def doubtful(
     chances = _out_of_fold(features, known, slides, seed) if probabilities is None else np.asarray(probabilities, float)
     if chances.shape != known.shape:
         raise ValueError(f"probabilities have shape {chances.shape}, states {known.shape}")
-    doubt = doubts(chances, known)
+    doubt = label_doubts(chances, known)
     rows, columns = np.nonzero(doubt > 0)
     order = np.lexsort((columns, rows, -doubt[rows, columns]))
     rows, columns = rows[order], columns[order]
@@ -61,7 +61,7 @@ def doubtful(
     )
 
 
-def doubts(probabilities: npt.NDArray[np.float64], states: probe.States) -> npt.NDArray[np.float64]:
+def label_doubts(probabilities: npt.NDArray[np.float64], states: probe.States) -> npt.NDArray[np.float64]:
     """How much each label is doubted, (N, C): the probability of its opposite where confident learning doubts it.
 
     It does where the opposite's probability reaches its class's threshold, and the label's own does not, or is the
