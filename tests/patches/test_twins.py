@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.gates.project import tissue_image
-from wsss_mm.patches.twins import READ, difference, look, twins
+from wsss_mm.patches.twins import READ, look, look_difference, twins
 from wsss_mm.slides import open_slide
 
 
@@ -72,9 +72,9 @@ def test_many_are_compared_in_blocks(monkeypatch):
 
 def test_difference_is_in_grey_levels():
     one = np.minimum(look(tissue(5)), 245)
-    assert difference(one, one) == 0
-    assert difference(one, one + np.uint8(10)) == pytest.approx(10)
-    assert difference(one, look(tissue(6))) > 10
+    assert look_difference(one, one) == 0
+    assert look_difference(one, one + np.uint8(10)) == pytest.approx(10)
+    assert look_difference(one, look(tissue(6))) > 10
 
 
 @pytest.mark.parametrize("step", [4, 16])
@@ -99,6 +99,6 @@ def test_a_patch_is_known_again_whatever_its_size_and_however_the_slide_was_made
         assert reader.steps == pytest.approx([1, step])
         for x, y in rng.integers(0, 1024 - 2 * size, (12, 2)).tolist():
             stored, side = look(reader.read(x, y, size, 1.0)), min(READ, size)
-            assert difference(stored, look(reader.read(x, y, side, size / side))) < 6  # of the gate
+            assert look_difference(stored, look(reader.read(x, y, side, size / side))) < 6  # of the gate
             elsewhere = look(reader.read(x + size, y + size, side, size / side))
-            assert difference(stored, elsewhere) > 6
+            assert look_difference(stored, elsewhere) > 6

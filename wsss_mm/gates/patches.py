@@ -32,7 +32,7 @@ from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
 from wsss_mm.patches.truth import class_shares
-from wsss_mm.patches.twins import READ, difference, look, twins
+from wsss_mm.patches.twins import READ, look, look_difference, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.places import PATCHES as FOLDER
 from wsss_mm.settings import Params
@@ -278,7 +278,7 @@ def _made_again(
             "mask": files["mask_content"].where(known),
             "made_mask": found["mask"],
             "tissue_error": (manifest["tissue"].fillna(-1) - found["tissue"].astype(float)).abs(),
-            "image_error": [None if a is None or b is None else difference(a, b) for a, b in pairs],
+            "image_error": [None if a is None or b is None else look_difference(a, b) for a, b in pairs],
         }
     )
     lacking = made.loc[~made.index.isin(_places(manifest)), ["patch_id"]].assign(listed="is missing")

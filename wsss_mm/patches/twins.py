@@ -14,7 +14,7 @@ import numpy.typing as npt
 SIDE = 32
 """px of a look."""
 READ = 160
-"""px that a patch has to be read as, or all it has, for a look to be compared with another one by `difference`.
+"""px that a patch has to be read as, or all it has, for a look to be compared with another one by `look_difference`.
 
 Levels of a pyramid may hold every fourth pixel, or every sixteenth. Read as a look, a patch that is as large as 32 px
 of one of them is just those pixels; as 160 px, each place that is compared averages 25 of them or more.
@@ -35,7 +35,7 @@ def look(image: npt.NDArray[np.uint8]) -> Looks:
     return cast("Looks", cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
-def difference(one: Looks, other: Looks) -> float:
+def look_difference(one: Looks, other: Looks) -> float:
     """Mean difference of two looks, grey levels, or a third of that of the place where they differ most.
 
     Halves of them are compared, which do not tell how a slide was resampled.
