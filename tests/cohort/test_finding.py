@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsss_mm.cohort.finding import find_slides
+from wsss_mm.cohort.finding import find_slide_files
 from wsss_mm.errors import InputError
 
 
@@ -15,7 +15,7 @@ def scans(tmp_path):
 
 
 def found(scans, *names):
-    return [(file.path.relative_to(scans).as_posix(), file.named) for file in find_slides(map(str, names))]
+    return [(file.path.relative_to(scans).as_posix(), file.named) for file in find_slide_files(map(str, names))]
 
 
 def test_a_folder_is_gone_through_to_the_end(scans):
@@ -42,12 +42,12 @@ def test_a_name_with_brackets_is_a_name(scans):
 @pytest.mark.parametrize("name", ["none.svs", "none*.svs", "a\0.svs"])
 def test_what_is_not_there_is_refused(scans, name):
     with pytest.raises(InputError, match="no such file or folder"):
-        find_slides([f"{scans}/{name}"])
+        find_slide_files([f"{scans}/{name}"])
 
 
 def test_the_folder_of_a_mirax_slide_is_refused_with_its_slide(scans):
     with pytest.raises(InputError, match=r"m: is the folder of a slide; name the slide: .*m\.mrxs"):
-        find_slides([str(scans / "m")])
+        find_slide_files([str(scans / "m")])
 
 
 def test_links_are_followed_but_not_in_circles(scans, tmp_path_factory):

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
 def _add(arguments: argparse.Namespace) -> int:
     from wsss_mm.cohort.adding import GivenCells, look_at, named_slides
     from wsss_mm.cohort.editing import add_slides
-    from wsss_mm.cohort.finding import find_slides
+    from wsss_mm.cohort.finding import find_slide_files
     from wsss_mm.cohort.naming import NamePattern
 
     _check_mpp(arguments)
@@ -54,7 +54,7 @@ def _add(arguments: argparse.Namespace) -> int:
         arguments.force_mpp,
         {name: value for name in ("roi", "annotation") if (value := getattr(arguments, name))},
     )
-    slides = named_slides(find_slides(arguments.slides), given)
+    slides = named_slides(find_slide_files(arguments.slides), given)
     if given.pattern or arguments.dry_run:
         _show_named(slides, whole=arguments.dry_run)
     if given.pattern and not arguments.dry_run:

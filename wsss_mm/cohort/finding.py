@@ -19,7 +19,7 @@ class FoundFile:
     named: bool
 
 
-def find_slides(arguments: Iterable[str]) -> list[FoundFile]:
+def find_slide_files(arguments: Iterable[str]) -> list[FoundFile]:
     """The files that are meant, each once, in the order of the arguments, those of a folder by name.
 
     Folders are gone through to the end, links to folders too. The folder of a MIRAX slide belongs to it, and hidden
