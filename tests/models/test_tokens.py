@@ -7,7 +7,7 @@ import torch
 
 from wsss_mm.encoders import encoders
 from wsss_mm.errors import InputError
-from wsss_mm.models.foreign import fit, pad_to, quarters
+from wsss_mm.models.foreign import fit_maps, pad_to, quarters
 from wsss_mm.models.tokens import ARCHITECTURES, TokenBackbone, as_map
 
 transformers = pytest.importorskip("transformers", reason="the extra wsss-mm[encoders] is not installed")
@@ -217,13 +217,15 @@ def test_maps_of_padded_images_lie_over_the_image():
     assert padded.shape == (1, 1, 32, 32)
     assert shares == (20 / 32, 20 / 32)
     assert torch.equal(padded[..., 20:], torch.full((1, 1, 32, 12), 19.0))
-    over = fit(torch.arange(32.0).expand(1, 1, 32, 32), shares)[0, 0, 0]  # feature i of 32 lies i + 0.5 of 32 along
+    over = fit_maps(torch.arange(32.0).expand(1, 1, 32, 32), shares)[
+        0, 0, 0
+    ]  # feature i of 32 lies i + 0.5 of 32 along
     assert torch.allclose(over, ((torch.arange(32.0) + 0.5) * 20 / 32 - 0.5).clamp(min=0), atol=1e-4)
-    assert fit(ramp, (1.0, 1.0)) is ramp
+    assert fit_maps(ramp, (1.0, 1.0)) is ramp
 
 
 def test_maps_of_padded_images_are_resampled_in_reduced_precision_too():
     maps = torch.arange(32.0).expand(1, 1, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
-        found = fit(maps, (20 / 32, 20 / 32))
-    assert torch.equal(found, fit(maps, (20 / 32, 20 / 32)))
+        found = fit_maps(maps, (20 / 32, 20 / 32))
+    assert torch.equal(found, fit_maps(maps, (20 / 32, 20 / 32)))

@@ -70,7 +70,7 @@ class ForeignBackbone(Backbone):
     def _maps(self, images: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         padded, shares = pad_to(images, self.size_multiple)
         found = self._maps_of_padded(padded, wanted)
-        fitted = {name: fit(found[name], shares) for name in found if name in wanted}
+        fitted = {name: fit_maps(found[name], shares) for name in found if name in wanted}
         activated = self.last if self.activate else None
         return {name: functional.relu(item) if name == activated else item for name, item in fitted.items()}
 
@@ -107,7 +107,7 @@ def pad_to(images: Tensor, multiple: int) -> tuple[Tensor, tuple[float, float]]:
     return padded, (height / (height + down), width / (width + right))
 
 
-def fit(maps: Tensor, shares: tuple[float, float]) -> Tensor:
+def fit_maps(maps: Tensor, shares: tuple[float, float]) -> Tensor:
     """Maps of padded images, resampled to lie over the share of it that was there, with as many features."""
     if shares == (1.0, 1.0):
         return maps
