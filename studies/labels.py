@@ -213,7 +213,7 @@ def probe_metrics(oracle: Oracle, states: probe.States) -> dict[str, float]:
     """Mean average precision of a linear probe on looks, by split."""
     points = probe.probe_space(np.vstack([oracle.looks, oracle.judged_looks]))
     rows = (states != probe.UNKNOWN).any(axis=1)
-    weights = probe.fit(points[: len(rows)][rows], states[rows])
+    weights = probe.fit_probe(points[: len(rows)][rows], states[rows])
     scores = probe.probabilities(points[len(rows) :], weights)
     truth = oracle.judged[list(oracle.vocabulary.codes)].to_numpy(np.int8)
     found = {}

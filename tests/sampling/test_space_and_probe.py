@@ -64,7 +64,7 @@ def test_a_probe_is_ridge_logistic_regression_of_what_is_known():
     points = rng.normal(size=(200, 5))
     states = (points[:, :2] + rng.normal(size=(200, 2)) > 0.5).astype(np.int8)
     states[:60, 1] = probe.UNKNOWN
-    found = probe.probabilities(points, probe.fit(points, states))
+    found = probe.probabilities(points, probe.fit_probe(points, states))
     for column, rows in ((0, slice(None)), (1, slice(60, None))):
         reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(points[rows], states[rows, column])
         assert found[:, column] == pytest.approx(reference.predict_proba(points)[:, 1], abs=2e-3)
@@ -75,19 +75,19 @@ def test_what_is_unknown_does_not_train():
     points = rng.normal(size=(80, 3))
     states = (points[:, :1] > 0).astype(np.int8)
     states[40:] = probe.UNKNOWN
-    assert np.array_equal(probe.fit(points, states), probe.fit(points[:40], states[:40]))
+    assert np.array_equal(probe.fit_probe(points, states), probe.fit_probe(points[:40], states[:40]))
 
 
 def test_a_class_with_one_state_alone_has_its_smoothed_share():
     points = np.random.default_rng(0).normal(size=(8, 3))
     states = np.array([[1, -1, 0]] * 8)
     expected = [9 / 10, 1 / 2, 1 / 10]
-    assert probe.probabilities(points, probe.fit(points, states))[0] == pytest.approx(expected)
+    assert probe.probabilities(points, probe.fit_probe(points, states))[0] == pytest.approx(expected)
 
 
 def test_separable_classes_stay_finite():
     points = np.array([[-1e3], [-1.0], [1.0], [1e3]])
-    chance = probe.probabilities(points, probe.fit(points, [[0], [0], [1], [1]]))[:, 0]
+    chance = probe.probabilities(points, probe.fit_probe(points, [[0], [0], [1], [1]]))[:, 0]
     assert np.isfinite(chance).all()
     assert (np.diff(chance) >= 0).all()
     assert chance[0] < 0.1 < 0.9 < chance[3]

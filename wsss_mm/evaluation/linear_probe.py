@@ -74,7 +74,7 @@ def _scores(features: npt.NDArray[Any], manifest: pd.DataFrame, codes: Sequence[
     scale = measure_scale(features[train])  # of training patches: what others look like is not learnt from
     points = scale(features).astype(np.float64)
     states = np.where(known, labels, probe.UNKNOWN).astype(np.int8)
-    return probe.probabilities(points, probe.fit(points[train], states[train]))
+    return probe.probabilities(points, probe.fit_probe(points[train], states[train]))
 
 
 def _figures(scores: npt.NDArray[np.float64], manifest: pd.DataFrame, codes: Sequence[str]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _one_repeat(
         train = rng.permutation(np.flatnonzero(~held))
         for at, count in enumerate(counts):
             part = train[:count]
-            scores[at, held] = probe.probabilities(points[held], probe.fit(points[part], states[part]))
+            scores[at, held] = probe.probabilities(points[held], probe.fit_probe(points[part], states[part]))
     return np.array([average_precisions(states, values) for values in scores])
 
 

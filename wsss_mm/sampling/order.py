@@ -284,7 +284,7 @@ def _uncertainty_of(
         if len(rows) < _BEGINNING or not two_sided.any():
             return None
         points = probe.probe_space(features[np.concatenate([pool, rows])], seed)
-        values = probe.probabilities(points[: len(pool)], probe.fit(points[len(pool) :], known[rows]))
+        values = probe.probabilities(points[: len(pool)], probe.fit_probe(points[len(pool) :], known[rows]))
     return np.maximum(uncertainty(values), _NEVER_SURE * values.shape[1])
 
 

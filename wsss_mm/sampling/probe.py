@@ -31,7 +31,7 @@ def probe_space(features: npt.ArrayLike, seed: int = 0) -> Doubles:
     return points / size if size else points
 
 
-def fit(points: Doubles, states: npt.ArrayLike) -> Doubles:
+def fit_probe(points: Doubles, states: npt.ArrayLike) -> Doubles:
     """Fit the probe by Newton's method.
 
     Args:
@@ -55,7 +55,7 @@ def fit(points: Doubles, states: npt.ArrayLike) -> Doubles:
 
 
 def probabilities(points: Doubles, weights: Doubles) -> Doubles:
-    """Probability of each class, (N, C), 0..1, by the weights of `fit`."""
+    """Probability of each class, (N, C), 0..1, by the weights of `fit_probe`."""
     return _sigmoid(points @ weights[:-1] + weights[-1])
 
 
@@ -65,7 +65,7 @@ def out_of_fold(points: Doubles, states: npt.ArrayLike, folds: npt.NDArray[np.in
     found = np.full(known.shape, np.nan)
     for fold in np.unique(folds):
         held = folds == fold
-        found[held] = probabilities(points[held], fit(points[~held], known[~held]))
+        found[held] = probabilities(points[held], fit_probe(points[~held], known[~held]))
     return found
 
 
