@@ -22,7 +22,7 @@ from wsss_mm.patches.images import read_image
 from wsss_mm.patches.stains import patch_reader, target_of, write_stains
 from wsss_mm.settings import load_profile
 from wsss_mm.slides.icc import note_icc
-from wsss_mm.slides.stain import METHODS, Stain, fit, typical
+from wsss_mm.slides.stain import METHODS, Stain, fit_stain, typical
 
 LUNG = VOCABULARIES["lung"]
 SLIDES = {
@@ -74,7 +74,7 @@ def test_the_target_is_of_training_slides_alone(stained):
     assert set(stains) == {"one", "two", "three", "four"}, "of glass nothing is told"
     assert target_of(stained) == typical(stains[name] for name in ("one", "two", "three"))
     images = [read_image(stained / f"images/four-{index}.png") for index in range(4)]
-    assert stains["four"] == fit(np.concatenate(images), target_of(stained).method)
+    assert stains["four"] == fit_stain(np.concatenate(images), target_of(stained).method)
 
 
 def test_every_reader_shows_the_same_and_slides_look_alike(stained):
@@ -82,7 +82,7 @@ def test_every_reader_shows_the_same_and_slides_look_alike(stained):
     read, target = patch_reader(stained, manifest), target_of(stained)
     images = {row.patch_id: read(stained / row.path) for row in manifest.itertuples()}
     for slide_id in ("one", "three", "four"):
-        found = fit(np.concatenate([images[f"{slide_id}-{index}"] for index in range(4)]), target.method)
+        found = fit_stain(np.concatenate([images[f"{slide_id}-{index}"] for index in range(4)]), target.method)
         np.testing.assert_allclose(
             found.numbers, target.numbers, rtol=0.1, atol=0.6 if min(target.numbers) < 0 else 0.03
         )

@@ -16,7 +16,7 @@ from wsss_mm.patches import IGNORE, VOCABULARIES
 from wsss_mm.places import PROBABILITIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.slides import open_slide
-from wsss_mm.slides.stain import fit, recolour, stain_of_slide
+from wsss_mm.slides.stain import fit_stain, recolour, stain_of_slide
 from wsss_mm.wsi import SlideModel, outputs, segment_slide
 from wsss_mm.wsi.truth import judge_slide
 
@@ -293,7 +293,7 @@ class TestRealSlides:
 
 def test_a_slide_is_shown_as_if_it_was_stained_like_those_that_a_model_learnt_from(tmp_path, predict):
     """All windows alike, by what the whole slide is stained like; what is background is told by its own pixels."""
-    path, target = tmp_path / "slide.tiff", fit(image_of(H_AND_E), "macenko")
+    path, target = tmp_path / "slide.tiff", fit_stain(image_of(H_AND_E), "macenko")
     tifffile.imwrite(path, image_of(OTHER, side=256), tile=(64, 64), photometric="rgb", metadata=None)
     with open_slide(path, 1.0) as reader:
         change = recolour(stain_of_slide(reader, "macenko", 1.0), target)

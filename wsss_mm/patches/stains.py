@@ -17,7 +17,7 @@ from wsss_mm.formats import read_object, write_object
 from wsss_mm.patches.images import Pixels, read_image
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.places import STAIN, STAINS
-from wsss_mm.slides.stain import Method, Recolour, Stain, fit, recolour, stain_of_slide, typical
+from wsss_mm.slides.stain import Method, Recolour, Stain, fit_stain, recolour, stain_of_slide, typical
 
 if TYPE_CHECKING:
     from wsss_mm.cohort import Cohort
@@ -46,7 +46,7 @@ def write_stains(folder: Path, manifest: pd.DataFrame, method: Method, cohort: "
     def of_slide(group: tuple[str, pd.DataFrame]) -> Stain | None:
         slide_id, rows = group
         if slide_id not in slides:
-            return fit(np.concatenate(list(_pixels(folder, rows))), method)
+            return fit_stain(np.concatenate(list(_pixels(folder, rows))), method)
         with slides[slide_id].open() as reader:
             return stain_of_slide(reader, method, float(rows["mpp"].iloc[0]))
 

@@ -78,7 +78,7 @@ class Stain:
         raise InputError(f"{source}: is no stain, {' '.join(str(content).split())[:80]}; make it again: dvc repro")
 
 
-def fit(pixels: Pixels, method: Method) -> Stain | None:
+def fit_stain(pixels: Pixels, method: Method) -> Stain | None:
     """How pixels (..., 3) uint8 RGB of one slide are stained; None where there is too little tissue to tell.
 
     Args:
@@ -135,7 +135,7 @@ def stain_of_slide(slide: SlideReader, method: Method, mpp: float) -> Stain | No
     boxes = boxes[find_tissue(slide).share(boxes) >= _LEAST_TISSUE]
     chosen = boxes[np.unique(np.linspace(0, len(boxes) - 1, _TILES).round().astype(int))] if len(boxes) else boxes
     tiles = [slide.read(x, y, _SIDE, mpp)[::_STEP, ::_STEP].reshape(-1, 3) for x, y, *_ in chosen.tolist()]
-    return fit(np.concatenate(tiles), method) if tiles else None
+    return fit_stain(np.concatenate(tiles), method) if tiles else None
 
 
 def _macenko(density: NDArray[np.float64]) -> NDArray[np.float64]:

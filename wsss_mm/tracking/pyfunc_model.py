@@ -45,7 +45,7 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
         """Segment a batch of images."""
         import torch
 
-        from wsss_mm.slides.stain import fit, recolour
+        from wsss_mm.slides.stain import fit_stain, recolour
 
         output = (params or {}).get("output", _OUTPUTS[0])
         if output not in _OUTPUTS:
@@ -59,7 +59,7 @@ class SegmenterModel(mlflow.pyfunc.PythonModel):
             of_all = (0, self._model.classes, *images.shape[1:3])
             shape: tuple[int, ...] = images.shape[:3] if output == "labels" else of_all
             return np.zeros(shape, np.uint8 if output == "labels" else np.float32)
-        if self._stain is not None and (source := fit(images, self._stain.method)) is not None:
+        if self._stain is not None and (source := fit_stain(images, self._stain.method)) is not None:
             images = recolour(source, self._stain)(images)
         results = []
         for start in range(0, len(images), _BATCH):
