@@ -137,13 +137,13 @@ class _Runner:
 
     def __call__(self, entries: "Sequence[RungTraining]") -> "Iterator[tuple[RungTraining, Score | None]]":
         from wsss_mm.choosing.tuning.experiments import Trial
-        from wsss_mm.choosing.tuning.journal import key_of
+        from wsss_mm.choosing.tuning.journal import trial_key
         from wsss_mm.choosing.tuning.values import shortened
 
         waiting = {}
         for entry in entries:
             params = shortened(self._settings[entry.contender], entry.share).model_copy(update={"seed": entry.seed})
-            key = key_of(params, self._made_of)
+            key = trial_key(params, self._made_of)
             score = self._journal.get(key)
             if score is not None:
                 yield entry, score

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.choosing.tuning.halving import RungTraining, Score
-from wsss_mm.choosing.tuning.journal import TrialJournal, key_of
+from wsss_mm.choosing.tuning.journal import TrialJournal, trial_key
 from wsss_mm.choosing.tuning.values import with_values
 from wsss_mm.choosing.tuning.verdict import chosen, judged, write_values
 from wsss_mm.errors import InputError
@@ -98,11 +98,11 @@ def test_a_journal_goes_on_after_a_kill(tmp_path):
 def test_another_cohort_or_rung_is_another_trial():
     params = load_profile("phantom")
     keys = {
-        key_of(params, {"patches": "1", "code": "x"}),
-        key_of(params, {"patches": "2", "code": "x"}),
-        key_of(params, {"patches": "1", "code": "y"}),
-        key_of(with_values(params, {"segmenter.iterations": 100}, "x"), {"patches": "1", "code": "x"}),
-        key_of(with_values(params, {"seed": 1}, "x"), {"patches": "1", "code": "x"}),
+        trial_key(params, {"patches": "1", "code": "x"}),
+        trial_key(params, {"patches": "2", "code": "x"}),
+        trial_key(params, {"patches": "1", "code": "y"}),
+        trial_key(with_values(params, {"segmenter.iterations": 100}, "x"), {"patches": "1", "code": "x"}),
+        trial_key(with_values(params, {"seed": 1}, "x"), {"patches": "1", "code": "x"}),
     }
     assert len(keys) == 5
-    assert key_of(with_values(params, {"evaluate.flip": False}, "x"), {"patches": "1", "code": "x"}) in keys
+    assert trial_key(with_values(params, {"evaluate.flip": False}, "x"), {"patches": "1", "code": "x"}) in keys

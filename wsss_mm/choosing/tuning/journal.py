@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _DECIDES = ("seed", "classifier", "pseudo_labels", "choose_pseudo_labels", "segmenter")
 
 
-def key_of(params: "Params", made_of: Mapping[str, str]) -> str:
+def trial_key(params: "Params", made_of: Mapping[str, str]) -> str:
     """What decides a trial, as 16 hex digits.
 
     Args:
