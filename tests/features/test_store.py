@@ -164,8 +164,8 @@ class TestStatistics:
     def test_another_size_or_slide_is_another_key(self, project):
         _, cohort, _ = project
         slide, encoder = next(iter(cohort)), encoders.Statistics()
-        keys = {shards.key_of(slide, encoder, 1.0, 64), shards.key_of(slide, encoder, 1.0, 32)}
-        keys |= {shards.key_of(slide, encoder, 0.5, 64), shards.key_of(list(cohort)[1], encoder, 1.0, 64)}
+        keys = {shards.features_key(slide, encoder, 1.0, 64), shards.features_key(slide, encoder, 1.0, 32)}
+        keys |= {shards.features_key(slide, encoder, 0.5, 64), shards.features_key(list(cohort)[1], encoder, 1.0, 64)}
         assert len(keys) == 4
 
     def test_a_broken_slide_takes_no_other_with_it(self, project, monkeypatch):

@@ -74,7 +74,7 @@ def as_numbers(corners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return corners[:, 0] * (1 << 32) + corners[:, 1]
 
 
-def key_of(slide: Slide, encoder: PatchEncoder, mpp: float, size: int) -> str:
+def features_key(slide: Slide, encoder: PatchEncoder, mpp: float, size: int) -> str:
     """What decides the features of a slide's patches, as hex."""
     quickhash = slide.quickhash
     if not quickhash:
@@ -219,7 +219,7 @@ class FeatureWork:
                 )
             key = ""
             try:
-                key = key_of(slide, self.encoder, float(rows["mpp"].iloc[0]), int(rows["size"].iloc[0]))
+                key = features_key(slide, self.encoder, float(rows["mpp"].iloc[0]), int(rows["size"].iloc[0]))
                 found: Shard | InputError = self._of_slide(slide, rows, key, done, len(candidates))
             except HinderedError:
                 raise
