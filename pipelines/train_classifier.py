@@ -25,7 +25,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     from wsss_mm.evaluation.figures import precision_recall_figure, sites_figure
     from wsss_mm.evaluation.sites import probed_rows, readable
     from wsss_mm.patches import read_manifest
-    from wsss_mm.patches.manifest import known_labels
+    from wsss_mm.patches.manifest import known_mask
     from wsss_mm.vocabulary import get_vocabulary
 
     paths = Paths(patches=PATCHES, out=OUT, curves=places.CLASSIFIER_CURVES)
@@ -45,7 +45,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
         known = classifier_scores(OUT, PATCHES, split="train", limit=len(scores), threads=params.threads)
         write_reports(pd.concat([scores, known]), manifest, codes)
         judged = manifest.set_index("patch_id").loc[scores["patch_id"]]
-        truth, known = judged[codes].to_numpy(bool), known_labels(judged, codes)
+        truth, known = judged[codes].to_numpy(bool), known_mask(judged, codes)
         figure = precision_recall_figure(truth, scores[codes].to_numpy(), vocabulary, known)
         tracker.figure(figure, "figures/valid_precision_recall.png")
         if len(probed := probed_rows(manifest)):

@@ -8,7 +8,7 @@ import pytest
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches import check_manifest, get_vocabulary, manifest_columns, read_manifest, write_manifest
-from wsss_mm.patches.manifest import FILE_NAME, known_labels, label_sets, possible_labels
+from wsss_mm.patches.manifest import FILE_NAME, known_mask, label_sets, possible_labels
 
 LUNG = get_vocabulary("lung")
 
@@ -153,8 +153,8 @@ class TestUnsure:
         assert read_manifest(tmp_path, LUNG)["unsure"].tolist() == [None, "NEC;TAS"]
 
     def test_what_is_known(self, unsure):
-        assert known_labels(unsure, LUNG.codes).tolist() == [[True, False, True, False], [True] * 4]
-        assert known_labels(unsure.drop(columns="unsure"), LUNG.codes).all()
+        assert known_mask(unsure, LUNG.codes).tolist() == [[True, False, True, False], [True] * 4]
+        assert known_mask(unsure.drop(columns="unsure"), LUNG.codes).all()
 
     def test_what_is_unsure_stays_possible(self, unsure):
         assert possible_labels(unsure, LUNG.codes).tolist() == [[True] * 4, [False, False, True, False]]

@@ -17,7 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.formats import read_rows
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import Pixels, read_mask
-from wsss_mm.patches.manifest import is_inside, known_labels
+from wsss_mm.patches.manifest import is_inside, known_mask
 from wsss_mm.patches.neighbours import Places, check_places
 from wsss_mm.patches.stains import patch_reader
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST, SHARE
@@ -111,7 +111,7 @@ class PatchLabelDataset(_PatchDataset):
         records = [
             {"patch_id": patch_id, "img_path": str(Path(root) / path), "label": label, "known": known}
             for patch_id, path, label, known in zip(
-                frame["patch_id"], frame["path"], labels, known_labels(frame, classes.codes), strict=True
+                frame["patch_id"], frame["path"], labels, known_mask(frame, classes.codes), strict=True
             )
         ]
         more = {"seed": seed, "cache_bytes": cache_bytes, "image_bytes": _image_bytes(frame, 3)}

@@ -16,7 +16,7 @@ from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement
 from wsss_mm.evaluation.multilabel import multilabel_metrics
 from wsss_mm.features.patches import patch_features, statistics
-from wsss_mm.patches.manifest import known_labels
+from wsss_mm.patches.manifest import known_mask
 from wsss_mm.sampling import probe
 from wsss_mm.sampling.space import measure_scale
 
@@ -70,7 +70,7 @@ def linear_probe(
 def _scores(features: npt.NDArray[Any], manifest: pd.DataFrame, codes: Sequence[str]) -> npt.NDArray[np.float64]:
     """(N, C) probabilities of all patches, by what the training patches are labelled with."""
     train = (manifest["split"] == "train").to_numpy()
-    labels, known = manifest[list(codes)].to_numpy(bool), known_labels(manifest, codes)
+    labels, known = manifest[list(codes)].to_numpy(bool), known_mask(manifest, codes)
     scale = measure_scale(features[train])  # of training patches: what others look like is not learnt from
     points = scale(features).astype(np.float64)
     states = np.where(known, labels, probe.UNKNOWN).astype(np.int8)
@@ -78,7 +78,7 @@ def _scores(features: npt.NDArray[Any], manifest: pd.DataFrame, codes: Sequence[
 
 
 def _figures(scores: npt.NDArray[np.float64], manifest: pd.DataFrame, codes: Sequence[str]) -> dict[str, Any]:
-    labels, known = manifest[list(codes)].to_numpy(bool), known_labels(manifest, codes)
+    labels, known = manifest[list(codes)].to_numpy(bool), known_mask(manifest, codes)
     figures: dict[str, Any] = {}
     for name in JUDGED:
         rows = (manifest["split"] == name).to_numpy()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.patches.manifest import known_labels
+from wsss_mm.patches.manifest import known_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def classifier_metrics(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: 
     """
     rows = manifest.set_index("patch_id").loc[scores["patch_id"]]
     values, labels, judged = scores[list(codes)].to_numpy(), rows[list(codes)].to_numpy(bool), rows["split"] == "valid"
-    known = known_labels(rows, codes)
+    known = known_mask(rows, codes)
     found, learnt = (
         multilabel_metrics(labels[part], values[part], codes, known=known[part]) | {"n": int(part.sum())}
         for part in (judged.to_numpy(), ~judged.to_numpy())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.patches.manifest import known_labels
+from wsss_mm.patches.manifest import known_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def readable(rows: "pd.DataFrame", features: npt.NDArray[np.floating], codes: Se
         judged: sites with a single slide, no class that patches of two slides hold and those of two slides lack.
     """
     values = features.astype(np.float64)
-    slides, known = rows["slide_id"].to_numpy(str), known_labels(rows, codes)
+    slides, known = rows["slide_id"].to_numpy(str), known_mask(rows, codes)
     figures: dict[str, Any] = {SITE: probe(values, rows["site"].to_numpy(str), slides)}
     for index, code in enumerate(codes):
         judged = known[:, index]

@@ -27,7 +27,7 @@ from wsss_mm.patches.appearance import STATISTICS, image_statistics
 from wsss_mm.patches.digests import judged_digest
 from wsss_mm.patches.images import read_image, read_label_map
 from wsss_mm.patches.making import make_rows
-from wsss_mm.patches.manifest import FILE_NAME, known_labels, label_sets, unsure_classes
+from wsss_mm.patches.manifest import FILE_NAME, known_mask, label_sets, unsure_classes
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
@@ -195,7 +195,7 @@ def _places(rows: pd.DataFrame) -> pd.Series:
 def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
-    known = known_labels(training, codes).sum(axis=0)
+    known = known_mask(training, codes).sum(axis=0)
     sites = training["site"].replace("", None)
     several = sites.nunique() > 1 and sites.notna().all()
     rows = [

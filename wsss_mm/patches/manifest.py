@@ -30,12 +30,12 @@ def manifest_columns(codes: Iterable[str]) -> list[str]:
     """Columns of a manifest in order.
 
     Those of the class `codes` are bool, true where the class is in the label set. False means absent, unless `unsure`
-    names the class: see `known_labels`.
+    names the class: see `known_mask`.
     """
     return [*_BEFORE_LABELS, *codes, *_AFTER_LABELS]
 
 
-def known_labels(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np.bool_]:
+def known_mask(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np.bool_]:
     """Where a label set says whether a patch holds a class: (N, C) bool, False for the classes in `unsure`."""
     order = {code: index for index, code in enumerate(codes)}
     known = np.ones((len(frame), len(order)), dtype=bool)
@@ -53,7 +53,7 @@ def possible_labels(frame: pd.DataFrame, codes: Iterable[str]) -> npt.NDArray[np
     """
     codes = list(codes)
     held = frame[codes].to_numpy(bool)
-    return held | (~known_labels(frame, codes) & held.any(axis=1, keepdims=True))
+    return held | (~known_mask(frame, codes) & held.any(axis=1, keepdims=True))
 
 
 def label_sets(frame: pd.DataFrame, codes: Iterable[str]) -> list[str]:

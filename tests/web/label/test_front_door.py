@@ -30,7 +30,7 @@ from wsss_mm.cli.main import main
 from wsss_mm.labelling import read_journals
 from wsss_mm.labelling.agreement import agreement_table
 from wsss_mm.patches import read_manifest
-from wsss_mm.patches.manifest import known_labels
+from wsss_mm.patches.manifest import known_mask
 from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.wsi.geojson import write_geojson
 
@@ -155,7 +155,7 @@ def test_from_unlabelled_slides_to_a_trained_network(oracle, browse):
         manifest = read_manifest("data/patches", vocabulary)
     of_train = manifest[manifest["split"] == "train"]
     assert set(of_train["patch_id"]) == {name for name in said if "-train-" in name and said[name].any()}
-    held, known = manifest[list(vocabulary.codes)].to_numpy(), known_labels(manifest, vocabulary.codes)
+    held, known = manifest[list(vocabulary.codes)].to_numpy(), known_mask(manifest, vocabulary.codes)
     right, drawn = held == oracle.truth_labels(manifest["patch_id"]), manifest["mask_path"].notna().to_numpy()
     assert right[~drawn][known[~drawn]].all()
     assert right[drawn].mean() > 0.97  # outlines run beside the mask's borders: a class at the least share may tip
