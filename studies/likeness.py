@@ -34,7 +34,7 @@ from wsss_mm.slides.phantom.aperio import write_aperio
 from wsss_mm.slides.phantom.cohort import PHANTOM_MPP, generate_slide
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.likeness import likeness
+from wsss_mm.wsi.likeness import compare_slide
 from wsss_mm.wsi.mapping import look_at
 from wsss_mm.wsi.slidemap import opened
 
@@ -102,7 +102,7 @@ def of_phantom(
             job = Job(str(number), path, Path(folder))
             with opened(job, mpp) as raster:
                 look_at(job, raster, DEFAULTS)
-                found = likeness(job, raster, appearance)
+                found = compare_slide(job, raster, appearance)
             if found is not None and found["windows"] >= LEAST_WINDOWS:
                 yield {"slide": number, **found}
 

@@ -21,7 +21,7 @@ _FACTORS = (0.5, 2.0)
 _SEED = 0  # of the order of places: the same for the same slide
 
 
-def likeness(job: Job, raster: Raster, appearance: Appearance | None) -> dict[str, Any] | None:
+def compare_slide(job: Job, raster: Raster, appearance: Appearance | None) -> dict[str, Any] | None:
     """Compare a slide with a training, see `wsss_mm.patches.likeness.compared`; None where the model says nothing.
 
     Args:

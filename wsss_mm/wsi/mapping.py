@@ -29,7 +29,7 @@ from wsss_mm.wsi.engine import Predict, Rows, segment_rows, well_filled
 from wsss_mm.wsi.holes import MOST_CLASSES, covered
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.journal import MapJournal
-from wsss_mm.wsi.likeness import likeness
+from wsss_mm.wsi.likeness import compare_slide
 from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.raster import Raster
 from wsss_mm.wsi.rawmap import RawMap, write_probabilities
@@ -74,7 +74,7 @@ def computed(
     if len(model.classes) > MOST_CLASSES:
         raise InputError(f"model: has {len(model.classes)} classes, of which a slide's map holds {MOST_CLASSES}")
     identity = identity_of(job, raster, named(model), parameters.deciding("map"))
-    found = likeness(job, raster, model.appearance)
+    found = compare_slide(job, raster, model.appearance)
     if found is not None and found["warning"]:
         logger.warning("%s: %s", identity["slide"]["file"], found["warning"])
     with ExitStack() as stack:
