@@ -107,11 +107,11 @@ def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bo
 
 def _list(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort.editing import read_rows
-    from wsss_mm.cohort.overview import aligned, list_slides
+    from wsss_mm.cohort.overview import aligned, describe_slides
 
     table = meant_table(arguments.table)
     labels, _ = known_labels(table)
-    slides = list_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
+    slides = describe_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
     if arguments.json:
         sys.stdout.write(json.dumps(slides, indent=2, ensure_ascii=True) + "\n")
         return

@@ -70,7 +70,7 @@ def facts_of(
     return facts
 
 
-def list_slides(
+def describe_slides(
     rows: Rows, table: Path, labels: Mapping[str, SlideLabels], seen: Path | None = None
 ) -> list[dict[str, Any]]:
     """Slides with what their files say; those that are as they were at the last look are not opened again.
