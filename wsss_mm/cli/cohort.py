@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from wsss_mm.cohort.adding import GivenCells, look_at, named_slides
+    from wsss_mm.cohort.adding import GivenCells, named_slides, open_slides
     from wsss_mm.cohort.editing import add_slides
     from wsss_mm.cohort.finding import find_slide_files
     from wsss_mm.cohort.naming import NamePattern
@@ -59,7 +59,7 @@ def _add(arguments: argparse.Namespace) -> int:
         _show_named(slides, whole=arguments.dry_run)
     if given.pattern and not arguments.dry_run:
         _ask(arguments.yes, "take this from the names?")
-    looked = look_at(slides, given)
+    looked = open_slides(slides, given)
     _tell_of_others(looked)
     if not looked.slides and not looked.failed:
         raise InputError(f"{', '.join(arguments.slides)}: no slide; name files that OpenSlide opens")

@@ -111,7 +111,7 @@ def named_slides(files: Sequence[FoundFile], given: GivenCells) -> list[NewSlide
     return slides
 
 
-def look_at(slides: Sequence[NewSlide], given: GivenCells) -> Looked:
+def open_slides(slides: Sequence[NewSlide], given: GivenCells) -> Looked:
     """Open each slide, and read what is drawn on it.
 
     Raises:
