@@ -155,9 +155,9 @@ def _fetch(arguments: argparse.Namespace) -> None:
     _tell("licence", encoder.terms)
 
     def look(path: Path) -> None:
-        from wsss_mm.models.looking import look_at
+        from wsss_mm.models.looking import check_file
 
-        look_at(encoder, path)
+        check_file(encoder, path)
 
     found = fetch(encoder, arguments.source, look=look)
     recorded = ", which encoders.yaml had not and has now" if found.recorded else ", as encoders.yaml says"

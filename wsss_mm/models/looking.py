@@ -8,7 +8,7 @@ from wsss_mm.models.timm_layouts import has_layout, layout
 from wsss_mm.models.weight_files import check_shapes, check_size
 
 
-def look_at(encoder: Encoder, path: Path) -> None:
+def check_file(encoder: Encoder, path: Path) -> None:
     """Refuse a file that is damaged, or of another network.
 
     What timm builds is told by its layout, without timm; others are built and take the weights.
