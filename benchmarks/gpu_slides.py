@@ -31,7 +31,7 @@ from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi import segment as segmenting
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.mapping import look_at
+from wsss_mm.wsi.mapping import choose_pixels
 from wsss_mm.wsi.raster import Band
 from wsss_mm.wsi.slidemap import opened
 
@@ -70,7 +70,7 @@ def _reading(bench: Bench, slide: Path, mpp: float, readers: int) -> None:
     window, windows, start = parameters.window, 0, time.perf_counter()
     job = Job("slide", slide, slide.parent / "unused")
     with opened(job, mpp, readers) as raster:
-        look_at(job, raster, parameters)
+        choose_pixels(job, raster, parameters)
         columns, lines = (
             window_starts(side, window, window_stride(window, parameters.overlap)) for side in raster.size
         )

@@ -35,7 +35,7 @@ from wsss_mm.slides.phantom.cohort import PHANTOM_MPP, generate_slide
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.likeness import compare_slide
-from wsss_mm.wsi.mapping import look_at
+from wsss_mm.wsi.mapping import choose_pixels
 from wsss_mm.wsi.slidemap import opened
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def of_phantom(
             write_aperio(path, generate_slide(size, seed)[0], PHANTOM_MPP, 20)
             job = Job(str(number), path, Path(folder))
             with opened(job, mpp) as raster:
-                look_at(job, raster, DEFAULTS)
+                choose_pixels(job, raster, DEFAULTS)
                 found = compare_slide(job, raster, appearance)
             if found is not None and found["windows"] >= LEAST_WINDOWS:
                 yield {"slide": number, **found}

@@ -119,7 +119,7 @@ def map_slide(
         if skip_done and (done := stored_already(job.folder, identity)) is not None:
             logger.info("%s: done before, skipped", job.path)
             return done
-        look_at(job, raster, parameters)
+        choose_pixels(job, raster, parameters)
         with partial_folder(job.folder) as work:
             with computed(work, job, raster, model, parameters, progress=progress) as made:
                 store(work, made)
@@ -145,7 +145,7 @@ def _predict(job: Job, model: "SlideModel") -> Predict:
     return lambda images: model.predict(change(images))
 
 
-def look_at(job: Job, raster: Raster, parameters: Parameters) -> None:
+def choose_pixels(job: Job, raster: Raster, parameters: Parameters) -> None:
     """Tell a raster which of its pixels are to be segmented, by the tissue on a thumbnail and the region of interest.
 
     Raises:

@@ -11,7 +11,7 @@ from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi.export import deliver, finished, write_results
 from wsss_mm.wsi.job import Job
-from wsss_mm.wsi.mapping import computed, look_at, named
+from wsss_mm.wsi.mapping import choose_pixels, computed, named
 from wsss_mm.wsi.model import SlideModel
 from wsss_mm.wsi.outputs import check_outputs
 from wsss_mm.wsi.partial import partial_folder
@@ -85,7 +85,7 @@ def segment(
         if skip_done and (done := finished(job.folder, identity, parameters)) is not None:
             logger.info("%s: done before, skipped", job.path)
             return done
-        look_at(job, raster, parameters)
+        choose_pixels(job, raster, parameters)
         with partial_folder(job.folder) as work:
             with computed(work, job, raster, model, parameters, progress=progress) as made:
                 write_results(work, job, made, raster, parameters, registered=registered)
