@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
-from wsss_mm.tables import nearest, number, read_table
+from wsss_mm.tables import nearest_name, number, read_table
 
 COLUMNS, OPTIONAL = ("slide_id", "labels"), ("mpp",)
 PLAIN = "slide_id,labels,mpp\nS1,TE;TAS,0.25\nS2,a b,\n"
@@ -180,4 +180,4 @@ def test_frames_are_of_text(read):
     ("name", "near"), [("s1", "S1"), ("S11", "S1"), ("S4", "S1"), ("Mu\u0308ller", "M\u00fcller"), ("phantom-01", None)]
 )
 def test_the_nearest_name(name, near):
-    assert nearest(name, ["S1", "M\u00fcller"]) == near
+    assert nearest_name(name, ["S1", "M\u00fcller"]) == near

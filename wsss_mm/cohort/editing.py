@@ -19,7 +19,7 @@ from wsss_mm.slides.reader import open_slide
 from wsss_mm.slides.resolution import is_microscopes
 from wsss_mm.slides.roi import read_annotations
 from wsss_mm.slides.table import OPTIONAL, REQUIRED, name_fault, resolve
-from wsss_mm.tables import nearest, number
+from wsss_mm.tables import nearest_name, number
 from wsss_mm.vocabulary import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -297,7 +297,7 @@ def _lines_of(rows: Rows, slide_ids: Sequence[str], table: Path) -> list[int]:
     by_id = {row["slide_id"]: line for line, row in rows.items()}
     for name in slide_ids:
         if name not in by_id:
-            near = nearest(name, by_id)
+            near = nearest_name(name, by_id)
             raise InputError(
                 f"{table}: has no slide {name!r}{f', but {near!r}' if near else ''}; see: wsss-mm cohort list"
             )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsss_mm.errors import InputError
-from wsss_mm.tables import nearest
+from wsss_mm.tables import nearest_name
 
 FIELDS = {"slide": "slide_id", "patient": "patient_id", "site": "site", "split": "split"}
 """What a pattern may name, and the column it becomes."""
@@ -33,7 +33,7 @@ class NamePattern:
         names = list(self._regex.groupindex)
         for name in names:
             if _field(name) is None:
-                near = nearest(name, FIELDS)
+                near = nearest_name(name, FIELDS)
                 hint = f"; did you mean {near}?" if near else ""
                 raise InputError(f"--pattern {text}: {name!r} is none of {', '.join(FIELDS)}{hint}")
         if not names:

@@ -22,7 +22,7 @@ from wsss_mm.formats import read_rows
 from wsss_mm.names import cell_text, likeness, text_cell
 from wsss_mm.places import PATCH_MANIFEST
 from wsss_mm.places import QUARANTINE_COLUMNS as COLUMNS
-from wsss_mm.tables import fold, nearest, read_table
+from wsss_mm.tables import fold, nearest_name, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def slides_aside(slides: pd.DataFrame, path: Path | str = PATH) -> frozenset[str
         if len(own):
             raise InputError(f"{where}, but a patient is; give each slide a row: {', '.join(own)}")
         meant = _meant(name, written)
-        near = meant or nearest(name, known)
+        near = meant or nearest_name(name, known)
         if near is not None and (meant or _is_slip(name, near)):
             raise InputError(f"{where}, but {near!r} is; correct the row, or remove it if it means no slide of these")
     _warn(path, "slides", absent)
@@ -192,7 +192,7 @@ def check_known(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) 
     places, known = _known(kind, Path(data))
     unknown = next((name for name in ids if name not in known), None) if places else None
     if unknown is not None:
-        near = nearest(unknown, known)
+        near = nearest_name(unknown, known)
         hint = "" if near is None else f", but {near!r} is"
         raise InputError(f"{places[0]}: {kind} {unknown!r} is not in it{hint}; correct the id, or add --force")
 

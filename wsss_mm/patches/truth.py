@@ -20,7 +20,7 @@ from wsss_mm.slides import SlideReader
 from wsss_mm.slides.labels import read_label_tiff, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
 from wsss_mm.slides.tissue import TissueMask, find_tissue
-from wsss_mm.tables import nearest, read_table
+from wsss_mm.tables import nearest_name, read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def read_patch_labels(path: Path, slide_ids: Sequence[str], vocabulary: Vocabula
     for line, slide_id, *place, labels, unsure, _ in table.itertuples():
         where = f"{path}: line {line}"
         if slide_id not in known:
-            near = nearest(slide_id, slide_ids)
+            near = nearest_name(slide_id, slide_ids)
             hint = f" ({near} is)" if near else ""
             raise InputError(
                 f"{where}: slide_id {slide_id!r} is not in slides.csv{hint}; add the slide or remove the line"
