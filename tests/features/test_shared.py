@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wsss_mm.features.shared import nearest, shared_tissue
+from wsss_mm.features.shared import nearest_pairs, shared_tissue
 from wsss_mm.features.statistics import simple_features
 
 SIDE = 112
@@ -51,7 +51,7 @@ def cohort():
 
 def test_planted_pairs_and_no_others_are_found(cohort):
     images, splits, features = cohort
-    found = shared_tissue(nearest(features, splits), images.__getitem__)
+    found = shared_tissue(nearest_pairs(features, splits), images.__getitem__)
     assert {(pair.first, pair.second) for pair in found} == {(49 + 2 * n, 48 + 2 * n) for n in range(len(PLANTED))}
     said = {name: next(pair for pair in found if pair.first == 49 + 2 * n) for n, name in enumerate(PLANTED)}
     assert str(said["re-encoded"]) == "as it is"
@@ -64,13 +64,13 @@ def test_planted_pairs_and_no_others_are_found(cohort):
 
 def test_patches_of_one_split_are_not_compared(cohort):
     images, _, features = cohort
-    assert nearest(features, ["test"] * len(images)) == []
-    assert nearest(features, ["train"] * len(images)) == []
+    assert nearest_pairs(features, ["test"] * len(images)) == []
+    assert nearest_pairs(features, ["train"] * len(images)) == []
 
 
 def test_each_pair_is_asked_for_once(cohort):
     _, splits, features = cohort
-    pairs = nearest(features, ["valid" if split == "train" else split for split in splits], 5)
+    pairs = nearest_pairs(features, ["valid" if split == "train" else split for split in splits], 5)
     assert len({frozenset(pair) for pair in pairs}) == len(pairs)
 
 

@@ -70,7 +70,7 @@ class Shared:
         return " and ".join(how) or "as it is"
 
 
-def nearest(features: npt.NDArray[Any], splits: Sequence[str], number: int = NEAREST) -> list[tuple[int, int]]:
+def nearest_pairs(features: npt.NDArray[Any], splits: Sequence[str], number: int = NEAREST) -> list[tuple[int, int]]:
     """Pairs of a patch of valid or test, and one of those of other splits that are most like it.
 
     Args:
@@ -103,7 +103,7 @@ def shared_tissue(pairs: Sequence[tuple[int, int]], read: Callable[[int], Pixels
     """Which pairs show the same tissue.
 
     Args:
-        pairs: rows, as of `nearest`.
+        pairs: rows, as of `nearest_pairs`.
         read: the image of a row, (H, W, 3) uint8 RGB.
     """
     grey = lru_cache(maxsize=4096)(lambda row: _grey(read(row)))

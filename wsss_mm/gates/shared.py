@@ -34,7 +34,7 @@ def measure_shared(manifest: pd.DataFrame, files: pd.DataFrame, root: Path) -> I
         files: what their files show; patches without a `look` cannot be read, and are passed over.
         root: of the project.
     """
-    from wsss_mm.features.shared import nearest, shared_tissue
+    from wsss_mm.features.shared import nearest_pairs, shared_tissue
     from wsss_mm.patches.images import read_image
 
     known = files["look"].notna() & (files["pixels"] == manifest["size"].map("{0} x {0}".format))
@@ -51,7 +51,7 @@ def measure_shared(manifest: pd.DataFrame, files: pd.DataFrame, root: Path) -> I
 
         features = _features(views, rows, root, side, shown)
         splits = [rows["split"].iloc[view.row] for view in views]
-        for pair in shared_tissue(nearest(features, splits), shown):
+        for pair in shared_tissue(nearest_pairs(features, splits), shown):
             one, other = views[pair.first].row, views[pair.second].row
             if pair.shifted or rows["size"].iloc[one] != rows["size"].iloc[other]:
                 for own, theirs in ((one, other), (other, one)):
