@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.drawings import IGNORED, Area, clean, to_rings
-from wsss_mm.labelling.exchange.coco import Ground, merged, picture_of, picture_of_mask, read_coco, write_coco
+from wsss_mm.labelling.exchange.coco import Ground, coco_picture, merged, picture_of_mask, read_coco, write_coco
 from wsss_mm.slides.rle import area_of, packed, runs_of, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
@@ -65,7 +65,7 @@ MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
 @settings(max_examples=40, deadline=None)
 def test_what_is_drawn_on_a_slide_comes_back_as_it_was(tmp_path_factory, content):
     path, areas = tmp_path_factory.mktemp("coco") / "a.json", areas_of(content)
-    assert write_coco(path, [picture_of("s-1.svs", GROUND, areas)], LUNG) == len(areas)
+    assert write_coco(path, [coco_picture("s-1.svs", GROUND, areas)], LUNG) == len(areas)
     found = read(path).get("s-1", [])
     assert [(area.id, area.name, to_rings(area.geometry)) for area in found] == [
         (area.id, area.name, to_rings(area.geometry)) for area in areas
@@ -77,7 +77,7 @@ def test_what_is_drawn_on_a_slide_comes_back_as_it_was(tmp_path_factory, content
 def test_run_lengths_alone_say_it_pixel_for_pixel(tmp_path_factory, content):
     """As a tool does that knows nothing of us: extra keys are gone, and counts are not compressed."""
     path, areas = tmp_path_factory.mktemp("coco") / "a.json", areas_of(content)
-    write_coco(path, [picture_of("s-1.svs", GROUND, areas)], LUNG)
+    write_coco(path, [coco_picture("s-1.svs", GROUND, areas)], LUNG)
     content = json.loads(path.read_text())
     for item in content["annotations"]:
         item.pop("wsss_mm", None)
@@ -129,7 +129,7 @@ def mask_of(item, image):
 def test_another_reader_sees_the_same_areas(tmp_path_factory, content):
     """With holes, and up to the border; where it sees part of a pixel, the area's edge goes through it."""
     path, areas = tmp_path_factory.mktemp("coco") / "a.json", areas_of(content)
-    write_coco(path, [picture_of("s-1.svs", GROUND, areas)], LUNG)
+    write_coco(path, [coco_picture("s-1.svs", GROUND, areas)], LUNG)
     told = json.loads(path.read_text())
     assert len(told["annotations"]) == len(areas)
     columns, rows = np.meshgrid(np.arange(GROUND.size[0]), np.arange(GROUND.size[1]))
@@ -167,7 +167,7 @@ def test_the_fields_library_reads_the_same(tmp_path):
     ring = shapely.box(20, 20, 120, 100).difference(shapely.box(40, 40, 60, 60))
     plain = shapely.box(150, 30, 250, 130)
     areas = [Area(f"{n:032x}", NAMES[n], clean(shape, GROUND.size)) for n, shape in enumerate((ring, plain))]
-    write_coco(tmp_path / "a.json", [*pictures, picture_of("s-1.svs", GROUND, areas)], LUNG)
+    write_coco(tmp_path / "a.json", [*pictures, coco_picture("s-1.svs", GROUND, areas)], LUNG)
     library = coco.COCO(str(tmp_path / "a.json"))
     assert [item["name"] for item in library.loadCats(library.getCatIds())] == NAMES
     for number, mask in enumerate(masks, 1):
@@ -217,7 +217,7 @@ class TestOtherTools:
     def test_run_lengths_that_were_changed_count_over_our_outline(self, tmp_path):
         ring = shapely.box(20, 20, 120, 100).difference(shapely.box(40, 40, 60, 60))
         area = Area("a" * 32, NAMES[0], clean(ring, GROUND.size))
-        write_coco(tmp_path / "a.json", [picture_of("s-1.svs", GROUND, [area])], LUNG)
+        write_coco(tmp_path / "a.json", [coco_picture("s-1.svs", GROUND, [area])], LUNG)
         content = json.loads((tmp_path / "a.json").read_text())
         filled = drawn([Area("", NAMES[0], clean(shapely.box(20, 20, 120, 100), GROUND.size))]) == 0
         content["annotations"][0]["segmentation"]["counts"] = packed(runs_of([filled]))

@@ -176,7 +176,7 @@ def _export_masks(arguments: argparse.Namespace) -> None:
     """Write what is drawn on slides, or the masks of patches, as COCO."""
     from wsss_mm.cohort import Cohort
     from wsss_mm.labelling.drawings import drawing_path, read_drawing
-    from wsss_mm.labelling.exchange.coco import picture_of, picture_of_mask, write_coco
+    from wsss_mm.labelling.exchange.coco import coco_picture, picture_of_mask, write_coco
     from wsss_mm.patches import read_manifest
     from wsss_mm.slides.labels import read_label_tiff
 
@@ -194,7 +194,7 @@ def _export_masks(arguments: argparse.Namespace) -> None:
         for slide in Cohort.read().with_files():
             drawn = read_drawing(drawing_path("masks", slide.slide_id, arguments.journals), slide.slide_id).areas
             if drawn and slide.path is not None and (ground := grounds(slide.slide_id)) is not None:
-                pictures.append(picture_of(f"{slide.slide_id}{slide.path.suffix}", ground, drawn))
+                pictures.append(coco_picture(f"{slide.slide_id}{slide.path.suffix}", ground, drawn))
     if not pictures:
         what = f"{places.PATCHES}: no patch has a mask" if arguments.patches else f"{arguments.journals}: no drawings"
         raise InputError(f"{what}; draw in view Draw of wsss-mm label, or name an annotation in the table of slides")

@@ -66,7 +66,7 @@ class Picture:
     areas: Sequence[tuple[str, shapely.MultiPolygon | npt.NDArray[np.bool_], str]]
 
 
-def picture_of(name: str, ground: Ground, areas: Iterable[Area]) -> Picture:
+def coco_picture(name: str, ground: Ground, areas: Iterable[Area]) -> Picture:
     """A slide, whose file is called by its slide_id, with what is drawn on it."""
     return Picture(name, ground.size, [(area.name, area.geometry, area.id) for area in areas])
 
