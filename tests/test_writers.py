@@ -20,7 +20,7 @@ from wsss_mm.cohort.adding import NewSlide
 from wsss_mm.cohort.adopt import Memory
 from wsss_mm.cohort.cohort import Slide
 from wsss_mm.cohort.editing import add_slides, change_slides
-from wsss_mm.cohort.editing import read_rows as slides_of
+from wsss_mm.cohort.editing import read_slide_rows as slides_of
 from wsss_mm.files import atomic_folder, write_json
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.gates.champion import Pin, Rival, read_pin, write_pin

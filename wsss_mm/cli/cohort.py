@@ -106,12 +106,14 @@ def _tell_of_added(table: Path, added: Sequence["NewSlide"], given: int, dry: bo
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from wsss_mm.cohort.editing import read_rows
+    from wsss_mm.cohort.editing import read_slide_rows
     from wsss_mm.cohort.overview import aligned, describe_slides
 
     table = meant_table(arguments.table)
     labels, _ = known_labels(table)
-    slides = describe_slides(read_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None)
+    slides = describe_slides(
+        read_slide_rows(table), table, labels, _SEEN if Path(places.PARAMS_FILE).is_file() else None
+    )
     if arguments.json:
         sys.stdout.write(json.dumps(slides, indent=2, ensure_ascii=True) + "\n")
         return
@@ -144,11 +146,11 @@ def _split(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from wsss_mm.cohort.assign import SplitPlan, divide, split_doubts
-    from wsss_mm.cohort.editing import read_rows, write_splits
+    from wsss_mm.cohort.editing import read_slide_rows, write_splits
     from wsss_mm.cohort.overview import facts_of
 
     table, params = meant_table(arguments.table), own_params()
-    rows = read_rows(table)
+    rows = read_slide_rows(table)
     before = facts_of(rows, table, *known_labels(table))
     seed = arguments.seed if arguments.seed is not None else params.seed if params else 0
     sites = dict.fromkeys(arguments.hold_out_site, arguments.held_as)

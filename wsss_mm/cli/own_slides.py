@@ -79,11 +79,11 @@ def next_steps(table: Path, *, checked: bool = False) -> str:
 
 
 def _steps(table: Path, checked: bool) -> list[Step]:
-    from wsss_mm.cohort.editing import read_rows
+    from wsss_mm.cohort.editing import read_slide_rows
 
     option = "" if table == meant_table(None) else f" --table {shlex.quote(str(table))}"
     try:
-        rows = read_rows(table) if table.is_file() else {}
+        rows = read_slide_rows(table) if table.is_file() else {}
     except InputError:
         return [(f"wsss-mm cohort check{option}", "see what is wrong with the table of slides")]
     if not rows:

@@ -33,7 +33,7 @@ Rows = dict[int, dict[str, str]]
 """Cells by column, by the line of the row; a column that the table lacks is missing here, too."""
 
 
-def read_rows(table: Path) -> Rows:
+def read_slide_rows(table: Path) -> Rows:
     """The rows of a table as they are, however wrong.
 
     Raises:
@@ -156,7 +156,7 @@ def look_at_change(table: Path, slide_id: str, cells: Mapping[str, str]) -> None
     Raises:
         InputError: it does not, or there is no such slide.
     """
-    rows = read_rows(table)
+    rows = read_slide_rows(table)
     row = rows[_lines_of(rows, [slide_id], table)[0]]
     mpp = cells.get("mpp", row.get("mpp", ""))
     if mpp and not ((value := number(mpp)) is not None and is_microscopes(value)):
