@@ -35,11 +35,11 @@ def published_weights(path: Path | str, wanted: Shapes, sha256: str | None, what
         what: The network's name, for errors.
 
     Raises:
-        InputError: it is too large, or another one, or see `read_weights`.
+        InputError: it is too large, or another one, or see `read_arrays`.
     """
     check_size(path, wanted, f"the weights of {what} and a head")
     check_sha256(path, sha256)
-    return backbone_part(read_weights(path), _WITHIN)
+    return backbone_part(read_arrays(path), _WITHIN)
 
 
 def load_named_weights(
@@ -65,13 +65,13 @@ def load_named_weights(
     path, wanted = Path(path), network.state_dict()
     check_size(path, shapes_in(wanted), f"{what} and its head")
     check_sha256(path, sha256)
-    state = backbone_part(read_weights(path))
+    state = backbone_part(read_arrays(path))
     if not any(key in state for key in wanted):
         state = {(renamed or {}).get(key, key): value for key, value in state.items()}
     load_checked(network, state, path, what, may_lack=counters(network))
 
 
-def read_weights(path: Path | str) -> dict[str, Tensor]:
+def read_arrays(path: Path | str) -> dict[str, Tensor]:
     """The arrays of a file, of safetensors or of `torch.save`; nothing in it is executed.
 
     Raises:
@@ -85,7 +85,7 @@ def shapes_of(path: Path | str) -> Shapes:
     """Names and shapes of the arrays of a file; of safetensors without reading them.
 
     Raises:
-        InputError: see `read_weights`.
+        InputError: see `read_arrays`.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
