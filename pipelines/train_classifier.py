@@ -23,7 +23,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
 
     from wsss_mm.engine import Paths, classifier_features, classifier_scores, join_processes, train_classifiers
     from wsss_mm.evaluation.figures import precision_recall_figure, sites_figure
-    from wsss_mm.evaluation.sites import probed_rows, readable
+    from wsss_mm.evaluation.sites import probed_rows, site_readability
     from wsss_mm.patches import read_manifest
     from wsss_mm.patches.manifest import known_mask
     from wsss_mm.vocabulary import get_vocabulary
@@ -50,7 +50,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
         tracker.figure(figure, "figures/valid_precision_recall.png")
         if len(probed := probed_rows(manifest)):
             seen = classifier_features(OUT, PATCHES, probed, threads=params.threads)
-            tracker.figure(sites_figure(readable(probed, seen, codes), vocabulary), places.SITES_FIGURE)
+            tracker.figure(sites_figure(site_readability(probed, seen, codes), vocabulary), places.SITES_FIGURE)
 
 
 def write_reports(scores: "pd.DataFrame", manifest: "pd.DataFrame", codes: Sequence[str]) -> None:

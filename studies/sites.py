@@ -14,7 +14,7 @@ from studies.rows import add_row
 from wsss_mm import places
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.sites import probed_rows, readable
+from wsss_mm.evaluation.sites import probed_rows, site_readability
 from wsss_mm.patches import read_manifest
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import get_vocabulary
@@ -34,7 +34,7 @@ def main() -> None:
     found = features_of(rows, Cohort.read(TABLE), "classifier", codes=vocabulary.codes)
     if found.failed:
         raise InputError(found.failed[0])
-    figures = readable(rows, found.values, vocabulary.codes)
+    figures = site_readability(rows, found.values, vocabulary.codes)
     row = {"cohort": params.cohort.name, "encoder": found.digest, "slides": rows["slide_id"].nunique()}
     add_row(arguments.out, {**row, "sites": sorted(set(rows["site"])), **figures})
     shown = {name: "unknown" if score is None else f"{score:.2f}" for name, score in figures.items()}

@@ -9,7 +9,7 @@ import pytest
 from pipelines import train_classifier
 from tests.gates.project import LUNG, clean_params, inside, make_classifier, make_cohort, make_patches
 from wsss_mm.evaluation.figures import sites_figure
-from wsss_mm.evaluation.sites import probe, probed_rows, readable
+from wsss_mm.evaluation.sites import probe, probed_rows, site_readability
 from wsss_mm.patches import get_vocabulary, read_manifest, write_manifest
 
 CODES = get_vocabulary("luad_normal").codes
@@ -45,7 +45,7 @@ def features(rows, site=0.0, tissue=0.0, slide=0.0):
 @pytest.mark.parametrize(("site", "tissue"), [(0, 12), (12, 0), (12, 12)])
 def test_what_is_in_the_features_is_read_from_them(site, tissue):
     rows = manifest()
-    found = readable(rows, features(rows, site, tissue), CODES)
+    found = site_readability(rows, features(rows, site, tissue), CODES)
     for name, there in (("site", site), ("tissue", tissue), (f"tissue.{CODES[0]}", tissue)):
         assert found[name] > 0.95 if there else abs(found[name]) < 0.3
     assert found[f"tissue.{CODES[2]}"] is None
@@ -83,7 +83,7 @@ def test_rows_that_tell_of_sites():
 def test_what_cannot_be_judged_is_said_on_the_figure():
     vocabulary = get_vocabulary("luad_normal")
     rows = probed_rows(manifest()[:24])
-    figures = readable(rows, features(rows, tissue=12), CODES)
+    figures = site_readability(rows, features(rows, tissue=12), CODES)
     axes = sites_figure(figures, vocabulary).axes[0]
     texts = {round(text.get_position()[1]): text.get_text() for text in axes.texts}
     assert texts[0] == "cannot be judged: no two sites have two slides each"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SITE, TISSUE = "site", "tissue"
-"""Keys of `readable`."""
+"""Keys of `site_readability`."""
 
 _FOLDS = 5  # at most
 _MOST_PATCHES = 2000  # of a cohort: a probe of some hundred features needs no more
@@ -41,7 +41,9 @@ def probed_rows(manifest: "pd.DataFrame") -> "pd.DataFrame":
     return rows.iloc[[index * len(rows) // count for index in range(count)]].reset_index(drop=True)
 
 
-def readable(rows: "pd.DataFrame", features: npt.NDArray[np.floating], codes: Sequence[str]) -> dict[str, float | None]:
+def site_readability(
+    rows: "pd.DataFrame", features: npt.NDArray[np.floating], codes: Sequence[str]
+) -> dict[str, float | None]:
     """How well site and tissue can be read from features.
 
     Args:
