@@ -13,12 +13,12 @@ ODD = st.one_of(st.floats(-1e3, 1e3, width=16), st.sampled_from([np.nan, np.inf,
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float16, st.tuples(st.integers(0, 12), st.integers(0, 5)), elements=ODD), st.integers(1, 6))
 def test_any_features_become_finite_points(features, dimensions):
-    points = space.reduced(features, dimensions)
+    points = space.principal_components(features, dimensions)
     assert points.shape[0] == len(features)
     assert 1 <= points.shape[1] <= dimensions
     assert points.dtype == np.float32
     assert np.isfinite(points).all()
-    assert np.array_equal(points, space.reduced(features, dimensions))
+    assert np.array_equal(points, space.principal_components(features, dimensions))
 
 
 def test_scale_is_that_of_the_finite_values_and_a_constant_says_nothing():
@@ -39,7 +39,7 @@ def test_principal_components_keep_distances():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(50, 6))
     scaled = space.measure_scale(features)(features)
-    points = space.reduced(features, 6)
+    points = space.principal_components(features, 6)
     pairs = rng.integers(0, 50, (20, 2))
     expected = np.linalg.norm(scaled[pairs[:, 0]] - scaled[pairs[:, 1]], axis=1)
     assert np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) == pytest.approx(expected, abs=1e-4)

@@ -7,7 +7,7 @@ components; the others are placed among the landmarks that they resemble most. t
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.sampling.space import Floats, as_table, chunks, measure_scale, reduced
+from wsss_mm.sampling.space import Floats, as_table, chunks, measure_scale, principal_components
 
 Rows = npt.NDArray[np.int64]
 
@@ -30,7 +30,7 @@ def embed(features: npt.ArrayLike, seed: int = 0) -> Floats:
         (N, 2) float32, 0..1, the same for the same input; both axes have one scale. Patches that are all alike lie in
         the middle.
     """
-    points = reduced(features, _DIMENSIONS, seed)
+    points = principal_components(features, _DIMENSIONS, seed)
     if len(points) <= _FEW:
         flat = np.zeros((len(points), 2), dtype=np.float32)
         flat[:, : min(2, points.shape[1])] = points[:, :2]

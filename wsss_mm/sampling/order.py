@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.sampling import probe
-from wsss_mm.sampling.space import SAMPLE, Floats, as_table, chunks, nearest_squared, reduced
+from wsss_mm.sampling.space import SAMPLE, Floats, as_table, chunks, nearest_squared, principal_components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -290,7 +290,7 @@ def _uncertainty_of(
 
 def _points(features: npt.NDArray, pool: Rows, labelled: Mask, seed: int) -> Floats:
     """The pool's rows, and below them those that are labelled, in the space of distances."""
-    return reduced(features[np.concatenate([pool, np.flatnonzero(labelled)])], _DIMENSIONS, seed)
+    return principal_components(features[np.concatenate([pool, np.flatnonzero(labelled)])], _DIMENSIONS, seed)
 
 
 def _drawn_apart(plan: _Plan, pool: Rows, points: Floats, weights: npt.NDArray[np.float64], near: Floats) -> list[int]:

@@ -8,7 +8,7 @@ minutes.
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.sampling.space import reduced
+from wsss_mm.sampling.space import principal_components
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 """Values of states: what a patch holds, by class; unsure and never asked are both unknown."""
@@ -26,7 +26,7 @@ States = npt.NDArray[np.int8]
 
 def probe_space(features: npt.ArrayLike, seed: int = 0) -> Doubles:
     """(N, D) features as a probe takes them, (N, d) float64: principal components, with a root mean square of 1."""
-    points = reduced(features, DIMENSIONS, seed).astype(np.float64)
+    points = principal_components(features, DIMENSIONS, seed).astype(np.float64)
     size = np.sqrt((points**2).mean()) if points.size else 0.0
     return points / size if size else points
 

@@ -75,7 +75,7 @@ def _moments(sample: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], 
     return mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
 
 
-def reduced(features: npt.ArrayLike, dimensions: int, seed: int = 0) -> Floats:
+def principal_components(features: npt.ArrayLike, dimensions: int, seed: int = 0) -> Floats:
     """Principal components of scaled features.
 
     Args:
