@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.drawings import IGNORED, Area, clean, to_rings
 from wsss_mm.labelling.exchange.coco import Ground, coco_picture, merged, picture_of_mask, read_coco, write_coco
-from wsss_mm.slides.rle import area_of, packed, runs_of, unpacked
+from wsss_mm.slides.rle import area_of, packed, run_lengths, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 
@@ -92,8 +92,8 @@ def test_run_lengths_alone_say_it_pixel_for_pixel(tmp_path_factory, content):
 @settings(max_examples=80, deadline=None)
 def test_run_lengths_of_any_mask(mask):
     height, width = mask.shape
-    counts = runs_of([mask[:, : width // 2], mask[:, width // 2 :]])
-    assert counts == runs_of([mask])
+    counts = run_lengths([mask[:, : width // 2], mask[:, width // 2 :]])
+    assert counts == run_lengths([mask])
     assert unpacked(packed(counts)) == counts
     area = area_of(counts, width, height)
     assert area.is_valid
@@ -181,7 +181,7 @@ def test_the_fields_library_reads_the_same(tmp_path):
 
     for mask in masks:  # compressed by it, read by us
         said = its.encode(np.asfortranarray((mask == 1).astype(np.uint8)))["counts"].decode()
-        assert said == packed(runs_of([mask == 1]))
+        assert said == packed(run_lengths([mask == 1]))
         assert area_of(unpacked(said), 64, 64).area == (mask == 1).sum()
 
 
@@ -220,7 +220,7 @@ class TestOtherTools:
         write_coco(tmp_path / "a.json", [coco_picture("s-1.svs", GROUND, [area])], LUNG)
         content = json.loads((tmp_path / "a.json").read_text())
         filled = drawn([Area("", NAMES[0], clean(shapely.box(20, 20, 120, 100), GROUND.size))]) == 0
-        content["annotations"][0]["segmentation"]["counts"] = packed(runs_of([filled]))
+        content["annotations"][0]["segmentation"]["counts"] = packed(run_lengths([filled]))
         (tmp_path / "a.json").write_text(json.dumps(content))
         (found,) = read(tmp_path / "a.json")["s-1"]
         assert (found.id, found.geometry.area) == ("a" * 32, 8000)

@@ -13,7 +13,7 @@ from wsss_mm.patches.coded import mask_reader
 from wsss_mm.patches.finding import find
 from wsss_mm.patches.images import read_image, read_label_map, read_mask
 from wsss_mm.patches.importers import list_slides
-from wsss_mm.slides.rle import mask_of, packed, runs_of, unpacked
+from wsss_mm.slides.rle import mask_of, packed, run_lengths, unpacked
 from wsss_mm.sources import SOURCES
 from wsss_mm.sources.source import LabelsTable, Masks
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
@@ -125,7 +125,7 @@ class TestCoco:
                 "image_id": image,
                 "id": 1,
             }
-            runs = {"size": [SIDE, SIDE], "counts": runs_of([inside])}
+            runs = {"size": [SIDE, SIDE], "counts": run_lengths([inside])}
             content["annotations"] = [square, square | {"segmentation": runs, "id": 2, "category_id": category + 2}]
 
         edit_json(made.folder / "test/_annotations.coco.json", change)
@@ -187,7 +187,7 @@ class TestCoco:
 
     def test_masks_of_run_lengths_come_back(self):
         mask = np.random.default_rng(0).random((17, 23)) > 0.5
-        counts = runs_of([mask])
+        counts = run_lengths([mask])
         np.testing.assert_array_equal(mask_of(unpacked(packed(counts)), 23, 17), mask)
         with pytest.raises(ValueError, match="no run lengths of 23 x 18"):
             mask_of(counts, 23, 18)

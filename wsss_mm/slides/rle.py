@@ -14,7 +14,7 @@ _LOW, _MORE, _SIGN, _FIRST = 0x1F, 0x20, 0x10, 48
 """Of a character: 5 bits of a number, whether more follow, the sign in the last of them, and what stands for 0."""
 
 
-def runs_of(columns: Iterable[npt.NDArray[np.bool_]]) -> list[int]:
+def run_lengths(columns: Iterable[npt.NDArray[np.bool_]]) -> list[int]:
     """Run lengths of a mask that comes in pieces (H, w) from left to right."""
     counts, inside = [0], False
     for piece in columns:

@@ -23,7 +23,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
 from wsss_mm.labelling.drawings import IGNORED, Area, clean, from_rings, to_rings
 from wsss_mm.labelling.exchange.said import read_exported
-from wsss_mm.slides.rle import area_of, packed, runs_of, unpacked
+from wsss_mm.slides.rle import area_of, packed, run_lengths, unpacked
 from wsss_mm.slides.roi import rasterise
 from wsss_mm.vocabulary import Vocabulary
 
@@ -187,12 +187,12 @@ def _annotation(
         rows, columns = (np.flatnonzero(area.any(axis=axis)) for axis in (1, 0))
         left, top = int(columns[0]), int(rows[0])
         box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
-        said = {"segmentation": _run_lengths(runs_of([area]), size), "area": int(area.sum()), "bbox": box}
+        said = {"segmentation": _run_lengths(run_lengths([area]), size), "area": int(area.sum()), "bbox": box}
         return {**said, "iscrowd": 0}
     left, top, right, bottom = area.bounds
     box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
     if any(len(part.interiors) for part in area.geoms):
-        counts = runs_of(_drawn(area, size))
+        counts = run_lengths(_drawn(area, size))
         said = {"segmentation": _run_lengths(counts, size), "area": sum(counts[1::2])}
         ours[_RINGS] = to_rings(area)
     else:
@@ -291,7 +291,7 @@ def _geometry(item: Mapping[str, Any], image: Mapping[str, Any], where: str) -> 
         ours = item.get(_OURS)
         if isinstance(ours, dict) and _RINGS in ours:
             drawn = from_rings(ours[_RINGS])
-            if drawn.is_valid and runs_of(_drawn(drawn, (width, height))) == counts:
+            if drawn.is_valid and run_lengths(_drawn(drawn, (width, height))) == counts:
                 return drawn
         return area_of(counts, width, height)
     except (ValueError, TypeError, OverflowError, shapely.errors.ShapelyError) as error:
