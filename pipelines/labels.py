@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wsss_mm import places
 from wsss_mm.labelling.journal import read_journals
-from wsss_mm.labelling.settled import check_replaceable, label_rows, settle, write_labels
+from wsss_mm.labelling.settled import check_replaceable, label_rows, settle_labels, write_labels
 from wsss_mm.vocabulary import get_vocabulary
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(params: "Params") -> None:
     vocabulary = get_vocabulary(params.cohort.vocabulary)
     check_replaceable(OUT, journals, vocabulary)
     patches = {"mpp": params.patches.mpp, "size": params.patches.size}
-    rows = label_rows(settle(journals), vocabulary, **patches, where=str(LABELS))
+    rows = label_rows(settle_labels(journals), vocabulary, **patches, where=str(LABELS))
     write_labels(OUT, rows)
     logger.info("%s: %d patches of %d readers", OUT, len(rows), len(journals.readers))
 

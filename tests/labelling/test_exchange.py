@@ -14,7 +14,7 @@ from wsss_mm.labelling.exchange import PatchLabels, journal_entries, said_by, sa
 from wsss_mm.labelling.exchange.label_studio import configuration, read_tasks, write_tasks
 from wsss_mm.labelling.exchange.qupath import Frame, read_tiles, write_tiles
 from wsss_mm.labelling.exchange.table import read_said, write_table
-from wsss_mm.labelling.settled import settle
+from wsss_mm.labelling.settled import settle_labels
 from wsss_mm.patches.truth import read_patch_labels
 from wsss_mm.slides.roi import read_annotations
 from wsss_mm.vocabulary import TissueClass, Vocabulary, get_vocabulary
@@ -279,7 +279,7 @@ class TestJournal:
         changed = PatchLabels(SAID[0].place, {"TE": "absent"})
         entries, counts = journal_entries([changed, *SAID[1:]], journals.answers("ann"), "b.csv")
         assert (len(entries), counts["changed"]) == (1, 1)
-        assert [item.source for item in said_of_all(settle(journals))] == ["single"] * 3
+        assert [item.source for item in said_of_all(settle_labels(journals))] == ["single"] * 3
 
     def test_no_such_reader(self, tmp_path):
         with pytest.raises(InputError, match="reader 'ann': has no journal; the readers are none"):

@@ -5,7 +5,7 @@ import pytest
 from pipelines import labels as stage
 from wsss_mm.errors import InputError
 from wsss_mm.labelling import Journal, Place, journal_path, new_entry, read_journals
-from wsss_mm.labelling.settled import label_rows, settle, write_labels
+from wsss_mm.labelling.settled import label_rows, settle_labels, write_labels
 from wsss_mm.patches.truth import read_patch_labels
 from wsss_mm.settings import load_profile
 from wsss_mm.vocabulary import get_vocabulary
@@ -34,7 +34,7 @@ def say(tmp_path):
 def rows(tmp_path):
     def of(**options):
         options = {"mpp": 1.0, "size": 224} | options
-        found = label_rows(settle(read_journals(tmp_path / "labels")), LUNG, **options)
+        found = label_rows(settle_labels(read_journals(tmp_path / "labels")), LUNG, **options)
         return {int(row["x"]): (row["labels"], row["unsure"], row["source"]) for row in found}
 
     return of
@@ -82,7 +82,9 @@ class TestWhoseWordCounts:
         say("bob", 2, "p a a a")
         say("eve", 2, "p a a a", "settle")
         assert rows() == {2: ("TE", "", "settled")}
-        found = {item.place.x: (item.artefact, item.source) for item in settle(read_journals(tmp_path / "labels"))}
+        found = {
+            item.place.x: (item.artefact, item.source) for item in settle_labels(read_journals(tmp_path / "labels"))
+        }
         assert found == {0: ("pen", "single"), 1: (None, "disputed"), 2: (None, "settled")}
 
     def test_patches_without_a_class_for_sure_are_left_out(self, say, rows, caplog):
@@ -111,7 +113,8 @@ class TestWhatTheLineTakes:
         say("ann", 448, "p a u p")
         say("ann", 0, "a a p a")
         write_labels(
-            tmp_path / "labels.csv", label_rows(settle(read_journals(tmp_path / "labels")), LUNG, mpp=1, size=224)
+            tmp_path / "labels.csv",
+            label_rows(settle_labels(read_journals(tmp_path / "labels")), LUNG, mpp=1, size=224),
         )
         assert (tmp_path / "labels.csv").read_text() == (
             "slide_id,x,y,labels,unsure,source\ns1,0,0,LYM,,single\ns1,448,0,TE;TAS,LYM,single\n"
@@ -170,6 +173,6 @@ class TestStage:
 def test_places_are_in_order(say, tmp_path):
     for x in (896, 0, 448):
         say("ann", x, "p a a a")
-    assert [item.place for item in settle(read_journals(tmp_path / "labels"))] == [
+    assert [item.place for item in settle_labels(read_journals(tmp_path / "labels"))] == [
         Place("s1", x, 0, 1.0, 224) for x in (0, 448, 896)
     ]

@@ -124,13 +124,13 @@ def _export(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.exchange.label_studio import write_tasks
     from wsss_mm.labelling.exchange.qupath import SUFFIX, write_tiles
     from wsss_mm.labelling.exchange.table import write_table
-    from wsss_mm.labelling.settled import settle
+    from wsss_mm.labelling.settled import settle_labels
 
     if arguments.format == _COCO:
         _export_masks(arguments)
         return
     journals, vocabulary = read_known_journals(arguments.journals), vocabulary_of(current_params())
-    said = said_of_all(settle(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
+    said = said_of_all(settle_labels(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
     kind, out = _kind(arguments.out, arguments.format, _QUPATH if not arguments.out.suffix else None), arguments.out
     if kind == _TABLE:
         write_table(out, said, vocabulary)

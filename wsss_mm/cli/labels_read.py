@@ -60,7 +60,7 @@ def check(arguments: argparse.Namespace) -> None:
     """`wsss-mm labels check`."""
     from wsss_mm.labelling.agreement import disputes
     from wsss_mm.labelling.entries import STATES
-    from wsss_mm.labelling.settled import settle
+    from wsss_mm.labelling.settled import settle_labels
 
     journals, params = read_known_journals(arguments.journals), current_params()
     vocabulary = vocabulary_of(params)
@@ -78,7 +78,7 @@ def check(arguments: argparse.Namespace) -> None:
         for code in asked:
             states = [answer.states[code] for answer in answers if code in answer.states]
             lines.append(f"  {code:5} " + ", ".join(f"{states.count(state)} {state}" for state in STATES))
-    settled = settle(journals)
+    settled = settle_labels(journals)
     sources = [item.source for item in settled]
     lines.append(", ".join(f"{sources.count(name)} {name}" for name in ("settled", "agreed", "single", "disputed")))
     lines += _of_cohort(journals)

@@ -44,7 +44,7 @@ class Settled:
     readers: tuple[str, ...]
 
 
-def settle(journals: Journals) -> list[Settled]:
+def settle_labels(journals: Journals) -> list[Settled]:
     """What counts of each patch that was answered or settled, ordered by place.
 
     Of a class, a settlement counts; else the state in which all readers who were asked agree; else it is unsure. Where
@@ -75,7 +75,7 @@ def label_rows(
     vocabulary for sure, since nothing could be drawn in them, artefacts, and patches of another resolution or size.
 
     Args:
-        settled: As `settle` gives them.
+        settled: As `settle_labels` gives them.
         vocabulary: The line's classes; answers about others are passed over.
         mpp: um/px of the line's patches.
         size: Their side, px.

@@ -9,7 +9,7 @@ from pathlib import Path
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.agreement import agreement_table, mean_kappa
 from wsss_mm.labelling.journal import Journal, Journals, ordered, read_journals
-from wsss_mm.labelling.settled import Settled, settle
+from wsss_mm.labelling.settled import Settled, settle_labels
 from wsss_mm.names import is_plain_name
 from wsss_mm.places import JOURNAL_SUFFIX, LABELS, LABELS_FOLDER, PATCH_MANIFEST
 from wsss_mm.tracking.lineage import dvc_digest
@@ -69,7 +69,7 @@ def labels_at(root: Path, commit: str) -> Journals:
 
 def label_change(before: Journals, after: Journals) -> LabelChange:
     """What changed between two states of the journals."""
-    old, new = ({item.place: item for item in settle(journals)} for journals in (before, after))
+    old, new = ({item.place: item for item in settle_labels(journals)} for journals in (before, after))
     added = [new[place] for place in new.keys() - old.keys()]
     both = old.keys() & new.keys()
     counts = [_present(items.values()) for items in (old, new)]

@@ -11,7 +11,7 @@ import pytest
 from tests.wsi.viewer.marking import LUNG, SETTINGS, make_marking
 from tests.wsi.viewer.test_server import SCRIPT
 from wsss_mm.labelling import Place, journal_path, read_journals
-from wsss_mm.labelling.settled import label_rows, settle
+from wsss_mm.labelling.settled import label_rows, settle_labels
 from wsss_mm.wsi.viewer import make_app
 
 SAID = {"x": 130.0, "y": 5.0, "classes": {"TE": "present", "NEC": "absent", "LYM": "absent", "TAS": "unsure"}}
@@ -68,7 +68,7 @@ def test_what_is_said_is_an_answer_that_the_line_takes(page, made):
     assert answer.states == SAID["classes"]
     (entry,) = read_journals(page.folder).entries["ann"]
     assert entry["corrects"] == made.results["s1"].model
-    rows = label_rows(settle(read_journals(page.folder)), LUNG, mpp=SETTINGS.mpp, size=SETTINGS.size)
+    rows = label_rows(settle_labels(read_journals(page.folder)), LUNG, mpp=SETTINGS.mpp, size=SETTINGS.size)
     assert rows == [{"slide_id": "s1", "x": "128", "y": "0", "labels": "TE", "unsure": "TAS", "source": "single"}]
     assert read_journals(page.folder).marks() == []
 
