@@ -5,11 +5,11 @@ import pytest
 from studies.rows import with_values as with_texts
 from wsss_mm.choosing.tuning.values import (
     check_grid,
+    contender_text,
     contenders,
     default_grid,
     read_grid,
     shortened,
-    shown,
     with_values,
     work,
 )
@@ -28,7 +28,7 @@ def test_the_current_setting_comes_first_then_what_differs_least(params):
     assert found[:4] == [{}, {"segmenter.lr": 0.001}, {"segmenter.loss": "onss"}, {"segmenter.lr": 0.004}]
     assert len(found) == 6
     assert contenders(grid, params, seed=0) == found
-    assert shown(found[1]) == "segmenter.lr 0.001"
+    assert contender_text(found[1]) == "segmenter.lr 0.001"
 
 
 def test_without_masks_the_classifier_alone_is_tuned(params):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.choosing.tuning.values import Values, shown
+from wsss_mm.choosing.tuning.values import Values, contender_text
 from wsss_mm.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ class Halving:
 
     def name(self, contender: int) -> str:
         """A contender as people read it."""
-        return shown(self.contenders[contender]) or "as in params.yaml"
+        return contender_text(self.contenders[contender]) or "as in params.yaml"
 
     def _value(self, entry: RungTraining) -> float:
         score = self.scores[entry]

@@ -153,7 +153,7 @@ def work(params: "Params", base: "Params", *, both: bool) -> float:
     return sum(parts) / len(parts)
 
 
-def shown(values: Values) -> str:
+def contender_text(values: Values) -> str:
     """A contender as people read it."""
     return ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
