@@ -156,7 +156,7 @@ def _add_nuclei(
             angle = fibres.direction_at(points) + rng.normal(0, 0.18, count)
             choice = np.floor(angle / np.pi * len(sprites)).astype(int) % len(sprites)
         gain = np.clip(1 + kind.spread * rng.standard_normal(count), 0.45, 1.6)
-        nuclei.stamp(canvas, sprites, points, gain, choice)
+        nuclei.stamp_nuclei(canvas, sprites, points, gain, choice)
 
     def scatter(label: int, distance: float, keep: float, sway: float = 0.0) -> NDArray[np.int32]:
         points = spaced_points(rng, labels == label, distance * um)

@@ -105,7 +105,7 @@ def render_sprites(rng: np.random.Generator, kind: NucleusKind, scale: float = 1
     )
 
 
-def stamp(
+def stamp_nuclei(
     canvas: tuple[Field, Field],
     sprites: Sprites,
     points: NDArray[np.int32],
