@@ -161,7 +161,7 @@ def _connection(address: str) -> Iterator[ModuleType]:
     except ImportError:
         raise InputError("--ray: Ray is not installed; install it with: pip install -e '.[ray]'") from None
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
@@ -173,7 +173,7 @@ def _connection(address: str) -> Iterator[ModuleType]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError where nobody listens; Ray itself would try for minutes and then end the process."""
     if address == "auto":
         return
