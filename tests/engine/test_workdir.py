@@ -51,7 +51,7 @@ def test_abandoned_folders_go_after_14_days_or_when_more_than_3(tmp_path, caplog
     abandon(tmp_path, "d", 4)
     caplog.set_level(logging.INFO)
     with work_folder("train", "new", tmp_path):
-        assert {path.name for path in (tmp_path / "train").iterdir()} == {"new", "a", "b", "c"}
+        assert {path.name for path in (tmp_path / "train").glob("[!.]*")} == {"new", "a", "b", "c"}
     assert "train/d: abandoned 4 days ago by other params or inputs; removed" in caplog.text
 
 
