@@ -36,7 +36,7 @@ class HinderedError(InputError):
     """What went wrong is no slide's fault: the others would fare no better."""
 
 
-class PatchEncoder(Protocol):
+class FeatureEncoder(Protocol):
     """Gives each patch its features."""
 
     @property
@@ -79,11 +79,11 @@ class Statistics:
 
     @property
     def digest(self) -> str:
-        """See `PatchEncoder`."""
+        """See `FeatureEncoder`."""
         return hashlib.sha256(f"statistics {VERSION}".encode()).hexdigest()
 
     def encode(self, rows: pd.DataFrame, images: Iterator[Pixels]) -> Iterator[Encoded]:
-        """See `PatchEncoder`."""
+        """See `FeatureEncoder`."""
         for _, image in zip(range(len(rows)), images, strict=False):
             yield simple_features(image[None])[0], np.zeros(0, np.float32)
 
@@ -100,7 +100,7 @@ class StoredClassifier:
 
     @property
     def digest(self) -> str:
-        """See `PatchEncoder`."""
+        """See `FeatureEncoder`."""
         return hashlib.sha256(f"classifier {_POOLED} {self.model}".encode()).hexdigest()
 
     @cached_property
@@ -119,7 +119,7 @@ class StoredClassifier:
             raise HinderedError(str(error)) from None
 
     def encode(self, rows: pd.DataFrame, images: Iterator[Pixels]) -> Iterator[Encoded]:
-        """See `PatchEncoder`."""
+        """See `FeatureEncoder`."""
         from wsss_mm.inference.patches import predict
         from wsss_mm.inference.runtime import device_of
 
@@ -133,7 +133,7 @@ class StoredClassifier:
             yield patch.found
 
 
-def choose_encoder(kind: str, folder: Path, codes: Sequence[str] | None, *, mpp: float, size: int) -> PatchEncoder:
+def choose_encoder(kind: str, folder: Path, codes: Sequence[str] | None, *, mpp: float, size: int) -> FeatureEncoder:
     """The encoder for patches of a resolution and size.
 
     Args:

@@ -26,7 +26,7 @@ import pandas as pd
 
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.errors import InputError
-from wsss_mm.features.encoders import Encoded, HinderedError, PatchEncoder, Pixels
+from wsss_mm.features.encoders import Encoded, FeatureEncoder, HinderedError, Pixels
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import KEY, check_format
 from wsss_mm.places import FEATURES_INDEX
@@ -74,7 +74,7 @@ def as_numbers(corners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return corners[:, 0] * (1 << 32) + corners[:, 1]
 
 
-def features_key(slide: Slide, encoder: PatchEncoder, mpp: float, size: int) -> str:
+def features_key(slide: Slide, encoder: FeatureEncoder, mpp: float, size: int) -> str:
     """What decides the features of a slide's patches, as hex."""
     quickhash = slide.quickhash
     if not quickhash:
@@ -129,7 +129,7 @@ class Store:
     outs: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, encoder: PatchEncoder, memory: Path, outs: tuple[Path, ...] = ()) -> "Store":
+    def of(cls, encoder: FeatureEncoder, memory: Path, outs: tuple[Path, ...] = ()) -> "Store":
         """The store of an encoder; of others that trained networks made, those used last are kept."""
         folder = memory / f"{encoder.kind}-{encoder.digest[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ class FeatureWork:
     """
 
     cohort: Cohort
-    encoder: PatchEncoder
+    encoder: FeatureEncoder
     store: Store
     progress: Progress
     stop: threading.Event | None = None
