@@ -41,12 +41,12 @@ def main(params: "Params") -> None:
 def _slides(params: "Params", folder: Path) -> pd.DataFrame:
     cohort = params.cohort
     if cohort.name == "phantom":
-        from wsss_mm.cohort.adopt import measure_slides
+        from wsss_mm.cohort.adopt import record_slides
         from wsss_mm.slides.phantom import generate_cohort
 
         vocabulary, phantom = get_vocabulary(cohort.vocabulary), cohort.phantom
         slides = generate_cohort(folder, phantom.slides, phantom.size, params.seed, vocabulary=vocabulary)
-        return measure_slides(slides, folder)
+        return record_slides(slides, folder)
     if cohort.name == "slides":
         from wsss_mm.cohort.adopt import adopt_slides
 

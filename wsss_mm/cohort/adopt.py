@@ -86,7 +86,7 @@ def adopt_slides(
     return table
 
 
-def measure_slides(slides: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def record_slides(slides: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """A table whose slides lie in `folder`, with size and quickhash of each."""
     found = []
     for name in slides["path"]:
