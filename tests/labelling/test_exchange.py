@@ -13,7 +13,7 @@ from wsss_mm.labelling import ARTEFACT_KINDS, STATES, Journal, Place, journal_pa
 from wsss_mm.labelling.exchange import PatchLabels, journal_entries, said_by, said_of_all
 from wsss_mm.labelling.exchange.label_studio import configuration, read_tasks, write_tasks
 from wsss_mm.labelling.exchange.qupath import Frame, read_tiles, write_tiles
-from wsss_mm.labelling.exchange.table import read_said, write_labels
+from wsss_mm.labelling.exchange.table import read_said, write_label_table
 from wsss_mm.labelling.settled import settle_labels
 from wsss_mm.patches.truth import read_patch_labels
 from wsss_mm.slides.roi import read_annotations
@@ -51,7 +51,7 @@ def comes_back(tmp_path_factory):
 
     def check(said, vocabulary, slide="s-1", name="a"):
         path = folder / name
-        write_labels(path.with_suffix(".csv"), said, vocabulary)
+        write_label_table(path.with_suffix(".csv"), said, vocabulary)
         assert read_said(path.with_suffix(".csv"), vocabulary, **PATCH) == said
         write_tasks(path.with_suffix(".json"), said, vocabulary)
         assert read_tasks(path.with_suffix(".json"), vocabulary, **PATCH) == said
@@ -95,7 +95,7 @@ SAID = [
 
 class TestTable:
     def test_the_line_reads_it(self, tmp_path):
-        write_labels(tmp_path / "a.csv", SAID[:1], LUNG)
+        write_label_table(tmp_path / "a.csv", SAID[:1], LUNG)
         frame = read_patch_labels(tmp_path / "a.csv", ["s-1"], LUNG)
         assert frame[["x", "TE", "NEC", "LYM", "TAS", "unsure"]].to_numpy().tolist() == [
             [1448, True, False, False, True, "LYM"]

@@ -123,7 +123,7 @@ def _export(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.exchange import said_by, said_of_all
     from wsss_mm.labelling.exchange.label_studio import write_tasks
     from wsss_mm.labelling.exchange.qupath import SUFFIX, write_tiles
-    from wsss_mm.labelling.exchange.table import write_labels
+    from wsss_mm.labelling.exchange.table import write_label_table
     from wsss_mm.labelling.settled import settle_labels
 
     if arguments.format == _COCO:
@@ -133,7 +133,7 @@ def _export(arguments: argparse.Namespace) -> None:
     said = said_of_all(settle_labels(journals)) if arguments.reader is None else said_by(journals, arguments.reader)
     kind, out = _kind(arguments.out, arguments.format, _QUPATH if not arguments.out.suffix else None), arguments.out
     if kind == _TABLE:
-        write_labels(out, said, vocabulary)
+        write_label_table(out, said, vocabulary)
     elif kind == _TASKS:
         write_tasks(out, said, vocabulary, arguments.images)
     else:

@@ -17,7 +17,7 @@ from wsss_mm.tables import number, read_table
 from wsss_mm.vocabulary import Vocabulary
 
 
-def write_labels(path: Path, said: Iterable[PatchLabels], vocabulary: Vocabulary) -> None:
+def write_label_table(path: Path, said: Iterable[PatchLabels], vocabulary: Vocabulary) -> None:
     """Write what was said, a row a patch; equal content gives equal bytes."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
