@@ -20,7 +20,7 @@ $(STAMP): requirements.lock requirements.in pyproject.toml scripts/setup.sh
 
 repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
 	@python scripts/mend_dvc.py
-	@dvc repro
+	@python scripts/whole_line.py
 
 test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -p tests.touched
