@@ -15,6 +15,7 @@ from wsss_mm.gates import GATES, report_path
 from wsss_mm.places import FIGURES, GATE_REPORT, REGISTRATION
 
 _WIDTH = 9  # of the first column
+_NOTHING = "Nothing to do: all of it is as it was."
 
 
 def outcome(root: Path, began: float, line: Collection[str]) -> list[str]:
@@ -27,7 +28,7 @@ def outcome(root: Path, began: float, line: Collection[str]) -> list[str]:
     """
     ran = len(ended_since(began) if line else [])
     took = duration(time.time() - began)
-    first = f"The line is through: {ran} of {len(line)} stages ran anew, in {took}." if ran else "Nothing to do."
+    first = f"The line is through: {ran} of {len(line)} stages ran anew, in {took}." if ran else _NOTHING
     parts = (_quality, _gates, _slides, _model, _look, _next)
     return [first, *(f"  {name:{_WIDTH}}{text}" for part in parts for name, text in _rows(part(root)))]
 
@@ -54,8 +55,9 @@ def _quality(root: Path) -> dict[str, list[str]]:
     if not isinstance(miou, int | float):
         return {}
     test = _object(root / places.TEST_METRICS)
-    interval = test.get("bootstrap", {}).get("ungated", {}).get("miou")
-    sure = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval and None not in interval else ""
+    interval = _inside(test, "bootstrap", "ungated", "miou")
+    whole = isinstance(interval, list) and all(isinstance(end, int | float) for end in interval)
+    sure = ", 95 % interval " + " to ".join(f"{end:.3f}" for end in interval) if interval and whole else ""
     of = f" ({test['n_patches']} patches of {test['n_slides']} slides)" if "n_patches" in test else ""
     codes = {key.removeprefix("iou."): value for key, value in figures.items() if key.startswith("iou.")}
     beside = {
@@ -78,7 +80,7 @@ def _gates(root: Path) -> dict[str, list[str]]:
     warned = {
         name: count
         for name, found in reports.items()
-        if (count := sum(not check.get("passed") for check in found.get("checks", ())))
+        if (count := sum(isinstance(check, dict) and not check.get("passed") for check in found.get("checks", ())))
     }
     passed = sum(found.get("passed") is True for found in reports.values())
     said = f"{passed} of {len(reports)} passed"
@@ -145,6 +147,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _inside(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def _number(value: Any) -> str:

@@ -50,13 +50,14 @@ def whereabouts(stage: str, line: Mapping[str, Sequence[str]], times: Mapping[st
     names = list(line)
     ahead = [stage, *(name for name in names if name in line[stage])]
     known = [times[name] for name in ahead if name in times]
-    if len(known) == len(ahead):
-        left = f"about {duration(sum(known))} to the end"
+    new = len(ahead) - len(known)
+    if not new:
+        left = f", about {duration(sum(known))} to the end"
     elif known:
-        left = f"{duration(sum(known))} and what {len(ahead) - len(known)} stages take that never ran here"
+        left = f", {duration(sum(known))} to the end, and what {new} stages take that never ran here"
     else:
-        left = "how long it takes is known after the first run"
-    return f"stage {names.index(stage) + 1} of {len(names)}, {left}: {stage}"
+        left = "; how long it takes is known after the first run"
+    return f"stage {names.index(stage) + 1} of {len(names)}{left}: {stage}"
 
 
 def duration(seconds: float) -> str:

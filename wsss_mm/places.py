@@ -13,8 +13,7 @@ No number stands in:
   the manifest that lists them, speaks for them. weights.pth likewise, for which model.json does.
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
-- reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
-  product does not.
+- reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
   that is looked up again where it does not fit.
 - figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit; and

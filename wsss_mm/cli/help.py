@@ -57,6 +57,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "weights convert": ("wsss-mm weights convert resnet38.params pretrained/resnet38.pth",),
     "encoders list": ("wsss-mm encoders list",),
     "encoders check": ("wsss-mm encoders check dinov2_small",),
+    "encoders fetch": (
+        "wsss-mm encoders fetch efficientnet_lite0",
+        "wsss-mm encoders fetch dinov2_small --from ~/dinov2-small",
+    ),
     "doctor": ("wsss-mm doctor", "wsss-mm doctor --fix"),
 }
 """Of commands that bring no epilog of their own, by their name."""

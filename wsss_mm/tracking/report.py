@@ -298,11 +298,16 @@ def _examples(run: "Run", folder: Path) -> list[dict[str, str]]:
     chosen = sorted(last, key=lambda name: ("valid" not in name, name))[:_EXAMPLES]
     return [
         {
-            "title": f"{name.removeprefix('examples/')}, step {last[name][0]}",
+            "title": f"{_example_title(name)}, step {last[name][0]}",
             "source": _embedded(Path(client.download_artifacts(run.info.run_id, last[name][1], str(folder)))),
         }
         for name in chosen
     ]
+
+
+def _example_title(name: str) -> str:
+    """Split and patch; of runs of before, names have slashes."""
+    return re.sub(r"^examples[./](\w+)[./]", r"\1/", name)
 
 
 def _embedded(path: Path, side: int | None = None) -> str:
