@@ -161,9 +161,7 @@ def typical_sheet(
     labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     sheet = [
         SheetRow(
-            overlays(
-                found[name].image, (labels[name], _without_glass(found[name], mpp), found[name].truth), vocabulary
-            ),
+            overlays(found[name].image, (labels[name], without_glass(found[name], mpp), found[name].truth), vocabulary),
             f"{kind} · {_wrong(judged.loc[name])} · {name}",
         )
         for name, kind in kinds.items()
@@ -172,7 +170,7 @@ def typical_sheet(
         contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)
 
 
-def _without_glass(patch: "PatchPrediction", mpp: float) -> npt.NDArray[np.uint8]:
+def without_glass(patch: "PatchPrediction", mpp: float) -> npt.NDArray[np.uint8]:
     """The prediction where a map has a class: not on glass, but in small holes of the tissue; by the maps' defaults."""
     from wsss_mm.cam.background import background_mask
 
