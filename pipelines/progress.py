@@ -17,7 +17,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import locked, read_json, write_json
 
 SECONDS, ENDED = "seconds", "ended"
-_HOUR, _MINUTE, _SHORT = 3600, 60, 90  # s
+_MINUTE, _SHORT = 60, 90  # s
+_MINUTES = 60  # of an hour
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +63,11 @@ def whereabouts(stage: str, line: Mapping[str, Sequence[str]], times: Mapping[st
 
 def duration(seconds: float) -> str:
     """Such as "40 s", "9 min" or "1 h 20 min"."""
+    seconds = max(1, round(seconds))
     if seconds < _SHORT:
-        return f"{max(1, round(seconds))} s"
-    if seconds < _HOUR:
-        return f"{round(seconds / _MINUTE)} min"
-    hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
-    return f"{hours} h {minutes} min"
+        return f"{seconds} s"
+    hours, minutes = divmod(int(seconds / _MINUTE + 0.5), _MINUTES)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def known_times() -> dict[str, float]:

@@ -18,6 +18,8 @@ def main() -> int:
 
     line, began = planned(), time.time()
     os.environ[STAGES_VARIABLE] = json.dumps(line)
+    if not sys.stderr.isatty():  # a log is to have a line of a progress bar now and then
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     code = dvc(["repro"])
     from pipelines.outcome import outcome, stopped  # only now: it would take Ctrl-C out of DVC's hands
 

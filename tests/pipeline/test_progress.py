@@ -20,7 +20,7 @@ LINE = {"cohort": ["patches", "train"], "labels": [], "patches": ["train"], "tra
 @pytest.mark.parametrize(
     ("stage", "times", "says"),
     [
-        ("cohort", {"cohort": 10, "labels": 999, "patches": 20, "train": 600}, "stage 1 of 4, about 10 min to the end"),
+        ("cohort", {"cohort": 10, "labels": 999, "patches": 20, "train": 590}, "stage 1 of 4, about 10 min to the end"),
         ("train", {"train": 89.6}, "stage 4 of 4, about 2 min to the end"),
         ("labels", {"labels": 0.2}, "stage 2 of 4, about 1 s to the end"),
         ("cohort", {"patches": 40}, "stage 1 of 4, 40 s to the end, and what 2 stages take that never ran here"),
@@ -37,8 +37,8 @@ def test_who_is_in_no_line_says_nothing():
 
 
 def test_durations_are_as_people_say_them():
-    assert [duration(seconds) for seconds in (0.1, 89, 90, 3599, 3600, 4800)] == [
-        *("1 s", "89 s", "2 min", "60 min", "1 h 0 min", "1 h 20 min")
+    assert [duration(seconds) for seconds in (0.1, 89, 90, 3560, 3599, 4800)] == [
+        *("1 s", "89 s", "2 min", "59 min", "1 h 0 min", "1 h 20 min")
     ]
 
 
@@ -114,7 +114,7 @@ def test_the_end_says_what_there_is(made):
     text = "\n".join(outcome(made, time.time(), LINE))
     assert text.startswith("The line is through: 1 of 4 stages ran anew, in 1 s.\n")
     assert "mIoU     0.931 on the test split (112 patches of 2 slides), 95 % interval 0.920 to 0.940\n" in text
-    assert "TE 0.940, NEC no truth\n" in text
+    assert "NEC no truth, TE 0.940\n" in text
     assert "pseudo-labels: 0.868; linear probe, the first baseline: 0.710\n" in text
     assert "gates    2 of 2 passed, with warnings: patches 1: reports/gates/index.html\n" in text
     assert "slides   1 segmented, 1 failed: results/slides/index.html\n" in text
