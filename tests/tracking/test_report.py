@@ -270,7 +270,12 @@ def test_the_champion_stands_beside_it(judged, tracked):
     client.create_registered_model(name)
     assert "hampion" not in page_of(judged)
 
-    test = {"ungated": {"miou": 0.5, "iou.TE": 0.75, "iou.LYM": 0.0}, "test_split": "t" * 8}
+    test = {
+        "ungated": {"miou": 0.5, "iou.TE": 0.75, "iou.LYM": 0.0},
+        "n_patches": 3,
+        "n_slides": 1,
+        "test_split": "t" * 8,
+    }
     write_json(tracked / "reports/metrics/test.json", test)
     with training_run("train_segmenter", {"vocabulary": "lung"}) as other:
         pass
