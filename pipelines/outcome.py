@@ -119,12 +119,11 @@ def _look(root: Path) -> dict[str, list[str]]:
 
 def _next(root: Path) -> dict[str, list[str]]:
     registered = bool(_object(root / places.REGISTERED, REGISTRATION).get("model"))
-    keep = "git add dvc.lock && git commit && dvc push    keep this state, and its data where others find it"
     return {
         "next": [
             *(["wsss-mm models promote    let it be the champion, if it is better"] if registered else []),
             "wsss-mm segment SLIDE...    segment slides of yours with it",
-            keep,
+            "git add params.yaml gates.yaml dvc.lock reports && git commit -m 'A run' && dvc push    keep this state",
         ]
     }
 

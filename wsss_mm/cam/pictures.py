@@ -11,7 +11,7 @@ from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.patches.images import read_mask
 from wsss_mm.patches.manifest import label_sets
-from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlays
+from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.vocabulary import Vocabulary
 
 _SIDE = 168  # px
@@ -49,8 +49,7 @@ def pseudo_label_sheet(
         caption = f"{patch.row['split']} · labels {said[name].replace(';', ', ') or 'none'} · {name}"
         rows.append(SheetRow([image, *heats, *("no mask" if panel is None else panel for panel in maps)], caption))
     titles = ["Patch", *(f"CAM {item.name}" for item in vocabulary.classes), "Pseudo-label", "Truth"]
-    colors = [INK, *vocabulary.colors, INK, INK]
-    return contact_sheet(rows, titles, colors=colors, legend=vocabulary, note=_NOTE, side=_SIDE)
+    return contact_sheet(rows, titles, legend=vocabulary, note=_NOTE, side=_SIDE)
 
 
 def choose_patches(manifest: pd.DataFrame, vocabulary: Vocabulary, count: int) -> pd.DataFrame:
