@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz fresh lock
+.PHONY: help setup repro compare test smoke team-test lint format ui bench upper-bound torture fuzz fresh lock
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,7 +20,10 @@ $(STAMP): requirements.lock requirements.in pyproject.toml scripts/setup.sh
 
 repro: $(STAMP)  ## run the line: slides to segmented slides (dvc repro)
 	@python scripts/mend_dvc.py
-	@dvc repro
+	@python scripts/whole_line.py
+
+compare: $(STAMP)  ## table of experiments: the parameters that differ, and test figures (dvc exp show, less)
+	@dvc exp show --no-pager --only-changed --keep '(miou|iou\.|classifier_mean_ap)' --drop '[^:]*/'
 
 test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -p tests.touched

@@ -53,7 +53,7 @@ def main(params: "Params", tracker: "Tracker") -> None:
     metrics = write_reports(judgement, manifest, params)
     write_object(PROBE, FIGURES, linear_probe(judgement, manifest, PATCHES, places.FEATURES_MEMORY, vocabulary.codes))
     labeller = read_choice(places.CHOICE_FILE).labeller(*classifiers)
-    where = {"folder": PATCHES, "vocabulary": vocabulary, "path": PICTURE}
+    where = {"folder": PATCHES, "vocabulary": vocabulary, "mpp": params.patches.mpp, "path": PICTURE}
     typical_sheet(rows, judgement.patches, predict=predict, labeller=labeller, **where)
     shown = {"seed": params.seed, "vocabulary": params.cohort.vocabulary, "evaluate": settings}
     found = (SEGMENTER / places.WEIGHTS, metrics, judgement.ungated, vocabulary, PICTURE)

@@ -1,4 +1,4 @@
-"""How a stage runs: on checked parameters, on inputs that stay as they are, and with errors of one line."""
+"""How a stage runs: on checked parameters, on inputs that stay as they are, timed, and with errors of one line."""
 
 import logging
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines import LINE
 from pipelines.inputs import unchanged_inputs
+from pipelines.progress import timed_stage
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.files import explained
 from wsss_mm.interrupts import interruptible
@@ -43,4 +44,5 @@ def _run(stage: Callable[[Params], None]) -> None:
     with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
         params = load_params()
         check_settings(params, Path())
-        stage(params)
+        with timed_stage():
+            stage(params)

@@ -2,6 +2,7 @@
 
 import runpy
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,8 @@ def main(params: "Params") -> None:
     codes = get_vocabulary(params.cohort.vocabulary).codes
     if tuple(item.code for item in model.classes) != codes:
         raise InputError(f"{MODEL}: its classes are not {', '.join(codes)} of params.yaml; train it again: dvc repro")
-    work = partial(map_slide, model=model, parameters=Parameters.of(params.slides), skip_done=True)
+    rows = sys.stderr.isatty()  # a second bar, below the first, is for terminals alone: it moves the cursor
+    work = partial(map_slide, model=model, parameters=Parameters.of(params.slides), skip_done=True, progress=rows)
     with atomic_folder(OUT) as folder:
         results = list(tqdm(in_turn(jobs, work), "slides", len(jobs), unit="slide"))
         for job, result in zip(jobs, results, strict=True):

@@ -60,3 +60,16 @@ def test_legend_of_many_classes_stays_on_the_sheet():
     )
     for color in BREAST.colors:
         assert (sheet == color).all(axis=2).sum() > 150
+
+
+def test_an_empty_place_says_why_and_a_note_stands_below():
+    black = np.zeros((40, 40, 3), np.uint8)
+    bare, said = (
+        np.asarray(contact_sheet([SheetRow([black, text])], ["", ""], note=note, side=100))
+        for text, note in ((None, ""), ("not labelled TE", "word " * 40))
+    )
+    place = (slice(12 + 28, 12 + 28 + 100), slice(12 + 108, 12 + 208))
+    assert (bare[place] == 255).all()
+    assert (said[place] < 200).any()
+    assert said.shape[0] - bare.shape[0] >= 3 * 24  # in lines that fit
+    assert (said[bare.shape[0] :, -6:] == 255).all()

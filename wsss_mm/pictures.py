@@ -22,9 +22,9 @@ _TITLE, _CAPTION, _LEGEND = 28, 24, 36  # px, heights of lines
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A line of a contact sheet: panels (H, W, 3) uint8 RGB of any size, None for an empty place, and what is above."""
+    """A line of a contact sheet: panels (H, W, 3) uint8 RGB of any size, or why a place is empty, and what is above."""
 
-    panels: Sequence[Pixels | None]
+    panels: Sequence[Pixels | str | None]
     caption: str = ""
 
 
@@ -65,6 +65,7 @@ def contact_sheet(
     *,
     colors: Sequence[Color] | None = None,
     legend: Vocabulary | None = None,
+    note: str = "",
     side: int = 224,
 ) -> Image.Image:
     """Lay panels out in a grid, under titles and captions and over a legend.
@@ -74,13 +75,16 @@ def contact_sheet(
         titles: of the columns; long ones are set smaller.
         colors: of the titles.
         legend: classes to explain below.
+        note: a line below that.
         side: of the square a panel is fitted to, px.
     """
     width = 2 * _MARGIN + len(titles) * (side + _GAP) - _GAP
     caption = _CAPTION if any(row.caption for row in rows) else 0
     line = caption + side + _GAP
     entries = _legend_lines(legend, width) if legend else []
-    sheet = Image.new("RGB", (width, 2 * _MARGIN + _TITLE + line * len(rows) + _LEGEND * len(entries)), _PAPER)
+    notes = _wrapped(note, width - 2 * _MARGIN)
+    below = _MARGIN + _TITLE + line * len(rows) + _LEGEND * len(entries)
+    sheet = Image.new("RGB", (width, below + _CAPTION * len(notes) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
     lefts = [_MARGIN + column * (side + _GAP) for column in range(len(titles))]
     for left, title, color in zip(lefts, titles, colors or [INK] * len(titles), strict=True):
@@ -89,10 +93,27 @@ def contact_sheet(
         top = _MARGIN + _TITLE + number * line
         draw.text((_MARGIN, top + 4), row.caption, fill=_GREY, font=_font(13))
         for left, panel in zip(lefts, row.panels, strict=True):
-            if panel is not None:
+            if isinstance(panel, str):
+                middle = (left + side // 2, top + caption + side // 2)
+                draw.text(middle, panel, fill=_GREY, font=_fitting_font(panel, side), anchor="mm")
+            elif panel is not None:
                 sheet.paste(_fitted(panel, side), (left, top + caption))
     _draw_legend(draw, entries, top=_MARGIN + _TITLE + len(rows) * line)
+    for number, text in enumerate(notes):
+        draw.text((_MARGIN, below + _CAPTION * number), text, fill=_GREY, font=_font(13))
     return sheet
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The words of a text in lines that are no wider than `width`."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _font(13).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _legend_lines(vocabulary: Vocabulary, width: int) -> list[list[tuple[int, str, Color]]]:

@@ -13,11 +13,11 @@ No number stands in:
   the manifest that lists them, speaks for them. weights.pth likewise, for which model.json does.
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
-- reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people and `dvc metrics` read, and the
-  product does not.
+- reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
   that is looked up again where it does not fit.
-- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit.
+- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit; and
+  work_dirs/stage_times.json, of how long stages took: one that does not fit is passed over.
 - work_dirs/tune/journal.jsonl, a memory of trials: one whose line does not fit is made again.
 - MLflow's stores, which have versions of their own.
 """
@@ -147,6 +147,9 @@ CURVES = "curves.csv"
 """In the folder of a training: what it logged."""
 SEEN = WORK / "cohort/seen.json"
 """What stage cohort has read of slides that did not change since."""
+STAGE_TIMES, STAGES_VARIABLE = WORK / "stage_times.json", "WSSS_MM_STAGES"
+"""How long each stage took when it last ran to its end; in the environment of stages of `make repro`: JSON with the
+stages in DVC's order, each with those that build on it."""
 
 LABEL_SERVER = WORK / "label"
 """Secrets of the labelling page's server: its key, and digests of the readers' links."""

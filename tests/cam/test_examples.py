@@ -44,7 +44,7 @@ def test_the_same_patches_each_time_at_their_step(runner):
     first = list(runner.logged)
     runner.iter = 80
     hook.after_val_epoch(runner)
-    names = [f"examples/{split}/p{index}" for split in ("valid", "train") for index in (0, 2, 5)]
+    names = [f"examples.{split}.p{index}" for split in ("valid", "train") for index in (0, 2, 5)]
     assert [name for name, _, _ in first] == names
     assert [(name, step) for name, _, step in runner.logged[6:]] == [(name, 80) for name in names]
 
@@ -52,7 +52,7 @@ def test_the_same_patches_each_time_at_their_step(runner):
 def test_a_panel_for_each_class_the_patch_holds(runner):
     CamExamplesHook(count=3).after_val_epoch(runner)
     width = {name: image.shape[1] for name, image, _ in runner.logged}
-    assert width["examples/valid/p2"] > width["examples/valid/p0"] == width["examples/valid/p5"]
+    assert width["examples.valid.p2"] > width["examples.valid.p0"] == width["examples.valid.p5"]
 
 
 def test_weights_and_random_numbers_stay_as_they_are(runner):

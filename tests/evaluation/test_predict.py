@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wsss_mm.errors import InputError
-from wsss_mm.evaluation.judge import judge_patches, typical_patches
+from wsss_mm.evaluation.judge import Judgement, judge_patches, typical_patches
 from wsss_mm.evaluation.predict import augmented_probabilities, gate, predict_patches
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.patches.images import store_patch
@@ -139,15 +139,29 @@ class TestSplit:
 
 class TestTypicalPatches:
     def test_best_median_worst(self):
-        patches = pd.DataFrame({"patch_id": list("abcdefg"), "miou": [0.1, 0.9, 0.5, 1, 0.3, 0.7, 0.2], "classes": 2})
+        patches = pd.DataFrame({"patch_id": list("abcdefg"), "wrong": [90, 10, 50, 0, 70, 30, 80], "classes": 2})
         assert typical_patches(patches, 1) == {"best": ["d"], "median": ["c"], "worst": ["a"]}
 
+    def test_wrong_pixels_make_a_patch_the_worst_and_not_a_corner_of_a_second_class(self):
+        """In `corner` all is right but 4 pixels, which are all that there is of a class; in `half` half is wrong."""
+        corner, half = np.zeros((2, 4, 4), dtype=np.int64)
+        corner[0, 0], corner[1, 0] = 96, 4
+        half[0, 0], half[0, 1], half[1, 1], half[1, 0] = 25, 25, 25, 25
+        patches = pd.DataFrame({"patch_id": ["half", "corner"], "slide_id": "s"})
+        judged = Judgement.of(patches, np.stack([half, corner]), np.stack([half, corner]), LUNG.codes).patches
+        assert judged["wrong"].tolist() == [50, 4]
+        assert judged["known"].tolist() == [100, 100]
+        assert typical_patches(judged, 1) == {"best": ["corner"], "median": [], "worst": ["half"]}
+        half[1], half[0, 1] = 0, 25  # now its mIoU is the better one, and 25 pixels are wrong all the same
+        judged = Judgement.of(patches, np.stack([half, corner]), np.stack([half, corner]), LUNG.codes).patches
+        assert typical_patches(judged, 1)["worst"] == ["half"]
+
     def test_among_equals_those_with_more_classes(self):
-        patches = pd.DataFrame({"patch_id": list("abc"), "miou": 1.0, "classes": [1, 3, 2]})
+        patches = pd.DataFrame({"patch_id": list("abc"), "wrong": 0, "classes": [1, 3, 2]})
         assert typical_patches(patches, 1) == {"best": ["b"], "median": ["c"], "worst": ["a"]}
 
     @pytest.mark.parametrize("count", [1, 2, 3])
     def test_few_patches_are_each_named_once(self, count):
-        patches = pd.DataFrame({"patch_id": list("ab"), "miou": [0.1, 0.2], "classes": 1})
+        patches = pd.DataFrame({"patch_id": list("ab"), "wrong": [1, 2], "classes": 1})
         names = [name for group in typical_patches(patches, count).values() for name in group]
         assert sorted(names) == ["a", "b"]

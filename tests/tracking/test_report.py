@@ -1,20 +1,25 @@
 """The page of a run: escaped, alone, and with what there is to say."""
 
+import base64
+import io
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities import Metric
 from PIL import Image
 
+from wsss_mm import places
 from wsss_mm.choosing import Choice, write_choice
 from wsss_mm.choosing.choice import TriedSetting
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json, write_text
 from wsss_mm.places import CHOICE_FILE
-from wsss_mm.tracking import keep_evidence, read_evidence, training_run
+from wsss_mm.tracking import keep_evidence, read_evidence, report_beside, training_run
 from wsss_mm.tracking.card import failures
+from wsss_mm.tracking.finding import WEIGHTS_TAG
 from wsss_mm.tracking.report import find_run_of, render_report
 from wsss_mm.tracking.store import connect
 
@@ -29,12 +34,15 @@ def page_of(run) -> str:
 
 def test_a_failed_run_says_why_and_everything_is_escaped(tracked):
     with pytest.raises(ValueError), training_run("train_segmenter", {"vocabulary": "lung", "note": EVIL}) as run:
-        connect().log_image(np.zeros((8, 8, 3), np.uint8), key=f"examples/valid/{EVIL[1:7]}", step=3, synchronous=True)
+        for name in ("examples/valid/{}", "examples.train.{}.x"):  # as it was, and as it is
+            picture = np.zeros((8, 8, 3), np.uint8)
+            connect().log_image(picture, key=name.format(EVIL[1:7]), step=3, synchronous=True)
         raise ValueError(f"no patch in {EVIL}")
     page = page_of(run)
     assert "<script" not in page
     assert "<strong>FAILED.</strong> ValueError: no patch in &lt;script&gt;" in page
     assert "valid/script, step 3" in page
+    assert "train/script.x, step 3" in page
 
 
 @pytest.fixture
@@ -191,7 +199,7 @@ def test_an_experiment_that_was_not_registered_shows_its_test_metrics_and_pictur
     page = page_of(run)
     assert "0.432</span> mIoU on the test split" in page
     assert "<th>Test IoU</th>" in page
-    assert "Best, median and worst patches of the test split" in page
+    assert "Patches of the test split with the fewest" in page
 
 
 def test_a_run_is_found_by_the_name_of_its_experiment(tracked, monkeypatch):
@@ -211,3 +219,83 @@ def test_what_is_not_there_is_named(tracked, what, capsys):
     assert error.count("\n") == 1
     assert what.removeprefix("models:/")[:6] in error
     assert not (tracked / "report.html").exists()
+
+
+def results(slides):
+    """Slides among the results, with the weights each was segmented with and its mIoU."""
+    rows = ["slide_id,status,miou"]
+    for name, (weights, miou) in slides.items():
+        folder = places.RESULTS / name
+        folder.mkdir(parents=True)
+        write_json(folder / "summary.json", {"model": {"weights_md5": weights}})
+        Image.fromarray(np.full((20, 3000, 3), 200, np.uint8)).save(folder / "overlay.png")
+        rows.append(f"{name},done,{miou}")
+    write_text(places.RESULTS / "slides.csv", "\n".join([*rows, "../x,done,", "gone,done,0.1"]) + "\n")
+
+
+def test_maps_of_slides_are_those_that_were_made_with_it_the_worst_first(judged, tracked):
+    connect().MlflowClient().set_tag(judged.info.run_id, WEIGHTS_TAG, "f" * 32)
+    results({"S1": ("f" * 32, 0.9), "S2": ("f" * 32, 0.7), "S3": ("e" * 32, 0.1), EVIL[:8]: ("f" * 32, "")})
+    page = page_of(judged)
+    assert "3 of 3 slides that were segmented with it" in page
+    titles = re.findall(r"<figcaption>(S\d[^<]*|&lt;script&gt;)</figcaption>", page)
+    assert titles == ["S2, mIoU 0.700", "S1, mIoU 0.900", "&lt;script&gt;"]
+    found = re.search(r'src="data:image/webp;base64,([^"]+)" alt="Map of S2', page)
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as picture:
+        assert picture.width == 1100
+    connect().MlflowClient().set_tag(judged.info.run_id, WEIGHTS_TAG, "d" * 32)
+    assert "<h2>Slides</h2>" not in page_of(judged)
+
+
+def test_labels_are_counted_by_class_and_slide(judged, tracked, monkeypatch):
+    rows = [("p1", "S2", "train", True, False), ("p2", "S2", "train", True, True), ("p3", "S1", "test", False, False)]
+    frame = pd.DataFrame(rows, columns=["patch_id", "slide_id", "split", "TE", "LYM"]).set_index("patch_id")
+    asked = []
+    monkeypatch.setattr(report_beside, "cache_folder", lambda root: root)
+    monkeypatch.setattr(report_beside, "read_version", lambda version, _: (asked.append(version.md5), (frame, {}))[1])
+    page = page_of(judged)
+    assert asked == ["a" * 32]  # as its dvc.lock says, whatever lies in data/patches now
+    rows = re.findall(r"<tr>(<td>[^/]*</td><td>.*?)</tr>", page[page.index("<h2>Labels</h2>") :])
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+    assert cells[:2] == [["train", "2", "2", "1"], ["test", "1", "0", "0"]]
+    assert cells[2:4] == [["S2", "train", "2", "2", "1"], ["S1", "test", "1", "0", "0"]]
+
+
+def test_labels_that_are_not_here_are_no_error(judged):
+    assert "Its patches are not here: " in page_of(judged)
+
+
+def test_the_champion_stands_beside_it(judged, tracked):
+    client, name = connect().MlflowClient(), f"segmenter-{judged.info.run_id[:6]}"
+    client.create_registered_model(name)
+    assert "hampion" not in page_of(judged)
+
+    test = {
+        "ungated": {"miou": 0.5, "iou.TE": 0.75, "iou.LYM": 0.0},
+        "n_patches": 3,
+        "n_slides": 1,
+        "test_split": "t" * 8,
+    }
+    write_json(tracked / "reports/metrics/test.json", test)
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as other:
+        pass
+    keep_evidence(tracked, other.info.run_id, {"runs": {}})
+    for number, run in enumerate((other, judged), start=1):
+        client.create_model_version(name, run.info.artifact_uri, run.info.run_id)
+        client.set_registered_model_alias(name, "champion", str(number))
+    assert f"<p>It is the champion: {name} version 2.</p>" in page_of(judged)
+
+    client.set_registered_model_alias(name, "champion", "1")
+    page = page_of(judged)
+    said = f"The champion, {name} version 1, has 0.500 mIoU"
+    assert f"{said}, on other patches: the two are not to be compared." in page
+    assert "<th>Champion</th>" not in page  # its figures are of other patches
+
+    write_json(tracked / "reports/metrics/test.json", test | {"ungated": {"miou": 0.55, "iou.TE": 0.7}})
+    with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
+        pass
+    keep_evidence(tracked, run.info.run_id, {"runs": {}})
+    client.create_model_version(name, run.info.artifact_uri, run.info.run_id)
+    page = page_of(run)
+    assert f"{said} on the same patches: this is +0.050." in page
+    assert '<td>0.750 <span class="muted">(-0.050)</span></td>' in page

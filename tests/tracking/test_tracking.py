@@ -24,6 +24,7 @@ from wsss_mm.tracking import (
     tag_weights,
     training_run,
 )
+from wsss_mm.tracking.finding import NUMBER_TAG
 from wsss_mm.tracking.lineage import dvc_digest, dvc_digests, git_diff, git_state
 from wsss_mm.tracking.store import adding, connect, experiment_id, project_root, tracking_uri
 from wsss_mm.tracking.surroundings import flatten
@@ -252,10 +253,20 @@ class TestTrainingRun:
         assert "safe.directory" in tags["git.problem"]
         assert caplog.text.count("dubious ownership") == 1
 
-    def test_by_hand_it_is_named_after_the_commit(self, tracked):
-        with training_run("segmenter", {}) as run:
+    def test_by_hand_its_name_says_what_it_is_and_which_commit(self, tracked):
+        params = {"segmenter": {"encoder": "resnet38", "loss": "ce", "iterations": 300, "lr": 0.1}}
+        names = []
+        for _ in range(2):
+            with training_run("train_segmenter", params) as run:
+                pass
+            names.append(get_run(run).info.run_name)
+            number = int(get_run(run).data.tags[NUMBER_TAG])
+            commit = git_state(tracked).commit[:8]
+            assert names[-1] == f"segmenter {number}: resnet38, ce, 300 iterations ({commit})"
+        assert len(set(names)) == 2
+        with training_run("evaluate", {}, experiment="evaluation") as run:
             pass
-        assert get_run(run).info.run_name == git_state(tracked).commit[:8]
+        assert get_run(run).info.run_name.startswith("evaluate ")
 
     @pytest.mark.parametrize(
         ("error", "status", "tag"),

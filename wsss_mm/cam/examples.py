@@ -18,7 +18,7 @@ from wsss_mm.vocabulary import Vocabulary
 
 @HOOKS.register_module()
 class CamExamplesHook(Hook):
-    """Logs `examples/<split>/<patch_id>` at every validation: patch | CAM of each label | pseudo-label at scale 1.
+    """Logs `examples.<split>.<patch_id>` at every validation: patch | CAM of each label | pseudo-label at scale 1.
 
     Args:
         count: Patches of each split, spread over the data set.
@@ -38,7 +38,7 @@ class CamExamplesHook(Hook):
         for split, dataset in datasets.items():
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):
                 record = dataset.decoded(int(index))
-                name = f"examples/{split}/{Path(record['patch_id']).name}"
+                name = f"examples.{split}.{Path(record['patch_id']).name}"
                 runner.visualizer.add_image(name, _picture(labeller, record, dataset.vocabulary), step=runner.iter)
 
 

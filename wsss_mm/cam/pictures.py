@@ -10,10 +10,15 @@ from PIL import Image
 from wsss_mm.cam.pseudo_label import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.patches.images import read_mask
-from wsss_mm.pictures import INK, SheetRow, contact_sheet, overlays
+from wsss_mm.patches.manifest import label_sets
+from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.vocabulary import Vocabulary
 
 _SIDE = 168  # px
+_NOTE = (
+    "Labels: what the patch is labelled with; ?: nobody is sure. CAM: where the classifier sees the class, from 0 "
+    "(blue) to 1 (red), the largest of the patch. Faded: background, which has no pseudo-label."
+)
 
 
 def pseudo_label_sheet(
@@ -30,19 +35,21 @@ def pseudo_label_sheet(
     """
     rows = []
     chosen = choose_patches(manifest, vocabulary, count)
+    said = dict(zip(chosen["patch_id"], label_sets(chosen, vocabulary.codes), strict=True))
     for patch in label_patches(labeller, chosen, folder, vocabulary, among=manifest):
         cams = labeller.cams(patch.image[None])[0].cpu().numpy()
         heats = [
-            heat(patch.image, cam) if patch.row[code] else None
+            heat(patch.image, cam) if patch.row[code] else f"not labelled {code}"
             for code, cam in zip(vocabulary.codes, cams, strict=True)
         ]
         mask_path = patch.row["mask_path"]
         truth = read_mask(folder / mask_path, len(vocabulary)) if mask_path else None
         image, *maps = overlays(patch.image, (patch.labels, truth), vocabulary)
-        rows.append(SheetRow([image, *heats, *maps]))
+        name = patch.row["patch_id"]
+        caption = f"{patch.row['split']} · labels {said[name].replace(';', ', ') or 'none'} · {name}"
+        rows.append(SheetRow([image, *heats, *("no mask" if panel is None else panel for panel in maps)], caption))
     titles = ["Patch", *(f"CAM {item.name}" for item in vocabulary.classes), "Pseudo-label", "Truth"]
-    colors = [INK, *vocabulary.colors, INK, INK]
-    return contact_sheet(rows, titles, colors=colors, side=_SIDE)
+    return contact_sheet(rows, titles, legend=vocabulary, note=_NOTE, side=_SIDE)
 
 
 def choose_patches(manifest: pd.DataFrame, vocabulary: Vocabulary, count: int) -> pd.DataFrame:

@@ -97,8 +97,8 @@ def set_parser(actions: Any, name: str) -> argparse.ArgumentParser:
     setting = actions.add_parser(
         name,
         help="change what is known of slides",
-        description="Change cells of slides. A split is that of the patient: all slides of it move.",
-        epilog="example: wsss-mm cohort set S1 S2 --site Ulm; '' empties a cell",
+        description="Change cells of slides; '' empties one. A split is that of the patient: all slides of it move.",
+        epilog="example: wsss-mm cohort set S1 S2 --site Ulm",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     setting.add_argument("ids", nargs="+", metavar="ID", help="slide_id")

@@ -16,6 +16,7 @@ from wsss_mm import __version__
 from wsss_mm.cli import (
     LINE,
     cohort,
+    completion,
     data,
     doctor,
     encoders,
@@ -36,6 +37,7 @@ from wsss_mm.cli import (
     view,
     weights,
 )
+from wsss_mm.cli.help import THE_LINE, Parser
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.interrupts import interruptible, run_program
 from wsss_mm.logs import log_to_stderr
@@ -45,10 +47,10 @@ from wsss_mm.uris import shown
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all sub-commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="wsss-mm",
         description="Weakly supervised tissue segmentation of H&E whole-slide images.",
-        epilog="The line itself is run by `make repro` or `dvc repro`.",
+        epilog=THE_LINE,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_common(parser, default=False)
@@ -76,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
     ):
         command.add_parser(subparsers)
+    completion.add_parser(subparsers, build_parser)
     for subparser in dict.fromkeys(
         subparsers.choices.values()
     ):  # an alias is no other; accepted before and after the command

@@ -9,10 +9,14 @@ from typing import Any
 from wsss_mm import places
 from wsss_mm.cli.own_slides import meant_table, next_steps
 from wsss_mm.files import atomic_path, locked
-from wsss_mm.settings import load_params, profile_names, write_profile
+from wsss_mm.settings import load_params, profile_names, profile_summaries, write_profile
 
 _COHORT = re.compile(r"^    cmd: .*pipelines\.cohort\b.*\n(    always_changed:.*\n)?", re.MULTILINE)
 _LOOKS = "    always_changed: true   # looks at your slides, written by `wsss-mm profile`\n"
+_EXAMPLES = """examples:
+  wsss-mm profile tiny
+  wsss-mm profile luad_histoseg --source ~/LUAD-HistoSeg
+  wsss-mm profile slides --source data/slides.csv"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
         help="write params.yaml and gates.yaml for another cohort or scale",
         description="Write params.yaml and gates.yaml for another cohort or scale; `dvc params diff` then shows what "
         "changed.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog=_profiles(),
     )
     parser.add_argument("name", choices=profile_names(), help="which profile")
     parser.add_argument("--source", type=Path, help="folder of patches or table of slides, instead of the profile's")
@@ -30,6 +34,14 @@ def add_parser(subparsers: Any) -> None:
         "--params", type=Path, default=Path(places.PARAMS_FILE), help="the file to write, with gates.yaml beside it"
     )
     parser.set_defaults(handler=_handle)
+
+
+def _profiles() -> str:
+    """The profiles with what their files say of themselves, and examples."""
+    summaries = profile_summaries()
+    width = max(map(len, summaries))
+    rows = (f"  {name:{width}}  {text}" for name, text in summaries.items())
+    return "\n".join(["profiles:", *rows, "", _EXAMPLES])
 
 
 def look_each_time(pipeline: Path, params: Path) -> None:

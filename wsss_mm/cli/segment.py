@@ -37,9 +37,8 @@ def add_parser(subparsers: Any) -> None:
         description="Segment slides. Each gets a folder: segmentation.tif (pyramid), segmentation.geojson (QuPath), "
         "overlay.png and summary.json; index.html shows them all and slides.csv lists them. A slide that fails is "
         "reported, the others are finished. What was interrupted goes on where it was.",
-        epilog="examples: wsss-mm segment scans/*.svs --out results; wsss-mm segment --table scans/slides.csv, where "
-        "slides.csv has the columns slide_id and path (relative to the table) and may have mpp and roi; with slides "
-        "beside the table, those of its rows alone: wsss-mm segment scans/a*.svs --table scans/slides.csv",
+        epilog="examples: wsss-mm segment scans/*.svs --out results; wsss-mm segment --table scans/slides.csv; "
+        "wsss-mm segment scans/a*.svs --table scans/slides.csv",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("slides", nargs="*", type=Path, metavar="SLIDE", help="whole-slide image that OpenSlide opens")
@@ -47,7 +46,8 @@ def add_parser(subparsers: Any) -> None:
         "--table",
         type=Path,
         metavar="CSV",
-        help="slides.csv with mpp and ROI of each: all its slides, or those named",
+        help="slides.csv with the columns slide_id and path (relative to the table), and perhaps mpp and roi of each: "
+        "all its slides, or of its rows those named",
     )
     parser.add_argument(
         "--model", default=places.SEGMENTER.as_posix(), help="folder of a segmenter, or models:/NAME@ALIAS"

@@ -16,8 +16,9 @@ from wsss_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ExamplesHook(Hook):
-    """Logs `examples/<split>/<patch_id>` at every validation: patch | truth or label | prediction, and the legend.
+    """Logs `examples.<split>.<patch_id>` at every validation: patch | truth or label | prediction, and the legend.
 
+    MLflow shows pictures whose names have a slash before all curves without one; these stand after the curves.
     Validation patches show their truth, training patches the label they are taught with.
 
     Args:
@@ -39,7 +40,7 @@ class ExamplesHook(Hook):
         for split, (label, dataset) in datasets.items():
             for index in np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).astype(int):
                 record = dataset.decoded(int(index))
-                name = f"examples/{split}/{Path(record['patch_id']).name}"
+                name = f"examples.{split}.{Path(record['patch_id']).name}"
                 runner.visualizer.add_image(
                     name, self._picture(network(runner), record, dataset, label), step=runner.iter
                 )

@@ -23,7 +23,8 @@ class Judgement:
     Attributes:
         patch_ungated: (P, C, C) int64 confusion matrices, row = truth.
         patch_gated: the same with the classes suppressed that the classifier does not see.
-        patches: a row a patch: patch_id, slide_id, miou (ungated), classes (number present in its truth).
+        patches: a row a patch: patch_id, slide_id, miou (ungated), classes (number present in its truth), known (pixels
+            with a truth) and wrong (those of them that are given another class, ungated).
         calibration: how far the segmenter is as often right as it says; None where nobody asked.
     """
 
@@ -42,8 +43,10 @@ class Judgement:
     ) -> "Judgement":
         """What came of `patches` (patch_id, slide_id), from their (P, C, C) matrices."""
         miou = [segmentation_metrics(own, codes)["miou"] for own in ungated]
-        classes = (ungated.sum(axis=2) > 0).sum(axis=1)
-        frame = patches[["patch_id", "slide_id"]].reset_index(drop=True).assign(miou=miou, classes=classes)
+        classes, known = (ungated.sum(axis=2) > 0).sum(axis=1), ungated.sum(axis=(1, 2))
+        wrong = known - np.trace(ungated, axis1=1, axis2=2)
+        frame = patches[["patch_id", "slide_id"]].reset_index(drop=True)
+        frame = frame.assign(miou=miou, classes=classes, known=known, wrong=wrong)
         return cls(ungated, gated, frame)
 
     @property
@@ -86,15 +89,16 @@ def judge_patches(
 
 
 def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:
-    """The `count` best, median and worst patches of `Judgement.patches` by mIoU.
+    """The `count` best, median and worst patches of `Judgement.patches`, by how many of their pixels are wrong.
 
-    Equally good patches: those with more classes first, then by name, so that the choice is the same every time. A
-    patch is never named twice; with few patches the later groups are shorter.
+    A patch's own mIoU would call one the worst in which all is right but a corner of a second class. Equally good
+    patches: those with more classes first, then by name, so that the choice is the same every time. A patch is never
+    named twice; with few patches the later groups are shorter.
 
     Returns:
         patch ids under `best`, `median`, `worst`.
     """
-    order = patches.sort_values(["miou", "classes", "patch_id"], ascending=[False, False, True])["patch_id"].tolist()
+    order = patches.sort_values(["wrong", "classes", "patch_id"], ascending=[True, False, True])["patch_id"].tolist()
     middle = max(0, (len(order) - count) // 2)
     chosen: dict[str, list[str]] = {"best": order[:count], "median": [], "worst": []}
     for name, ids in (("median", order[middle : middle + count]), ("worst", order[len(order) - count :])):

@@ -15,7 +15,8 @@ from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, w
 from wsss_mm.files import atomic_path
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.places import TEST_CALIBRATION, TEST_CONFUSION, TEST_COUNTS, TEST_IOU
-from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.slide_parameters import DEFAULTS
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 if TYPE_CHECKING:
     from wsss_mm.cam import PseudoLabeller
@@ -132,9 +133,12 @@ def typical_sheet(
     labeller: "PseudoLabeller",
     folder: Path,
     vocabulary: Vocabulary,
+    mpp: float,
     path: Path,
 ) -> None:
     """Draw the best, median and worst patches: image, pseudo-label, prediction, truth.
+
+    Which these are, the number of wrong pixels says. The prediction is shown as a slide's map is: glass has no class.
 
     Args:
         rows: manifest rows of the split.
@@ -144,11 +148,12 @@ def typical_sheet(
         labeller: makes their pseudo-labels, from the label sets in the manifest.
         folder: where the manifest's paths start.
         vocabulary: the classes.
+        mpp: um/px of the patches.
         path: of the PNG.
     """
     from wsss_mm.cam.store import label_patches
 
-    miou = patches.set_index("patch_id")["miou"]
+    judged = patches.set_index("patch_id")
     kinds = {patch: kind for kind, ids in typical_patches(patches).items() for patch in ids}
     shown = rows[rows["patch_id"].isin(kinds)]
     found = {patch.patch_id: patch for patch in predict(shown)}
@@ -156,10 +161,22 @@ def typical_sheet(
     labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     sheet = [
         SheetRow(
-            overlays(found[name].image, (labels[name], found[name].ungated, found[name].truth), vocabulary),
-            f"{kind} · mIoU {miou[name]:.2f} · {name}",
+            overlays(found[name].image, (labels[name], without_glass(found[name], mpp), found[name].truth), vocabulary),
+            f"{kind} · {_wrong(judged.loc[name])} · {name}",
         )
         for name, kind in kinds.items()
     ]
     with atomic_path(path) as temporary:
         contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)
+
+
+def without_glass(patch: "PatchPrediction", mpp: float) -> npt.NDArray[np.uint8]:
+    """The prediction where a map has a class: not on glass, but in small holes of the tissue; by the maps' defaults."""
+    from wsss_mm.cam.background import background_mask
+
+    glass = background_mask(patch.image, DEFAULTS.background_grey, round(DEFAULTS.min_hole / mpp**2))
+    return np.where(glass, np.uint8(IGNORE), patch.ungated)
+
+
+def _wrong(row: pd.Series) -> str:
+    return f"{row['wrong'] / row['known']:.1%} of {row['known']:,} pixels wrong · mIoU {row['miou']:.2f}"

@@ -28,6 +28,7 @@ from wsss_mm.settings.params import (
 from wsss_mm.settings.profiles import (
     load_profile,
     profile_names,
+    profile_summaries,
     render_gates,
     render_profile,
     write_imported,
@@ -67,6 +68,7 @@ __all__ = [
     "load_params",
     "load_profile",
     "profile_names",
+    "profile_summaries",
     "refuse",
     "render_gates",
     "render_profile",

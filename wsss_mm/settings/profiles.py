@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _PROFILES = resources.files("wsss_mm") / "profiles"
 _GATES = _PROFILES / "gates"
 _BASE = "phantom"
+_PHANTOM = "The default: slides that the project makes, with exact truth. Needs no data; sized for a CPU."
 _UNSEEN = "slides"  # of a cohort that nobody has seen
 _GATES_KEY, _NEEDS_MASKS = "gates", "test_has_masks"
 _NULL = "tag:yaml.org,2002:null"
@@ -33,6 +34,16 @@ _BEFORE = ".before"  # ending of the copy of a file that somebody edited
 def profile_names() -> list[str]:
     """Names of the profiles that come with the package."""
     return sorted(Path(entry.name).stem for entry in _PROFILES.iterdir() if entry.name.endswith(".yaml"))
+
+
+def profile_summaries() -> dict[str, str]:
+    """What each profile is for, by name, in a sentence: the first line of its file, but of the phantom's."""
+    return {name: _PHANTOM if name == _BASE else _first_line(name) for name in profile_names()}
+
+
+def _first_line(name: str) -> str:
+    with (_PROFILES / f"{name}.yaml").open(encoding="utf-8") as stream:
+        return stream.readline().removeprefix("#").strip()
 
 
 def render_profile(name: str, source: Path | None = None) -> str:

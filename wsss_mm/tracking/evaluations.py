@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from wsss_mm.files import digest
 from wsss_mm.outage import keep, send
 from wsss_mm.tracking.finding import JUDGED_TAG, PARENT_TAG, is_own, newest_run
+from wsss_mm.tracking.headlines import DESCRIPTION_TAG, test_headline
 from wsss_mm.tracking.runs import model_run, training_run
 from wsss_mm.tracking.store import TAG_LENGTH, connect
 from wsss_mm.tracking.unsent import ADDS, surviving
@@ -109,7 +110,7 @@ def log_evaluation(
         for name, value in metrics[kind].items()
         if value is not None
     }
-    figures = report_figures(metrics, confusion, vocabulary)
+    figures, headline = report_figures(metrics, confusion, vocabulary), test_headline(metrics)
 
     def log() -> None:
         send(mlflow.log_metrics, values)
@@ -119,12 +120,15 @@ def log_evaluation(
 
     with evaluation_run(weights, params, inputs) as run:
         log()
+        send(mlflow.set_tag, DESCRIPTION_TAG, headline)
         training = send(newest_run, digest(weights, "md5"))
     if training is not None and is_own(training) and not _is_judged(training):
         with model_run(weights) as added:
             if added is not None:
                 log()
-                send(mlflow.set_tag, EVALUATIONS, run.info.run_id)
+                said = training.data.tags.get(DESCRIPTION_TAG)
+                described = f"{headline}\n\n{said}" if said else headline
+                send(mlflow.set_tags, {EVALUATIONS: run.info.run_id, DESCRIPTION_TAG: described})
 
 
 def _is_judged(training: "Run") -> bool:

@@ -21,6 +21,7 @@ from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.finding import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.registry import find_version, parse_uri
+from wsss_mm.tracking.report_beside import champion_of, label_table, slide_maps
 from wsss_mm.tracking.store import connect
 from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
@@ -43,7 +44,7 @@ _CURVES = {
     "valid/mean_ap": "Mean AP on the validation split",
 }
 _SHEETS = {
-    "test": "Best, median and worst patches of the test split",
+    "test": "Patches of the test split with the fewest, a middling number of and the most wrong pixels",
     "choose_pseudo_labels": "Settings of pseudo-labels that were tried on the validation masks",
     "pseudo_labels": "Pseudo-labels the segmenter was trained on",
 }
@@ -97,6 +98,8 @@ def render_report(run: "Run", title: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         evidence = run_evidence(run.info.run_id, Path(folder) / "evidence")
         context = _facts(run, title) | _judged(run, evidence) | _pictures(run, evidence, Path(folder) / "examples")
+        context |= {"champion": champion_of(run, evidence, Path(folder) / "champion")}
+        context |= {"slides": slide_maps(run, _embedded), "labels": label_table(run, evidence)}
     environment = Environment(
         loader=PackageLoader("wsss_mm.tracking", "."),
         autoescape=True,
@@ -295,20 +298,28 @@ def _examples(run: "Run", folder: Path) -> list[dict[str, str]]:
     chosen = sorted(last, key=lambda name: ("valid" not in name, name))[:_EXAMPLES]
     return [
         {
-            "title": f"{name.removeprefix('examples/')}, step {last[name][0]}",
+            "title": f"{_example_title(name)}, step {last[name][0]}",
             "source": _embedded(Path(client.download_artifacts(run.info.run_id, last[name][1], str(folder)))),
         }
         for name in chosen
     ]
 
 
-def _embedded(path: Path) -> str:
-    """A picture as a data URI, encoded anew: a tenth of a PNG's size, and nothing but pixels."""
+def _example_title(name: str) -> str:
+    """Split and patch; of runs of before, names have slashes."""
+    return re.sub(r"^examples[./](\w+)[./]", r"\1/", name)
+
+
+def _embedded(path: Path, side: int | None = None) -> str:
+    """A picture as a data URI, encoded anew: a tenth of a PNG's size, nothing but pixels, and no side beyond `side`."""
     from PIL import Image
 
     buffer = io.BytesIO()
     with Image.open(path) as image:
-        image.convert("RGB").save(buffer, "WEBP", quality=_QUALITY)
+        picture = image.convert("RGB")
+        if side is not None:
+            picture.thumbnail((side, side))
+        picture.save(buffer, "WEBP", quality=_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -18,6 +18,7 @@ from wsss_mm.errors import Terminated
 from wsss_mm.files import digest
 from wsss_mm.outage import is_outage, keep, send
 from wsss_mm.tracking.finding import BEGAN_TAG, DIGEST_TAG, NUMBER_TAG, WEIGHTS_TAG, newest_run, next_number
+from wsss_mm.tracking.headlines import DESCRIPTION_TAG, model_headline, run_name
 from wsss_mm.tracking.lineage import dvc_digests, git_state
 from wsss_mm.tracking.open_runs import close_abandoned, mark
 from wsss_mm.tracking.store import OUTER_RUN, TAG_LENGTH, connect, experiment_id, run_tags, tracking_uri
@@ -73,8 +74,9 @@ def training_run(
     about = {"stage": stage, **origin(git, digests), **around, **(tags or {})}
 
     def start() -> "ActiveRun":
-        name, where = os.environ.get("DVC_EXP_NAME") or git.short, experiment_id(experiment)
-        tags = run_tags(about | {NUMBER_TAG: next_number(mlflow.MlflowClient())})
+        where, number = experiment_id(experiment), next_number(mlflow.MlflowClient())
+        name = os.environ.get("DVC_EXP_NAME") or run_name(stage, params, number, git.short)
+        tags = run_tags(about | {NUMBER_TAG: number})
         return mlflow.start_run(experiment_id=where, run_name=name, tags=tags, log_system_metrics=True)
 
     with surviving(experiment, offline=offline):
@@ -209,5 +211,6 @@ def tag_weights(weights: Path) -> str:
             model[RESOLUTION] = str(info[RESOLUTION])[:TAG_LENGTH]
         if begun := info.get(INITIAL):
             model |= {BEGAN_TAG: str(begun["file"]), f"{BEGAN_TAG}_sha256": str(begun["sha256"])}
+        model[DESCRIPTION_TAG] = model_headline(info)
     send(connect().set_tags, {WEIGHTS_TAG: md5} | model)
     return md5
