@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz lock
+.PHONY: help setup repro test smoke team-test lint format ui bench upper-bound torture fuzz lock docs audit
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -62,4 +62,10 @@ fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses (10 minu
 	@python scripts/fuzz.py --inputs 200000
 
 lock: $(STAMP)  ## resolve the requirements into requirements.lock, for all supported Pythons, and deploy/requirements.lock
-	@bash scripts/lock.sh
+	@bash scripts/lock.sh && bash scripts/lock_tools.sh
+
+docs:  ## the documentation as a site with search and the API: build/site/html
+	@bash scripts/docs.sh
+
+audit: $(STAMP)  ## known weaknesses of the locked packages, and the list of parts: build/sbom.json
+	@bash scripts/audit.sh
