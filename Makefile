@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 HOST ?= 127.0.0.1
 PORT ?= 5000
 
-.PHONY: help setup repro compare test smoke team-test lint format ui bench upper-bound torture fuzz fresh lock
+.PHONY: help setup repro compare test smoke team-test lint format ui bench upper-bound torture fuzz fresh lock docs audit
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -68,4 +68,10 @@ fresh:  ## run the two commands on a machine that has Debian, Python and make al
 	@bash scripts/fresh.sh
 
 lock: $(STAMP)  ## resolve the requirements into requirements.lock, for all supported Pythons, and deploy/requirements.lock
-	@bash scripts/lock.sh
+	@bash scripts/lock.sh && bash scripts/lock_tools.sh
+
+docs:  ## the documentation as a site with search and the API: build/site/html
+	@bash scripts/docs.sh
+
+audit: $(STAMP)  ## known weaknesses of the locked packages, and the list of parts: build/sbom.json
+	@bash scripts/audit.sh

@@ -141,6 +141,13 @@ def get_vocabulary(name: str) -> Vocabulary:
 
     Raises:
         InputError: there is none of that name, or see `read_vocabulary`.
+
+    Examples:
+        >>> lung = get_vocabulary("lung")
+        >>> lung.codes
+        ('TE', 'NEC', 'LYM', 'TAS')
+        >>> lung.find("Lymphocytes"), lung.with_role("tumour")
+        (2, (0,))
     """
     for folder in (FOLDER, _SHIPPED):
         if name in _names(folder):

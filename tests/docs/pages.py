@@ -28,8 +28,9 @@ class Block:
 
 
 def pages(root: Path) -> list[str]:
-    """README.md and docs/*.md, relative to the project's root."""
-    return ["README.md", *sorted(path.relative_to(root).as_posix() for path in (root / "docs").glob("*.md"))]
+    """README.md, what stands beside it, and docs/*.md, relative to the project's root."""
+    beside = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
+    return [*beside, *sorted(path.relative_to(root).as_posix() for path in (root / "docs").glob("*.md"))]
 
 
 def blocks(root: Path, page: str) -> list[Block]:

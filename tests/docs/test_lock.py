@@ -38,7 +38,10 @@ def pins(path):
     return found
 
 
-@pytest.mark.parametrize(("name", "at_least"), [("requirements.lock", 200), ("deploy/requirements.lock", 80)])
+LOCKS = {"requirements": 200, "deploy/requirements": 80, "requirements-docs": 15, "requirements-audit": 30}
+
+
+@pytest.mark.parametrize(("name", "at_least"), [(f"{name}.lock", least) for name, least in LOCKS.items()])
 def test_every_package_is_pinned_and_has_hashes(project_root, name, at_least):
     lock = pins(project_root / name)
     assert len(lock) > at_least

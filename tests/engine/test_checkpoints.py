@@ -3,14 +3,20 @@
 import logging
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.logging import HistoryBuffer
 
 from tests.engine.test_training import TRAIN, Crash, crash_after, outs, paths
 from wsss_mm.datasets import PseudoLabelDataset
 from wsss_mm.engine import train_segmenter
+from wsss_mm.engine.checkpoints import read_checkpoint
 from wsss_mm.engine.hooks import ProgressHook
+from wsss_mm.engine.runner import _Runner
 from wsss_mm.errors import InputError, Terminated
+from wsss_mm.formats import DamagedError
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +83,27 @@ def test_a_damaged_checkpoint(harm, damaged, start, undisturbed, starts, cohort,
     assert where.curves.read_bytes() == undisturbed.curves.read_bytes()
 
 
+@pytest.fixture
+def own_reader(monkeypatch):
+    """Refuses mmengine's reader of checkpoints and torch's default, which differ by version; what was asked for."""
+    original, asked = torch.load, []
+
+    def load(*args, weights_only=True, **kwargs):
+        asked.append(weights_only)
+        return original(*args, weights_only=weights_only, **kwargs)
+
+    def refused(*_, **__):
+        raise AssertionError("mmengine's own reader")
+
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr("mmengine.runner.runner._load_checkpoint", refused)
+    return asked
+
+
 @pytest.mark.parametrize("kind", ["classifier", "segmenter"])
-def test_sigterm_saves_at_once_and_the_rest_is_the_same(kind, starts, cohort, params, tmp_path, monkeypatch):
+def test_sigterm_saves_at_once_and_the_rest_is_the_same(
+    kind, starts, own_reader, cohort, params, tmp_path, monkeypatch
+):
     one, two = paths(cohort, tmp_path / "one"), paths(cohort, tmp_path / "two")
     TRAIN[kind](params, one)
     with monkeypatch.context() as patch:
@@ -93,11 +118,50 @@ def test_sigterm_saves_at_once_and_the_rest_is_the_same(kind, starts, cohort, pa
         with pytest.raises(Terminated) as caught:
             TRAIN[kind](params, two)
     assert caught.value.code == 143
+    logged = read_checkpoint(next(two.work.rglob("checkpoint-00000006.pth")))["message_hub"]["log_scalars"]
+    assert {type(history) for history in logged.values()} == {HistoryBuffer}
+    assert len(logged["train/loss"].data[0]) == 6
     starts.clear()
     TRAIN[kind](params, two)
     assert starts == [6]
+    assert set(own_reader) == {True}
     assert outs(two.out) == outs(one.out)
     assert two.curves.read_bytes() == one.curves.read_bytes()
+
+
+class Call:
+    def __init__(self, *what):
+        self.what = what
+
+    def __reduce__(self):
+        function, *arguments = self.what
+        return function, tuple(arguments)
+
+
+@pytest.mark.parametrize("harm", ["a call", "an attribute", "no state", "no archive"])
+def test_a_checkpoint_that_is_none_is_refused_and_runs_nothing(harm, tmp_path):
+    path, made = tmp_path / "checkpoint-00000004.pth", tmp_path / "made"
+    state = {"meta": {}, "state_dict": {"a": torch.zeros(1)}, "message_hub": {}}
+    torch.save(state, path)
+    assert read_checkpoint(path)["state_dict"]["a"].shape == (1,)
+    state["message_hub"] = {
+        "a call": Call(os.mkdir, str(made)),
+        "an attribute": Call(getattr, HistoryBuffer, "__init__"),
+    }.get(harm)
+    torch.save({"state_dict": {}} if harm == "no state" else state, path)
+    if harm == "no archive":
+        path.write_bytes(b"nothing")
+    with pytest.raises(DamagedError, match=r"checkpoint-00000004.pth: not a checkpoint .*delete its folder"):
+        read_checkpoint(path)
+    assert not made.exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    path = tmp_path / "checkpoint-00000004.pth"
+    torch.save({"meta": {}, "state_dict": {"weight": torch.zeros(2, 2)}, "message_hub": {}}, path)
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), call_hook=lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"checkpoint-00000004.pth: of another network .*delete its folder"):
+        _Runner.load_checkpoint(runner, str(path))
 
 
 def test_other_params_do_not_resume(starts, cohort, params, tmp_path, monkeypatch):

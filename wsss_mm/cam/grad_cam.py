@@ -29,6 +29,15 @@ def grad_cam_plus_plus(features: Tensor, head_weight: Tensor, eps: float = 0.0) 
 
     Returns:
         Class activation maps, (N, C, h, w), not normalised.
+
+    Examples:
+        Two channels, of which each fires at one pixel, and a class for each:
+
+        >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> grad_cam_plus_plus(features, torch.eye(2))
+        tensor([[[[0.4000, 0.0000]],
+        <BLANKLINE>
+                 [[0.0000, 0.4000]]]])
     """
     head_weight = head_weight.flatten(1)
     pixels = features.shape[-2] * features.shape[-1]

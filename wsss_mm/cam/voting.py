@@ -19,6 +19,14 @@ def vote(label_maps: Maps) -> Maps:
 
     Returns:
         The winning labels, shape (N, H, W), of the type given.
+
+    Examples:
+        Three scales, one patch of 1 x 4 px; the last pixel is a tie, and the first map decides.
+
+        >>> import numpy as np
+        >>> scales = np.array([[[[0, 1, 2, 3]]], [[[0, 1, 1, 1]]], [[[0, 2, 1, 2]]]])
+        >>> vote(scales)
+        array([[[0, 1, 1, 3]]])
     """
     return vote_with_agreement(label_maps)[0]
 

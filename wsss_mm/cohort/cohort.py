@@ -105,7 +105,17 @@ class Slide:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The slides of a table, in its order."""
+    """The slides of a table, in its order.
+
+    Examples:
+        >>> table = pd.DataFrame({"slide_id": ["a", "b"], "patient_id": ["one", "two"], "split": ["train", "test"]})
+        >>> table.assign(path=["a.svs", "b.svs"]).to_csv("slides.csv", index=False)
+        >>> cohort = Cohort.read("slides.csv", check_files=False)
+        >>> len(cohort), cohort.splits
+        (2, {'a': 'train', 'b': 'test'})
+        >>> [slide.slide_id for slide in cohort.with_files(splits={"test"})]
+        ['b']
+    """
 
     table: Path
     slides: tuple[Slide, ...]

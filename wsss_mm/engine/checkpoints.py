@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 
 from wsss_mm.engine.hooks import validates_after
 from wsss_mm.errors import InputError, Terminated
@@ -32,6 +34,7 @@ from wsss_mm.registry import HOOKS
 _log = logging.getLogger(__name__)
 
 _GENERATIONS = 2
+_STATISTICS = ("min", "max", "current", "mean")
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -79,6 +82,46 @@ def _listed(beside: Path) -> dict[str, str]:
     """File names to digests, as a .sha256 file has them; a name that is no plain file name is left out."""
     lines = (line.partition("  ") for line in beside.read_text(encoding="utf-8", errors="replace").splitlines())
     return {name: sha256 for sha256, _, name in lines if name and Path(name).name == name}
+
+
+def _statistic(owner: object, name: str) -> object:
+    """What a checkpoint gets for Python's `getattr`: mmengine pickles the four statistics of its histories with it."""
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise ValueError(f"it asks for {name!r} of {owner!r}")
+    return getattr(HistoryBuffer, name)
+
+
+_HELD: list[Any] = [  # beside tensors, numbers and texts; that of numpy by example, since its module's name differs
+    *(HistoryBuffer, (_statistic, "builtins.getattr"), np.ndarray, np.dtype),
+    *(value.__reduce__()[0] for value in (np.zeros(1), np.float64())),
+    *(type(np.dtype(kind)) for kind in (np.float64, np.int64)),
+]
+
+
+def read_checkpoint(path: Path | str, device: Any = "cpu") -> dict[str, Any]:
+    """The state that a training left in a checkpoint, read without executing anything.
+
+    mmengine's own reader depends on its version and on torch's: one refuses the histories of what it logged, another
+    runs whatever the file says.
+
+    Args:
+        path: The checkpoint.
+        device: Where its tensors go, as of `torch.load`.
+
+    Raises:
+        DamagedError: it holds something else than a training leaves.
+    """
+    try:
+        with torch.serialization.safe_globals(_HELD):
+            found = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(found, dict) or not {"meta", "state_dict", "message_hub"} <= found.keys():
+            raise ValueError("no state of a training")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # what unpickling raises is up to the file, though it builds nothing but the above
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DamagedError(f"{path}: not a checkpoint of this line ({reason}); {CHECKPOINT.again}") from None
+    return found
 
 
 @HOOKS.register_module()

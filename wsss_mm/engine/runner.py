@@ -4,7 +4,7 @@ import io
 import logging
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
 
-from wsss_mm.engine.checkpoints import sound_checkpoint
+from wsss_mm.engine.checkpoints import read_checkpoint, sound_checkpoint
 from wsss_mm.engine.precision import lay_out
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import network, prepare_torch
+from wsss_mm.places import CHECKPOINT
 
 _RUN_KEYS = ("work_dir", "resume", "experiment_name", "launcher", "load_from", "model_wrapper_cfg")
 
@@ -27,9 +28,27 @@ def config_text(config: Config) -> str:
 
 
 class _Runner(Runner):
-    """mmengine's, that says of what it cannot build in which file that stands."""
+    """mmengine's, that says of what it cannot build in which file that stands, and resumes by the line's own reader."""
 
     file: Path
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Sequence[Any] = ()
+    ) -> dict[str, Any]:
+        """Load what `read_checkpoint` reads.
+
+        Raises:
+            InputError: it is none, or one of another network.
+        """
+        checkpoint = read_checkpoint(filename, map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        try:
+            network(self).load_state_dict(checkpoint["state_dict"], strict=strict)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{filename}: of another network ({reason}); {CHECKPOINT.again}") from None
+        self._has_loaded = True
+        return checkpoint
 
     def build_train_loop(self, loop: Any) -> Any:
         with _told_of(self.file, "train_dataloader or train_cfg"):

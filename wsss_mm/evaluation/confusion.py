@@ -27,6 +27,13 @@ def confusion_matrix(
 
     Raises:
         ValueError: shapes differ, or a value is neither a class nor `ignore`.
+
+    Examples:
+        Two classes; the pixel whose truth is 255 does not count.
+
+        >>> confusion_matrix([0, 0, 0, 1, 255], [0, 0, 1, 1, 0], classes=2)
+        array([[2, 1],
+               [0, 1]])
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
@@ -66,6 +73,11 @@ def segmentation_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict
     Returns:
         `miou`, `mdice` (means over the classes present), `fw_iou` (IoU weighted by the share of true pixels),
         `pixel_accuracy`, and per class `iou.<code>`, `dice.<code>`; all in 0..1, None where undefined.
+
+    Examples:
+        >>> found = segmentation_metrics([[2, 1], [0, 1]], ["TE", "LYM"])
+        >>> {name: round(value, 3) for name, value in found.items() if name.startswith(("miou", "iou"))}
+        {'miou': 0.583, 'iou.TE': 0.667, 'iou.LYM': 0.5}
     """
     confusion = np.asarray(confusion)
     if confusion.shape != (len(codes), len(codes)):

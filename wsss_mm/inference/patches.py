@@ -85,6 +85,17 @@ def predict(
 
     Raises:
         InputError: an image is missing or unreadable, or the device lacks the precision.
+
+    Examples:
+        How bright two patches are, that lie in no file; a network is called in the same way.
+
+        >>> rows = pd.DataFrame({"patch_id": ["dark", "bright"]})
+        >>> patches = [np.full((8, 8, 3), value, np.uint8) for value in (40, 200)]
+        >>> def step(batch):
+        ...     return batch.images.float().mean((1, 2, 3)).tolist()
+        >>> seen = predict(rows, None, step, "cpu", name="brightness", quiet=True, images=patches)
+        >>> [(item.row["patch_id"], item.found) for item in seen]
+        [('dark', 40.0), ('bright', 200.0)]
     """
     device = torch.device(device)
     precision = choose_precision(precision, device, "patches")

@@ -35,6 +35,15 @@ def noise_suppression_weights(
 
     Returns:
         (N, H, W) float32, without gradient.
+
+    Examples:
+        Four pixels of one image, two classes. The network is sure of each; the third label contradicts it, and the
+        last pixel has none.
+
+        >>> logits = torch.tensor([[4.0, -4.0, 4.0, 4.0], [-4.0, 4.0, -4.0, -4.0]]).reshape(1, 2, 1, 4)
+        >>> target = torch.tensor([[[0, 1, 1, 255]]])
+        >>> [round(weight, 3) for weight in noise_suppression_weights(logits, target).flatten().tolist()]
+        [1.5, 1.5, 0.001, 0.0]
     """
     logits = _at_least_float32(logits)
     return _weights(_cross_entropy(logits, target, ignore_index), logits, target, ignore_index, variant)
@@ -92,6 +101,16 @@ class NoiseSuppressedCrossEntropyLoss(nn.Module):
     Attributes:
         suppressing: Whether noise is suppressed now; else the loss is plain cross-entropy. A head that has learnt
             nothing yet is confident of nothing, and suppression then only strengthens what it happens to say.
+
+    Examples:
+        The label that contradicts a sure network hardly counts; plain cross-entropy minds it most of all.
+
+        >>> logits = torch.tensor([[4.0, -4.0, 4.0], [-4.0, 4.0, -4.0]]).reshape(1, 2, 1, 3)
+        >>> target = torch.tensor([[[0, 1, 1]]])
+        >>> NoiseSuppressedCrossEntropyLoss()(logits, target)
+        tensor(0.0017)
+        >>> NoiseSuppressedCrossEntropyLoss("ce")(logits, target)
+        tensor(2.6670)
     """
 
     def __init__(

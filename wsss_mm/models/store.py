@@ -135,6 +135,23 @@ def load_model(
         InputError: the folder lacks a file or holds something else, a model of other classes, weights that the
             description was not written for, or a description that was changed; or it names an encoder whose file is not
             here.
+
+    Examples:
+        A classifier of two classes, untrained, saved and loaded again:
+
+        >>> from wsss_mm.models import build_network
+        >>> backbone = {"type": "wsss_mm.ResNet38", "width": 1 / 32}
+        >>> normalise = {"type": "mmengine.ImgDataPreprocessor", "mean": [127.5] * 3, "std": [127.5] * 3}
+        >>> config = {"type": "wsss_mm.PatchClassifier", "classes": 2, "backbone": backbone}
+        >>> config["data_preprocessor"] = normalise
+        >>> classes = [{"code": "TUM", "name": "Tumour", "color": [200, 30, 30]}]
+        >>> classes += [{"code": "STR", "name": "Stroma", "color": [30, 160, 30]}]
+        >>> info = {"kind": "classifier", "classes": classes, "mpp": 1.0, "size": 64, "model": config}
+        >>> state = build_network(config).state_dict()
+        >>> save_model(Path("classifier"), state=state, info=info, config_text="", card="")
+        >>> network, info = load_model("classifier")
+        >>> network.predict(torch.zeros(1, 3, 64, 64)).shape, info["mpp"]
+        (torch.Size([1, 2]), 1.0)
     """
     folder = Path(folder)
     info = read_description(folder / DESCRIPTION, configs)

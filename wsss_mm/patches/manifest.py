@@ -107,6 +107,19 @@ def read_manifest(folder: Path | str, vocabulary: Vocabulary) -> pd.DataFrame:
 
     Raises:
         InputError: there is no manifest, or `check_manifest` finds it wrong.
+
+    Examples:
+        A manifest of one patch, that holds tumour and of whose lymphocytes nobody is sure:
+
+        >>> from wsss_mm.vocabulary import get_vocabulary
+        >>> lung = get_vocabulary("lung")
+        >>> row = dict.fromkeys(manifest_columns(lung.codes)) | dict.fromkeys(lung.codes, False)
+        >>> row |= {"patch_id": "p", "slide_id": "s", "patient_id": "a", "split": "train", "path": "images/p.png"}
+        >>> row |= {"x": 0, "y": 0, "mpp": 1.0, "size": 224, "sha256": "0", "tissue": 1.0, "TE": True, "unsure": "LYM"}
+        >>> _ = write_manifest(build_manifest([row], lung, "the row"), "patches")
+        >>> manifest = read_manifest("patches", lung)
+        >>> label_sets(manifest, lung.codes)
+        ['TE;LYM?']
     """
     path = Path(folder) / FILE_NAME
     frame = read_rows(path, PATCH_MANIFEST)

@@ -158,6 +158,16 @@ def open_slide(path: Path | str, mpp: float | None = None, *, force: bool = True
     Raises:
         InputError: no such file, no slide, absurd tiles, levels that lie turned, a colour profile that is damaged where
             it is asked for, or a file that says no resolution, or none of a microscope. Resolution is never guessed.
+
+    Examples:
+        A small slide as a scanner writes it, 0.5 um/px; what is read at 1 um/px is half as large.
+
+        >>> import numpy as np
+        >>> from wsss_mm.slides.phantom.aperio import write_aperio
+        >>> write_aperio(Path("slide.tif"), np.full((512, 512, 3), 230, np.uint8), mpp=0.5, magnification=20)
+        >>> with open_slide("slide.tif") as slide:
+        ...     slide.mpp, slide.size, slide.read(0, 0, 224, mpp=1.0).shape
+        (0.5, (512, 512), (224, 224, 3))
     """
     path = Path(path)
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):

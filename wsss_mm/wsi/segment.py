@@ -61,6 +61,24 @@ def segment_slide(
     Raises:
         InputError: the slide does not open, says no mpp, would give too large a map, or is mostly unreadable; the model
             does not fit; the disk is full; or another process is at work on the same folder.
+
+    Examples:
+        With a function of one's own instead of a model that was trained: what is dark is the first class. Plain colours
+        would be taken for pen.
+
+        >>> import numpy as np
+        >>> from wsss_mm.slides.phantom.aperio import write_aperio
+        >>> from wsss_mm.vocabulary import get_vocabulary
+        >>> slide = np.full((512, 512, 3), (225, 160, 200), np.uint8)
+        >>> slide[:, :256] = (120, 50, 130)
+        >>> write_aperio(Path("slide.tif"), slide, mpp=1.0, magnification=10)
+        >>> def predict(windows):
+        ...     dark = (windows.mean(axis=3) < 150).astype(np.float32)
+        ...     return np.stack([dark, 1 - dark, 0 * dark, 0 * dark], axis=1)
+        >>> model = SlideModel(predict, get_vocabulary("lung"), mpp=1.0, weights_md5="")
+        >>> summary = segment_slide("slide.tif", model, "results", progress=False, leave_out_pen=False)
+        >>> {code: round(found["share"], 2) for code, found in summary["classes"].items()}
+        {'LYM': 0.0, 'NEC': 0.5, 'TAS': 0.0, 'TE': 0.5}
     """
     slide = Path(slide_path)
     job = Job(slide.stem, slide, Path(out_dir), mpp_override, None if roi is None else Path(roi), force_mpp)
