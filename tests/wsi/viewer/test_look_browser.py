@@ -77,12 +77,14 @@ def test_classes_layers_and_keys(page):
     page.keyboard.press("o")
     until_drawn(page, "slide", INSIDE, base)
     assert page.is_checked('[data-kind="map"] .outlines')
+    assert page.text_content('[data-kind="map"] .percent') == "100 %"  # lines have a strength of their own
     page.keyboard.press("o")
     until_drawn(page, "slide", INSIDE, mixed(base, TE, 0.8))
 
     # the map in place of the slide, and back
     page.keyboard.press("f")
     until_drawn(page, "slide", INSIDE, TE)
+    assert page.text_content("#seen") == "Map"
     page.click("#flip")
     until_drawn(page, "slide", INSIDE, mixed(base, TE, 0.8))
 
@@ -141,6 +143,8 @@ def test_places_pointer_and_keys(page):
     x, y, mpp = page.evaluate(
         "() => { const at = leader.viewport.getCenter(true); return [at.x, at.y, perPixel(leader)]; }"
     )
+    together = "() => window.viewers.every((one) => one.isOpen() && Math.abs(perPixel(one) - 0.5) < 0.01)"
+    page.wait_for_function(together)
     assert (x * WIDTH, y * WIDTH, mpp) == pytest.approx((100, 200, 0.5), rel=1e-3)
     page.evaluate("() => (location.hash = 'x=300&y=150&mpp=0.25')")
     page.wait_for_selector('#view[data-place="#x=300&y=150&mpp=0.25"]')

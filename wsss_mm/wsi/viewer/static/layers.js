@@ -8,7 +8,10 @@ const layered = (() => {
   const [under] = window.viewers; // the slide with all layers over it, or the map where there is no slide
   const beside = window.viewers[1] || null; // one layer alone
   const kinds = view.layers.map((layer) => layer.kind);
-  const shown = Object.fromEntries(view.layers.map(({ kind, on, opacity, outlines }) => [kind, { on, opacity, outlines }]));
+  const shown = Object.fromEntries(
+    view.layers.map(({ kind, on, opacity, outlines }) => [kind, { on, opacity, outlines, lines: 100 }]),
+  );
+  const strength = (layer) => (layer.outlines ? "lines" : "opacity"); // areas and outlines have one each, percent
   const key = ([red, green, blue]) => (red << 16) | (green << 8) | blue;
   const codes = new Map(view.classes.map((one) => [key(one.color), one.code]));
   const hidden = new Set();
@@ -78,8 +81,8 @@ const layered = (() => {
     const now = ++drawing;
     main.dataset.layers = "drawing";
     for (const kind of kinds) {
-      const { on, opacity } = shown[kind];
-      const share = flipped ? Number(kind === "map") : on ? opacity / 100 : 0;
+      const layer = shown[kind];
+      const share = flipped ? Number(kind === "map") : layer.on ? layer[strength(layer)] / 100 : 0;
       itemOf(under, kind)?.setOpacity(share);
       if (beside) itemOf(beside, kind)?.setOpacity(Number(kind === alone()));
     }
@@ -96,13 +99,13 @@ const layered = (() => {
     const tell = () => {
       on.checked = layer.on;
       if (outlines) outlines.checked = layer.outlines;
-      slider.value = layer.opacity;
-      percent.textContent = `${layer.opacity} %`;
+      slider.value = layer[strength(layer)];
+      percent.textContent = `${slider.value} %`;
     };
     row.addEventListener("input", (event) => {
       if (event.target === outlines) layer.outlines = outlines.checked;
       else if (event.target === on) layer.on = on.checked;
-      else [layer.opacity, layer.on] = [Number(slider.value), true];
+      else [layer[strength(layer)], layer.on] = [Number(slider.value), true];
       tell();
       keep();
       draw(event.target === outlines);
@@ -152,7 +155,8 @@ const layered = (() => {
   document.getElementById("alone")?.addEventListener("change", () => draw(false));
   const flip = () => {
     flipped = !flipped;
-    document.getElementById("flip")?.setAttribute("aria-pressed", String(flipped));
+    document.getElementById("flip").setAttribute("aria-pressed", String(flipped));
+    document.getElementById("seen").textContent = flipped ? "Map" : "Slide";
     draw(shown.map.outlines);
   };
   document.getElementById("flip")?.addEventListener("click", flip);

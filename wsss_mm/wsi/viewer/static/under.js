@@ -30,8 +30,9 @@ const pointed = (() => {
 
   function tell(at, found) {
     const parts = [];
-    for (const [kind, what] of Object.entries(found)) {
-      if (what === null && kind !== "map") continue;
+    for (const kind of Object.keys(words)) {
+      const what = found[kind];
+      if (what === undefined || (what === null && kind !== "map")) continue;
       if (kind === "confidence") parts.push(part(`${words[kind]} ${what.toFixed(2)}`));
       else if (what === null) parts.push(part("Background"));
       else parts.push(part(`${words[kind]} ${what.name}`.trim(), what.color));

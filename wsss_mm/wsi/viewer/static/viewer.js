@@ -30,7 +30,10 @@ function open(id, tileSources, options) {
     follow(viewer);
   };
   viewer.addHandler("viewport-change", moved);
-  viewer.addHandler("open", moved);
+  viewer.addHandler("open", () => {
+    moved();
+    if (leader.isOpen()) follow(leader); // which may have gone somewhere before this one was there
+  });
   viewers.push(viewer);
   leader = leader || viewer;
   return viewer;
