@@ -89,7 +89,7 @@ def show(chromium):
             stack.callback(page.context.close)
             page.set_default_timeout(120_000)
             page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+            page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
             page.goto(path)
             return page
 

@@ -93,7 +93,7 @@ def test_classes_layers_and_keys(page):
     until_drawn(page, "map", INSIDE, NOTHING)
     until_drawn(page, "slide", INSIDE, base)
     until_drawn(page, "map", OTHER, NEC)
-    page.click('[data-code="TE"] .solo')
+    page.click('[data-class="TE"] .solo')
     until_drawn(page, "map", INSIDE, TE)
     until_drawn(page, "map", OTHER, NOTHING)
     page.keyboard.press("0")
@@ -130,7 +130,7 @@ def test_places_pointer_and_keys(page):
     page.wait_for_selector(f'#under[data-at="{INSIDE[0]},{INSIDE[1]}"]')
     said = page.text_content("#under")
     assert all(part in said for part in (LUNG.classes[0].name, "confidence", f"truth: {LUNG.classes[1].name}", "x 330"))
-    assert page.locator("#classes .here").get_attribute("data-code") == "TE"
+    assert page.locator("#classes .here").get_attribute("data-class") == "TE"
     assert page.locator(".scale").count() == 2
     assert len(set(page.locator(".scale").all_text_contents())) == 1
 

@@ -60,11 +60,11 @@ def read_notes(path: Path) -> list[Note]:
     table = read_table(path, COLUMNS, absent="not found", remedy="take it as it was from git or from a backup")
     notes = []
     for line, *cells in table.itertuples():
-        name, slide, x, y, *rest = map(cell_text, cells)
-        at = [number(value) for value in (x, y)]
-        if not is_id(name) or None in at:
+        name, slide, across, down, note, reader, time = map(cell_text, cells)
+        x, y = number(across), number(down)
+        if not is_id(name) or x is None or y is None:
             raise InputError(f"{path}: line {line}: id or place is none; correct the row, or remove it")
-        notes.append(Note(name, slide, *(int(value or 0) for value in at), *rest))
+        notes.append(Note(name, slide, int(x), int(y), note, reader, time))
     return notes
 
 

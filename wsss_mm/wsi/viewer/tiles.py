@@ -58,7 +58,7 @@ class Tiles:
         width, height = self._slide.dimensions
         if not (0 <= x < width and 0 <= y < height):
             return None
-        red, green, blue, _ = self._slide.read_region((int(x), int(y)), 0, (1, 1)).getpixel((0, 0))
+        red, green, blue, _ = np.asarray(self._slide.read_region((int(x), int(y)), 0, (1, 1)))[0, 0].tolist()
         return red, green, blue
 
 

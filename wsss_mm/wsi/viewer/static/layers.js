@@ -116,11 +116,11 @@ const layered = (() => {
   for (const layer of Object.values(shown)) Object.defineProperty(layer, "tell", { enumerable: false });
 
   // Classes: shown or hidden, or one alone.
-  const rows = [...document.querySelectorAll("#classes [data-code]")];
+  const rows = [...document.querySelectorAll("#classes [data-class]")];
   const all = document.getElementById("all-classes");
   function tellClasses() {
     for (const row of rows) {
-      const gone = hidden.has(row.dataset.code);
+      const gone = hidden.has(row.dataset.class);
       row.classList.toggle("gone", gone);
       row.querySelector(".class").setAttribute("aria-pressed", String(!gone));
       row.querySelector(".solo").setAttribute("aria-pressed", String(!gone && hidden.size === rows.length - 1));
@@ -134,7 +134,7 @@ const layered = (() => {
       tellClasses();
     },
     solo(code) {
-      const others = rows.map((row) => row.dataset.code).filter((one) => one !== code);
+      const others = rows.map((row) => row.dataset.class).filter((one) => one !== code);
       const already = !hidden.has(code) && hidden.size === others.length;
       hidden.clear();
       if (!already) others.forEach((one) => hidden.add(one));
@@ -144,11 +144,11 @@ const layered = (() => {
       hidden.clear();
       tellClasses();
     },
-    codes: rows.map((row) => row.dataset.code),
+    codes: rows.map((row) => row.dataset.class),
   };
   for (const row of rows) {
-    row.querySelector(".class").addEventListener("click", () => classes.toggle(row.dataset.code));
-    row.querySelector(".solo").addEventListener("click", () => classes.solo(row.dataset.code));
+    row.querySelector(".class").addEventListener("click", () => classes.toggle(row.dataset.class));
+    row.querySelector(".solo").addEventListener("click", () => classes.solo(row.dataset.class));
   }
   all.addEventListener("click", classes.all);
 

@@ -42,7 +42,7 @@ const pointed = (() => {
     line.replaceChildren(...parts);
     line.dataset.at = `${at.x},${at.y}`;
     const code = view.classes.find((one) => one.name === found.map?.name)?.code;
-    for (const row of document.querySelectorAll("#classes [data-code]")) row.classList.toggle("here", row.dataset.code === code);
+    for (const row of document.querySelectorAll("#classes [data-class]")) row.classList.toggle("here", row.dataset.class === code);
   }
 
   async function ask() {
