@@ -16,8 +16,9 @@ No number stands in:
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.
 - reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
   that is looked up again where it does not fit.
-- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit; and
-  work_dirs/stage_times.json, of how long stages took: one that does not fit is passed over.
+- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit.
+- work_dirs/segmented.json, a memory of where slides lay: looked for again where it does not fit.
+- work_dirs/stage_times.json, of how long stages took: one that does not fit is passed over.
 - work_dirs/tune/journal.jsonl, a memory of trials: one whose line does not fit is made again.
 - MLflow's stores, which have versions of their own.
 """
@@ -40,6 +41,8 @@ WANTED = WORK / "wanted.csv"
 """Candidates that would tell classes apart, see `wsss-mm labels wanted`."""
 CANDIDATES, FEATURES = DATA / "candidates", DATA / "features"
 QUARANTINE = DATA / "quarantine.csv"
+SLIDE_NOTES = DATA / "notes.csv"
+"""What people wrote of slides in the viewer, in git like the quarantine."""
 CLASSIFIER, SEGMENTER = MODELS / "classifier", MODELS / "segmenter"
 METRICS, GATES, PLOTS, PICTURES = (REPORTS / name for name in ("metrics", "gates", "plots", "pictures"))
 GATE_METRICS, REGISTERED = METRICS / "gates", REPORTS / "registered.json"
@@ -78,6 +81,10 @@ MASKS, REGIONS = LABELS_FOLDER / "masks", LABELS_FOLDER / "regions"
 DRAWN = {"roi": REGIONS, "annotation": MASKS}
 """Where what is drawn lies by the column of the table of slides that it stands for."""
 MAPS, RESULTS = DATA / "maps", Path("results/slides")
+ALL_RESULTS = RESULTS.parent
+"""What `wsss-mm segment` fills; the results of the line's own slides are in its folder `slides`."""
+SEGMENTED = WORK / "segmented.json"
+"""Where the slides lay that `wsss-mm segment` has segmented from here."""
 PRETRAINED = Path("pretrained")
 """The files that trainings begin with, by the names that params.yaml has for them."""
 PUBLISHED = "published"
@@ -171,6 +178,8 @@ LABEL_COLUMNS, MADE_LABEL_COLUMNS = ("slide_id", "x", "y", "labels"), ("unsure",
 """Of a table of labelled patches: those that people give, and those that one has which was made of journals."""
 EXACT_LABEL_COLUMNS = ("asked", "artefact", "mpp", "size", "seconds")
 """Columns that make such a table exact: which classes were asked, why nothing can be said, and what patch it is."""
+SLIDE_NOTES_COLUMNS = ("id", "slide_id", "x", "y", "note", "reader", "time")
+"""Columns of `SLIDE_NOTES`."""
 QUARANTINE_COLUMNS = ("kind", "id", "gate", "expectation", "reason", "reviewer", "date")
 """Columns of `QUARANTINE`."""
 

@@ -1,12 +1,8 @@
 """`wsss-mm view`: errors are one line, and it serves what it finds."""
 
-from argparse import Namespace
-
 import pytest
 
-from wsss_mm.cli import view
 from wsss_mm.cli.main import main
-from wsss_mm.errors import InputError
 from wsss_mm.wsi.viewer import openseadragon
 
 
@@ -37,14 +33,3 @@ def test_setup_only_fetches(tmp_path, installed):
 
 def test_label_fetches_it_too(tmp_path, installed):
     assert main(["label", "--setup"]) == 0
-
-
-def test_outside_of_a_project_nothing_is_marked_as_wrong(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    given = {"labels": None, "reader": None}
-    with caplog.at_level("INFO"):
-        assert view._desk(Namespace(**given)) is None
-    assert "labels, the folder of journals, is not here: nothing can be marked as wrong" in caplog.text
-    (tmp_path / "labels").mkdir()
-    with pytest.raises(InputError, match=r"slides\.csv, made by `dvc repro cohort`, is not here"):
-        view._desk(Namespace(**given | {"reader": "ann"}))

@@ -52,12 +52,12 @@ def _findings(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from wsss_mm.findings import Run, write_findings
-    from wsss_mm.findings.writing import failed_before, readable
-    from wsss_mm.wsi.viewer.results import read_results
+    from wsss_mm.findings.writing import readable
+    from wsss_mm.wsi.viewer.results import failed_slides, read_all
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise InputError(f"--out {arguments.out}: is no folder; name another place")
-    results = read_results(arguments.results)
+    results = read_all(arguments.results)
     slides = slides_of(results, arguments.slide)
     for result in results:
         if result.name not in slides:
@@ -73,7 +73,7 @@ def _findings(arguments: argparse.Namespace) -> int:
             *(len(unsure), len(results), unsure[0], places.PARAMS_FILE),
         )
     names = {result.name for result in results}
-    failed = failed_before(arguments.results / places.SLIDES_TABLE)
+    failed = failed_slides(arguments.results)
     run = Run(
         results,
         readable(slides, results),

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add RESULTS and --slide."""
     parser.add_argument(
-        "results", nargs="?", type=Path, default=places.RESULTS, metavar="RESULTS", help="folder of results"
+        "results",
+        nargs="?",
+        type=Path,
+        default=places.ALL_RESULTS,
+        metavar="RESULTS",
+        help=f"folder of results; in {places.ALL_RESULTS} those of `wsss-mm segment` and, in {places.RESULTS}, the "
+        "line's are found",
     )
     parser.add_argument(
         "--slide",
@@ -22,12 +28,15 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="PATH",
-        help=f"slides, or folders that hold them; {places.COHORT} is looked through in any case, if it exists",
+        help=f"slides, or folders that hold them; what `wsss-mm segment` segmented from here is known, and "
+        f"{places.COHORT} is looked through in any case, if it exists",
     )
 
 
 def slides_of(results: Sequence["Result"], named: Sequence[Path]) -> dict[str, Path]:
-    """The slides of results, by the results' names, among those that were named and the cohort's."""
+    """The slides of results, by the results' names: those that were named, segmented from here, or of the cohort."""
+    from wsss_mm.wsi.viewer.memory import remembered
     from wsss_mm.wsi.viewer.results import find_slides
 
-    return find_slides(results, [*named, *([places.COHORT] if places.COHORT.is_dir() else [])])
+    cohort = [places.COHORT] if places.COHORT.is_dir() else []
+    return find_slides(results, [*named, *remembered(results), *cohort])

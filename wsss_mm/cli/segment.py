@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--model", default=places.SEGMENTER.as_posix(), help="folder of a segmenter, or models:/NAME@ALIAS"
     )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="gets a folder for each slide")
+    parser.add_argument("--out", type=Path, default=places.ALL_RESULTS, help="gets a folder for each slide")
     parser.add_argument("--mpp", type=_number, help="um/px at level 0, for slides that do not say; 0.1 to 4")
     parser.add_argument("--force-mpp", action="store_true", help="--mpp is for slides that say otherwise, too")
     parser.add_argument(
@@ -173,6 +173,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     from wsss_mm.wsi.cohort import write_table
     from wsss_mm.wsi.outputs import check_outputs
     from wsss_mm.wsi.viewer import write_overview
+    from wsss_mm.wsi.viewer.memory import remember
 
     _check(arguments)
     folder, registered, digest = _model(arguments.model)
@@ -180,6 +181,7 @@ def _segment(arguments: argparse.Namespace) -> int:
     check_outputs(parameters)
     more = {"registered": registered, "skip_done": not arguments.force}
     jobs, results = _jobs(arguments)
+    remember({job.folder: job.path for job in jobs})
     if results:
         write_table(arguments.out / TABLE, results, update=True)
     segmented = (

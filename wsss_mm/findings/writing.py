@@ -243,21 +243,6 @@ def _areas(slides: Sequence[Findings]) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6f")
 
 
-def failed_before(table: Path) -> dict[str, str]:
-    """Slides of a run that failed while they were segmented, and why."""
-    if not table.is_file():
-        return {}
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False)
-        rows = rows[rows["status"] == "failed"]
-        return {row.slide_id: str(row.error)[:_LONGEST_ERROR] for row in rows.itertuples()}
-    except (ValueError, KeyError, AttributeError) as error:
-        logger.warning(
-            "%s: not a table of slides (%s); failed slides are not listed", table, " ".join(str(error).split())
-        )
-        return {}
-
-
 def readable(slides: Mapping[str, Path], results: Sequence[Result]) -> dict[str, Path]:
     """Slide files that open; others are named."""
     found = {}

@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import io
+import shutil
 import tarfile
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import tifffile
 
+from tests.wsi.viewer.serving import served
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.viewer import openseadragon, write_overview
@@ -57,3 +60,38 @@ def archive(tmp_path, monkeypatch):
     expected = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
     monkeypatch.setattr(openseadragon, "INTEGRITY", expected)
     return path
+
+
+@pytest.fixture
+def chromium():
+    """A browser, without a window."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    if not openseadragon.archive_path().is_file():
+        pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium):
+    """Opens a page of an application; an error of the page, or of its policy, fails a test."""
+    said = []
+    with ExitStack() as stack:
+
+        def opened(app, path):
+            address = f"http://127.0.0.1:{stack.enter_context(served(app))}"
+            page = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 720}).new_page()
+            stack.callback(page.context.close)
+            page.set_default_timeout(120_000)
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
+            page.goto(path)
+            return page
+
+        yield opened
+    assert said == []

@@ -1,6 +1,9 @@
 """A project with two segmented slides of a cohort, one outlined, and one slide that no cohort knows."""
 
+import json
+import re
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,10 @@ from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.viewer.correcting import Desk
 from wsss_mm.wsi.viewer.corrections import Corrections
+from wsss_mm.wsi.viewer.guard import Guard
+from wsss_mm.wsi.viewer.project import Project
+from wsss_mm.wsi.viewer.remarking import RemarkDesk
+from wsss_mm.wsi.viewer.remarks import Remarks
 from wsss_mm.wsi.viewer.results import Result, read_results
 
 WIDTH, HEIGHT, SIDE = 512, 384, 128
@@ -41,8 +48,22 @@ class Marking:
     def slides(self) -> dict[str, Path]:
         return {name: self.folder / f"{name}.tiff" for name in self.results}
 
-    def desk(self, reader: str = "ann") -> Desk:
-        return Desk(Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels))
+    def desk(self, reader: str = "ann", guard: Guard | None = None) -> Desk:
+        return Desk(Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels), guard)
+
+    def project(self) -> Project:
+        return Project(self.cohort, LUNG, self.labels)
+
+    def remarks(self, reader: str = "ann", guard: Guard | None = None, *, within: bool = True) -> RemarkDesk:
+        """Remarks, in the project or out of it."""
+        project = self.project() if within else None
+        notes, quarantine = self.folder / "notes.csv", self.folder / "quarantine.csv"
+        return RemarkDesk(Remarks(notes, reader, project, quarantine), guard or Guard())
+
+
+def view_of(client: Any, name: str) -> dict[str, Any]:
+    """What the page of a slide is told of it."""
+    return json.loads(unescape(re.search(r'data-view="([^"]*)"', client.get(f"/slides/{name}/").text)[1]))
 
 
 def make_marking(folder: Path, **parameters: Any) -> Marking:

@@ -1,85 +1,29 @@
 """Saying what is wrong in a real browser: by pointer, by keys, and on both panes."""
 
-import shutil
-from contextlib import ExitStack
-
 import pytest
 
 from tests.web.label import axe
-from tests.wsi.viewer.marking import SIDE, WIDTH, make_marking
-from tests.wsi.viewer.serving import served
+from tests.wsi.viewer.marking import SIDE, make_marking
+from tests.wsi.viewer.panes import place_on
 from wsss_mm.labelling import Place, read_journals
 from wsss_mm.wsi.viewer import make_app
 from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 120_000  # ms
 MIDDLE = Place("s1", 2 * SIDE, SIDE, 1.0, 64)
 
 
 @pytest.fixture
-def chromium():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    if not archive_path().is_file():
-        pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium):
-    """Opens slide s1 of a marked project in the viewer; an error of the page, or of its policy, fails a test."""
-    said = []
-    with ExitStack() as stack:
-
-        def show(made):
-            app = make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk())
-            port = stack.enter_context(served(app))
-            address = f"http://127.0.0.1:{port}"
-            page = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 720}).new_page()
-            stack.callback(page.context.close)
-            page.set_default_timeout(PATIENCE)
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-            page.goto("/slides/s1/")
-            return page
-
-        yield show
-    assert said == []
+def opened(show):
+    """Opens slide s1 of a marked project in the viewer."""
+    return lambda made: show(
+        make_app(list(made.results.values()), made.slides, read_archive(archive_path()), made.desk()), "/slides/s1/"
+    )
 
 
 def state(page, wanted):
     page.wait_for_selector(f'#wrong[data-state="{wanted}"]')
-
-
-def place_on(page, pane, x, y):
-    """Where a place of the slide, level-0 px, is on the screen."""
-    return page.evaluate(
-        """([pane, x, y]) => {
-          const viewer = window.viewers.find((one) => one.element.id === pane);
-          const at = viewer.viewport.pixelFromPoint(new OpenSeadragon.Point(x, y), true);
-          const box = viewer.element.getBoundingClientRect();
-          return [box.left + at.x, box.top + at.y];
-        }""",
-        [pane, x / WIDTH, y / WIDTH],
-    )
-
-
-def test_confidence_comes_over_the_map_and_goes(tmp_path, opened):
-    page = opened(make_marking(tmp_path, confidence=True))
-    page.wait_for_selector('#map[data-layer="map"]')
-    with page.expect_response(lambda response: "/confidence_files/" in response.url) as tile:
-        page.check("#confidence")
-    assert tile.value.status == 200
-    page.wait_for_selector('#map[data-layer="confidence"]')
-    page.uncheck("#confidence")
-    page.wait_for_selector('#map[data-layer="map"]')
 
 
 def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, opened):

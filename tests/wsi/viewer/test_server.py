@@ -79,7 +79,7 @@ def test_confidence_is_a_layer(unlike):
     (result,) = read_results(unlike[0])
     client = make_app([result], {}, SCRIPT).test_client()
     page = client.get("/slides/unlike/").text
-    assert 'id="confidence"' in page
+    assert 'data-kind="confidence"' in page
     for item in result.classes:
         assert (item.confidence is None) == (item.share == 0)
         assert item.confidence is None or f"<td>{item.confidence:.2f}</td>" in page
@@ -92,7 +92,7 @@ def test_confidence_is_a_layer(unlike):
 
 
 def test_without_it_there_is_no_layer(client):
-    assert 'id="confidence"' not in client.get("/slides/first/").text
+    assert 'data-kind="confidence"' not in client.get("/slides/first/").text
     assert client.get("/slides/first/confidence.dzi").status_code == 404
 
 
@@ -156,7 +156,7 @@ def test_without_its_slide_the_map_is_shown_alone(run):
     client = make_app(read_results(run[1]), {}, SCRIPT).test_client()
     page = client.get("/slides/first/").text
     assert "was not found" in page
-    assert 'id="opacity"' not in page
+    assert 'id="slide"' not in page
     assert client.get("/slides/first/slide.dzi").status_code == 404
     assert client.get("/slides/first/map.dzi").status_code == 200
 

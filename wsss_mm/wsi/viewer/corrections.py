@@ -18,6 +18,7 @@ from wsss_mm.labelling.entries import CORRECTION, MARK, Place, new_entry
 from wsss_mm.labelling.journal import Journal, journal_path
 from wsss_mm.patches.grid import grid_of, side_of
 from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.wsi.viewer.project import Project
 from wsss_mm.wsi.viewer.results import Result
 
 if TYPE_CHECKING:
@@ -45,14 +46,13 @@ class Corrections:
         self.vocabulary, self._patches = vocabulary, patches
         self.journal = Journal(journal_path(reader, folder), reader)
         self.journal.entries()  # what is damaged is said before anybody looks at slides
-        self._slides = cohort.with_files()
+        self._project = Project(cohort, vocabulary, folder)
         self._lock = threading.Lock()
         self._grids: dict[str, tuple[tuple[int, int], float, npt.NDArray[np.int64]]] = {}
 
     def slide_of(self, result: Result) -> Slide | None:
         """The slide of the cohort that was segmented; None where it is none."""
-        same = [slide for slide in self._slides if slide.bytes == result.slide_bytes and slide.quickhash]
-        return next((slide for slide in same if slide.quickhash == result.quickhash), None)
+        return self._project.slide_of(result)
 
     def refusal(self, result: Result) -> str:
         """Why nothing can be said of a slide; empty where something can."""

@@ -1,22 +1,24 @@
 """What a folder of results holds, read with suspicion: it may come from anywhere."""
 
+import csv
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import leads_outside
 from wsss_mm.formats import DamagedError, read_object
-from wsss_mm.names import shown_name
-from wsss_mm.places import CONFIDENCE, IN_PLACE_OF, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.names import cell_text, shown_name
+from wsss_mm.places import CONFIDENCE, IN_PLACE_OF, RESULTS, SLIDE_SUMMARY, SLIDES_TABLE, SUMMARY
 from wsss_mm.places import SLIDE_FILES as FILES
+from wsss_mm.wsi.viewer.words import in_words
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WARNING = 600
+_LONGEST_WARNING, _LONGEST_ERROR = 600, 300
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,37 @@ class Result:
     classes: tuple[ClassFigures, ...]
     certain: bool = False
     warning: str | None = None
+
+    @property
+    def made(self) -> list[tuple[str, str]]:
+        """How it was segmented, in words, and the value of each."""
+        return in_words(self.parameters)
+
+
+def read_all(folder: Path) -> list[Result]:
+    """Results of a run, as `read_results` has them, and those of the line in its folder `slides`, if it is in there.
+
+    Raises:
+        InputError: there is none that can be read.
+    """
+    of_line = folder / RESULTS.name
+    if (of_line / SUMMARY).is_file() or not any(of_line.glob(f"*/{SUMMARY}")):
+        return read_results(folder)
+    found = read_results(folder) if any(folder.glob(f"*/{SUMMARY}")) else []
+    taken = {result.name for result in found}
+    lines = [
+        replace(result, name=f"{result.name} ({RESULTS.name})") if result.name in taken else result
+        for result in read_results(of_line)
+    ]
+    return sorted([*found, *lines], key=lambda result: result.name)
+
+
+def failed_slides(folder: Path) -> dict[str, str]:
+    """Slides of a run that failed when they were last segmented, by slide_id, and why; see `read_all`."""
+    found: dict[str, str] = {}
+    for table in (folder / RESULTS.name / SLIDES_TABLE, folder / SLIDES_TABLE):
+        found |= failed_in(table)
+    return found
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -148,6 +181,25 @@ def find_slides(results: Sequence[Result], places: Iterable[Path]) -> dict[str, 
         if path is not None:
             found[result.name] = path
     return found
+
+
+def failed_in(table: Path) -> dict[str, str]:
+    """Slides that failed by a run's table of slides, by slide_id, and why; none where there is no table."""
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, strict=True))
+        return {
+            shown_name(row["slide_id"]): cell_text(row["error"])[:_LONGEST_ERROR]
+            for row in rows
+            if row["status"] == "failed"
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        logger.warning(
+            "%s: not a table of slides (%s); failed slides are not listed", table, " ".join(str(error).split())
+        )
+        return {}
 
 
 def _of_size(paths: Iterable[Path], size: int) -> list[Path]:

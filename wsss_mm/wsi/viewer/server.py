@@ -7,11 +7,13 @@ looked at anew at each request: a file is shown only while it is where it was, w
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from wsss_mm import places
+from wsss_mm.errors import InputError
 from wsss_mm.serving import harden
+from wsss_mm.wsi.viewer.guard import answer_errors, place_of
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
 from wsss_mm.wsi.viewer.shown import Shown
@@ -22,8 +24,18 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as BaseResponse
 
     from wsss_mm.wsi.viewer.correcting import Desk
+    from wsss_mm.wsi.viewer.project import Project
+    from wsss_mm.wsi.viewer.remarking import RemarkDesk
 
 logger = logging.getLogger(__name__)
+
+_LAYERS: Mapping[str, dict[str, Any]] = {
+    "map": {"name": "Map", "on": True, "opacity": 40, "outlines": False, "key": "M"},
+    "confidence": {"name": "Confidence", "on": False, "opacity": 80, "outlines": False, "key": "C"},
+    "truth": {"name": "Truth", "on": False, "opacity": 100, "outlines": True, "key": "T"},
+    "drawn": {"name": "Annotations", "on": False, "opacity": 100, "outlines": True, "key": "A"},
+}
+"""How layers lie over a slide at first."""
 
 
 def make_app(
@@ -31,6 +43,10 @@ def make_app(
     slides: Mapping[str, Path],
     script: Mapping[str, bytes],
     desk: "Desk | None" = None,
+    *,
+    project: "Project | None" = None,
+    remarks: "RemarkDesk | None" = None,
+    failed: Mapping[str, str] | None = None,
 ) -> "Flask":
     """The pages and tiles as a Flask application.
 
@@ -39,16 +55,23 @@ def make_app(
         slides: slide files by the results' names; results without are shown as maps alone.
         script: OpenSeadragon's files, see `wsss_mm.wsi.viewer.openseadragon.read_archive`.
         desk: takes what a reader finds wrong; None where nothing can be said.
+        project: knows truth and annotations of slides; None outside of one.
+        remarks: takes notes and bad slides; None where nothing can be written.
+        failed: why slides failed when they were last segmented, by slide_id.
     """
     from flask import Flask, Response, abort
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
     shown = Shown({result.name: result for result in results}, slides)
-    _add_pages(app, shown, desk)
+    shown.project = project
+    _add_pages(app, shown, desk, remarks)
+    _add_overview(app, shown, remarks, failed or {})
     _add_tiles(app, shown)
-    if desk is not None:
-        desk.answer(app, shown)
+    answer_errors(app)
+    for one in (desk, remarks):
+        if one is not None:
+            one.answer(app, shown)
 
     @app.get("/openseadragon/<path:name>")
     def openseadragon(name: str) -> Response:
@@ -58,16 +81,10 @@ def make_app(
     return app
 
 
-def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None") -> None:
-    from flask import Response, redirect, send_file
+def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "RemarkDesk | None") -> None:
+    from flask import Response, request, send_file
 
     templates = make_environment()
-
-    @app.get("/")
-    def overview() -> "str | BaseResponse":
-        if len(shown.results) == 1:
-            return redirect(f"slides/{quote(next(iter(shown.results)))}/")
-        return render_overview(list(shown.results.values()))
 
     @app.get("/slides/<name>/")
     def slide(name: str) -> str:
@@ -78,25 +95,55 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None") -> None:
             "widthUm": width * result.slide_mpp,
             "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
             "levelWidth": width,
-            "confidence": result.certain,
+            "layers": [{"kind": kind, **_LAYERS[kind]} for kind in shown.layers(name)],
+            "classes": [{"code": item.code, "name": item.name, "color": item.color} for item in result.classes],
         }
         wrong = None if desk is None else desk.told(result)
+        said = None if remarks is None else remarks.told(result)
         page = templates.get_template("slide.html")
-        return page.render(result=result, view=view, others=list(shown.results), wrong=wrong)
+        return page.render(result=result, view=view, others=list(shown.results), wrong=wrong, said=said)
 
     @app.get(f"/slides/<name>/{places.OVERLAY}")
     def overlay(name: str) -> Response:
         # an etag is made of the path, which may be no UTF-8
         return send_file(shown.file(name, places.OVERLAY), etag=False)
 
+    @app.get("/slides/<name>/thumbnail.jpg")
+    def thumbnail(name: str) -> "BaseResponse":
+        stamp, picture = shown.thumbnail(name)
+        response = Response(picture, mimetype="image/jpeg")
+        response.headers["Cache-Control"] = "private, no-cache"  # kept, and asked for whether it is the same
+        response.set_etag(stamp)
+        return response.make_conditional(request)
+
+
+def _add_overview(app: "Flask", shown: Shown, remarks: "RemarkDesk | None", failed: Mapping[str, str]) -> None:
+    from flask import redirect
+
+    @app.get("/")
+    def overview() -> "str | BaseResponse":
+        if len(shown.results) == 1 and not failed:
+            return redirect(f"slides/{quote(next(iter(shown.results)))}/")
+        aside = {} if remarks is None else remarks.aside(shown.results)
+        return render_overview(list(shown.results.values()), failed=failed, aside=aside)
+
 
 def _add_tiles(app: "Flask", shown: Shown) -> None:
-    from flask import Response, abort
+    from flask import Response, abort, jsonify, request
 
     @app.get("/slides/<name>/<kind>.dzi")
     def description(name: str, kind: str) -> Response:
-        grid = shown.tiles(name, kind).grid
-        return Response(grid.get_dzi("jpeg" if kind == "slide" else "png"), mimetype="application/xml")
+        found = (
+            shown.tiles(name, kind).description("jpeg") if kind == "slide" else shown.layer(name, kind).description()
+        )
+        return Response(found, mimetype="application/xml")
+
+    @app.get("/slides/<name>/at")
+    def at(name: str) -> Response:
+        try:
+            return jsonify(shown.at(name, *place_of(request.args)))
+        except InputError as error:
+            abort(400, str(error))
 
     @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.jpeg")
     @app.get("/slides/<name>/<kind>_files/<int:level>/<int:column>_<int:row>.png")
@@ -104,8 +151,10 @@ def _add_tiles(app: "Flask", shown: Shown) -> None:
         from openslide import OpenSlideError
 
         try:
-            found = shown.tiles(name, kind)
-            picture = (found.tile if kind == "slide" else found.labels)(level, (column, row))
+            if kind == "slide":
+                picture = shown.tiles(name, kind).tile(level, (column, row))
+            else:
+                picture = shown.layer(name, kind).labels(level, (column, row))
         except ValueError:
             abort(404)
         except OpenSlideError as error:  # OpenSlide refuses its handle from now on

@@ -32,6 +32,18 @@ class Tiles:
         self._slide = LevelledSlide(path)
         self.grid = DeepZoomGenerator(self._slide, TILE, OVERLAP, limit_bounds=True)
 
+    def description(self, kind: str = "png") -> str:
+        """The grid as Deep Zoom describes it, XML; `kind` of its tiles' files."""
+        return self.grid.get_dzi(kind)
+
+    def whole(self) -> tuple[int, tuple[int, int]]:
+        """The finest level that is one tile, and that tile's place."""
+        return max(number for number, tiles in enumerate(self.grid.level_tiles) if tiles == (1, 1)), (0, 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._slide.close()
+
     def tile(self, level: int, place: tuple[int, int]) -> Image.Image:
         """A tile of a slide: RGB."""
         return self.grid.get_tile(level, place)
@@ -40,6 +52,14 @@ class Tiles:
         """A tile of a map: RGBA, whose colours are those of classes, and no mixtures as they are between pixels."""
         region = self._slide.read_region(*self.grid.get_tile_coordinates(level, place))
         return region.resize(self.grid.get_tile_dimensions(level, place), Image.Resampling.NEAREST)
+
+    def color(self, x: float, y: float) -> tuple[int, int, int] | None:
+        """RGB of a map at a place, px of it; None beside it."""
+        width, height = self._slide.dimensions
+        if not (0 <= x < width and 0 <= y < height):
+            return None
+        red, green, blue, _ = np.asarray(self._slide.read_region((int(x), int(y)), 0, (1, 1)))[0, 0].tolist()
+        return red, green, blue
 
 
 def jpeg(picture: Image.Image) -> bytes:
@@ -51,8 +71,13 @@ def jpeg(picture: Image.Image) -> bytes:
 
 def png(picture: Image.Image) -> bytes:
     """A tile of a map as PNG, its background transparent, so that the slide shows through."""
+    stream = io.BytesIO()
+    see_through(picture).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def see_through(picture: Image.Image) -> Image.Image:
+    """A tile of a map, RGBA, its background transparent."""
     pixels = np.asarray(picture.convert("RGBA")).copy()
     pixels[(pixels[..., :3] == IGNORE_COLOR).all(axis=-1), 3] = 0
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
+    return Image.fromarray(pixels)

@@ -5,6 +5,8 @@ const view = JSON.parse(document.getElementById("view").dataset.view);
 const viewers = [];
 let leader = null;
 
+const layerSource = ({ kind }) => ({ tileSource: `${kind}.dzi`, width: view.mapWidth, opacity: 0 });
+
 function open(id, tileSources, options) {
   const element = document.getElementById(id);
   const viewer = OpenSeadragon({
@@ -20,8 +22,18 @@ function open(id, tileSources, options) {
   for (const event of ["pointerenter", "pointerdown", "wheel", "focusin"]) {
     element.addEventListener(event, () => (leader = viewer), { capture: true, passive: true });
   }
-  viewer.addHandler("viewport-change", () => follow(viewer));
-  viewer.addHandler("open", () => follow(viewer));
+  const bar = document.createElement("div");
+  bar.className = "scale";
+  element.parentElement.append(bar);
+  const moved = () => {
+    drawScale(viewer, bar);
+    follow(viewer);
+  };
+  viewer.addHandler("viewport-change", moved);
+  viewer.addHandler("open", () => {
+    moved();
+    if (leader.isOpen()) follow(leader); // which may have gone somewhere before this one was there
+  });
   viewers.push(viewer);
   leader = leader || viewer;
   return viewer;
@@ -35,53 +47,29 @@ function follow(viewer) {
       other.viewport.panTo(leader.viewport.getCenter(true), true);
     }
   }
-  drawScale();
 }
 
-// A bar of 1, 2 or 5 times a power of ten, at most 160 px long. World width 1 is view.widthUm.
-const scale = document.createElement("div");
-scale.className = "scale";
-
-function drawScale() {
-  const perPixel = view.widthUm / (leader.viewport.getContainerSize().x * leader.viewport.getZoom(true));
-  const most = 160 * perPixel;
-  const power = 10 ** Math.floor(Math.log10(most));
-  const length = power * [5, 2, 1].find((step) => step * power <= most);
-  scale.style.width = `${length / perPixel + 12}px`;
-  scale.textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
+// um a pixel of the screen. World width 1 is view.widthUm.
+function perPixel(viewer) {
+  return view.widthUm / (viewer.viewport.getContainerSize().x * viewer.viewport.getZoom(true));
 }
 
-const map = { tileSource: "map.dzi", width: view.mapWidth };
-const sure = { tileSource: "confidence.dzi", width: view.mapWidth, opacity: 0 };
-const layers = view.confidence ? [map, sure] : [map];
-const last = open("map", layers, { showNavigator: !view.slide, imageSmoothingEnabled: false });
-if (view.confidence) {
-  const box = document.getElementById("confidence");
-  const toggle = () => {
-    const layer = last.world.getItemAt(1);
-    if (!layer) return;
-    layer.setOpacity(box.checked ? 1 : 0);
-    last.element.dataset.layer = box.checked ? "confidence" : "map";
-  };
-  box.addEventListener("change", toggle);
-  last.world.addHandler("add-item", toggle); // a browser may have kept the box as it was
+// A bar of 1, 2 or 5 times a power of ten, at most 160 px long.
+function drawScale(viewer, bar) {
+  const um = perPixel(viewer);
+  const power = 10 ** Math.floor(Math.log10(160 * um));
+  const length = power * [5, 2, 1].find((step) => step * power <= 160 * um);
+  bar.style.width = `${length / um + 12}px`;
+  bar.textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
 }
-document.getElementById("map").parentElement.append(scale);
+
+const layers = view.layers.map(layerSource);
+const labels = { imageSmoothingEnabled: false };
 if (view.slide) {
-  const slide = open("slide", [{ tileSource: "slide.dzi", width: 1 }, { ...map, opacity: 0 }], {
-    showNavigator: true,
-    navigatorPosition: "TOP_RIGHT",
-  });
-  leader = slide;
-  const slider = document.getElementById("opacity");
-  const show = () => {
-    document.getElementById("percent").textContent = `${slider.value} %`;
-    const item = slide.world.getItemAt(1);
-    if (item) item.setOpacity(slider.value / 100);
-  };
-  slider.addEventListener("input", show);
-  slide.world.addHandler("add-item", show);
+  const slide = { tileSource: "slide.dzi", width: 1 };
+  open("slide", [slide, ...layers], { showNavigator: true, navigatorPosition: "TOP_RIGHT" });
 }
+open("map", layers, { showNavigator: !view.slide, ...labels });
 
 document.getElementById("slides")?.addEventListener("change", (event) => (location.href = event.target.value));
 window.viewers = viewers;

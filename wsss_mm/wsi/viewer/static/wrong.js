@@ -145,7 +145,7 @@
   document.addEventListener(
     "keydown",
     (event) => {
-      const taken = event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName);
+      const taken = event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
       if (taken && event.key !== "Escape") return;
       if (panel.dataset.state === "saving") return;
       const number = Number(event.code.replace(/^(Digit|Numpad)/, ""));
