@@ -34,6 +34,8 @@ SOURCES_FILE = "sources.yaml"
 """Likewise: the data sets of labelled patches and regions."""
 PROJECT_NOTE, STAGE_CODE = Path(".wsss-mm.json"), Path("code")
 """Of a lab's project: which files it was begun with, and the folder with what each stage rests on of the package."""
+CODE_OF_PHANTOM = STAGE_CODE / "cohort.sha256"
+"""There what tells DVC of the phantom's code, which is no file of the project."""
 
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from wsss_mm import __version__
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.places import GATES_FILE, PARAMS_FILE, PIPELINE, STAGE_CODE
+from wsss_mm.places import CODE_OF_PHANTOM, GATES_FILE, PARAMS_FILE, PIPELINE, STAGE_CODE
 from wsss_mm.project.stages import code_files, without_code
 from wsss_mm.settings.profiles import render_gates, render_profile
 
@@ -32,7 +32,8 @@ def shipped() -> dict[str, str]:
     pipeline = files[PIPELINE]
     files |= code_files(pipeline, PACKAGE, _digest) | {PIPELINE: without_code(pipeline)}
     files[_REQUIREMENTS] = re.sub(r"^\.\[line\]$", f"wsss-mm[line]=={__version__}", files[_REQUIREMENTS], flags=re.M)
-    return dict(sorted((files | {PARAMS_FILE: render_profile(_DEFAULT), GATES_FILE: render_gates(_DEFAULT)}).items()))
+    files |= {PARAMS_FILE: render_profile(_DEFAULT, CODE_OF_PHANTOM), GATES_FILE: render_gates(_DEFAULT)}
+    return dict(sorted(files.items()))
 
 
 def patterns() -> list[str]:
