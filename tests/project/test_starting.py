@@ -111,7 +111,8 @@ class TestRefusals:
 
     def test_but_an_empty_one_or_an_empty_repository_is_fine(self, tmp_path):
         (tmp_path / "lab").mkdir()
-        (tmp_path / "cloned/.git").mkdir(parents=True)
+        for name in (".git", ".venv"):
+            (tmp_path / "cloned" / name).mkdir(parents=True)
         for name in ("lab", "cloned"):
             start_project(tmp_path / name)
             assert (tmp_path / name / PROJECT_NOTE).is_file()

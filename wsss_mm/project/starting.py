@@ -12,14 +12,15 @@ from wsss_mm.places import PROJECT_NOTE
 from wsss_mm.project.note import read_note, write_note
 from wsss_mm.project.shipped import shipped
 
-_ALLOWED = {".git"}  # of an empty repository that was cloned
+_ALLOWED = {".git", ".venv"}  # an empty repository that was cloned, and the environment that this runs in
 
 
 def start_project(folder: Path) -> int:
     """Write a project's files into a folder that is new or empty.
 
     Args:
-        folder: Its place; folders above it are made. A folder that holds an empty git repository is empty, too.
+        folder: Its place; folders above it are made. One that holds a git repository or an environment, `.git` or
+            `.venv`, and nothing else is empty, too.
 
     Returns:
         How many files there are.
