@@ -81,7 +81,7 @@ def test_the_core_without_the_line_and_without_mmengine(tmp_path):
         from wsss_mm.models import load_model
     except ImportError as error:
         assert "wsss-mm[mmseg]" in str(error)
-    print(main(["doctor"]), main(["segment", "scan.tiff", "--model", "none", "--mpp", "1"]))
+    print(main(["models", "list", "--name", "a"]), main(["segment", "scan.tiff", "--model", "none", "--mpp", "1"]))
     """
     )
     done = run(code, tmp_path)
