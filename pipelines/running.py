@@ -10,6 +10,7 @@ from pipelines import LINE
 from pipelines.inputs import unchanged_inputs
 from pipelines.progress import timed_stage
 from wsss_mm.errors import InputError, not_text
+from wsss_mm.extras import missing_extra
 from wsss_mm.files import explained
 from wsss_mm.interrupts import interruptible
 from wsss_mm.logs import log_to_stderr
@@ -32,9 +33,10 @@ def run_stage(stage: Callable[[Params], None]) -> None:
         sys.stderr.write(f"error: {not_text(error) if isinstance(error, UnicodeEncodeError) else error}\n")
         code = 2
     except Exception as error:
-        if not is_outage(error):
+        told = needed(error) if is_outage(error) else missing_extra(error)
+        if told is None:
             raise
-        sys.stderr.write(f"error: {needed(error)}\n")
+        sys.stderr.write(f"error: {told}\n")
         code = 2
     if code:
         sys.exit(code)

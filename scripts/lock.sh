@@ -30,7 +30,7 @@ resolve() {
     ' "$tool/resolved" >"$lock.new"
 }
 
-resolve requirements-dev.in requirements.lock --python-version 3.10 --no-emit-package torch "$@"
+resolve requirements-dev.in requirements.lock --python-version 3.10 --no-emit-package torch --no-emit-package wsss-mm "$@"
 versions requirements.lock.new >"$tool/versions.txt"
 resolve deploy/requirements.in deploy/requirements.lock --python-version 3.11 --constraint "$tool/versions.txt"
 mv requirements.lock.new requirements.lock

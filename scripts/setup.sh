@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Create .venv with exactly the versions of requirements.lock, and the package itself in editable form.
+# Create .venv with exactly the versions of requirements.lock, and the package itself, in editable form in its own checkout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,7 +33,11 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 echo "setup: installing the locked packages into .venv (2 minutes, once)"
 pip install --no-deps --require-hashes -r requirements.lock
 pip install "$(grep '^torch==' requirements.in)"
-pip install --no-deps --no-build-isolation -e .
+if [[ -d wsss_mm ]]; then
+    pip install --no-deps --no-build-isolation -e .
+else  # a project of `wsss-mm init`: the package of its version, from the index or from where PIP_FIND_LINKS leads
+    pip install --no-deps "$(sed -n 's/^wsss-mm\[line\]==/wsss-mm==/p' requirements.in)"
+fi
 
 # The JavaScript of `wsss-mm view` and of DVC's plots, pinned and checked. Everything else works without it.
 .venv/bin/wsss-mm --quiet view --setup || echo "setup: goes on without the slide viewer" >&2

@@ -33,6 +33,10 @@ ENCODERS_FILE = "encoders.yaml"
 """Likewise: the encoders that there are beside those that are shipped."""
 SOURCES_FILE = "sources.yaml"
 """Likewise: the data sets of labelled patches and regions."""
+PROJECT_NOTE, STAGE_CODE = Path(".wsss-mm.json"), Path("code")
+"""Of a lab's project: which files it was begun with, and the folder with what each stage rests on of the package."""
+CODE_OF_PHANTOM = STAGE_CODE / "cohort.sha256"
+"""There what tells DVC of the phantom's code, which is no file of the project."""
 
 DATA, MODELS, REPORTS, WORK = Path("data"), Path("models"), Path("reports"), Path("work_dirs")
 
@@ -321,6 +325,14 @@ LABEL_JOURNAL = Artefact(
     absent="label patches: wsss-mm label",
     oldest=1,
 )
+PROJECT = Artefact(
+    "note of a project's files",
+    (PROJECT_NOTE.as_posix(),),
+    again="take it as it was from git or from a backup",
+    absent="begin a project with: wsss-mm init FOLDER",
+    newer="install the version of wsss-mm that wrote it, or a later one",
+    oldest=1,
+)
 _READ_BACK = (CLASSIFIER_METRICS, PSEUDO_LABEL_METRICS, SEGMENTER_METRICS, TEST_METRICS, LINEAR_PROBE)
 STAINS = Artefact(
     "file of stains",
@@ -387,6 +399,7 @@ ARTEFACTS = (
         GATE_REPORT,
         REGISTRATION,
         CHAMPION,
+        PROJECT,
     ),
     *(CHECKPOINT, OPEN_RUN, UNSENT_STORES, KEPT_DIGESTS, KEPT_LINEAGE),
 )

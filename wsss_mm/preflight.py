@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from wsss_mm import places
+from wsss_mm import __version__, places
 from wsss_mm.dvc_files import dvc_file
 from wsss_mm.encoders import Encoder, check_bytes, check_sha256, find_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.places import PRETRAINED, PUBLISHED
+from wsss_mm.project.shipped import changed_code
 from wsss_mm.settings import PARAMS_FILE, Params, refuse
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,24 @@ def check_settings(params: Params, root: Path) -> None:
     Raises:
         InputError: they cannot; the message gives the line of each that is wrong.
     """
+    check_code(root)
     faults = (*_data_set(params), *_weights(params, root), *_precision(params, root), *_libraries(params))
     refuse(faults, root / PARAMS_FILE)
     if not (root / places.PATCHES).exists():  # patches that are there have their mpp; a training says the same of it
         _tell_of_resolution(params, root)
+
+
+def check_code(root: Path) -> None:
+    """See that a project of `wsss-mm init` rests on the code that is installed: DVC would pass over stages otherwise.
+
+    Raises:
+        InputError: it rests on that of another version.
+    """
+    if (name := changed_code(root)) is not None:
+        raise InputError(
+            f"{places.STAGE_CODE}: {name} of the installed wsss_mm {__version__} is another; bring the project up to "
+            "date: wsss-mm update"
+        )
 
 
 def _tell_of_resolution(params: Params, root: Path) -> None:

@@ -1,26 +1,41 @@
 """Child registries of mmengine's, scope `wsss_mm`: mmseg configs say `type='wsss_mm.NoiseSuppressedCrossEntropyLoss'`.
 
 `locations` are imported when a type is first looked up, so that naming a type in a config is enough to register it.
+Without mmengine, which the core does without, nothing is looked up: classes are what they are.
 """
 
-from mmengine import registry as _root
+from collections.abc import Callable
+from typing import Any
+
+from wsss_mm.extras import has_mmengine
 
 _SCOPE = "wsss_mm"
 
-MODELS = _root.Registry("model", parent=_root.MODELS, scope=_SCOPE, locations=["wsss_mm.models"])
-DATASETS = _root.Registry("dataset", parent=_root.DATASETS, scope=_SCOPE, locations=["wsss_mm.datasets"])
-DATA_SAMPLERS = _root.Registry("data sampler", parent=_root.DATA_SAMPLERS, scope=_SCOPE, locations=["wsss_mm.datasets"])
-TRANSFORMS = _root.Registry("transform", parent=_root.TRANSFORMS, scope=_SCOPE, locations=["wsss_mm.datasets"])
-HOOKS = _root.Registry("hook", parent=_root.HOOKS, scope=_SCOPE, locations=["wsss_mm.engine", "wsss_mm.cam"])
-LOOPS = _root.Registry("loop", parent=_root.LOOPS, scope=_SCOPE, locations=["wsss_mm.engine"])
-METRICS = _root.Registry("metric", parent=_root.METRICS, scope=_SCOPE, locations=["wsss_mm.engine"])
-MODEL_WRAPPERS = _root.Registry(
-    "model wrapper", parent=_root.MODEL_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
-)
-OPTIM_WRAPPERS = _root.Registry(
-    "optimizer wrapper", parent=_root.OPTIM_WRAPPERS, scope=_SCOPE, locations=["wsss_mm.engine"]
-)
-PARAM_SCHEDULERS = _root.Registry(
-    "parameter scheduler", parent=_root.PARAM_SCHEDULERS, scope=_SCOPE, locations=["wsss_mm.engine"]
-)
-VISBACKENDS = _root.Registry("vis_backend", parent=_root.VISBACKENDS, scope=_SCOPE, locations=["wsss_mm.engine"])
+
+class _NoRegistry:
+    """Takes what is registered, and does nothing with it."""
+
+    def register_module(self) -> Callable[[type], type]:
+        return lambda registered: registered
+
+
+def _child(name: str, parent: str, *locations: str) -> Any:
+    """A registry below one of mmengine's."""
+    if not has_mmengine():
+        return _NoRegistry()
+    from mmengine import registry
+
+    return registry.Registry(name, parent=getattr(registry, parent), scope=_SCOPE, locations=list(locations))
+
+
+MODELS = _child("model", "MODELS", "wsss_mm.models")
+DATASETS = _child("dataset", "DATASETS", "wsss_mm.datasets")
+DATA_SAMPLERS = _child("data sampler", "DATA_SAMPLERS", "wsss_mm.datasets")
+TRANSFORMS = _child("transform", "TRANSFORMS", "wsss_mm.datasets")
+HOOKS = _child("hook", "HOOKS", "wsss_mm.engine", "wsss_mm.cam")
+LOOPS = _child("loop", "LOOPS", "wsss_mm.engine")
+METRICS = _child("metric", "METRICS", "wsss_mm.engine")
+MODEL_WRAPPERS = _child("model wrapper", "MODEL_WRAPPERS", "wsss_mm.engine")
+OPTIM_WRAPPERS = _child("optimizer wrapper", "OPTIM_WRAPPERS", "wsss_mm.engine")
+PARAM_SCHEDULERS = _child("parameter scheduler", "PARAM_SCHEDULERS", "wsss_mm.engine")
+VISBACKENDS = _child("vis_backend", "VISBACKENDS", "wsss_mm.engine")

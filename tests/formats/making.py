@@ -28,6 +28,7 @@ from wsss_mm.models.bundle import opened_bundle, unpack_bundle, write_bundle
 from wsss_mm.models.description import NEEDS, VALIDATED
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.stains import write_stains
+from wsss_mm.project.note import write_note
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.stain import Stain
@@ -61,6 +62,8 @@ SEGMENTER = {
     "test_cfg": {"mode": "whole"},
 }
 
+PROJECT_FILES = {"tune.yaml": "trials: []\n", "code/cohort.sha256": "0  wsss_mm/errors.py\n"}
+
 _NO_RUNS = SimpleNamespace(training=lambda *_, **__: nullcontext(), gate=lambda *_: None)
 
 KEPT = (
@@ -82,6 +85,7 @@ KEPT = (
     ),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
     *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt", "data/maps/small/*", "champion.json"),
+    ".wsss-mm.json",
     "labels/*.jsonl",
 )
 
@@ -104,6 +108,7 @@ def make(target: Path) -> None:
             register.main(params.model_copy(update={"register_": unregistered}))
             rivals = (Rival(number, number * 32, 0.8, "e" * 64) for number in "21")
             write_pin(root, Pin("small", *rivals))
+            write_note(root, PROJECT_FILES)
             _labels(Path("labels/ann.jsonl"))
             _unfinished(Path("work_dirs"))
             _evidence(root)

@@ -27,6 +27,7 @@ from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
 from wsss_mm.patches.stains import target_of
 from wsss_mm.places import ARTEFACTS, Artefact
+from wsss_mm.project.note import read_note
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.icc import icc_noted
 from wsss_mm.tracking import evidence, open_runs, unsent
@@ -101,6 +102,7 @@ READ = {
     places.GATE_REPORT: lambda root: read_report(root / "reports/gates/classifier.json"),
     places.REGISTRATION: lambda root: read_object(root / places.REGISTERED, places.REGISTRATION),
     places.CHAMPION: read_pin,
+    places.PROJECT: read_note,
     places.CHECKPOINT: lambda root: sound_checkpoint(root / TRAINING),
     places.OPEN_RUN: read_mark,
     places.UNSENT_STORES: read_stores,
@@ -254,6 +256,11 @@ class TestOfEachFormat:
     def test_champion(self, newest):
         pin = read_pin(newest)
         assert (pin.name, pin.champion.version, pin.before.version, pin.champion.miou) == ("small", "2", "1", 0.8)
+
+    def test_files_of_a_project(self, newest):
+        note = read_note(newest)
+        assert (note.version, note.texts) == ("0.1.0", {"tune.yaml": "trials: []\n"})
+        assert sorted(note.digests) == ["code/cohort.sha256", "tune.yaml"]
 
     def test_journal(self, root):
         resumption, unreadable = READ[places.SLIDE_JOURNAL](root)

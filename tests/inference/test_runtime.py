@@ -5,7 +5,7 @@ import torch
 
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.errors import InputError
-from wsss_mm.inference.runtime import choose_device, choose_precision, device_of, reduced
+from wsss_mm.inference.runtime import DEVICE, choose_device, choose_precision, device_of, reduced
 from wsss_mm.wsi import SlideModel
 
 
@@ -24,6 +24,33 @@ def test_a_gpu_is_taken_if_there_is_one(monkeypatch):
 
 def test_what_is_told_is_taken(gpu):
     assert choose_device("cpu") == "cpu"
+
+
+def test_the_environment_names_one_for_all_that_is_started_in_it(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv(DEVICE, "cuda:1")
+    assert (choose_device(), choose_device("cpu"), choose_device("cuda:0")) == ("cuda:1", "cpu", "cuda:0")
+    monkeypatch.setenv(DEVICE, "cpu")
+    assert choose_device() == "cpu"
+    monkeypatch.setenv(DEVICE, "")
+    assert choose_device() == "cuda"
+
+
+@pytest.mark.parametrize(("told", "there", "message"), [
+    ("cuda", 0, "device cuda: torch finds 0 GPUs here; give cpu, or none"),
+    ("cuda:2", 2, "device cuda:2: torch finds 2 GPUs here; give cpu, cuda:0, or none"),
+    ("mps", 2, "device mps: is no device that networks run on here; give cpu, cuda, or cuda:1 and so on"),
+    ("gpu", 1, "device gpu: is no device that networks run on here; give cpu, cuda, or cuda:1 and so on"),
+])  # fmt: skip
+def test_a_device_that_is_not_here_is_refused(monkeypatch, told, there, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(InputError) as error:
+        choose_device(told)
+    assert str(error.value) == message
+    monkeypatch.setenv(DEVICE, told)
+    with pytest.raises(InputError, match=f"^{DEVICE} {told}: "):
+        choose_device()
 
 
 def test_data_go_where_the_network_is():

@@ -70,6 +70,43 @@ def test_products_agree(slide, model, tmp_path):
         assert overlay.size[0] > 300
 
 
+def test_the_map_comes_back_as_an_array(slide, model, tmp_path, monkeypatch):
+    """It is what the file holds, with a folder for the results or without."""
+    summary, labels = segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, return_map=True, **OPTIONS)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, tifffile.imread(tmp_path / "out/segmentation.tif", key=0))
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    again, same = segment_slide(slide, model, mpp_override=0.5, return_map=True, **OPTIONS)
+    assert again == summary == segment_slide(slide, model, mpp_override=0.5, **OPTIONS)
+    np.testing.assert_array_equal(same, labels)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_progress_is_told_to_a_function(slide, model, tmp_path, capsys):
+    told = []
+    options = OPTIONS | {"progress": lambda done, rows: told.append((done, rows))}
+    segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, **options)
+    assert [rows for _, rows in told] == [240] * len(told)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert len(told) > 2
+    assert told[-1] == (240, 240)
+    assert capsys.readouterr().err == ""  # no bar beside it
+
+
+def test_what_progress_raises_ends_the_call_and_leaves_nothing(slide, model, tmp_path):
+    class EnoughError(Exception):
+        pass
+
+    def enough(done, rows):
+        raise EnoughError
+
+    with pytest.raises(EnoughError):
+        segment_slide(slide, model, tmp_path / "out", mpp_override=0.5, **(OPTIONS | {"progress": enough}))
+    assert not (tmp_path / "out").exists()
+
+
 def test_polygons_lie_on_their_pixels(write_slide, predict, tmp_path):
     """A dark square in a white slide comes back where it is, in level-0 px."""
     image = np.full((400, 500, 3), 245, np.uint8)

@@ -36,6 +36,17 @@ def slide(tmp_path, tissue):
 def model(monkeypatch, predict):
     loaded = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
     monkeypatch.setattr(SlideModel, "from_folder", lambda *_, **__: loaded)
+    return loaded
+
+
+def test_the_network_runs_where_it_is_told(slide, tmp_path, monkeypatch, model, capsys):
+    told = []
+    monkeypatch.setattr(SlideModel, "from_folder", lambda folder, device=None, *_, **__: told.append(device) or model)
+    arguments = ["--quiet", "segment", str(slide), "--out", str(tmp_path / "out"), "--mpp", "1.0", "--window", "64"]
+    assert main(arguments) == main([*arguments, "--device", "cuda:1"]) == 0
+    assert told == [None, "cuda:1"]
+    assert main([*arguments, "--ray", "auto", "--device", "cpu"]) == 2
+    assert "--device cpu: --ray-gpus says what a slide takes of a node; leave it out" in capsys.readouterr().err
 
 
 def test_one_bad_slide(slide, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ def add_parser(subparsers: Any) -> None:
         help="only the patches of this table, such as `wsss-mm labels wanted` writes",
     )
     parser.add_argument("--no-features", action="store_true", help="compute none: orders and the map need them")
+    parser.add_argument(
+        "--device", help="of torch, for features: such as cpu or cuda:1; a GPU if there is one, without"
+    )
     parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="for pictures that are kept")
     parser.add_argument(
         "--viewer", metavar="URL", help="of `wsss-mm view`, such as http://127.0.0.1:5010: patches have a link there"
@@ -62,6 +66,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _label(arguments: argparse.Namespace) -> None:
     from wsss_mm.cohort import Cohort
+    from wsss_mm.inference.runtime import DEVICE, choose_device
     from wsss_mm.labelling.candidates import read_candidates
     from wsss_mm.serving import HOST, serve
     from wsss_mm.settings import load_params
@@ -75,6 +80,8 @@ def _label(arguments: argparse.Namespace) -> None:
         read_archive(get_archive())
         logger.info("%s is in place", archive_path())
         return
+    if arguments.device:
+        os.environ[DEVICE] = choose_device(arguments.device)  # of the process that computes features
     readers = _readers(arguments.reader)
     certificate = _certificate(arguments)
     params = load_params()

@@ -28,6 +28,7 @@ from wsss_mm.cli import (
     migrate_store,
     models,
     profile,
+    project,
     quarantine,
     report,
     reproduce,
@@ -39,6 +40,7 @@ from wsss_mm.cli import (
 )
 from wsss_mm.cli.help import THE_LINE, Parser
 from wsss_mm.errors import InputError, not_text
+from wsss_mm.extras import missing_extra
 from wsss_mm.interrupts import interruptible, run_program
 from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         findings,
         cohort,
         imports,
+        project,
         profile,
         tune,
         labels,
@@ -136,11 +139,18 @@ def _run(argv: Sequence[str] | None) -> int:
         sys.stderr.write(f"wsss-mm: error: {needed(error) if is_outage(error) else shown(str(error))}\n")
         return 2
     except Exception as error:
-        told = not_text(error) if isinstance(error, UnicodeEncodeError) else needed(error) if is_outage(error) else None
+        told = _told_in_one_line(error)
         if arguments.debug or told is None:
             raise
         sys.stderr.write(f"wsss-mm: error: {told}\n")
         return 2
+
+
+def _told_in_one_line(error: Exception) -> object:
+    """What to say of an error that is nobody's fault here; None of a defect, which keeps its traceback."""
+    if isinstance(error, UnicodeEncodeError):
+        return not_text(error)
+    return needed(error) if is_outage(error) else missing_extra(error)
 
 
 def _handle(arguments: argparse.Namespace) -> int:

@@ -64,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
         default="auto",
         help="auto: 16 bits on a GPU or AMX",
     )
+    parser.add_argument("--device", help="of torch, such as cpu or cuda:1; a GPU if there is one, without")
     _add_parameters(parser)
     parser.add_argument("--force", action="store_true", help="segment again what is done already")
     cluster = parser.add_argument_group("many machines", "slides and --out lie on storage that all nodes share")
@@ -304,7 +305,7 @@ def _here(
     from wsss_mm.wsi.cohort import in_turn
     from wsss_mm.wsi.segment import segment
 
-    loaded = SlideModel.from_folder(model[0], precision=arguments.precision, digest=model[1])
+    loaded = SlideModel.from_folder(model[0], arguments.device, arguments.precision, digest=model[1])
     return in_turn(jobs, lambda job: segment(job, loaded, parameters, **more))
 
 
@@ -343,6 +344,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for option in ("mpp", "roi"):
         if arguments.table is not None and getattr(arguments, option) is not None:
             raise InputError(f"--{option}: belongs into column {option} of {arguments.table}; leave it out")
+    if arguments.ray and arguments.device:
+        raise InputError(f"--device {arguments.device}: --ray-gpus says what a slide takes of a node; leave it out")
     if arguments.force_mpp and arguments.mpp is None:
         raise InputError("--force-mpp: there is no --mpp to force; give one, or leave it out")
     told = {name: value for name in SETTINGS if not isinstance(value := getattr(arguments, name), _Untold)}

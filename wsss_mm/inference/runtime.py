@@ -4,6 +4,7 @@ A device is chosen once, where a network is loaded; from there on data go where 
 """
 
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,11 +19,35 @@ if TYPE_CHECKING:
 Task = Literal["training", "patches", "slides"]
 
 
+DEVICE = "WSSS_MM_DEVICE"
+"""Variable of the environment that names a device for all that is started in it, stages of `dvc repro` too."""
+
+
 def choose_device(told: str | None = None) -> str:
-    """The device of torch for a network: the one that is told, else a GPU if there is one."""
+    """The device of torch for a network: the one that is told, else that of `WSSS_MM_DEVICE`, else a GPU.
+
+    Raises:
+        InputError: the one that is told or named is none, or not here.
+    """
     import torch
 
-    return told or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = told or os.environ.get(DEVICE)
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    where = "device" if told else DEVICE
+    found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", name)
+    if found is None:
+        raise InputError(
+            f"{where} {name[:40]}: is no device that networks run on here; give cpu, cuda, or cuda:1 and so on"
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(found[1] or 0) >= count:
+        raise InputError(
+            f"{where} {name}: torch finds {count} GPUs here; give cpu{', cuda:0' if count else ''}, or none"
+        )
+    return name
 
 
 def is_gpu(device: "str | torch.device") -> bool:
@@ -75,7 +100,8 @@ def _best(device: "str | torch.device", task: Task) -> "Precision":
         return "fp32"
     if is_gpu(device):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if task == "slides" and torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not say
+    return "bf16" if task == "slides" and capabilities.get("amx_bf16") else "fp32"
 
 
 def reduced(precision: "Precision") -> "torch.dtype | None":

@@ -1,14 +1,30 @@
-"""The networks, their losses and their weights; importing this room registers its types with mmengine."""
+"""The networks, their losses and their weights; importing this room registers its types with mmengine.
 
+Without mmengine there are the losses and the attention, which are of torch alone.
+"""
+
+from typing import Any
+
+from wsss_mm.extras import has_mmengine, without_mmengine
 from wsss_mm.models.attention import ProgressiveDropoutAttention
-from wsss_mm.models.backbones import Backbone, EfficientNetLite, ResNet38
-from wsss_mm.models.classifier import PatchClassifier
 from wsss_mm.models.losses import NoiseSuppressedCrossEntropyLoss, noise_suppression_weights
-from wsss_mm.models.mmseg_backbone import MmsegBackbone
-from wsss_mm.models.segmenter import Segmenter
-from wsss_mm.models.store import build_network, load_model, save_model, save_weights
-from wsss_mm.models.timm_backbone import TimmBackbone
-from wsss_mm.models.tokens import TokenBackbone
+
+if has_mmengine():
+    from wsss_mm.models.backbones import Backbone, EfficientNetLite, ResNet38
+    from wsss_mm.models.classifier import PatchClassifier
+    from wsss_mm.models.mmseg_backbone import MmsegBackbone
+    from wsss_mm.models.segmenter import Segmenter
+    from wsss_mm.models.store import build_network, load_model, save_model, save_weights
+    from wsss_mm.models.timm_backbone import TimmBackbone
+    from wsss_mm.models.tokens import TokenBackbone
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Say what is missing where one of the others is asked for."""
+        if name in __all__:
+            raise without_mmengine(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Backbone",

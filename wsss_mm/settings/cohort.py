@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from wsss_mm.places import CLASSIFIER, COHORT, MAPS, PATCHES, PSEUDO_LABELS, REPORTS, RESULTS, SEGMENTER
+from wsss_mm.places import (
+    CLASSIFIER,
+    CODE_OF_PHANTOM,
+    COHORT,
+    MAPS,
+    PATCHES,
+    PSEUDO_LABELS,
+    REPORTS,
+    RESULTS,
+    SEGMENTER,
+)
 from wsss_mm.settings.sections import Count, Faults, Natural, Section
 from wsss_mm.sources import SOURCES
 from wsss_mm.sources import unknown_source as absent_source
@@ -15,7 +25,7 @@ from wsss_mm.vocabulary import Split, get_vocabulary, unknown_vocabulary, vocabu
 CUT = ("phantom", "slides")
 """Cohorts of slides; the others are data sets of patches."""
 
-_PHANTOM = Path("wsss_mm/slides/phantom")  # the generator's own code, which DVC watches
+_PHANTOM = (Path("wsss_mm/slides/phantom"), CODE_OF_PHANTOM)  # the generator's own code, which DVC watches
 _WANTED = {"train": "learnt from", "test": "judged on"}
 _MADE = (COHORT, PATCHES, PSEUDO_LABELS, MAPS, CLASSIFIER, SEGMENTER, REPORTS, RESULTS)  # by stages
 
@@ -81,12 +91,12 @@ class CohortSettings(Section):
         for key in ("source", "labels"):
             if (says := _of_the_line(getattr(self, key))) is not None:
                 yield key, says
-        ends = self.source.parts[-len(_PHANTOM.parts) :] == _PHANTOM.parts
+        ends = any(self.source.parts[-len(code.parts) :] == code.parts for code in _PHANTOM)
         if self.name == "phantom" and not ends:
             yield (
                 "source",
                 f"{self.source} is read by no cohort that is generated; set cohort.name to what it holds, or this to "
-                f"{_PHANTOM.as_posix()}",
+                f"{_PHANTOM[0].as_posix()}",
             )
         if self.name != "phantom" and ends:
             yield "source", f"is the code of the phantom, but cohort.name is {self.name}; give where that one lies"

@@ -64,6 +64,8 @@ def write_profile(name: str, params: Path | str = PARAMS_FILE, source: Path | No
     Raises:
         InputError: the source is not there, or a file cannot be written.
     """
+    if source is None and (default := load_profile(name).cohort).name == _BASE and not default.source.exists():
+        source = places.CODE_OF_PHANTOM if places.CODE_OF_PHANTOM.is_file() else None
     return _write(name, params, {} if source is None else {"cohort": {"source": _text(source)}})
 
 
@@ -128,7 +130,10 @@ def _write(
         raise InputError(f"{params}: thresholds of gates belong there; give the parameters' file another name")
     loaded = _loaded(name, values, thresholds)
     if not loaded.cohort.source.exists():
-        made = "make it with: wsss-mm cohort add SLIDE..., or " if loaded.cohort.name == "slides" else ""
+        made = {
+            "slides": "make it with: wsss-mm cohort add SLIDE..., or ",
+            _BASE: "begin a project with: wsss-mm init FOLDER, and choose its profile there; or ",
+        }.get(loaded.cohort.name, "")
         raise InputError(
             f"{loaded.cohort.source}: not found; {made}name the folder of patches or table of slides with --source"
         )

@@ -5,7 +5,7 @@ without the network.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Progress = bool | Callable[[int, int], None]
+"""Whether a bar is shown; or what is told, after each rows that are done, how many are and how many there are."""
+
 _LEAST_REGION = 100.0  # um2
 
 
@@ -56,7 +59,7 @@ def named(model: "SlideModel") -> dict[str, Any]:
 
 @contextmanager
 def computed(
-    work: Path, job: Job, raster: Raster, model: "SlideModel", parameters: Parameters, *, progress: bool = True
+    work: Path, job: Job, raster: Raster, model: "SlideModel", parameters: Parameters, *, progress: Progress = True
 ) -> Iterator[SlideMap]:
     """Compute a map, or what of it an earlier process that was killed has not.
 
@@ -66,7 +69,7 @@ def computed(
         raster: the slide, at the model's mpp.
         model: the segmenter.
         parameters: how.
-        progress: show a progress bar.
+        progress: see `Progress`.
 
     Raises:
         InputError: the slide is mostly unreadable, or the model does not fit.
@@ -101,7 +104,7 @@ def computed(
 
 
 def map_slide(
-    job: Job, model: "SlideModel", parameters: Parameters, *, skip_done: bool = False, progress: bool = True
+    job: Job, model: "SlideModel", parameters: Parameters, *, skip_done: bool = False, progress: Progress = True
 ) -> dict[str, Any]:
     """Store the map of a slide in the folder of the job, see `wsss_mm.wsi.slidemap.stored`.
 
@@ -233,7 +236,7 @@ def _write_map(
     predict: Predict,
     parameters: Parameters,
     identity: dict[str, Any],
-    progress: bool,
+    progress: Progress,
 ) -> None:
     """Stream the label map, and what else there are maps for, to their files.
 
@@ -244,7 +247,7 @@ def _write_map(
     if (noted := journal.read()) is not None and min(item.rows_written for item in maps.all) >= noted[0].row:
         resume, raster.lost = noted
         logger.info("%s: going on at row %d of %d", name, resume.row, raster.size[1])
-    quiet = {} if progress else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
+    quiet = {} if progress is True else {"disable": True}  # `disable=False` would overrule TQDM_DISABLE
     done = resume.row if resume else 0
     with tqdm(total=raster.size[1], initial=done, desc=name, unit="row", **quiet) as bar:
         for rows in segment_rows(
@@ -261,6 +264,8 @@ def _write_map(
             maps.write(rows, model.temperature)
             journal.write(rows, dict(raster.lost))  # a thread that reads ahead adds to it
             bar.update(len(rows.labels))
+            if callable(progress):
+                progress(rows.stop, raster.size[1])
     raster.check_readable(name)
 
 

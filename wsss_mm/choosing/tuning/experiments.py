@@ -33,7 +33,7 @@ TARGET = "tune@trial"
 _POLL, _LOOK = 1.0, 15.0  # s between looks at git, which are cheap, and at DVC's queue, which are not
 _DEAD = 2  # looks at a queue with work and no worker, before another one is begun, or none
 _BEGUN = 2  # workers that are begun anew before the queue is given up
-_CODE = ("wsss_mm", "pipelines", "mmconfigs")
+_CODE = ("pipelines", "mmconfigs")  # beside the package, which a project of `wsss-mm init` has lists of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def check_project(root: Path) -> None:
 
 def code_digest(root: Path) -> str:
     """What tells versions of the code apart, by git."""
-    return " ".join(_git(root, "rev-parse", *(f"HEAD:{name}" for name in _CODE)).stdout.split())
+    package = places.STAGE_CODE.as_posix() if (root / places.PROJECT_NOTE).is_file() else "wsss_mm"
+    return " ".join(_git(root, "rev-parse", *(f"HEAD:{name}" for name in (package, *_CODE))).stdout.split())
 
 
 @dataclass

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wsss_mm import places
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.labelling.drawings import drawing_path
-from wsss_mm.slides.labels import read_label_map
+from wsss_mm.slides.labels import read_label_tiff
 from wsss_mm.slides.roi import rasterise, read_annotations
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi.viewer.labels import LabelTiles, Named, cut_of_map
@@ -99,7 +99,7 @@ class Project:
 
 
 def _read_truth(path: Path, _: int, slide: Slide, grid: _Grid) -> LabelTiles:
-    labels = read_label_map(path)
+    labels = read_label_tiff(path)
     with slide.open() as reader:
         step = labels.shape[1] / reader.size[0]  # px of truth a level-0 px
     left, top = grid.origin

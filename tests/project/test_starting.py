@@ -1,0 +1,155 @@
+"""`wsss-mm init`: a folder becomes a project of its own, whole or not at all."""
+
+import os
+
+import pytest
+import yaml
+
+from wsss_mm import __version__
+from wsss_mm.cli.main import main
+from wsss_mm.errors import InputError
+from wsss_mm.places import PROJECT_NOTE
+from wsss_mm.preflight import check_code
+from wsss_mm.project import shipped
+from wsss_mm.project.note import read_note
+from wsss_mm.project.starting import start_project
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["lab", "Müllers Labor, Gewebe"])
+def test_a_project_is_begun(tmp_path, name, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", f"below/{name}"]) == 0
+    folder = tmp_path / "below" / name
+    found = {path: file for path, file in files_in(folder).items() if not path.startswith(".git/")}
+    given = shipped.shipped()
+    assert {path: file.read_text(encoding="utf-8") for path, file in found.items() if path != ".wsss-mm.json"} == given
+    assert not list(folder.rglob(".init*"))
+    for path in (
+        "dvc.yaml",
+        "params.yaml",
+        "gates.yaml",
+        "mmconfigs/segmenter.py",
+        "pipelines/cohort.py",
+        ".dvc/config",
+    ):
+        assert path in found
+    assert {"vocabularies/lung.yaml", "Makefile", ".gitignore", "labels/README.md", "pretrained/None"} <= set(found)
+    assert read_note(folder).version == __version__
+    assert (folder / ".git").is_dir()
+    out = capsys.readouterr().out
+    assert "make repro" in out
+    assert ("cd below/lab;" if name == "lab" else f"cd 'below/{name}';") in out
+    assert main(["init", f"below/{name}"]) == 2
+    assert "is a project of wsss_mm 0.1.0 already; to bring it up to date: wsss-mm update" in capsys.readouterr().err
+
+
+def test_what_a_lab_has_is_not_what_is_in_this_checkout():
+    """Labels, quarantine and champion of who builds the package stay with them."""
+    given = shipped.shipped()
+    assert given["data/labels.csv"].count("\n") == 1
+    assert given["data/quarantine.csv"].count("\n") == 1
+    assert '"champion": null' in given["champion.json"]
+    assert [
+        pattern for pattern in shipped.patterns() if pattern.startswith(("data/labels", "data/q", "champion"))
+    ] == []
+
+
+def test_what_a_lab_sets_up_with_is_the_package(project_root):
+    given = shipped.shipped()
+    assert f"\nwsss-mm[line]=={__version__}\n" in given["requirements.in"]
+    assert "\n.[line]\n" in (project_root / "requirements.in").read_text(encoding="utf-8")
+    assert given["requirements.lock"] == (project_root / "requirements.lock").read_text(encoding="utf-8")
+    assert "wsss-mm" not in given["requirements.lock"]
+
+
+def test_commands_of_the_labs_makefile_are_those_of_this_one(project_root):
+    ours = (project_root / "Makefile").read_text(encoding="utf-8")
+    theirs = shipped.shipped()["Makefile"]
+
+    def recipes(text):
+        found = {}
+        for block in text.split("\n\n"):
+            head, *lines = block.splitlines() or [""]
+            found[head.partition(":")[0]] = [line for line in lines if line.startswith("\t")]
+        return found
+
+    for target in ("help", "repro", "ui", "upper-bound"):
+        assert recipes(theirs)[target] == recipes(ours)[target], target
+    assert set(recipes(theirs)) - {"SHELL "} >= {"setup", "check"}
+
+
+def test_every_file_that_stages_name_is_there(tmp_path):
+    """All dependencies that no stage makes, with the values of the default profile."""
+    start_project(tmp_path / "lab")
+    stages = yaml.safe_load((tmp_path / "lab/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    deps = {dep for stage in stages.values() if "foreach" not in stage for dep in stage["deps"]}
+    deps |= {file for item in stages["gate"]["foreach"].values() for file in item["files"]}
+    made = ("data/", "models/", "reports/", "results/")
+    missing = [
+        dep for dep in deps if "$" not in dep and not dep.startswith(made) and not (tmp_path / "lab" / dep).exists()
+    ]
+    assert missing == []
+    assert (tmp_path / "lab/data/quarantine.csv").is_file()
+
+
+class TestRefusals:
+    def test_a_folder_that_holds_something(self, tmp_path):
+        (tmp_path / "lab").mkdir()
+        (tmp_path / "lab/notes.txt").write_text("mine")
+        with pytest.raises(InputError, match=r"lab: holds notes\.txt and 0 more; name a folder that is new or empty"):
+            start_project(tmp_path / "lab")
+        assert [path.name for path in (tmp_path / "lab").iterdir()] == ["notes.txt"]
+
+    def test_a_file(self, tmp_path):
+        (tmp_path / "lab").write_text("mine")
+        with pytest.raises(InputError, match="lab: is no folder; name one that is new or empty"):
+            start_project(tmp_path / "lab")
+
+    def test_but_an_empty_one_or_an_empty_repository_is_fine(self, tmp_path):
+        (tmp_path / "lab").mkdir()
+        for name in (".git", ".venv"):
+            (tmp_path / "cloned" / name).mkdir(parents=True)
+        for name in ("lab", "cloned"):
+            start_project(tmp_path / name)
+            assert (tmp_path / name / PROJECT_NOTE).is_file()
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+    def test_one_that_cannot_be_written_to(self, tmp_path):
+        (tmp_path / "lab").mkdir(mode=0o500)
+        with pytest.raises(InputError, match="no permission to write"):
+            start_project(tmp_path / "lab")
+
+    def test_a_disk_that_fills_up_leaves_nothing(self, tmp_path, monkeypatch):
+        written = []
+
+        def full(path, text):
+            written.append(path)
+            if len(written) == 20:
+                raise InputError(f"{path}: no space left on device")
+
+        monkeypatch.setattr("wsss_mm.project.starting.write_text", full)
+        with pytest.raises(InputError, match="no space"):
+            start_project(tmp_path / "above/lab")
+        assert not (tmp_path / "above/lab").exists()
+
+
+class TestCodeOfAnotherVersion:
+    def test_stages_refuse_it(self, tmp_path):
+        start_project(tmp_path)
+        check_code(tmp_path)
+        path = tmp_path / "code/cohort.sha256"
+        path.write_text(path.read_text().replace("  wsss_mm/errors.py", "0  wsss_mm/errors.py"))
+        with pytest.raises(InputError) as error:
+            check_code(tmp_path)
+        assert str(error.value) == (
+            f"code: wsss_mm/errors.py of the installed wsss_mm {__version__} is another; bring the project up to date: "
+            "wsss-mm update"
+        )
+
+    def test_a_checkout_watches_its_own_files(self, project_root):
+        assert not (project_root / "code").exists()
+        check_code(project_root)
