@@ -310,6 +310,17 @@ PATCH_FAULTS = [
         ("masks_as_made", "masks_unchanged"),
     ),
     Fault(
+        "no validation patch has a mask",
+        "patches",
+        "valid_has_masks",
+        table(
+            PATCHES,
+            lambda t: t.assign(**{name: t[name].where(t["split"] != "valid") for name in ("mask_path", "mask_sha256")}),
+        ),
+        ("masks_as_made",),
+    ),
+    Fault("no training slide is labelled", "patches", "training_is_labelled", remade(gone("labels.csv"))),
+    Fault(
         "the manifest does not say what is in its masks",
         "patches",
         "columns_and_types",
