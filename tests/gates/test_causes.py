@@ -27,7 +27,7 @@ from wsss_mm.gates import GATES, check_names, report_path, run_gate
 from wsss_mm.gates.causes import Failing, before_consequences
 from wsss_mm.gates.checks import Outcome, gate_tables
 from wsss_mm.gates.page import render_page
-from wsss_mm.gates.runner import _READABLE
+from wsss_mm.gates.runner import READABLE
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
 
@@ -161,7 +161,7 @@ def test_of_a_fault_the_cause_alone_is_shown(gate, harm, failed, follows, params
     assert of_it[follows] == cause
     assert set(of_it.values()) == {cause}
     names = {outcome.name for outcome in result.checks}
-    assert names - {_READABLE.name} == set(check_names(gate)), "what was not reached is told of, too"
+    assert names - {READABLE.name} == set(check_names(gate)), "what was not reached is told of, too"
     assert result.metrics()["critical"] == 1
 
 

@@ -226,10 +226,14 @@ class GateResult:
         """The checks that mean nothing since another one failed."""
         return tuple(outcome for outcome in self.checks if outcome.because is not None)
 
-    def sizes(self) -> str:
-        """What was looked at: "691 patches, 4 classes"; what has one row at most is no number to tell."""
+    def sizes(self, *, nothing: bool = True) -> str:
+        """What was looked at: "691 patches, 4 classes"; a table of one row is no number to tell.
+
+        Args:
+            nothing: Whether tables without a row are told of.
+        """
         tables = ((name, table.get("rows")) for name, table in self.measured.items() if name != "columns")
-        return ", ".join(f"{rows} {name}" for name, rows in tables if rows is not None and rows != 1)
+        return ", ".join(f"{rows} {name}" for name, rows in tables if rows not in (None, 1) and (rows or nothing))
 
     def __str__(self) -> str:
         sizes = self.sizes()

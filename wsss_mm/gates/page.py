@@ -35,6 +35,7 @@ _SIGNS = {"passed": "✓", "warned": "!", "failed": "✗", "absent": "-"}
 _TAGS = {"critical": "stops the line", "warning": "warning"}
 
 _GROUPS = ("groups of slides", "groups of patches")
+_ROW = ("group", "slides")  # what a group is, before what is typical of it
 
 Picture = Callable[[str], "Image.Image | None"]
 
@@ -133,11 +134,11 @@ def _card(name: str, state: str, report: GateResult | None) -> str:
 
 def _called(gate: str) -> str:
     """A gate's name as people say it."""
-    return gate.replace("_", " ")
+    return gate.replace("_", "-")
 
 
 def _section(name: str, report: GateResult, pictures: dict[str, Picture]) -> str:
-    sizes = report.sizes()
+    sizes = report.sizes(nothing=False)
     looked = f"; looked at {escape(sizes)}" if sizes else ""
     follows: dict[str, list[Outcome]] = {}
     for check in report.unjudged:
@@ -159,9 +160,9 @@ def _failure(check: Outcome, pictures: dict[str, Picture], follows: Sequence[Out
     else:
         rows = f"<p><b>Found</b>: {escape(str(check.observed))}</p>"
     return (
-        f'<div class="check {_state(check)}"><h3>{escape(_sentence(check.says))}'
+        f'<div class="check {_state(check)}"><h3>Not so: {escape(check.says)}'
         f'<span class="tag">{_TAGS[check.severity]}</span></h3>'
-        f'<p class="soft">This was expected, and is not so.</p>{rows}{_gallery(check, pictures)}'
+        f"{rows}{_gallery(check, pictures)}"
         f'<p class="do"><b>What to do:</b> {escape(check.remedy or "")}.</p>{_follows(follows)}'
         f'<p class="soft">Check <code>{escape(check.name)}</code></p></div>'
     )
@@ -225,7 +226,8 @@ def _groups(report: GateResult) -> str:
     found = [table.get("values") for name, table in report.measured.items() if name in _GROUPS]
     if not found or not isinstance(found[0], list) or not all(isinstance(row, dict) for row in found[0]):
         return ""
-    heads, rows = found[0][:1], [[str(cell) for cell in row.values()] for row in found[0]]
+    of_rows = [{name: row[name] for name in sorted(row, key=lambda name: name not in _ROW)} for row in found[0]]
+    heads, rows = of_rows[:1], [[str(cell) for cell in row.values()] for row in of_rows]
     cells = "".join(
         f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)}</tr>"
         for tag, row in (*(("th", head) for head in heads), *(("td", row) for row in rows))

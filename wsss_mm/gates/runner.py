@@ -53,7 +53,7 @@ def validate(
                 break
     except InputError as error:
         unreadable = _unreadable(error)
-        judged.append(Failing(_READABLE, unreadable))
+        judged.append(Failing(READABLE, unreadable))
         stop = unreadable.name
     outcomes = list(before_consequences(judged))
     if stop is not None:
@@ -74,7 +74,7 @@ def _rest(
 NOTHING = "nothing is known of it"
 """What is said of a row that has no value."""
 
-_READABLE = Check(
+READABLE = Check(
     "readable", None, "all files that the gate looks at can be read", "", "mend or make that file again, then dvc repro"
 )
 
@@ -227,7 +227,7 @@ def _reason(exception_info: dict[str, Any]) -> str:
 
 
 def _unreadable(error: InputError) -> Outcome:
-    says, remedy = _READABLE.says, _READABLE.do
+    says, remedy = READABLE.says, READABLE.do
     return Outcome("readable", "files", "none", says, passed=False, rows=0, observed=str(error), remedy=remedy)
 
 
