@@ -100,6 +100,8 @@ _PAGE |= frozenset(
     [
         "details",
         "summary",
+        "ul",
+        "li",
         "table",
         "thead",
         "tbody",

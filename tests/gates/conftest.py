@@ -38,9 +38,3 @@ def project(clean_project, tmp_path) -> Path:
 def alter(project):
     """Change a table or a JSON file of the project in place."""
     return lambda relative, change: edit(project / relative, change)
-
-
-@pytest.fixture(scope="session")
-def caught() -> dict:
-    """What caught each fault, for the table of docs/gates.md."""
-    return {}

@@ -1,13 +1,15 @@
 """Injecting a fault into a copy of the clean project, and asking the gates in their order."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.gates.harm import Fault
 from tests.gates.project import inside
 from wsss_mm.files import digest
-from wsss_mm.gates import GATES, GateResult, Outcome, run_gate
+from wsss_mm.gates import GATES, GateResult, run_gate
+from wsss_mm.gates.checks import Thresholds, gate_tables
+from wsss_mm.gates.runner import READABLE
 from wsss_mm.settings import Params
 
 BEGIN, END = "<!-- faults: made by scripts/gates_table.py -->", "<!-- end of faults -->"
@@ -53,16 +55,16 @@ def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> Gate
     return None
 
 
-def with_table(page: str, faults: Iterable[Fault], caught: Mapping[str, Outcome]) -> str:
+def with_table(page: str, faults: Iterable[Fault], params: Params) -> str:
     """The page with its table of faults made anew, between the two marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    rows = ["| fault | gate | check | severity | message |", "|---|---|---|---|---|"]
+    rows = ["| fault | gate | check | severity | what was expected |", "|---|---|---|---|---|"]
     for fault in faults:
-        found = caught[fault.says]
-        check = f"`{fault.check}`" + ("" if found.expectation == "none" else f"<br>{found.expectation}")
-        cells = (fault.says, fault.gate, check, found.severity, _cell(found.problem))
-        rows.append(f"| {' | '.join(cells)} |")
+        checks = {check.name: check for table in gate_tables(fault.gate).values() for check in table.checks}
+        says = Thresholds(fault.gate, params).fill(checks.get(fault.check, READABLE).says)
+        severity = "warning" if fault.check in getattr(params.gates, fault.gate).warnings else "critical"
+        rows.append(f"| {' | '.join((fault.says, fault.gate, f'`{fault.check}`', severity, _cell(says)))} |")
     return "\n".join([head + BEGIN, "", *rows, "", END + tail])
 
 

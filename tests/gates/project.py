@@ -29,6 +29,7 @@ from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import IGNORE
 from wsss_mm.wsi.cohort import Result, write_table
+from wsss_mm.wsi.dicom_seg import write_dicom_seg
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.geoparquet import write_geoparquet
 from wsss_mm.wsi.omezarr import write_ome_zarr
@@ -57,7 +58,7 @@ SETTINGS = {
         "eosin": [0.02, 1.5],
     },
     "patches": {
-        "warnings": ["drift", "one_picture_once", "sites_per_class", "shared_tissue"],
+        "warnings": ["drift", "one_picture_once", "sites_per_class", "shared_tissue", "valid_has_masks"],
         "min_patches_per_class": 3,
         "min_slides_per_class": 1,
         "min_patients_per_class": 1,
@@ -412,6 +413,9 @@ def write_result(
         write_geoparquet(folder / "segmentation.parquet", labels, LUNG.classes, mpp=mpp, **outlined)
     if parameters.ome_zarr:
         write_ome_zarr(folder / "segmentation.ome.zarr", labels, mpp, LUNG.classes, picture=picture, name=name)
+    if parameters.dicom_seg:
+        said = {"slide": stated, "mpp": mpp}
+        write_dicom_seg(folder / "segmentation.dcm", labels, LUNG, slide=path, identity=said, model="0" * 32)
     summary = {
         "slide": stated,
         "mpp": mpp,

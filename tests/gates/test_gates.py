@@ -44,9 +44,13 @@ class TestRunner:
     def test_a_failure_is_one_line_with_rows_and_remedy(self, params, project):
         edit(project / PATCHES, lambda frame: frame.assign(size=112))
         result = run_gate("patches", params, project)
-        line = next(line for line in result.lines() if "patches: size" in line)
+        line = next(line for line in result.lines() if "(check size)" in line)
         assert "\n" not in line
-        for part in ("gate patches", "expect_column_pair_values_to_be_equal", "12 of 20", "train-00", "patches.size"):
+        for part in (
+            "gate patches: 12 of 20 patches: train-00: 112 px wide, where 48 px",
+            "expected: ",
+            "patches.size",
+        ):
             assert part in line
         with pytest.raises(InputError, match=r"gate patches failed: 3 of .*reports/gates/patches\.json"):
             result.raise_if_failed("reports/gates/patches.json")
@@ -55,7 +59,7 @@ class TestRunner:
         inject(project, "a patch has no resolution")
         outcome = next(o for o in run_gate("patches", params, project).failures if o.name == "mpp")
         assert outcome.offending == ("train-02",)
-        assert "1 without a value" in outcome.problem
+        assert outcome.problem == "1 of 20 patches: train-02: nothing is known of it"
 
     def test_a_missing_folder_is_named(self, params, project):
         shutil.rmtree(project / "data/pseudo_labels")
@@ -70,7 +74,10 @@ class TestSeverity:
             result = run_gate("classifier", params, project)
             assert (result.status, result.passed) == (status, status == "warned")
             assert [outcome.name for outcome in result.failures] == ["predicted_in_some"]
-        assert result.lines()[0].startswith("warning: gate classifier: predicted_in_some")
+        assert result.lines()[0].startswith(
+            "warning: gate classifier: 1 of 4 classes: NEC: predicted in 0.0%; expected"
+        )
+        assert result.lines()[0].endswith("(check predicted_in_some)")
         assert result.metrics() == {"checks": len(result.checks), "critical": 0, "warnings": 1}
         result.raise_if_failed("reports/gates/classifier.json")
 
@@ -155,7 +162,7 @@ class TestSlides:
         edit(project / "data/cohort/slides.csv", lambda table: table.assign(path=""))
         shutil.rmtree(project / "results/slides")
         (project / "results/slides").mkdir()
-        for gate, rows in (("slides", "0 slides"), ("cohort", "0 files")):
+        for gate, rows in (("slides", "0 slides"), ("cohort", "0 slide files")):
             result = run_gate(gate, params, project)
             assert not result.failures
             assert rows in str(result)
@@ -246,6 +253,11 @@ class TestMeasure:
         assert np.isnan(drift(one, np.array([]))).all()
 
 
+def shown(page: str) -> list[tuple[str, str]]:
+    """State and name of the checks that the page shows at length."""
+    return re.findall(r'class="check (failed|warned)">.*?Check <code>([a-z_]+)</code>', page)
+
+
 class TestPage:
     @pytest.fixture
     def reported(self, params, project):
@@ -261,14 +273,16 @@ class TestPage:
     def test_it_says_what_failed_where_and_what_to_do(self, reported):
         page = render_page(reported)
         assert "The line stopped at gate patches" in page
-        assert re.findall('class="check failed"><h3>([a-z_]+)', page) == [
+        assert [name for state, name in shown(page) if state == "failed"] == [
             "focus",
             "images_as_made",
             "trained_on_gated_patches",  # the manifest changed since
             "readable",
         ]
-        assert re.findall('class="check warned"><h3>([a-z_]+)', page) == ["calibration"]
-        assert "1 of 20" in page
+        assert [name for state, name in shown(page) if state == "warned"] == ["calibration"]
+        assert "<b>1 of 20 patches</b>:" in page
+        assert "so in all 20" in page
+        assert "expect_column_values_to_be_between" in page, "what Great Expectations calls it"
         assert "wsss-mm quarantine add --from reports/gates/patches.json" in page
         assert page.count("data:image/png;base64,") == 3  # two, and a typical one
         assert len(re.findall(r"<figcaption>typical here: [a-z]+-\d\d</figcaption>", page)) == 1

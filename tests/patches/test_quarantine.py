@@ -1,6 +1,7 @@
 """The quarantine sets rows aside, says why, and gives them back; nothing is deleted."""
 
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -264,3 +265,91 @@ def test_decisions_of_ten_reviewers_at_once_are_all_kept(tmp_path):
     kept = {entry.id for entry in read_quarantine(path)}
     assert kept == {f"{who}-{index}" for who in range(10) for index in range(1, 10)}
     assert [item.name for item in tmp_path.iterdir()] == ["quarantine.csv"]
+
+
+class TestWhenItIsWritten:
+    """What names nothing is refused by who writes it, or named in what somebody wrote by hand."""
+
+    @pytest.fixture
+    def cohort(self, run):
+        """A cohort with a manifest, and a command."""
+        write_slide_table(SLIDES.assign(split="train"), "data/cohort/slides.csv")
+        Path("data/patches").mkdir()
+        MANIFEST.to_parquet("data/patches/manifest.parquet")
+        return run
+
+    def test_what_is_set_aside_already_is_named(self, cohort, capsys, caplog):
+        assert add(cohort, "--patch", "p1", "--reason", "pen") == 0
+        with caplog.at_level(logging.WARNING):
+            assert add(cohort, "--patch", "p1", "--patch", "p2", "--reason", "fold") == 0
+        said = caplog.text + capsys.readouterr().err
+        assert "1 of them are set aside already, the first by Ada on 2025-01-02, patch p1: pen" in said
+        assert [(entry.id, entry.reason) for entry in read_quarantine()] == [("p1", "pen"), ("p2", "fold")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--slide", "p1"), "slide 'p1' is not in it, but a patch is called so; correct the id, or add --force"),
+            (("--patch", "P-1"), "patch 'P-1' is not in it, but 'p1' is; correct the id"),
+            (("--slide", "S1.svs"), "but 'S1' is"),
+            (("--patch", "p1", "--date", "2999-01-01"), "date 2999-01-01 is yet to come"),
+            (("--from", "reports/gates/patches.json", "--check", "focuss"), "no check 'focuss'; did you mean focus?"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_with_what_is_near(self, cohort, capsys, arguments, message):
+        assert add(cohort, "--reason", "pen", *arguments) == 2
+        assert message in capsys.readouterr().err
+        assert not Path("data/quarantine.csv").exists()
+
+    def test_a_report_of_another_cohort_is_refused(self, cohort, capsys):
+        other = REPORT["checks"][0] | {"offending": ["p1", "p22"]}
+        write_json("reports/gates/patches.json", REPORT | {"checks": [other]})
+        assert add(cohort, "--from", "reports/gates/patches.json") == 2
+        assert "patch 'p22' is not in it, but 'p2' is" in capsys.readouterr().err
+        assert add(cohort, "--from", "reports/gates/patches.json", "--force") == 0
+
+    @pytest.mark.parametrize(
+        ("cells", "message"),
+        [
+            ({"gate": "patch"}, "there is no gate 'patch'; did you mean patches?"),
+            ({"expectation": "focuss"}, "'focuss' is no check of gate patches; did you mean focus?"),
+            ({"gate": "", "expectation": "of my own"}, "'of my own' is no check of any gate; leave the cell empty"),
+        ],
+    )
+    def test_a_reason_that_nobody_can_look_up_is_refused(self, tmp_path, cells, message):
+        row = {"gate": "patches", "expectation": "focus"} | cells
+        entry = Entry("patch", "p1", row["gate"], row["expectation"], "why", "Ada", "2025-01-02")
+        with pytest.raises(InputError, match=f"patch p1: {re.escape(message)}"):
+            add_entries([entry], tmp_path / "quarantine.csv")
+
+    def test_a_list_that_was_edited_by_hand_is_held_against_the_cohort(self, cohort, capsys):
+        rows = (
+            "patch,p1,patches,focus,why,Ada,2025-01-02",
+            "patch,p1,,,again,Ada,2025-01-02",
+            "patch,p11,,,why,Ada,2025-01-02",
+            "slide,S 1,,,why,Ada,2025-01-02",
+            "slide,p3,,,why,Ada,2025-01-02",
+            "patch,p2,patches,eosine,why,Ada,2025-01-02",
+            "patch,S1-448-896,,,of a slide that may not have been cut,Ada,2025-01-02",
+        )
+        path = Path("data/quarantine.csv")
+        path.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+        assert cohort("check") == 2
+        said = capsys.readouterr().err
+        for message in (
+            "line 3: patch 'p1' is on line 2 already; remove one of them",
+            "line 4: patch 'p11' is not in data/patches/manifest.parquet, but 'p1' is; correct the row or remove it",
+            "line 5: slide 'S 1' is not in data/cohort/slides.csv, but 'S1' is",
+            "line 6: slide 'p3' is not in data/cohort/slides.csv, but a patch is called so",
+            "line 7: 'eosine' is no check of gate patches; did you mean eosin?",
+        ):
+            assert message in said
+        assert said.count("quarantine.csv: line") == 5
+        path.write_text("\n".join([",".join(COLUMNS), rows[0], ""]))
+        assert cohort("check") == 0
+        assert "nothing is wrong with its 1 rows" in capsys.readouterr().out
+
+    def test_an_id_to_take_back_that_is_nearly_there_is_named(self, cohort, capsys):
+        add(cohort, "--patch", "p1", "--reason", "pen")
+        assert cohort("remove", "p11") == 2
+        assert "'p11' is not in it, but 'p1' is" in capsys.readouterr().err

@@ -42,7 +42,14 @@ def add_parser(subparsers: Any) -> None:
     adding.add_argument("--date", default=date.today().isoformat(), help="when, YYYY-MM-DD")
     removing = actions.add_parser("remove", help="take rows back", formatter_class=defaults)
     removing.add_argument("ids", nargs="+", metavar="ID", help="patch_id or slide_id")
-    for action, handler in ((listing, _list), (adding, _add), (removing, _remove)):
+    checking = actions.add_parser(
+        "check",
+        help="hold a list that was edited by hand against the cohort",
+        description="Name each row whose patch or slide is not in the cohort, with the nearest that is, whose gate or "
+        "check there is not, or that is there twice. Exit code 2 if there is one.",
+        formatter_class=defaults,
+    )
+    for action, handler in ((listing, _list), (adding, _add), (removing, _remove), (checking, _check)):
         action.add_argument("--list", dest="path", type=Path, default=_LIST, help="the list")
         action.set_defaults(handler=handler)
 
@@ -59,6 +66,17 @@ def _list(arguments: argparse.Namespace) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    from wsss_mm.patches.quarantine import faults, read_quarantine
+
+    found = list(faults(arguments.path))
+    for line in found[1:]:
+        sys.stderr.write(f"{line}\n")
+    if found:
+        raise InputError(found[0])
+    sys.stdout.write(f"{arguments.path}: nothing is wrong with its {len(read_quarantine(arguments.path))} rows\n")
+
+
 def _add(arguments: argparse.Namespace) -> None:
     from wsss_mm.patches.quarantine import KINDS, Entry, add_entries, check_known
 
@@ -71,7 +89,10 @@ def _add(arguments: argparse.Namespace) -> None:
         check_known(kind, [name for of, name in named if of == kind], arguments.path.parent)
     found: list[tuple[str, str, str, str, str]] = [(kind, name, "", "", arguments.reason or "") for kind, name in named]
     if arguments.report is not None:
-        found += offending(arguments.report, arguments.check, arguments.reason)
+        of_report = list(offending(arguments.report, arguments.check, arguments.reason))
+        for kind in KINDS if not arguments.force else ():  # the report may be of another cohort
+            check_known(kind, [name for of, name, *_ in of_report if of == kind], arguments.path.parent)
+        found += of_report
     who = arguments.reviewer or _git_user()
     new = [Entry(kind, name, gate, check, why, who, arguments.date) for kind, name, gate, check, why in found]
     added = add_entries(new, arguments.path)
@@ -85,12 +106,14 @@ def _add(arguments: argparse.Namespace) -> None:
 def offending(report: Path, checks: list[str], reason: str | None) -> Iterator[tuple[str, str, str, str, str]]:
     """Kind, id, gate, check and reason of the rows a gate found; a row belongs to the first check it failed."""
     from wsss_mm.gates.reading import read_report
+    from wsss_mm.yaml_places import suggestion
 
     result = read_report(report)
     by_name = {check.name: check for check in result.checks}
     unknown = [name for name in checks if name not in by_name]
     if unknown:
-        raise InputError(f"{report}: no check {unknown[0]!r}; choose from {', '.join(by_name)}")
+        hint = suggestion(unknown[0], by_name) or f"; choose from {', '.join(by_name)}"
+        raise InputError(f"{report}: no check {unknown[0]!r}{hint}")
     chosen = [by_name[name] for name in checks] if checks else [c for c in by_name.values() if not c.passed]
     chosen = [check for check in chosen if check.index in _KIND_OF_INDEX and check.unexpected]
     if not chosen:
@@ -102,10 +125,18 @@ def offending(report: Path, checks: list[str], reason: str | None) -> Iterator[t
                 f"{report}: {check.name} fails in {check.unexpected} of {check.rows} rows, which is no matter"
                 f" of a few bad ones; {check.remedy or 'mend the cohort'}"
             )
+        told = {text.partition(": ")[0]: f"; found: {text.partition(': ')[2]}" for text in check.examples}
         for name in check.offending:
             if name not in seen:
                 seen.add(name)
-                yield _KIND_OF_INDEX[str(check.index)], name, result.gate, check.name, reason or f"not so: {check.says}"
+                why = reason or f"not so: {check.says}{told.get(name, '')}"
+                yield (
+                    _KIND_OF_INDEX[str(check.index)],
+                    name,
+                    result.gate,
+                    check.name,
+                    why,
+                )
 
 
 def _remove(arguments: argparse.Namespace) -> None:

@@ -92,7 +92,7 @@ def _opens(row: Any, table: Path, found: Objections) -> bool:
 
 def _sort(outcome: Outcome, found: Objections) -> None:
     """Put what the gate found to the slides that it is about, else to the table."""
-    said = f"{outcome.name}: not so: {outcome.says}; {outcome.remedy}"
+    said = f"not so: {outcome.says}; {outcome.remedy} (check {outcome.name})"
     known = [name for name in outcome.offending if outcome.index == "slide_id" and name in found.slides]
     where = f"{', '.join(outcome.offending)}: " if outcome.offending else ""
     if outcome.severity == "warning":
@@ -108,5 +108,5 @@ def _sort(outcome: Outcome, found: Objections) -> None:
 
 def _with_reason(examples: tuple[str, ...], name: str, said: str) -> str:
     """What is said of a slide, with what was measured of it where the gate tells."""
-    found = next((text for text in examples if text.startswith(f"{name} (")), "")
-    return f"{said}; found {found.removeprefix(f'{name} (')[:-1]}" if found else said
+    found = next((text for text in examples if text.startswith(f"{name}: ")), "")
+    return f"{said}; found: {found.removeprefix(f'{name}: ')}" if found else said

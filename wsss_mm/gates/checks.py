@@ -46,6 +46,7 @@ class Check:
         name: Short and stable, unique within the gate: `one_patient_one_split`.
         column: What was measured; None judges the number of rows.
         says: The expectation in words, true when it passes: "a patient is in one split".
+        found: What is said of a row that fails, with its values, or of the number of rows: "{mpp:.3g} um per pixel".
         do: What to do when it fails, an imperative.
         low: The least that is allowed.
         high: The most that is allowed.
@@ -56,11 +57,14 @@ class Check:
         but: Share of the rows that may fail.
         optional: A row without a value passes. Great Expectations passes over missing values in silence;
             here they fail a check unless it says otherwise.
+        rests_on: The checks of the gate without which this one means nothing, by name; behind each the column whose
+            value is the row of that check which matters to a row of this one, or None if any failure of it does.
     """
 
     name: str
     column: str | None
     says: str
+    found: str
     do: str
     low: Limit = None
     high: Limit = None
@@ -70,6 +74,7 @@ class Check:
     mean: bool = False
     but: Limit = 0.0
     optional: bool = False
+    rests_on: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,9 @@ def _table(head: str, checks: Mapping[str, Any]) -> Table:
     """A table of checks.yaml, whose head is such as "columns by column, required"."""
     title, _, required = head.partition(", ")
     name, _, index = title.partition(" by ")
-    rows = tuple(Check(check, column, says, do, **allowed) for check, (column, allowed, says, do) in checks.items())
+    rows = tuple(
+        Check(check, column, says, found, do, **allowed) for check, (column, allowed, says, found, do) in checks.items()
+    )
     return Table(name, index, rows, bool(required))
 
 
@@ -149,9 +156,10 @@ class Thresholds(Formatter):
 class Outcome:
     """How a check came out.
 
-    `unexpected` counts rows, `examples` names the first of them with their values, `offending` up to `LISTED` of them
-    as the column `index` of the table names them. A check that tolerates a share of bad rows names them though it
-    passes. `typical` names rows that are as those ought to be, of the same table.
+    A check that means nothing since another one failed was not judged: `because` names the other. `unexpected` counts
+    rows, `examples` tells the first of them with what was found, `offending` names up to `LISTED` of them as the column
+    `index` of the table names them. A check that tolerates a share of bad rows names them though it passes. `typical`
+    names rows that are as those ought to be, of the same table.
     """
 
     name: str
@@ -168,14 +176,18 @@ class Outcome:
     observed: float | str | None = None
     remedy: str | None = None
     typical: tuple[str, ...] = ()
+    because: str | None = None
 
     @property
     def problem(self) -> str:
-        """What is wrong, in a few words."""
-        if self.unexpected:
-            more = ", ..." if self.unexpected > len(self.examples) else ""
-            return f"{self.unexpected} of {self.rows} {self.table} fail ({', '.join(self.examples)}{more})"
-        return f"found {self.observed}"
+        """What is wrong, in a few words: of how many rows, and what of the first of them."""
+        if self.because is not None:
+            return f"not judged because of {self.because}"
+        if not self.unexpected:
+            return f"found: {self.observed}"
+        more = "; ..." if self.unexpected > len(self.examples) else ""
+        of = f"{self.unexpected} of {self.rows} {self.table}: " if self.rows > 1 else ""
+        return f"{of}{'; '.join(self.examples)}{more}"
 
 
 @dataclass(frozen=True)
@@ -205,19 +217,33 @@ class GateResult:
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
-        """The checks that failed, critical ones first."""
-        failed = [outcome for outcome in self.checks if not outcome.passed]
+        """The checks that failed, critical ones first, without those that were not judged."""
+        failed = [outcome for outcome in self.checks if not outcome.passed and outcome.because is None]
         return tuple(sorted(failed, key=lambda outcome: outcome.severity))
 
+    @property
+    def unjudged(self) -> tuple[Outcome, ...]:
+        """The checks that mean nothing since another one failed."""
+        return tuple(outcome for outcome in self.checks if outcome.because is not None)
+
+    def sizes(self, *, nothing: bool = True) -> str:
+        """What was looked at: "691 patches, 4 classes"; a table of one row is no number to tell.
+
+        Args:
+            nothing: Whether tables without a row are told of.
+        """
+        tables = ((name, table.get("rows")) for name, table in self.measured.items() if name != "columns")
+        return ", ".join(f"{rows} {name}" for name, rows in tables if rows not in (None, 1) and (rows or nothing))
+
     def __str__(self) -> str:
-        sizes = ", ".join(f"{table['rows']} {name}" for name, table in self.measured.items())
-        return f"gate {self.gate} {self.status}: {len(self.checks)} checks on {sizes}"
+        sizes = self.sizes()
+        return f"gate {self.gate} {self.status}: {len(self.checks)} checks{f' on {sizes}' if sizes else ''}"
 
     def lines(self) -> list[str]:
-        """One line per failed check: gate, expectation, how many rows and which, remedy."""
+        """One line per failed check: gate, how many rows and what of which, what was expected, what to do, the name."""
         return [
-            f"{'warning: ' if outcome.severity == 'warning' else ''}gate {self.gate}: {outcome.name}"
-            f" ({outcome.expectation}), expected that {outcome.says}: {outcome.problem}; {outcome.remedy}"
+            f"{'warning: ' if outcome.severity == 'warning' else ''}gate {self.gate}: {outcome.problem}; expected:"
+            f" {outcome.says}; what to do: {outcome.remedy} (check {outcome.name})"
             for outcome in self.failures
         ]
 

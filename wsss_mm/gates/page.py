@@ -1,5 +1,7 @@
 """One page for a person with a minute: status of each gate, what failed, in how many rows, pictures, what to do.
 
+Below it, for whoever has more time, each check with what it found, and what Great Expectations calls it.
+
 Made of the gates' reports alone, and of the pictures their offending rows name: the same reports give the same bytes.
 Self-contained: pictures are embedded, and names from the data are escaped.
 """
@@ -30,36 +32,45 @@ _PICTURES, _SIDE = 6, 120  # how many of a check are shown, and their longer sid
 _LIKE = 2  # typical ones beside them
 _WORDS = {"passed": "passed", "warned": "passed with warnings", "failed": "failed", "absent": "has not run"}
 _SIGNS = {"passed": "✓", "warned": "!", "failed": "✗", "absent": "-"}
+_TAGS = {"critical": "stops the line", "warning": "warning"}
 
 _GROUPS = ("groups of slides", "groups of patches")
+_ROW = ("group", "slides")  # what a group is, before what is typical of it
 
 Picture = Callable[[str], "Image.Image | None"]
 
 _STYLE = """
-:root{--ok:#1a7f4b;--warn:#a86500;--bad:#c0272d;--none:#7a7f87;--line:#e1e4e8;--ink:#1f2328;--soft:#57606a}
+:root{color-scheme:light dark;--ok:#1a7f4b;--warn:#8f5600;--bad:#c0272d;--none:#69707a;--line:#d8dce1;--ink:#1f2328;
+--soft:#57606a;--page:#fff;--tag:#fff}
+@media(prefers-color-scheme:dark){:root{--ok:#4cc38a;--warn:#e0a33e;--bad:#ff7b72;--none:#9aa2ad;--line:#3a4149;
+--ink:#e6e8eb;--soft:#a3abb5;--page:#15181c;--tag:#15181c}}
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:var(--ink);
-max-width:1080px;margin:32px auto;padding:0 20px;background:#fff}
+max-width:1080px;margin:32px auto;padding:0 20px;background:var(--page)}
 h1{font-size:26px;margin:0}h2{font-size:19px;margin:36px 0 10px}p{margin:4px 0}
 .soft{color:var(--soft)}.passed{--c:var(--ok)}.warned{--c:var(--warn)}.failed{--c:var(--bad)}.absent{--c:var(--none)}
 .gates{display:grid;grid-template-columns:repeat(6,1fr);gap:10px;margin:22px 0}
 .gates a{display:block;border:1px solid var(--line);border-top:4px solid var(--c);border-radius:6px;padding:10px 12px;
 color:inherit;text-decoration:none}
-.gates b{display:block}.gates .word{color:var(--c);font-weight:600}.gates small{color:var(--soft)}
+.gates b{display:block;overflow-wrap:anywhere}
+.gates .word{color:var(--c);font-weight:600}.gates small{color:var(--soft)}
 .check{border:1px solid var(--line);border-left:4px solid var(--c);border-radius:6px;padding:12px 16px;margin:12px 0}
-.check h3{font-size:16px;margin:0 0 4px}.tag{font-size:12px;font-weight:600;color:#fff;background:var(--c);
-border-radius:10px;padding:2px 8px;margin-left:8px;vertical-align:1px}
+.check h3{font-size:16px;margin:0 0 4px}.tag{font-size:12px;font-weight:600;color:var(--tag);background:var(--c);
+border-radius:10px;padding:2px 8px;margin-left:8px;white-space:nowrap;vertical-align:1px}
 .do{margin-top:8px}.do b{color:var(--c)}
-.rows{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px;color:var(--soft);overflow-wrap:anywhere}
+ul{margin:4px 0;padding-left:22px}li,.names{overflow-wrap:anywhere}
+code{font:12px ui-monospace,"DejaVu Sans Mono",monospace}
 .pictures{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}
 figure{margin:0;width:120px}figure img{max-width:120px;max-height:120px;border:1px solid var(--line);display:block}
 figure.like img{border:2px solid var(--ok)}
 figcaption{font-size:11px;color:var(--soft);overflow-wrap:anywhere;line-height:1.3;margin-top:2px}
 details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
-table{border-collapse:collapse;margin-top:6px;font-size:13px;width:100%}
-td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}td:first-child{color:var(--c);width:1.5em}
-th{text-align:left;padding:3px 8px}.groups td:first-child{color:inherit;width:auto}
+.wide{overflow-x:auto}table{border-collapse:collapse;margin-top:6px;font-size:13px;width:100%}
+td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}
+.checks td:first-child{color:var(--c);width:1.5em}
+th{text-align:left;padding:9px 8px 3px}
 @media(max-width:820px){.gates{grid-template-columns:repeat(2,1fr)}}
+@media print{details::details-content{content-visibility:visible;block-size:auto}}
 """
 
 
@@ -98,7 +109,7 @@ def _summary(states: dict[str, str]) -> str:
     failed = [name for name, state in states.items() if state == "failed"]
     if failed:
         todo = "Do what its failed checks say, then run <code>dvc repro</code>."
-        return f"<b>The line stopped at gate {failed[0]}.</b> {todo}"
+        return f"<b>The line stopped at gate {escape(_called(failed[0]))}.</b> {todo}"
     if "absent" in states.values():
         return "Nothing stops the line. Some gates have not run yet."
     if "warned" in states.values():
@@ -111,41 +122,79 @@ def _card(name: str, state: str, report: GateResult | None) -> str:
         count = "&nbsp;"
     elif report.failures:
         count = f"{len(report.failures)} of {len(report.checks)} checks failed"
+        if report.unjudged:
+            count += f", {len(report.unjudged)} not judged"
     else:
         count = f"{len(report.checks)} checks"
     return (
-        f'<a class="{state}" href="#{name}"><b>{escape(name)}</b>'
+        f'<a class="{state}" href="#{name}"><b>{escape(_called(name))}</b>'
         f'<span class="word">{_SIGNS[state]} {_WORDS[state]}</span><br><small>{count}</small></a>'
     )
 
 
+def _called(gate: str) -> str:
+    """A gate's name as people say it."""
+    return gate.replace("_", "-")
+
+
 def _section(name: str, report: GateResult, pictures: dict[str, Picture]) -> str:
-    sizes = ", ".join(f"{table.get('rows', 'no')} {what}" for what, table in report.measured.items())
-    shown = "".join(_failure(check, pictures) for check in report.failures)
+    sizes = report.sizes(nothing=False)
+    looked = f"; looked at {escape(sizes)}" if sizes else ""
+    follows: dict[str, list[Outcome]] = {}
+    for check in report.unjudged:
+        follows.setdefault(str(check.because), []).append(check)
+    shown = "".join(_failure(check, pictures, follows.get(check.name, [])) for check in report.failures)
     return (
-        f'<h2 id="{name}">{escape(name)}</h2><p class="soft">{_WORDS[report.status]}; looked at {escape(sizes)}</p>'
+        f'<h2 id="{name}">{escape(_called(name).capitalize())}</h2>'
+        f'<p class="soft">{_WORDS[report.status]}{looked}</p>'
         f"{shown}{_groups(report)}{_all_checks(report.checks)}\n"
     )
 
 
-def _failure(check: Outcome, pictures: dict[str, Picture]) -> str:
-    rows = ""
+def _failure(check: Outcome, pictures: dict[str, Picture], follows: Sequence[Outcome]) -> str:
+    """What was expected, what was found instead, in which rows, what to do, and what could not be judged for it."""
     if check.unexpected:
-        more = "" if check.unexpected <= len(check.examples) else ", ..."
-        rows = (
-            f"<p><b>{check.unexpected} of {check.rows}</b> {escape(check.table)}:"
-            f' <span class="rows">{escape(", ".join(check.examples))}{more}</span></p>'
-        )
-    elif check.observed is not None:
-        rows = f'<p>Found: <span class="rows">{escape(str(check.observed))}</span></p>'
+        count = f"<b>{check.unexpected} of {check.rows} {escape(check.table)}</b>" if check.rows > 1 else "<b>Found</b>"
+        more = len(check.offending) > len(check.examples)
+        rows = f"<p>{count}:</p>{_list(check.examples)}" + (_names(check) if more else "")
+    else:
+        rows = f"<p><b>Found</b>: {escape(str(check.observed))}</p>"
     return (
-        f'<div class="check {_state(check)}"><h3>{escape(check.name)}<span class="tag">{check.severity}</span></h3>'
-        f"<p>Expected: {escape(check.says)}.</p>{rows}{_gallery(check, pictures)}"
-        f'<p class="do"><b>What to do:</b> {escape(check.remedy or "")}.</p></div>'
+        f'<div class="check {_state(check)}"><h3>Not so: {escape(check.says)}'
+        f'<span class="tag">{_TAGS[check.severity]}</span></h3>'
+        f"{rows}{_gallery(check, pictures)}"
+        f'<p class="do"><b>What to do:</b> {escape(check.remedy or "")}.</p>{_follows(follows)}'
+        f'<p class="soft">Check <code>{escape(check.name)}</code></p></div>'
     )
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _names(check: Outcome) -> str:
+    """All rows that fail, as far as the report lists them."""
+    more = ", ..." if check.unexpected > len(check.offending) else ""
+    names = f'<p class="names">{escape(", ".join(check.offending))}{more}</p>'
+    return f"<details><summary>All {check.unexpected} by name</summary>{names}</details>"
+
+
+def _follows(checks: Sequence[Outcome]) -> str:
+    """What means nothing until this is mended."""
+    if not checks:
+        return ""
+    number = f"{len(checks)} more checks mean" if len(checks) > 1 else "One more check means"
+    says = _list([check.says for check in checks])
+    return f"<details><summary>{number} nothing until this is mended, and judged nothing</summary>{says}</details>"
+
+
 def _state(check: Outcome) -> str:
+    if check.because is not None:
+        return "absent"
     return "passed" if check.passed else "failed" if check.severity == "critical" else "warned"
 
 
@@ -177,27 +226,49 @@ def _groups(report: GateResult) -> str:
     found = [table.get("values") for name, table in report.measured.items() if name in _GROUPS]
     if not found or not isinstance(found[0], list) or not all(isinstance(row, dict) for row in found[0]):
         return ""
-    heads, rows = found[0][:1], [[str(cell) for cell in row.values()] for row in found[0]]
+    of_rows = [{name: row[name] for name in sorted(row, key=lambda name: name not in _ROW)} for row in found[0]]
+    heads, rows = of_rows[:1], [[str(cell) for cell in row.values()] for row in of_rows]
     cells = "".join(
         f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row)}</tr>"
         for tag, row in (*(("th", head) for head in heads), *(("td", row) for row in rows))
     )
     summary = "What is typical, and what is odd beside it"
-    return f'<details class="groups"><summary>{summary}</summary><table>{cells}</table></details>'
+    return f'<details><summary>{summary}</summary><div class="wide"><table>{cells}</table></div></details>'
 
 
 def _all_checks(checks: Sequence[Outcome]) -> str:
-    rows = "".join(_row(check) for check in checks)
-    return f"<details><summary>All {len(checks)} checks</summary><table>{rows}</table></details>"
+    """Each check with what it found, by what it looked at."""
+    parts, table = [], None
+    for check in checks:
+        if check.table != table:
+            table = check.table
+            parts.append(f'<tr><th colspan="4">{escape(_sentence(table))}</th></tr>')
+        parts.append(_row(check))
+    head = f"<details><summary>All {len(checks)} checks, and what each found</summary>"
+    return f'{head}<div class="wide"><table class="checks">{"".join(parts)}</table></div></details>'
 
 
 def _row(check: Outcome) -> str:
     state = _state(check)
-    tolerated = f"{check.unexpected} tolerated" if check.passed and check.unexpected else ""
-    return (
-        f'<tr class="{state}"><td>{_SIGNS[state]}</td><td>{escape(check.name)}</td><td>{escape(check.says)}</td>'
-        f"<td>{tolerated}</td></tr>"
+    names = (
+        f"{escape(check.name)}<br>{escape(check.expectation)}" if check.expectation != "none" else escape(check.name)
     )
+    return (
+        f'<tr class="{state}"><td>{_SIGNS[state]}</td><td>{escape(check.says)}</td><td>{escape(_found(check))}</td>'
+        f"<td><code>{names}</code></td></tr>"
+    )
+
+
+def _found(check: Outcome) -> str:
+    """What a check found, in a few words."""
+    if check.because is not None:
+        return f"not judged, because {check.because} failed"
+    if check.observed is not None:
+        return str(check.observed)
+    if check.unexpected:
+        share = f"{check.unexpected} of {check.rows} are not so"
+        return f"{share} ({check.unexpected / max(check.rows, 1):.1%}), which is tolerated" if check.passed else share
+    return f"so in all {check.rows}" if check.rows > 1 else "so" if check.rows else "there are none"
 
 
 def _pictures(root: Path) -> dict[str, Picture]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsss_mm.cohort import LABELS, TABLE, Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
@@ -36,6 +37,8 @@ from wsss_mm.patches.twins import READ, look, look_difference, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.places import PATCHES as FOLDER
 from wsss_mm.settings import Params
+from wsss_mm.sources import SOURCES
+from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
 
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
@@ -45,7 +48,8 @@ _WHOSE = ["slide_id", "patient_id", "split", "mpp", "site"]
 
 _AGAIN = "make them again: dvc repro -f patches"
 
-COLUMNS, PATCHES, GROUPS, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = list(gate_tables("patches").values())[:8]
+_TABLES = list(gate_tables("patches").values())[:9]
+COLUMNS, PATCHES, GROUPS, SOURCES_OF_LABELS, CLASSES, JUDGED, SPLIT_SIZES, DRIFT, MADE_AGAIN = _TABLES
 
 
 def measure(params: Params, root: Path) -> Iterator[Measured]:
@@ -62,6 +66,7 @@ def measure(params: Params, root: Path) -> Iterator[Measured]:
     odd = judge(patches.assign(site=manifest["site"]), "patch_id", params.gates.patches, STATISTICS)
     yield PATCHES.of(patches.join(odd.said), like=odd.like, manifest=digest(folder / FILE_NAME), test=judged)
     yield GROUPS.of(odd.groups)
+    yield SOURCES_OF_LABELS.of(_sources_of_labels(manifest, params, root))
     yield CLASSES.of(_training_classes(manifest, codes))
     yield JUDGED.of(_judged_classes(manifest, codes, files))
     yield SPLIT_SIZES.of(_splits(manifest, files))
@@ -192,6 +197,26 @@ def _places(rows: pd.DataFrame) -> pd.Series:
     )
 
 
+def _sources_of_labels(manifest: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
+    """One row, of training: what labels it lacks where it has no patch; a split without a patch can have no class."""
+    return pd.DataFrame([{"split": "train", "lacking": _lacking(manifest, params, root)}])
+
+
+def _lacking(manifest: pd.DataFrame, params: Params, root: Path) -> str:
+    if (manifest["split"] == "train").any():
+        return "none"
+    if params.cohort.name in SOURCES:
+        return "the data set of patches has none for training"
+    table = root / TABLE.parent / LABELS
+    if not table.is_file():
+        return f"there is no {table.relative_to(root).as_posix()}, and so no training patch"
+    splits = Cohort.read(root / TABLE, check_files=False).splits
+    said = read_table(table, absent="not found", remedy=_AGAIN).get("slide_id", pd.Series(dtype=str))
+    labelled = sum(splits.get(name) == "train" for name in said)
+    where = f"{table.relative_to(root).as_posix()} names"
+    return f"{where} {labelled or 'no'} patches of training slides, and none of them was cut"
+
+
 def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     """One row a class: what is labelled with it in training."""
     training = manifest[manifest["split"] == "train"]
@@ -201,6 +226,7 @@ def _training_classes(manifest: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
     rows = [
         {
             "class": code,
+            "split": "train",
             **_counts(training[training[code]]),
             "sites": int(sites[training[code]].nunique()) if several and training[code].any() else None,
         }
@@ -219,16 +245,21 @@ def _judged_classes(manifest: pd.DataFrame, codes: list[str], files: pd.DataFram
             truth = float(sum(counts[index] for counts in pixels))
             labelled = int((of_split & manifest[code]).sum())
             judged = len(pixels) and labelled
-            rows.append({"class": f"{split} {code}", "patches": labelled, "truth": truth if judged else None})
+            values = {"patches": labelled, "truth": truth if judged else None}
+            rows.append({"class": f"{split} {code}", "split": split, **values})
     return pd.DataFrame(rows)
 
 
 def _splits(manifest: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
-    """One row a split; `masks` is counted where it matters, in test."""
-    masks = int((manifest["mask_path"].notna() & (manifest["split"] == "test")).sum())
+    """One row a split; masks are counted where they matter, in valid and in test."""
+    masks = manifest["split"][manifest["mask_path"].notna()].value_counts()
     rows = [{"split": split, **_counts(manifest[manifest["split"] == split])} for split in SPLITS]
+    counted = {
+        f"{judged}_masks": [int(masks.get(split, 0)) if split == judged else None for split in SPLITS]
+        for judged in ("valid", "test")
+    }
     truth = files["truth"].astype(float).groupby(manifest["split"]).mean()
-    return pd.DataFrame(rows).assign(masks=[None, None, masks], truth=[truth.get(split) for split in SPLITS])
+    return pd.DataFrame(rows).assign(**counted, truth=[truth.get(split) for split in SPLITS])
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:
@@ -249,7 +280,7 @@ def _drift(patches: pd.DataFrame) -> pd.DataFrame:
         for name in STATISTICS:
             samples = (of_split[part][name].to_numpy(dtype=float) for part in (split, "train"))
             difference, distance = drift(*samples)
-            rows.append({"what": f"{split} {name}", "difference": difference, "distance": distance})
+            rows.append({"comparison": f"{split} {name}", "difference": difference, "distance": distance})
     return pd.DataFrame(rows)
 
 
@@ -270,7 +301,8 @@ def _made_again(
     beside = pd.DataFrame(
         {
             "patch_id": manifest["patch_id"],
-            "listed": known.map({True: "none", False: "is not of the cohort, set aside, or of another place"}),
+            "split": manifest["split"],
+            "listed": known.map({True: "none", False: "it is not of the cohort, set aside, or of another place"}),
             "whose": _joined(manifest, _WHOSE).where(known),
             "made_whose": _joined(found, _WHOSE).where(known),
             "labels": pd.Series(label_sets(manifest, codes), manifest.index).where(known),
@@ -281,7 +313,7 @@ def _made_again(
             "image_error": [None if a is None or b is None else look_difference(a, b) for a, b in pairs],
         }
     )
-    lacking = made.loc[~made.index.isin(_places(manifest)), ["patch_id"]].assign(listed="is missing")
+    lacking = made.loc[~made.index.isin(_places(manifest)), ["patch_id", "split"]].assign(listed="it is missing")
     return pd.concat([beside, lacking], ignore_index=True)
 
 

@@ -15,7 +15,9 @@ from wsss_mm.places import LABELS_FOLDER
 from wsss_mm.settings.gates import PatchesGate
 
 _TABLES = gate_tables("patches")
-BETWEEN, WITHIN, SUGGESTIONS = (_TABLES[name] for name in ("classes of two readers", "readers", "suggested classes"))
+BETWEEN, WITHIN, SUGGESTIONS = (
+    _TABLES[name] for name in ("classes of two readers", "readers", "classes with suggestions")
+)
 
 
 def measure_readers(root: Path, slides: Collection[str], codes: list[str], limits: PatchesGate) -> Iterator[Measured]:

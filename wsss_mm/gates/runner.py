@@ -3,11 +3,22 @@
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from wsss_mm.errors import InputError
-from wsss_mm.gates.checks import EXAMPLES, LISTED, Check, GateResult, Measured, Outcome, Severity, Thresholds
+from wsss_mm.gates.causes import Failing, before_consequences, never_reached
+from wsss_mm.gates.checks import (
+    EXAMPLES,
+    LISTED,
+    Check,
+    GateResult,
+    Measured,
+    Outcome,
+    Severity,
+    Thresholds,
+    gate_tables,
+)
 
 
 def validate(
@@ -22,9 +33,10 @@ def validate(
         tolerated: Checks that do not stop the line.
 
     Returns:
-        The outcome of every check that was reached.
+        The outcome of every check. Those that follow from another one, or were not reached, are not judged.
     """
-    outcomes: list[Outcome] = []
+    judged: list[Failing] = []
+    stop: str | None = None
     summaries: dict[str, dict[str, Any]] = {}
     digests: dict[str, str] = {}
     validator: _Validator | None = None
@@ -34,12 +46,37 @@ def validate(
             summaries[measured.table.name] = measured.summary()
             digests |= measured.digests
             results = validator.run(measured)
-            outcomes.extend(results)
-            if measured.table.required and not all(outcome.passed for outcome in results):
+            judged.extend(results)
+            failed = [item.outcome.name for item in results if not item.outcome.passed]
+            if measured.table.required and failed:
+                stop = failed[0]
                 break
     except InputError as error:
-        outcomes.append(_unreadable(error))
+        unreadable = _unreadable(error)
+        judged.append(Failing(READABLE, unreadable))
+        stop = unreadable.name
+    outcomes = list(before_consequences(judged))
+    if stop is not None:
+        outcomes += _rest(gate, summaries, stop, outcomes, thresholds)
     return GateResult(gate, tuple(outcomes), summaries, digests)
+
+
+def _rest(
+    gate: str, reached: Collection[str], stop: str, outcomes: list[Outcome], thresholds: Thresholds
+) -> Iterator[Outcome]:
+    """The checks of tables that were not reached."""
+    tables = [table for name, table in gate_tables(gate).items() if name not in reached]
+    says = {check.name: thresholds.fill(check.says) for table in tables for check in table.checks}
+    why = next((item.because for item in outcomes if item.name == stop and item.because), stop)
+    return never_reached(tables, why, says)
+
+
+NOTHING = "nothing is known of it"
+"""What is said of a row that has no value."""
+
+READABLE = Check(
+    "readable", None, "all files that the gate looks at can be read", "", "mend or make that file again, then dvc repro"
+)
 
 
 class _Validator:
@@ -55,8 +92,8 @@ class _Validator:
         context.variables.progress_bars = {"globally": False}  # ty: ignore[invalid-assignment]  takes a dict as well
         self._source = context.data_sources.add_pandas("measurements")
 
-    def run(self, measured: Measured) -> list[Outcome]:
-        """Validate one table; outcomes are in the order of its checks."""
+    def run(self, measured: Measured) -> list[Failing]:
+        """Validate one table; what comes out is in the order of its checks."""
         import great_expectations as gx
 
         table = measured.table
@@ -80,41 +117,44 @@ class _Validator:
         for result in validation.results:
             found: Any = result.expectation_config
             results[found.meta["check"]] = result
-        return [self._outcome(check, measured, results[check.name]) for check in table.checks]
+        return [self._judged(check, measured, results[check.name]) for check in table.checks]
 
-    def _outcome(self, check: Check, measured: Measured, validation: Any) -> Outcome:
-        """One check's outcome out of Great Expectations' result."""
+    def _judged(self, check: Check, measured: Measured, validation: Any) -> Failing:
+        """One check's outcome out of Great Expectations' result, with the rows that fail."""
         severity: Severity = "warning" if check.name in self._tolerated else "critical"
-        index = measured.table.index
+        frame, index = measured.frame, measured.table.index
         result = validation.result or {}
-        unexpected = int(result.get("unexpected_count") or 0)
         found = result.get("unexpected_index_list") or []
-        examples = _examples(found[:EXAMPLES], index, named=check.column not in measured.like)
+        rows = [str(row[index]) for row in found]
+        said = [f"{name}: {_tell(check.found, row)}" for name, row in zip(rows, found, strict=True)]
+        without = [] if check.optional or not result.get("missing_count") else _without_value(check, measured)
+        without = [name for name in without if name not in set(rows)]
+        said += [f"{name}: {NOTHING}" for name in without]
+        rows += without
         observed = result.get("observed_value")
         if not result and not validation.success:
             observed = _reason(validation.exception_info)
-        missing = 0 if check.optional else int(result.get("missing_count") or 0)
-        offending = [str(row[index]) for row in found]
-        if missing:
-            offending += _without_value(check, measured)
-            examples = (*examples, f"{missing} without a value")
-        passed = bool(validation.success) and not missing
-        return Outcome(
+        elif observed is not None or check.mean:
+            observed = _tell(check.found, {check.column or "rows": observed})
+        passed = bool(validation.success) and not without
+        outcome = Outcome(
             name=check.name,
             table=measured.table.name,
             expectation=validation.expectation_config.type,
             says=self._thresholds.fill(check.says),
             passed=passed,
-            rows=len(measured.frame),
+            rows=len(frame),
             severity=severity,
             index=index,
-            unexpected=unexpected + missing,
-            offending=tuple(offending[:LISTED]),
-            examples=examples,
-            observed=_plain(observed),
+            unexpected=len(rows),
+            offending=tuple(rows[:LISTED]),
+            examples=tuple(said[:EXAMPLES]),
+            observed=observed,
             remedy=None if passed else self._thresholds.fill(check.do),
-            typical=_typical(measured.like.get(check.column or ""), measured.frame[index].astype(str), offending),
+            typical=_typical(measured.like.get(check.column or ""), frame[index].astype(str), rows),
         )
+        allowed = self._thresholds.limit(check.but) or 0.0
+        return Failing(check, outcome, rows, said, {} if passed else _links(check, measured, rows), allowed)
 
 
 def _expectation(check: Check, thresholds: Thresholds) -> Any:
@@ -143,14 +183,23 @@ def _expectation(check: Check, thresholds: Thresholds) -> Any:
     return getattr(gxe, kind)(**about)
 
 
-def _examples(rows: list[dict[str, Any]], index: str, *, named: bool = True) -> tuple[str, ...]:
-    """Offending rows, as "p12 (size 112)"; values that say themselves what they are of are not named."""
-    told = []
-    for row in rows:
-        measured = {column: _text(value) for column, value in row.items() if column != index}
-        values = [f"{column} {value}" for column, value in measured.items()] if named else measured.values()
-        told.append(str(row[index]) + (f" ({', '.join(values)})" if values else ""))
-    return tuple(told)
+def _tell(template: str, values: Mapping[str, Any]) -> str:
+    """What is said of a row, as checks.yaml has it; values of another kind than expected are shown as they are."""
+    if "{" in template and all(value is None for value in values.values()):
+        return NOTHING
+    try:
+        return template.format_map({name: _plain(value) for name, value in values.items()})
+    except (ValueError, TypeError):
+        return ", ".join(str(_plain(value)) for value in values.values())
+
+
+def _links(check: Check, measured: Measured, rows: list[str]) -> dict[str, list[str]]:
+    """Of each row that fails, by column that tells it, the row of another check that it rests on."""
+    columns = {column for column in check.rests_on.values() if column is not None}
+    first = measured.frame.drop_duplicates(measured.table.index)
+    names = first[measured.table.index].astype(str)
+    found = {column: dict(zip(names, first[column].astype(str), strict=True)) for column in columns}
+    return {column: [of.get(row, "") for row in rows] for column, of in found.items()}
 
 
 def _typical(like: Any, names: Any, offending: list[str]) -> tuple[str, ...]:
@@ -167,11 +216,6 @@ def _without_value(check: Check, measured: Measured) -> list[str]:
     return measured.frame.loc[empty, measured.table.index].astype(str).tolist()
 
 
-def _text(value: Any) -> str:
-    value = _plain(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
@@ -183,7 +227,7 @@ def _reason(exception_info: dict[str, Any]) -> str:
 
 
 def _unreadable(error: InputError) -> Outcome:
-    says, remedy = "the gate's files can be read", "mend or remake that file, then dvc repro"
+    says, remedy = READABLE.says, READABLE.do
     return Outcome("readable", "files", "none", says, passed=False, rows=0, observed=str(error), remedy=remedy)
 
 

@@ -12,7 +12,7 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.places import FEATURES_MEMORY
 from wsss_mm.places import PATCHES as FOLDER
 
-SHARED = gate_tables("patches")["judged patches"]
+SHARED = gate_tables("patches")["patches of valid and test"]
 
 
 class _View(NamedTuple):

@@ -23,7 +23,7 @@ from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.reading import flat, weights_md5
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
-from wsss_mm.places import LABEL_MAP, LABELS_ZARR, OVERLAY, POLYGONS, SLIDE_SUMMARY, SUMMARY
+from wsss_mm.places import DICOM_SEG, LABEL_MAP, LABELS_ZARR, OVERLAY, POLYGONS, SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import MODEL as DESCRIPTION
 from wsss_mm.settings import Params
 from wsss_mm.slide_parameters import EARLIER, Parameters, in_full
@@ -32,6 +32,7 @@ from wsss_mm.slides.roi import read_region
 from wsss_mm.tables import read_table
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 from wsss_mm.wsi import agreement
+from wsss_mm.wsi.dicom_seg import wrong_segments
 from wsss_mm.wsi.geojson import Written
 from wsss_mm.wsi.geoparquet import areas_of
 from wsss_mm.wsi.omezarr import wrong_labels
@@ -91,12 +92,12 @@ class _Results:
         """Measurements of one slide, or what prevents them: a bad slide does not take good ones with it."""
         row, folder = {"slide_id": name, "problem": _NONE}, self.folder / name
         if name not in self._wanted:
-            return row | {"problem": "not among the slides to segment"}
+            return row | {"problem": "it is not among the slides to segment"}
         if not folder.is_dir():
-            return row | {"problem": "not segmented"}
+            return row | {"problem": "it was not segmented"}
         missing = [file for file in self._files if not (folder / file).exists()]
         if missing:
-            return row | {"problem": f"{', '.join(missing)} missing"}
+            return row | {"problem": f"{', '.join(missing)} is not there"}
         try:
             summary = read_object(folder / SUMMARY, SLIDE_SUMMARY, remedy=_MAKE)
             summary["parameters"] = in_full(summary["parameters"])
@@ -242,6 +243,8 @@ class _Results:
             ]
         if LABELS_ZARR in self._files and (wrong := wrong_labels(folder / LABELS_ZARR, level)):
             off.append(f"{wrong} px of {LABELS_ZARR}")
+        if DICOM_SEG in self._files and (other := wrong_segments(folder / DICOM_SEG, level, self._vocabulary, mpp)):
+            off.append(f"{other} of {DICOM_SEG}")
         return ", ".join(off) or _NONE
 
 
@@ -254,10 +257,18 @@ def _numbers(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(expected: Mapping[str, Any], said: Mapping[str, Any]) -> str:
-    """Dotted names of what is said otherwise than expected, or not at all."""
+    """What is said otherwise than expected, or not at all, such as "area mm2 of TE"."""
     said = flat(dict(said))
-    found = [key for key, value in flat(dict(expected)).items() if key not in said or _differ(value, said[key])]
+    found = [
+        _in_words(key) for key, value in flat(dict(expected)).items() if key not in said or _differ(value, said[key])
+    ]
     return ", ".join([*found[:_LISTED], *(["..."] if len(found) > _LISTED else [])]) or _NONE
+
+
+def _in_words(key: str) -> str:
+    """The name of a figure as people say it."""
+    parts = key.replace("_", " ").removeprefix("classes.").split(".")
+    return " of ".join(reversed(parts))
 
 
 def _differ(expected: Any, said: Any) -> bool:

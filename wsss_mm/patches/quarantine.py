@@ -6,9 +6,9 @@ slides pass over quarantined slides, and a row that is removed from the list is 
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,9 @@ from wsss_mm.formats import read_rows
 from wsss_mm.names import cell_text, likeness, text_cell
 from wsss_mm.places import PATCH_MANIFEST
 from wsss_mm.places import QUARANTINE_COLUMNS as COLUMNS
+from wsss_mm.settings.gates import check_names, expected
 from wsss_mm.tables import fold, nearest_name, read_table
+from wsss_mm.yaml_places import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +77,24 @@ def write_quarantine(entries: Iterable[Entry], path: Path | str = PATH) -> None:
 
 
 def add_entries(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
-    """Add to the list what is not in it yet, and give back what was added.
+    """Add to the list what is not in it yet, and give back what was added; what is in it is named in a warning.
 
     Raises:
-        InputError: an entry is incomplete, or the list is wrong.
+        InputError: an entry is incomplete or says what cannot be, or the list is wrong.
     """
-    added = []
+    added, again = [], []
     with locked(path):
         known = {(entry.kind, entry.id): entry for entry in read_quarantine(path)}
         for entry in new:
             _check(entry, f"{entry.kind} {entry.id}")
-            if (entry.kind, entry.id) not in known:
-                known[entry.kind, entry.id] = entry
-                added.append(entry)
+            check_reason(entry, f"{entry.kind} {entry.id}")
+            before = known.setdefault((entry.kind, entry.id), entry)
+            (added if before is entry else again).append(before)
+        if again:
+            message = "%s: %d of them are set aside already, the first by %s on %s, %s %s: %s"
+            first = again[0]
+            told = (first.reviewer, first.date, first.kind, first.id, first.reason)
+            logger.warning(message, path, len(again), *told)
         write_quarantine(known.values(), path)
     return added
 
@@ -101,9 +108,12 @@ def remove_entries(ids: Iterable[str], path: Path | str = PATH) -> list[Entry]:
     ids = {name.strip() for name in ids}
     with locked(path):
         entries = read_quarantine(path)
-        unknown = sorted(ids - {entry.id for entry in entries})
+        known = {entry.id for entry in entries}
+        unknown = sorted(ids - known)
         if unknown:
-            raise InputError(f"{path}: {unknown[0]!r} is not in it; see: wsss-mm quarantine list")
+            near = nearest_name(unknown[0], known)
+            hint = "" if near is None else f", but {near!r} is"
+            raise InputError(f"{path}: {unknown[0]!r} is not in it{hint}; see: wsss-mm quarantine list")
         write_quarantine([entry for entry in entries if entry.id not in ids], path)
     return [entry for entry in entries if entry.id in ids]
 
@@ -192,9 +202,70 @@ def check_known(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) 
     places, known = _known(kind, Path(data))
     unknown = next((name for name in ids if name not in known), None) if places else None
     if unknown is not None:
-        near = nearest_name(unknown, known)
-        hint = "" if near is None else f", but {near!r} is"
-        raise InputError(f"{places[0]}: {kind} {unknown!r} is not in it{hint}; correct the id, or add --force")
+        why = f"{places[0]}: {kind} {unknown!r} is not in it{_meant_instead(kind, unknown, known, Path(data))}"
+        raise InputError(f"{why}; correct the id, or add --force")
+
+
+def check_reason(entry: Entry, where: str) -> None:
+    """Refuse a reason that nobody can look up: a gate or a check that there is not, or a day that has not come.
+
+    Raises:
+        InputError: says which, and the nearest that there is.
+    """
+    gates = expected()
+    if entry.gate and entry.gate not in gates:
+        raise InputError(f"{where}: there is no gate {entry.gate!r}{suggestion(entry.gate, gates) or _one_of(gates)}")
+    if entry.expectation:
+        checks = check_names(entry.gate) if entry.gate else [name for gate in gates for name in check_names(gate)]
+        if entry.expectation not in checks:
+            of = f"gate {entry.gate}" if entry.gate else "any gate"
+            hint = suggestion(entry.expectation, checks) or "; leave the cell empty, and say why in reason"
+            raise InputError(f"{where}: {entry.expectation!r} is no check of {of}{hint}")
+    if date.fromisoformat(entry.date) > date.today() + timedelta(days=1):  # somewhere it is tomorrow already
+        raise InputError(f"{where}: date {entry.date} is yet to come; write the day on which it was looked at")
+
+
+def faults(path: Path | str = PATH, data: Path | str | None = None) -> Iterator[str]:
+    """What is wrong in a list that people may have edited: each line that names what is not there, or that twice.
+
+    Args:
+        path: the list.
+        data: folder of `cohort` and `patches`; as far as they have been made, ids are looked up there. By default that
+            of the list.
+
+    Raises:
+        InputError: see `read_quarantine`.
+    """
+    path = Path(path)
+    data, first = Path(path.parent if data is None else data), dict[tuple[str, str], int]()
+    known = {kind: _known(kind, data) for kind in KINDS}
+    cut = tuple(f"{name}-" for name in known["slide"][1])
+    for line, entry in _rows(path):
+        where, (places, names) = f"{path}: line {line}", known[entry.kind]  # ty: ignore[invalid-argument-type]
+        before = first.setdefault((entry.kind, entry.id), line)
+        if before != line:
+            yield f"{where}: {entry.kind} {entry.id!r} is on line {before} already; remove one of them"
+        try:
+            check_reason(entry, where)
+        except InputError as error:
+            yield str(error)
+        of_slide_aside = entry.kind == "patch" and entry.id.startswith(cut)  # may not have been cut
+        if places and entry.id not in names and not of_slide_aside:
+            hint = _meant_instead(entry.kind, entry.id, names, data)
+            yield f"{where}: {entry.kind} {entry.id!r} is not in {places[0]}{hint}; correct the row or remove it"
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"; choose from {', '.join(names)}"
+
+
+def _meant_instead(kind: str, name: str, known: Collection[str], data: Path) -> str:
+    """Of a name that is not of this kind, what is: of the other kind, or nearly."""
+    other: Kind = "patch" if kind == "slide" else "slide"
+    if name in _known(other, data)[1]:
+        return f", but a {other} is called so"
+    near = _meant(name, {_spelling(item): item for item in known}) or nearest_name(name, known)
+    return "" if near is None else f", but {near!r} is"
 
 
 def _rows(path: Path) -> list[tuple[int, Entry]]:

@@ -237,7 +237,7 @@ def _gates(evidence: Evidence) -> list[dict[str, Any]]:
         if path.is_file():
             try:
                 checks = list(read_object(path, GATE_REPORT).get("checks", []))
-                failed = [check.get("says", "") for check in checks if not check.get("passed")]
+                failed = [check.get("says", "") for check in checks if not (check.get("passed") or "because" in check)]
             except (AttributeError, TypeError):
                 raise InputError(f"{path}: no report of a gate; make it again: dvc repro gate@{name}") from None
             found.append({"name": name, "outcome": evidence.gates[name], "checks": len(checks), "failed": failed})

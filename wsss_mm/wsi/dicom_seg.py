@@ -34,6 +34,7 @@ _UPRIGHT = [0.0, -1.0, 0.0, -1.0, 0.0, 0.0]  # as slides lie in a scanner: rows 
 _SCHEME = "99WSSSMM"  # of codes that are ours, such as those of classes
 _DAY, _TIME = "19000101", "000000"
 _MAKER = "wsss_mm"
+_ROUNDING = 1e-6  # of a resolution, which is text in DICOM
 
 
 def check_can_write() -> None:
@@ -109,6 +110,76 @@ def write_dicom_seg(
     written.save_as(stream, enforce_file_format=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(stream.getvalue())
+
+
+def wrong_segments(path: Path, labels: RowMap, vocabulary: Vocabulary, mpp: float) -> str:
+    """What a file has otherwise than the map (H, W) it was made of, in words; empty if nothing.
+
+    Rows of the map are taken from top to bottom, and 512 of them are held.
+
+    Raises:
+        InputError: the extra is not installed, or the file cannot be read.
+    """
+    if find_spec("pydicom") is None:
+        raise InputError(f"{path}: cannot be looked at without pydicom; pip install 'wsss-mm[dicom]'")
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        said = pydicom.dcmread(path, stop_before_pixels=True)
+        found = _said_otherwise(said, labels.shape, vocabulary, mpp)
+        wrong = 0 if found else _wrong_pixels(path, said, labels, len(vocabulary))
+    except (InvalidDicomError, AttributeError, IndexError, ValueError, EOFError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as a segmentation in DICOM ({why})") from None
+    return ", ".join([*found, *([f"{wrong} px"] if wrong else [])])
+
+
+def _said_otherwise(said: "Dataset", size: tuple[int, int], vocabulary: Vocabulary, mpp: float) -> list[str]:
+    """Size, resolution and classes, where they are not those of the map."""
+    spacing = [float(side) * 1000 for side in _measures(said).PixelSpacing]
+    classes = [
+        (int(item.SegmentNumber), str(item.SegmentLabel), str(item.SegmentedPropertyTypeCodeSequence[0].CodeValue))
+        for item in said.SegmentSequence
+    ]
+    known = [(number, item.name[:64], item.code[:16]) for number, item in enumerate(vocabulary.classes, 1)]
+    otherwise = {
+        "size": (said.TotalPixelMatrixRows, said.TotalPixelMatrixColumns) != tuple(size),
+        "resolution": any(abs(side / mpp - 1) > _ROUNDING for side in spacing),
+        "classes": classes != known,
+    }
+    return [what for what, wrong in otherwise.items() if wrong]
+
+
+def _wrong_pixels(path: Path, said: "Dataset", labels: RowMap, classes: int) -> int:
+    """Pixels of a class in the map or in the file, and not in both."""
+    from pydicom.pixels import iter_pixels
+
+    frames: dict[int, list[tuple[int, int, int]]] = {}
+    for number, item in enumerate(said.PerFrameFunctionalGroupsSequence):
+        place = item.PlanePositionSlideSequence[0]
+        segment = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1
+        top, left = (
+            int(side) - 1
+            for side in (place.RowPositionInTotalImagePixelMatrix, place.ColumnPositionInTotalImagePixelMatrix)
+        )
+        frames.setdefault(top, []).append((left, segment, number))
+    height, wrong = labels.shape[0], 0
+    for top in sorted({*frames, *range(0, height, int(said.Rows))}):
+        band, here = labels[top : top + int(said.Rows)], sorted(frames.get(top, ()))
+        counts = np.bincount(band.ravel(), minlength=256)[:classes]
+        seen = set()
+        for (left, segment, _), pixels in zip(here, iter_pixels(path, indices=[item[2] for item in here]), strict=True):
+            there = band[:, left : left + int(said.Columns)] == segment
+            drawn = np.zeros((int(said.Rows), int(said.Columns)), bool)
+            drawn[: there.shape[0], : there.shape[1]] = there
+            wrong += int((drawn != (pixels > 0)).sum())
+            if (left, segment) in seen:
+                wrong += pixels.size
+            seen.add((left, segment))
+            counts[segment] -= there.sum()
+        wrong += int(abs(counts).sum())  # of tiles that are left out
+    return wrong
 
 
 def _without_now(written: "Dataset", source: "Dataset", name: str) -> None:
