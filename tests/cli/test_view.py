@@ -1,10 +1,8 @@
 """`wsss-mm view`: errors are one line, and it serves what it finds."""
 
-from argparse import Namespace
-
 import pytest
 
-from wsss_mm.cli import view
+from wsss_mm.cli import rooms
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.viewer import openseadragon
@@ -22,12 +20,12 @@ def test_no_results(tmp_path, capsys, installed):
     assert "no results" in capsys.readouterr().err
 
 
-def test_without_npm_it_says_what_to_do(tmp_path, capsys, monkeypatch):
+def test_without_pip_it_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(openseadragon, "archive_path", lambda: tmp_path / "none.tgz")
-    monkeypatch.setattr("wsss_mm.npm.shutil.which", lambda _: None)
+    monkeypatch.setattr("wsss_mm.javascript.importlib.util.find_spec", lambda _: None)
     assert main(["view", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "install npm" in error
+    assert "python -m ensurepip" in error
     assert error.count("\n") <= 2
 
 
@@ -43,8 +41,8 @@ def test_outside_of_a_project_nothing_is_marked_as_wrong(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     given = {"labels": None, "reader": None}
     with caplog.at_level("INFO"):
-        assert view._desk(Namespace(**given)) is None
+        assert rooms._desk(rooms.Viewing(**given)) is None
     assert "labels, the folder of journals, is not here: nothing can be marked as wrong" in caplog.text
     (tmp_path / "labels").mkdir()
     with pytest.raises(InputError, match=r"slides\.csv, made by `dvc repro cohort`, is not here"):
-        view._desk(Namespace(**given | {"reader": "ann"}))
+        rooms._desk(rooms.Viewing(**given | {"reader": "ann"}))

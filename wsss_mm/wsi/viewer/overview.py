@@ -1,16 +1,17 @@
 """index.html of a run: what was found on each slide, for any browser and without a server."""
 
-import os
 import shlex
 from pathlib import Path
-from urllib.parse import quote
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked, write_text
+from wsss_mm.pages import environment
 from wsss_mm.places import OVERVIEW
 from wsss_mm.wsi.viewer.results import Result, read_results
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def write_overview(folder: Path, place: Path | None = None) -> None:
@@ -43,15 +44,12 @@ def render_overview(results: list[Result], command: str | None = None) -> str:
     return make_environment().get_template("overview.html").render(results=results, command=command)
 
 
-def make_environment() -> Environment:
-    """Templates of the pages; everything that is filled in is escaped."""
-    environment = Environment(
-        loader=PackageLoader("wsss_mm.wsi.viewer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {
-        "urlencode": lambda name: quote(os.fsencode(name), safe=""),  # as jinja2's, also of what is no UTF-8
+def make_environment() -> "Environment":
+    """Templates of the pages, with how figures are written."""
+    templates = environment("wsss_mm.wsi.viewer")
+    templates.filters |= {
         "mm2": lambda area: f"{area:.3f}",
         "percent": lambda share: "\u2013" if share is None else f"{100 * share:.1f} %",
         "ratio": lambda value: "\u2013" if value is None else f"{value:.2f}",
     }
-    return environment
+    return templates

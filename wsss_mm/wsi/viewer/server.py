@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wsss_mm import places
+from wsss_mm.pages import add_shared
 from wsss_mm.serving import harden
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
@@ -44,6 +45,7 @@ def make_app(
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
+    add_shared(app)
     shown = Shown({result.name: result for result in results}, slides)
     _add_pages(app, shown, desk)
     _add_tiles(app, shown)

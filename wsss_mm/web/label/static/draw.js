@@ -42,7 +42,7 @@ class Draw {
     $('draw-whole').addEventListener('click', () => this.view?.home());
     $('draw-patch').addEventListener('click', () => this.goToPatch());
     new ResizeObserver(() => this.resize()).observe(this.stage);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw());
+    addEventListener('themechange', () => this.redraw());
     this.stage.addEventListener('focus', () => this.redraw());
     this.stage.addEventListener('blur', () => this.redraw());
     addEventListener('beforeunload', (event) => {
@@ -186,7 +186,7 @@ class Draw {
         this.redraw();
       },
     });
-    await this.view.open(said, (level, x, y) => `/draw/${this.number}/${level}/${x}_${y}.jpeg?s=${encodeURIComponent(said.id)}`);
+    await this.view.open(said, (level, x, y) => `./draw/${this.number}/${level}/${x}_${y}.jpeg?s=${encodeURIComponent(said.id)}`);
     $('draw-width').value = remembered('draw-width', 100);
     this.note('');
     this.changed();
