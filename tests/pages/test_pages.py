@@ -88,7 +88,7 @@ def test_what_is_filled_in_is_escaped_and_what_is_missing_is_an_error():
     assert templates.from_string("{{ name | urlencode }}").render(name="M\udcfc/") == "M%FC%2F"
     assert templates.from_string("{{ stylesheet() }}").render() == stylesheet()
     with pytest.raises(UndefinedError):
-        templates.from_string("{{ none }}").render()
+        templates.from_string("{{ not_given }}").render()
 
 
 def test_a_written_page_gets_the_way_to_the_rooms_and_loses_its_policy():

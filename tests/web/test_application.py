@@ -1,6 +1,5 @@
 """One application: its rooms, what is not there yet, and what must not get out."""
 
-import json
 import re
 
 import pytest
@@ -133,7 +132,7 @@ def test_written_pages_are_shown_with_the_rooms_and_run_no_script_of_theirs(segm
 )
 def test_anything_else_is_not_found(segmented, opened, path):
     (segmented / "secret.html").write_text("SECRET")
-    answer = opened().get(path)
+    answer = opened().get(path, follow_redirects=True)
     assert answer.status_code in (401, 404)
     assert "SECRET" not in answer.text
 
@@ -191,11 +190,8 @@ def test_labelling_is_a_room_with_its_own_paths_and_tokens(folder, opened, monke
     assert client.post("/label/api/undo", json={"id": "0" * 32}).status_code == 403
     token = re.search(r'token" content="([^"]+)"', page)[1]
     headers = {"X-WSSS-Token": token}
-    assert client.post("/label/api/undo", json={"id": "0" * 32}, headers=headers).json == {
-        **client.post("/label/api/undo", json={"id": "1" * 32}, headers=headers).json
-    }
+    assert client.post("/label/api/undo", json={"id": "0" * 32}, headers=headers).json["undone"] == []
     assert client.get("/api/state").status_code == 404
-    assert not (folder / "labels/ann.jsonl").exists() or json.loads("[]") == []
 
 
 def test_on_other_machines_rooms_are_for_readers_with_a_link(segmented, opened):

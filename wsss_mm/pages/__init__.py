@@ -91,7 +91,7 @@ def served_head() -> Markup:
     """What the head of a page needs that is being served: dark and light. Nothing where none is served."""
     from flask import has_request_context
 
-    return Markup('<script src="{}"></script>').format(shared(_THEME)) if has_request_context() else Markup("")
+    return Markup('<script src="{}"></script>\n').format(shared(_THEME)) if has_request_context() else Markup("")
 
 
 def served_rooms(here: str) -> Markup:
@@ -114,7 +114,7 @@ def shown_in_room(page: str, start: str, here: str, nonce: str) -> str:
     """
     script = f'<script src="{escape(start)}pages/{_THEME}" nonce="{escape(nonce)}"></script>'
     page = _HEAD.sub(lambda found: found[0] + script, _OWN_POLICY.sub("", page, count=1), count=1)
-    return _BODY.sub(lambda found: found[0] + rooms(start, here), page, count=1)
+    return _BODY.sub(lambda found: found[0] + str(rooms(start, here)), page, count=1)
 
 
 def add_shared(app: "Flask") -> None:

@@ -108,7 +108,7 @@ class Draw {
     this.note('Opening …');
     try {
       const said = await get('/api/draw');
-      if (!said.script) throw new Refused('OpenSeadragon, which shows slides, is missing on the server: fetch it once with `wsss-mm view --setup`');
+      if (!said.script) throw new Refused('OpenSeadragon, which shows slides, is missing on the server: fetch it with `make setup`');
       if (!said.slides.length) throw new Refused('the cohort has no slides whose files are known');
       await loadScript();
       this.slides = said.slides;
