@@ -84,7 +84,7 @@ def rooms(start: str | None, here: str) -> Markup:
         for room, name in (ROOMS.items() if start is not None else ())
     )
     button = Markup('<button type="button" id="theme" aria-pressed="false">Dark</button>')
-    return Markup('<nav class="rooms" aria-label="Rooms">{}{}</nav>').format(links, button)
+    return Markup('<nav class="rooms" aria-label="Rooms">{}{}</nav>\n').format(links, button)
 
 
 def served_head() -> Markup:

@@ -5,6 +5,7 @@ policy that lets in no script but the one of dark and light.
 """
 
 import logging
+import os
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ _MOST_RUNS = 200
 _STAGES = ("train_segmenter", "train_classifier", "evaluate", "upper_bound", "register")
 _COMMANDS = {
     "view": "make repro",
-    "label": "dvc repro candidates",
+    "label": "wsss-mm cohort add SLIDE",
     "gates": "make repro",
     "runs": "make repro",
     "findings": "wsss-mm findings",
@@ -122,11 +123,11 @@ def _add_start(app: "Flask", folders: Folders) -> None:
     @app.route(REFUSED, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     def refused() -> tuple[str, int]:
         room, why = request.environ.get(REFUSAL) or abort(404)
-        return _missing(room, why), 404 if room else 401
+        return _missing(room, why, makes=room == "view"), 404 if room else 401
 
     @app.errorhandler(InputError)
     def wrong(error: InputError) -> tuple[str, int]:
-        return _missing(request.path.split("/")[1], str(error)), 404
+        return _missing(request.path.split("/")[1], str(error), makes=not _has_store()), 404
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[str, int]:
@@ -187,6 +188,7 @@ def _asked(question: Any) -> Any:
 def _report(run_id: str) -> str:
     from wsss_mm.tracking.report import find_run_of, render_report
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nobody looks at the terminal
     return render_report(*find_run_of(run_id))
 
 
@@ -274,12 +276,13 @@ def _shown(page: str, room: str) -> "Response":
 def _nothing(room: str, why: str) -> Any:
     from flask import make_response
 
-    return make_response(_missing(room, why), 404)
+    return make_response(_missing(room, why, makes=True), 404)
 
 
-def _missing(room: str, why: str) -> str:
-    run = _COMMANDS.get(room, "")
-    return _page("missing.html", here=room, title="Nothing to show yet" if run else "Not for you", why=why, run=run)
+def _missing(room: str, why: str, *, makes: bool) -> str:
+    """The page that says why there is nothing, and what makes it where `why` does not say that itself."""
+    title = "Nothing to show yet" if room else "Not for strangers"
+    return _page("missing.html", here=room, title=title, why=why, run=_COMMANDS[room] if makes else "")
 
 
 def _page(template: str, **values: Any) -> str:
