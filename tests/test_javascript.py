@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from scripts import javascript as setup
 from wsss_mm import javascript
 from wsss_mm.errors import InputError
 from wsss_mm.javascript import Bundle
@@ -89,3 +90,34 @@ def test_offline_and_without_pip_the_message_says_how_else(packed, tmp_path, mon
     with pytest.raises(InputError, match=r"pip, which fetches it, is missing; .*pip download .* a==1` elsewhere"):
         bundle.fetch(target)
     assert not target.exists()
+
+
+def test_setup_says_what_it_cannot_fetch_and_goes_on(tmp_path, monkeypatch, capsys):
+    def offline(*_):
+        raise InputError("pip cannot fetch it")
+
+    monkeypatch.setattr(setup, "get_archive", offline)
+    monkeypatch.setattr(setup, "download", offline)
+    monkeypatch.setattr(setup, "shared_folder", lambda: tmp_path)
+    assert setup.main() == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(";")[0] for line in said] == ["setup: pip cannot fetch it", "setup: goes on"] * 2
+    assert "wsss-mm serve" in said[1]
+    assert "dvc plots" in said[3]
+
+
+def test_the_page_of_plots_holds_its_script_and_dvc_is_told(tmp_path, monkeypatch):
+    asked = _pip(monkeypatch)
+    monkeypatch.setattr(setup, "read_archive", lambda _: {})
+    monkeypatch.setattr(setup, "get_archive", lambda: None)
+    monkeypatch.setattr(setup, "vega", lambda: "var a = '</script>';")
+    monkeypatch.setattr(setup, "shared_folder", lambda: tmp_path)
+    assert setup.main() == 0
+    (page,) = tmp_path.iterdir()
+    text = page.read_text(encoding="utf-8")
+    assert text.count("</script>") == 1
+    assert "{plot_divs}" in text
+    assert "http" not in text
+    assert asked[-1][1:] == ["config", "--local", "plots.html_template", page]
+    monkeypatch.setattr(setup, "vega", None)  # it is there
+    assert setup.main() == 0
