@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsss_mm.cli import rooms
+from wsss_mm.cli import viewing
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.wsi.viewer import openseadragon
@@ -41,8 +41,8 @@ def test_outside_of_a_project_nothing_is_marked_as_wrong(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     given = {"labels": None, "reader": None}
     with caplog.at_level("INFO"):
-        assert rooms._desk(rooms.Viewing(**given)) is None
+        assert viewing._desk(**given) is None
     assert "labels, the folder of journals, is not here: nothing can be marked as wrong" in caplog.text
     (tmp_path / "labels").mkdir()
     with pytest.raises(InputError, match=r"slides\.csv, made by `dvc repro cohort`, is not here"):
-        rooms._desk(rooms.Viewing(**given | {"reader": "ann"}))
+        viewing._desk(**given | {"reader": "ann"})

@@ -10,14 +10,14 @@ from tests.tracking.test_report import judged  # noqa: F401  a fixture
 from tests.web.conftest import chromium  # noqa: F401  a fixture
 from tests.web.label import axe
 from tests.wsi.viewer.serving import served
-from wsss_mm.cli.rooms import Viewing, application
+from wsss_mm.cli.rooms import application
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
 
 @pytest.fixture
 def rooms():
-    with application("start", Viewing(), ["ann"]) as app:
+    with application("start", ["ann"]) as app:
         yield app
 
 

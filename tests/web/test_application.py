@@ -7,7 +7,7 @@ from werkzeug.test import Client
 
 from tests.findings.making import make_model, make_result
 from tests.web.label.project import make_project
-from wsss_mm.cli.rooms import Viewing, application
+from wsss_mm.cli.rooms import application
 from wsss_mm.errors import InputError
 from wsss_mm.gates.page import write_page
 from wsss_mm.pages import ROOMS
@@ -60,7 +60,7 @@ def opened():
 
     with ExitStack() as stack:
         yield lambda entrance="start", readers=("ann",), **options: Client(
-            stack.enter_context(application(entrance, Viewing(), readers, **options))
+            stack.enter_context(application(entrance, readers, **options))
         )
 
 

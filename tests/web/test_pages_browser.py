@@ -12,7 +12,8 @@ from tests.web.label import axe
 from tests.web.label.screen import DESK, PATIENCE, TABLET
 from tests.wsi.viewer.marking import make_marking
 from tests.wsi.viewer.serving import served
-from wsss_mm.cli.rooms import Viewing, application
+from wsss_mm.cli.rooms import application
+from wsss_mm.cli.viewing import make_viewer
 from wsss_mm.files import write_text
 from wsss_mm.findings.document import Cell, Document, Facts, Gallery, Heading, Shot, Signature, Table, Text
 from wsss_mm.findings.html import render_html
@@ -71,7 +72,11 @@ def made(tmp_path_factory, project_root):
     patch.chdir(folder)
     patch.setattr(written, "_has_store", lambda: True)
     patch.setattr(written, "_runs", lambda: [row | {"miou": "0.512", "valid": ""}])
-    with application("start", Viewing(folder / "results", [folder]), ["ann", "ben"]) as app, served(app) as port:
+
+    def view():
+        return make_viewer(folder / "results", [folder])[0]
+
+    with application("start", ["ann", "ben"], results=folder / "results", view=view) as app, served(app) as port:
         yield SimpleNamespace(folder=folder, port=port)
     patch.undo()
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from wsss_mm import places
 from wsss_mm.cli.addresses import add_address, certificate_of, greeting, named, readers_named
 from wsss_mm.cli.own_slides import meant_table, next_steps
-from wsss_mm.cli.rooms import Labelling, Viewing, application, beside, open_session
+from wsss_mm.cli.rooms import Labelling, application, beside, open_session
 from wsss_mm.errors import InputError
 from wsss_mm.names import folder_name
 
@@ -85,7 +85,7 @@ def _label(arguments: argparse.Namespace) -> None:
         if arguments.host:  # nothing but this page is for other machines
             serve(app, arguments.port, greet, host=host, certificate=certificate)
         else:
-            with application("label", Viewing(), readers, made={"label": app}) as whole:
+            with application("label", readers, label=lambda: app) as whole:
                 serve(whole, arguments.port, greet)
     finally:
         session.close()

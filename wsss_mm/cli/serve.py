@@ -2,12 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.cli.addresses import add_address, certificate_of, greeting, named, readers_named
-from wsss_mm.cli.rooms import Viewing, application
+from wsss_mm.cli.rooms import RESULTS, application
 from wsss_mm.cli.view import add_marking
+from wsss_mm.cli.viewing import make_viewer
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,9 +25,7 @@ def add_parser(subparsers: Any) -> None:
         epilog="Example: wsss-mm serve --results results/slides",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--results", type=Path, default=places.RESULTS, metavar="FOLDER", help="folder of segmented slides"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="folder of segmented slides")
     parser.add_argument(
         "--slide", nargs="+", type=Path, default=[], metavar="PATH", help="slides, or folders that hold them"
     )
@@ -43,8 +45,14 @@ def _serve(arguments: argparse.Namespace) -> None:
     doors = Doors(readers, places.LABEL_SERVER, guarded=True) if guarded else None
     # what is found wrong in the viewer is said by whoever started it, and so by nobody elsewhere
     own = readers[0] if arguments.reader and len(readers) == 1 and not guarded else None
-    viewing = Viewing(arguments.results, arguments.slide, arguments.labels, own, marking=not guarded)
+
+    def view() -> "Flask":
+        named, labels = arguments.slide, arguments.labels
+        return make_viewer(arguments.results, named, labels=labels, reader=own, marking=not guarded)[0]
+
     secure, asked_by = certificate is not None, named(host) if guarded else None
     greet = greeting(arguments, doors, "slides, labelling, gates, runs and findings")
-    with application("start", viewing, readers, doors=doors, host=asked_by, secure=secure) as app:
+    with application(
+        "start", readers, results=arguments.results, view=view, doors=doors, host=asked_by, secure=secure
+    ) as app:
         serve(app, arguments.port, greet, host=host, certificate=certificate)

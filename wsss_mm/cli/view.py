@@ -8,7 +8,8 @@ from typing import Any
 from wsss_mm import places
 from wsss_mm.cli.readers import reader_named
 from wsss_mm.cli.results_options import add_results
-from wsss_mm.cli.rooms import Viewing, application, make_viewer
+from wsss_mm.cli.rooms import application
+from wsss_mm.cli.viewing import make_viewer
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +50,9 @@ def _view(arguments: argparse.Namespace) -> None:
         read_archive(get_archive())
         logger.info("%s is in place", get_archive())
         return
-    viewing = Viewing(arguments.results, arguments.slide, arguments.labels, arguments.reader)
-    app, count = make_viewer(viewing)
-    with application("view", viewing, [reader_named(arguments.reader)], made={"view": app}) as whole:
+    app, count = make_viewer(arguments.results, arguments.slide, labels=arguments.labels, reader=arguments.reader)
+    readers = [reader_named(arguments.reader)]
+    with application("view", readers, results=arguments.results, view=lambda: app) as whole:
         serve(
             whole,
             arguments.port,

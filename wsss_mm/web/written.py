@@ -68,7 +68,8 @@ class Folders:
     def there(self, room: str) -> str:
         """What a room has to show, in words; empty where there is nothing yet."""
         if room == "view":
-            return _counted(len(list(self.results.glob(f"*/{places.SUMMARY}"))), "segmented slide")
+            found = [path for deep in ("*", "*/*") for path in self.results.glob(f"{deep}/{places.SUMMARY}")]
+            return _counted(len(found), "segmented slide")
         if room == "findings":
             pages = list((self.root / places.FINDINGS).glob(f"*/{places.FINDINGS_PAGE}"))
             return _counted(len(pages), "slide with findings", "slides with findings")
