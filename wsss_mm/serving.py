@@ -10,6 +10,7 @@ from wsss_mm.errors import InputError
 if TYPE_CHECKING:
     import ssl
 
+    from _typeshed.wsgi import WSGIApplication
     from flask import Flask, Response
 
 HOST = "127.0.0.1"
@@ -34,7 +35,7 @@ def harden(app: "Flask", hosts: Iterable[str] = (), *, inline_styles: bool = Fal
 
     @app.after_request
     def headers(response: "Response") -> "Response":
-        response.headers["Content-Security-Policy"] = policy
+        response.headers.setdefault("Content-Security-Policy", policy)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -60,7 +61,7 @@ def posted_object() -> dict[str, Any]:
 
 
 def serve(
-    app: "Flask",
+    app: "WSGIApplication",
     port: int,
     started: Callable[[int], None],
     *,

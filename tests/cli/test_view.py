@@ -18,12 +18,12 @@ def test_no_results(tmp_path, capsys, installed):
     assert "no results" in capsys.readouterr().err
 
 
-def test_without_npm_it_says_what_to_do(tmp_path, capsys, monkeypatch):
+def test_without_pip_it_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(openseadragon, "archive_path", lambda: tmp_path / "none.tgz")
-    monkeypatch.setattr("wsss_mm.npm.shutil.which", lambda _: None)
+    monkeypatch.setattr("wsss_mm.javascript.importlib.util.find_spec", lambda _: None)
     assert main(["view", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "install npm" in error
+    assert "python -m ensurepip" in error
     assert error.count("\n") <= 2
 
 

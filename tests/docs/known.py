@@ -18,7 +18,6 @@ _FOREIGN = {
         "xdg-open",
         "sudo",
         "pip",
-        "npm",
         "curl",
         "ssh",
         "scp",

@@ -116,11 +116,11 @@ def test_a_new_import_is_found_and_written(project_root, tmp_path):
     shutil.copy(project_root / "dvc.yaml", tmp_path)
     before = (tmp_path / "dvc.yaml").read_text()
     path = tmp_path / "wsss_mm/slides/tiling.py"
-    path.write_text(path.read_text() + "\nfrom wsss_mm import npm  # noqa\n")
+    path.write_text(path.read_text() + "\nfrom wsss_mm import javascript  # noqa\n")
     after = stage_code.with_code(tmp_path)
     added = {line.strip() for line in after.splitlines()} - {line.strip() for line in before.splitlines()}
-    assert added <= {"- wsss_mm/npm.py", *re.findall(r"- \$\{item\.files\[\d+\]\}", after)}
-    assert "- wsss_mm/npm.py" in added
+    assert added <= {"- wsss_mm/javascript.py", *re.findall(r"- \$\{item\.files\[\d+\]\}", after)}
+    assert "- wsss_mm/javascript.py" in added
 
 
 def test_the_projects_own_modules_count_where_models_are_built_of_them(code):

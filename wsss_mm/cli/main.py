@@ -33,6 +33,7 @@ from wsss_mm.cli import (
     report,
     reproduce,
     segment,
+    serve,
     sync,
     tune,
     view,
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         segment,
+        serve,
         label,
         view,
         findings,

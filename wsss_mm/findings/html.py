@@ -3,27 +3,21 @@
 import base64
 import io
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from wsss_mm.findings.document import Document, Pixels
+from wsss_mm.pages import environment
 
 _QUALITY = 88
 
 
 def render_html(document: Document) -> str:
     """The page; all that is filled in is escaped."""
-    environment = Environment(
-        loader=PackageLoader("wsss_mm.findings", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["embedded"] = _embedded
-    environment.filters["rgb"] = lambda color: "rgb({}, {}, {})".format(*color)
-    return environment.get_template("page.html").render(document=document)
+    templates = environment("wsss_mm.findings", ".")
+    templates.filters["kind"] = lambda block: type(block).__name__
+    templates.filters["embedded"] = _embedded
+    templates.filters["rgb"] = lambda color: "rgb({}, {}, {})".format(*color)
+    return templates.get_template("page.html").render(document=document)
 
 
 def _embedded(picture: Pixels) -> str:

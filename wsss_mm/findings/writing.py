@@ -33,7 +33,7 @@ from wsss_mm.wsi.viewer.results import Result
 
 logger = logging.getLogger(__name__)
 
-_LAYOUT = 1  # of the pages: a higher number writes all anew
+_LAYOUT = 2  # of the pages: a higher number writes all anew
 _OVERLAY, _SMALL = 1400, 320  # px
 _OF_COHORT = 2  # fields of a class that are shown as most certain, and as least
 _LONGEST_ERROR = 300

@@ -21,6 +21,7 @@ from wsss_mm.files import locked, write_text
 from wsss_mm.formats import read_rows
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
+from wsss_mm.pages import stylesheet
 from wsss_mm.patches.images import read_image
 from wsss_mm.places import PATCH_MANIFEST
 
@@ -38,40 +39,6 @@ _GROUPS = ("groups of slides", "groups of patches")
 _ROW = ("group", "slides")  # what a group is, before what is typical of it
 
 Picture = Callable[[str], "Image.Image | None"]
-
-_STYLE = """
-:root{color-scheme:light dark;--ok:#1a7f4b;--warn:#8f5600;--bad:#c0272d;--none:#69707a;--line:#d8dce1;--ink:#1f2328;
---soft:#57606a;--page:#fff;--tag:#fff}
-@media(prefers-color-scheme:dark){:root{--ok:#4cc38a;--warn:#e0a33e;--bad:#ff7b72;--none:#9aa2ad;--line:#3a4149;
---ink:#e6e8eb;--soft:#a3abb5;--page:#15181c;--tag:#15181c}}
-*{box-sizing:border-box}
-body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:var(--ink);
-max-width:1080px;margin:32px auto;padding:0 20px;background:var(--page)}
-h1{font-size:26px;margin:0}h2{font-size:19px;margin:36px 0 10px}p{margin:4px 0}
-.soft{color:var(--soft)}.passed{--c:var(--ok)}.warned{--c:var(--warn)}.failed{--c:var(--bad)}.absent{--c:var(--none)}
-.gates{display:grid;grid-template-columns:repeat(6,1fr);gap:10px;margin:22px 0}
-.gates a{display:block;border:1px solid var(--line);border-top:4px solid var(--c);border-radius:6px;padding:10px 12px;
-color:inherit;text-decoration:none}
-.gates b{display:block;overflow-wrap:anywhere}
-.gates .word{color:var(--c);font-weight:600}.gates small{color:var(--soft)}
-.check{border:1px solid var(--line);border-left:4px solid var(--c);border-radius:6px;padding:12px 16px;margin:12px 0}
-.check h3{font-size:16px;margin:0 0 4px}.tag{font-size:12px;font-weight:600;color:var(--tag);background:var(--c);
-border-radius:10px;padding:2px 8px;margin-left:8px;white-space:nowrap;vertical-align:1px}
-.do{margin-top:8px}.do b{color:var(--c)}
-ul{margin:4px 0;padding-left:22px}li,.names{overflow-wrap:anywhere}
-code{font:12px ui-monospace,"DejaVu Sans Mono",monospace}
-.pictures{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}
-figure{margin:0;width:120px}figure img{max-width:120px;max-height:120px;border:1px solid var(--line);display:block}
-figure.like img{border:2px solid var(--ok)}
-figcaption{font-size:11px;color:var(--soft);overflow-wrap:anywhere;line-height:1.3;margin-top:2px}
-details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
-.wide{overflow-x:auto}table{border-collapse:collapse;margin-top:6px;font-size:13px;width:100%}
-td{border-top:1px solid var(--line);padding:3px 8px;vertical-align:top}
-.checks td:first-child{color:var(--c);width:1.5em}
-th{text-align:left;padding:9px 8px 3px}
-@media(max-width:820px){.gates{grid-template-columns:repeat(2,1fr)}}
-@media print{details::details-content{content-visibility:visible;block-size:auto}}
-"""
 
 
 def write_page(root: Path) -> Path:
@@ -92,8 +59,9 @@ def render_page(root: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><title>Gates</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Gates</h1>\n<p>{_summary(states)}</p>\n"
-        f'<nav class="gates">{cards}</nav>\n{sections}</body></html>\n'
+        f"<style>{stylesheet()}</style></head><body>\n"
+        f'<main class="sheet-page gates-page">\n<h1>Gates</h1>\n<p>{_summary(states)}</p>\n'
+        f'<nav class="gates" aria-label="Gates">{cards}</nav>\n{sections}</main></body></html>\n'
     )
 
 

@@ -16,6 +16,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
+from wsss_mm.pages import environment
 from wsss_mm.places import GATE_REPORT
 from wsss_mm.tracking.card import failures, lineage_rows
 from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
@@ -93,21 +94,12 @@ def _rank(stage: str) -> int:
 
 def render_report(run: "Run", title: str) -> str:
     """The page of a run; everything that comes from the store is escaped, and the page loads nothing."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     with tempfile.TemporaryDirectory() as folder:
         evidence = run_evidence(run.info.run_id, Path(folder) / "evidence")
         context = _facts(run, title) | _judged(run, evidence) | _pictures(run, evidence, Path(folder) / "examples")
         context |= {"champion": champion_of(run, evidence, Path(folder) / "champion")}
         context |= {"slides": slide_maps(run, _embedded), "labels": label_table(run, evidence)}
-    environment = Environment(
-        loader=PackageLoader("wsss_mm.tracking", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(_TEMPLATE).render(context)
+    return environment("wsss_mm.tracking", ".").get_template(_TEMPLATE).render(context)
 
 
 def _facts(run: "Run", title: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What people do in the browser: labelling."""
+"""The application in the browser: slides, labelling, gates, runs and findings, each a room of its own."""

@@ -1,6 +1,5 @@
 """A run of two small slides, and an archive that stands for OpenSeadragon's."""
 
-import base64
 import hashlib
 import io
 import shutil
@@ -45,20 +44,19 @@ def run(tmp_path_factory):
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """A stand-in whose checksum is expected."""
-    path = tmp_path / f"openseadragon-{openseadragon.VERSION}.tgz"
+    path = tmp_path / "openslide_python.tar.gz"
     files = {
-        "package/build/openseadragon/openseadragon.min.js": b"var OpenSeadragon;",
-        "package/build/openseadragon/images/home_rest.png": b"png",
-        "package/build/openseadragon/openseadragon.js": b"long",
-        "package/../../outside.png": b"bad",
+        "openslide/examples/deepzoom/static/openseadragon.js": b"var OpenSeadragon;",
+        "openslide/examples/deepzoom/static/images/home_rest.png": b"png",
+        "openslide/examples/deepzoom/static/jquery.js": b"other",
+        "openslide/../../outside.png": b"bad",
     }
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    expected = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
-    monkeypatch.setattr(openseadragon, "INTEGRITY", expected)
+    monkeypatch.setattr(openseadragon, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     return path
 
 

@@ -22,7 +22,7 @@ from wsss_mm.wsi.viewer import make_app
 from wsss_mm.wsi.viewer.overview import render_overview
 from wsss_mm.wsi.viewer.results import find_slides, read_results
 
-SCRIPT = {"openseadragon.min.js": b"var OpenSeadragon;", "images/home_rest.png": b"png"}
+SCRIPT = {"openseadragon.js": b"var OpenSeadragon;", "images/home_rest.png": b"png"}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_page_of_a_slide(client):
     for item in VOCABULARIES["luad_normal"].classes:
         assert item.name in page
         assert f"rgb({', '.join(map(str, item.color))})" in page
-    assert 'src="../../openseadragon/openseadragon.min.js"' in page
+    assert 'src="../../openseadragon/openseadragon.js"' in page
     assert "http://" not in page
     assert "https://" not in page
 

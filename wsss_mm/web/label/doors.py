@@ -7,14 +7,19 @@ import secrets
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked, read_json
 from wsss_mm.labelling.entries import CORRECTION
 
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
 DRAWN = ("random", "useful", "slide", "clusters", "similar", "doubtful", "settlement", "search", CORRECTION)
 """How a patch came to a reader, as journals say it."""
 _KEY, _READERS = "key", "readers.json"
+_REMEMBERED = 180 * 86400  # s that a browser knows its reader
 
 
 class Doors:
@@ -97,6 +102,21 @@ class Doors:
         except (ValueError, OSError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path}: damaged; delete it, and give the readers new links") from None
         return kept
+
+
+def remembered(doors: Doors, value: str, *, secure: bool) -> "Response":
+    """Leads to the start, and has the browser remember who reads there.
+
+    Args:
+        doors: whose cookie it is.
+        value: of the cookie.
+        secure: whether it is sent over TLS alone.
+    """
+    from flask import redirect, request
+
+    response = redirect(f"{request.script_root}/")
+    response.set_cookie(doors.cookie, value, httponly=True, samesite="Lax", secure=secure, max_age=_REMEMBERED)
+    return response
 
 
 def token_parts(token: str) -> tuple[str, str, str]:

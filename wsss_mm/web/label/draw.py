@@ -34,7 +34,7 @@ from wsss_mm.labelling.drawings import (
 from wsss_mm.labelling.posted import request_id
 from wsss_mm.names import folder_name
 from wsss_mm.wsi.outlines import outlines_of, read_outlines
-from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
+from wsss_mm.wsi.viewer.openseadragon import SCRIPT, archive_path, read_archive
 from wsss_mm.wsi.viewer.tiles import OVERLAP, TILE, Tiles, jpeg
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def add_drawing(app: "Flask", front: "Front") -> None:
 
     @lru_cache(maxsize=1)
     def script() -> bytes:
-        return read_archive(archive_path())["openseadragon.min.js"]
+        return read_archive(archive_path())[SCRIPT]
 
     @app.get("/openseadragon.js")
     def openseadragon() -> "Response":

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
+from wsss_mm.pages import ROOMS_BEFORE, add_shared, served_rooms
 from wsss_mm.serving import harden
 from wsss_mm.web.label.answers import add_answers
-from wsss_mm.web.label.doors import Doors
+from wsss_mm.web.label.doors import Doors, remembered
 from wsss_mm.web.label.draw import add_drawing
 from wsss_mm.web.label.front import Front, OtherReaderError
 from wsss_mm.web.label.listing import add_listing
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _LARGEST = 2 << 20  # bytes of a request
 _SPRITE = 512  # small pictures in one sheet
-_REMEMBERED = 180 * 86400  # s that a browser knows its reader
 
 
 def make_app(
@@ -53,6 +53,7 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST
     app.json.sort_keys = False  # ty: ignore[missing-attribute]
     harden(app, hosts)
+    add_shared(app)
     front = Front(session, doors, secure=secure, viewer=viewer)
     _add_errors(app)
     _add_page(app, front)
@@ -99,14 +100,10 @@ def _add_errors(app: "Flask") -> None:
 
 
 def _add_page(app: "Flask", front: Front) -> None:
-    from flask import Response, abort, redirect, render_template, request
+    from flask import Response, abort, render_template, request
 
     def with_cookie(value: str) -> "BaseResponse":
-        response = redirect("/")
-        response.set_cookie(
-            front.doors.cookie, value, httponly=True, samesite="Lax", secure=front.secure, max_age=_REMEMBERED
-        )
-        return response
+        return remembered(front.doors, value, secure=front.secure)
 
     @app.get("/")
     def page() -> "str | BaseResponse":
@@ -115,10 +112,11 @@ def _add_page(app: "Flask", front: Front) -> None:
             return with_cookie(wanted) if wanted in front.doors.readers else abort(404)
         reader = front.doors.reader_of(request.cookies.get(front.doors.cookie))
         if reader is None and not front.doors.guarded:
-            return render_template("readers.html", readers=front.doors.readers)
+            return render_template("readers.html", readers=front.doors.readers, nav=served_rooms("label"))
         if reader is None:
             return abort(401)
-        return render_template("index.html", token=front.doors.token(reader, front.session.table.version))
+        token, start = front.doors.token(reader, front.session.table.version), request.environ.get(ROOMS_BEFORE)
+        return render_template("index.html", token=token, start=start)
 
     @app.get("/enter/<secret>")
     def enter(secret: str) -> "BaseResponse":

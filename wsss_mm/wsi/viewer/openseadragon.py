@@ -1,31 +1,35 @@
-"""OpenSeadragon, the viewer's JavaScript, served from its archive (see `wsss_mm.npm`)."""
+"""OpenSeadragon, the viewer's JavaScript, served from the archive that holds it (see `wsss_mm.javascript`).
+
+The sources of openslide-python, which reads the slides, bring its published build for their example.
+"""
 
 import logging
 from pathlib import Path
 
-from wsss_mm.npm import NpmPackage
+from wsss_mm.javascript import Bundle
 
 logger = logging.getLogger(__name__)
 
 VERSION = "6.1.1"
-INTEGRITY = "g4iKe2q8B642SaBT3+x4ZF3/8b1TxPPydyjmtrOLgDrlYWMKd9ZXM+1Cb/xa9DVySkvs/7l6HR1nHKfD5F3Tsw=="
+SCRIPT = "openseadragon.js"
+SHA256 = "730fed798de683b00c8ef4d956f3d429cc02f2c449eb0d58944e1769ba7983cc"  # also in requirements.lock
 
-_SCRIPT = "openseadragon.min.js"
-_BUILD = "package/build/openseadragon/"
+_PACKAGE, _PACKAGE_VERSION = "openslide-python", "1.4.7"
+_BUILD = "examples/deepzoom/static/"
 
 
 def archive_path() -> Path:
     """Where the archive lies."""
-    return _package().archive
+    return _bundle().archive
 
 
 def fetch_archive(path: Path) -> None:
-    """Fetch the archive with npm, and check it.
+    """Fetch the archive with pip, and check it.
 
     Raises:
-        InputError: npm is missing or fails; the message says how to bring the archive by hand.
+        InputError: pip is missing or fails; the message says how to bring the archive by hand.
     """
-    _package().fetch(path)
+    _bundle().fetch(path)
 
 
 def get_archive() -> Path:
@@ -36,7 +40,7 @@ def get_archive() -> Path:
     """
     path = archive_path()
     if not path.is_file():
-        logger.info("fetching OpenSeadragon through npm, once")
+        logger.info("fetching OpenSeadragon with pip, once")
         fetch_archive(path)
     return path
 
@@ -47,13 +51,14 @@ def read_archive(path: Path) -> dict[str, bytes]:
     Raises:
         InputError: the archive is missing, or is not what it must be.
     """
-    files = {name.removeprefix(_BUILD): content for name, content in _package().read(path).items()}
+    files = {name.removeprefix(_BUILD): content for name, content in _bundle().read(path).items()}
     return {
         name: content
         for name, content in files.items()
-        if name == _SCRIPT or (name.startswith("images/") and name.endswith(".png"))
+        if name == SCRIPT or (name.startswith("images/") and name.endswith(".png"))
     }
 
 
-def _package() -> NpmPackage:
-    return NpmPackage("openseadragon", VERSION, INTEGRITY, setup="wsss-mm view --setup")
+def _bundle() -> Bundle:
+    file = f"{_PACKAGE.replace('-', '_')}-{_PACKAGE_VERSION}.tar.gz"
+    return Bundle(f"OpenSeadragon {VERSION}", _PACKAGE, _PACKAGE_VERSION, file, SHA256)

@@ -1,19 +1,20 @@
 """index.html of a run: what was found on each slide, for any browser and without a server."""
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import locked, write_text
+from wsss_mm.pages import environment
 from wsss_mm.places import OVERVIEW, SLIDES_TABLE
 from wsss_mm.wsi.viewer.results import Result, failed_in, read_results
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _SCRIPT = Path(__file__).parent / "static/list.js"
 
@@ -84,15 +85,12 @@ def _card(result: Result, failed: str, aside: str) -> dict[str, Any]:
     return {"result": result, "failed": failed, "aside": aside, "facts": facts}
 
 
-def make_environment() -> Environment:
-    """Templates of the pages; everything that is filled in is escaped."""
-    environment = Environment(
-        loader=PackageLoader("wsss_mm.wsi.viewer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {
-        "urlencode": lambda name: quote(os.fsencode(name), safe=""),  # as jinja2's, also of what is no UTF-8
+def make_environment() -> "Environment":
+    """Templates of the pages, with how figures are written."""
+    templates = environment("wsss_mm.wsi.viewer")
+    templates.filters |= {
         "mm2": lambda area: f"{area:.3f}",
         "percent": lambda share: "\u2013" if share is None else f"{100 * share:.1f} %",
         "ratio": lambda value: "\u2013" if value is None else f"{value:.2f}",
     }
-    return environment
+    return templates

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.pages import add_shared
 from wsss_mm.serving import harden
 from wsss_mm.wsi.viewer.guard import answer_errors, place_of
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
@@ -63,6 +64,7 @@ def make_app(
 
     app = Flask(__name__)
     harden(app, inline_styles=True)  # OpenSeadragon's
+    add_shared(app)
     shown = Shown({result.name: result for result in results}, slides)
     shown.project = project
     _add_pages(app, shown, desk, remarks)

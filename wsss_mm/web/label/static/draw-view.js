@@ -9,7 +9,7 @@ export function loadScript() {
   mark.setAttribute('data-openseadragon-mobile-css', '');
   document.head.append(mark);
   return new Promise((resolve, reject) => {
-    document.head.append(make('script', { src: '/openseadragon.js', onload: resolve, onerror: () => reject(new Error('OpenSeadragon does not load')) }));
+    document.head.append(make('script', { src: './openseadragon.js', onload: resolve, onerror: () => reject(new Error('OpenSeadragon does not load')) }));
   });
 }
 

@@ -42,7 +42,7 @@ class Draw {
     $('draw-whole').addEventListener('click', () => this.view?.home());
     $('draw-patch').addEventListener('click', () => this.goToPatch());
     new ResizeObserver(() => this.resize()).observe(this.stage);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw());
+    addEventListener('themechange', () => this.redraw());
     this.stage.addEventListener('focus', () => this.redraw());
     this.stage.addEventListener('blur', () => this.redraw());
     addEventListener('beforeunload', (event) => {
@@ -108,7 +108,7 @@ class Draw {
     this.note('Opening …');
     try {
       const said = await get('/api/draw');
-      if (!said.script) throw new Refused('OpenSeadragon, which shows slides, is missing on the server: fetch it once with `wsss-mm view --setup`');
+      if (!said.script) throw new Refused('OpenSeadragon, which shows slides, is missing on the server: fetch it with `make setup`');
       if (!said.slides.length) throw new Refused('the cohort has no slides whose files are known');
       await loadScript();
       this.slides = said.slides;
@@ -186,7 +186,7 @@ class Draw {
         this.redraw();
       },
     });
-    await this.view.open(said, (level, x, y) => `/draw/${this.number}/${level}/${x}_${y}.jpeg?s=${encodeURIComponent(said.id)}`);
+    await this.view.open(said, (level, x, y) => `./draw/${this.number}/${level}/${x}_${y}.jpeg?s=${encodeURIComponent(said.id)}`);
     $('draw-width').value = remembered('draw-width', 100);
     this.note('');
     this.changed();

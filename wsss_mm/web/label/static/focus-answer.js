@@ -17,7 +17,7 @@ export class Answer {
           'button',
           { class: 'class', colour: item.css, 'data-code': item.code },
           make('kbd', {}, item.key),
-          make('span', { class: 'swatch', 'aria-hidden': 'true' }, parts.sign),
+          make('span', { class: 'answer', 'aria-hidden': 'true' }, parts.sign),
           make('span', { class: 'name' }, item.name, make('span', { class: 'code' }, item.code)),
           parts.word,
         );

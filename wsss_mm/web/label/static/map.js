@@ -41,18 +41,18 @@ class Atlas {
       this.redraw();
     });
     model.addEventListener('focus', () => this.redraw());
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    addEventListener('themechange', () => {
       this.tones.clear();
       this.recolour();
     });
     this.mouse();
   }
 
-  /** A colour of the style sheet, as the canvas takes it. */
+  /** A colour of the style sheet, or one that is light or dark as the page is, as the canvas takes it. */
   toneOf(name) {
     if (!this.tones.has(name)) {
       const probe = make('span');
-      probe.style.color = `var(${name})`;
+      probe.style.color = name.startsWith('--') ? `var(${name})` : name;
       this.canvas.parentElement.append(probe);
       this.tones.set(name, getComputedStyle(probe).color);
       probe.remove();
@@ -162,7 +162,8 @@ class Atlas {
       const name = by === 'site' ? (slide) => slide.site ?? 'unknown' : (slide) => slide.id;
       const names = [...new Set(model.slides.map(name))];
       const index = model.slides.map((slide) => names.indexOf(name(slide)));
-      groups = names.map((text, at) => [text, `hsl(${(at * 137.5 + 200) % 360} 60% ${matchMedia('(prefers-color-scheme: dark)').matches ? 64 : 42}%)`]);
+      const hue = (at) => (at * 137.5 + 200) % 360;
+      groups = names.map((text, at) => [text, tone(`light-dark(hsl(${hue(at)} 60% 42%), hsl(${hue(at)} 60% 64%))`)]);
       of = (row) => index[model.slide[row]];
     }
     this.colours = groups.map(([, colour]) => colour);

@@ -10,10 +10,11 @@ export class Refused extends Error {
   }
 }
 
-/** The table of patches that the page shows: answers name its rows, and pictures are kept under it. */
+/** The table of patches that the page shows: answers name its rows, and pictures are kept under it. Paths are below the
+    page's own, which need not be the server's root. */
 let version = null;
 export const setVersion = (value) => (version = value);
-export const versioned = (address) => (version ? `${address}${address.includes('?') ? '&' : '?'}v=${version}` : address);
+export const versioned = (path) => (version ? `.${path}${path.includes('?') ? '&' : '?'}v=${version}` : `.${path}`);
 
 /** It is heard and cannot be done now; sent again later, it may be. */
 class Later extends TypeError {
@@ -24,14 +25,14 @@ class Later extends TypeError {
 }
 
 export async function get(path) {
-  const reply = await fetch(path, { headers: { Accept: 'application/json' }, credentials: 'same-origin' });
+  const reply = await fetch(`.${path}`, { headers: { Accept: 'application/json' }, credentials: 'same-origin' });
   const body = reply.status === 204 ? null : await reply.json().catch(() => null);
   if (!reply.ok) throw new Refused(body?.error ?? `the server answered ${reply.status}`, reply.status);
   return body;
 }
 
 async function renewToken() {
-  const page = await (await fetch('/', { credentials: 'same-origin' })).text();
+  const page = await (await fetch('./', { credentials: 'same-origin' })).text();
   const found = new DOMParser().parseFromString(page, 'text/html').querySelector('meta[name="wsss-token"]');
   const fresh = found?.content && found.content !== token;
   if (fresh) token = found.content;
@@ -40,7 +41,7 @@ async function renewToken() {
 
 export async function send(path, body) {
   const ask = () =>
-    fetch(path, {
+    fetch(`.${path}`, {
       method: 'POST',
       credentials: 'same-origin',
       headers: { 'Content-Type': 'application/json', 'X-WSSS-Token': token },
