@@ -186,7 +186,7 @@ def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tupl
     return manifest[~aside].reset_index(drop=True), manifest[aside].reset_index(drop=True)
 
 
-def checkknown_ids(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) -> None:
+def check_known(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) -> None:
     """Refuse ids that are not in the cohort, as far as one has been made.
 
     Args:
