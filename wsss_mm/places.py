@@ -14,12 +14,9 @@ No number stands in:
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.
-- reports/studies/*.jsonl, rows that studies add to and print, and work_dirs/cohort/seen.json, a memory of stage cohort
-  that is looked up again where it does not fit.
-- figures.json beside a page of findings, a memory of what its map holds: looked up again where it does not fit.
-- work_dirs/segmented.json, a memory of where slides lay: looked for again where it does not fit.
-- work_dirs/stage_times.json, of how long stages took: one that does not fit is passed over.
-- work_dirs/tune/journal.jsonl, a memory of trials: one whose line does not fit is made again.
+- reports/studies/*.jsonl, rows that studies add to and print.
+- Memories, looked up or made again where they do not fit: in work_dirs cohort/seen.json, segmented.json,
+  stage_times.json and tune/journal.jsonl; and figures.json beside a page of findings.
 - MLflow's stores, which have versions of their own.
 """
 

@@ -35,12 +35,11 @@ CHECKS = {
     gate: {check.name: (table, check) for table in gate_tables(gate).values() for check in table.checks}
     for gate in GATES
 }
-PAIRS = [
-    (gate, name, cause, column)
-    for gate, known in CHECKS.items()
-    for name, (_, check) in known.items()
-    for cause, column in check.rests_on.items()
-]
+
+
+def pairs(gate):
+    """Each check with each that it rests on, and the column that tells which row of it."""
+    return [(name, *cause) for name, (_, check) in CHECKS[gate].items() for cause in check.rests_on.items()]
 
 
 def judged(gate, name, rows=(), severity="critical", allowed=0.0, of=4, **links):
@@ -64,29 +63,33 @@ def test_what_a_check_rests_on_is_another_one_of_its_gate_and_leads_in_no_circle
     list(TopologicalSorter({name: set(check.rests_on) for name, (_, check) in CHECKS[gate].items()}).static_order())
 
 
-@pytest.mark.parametrize(("gate", "name", "cause", "column"), PAIRS, ids=[" ".join(pair[:3]) for pair in PAIRS])
+@pytest.mark.parametrize("gate", GATES)
 class TestEachThatIsDeclared:
-    def test_where_both_fail_in_a_row_the_consequence_is_not_judged(self, gate, name, cause, column):
-        first, then = before_consequences([judged(gate, cause, ["a", "b"]), judged(gate, name, ["a"])])
-        assert (first.because, first.unexpected) == (None, 2)
-        assert (then.because, then.unexpected, then.offending, then.remedy) == (cause, 0, (), None)
+    def test_where_both_fail_in_a_row_the_consequence_is_not_judged(self, gate):
+        for name, cause, _ in pairs(gate):
+            first, then = before_consequences([judged(gate, cause, ["a", "b"]), judged(gate, name, ["a"])])
+            assert (first.because, first.unexpected) == (None, 2), name
+            assert (then.because, then.unexpected, then.offending, then.remedy) == (cause, 0, (), None), name
 
-    def test_a_row_that_fails_by_itself_stays(self, gate, name, cause, column):
-        _, then = before_consequences([judged(gate, cause, ["a", "b"]), judged(gate, name, ["a", "c"])])
-        if column is None:
-            assert then.because == cause
-        else:
-            assert (then.because, then.offending, then.examples, then.unexpected) == (None, ("c",), ("c: bad",), 1)
+    def test_a_row_that_fails_by_itself_stays(self, gate):
+        for name, cause, column in pairs(gate):
+            _, then = before_consequences([judged(gate, cause, ["a", "b"]), judged(gate, name, ["a", "c"])])
+            if column is None:
+                assert then.because == cause, name
+            else:
+                assert (then.because, then.offending, then.examples) == (None, ("c",), ("c: bad",)), name
+                assert then.unexpected == 1, name
 
-    def test_what_stops_the_line_gives_way_to_no_warning(self, gate, name, cause, column):
-        found = [judged(gate, cause, ["a"], severity="warning"), judged(gate, name, ["a"])]
-        assert [outcome.because for outcome in before_consequences(found)] == [None, None]
-        found = [judged(gate, cause, ["a"], severity="warning"), judged(gate, name, ["a"], severity="warning")]
-        assert [outcome.because for outcome in before_consequences(found)] == [None, cause]
+    def test_what_stops_the_line_gives_way_to_no_warning(self, gate):
+        for name, cause, _ in pairs(gate):
+            for severity, because in (("critical", None), ("warning", cause)):
+                found = [judged(gate, cause, ["a"], severity="warning"), judged(gate, name, ["a"], severity=severity)]
+                assert [outcome.because for outcome in before_consequences(found)] == [None, because], name
 
-    def test_a_cause_that_passed_explains_nothing(self, gate, name, cause, column):
-        found = [judged(gate, cause, None), judged(gate, name, ["a"])]
-        assert [outcome.because for outcome in before_consequences(found)] == [None, None]
+    def test_a_cause_that_passed_explains_nothing(self, gate):
+        for name, cause, _ in pairs(gate):
+            found = [judged(gate, cause, None), judged(gate, name, ["a"])]
+            assert [outcome.because for outcome in before_consequences(found)] == [None, None], name
 
 
 def test_rows_that_are_left_and_would_be_tolerated_are_no_failure():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
+from wsss_mm.gates.quarantine import set_aside
 from wsss_mm.patches.quarantine import (
     COLUMNS,
     Entry,
@@ -320,7 +321,7 @@ class TestWhenItIsWritten:
         row = {"gate": "patches", "expectation": "focus"} | cells
         entry = Entry("patch", "p1", row["gate"], row["expectation"], "why", "Ada", "2025-01-02")
         with pytest.raises(InputError, match=f"patch p1: {re.escape(message)}"):
-            add_entries([entry], tmp_path / "quarantine.csv")
+            set_aside([entry], tmp_path / "quarantine.csv")
 
     def test_a_list_that_was_edited_by_hand_is_held_against_the_cohort(self, cohort, capsys):
         rows = (

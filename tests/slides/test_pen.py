@@ -5,7 +5,7 @@ import pytest
 from studies.pen import INKS
 from tests.slides.stains import density, ink, seen
 from wsss_mm.slides import open_slide, pen
-from wsss_mm.slides.pen import find_pen, white_of
+from wsss_mm.slides.pen import extremes, find_pen, white_of
 from wsss_mm.slides.tissue import find_tissue, tissue_and_pen
 
 SIDE, MPP = 160, 8.0
@@ -153,3 +153,11 @@ def test_a_phantom_has_no_pen(phantom):
 def test_real_slides_without_pen_have_none(real_data, name):
     with open_slide(real_data / f"slides/{name}.svs", mpp=0.5) as reader:
         assert not find_tissue(reader).pen.any()
+
+
+def test_the_greatest_and_the_least_value_of_a_pixel_are_numpys():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    for seen_as in (image, image[:, ::-1], image[::2, 1::3]):
+        greatest, least = extremes(seen_as)
+        assert (greatest == seen_as.max(axis=2)).all()
+        assert (least == seen_as.min(axis=2)).all()

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wsss-mm quarantine add --from reports/gates/patches.json --check tissue --reason 'only glass'",
         "wsss-mm quarantine add --slide S1 --reason 'out of focus'",
     ),
+    "quarantine check": ("wsss-mm quarantine check",),
     "quarantine remove": ("wsss-mm quarantine remove S1",),
     "gates": ("wsss-mm gates",),
     "models list": ("wsss-mm models list",),

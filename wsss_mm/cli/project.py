@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
         description="Begin a project: the stages (dvc.yaml, pipelines/), the settings (params.yaml, gates.yaml), the "
         "configs of both trainings (mmconfigs/), the vocabularies and a Makefile. All of it is yours to change; "
         "`wsss-mm update` joins your changes with those of a newer version.",
-        epilog="example: wsss-mm init lab && cd lab && make repro",
+        epilog="example: wsss-mm init lab",
     )
     init.add_argument("folder", type=Path, metavar="FOLDER", help="a folder that is new or empty")
     init.set_defaults(handler=_init)
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         description="Show what the installed version would change in the project's files. What you changed stays: "
         "changes of other lines are joined with yours, and where both changed the same lines the file is named and "
         "left to you. Nothing is written without --apply, --keep or --take.",
-        epilog="example: pip install --upgrade wsss-mm && wsss-mm update && wsss-mm update --apply",
+        epilog="examples: wsss-mm update; wsss-mm update --apply",
     )
     update.add_argument("--dry-run", action="store_true", help="show what would change and write nothing, the default")
     update.add_argument("--apply", action="store_true", help="write it, all but what is in conflict")

@@ -67,7 +67,8 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from wsss_mm.patches.quarantine import faults, read_quarantine
+    from wsss_mm.gates.quarantine import faults
+    from wsss_mm.patches.quarantine import read_quarantine
 
     found = list(faults(arguments.path))
     for line in found[1:]:
@@ -78,7 +79,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    from wsss_mm.patches.quarantine import KINDS, Entry, add_entries, check_known
+    from wsss_mm.gates.quarantine import set_aside
+    from wsss_mm.patches.quarantine import KINDS, Entry, check_known
 
     if arguments.report is None and not (arguments.patch or arguments.slide):
         raise InputError("nothing to set aside: give --from reports/gates/<gate>.json, --patch ID or --slide ID")
@@ -95,7 +97,7 @@ def _add(arguments: argparse.Namespace) -> None:
         found += of_report
     who = arguments.reviewer or _git_user()
     new = [Entry(kind, name, gate, check, why, who, arguments.date) for kind, name, gate, check, why in found]
-    added = add_entries(new, arguments.path)
+    added = set_aside(new, arguments.path)
     for entry in added:
         sys.stdout.write(f"{entry.kind} {entry.id}: {entry.reason}\n")
     sys.stdout.write(

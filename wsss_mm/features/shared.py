@@ -149,11 +149,12 @@ def _best(one: Plane, other: Plane, corners: Sequence[tuple[int, int]]) -> tuple
     """Where a quarter of the one is found best in the other: likeness, shift, and whether that is turned."""
     side, half = len(one), len(one) // 2
     best: tuple[float, tuple[float, float], bool] = (-1.0, (0.0, 0.0), False)
+    positions = _positions(other)
     for x, y in ((x * half, y * half) for x, y in corners):
         part = np.ascontiguousarray(one[y : y + half, x : x + half])
         if part.std() < _SHOWS:
             continue
-        for number, turned in enumerate(_positions(other)):
+        for number, turned in enumerate(positions):
             _, likeness, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(turned, part, cv2.TM_CCOEFF_NORMED))
             if likeness > best[0]:
                 best = (float(likeness), ((left - x) / side, (top - y) / side), number > 0)

@@ -6,7 +6,7 @@ slides pass over quarantined slides, and a row that is removed from the list is 
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from difflib import SequenceMatcher
@@ -22,9 +22,7 @@ from wsss_mm.formats import read_rows
 from wsss_mm.names import cell_text, likeness, text_cell
 from wsss_mm.places import PATCH_MANIFEST
 from wsss_mm.places import QUARANTINE_COLUMNS as COLUMNS
-from wsss_mm.settings.gates import check_names, expected
 from wsss_mm.tables import fold, nearest_name, read_table
-from wsss_mm.yaml_places import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +63,7 @@ def read_quarantine(path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: names the line and the remedy.
     """
-    return [entry for _, entry in _rows(Path(path))]
+    return [entry for _, entry in rows_of(Path(path))]
 
 
 def write_quarantine(entries: Iterable[Entry], path: Path | str = PATH) -> None:
@@ -87,7 +85,7 @@ def add_entries(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
         known = {(entry.kind, entry.id): entry for entry in read_quarantine(path)}
         for entry in new:
             _check(entry, f"{entry.kind} {entry.id}")
-            check_reason(entry, f"{entry.kind} {entry.id}")
+            _check_day(entry)
             before = known.setdefault((entry.kind, entry.id), entry)
             (added if before is entry else again).append(before)
         if again:
@@ -140,7 +138,7 @@ def slides_aside(slides: pd.DataFrame, path: Path | str = PATH) -> frozenset[str
     Raises:
         InputError: names the line and the nearest slide; or see `read_quarantine`.
     """
-    rows = [(line, entry.id) for line, entry in _rows(Path(path)) if entry.kind == "slide"]
+    rows = [(line, entry.id) for line, entry in rows_of(Path(path)) if entry.kind == "slide"]
     known = set(slides["slide_id"])
     absent = [(line, name) for line, name in rows if name not in known]
     written = {_spelling(name): name for name in known} if absent else {}
@@ -166,7 +164,7 @@ def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tupl
         InputError: nothing is left, an id is that of a patch written otherwise or of another kind, or see
             `read_quarantine`.
     """
-    rows = _rows(Path(path))
+    rows = rows_of(Path(path))
     patches, slides = ({entry.id for _, entry in rows if entry.kind == kind} for kind in KINDS)
     aside = manifest["patch_id"].isin(patches) | manifest["slide_id"].isin(slides)
     of_slides = tuple(f"{name}-" for name in slides)  # may not have been cut at all
@@ -199,76 +197,23 @@ def check_known(kind: Kind, ids: Iterable[str], data: Path | str = PATH.parent) 
     Raises:
         InputError: names the first that is not there, and the nearest that is.
     """
-    places, known = _known(kind, Path(data))
+    places, known = known_ids(kind, Path(data))
     unknown = next((name for name in ids if name not in known), None) if places else None
     if unknown is not None:
-        why = f"{places[0]}: {kind} {unknown!r} is not in it{_meant_instead(kind, unknown, known, Path(data))}"
+        why = f"{places[0]}: {kind} {unknown!r} is not in it{meant_instead(kind, unknown, known, Path(data))}"
         raise InputError(f"{why}; correct the id, or add --force")
 
 
-def check_reason(entry: Entry, where: str) -> None:
-    """Refuse a reason that nobody can look up: a gate or a check that there is not, or a day that has not come.
-
-    Raises:
-        InputError: says which, and the nearest that there is.
-    """
-    gates = expected()
-    if entry.gate and entry.gate not in gates:
-        raise InputError(f"{where}: there is no gate {entry.gate!r}{suggestion(entry.gate, gates) or _one_of(gates)}")
-    if entry.expectation:
-        checks = check_names(entry.gate) if entry.gate else [name for gate in gates for name in check_names(gate)]
-        if entry.expectation not in checks:
-            of = f"gate {entry.gate}" if entry.gate else "any gate"
-            hint = suggestion(entry.expectation, checks) or "; leave the cell empty, and say why in reason"
-            raise InputError(f"{where}: {entry.expectation!r} is no check of {of}{hint}")
-    if date.fromisoformat(entry.date) > date.today() + timedelta(days=1):  # somewhere it is tomorrow already
-        raise InputError(f"{where}: date {entry.date} is yet to come; write the day on which it was looked at")
-
-
-def faults(path: Path | str = PATH, data: Path | str | None = None) -> Iterator[str]:
-    """What is wrong in a list that people may have edited: each line that names what is not there, or that twice.
-
-    Args:
-        path: the list.
-        data: folder of `cohort` and `patches`; as far as they have been made, ids are looked up there. By default that
-            of the list.
-
-    Raises:
-        InputError: see `read_quarantine`.
-    """
-    path = Path(path)
-    data, first = Path(path.parent if data is None else data), dict[tuple[str, str], int]()
-    known = {kind: _known(kind, data) for kind in KINDS}
-    cut = tuple(f"{name}-" for name in known["slide"][1])
-    for line, entry in _rows(path):
-        where, (places, names) = f"{path}: line {line}", known[entry.kind]  # ty: ignore[invalid-argument-type]
-        before = first.setdefault((entry.kind, entry.id), line)
-        if before != line:
-            yield f"{where}: {entry.kind} {entry.id!r} is on line {before} already; remove one of them"
-        try:
-            check_reason(entry, where)
-        except InputError as error:
-            yield str(error)
-        of_slide_aside = entry.kind == "patch" and entry.id.startswith(cut)  # may not have been cut
-        if places and entry.id not in names and not of_slide_aside:
-            hint = _meant_instead(entry.kind, entry.id, names, data)
-            yield f"{where}: {entry.kind} {entry.id!r} is not in {places[0]}{hint}; correct the row or remove it"
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return f"; choose from {', '.join(names)}"
-
-
-def _meant_instead(kind: str, name: str, known: Collection[str], data: Path) -> str:
+def meant_instead(kind: str, name: str, known: Collection[str], data: Path) -> str:
     """Of a name that is not of this kind, what is: of the other kind, or nearly."""
     other: Kind = "patch" if kind == "slide" else "slide"
-    if name in _known(other, data)[1]:
+    if name in known_ids(other, data)[1]:
         return f", but a {other} is called so"
     near = _meant(name, {_spelling(item): item for item in known}) or nearest_name(name, known)
     return "" if near is None else f", but {near!r} is"
 
 
-def _rows(path: Path) -> list[tuple[int, Entry]]:
+def rows_of(path: Path) -> list[tuple[int, Entry]]:
     """The list with the line of each row, checked."""
     if not path.is_file():
         return []
@@ -286,7 +231,7 @@ def _on_one_line(cell: str) -> str:
     return " ".join(filter(None, map(str.strip, re.split(r"[\r\n]", cell))))
 
 
-def _known(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
+def known_ids(kind: Kind, data: Path) -> tuple[list[Path], Collection[str]]:
     """Ids of a kind, and the files that name them; no file, no cohort yet."""
     if kind == "slide":
         from wsss_mm.cohort import Cohort  # OpenSlide takes a while to import
@@ -336,6 +281,12 @@ def _is_slip(name: str, near: str) -> bool:
     a, b = (re.sub(r"[\W_]", "", fold(text)) for text in (name, near))
     same = sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
     return max(len(a), len(b)) - same <= max(1, len(b) // 8)
+
+
+def _check_day(entry: Entry) -> None:
+    if date.fromisoformat(entry.date) > date.today() + timedelta(days=1):  # somewhere it is tomorrow already
+        why = "is yet to come; write the day on which it was looked at"
+        raise InputError(f"{entry.kind} {entry.id}: date {entry.date} {why}")
 
 
 def _check(entry: Entry, where: str) -> None:

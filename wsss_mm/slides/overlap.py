@@ -67,7 +67,8 @@ def tissue_alone(overview: npt.NDArray[np.uint8], tissue: npt.NDArray[np.bool_])
     tissue = _inner(tissue, round(max(tissue.shape) * _RIM))
     if not tissue.any():
         return np.zeros((1, 1, 3), np.uint8)
-    filled = np.where(tissue[..., None], overview, overview[tissue].mean(axis=0)).astype(np.uint8)
+    filled = overview.copy()
+    filled[~tissue] = overview[tissue].mean(axis=0).astype(np.uint8)
     rows, columns = (np.flatnonzero(tissue.any(axis=axis)) for axis in (1, 0))
     return filled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 

@@ -108,9 +108,17 @@ def _grown(
     return ink
 
 
+def extremes(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The greatest and the least value of each pixel, (H, W); several times as fast as NumPy over three channels."""
+    red, green, blue = cv2.split(image)
+    found = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return cast("tuple[NDArray[np.uint8], NDArray[np.uint8]]", found)
+
+
 def white_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What light glass leaves, (3,) of 0..255: the median of what is bright and grey; 245 where nothing is."""
-    grey, chroma = image.max(axis=2), image.max(axis=2) - image.min(axis=2)
+    grey, darkest = extremes(image)
+    chroma = grey - darkest
     bright = (grey >= max(200, np.percentile(grey, 98) - 12)) & (chroma <= 10)
     if bright.mean() < 0.005:
         return np.full(3, 245, np.float32)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsss_mm.slides.pen import find_pen
+from wsss_mm.slides.pen import extremes, find_pen
 from wsss_mm.slides.reader import SlideReader
 
 _MIN_CHROMA, _MAX_CHROMA = 8.0, 24.0  # Otsu's threshold is held between: a slide may be all glass or all tissue
@@ -71,7 +71,7 @@ def tissue_and_pen(
     stained = chroma > _threshold(chroma)
     if not leave_out_pen:
         return _whole(stained, mpp), np.zeros_like(stained)
-    pen = find_pen(image, mpp, stained | (image.min(axis=2) <= _DARK))
+    pen = find_pen(image, mpp, stained | (extremes(image)[1] <= _DARK))
     if not pen.any():
         return _whole(stained, mpp), pen
     stained = chroma > _threshold(np.minimum(chroma[~pen], _INKED))
@@ -134,7 +134,8 @@ def find_work(
 
 
 def _chroma(image: NDArray[np.uint8], mpp: float) -> NDArray[np.float32]:
-    chroma = image.max(axis=2).astype(np.float32) - image.min(axis=2)
+    greatest, least = extremes(image)
+    chroma = (greatest - least).astype(np.float32)
     return cast("NDArray[np.float32]", cv2.GaussianBlur(chroma, (0, 0), max(0.8, _CELL / mpp)))
 
 

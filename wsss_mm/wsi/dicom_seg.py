@@ -135,7 +135,7 @@ def wrong_segments(path: Path, labels: RowMap, vocabulary: Vocabulary, mpp: floa
     return ", ".join([*found, *([f"{wrong} px"] if wrong else [])])
 
 
-def _said_otherwise(said: "Dataset", size: tuple[int, int], vocabulary: Vocabulary, mpp: float) -> list[str]:
+def _said_otherwise(said: "Dataset", size: tuple[int, ...], vocabulary: Vocabulary, mpp: float) -> list[str]:
     """Size, resolution and classes, where they are not those of the map."""
     spacing = [float(side) * 1000 for side in _measures(said).PixelSpacing]
     classes = [
