@@ -28,9 +28,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="FOLDER",
         help=f"journals that take what is marked as wrong in the page; {places.LABELS_FOLDER} of a project without",
     )
-    parser.add_argument(
-        "--reader", metavar="NAME", help="who writes in the page; your account's name without"
-    )
+    parser.add_argument("--reader", metavar="NAME", help="who writes in the page; your account's name without")
     parser.add_argument("--port", type=int, default=5010, help="of the page, 0 for any free one")
     parser.add_argument("--setup", action="store_true", help="fetch OpenSeadragon, and do nothing else")
     parser.set_defaults(handler=_view)
