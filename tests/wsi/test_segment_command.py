@@ -13,7 +13,8 @@ import pytest
 import tifffile
 
 from wsss_mm import tracking
-from wsss_mm.cli.main import main
+from wsss_mm.cli.main import build_parser, main
+from wsss_mm.cli.results_options import slides_of
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.formats import numbered
@@ -24,6 +25,7 @@ from wsss_mm.tables import read_table
 from wsss_mm.tracking.lineage import dvc_digest
 from wsss_mm.wsi import SlideModel, cluster, raster, segment_slide
 from wsss_mm.wsi.job import Job, JobResult
+from wsss_mm.wsi.viewer.results import read_all
 
 
 @pytest.fixture
@@ -236,6 +238,13 @@ def test_folders_are_no_slides_and_stop_none(slide, tmp_path, monkeypatch, caplo
     rows = read_table(tmp_path / "mirax/slides.csv", absent="", remedy="")
     assert list(rows["slide_id"]) == ["S1"]
     assert main(["--quiet", "segment", "scans", "--out", "none"]) == 1
+
+
+def test_the_viewer_knows_where_slides_lay(slide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--quiet", "segment", "good.tiff", "--mpp", "1.0", "--window", "64"]) == 0
+    results = read_all(build_parser().parse_args(["view"]).results)
+    assert slides_of(results, []) == {"good": slide}
 
 
 def test_a_slide_that_is_named_twice_counts_once(slide, tmp_path):

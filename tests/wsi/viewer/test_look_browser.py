@@ -125,6 +125,20 @@ def test_classes_layers_and_keys(page):
     until_drawn(page, "slide", INSIDE, NEC)
 
 
+def test_a_map_without_its_slide(made, show):
+    page = show(make_app([made.results["s1"]], {}, read_archive(archive_path())), "/slides/s1/")
+    page.wait_for_selector('body[data-keys="ready"]')
+    until_drawn(page, "map", INSIDE, TE)
+    page.keyboard.press("o")
+    until_drawn(page, "map", INSIDE, NOTHING)
+    page.keyboard.press("o")
+    page.keyboard.press("f")  # there is nothing to flip
+    page.keyboard.press("2")
+    until_drawn(page, "map", OTHER, NOTHING)
+    until_drawn(page, "map", INSIDE, TE)
+    assert page.locator("#flip, #alone").count() == 0
+
+
 def test_places_pointer_and_keys(page):
     page.mouse.move(*place_on(page, "map", *INSIDE))
     page.wait_for_selector(f'#under[data-at="{INSIDE[0]},{INSIDE[1]}"]')

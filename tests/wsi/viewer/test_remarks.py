@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from uuid import uuid4
 
@@ -82,6 +83,18 @@ def test_a_note_of_somebody_else_stays(page):
     other = Page(page.made, "bob")
     assert "ann" in other.post("s1/unsay", 400, note=identity)["error"]
     assert len(other.told("s1")["notes"]) == 1
+
+
+def test_many_who_write_at_once_lose_nothing(page):
+    result = page.made.results["s1"]
+    with ThreadPoolExecutor(8) as pool:
+        said = [
+            pool.submit(page.desk.remarks.add_note, result, f"note {number}", (number, 0), uuid4().hex)
+            for number in range(24)
+        ]
+    assert all(one.exception() is None for one in said)
+    kept = {note.note for note in read_notes(page.made.folder / "notes.csv")}
+    assert kept == {f"note {number}" for number in range(24)}
 
 
 @pytest.mark.parametrize("wrong", [{"note": ""}, {"note": " \n"}, {"note": 5}, {"note": "x" * 2001}, {"x": "nan"}])
