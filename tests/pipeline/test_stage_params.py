@@ -1,5 +1,6 @@
 """What a stage lists as its parameters is what decides its outs: no more runs again than must, and no less."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ruamel.yaml import YAML
 
 from pipelines import inputs
 from tests.settings import copy_profile
+from wsss_mm import places
 from wsss_mm.slide_parameters import SETTINGS
 
 STAGES_OF = {"segment_slides": "map", "export_slides": "export"}
@@ -99,3 +101,21 @@ def test_what_is_listed_once_is_looked_at_while_the_stage_runs(project_root):
     given = inputs._given(project_root, "gate@slides")
     assert "params.yaml: slides.overlap" in given
     assert "params.yaml: slides.readers" not in given
+
+
+def test_metrics_of_the_line_are_the_few_that_people_compare(pipeline):
+    """Each of their numbers is a column of `dvc exp show`; counts of gates are in the gates' reports."""
+    metrics = {
+        path
+        for name, stage in pipeline.items()
+        if name != "tune"  # which is no stage of the line
+        for item in stage.get("metrics", stage.get("do", {}).get("metrics", []))
+        for path in item
+    }
+    assert metrics == {places.SUMMARY_METRICS.as_posix()}
+
+
+def test_curves_of_scores_begin_at_zero(project_root):
+    """From 0.955 to 0.995 a leap would be seen where there is none."""
+    curve = json.loads((project_root / ".dvc/plots/curve.json").read_text(encoding="utf-8"))
+    assert curve["encoding"]["y"]["scale"] == {"zero": True}
