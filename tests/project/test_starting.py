@@ -100,7 +100,7 @@ class TestRefusals:
     def test_a_folder_that_holds_something(self, tmp_path):
         (tmp_path / "lab").mkdir()
         (tmp_path / "lab/notes.txt").write_text("mine")
-        with pytest.raises(InputError, match=r"lab: holds notes\.txt and 0 more; name a folder that is new or empty"):
+        with pytest.raises(InputError, match=r"lab: holds notes\.txt; name a folder that is new or empty"):
             start_project(tmp_path / "lab")
         assert [path.name for path in (tmp_path / "lab").iterdir()] == ["notes.txt"]
 

@@ -69,4 +69,5 @@ def _check_empty(folder: Path) -> None:
         raise InputError(f"{folder}: is a project of wsss_mm {version} already; to bring it up to date: wsss-mm update")
     held = sorted(entry.name for entry in folder.iterdir() if entry.name not in _ALLOWED)
     if held:
-        raise InputError(f"{folder}: holds {held[0]} and {len(held) - 1} more; name a folder that is new or empty")
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        raise InputError(f"{folder}: holds {held[0]}{more}; name a folder that is new or empty")
