@@ -127,7 +127,7 @@ def stage(root: Path, to: Path) -> list[dict[str, object]]:
     for path in (*(root / f"{name}.md" for name in BESIDE), *sorted((root / "docs").glob("*.md"))):
         if path.is_file():
             staging.add(path)
-    navigation = [{"wsss_mm": "index.md"}, *_sections(to / "source")]
+    navigation: list[dict[str, object]] = [{"wsss_mm": "index.md"}, *_sections(to / "source")]
     settings = (root / SETTINGS).read_text(encoding="utf-8")
     (to / "zensical.toml").write_text(settings.replace("nav = []", f"nav = {_toml(navigation)}", 1), encoding="utf-8")
     return navigation

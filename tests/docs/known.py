@@ -26,7 +26,20 @@ _FOREIGN = {
         "mkdir",
     ),
     *("docker", "psql", "createdb", "createuser", "htpasswd", "openssl", "aws", "gto", "nvidia-smi", "df", "rm", "ls"),
-    *("chmod", "tee", "head", "echo", "apt-get", "ssh-keygen", "initdb", "pg_ctl", "cat", "kill", "python3"),
+    *(
+        "chmod",
+        "tee",
+        "head",
+        "echo",
+        "apt-get",
+        "ssh-keygen",
+        "initdb",
+        "pg_ctl",
+        "cat",
+        "kill",
+        "python3",
+        "pre-commit",
+    ),
 }
 """Programs that are not this project's: whether they are called rightly is for a reader to see."""
 
