@@ -15,7 +15,7 @@ from wsss_mm.files import explained
 from wsss_mm.interrupts import interruptible
 from wsss_mm.logs import log_to_stderr
 from wsss_mm.outage import is_outage, needed
-from wsss_mm.preflight import check_settings
+from wsss_mm.preflight import check
 from wsss_mm.settings import Params, load_params
 
 
@@ -45,6 +45,6 @@ def run_stage(stage: Callable[[Params], None]) -> None:
 def _run(stage: Callable[[Params], None]) -> None:
     with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
         params = load_params()
-        check_settings(params, Path())
+        check(params, Path())
         with timed_stage():
             stage(params)

@@ -22,7 +22,7 @@ packages=python3,make
 say() { echo "fresh: $*" >&2; }
 fail() { say "$*"; exit 2; }
 [[ $(id -u) == 0 ]] || fail "needs root: sudo make fresh"
-command -v mmdebstrap debootstrap >/dev/null || fail "needs mmdebstrap; install with: sudo apt-get install mmdebstrap"
+command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || fail "needs mmdebstrap; install with: sudo apt-get install mmdebstrap"
 git diff --quiet HEAD || say "changes that are not committed stay out"
 
 # All mounts are in a namespace of their own: they end with this script, however it ends.
@@ -33,10 +33,10 @@ if [[ -z ${FRESH_INSIDE:-} ]]; then
     if [[ ! -e $root/etc/debian_version ]]; then
         say "building $suite in $root"
         if command -v mmdebstrap >/dev/null; then
-            apt-config dump | grep -E '^Acquire::[a-z]+::Proxy' >"$root.apt" || true
-            mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt="$root.apt" "$suite" "$root" \
+            proxies=()
+            while read -r line; do proxies+=(--aptopt="$line"); done < <(apt-config dump | grep -E '^Acquire::[a-z]+::Proxy')
+            mmdebstrap --quiet --variant=minbase --include="$packages" ${proxies[@]+"${proxies[@]}"} "$suite" "$root" \
                 ${mirror:+"$mirror"}
-            rm -f "$root.apt"
         else
             debootstrap --variant=minbase --include="$packages" "$suite" "$root" ${mirror:+"$mirror"} >/dev/null
         fi
@@ -51,8 +51,9 @@ fi
 mount --make-rprivate /
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755 none "$root/dev"
-mkdir "$root/dev/shm"
+mkdir "$root/dev/shm" "$root/dev/pts"
 mount -t tmpfs -o mode=1777 none "$root/dev/shm"
+mount -t devpts none "$root/dev/pts"
 for name in null zero full random urandom; do
     touch "$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
@@ -62,23 +63,29 @@ hostname fresh
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 printf '127.0.0.1 localhost fresh\n' >"$root/etc/hosts"
 
-# pip's settings as one file, and read-only what they name on this machine: an index in a folder, certificates.
+# pip's settings as one file; what they name on this machine (an index in a folder, certificates) is below /mnt/pip.
 python3 - "$root/etc/pip.conf" <<'PYTHON' | while read -r path; do
-import ast, os, re, subprocess, sys
-settings, listed = {}, subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
-for line in listed.stdout.splitlines():
-    key, _, value = line.partition("=")
-    settings[key.rpartition(".")[2]] = ast.literal_eval(value)
+import ast, os, subprocess, sys
+listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+named = set()
+def moved(word):
+    path = word.removeprefix("file://")
+    if not path.startswith("/") or not os.path.exists(path):
+        return word
+    named.add(path)
+    return word.removesuffix(path) + "/mnt/pip" + path
 with open(sys.argv[1], "w") as file:
     file.write("[global]\n")
-    for key, value in settings.items():
-        file.write(f"{key} = " + "\n    ".join(value.split()) + "\n")
-for path in sorted({word.removeprefix("file://") for value in settings.values() for word in value.split()}):
-    if re.match("/", path) and os.path.exists(path):
-        print(path)
+    for line in listed.stdout.splitlines():
+        key, _, value = line.partition("=")
+        words = map(moved, ast.literal_eval(value).split())
+        file.write(key.rpartition(".")[2] + " = " + "\n    ".join(words) + "\n")
+print("\n".join(sorted(named)))
 PYTHON
-    if [[ -d $path ]]; then mkdir -p "$root$path"; else mkdir -p "$root$(dirname "$path")" && touch "$root$path"; fi
-    mount --bind -o ro "$path" "$root$path"
+    [[ -n $path ]] || continue
+    mkdir -p "$root/mnt/pip$(dirname "$path")"
+    if [[ -d $path ]]; then mkdir -p "$root/mnt/pip$path"; else touch "$root/mnt/pip$path"; fi
+    mount --bind -o ro "$path" "$root/mnt/pip$path"
 done
 
 folder=/root/wsss_mm home=/root

@@ -14,9 +14,10 @@ missing=()
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v git >/dev/null || missing+=(git)
 if ((${#missing[@]})); then
-    if [[ $(id -u) == 0 ]]; then root=(); else root=(sudo -n); fi
-    if ! { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq "${missing[@]}"; } >/dev/null 2>&1; then
+    if [[ $(id -u) == 0 ]]; then root=(env); else root=(sudo -n); fi
+    if ! said=$({ "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq "${missing[@]}"; } 2>&1); then
         echo "setup: missing ${missing[*]}; install with: sudo apt-get install ${missing[*]}" >&2
+        tail -n 1 <<<"$said" >&2
         exit 2
     fi
 fi

@@ -236,7 +236,7 @@ def test_at_every_step_of_a_stage(where, after, tmp_path, monkeypatch, capsys, h
     copy_profile(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(running, "log_to_stderr", lambda *_: None)
-    monkeypatch.setattr(running, "check_settings", lambda *_: None)
+    monkeypatch.setattr(running, "check", lambda *_: None)
     called = getattr(running, where, lambda _: None)
 
     def pressed(*arguments):
@@ -348,7 +348,7 @@ def files(root):
 @pytest.mark.parametrize("name", WORKS)
 def test_at_any_line_of(name, lab, lines, tmp_path_factory, monkeypatch, capsys, heard):
     count, wanted = lines[name]
-    monkeypatch.setattr(running, "check_settings", lambda *_: None)
+    monkeypatch.setattr(running, "check", lambda *_: None)
     monkeypatch.setattr("wsss_mm.cli.main.log_to_stderr", lambda *_: None)
     monkeypatch.setattr(running, "log_to_stderr", lambda *_: None)
     line = OF_STAGES if name.startswith("stage") else OF_COMMANDS

@@ -9,7 +9,7 @@ import pytest
 
 from tests.settings import content_of, write_settings
 from wsss_mm.errors import InputError
-from wsss_mm.preflight import check_settings
+from wsss_mm.preflight import check
 from wsss_mm.settings import load_params
 
 WEIGHTS = "pretrained/ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
@@ -28,7 +28,7 @@ def refused(tmp_path):
             (tmp_path / name).touch()
         params = load_params(write_settings(tmp_path, content))
         try:
-            check_settings(params, tmp_path)
+            check(params, tmp_path)
         except InputError as error:
             assert "\n" not in str(error)
             return str(error)

@@ -25,7 +25,7 @@ _RESULTS = {
 """What the work that a section is of leaves behind."""
 
 
-def check_settings(params: Params, root: Path) -> None:
+def check(params: Params, root: Path) -> None:
     """See that settings can be worked with here, and not only hours from now.
 
     What a later stage needs is asked for until its result is there: who has the models of others needs no GPU.

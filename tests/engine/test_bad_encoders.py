@@ -8,7 +8,7 @@ import torch
 from tests.settings import content_of, write_settings
 from wsss_mm.engine.training import Paths, train_classifier
 from wsss_mm.errors import InputError
-from wsss_mm.preflight import check_settings
+from wsss_mm.preflight import check
 from wsss_mm.settings import load_params
 
 LITE = "efficientnet-lite0-57934424.pth"
@@ -58,7 +58,7 @@ def test_bad_input_is_one_line(cohort, tmp_path, project_root, monkeypatch, enco
     content["pseudo_labels"] |= {"layer": "last"}
     with pytest.raises(InputError, match=says) as error:
         params = load_params(write_settings(tmp_path, content))
-        check_settings(params, tmp_path)
+        check(params, tmp_path)
         paths = Paths(
             patches=cohort / "patches",
             out=tmp_path / "out",

@@ -94,11 +94,11 @@ def _lock() -> str:
 
 
 def _params() -> str:
-    from wsss_mm.preflight import check_settings
+    from wsss_mm.preflight import check
     from wsss_mm.settings import load_params
 
     params = load_params()
-    check_settings(params, Path())
+    check(params, Path())
     if not params.cohort.source.exists():
         raise InputError(f"cohort.source {params.cohort.source} does not exist; set it with `wsss-mm profile`")
     return f"cohort {params.cohort.name} from {params.cohort.source}"
