@@ -15,7 +15,7 @@ from tests.wsi.viewer.serving import served
 from wsss_mm.cli.rooms import application
 from wsss_mm.cli.viewing import make_viewer
 from wsss_mm.files import write_text
-from wsss_mm.findings.document import Cell, Document, Facts, Gallery, Heading, Shot, Signature, PageTable, Text
+from wsss_mm.findings.document import Cell, Document, Facts, Gallery, Heading, PageTable, Shot, Signature, Text
 from wsss_mm.findings.html import render_html
 from wsss_mm.gates.page import write_page
 from wsss_mm.places import COHORT_FINDINGS_PAGE
