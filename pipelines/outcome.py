@@ -37,7 +37,7 @@ def stopped(began: float, line: Collection[str]) -> list[str]:
     """What to say of a run that did not come to its end; why, DVC and the stage have said."""
     ended = ended_since(began)
     done = f"{len(ended)} of {len(line)} stages ran before that; " if line and ended else ""
-    lines = [f"Stopped after {duration(time.time() - began)}; {done}mend it, and `make repro` goes on from there."]
+    lines = [f"Stopped after {duration(time.time() - began)}; {done}`make repro` goes on from there."]
     failed = [name for name in GATES if _report(Path(), name).get("passed") is False]
     if failed:
         lines.append(f"  {'gates':{_WIDTH}}{', '.join(failed)} failed: {places.GATES_PAGE}")
