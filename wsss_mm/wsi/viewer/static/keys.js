@@ -65,7 +65,7 @@
       const { target } = event;
       const typing = target.tagName === "TEXTAREA" || target.tagName === "SELECT" || /^(text|search)$/.test(target.type);
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typing || document.querySelector("dialog[open]")) return;
-      if (target.type === "range" && event.key.startsWith("Arrow")) return;
+      if (event.key.startsWith("Arrow") && target.closest("aside")) return; // which it scrolls, or a slider that it moves
       const number = /^(Digit|Numpad)[1-9]$/.test(event.code) ? Number(event.code.slice(-1)) : 0;
       const code = layered.classes.codes[number - 1];
       if (number && code === undefined) return;
