@@ -100,6 +100,11 @@ def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int 
     return runner
 
 
+def is_killed_worker(error: BaseException) -> bool:
+    """Whether torch says that a data-loader worker came to its end from outside."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
 @contextmanager
 def _told_of(file: Path, what: str) -> Iterator[None]:
     """Errors of parts, which raise what they like, by the file that asks for them."""
@@ -108,6 +113,8 @@ def _told_of(file: Path, what: str) -> Iterator[None]:
     except (InputError, OSError, MemoryError):  # of data and machine
         raise
     except Exception as error:
+        if is_killed_worker(error):  # torch says so wherever the main process is just then
+            raise
         reason = " ".join(str(error).split()).partition(". Please check")[0][:300] or "no reason given"
         raise InputError(
             f"{file}: {what} cannot be built ({type(error).__name__}: {reason}); correct it there"

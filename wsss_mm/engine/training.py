@@ -24,7 +24,7 @@ from wsss_mm.engine.mlflow_backend import MLflowBackend
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.engine.processes import batch_per_process
 from wsss_mm.engine.rehearsal import begun, initial_weights, rehearse
-from wsss_mm.engine.runner import build_runner, config_text, quiet_libraries
+from wsss_mm.engine.runner import build_runner, config_text, is_killed_worker, quiet_libraries
 from wsss_mm.engine.workdir import fingerprint, work_folder
 from wsss_mm.errors import InputError, Terminated
 from wsss_mm.files import atomic_path, digest, write_text
@@ -297,7 +297,7 @@ def _run(runner: Any, kind: Kind) -> None:
         with quiet_libraries(), saving.ending_on_sigterm():
             runner.train()
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not is_killed_worker(error):
             raise
         if saving.asked_to_end:  # the workers were asked to end too, and were faster
             raise Terminated from error
