@@ -72,7 +72,7 @@ def moved(word):
     path = word.removeprefix("file://")
     if not path.startswith("/") or not os.path.exists(path):
         return word
-    named.add(path)
+    named.add(os.path.dirname(path) if os.path.basename(path) == "simple" else path)  # an index's files lie beside it
     return word.removesuffix(path) + "/mnt/pip" + path
 settings = {}
 for line in listed.stdout.splitlines():  # those of the environment come first, and count
