@@ -34,7 +34,7 @@ from wsss_mm.tables import read_table
 from wsss_mm.tracking import open_runs
 from wsss_mm.web.label.doors import Doors
 from wsss_mm.wsi import SlideModel, segment_slide
-from wsss_mm.wsi.cohort import Result, write_table
+from wsss_mm.wsi.cohort import JobResult, write_table
 from wsss_mm.wsi.viewer import write_overview
 
 WRITERS = 10
@@ -155,7 +155,7 @@ def hold_run(name):
 
 CASES = {
     "slides.csv of results": Case(
-        lambda name: write_table(Path("slides.csv"), [Result(name, error="why")], update=True),
+        lambda name: write_table(Path("slides.csv"), [JobResult(name, error="why")], update=True),
         lambda: equal(set(read_table(Path("slides.csv"), (), absent="", remedy="")["slide_id"]), ALL),
     ),
     "slides.csv of a cohort": Case(

@@ -28,7 +28,7 @@ from wsss_mm.slides import open_slide
 from wsss_mm.slides.pyramid import write_label_pyramid
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import IGNORE
-from wsss_mm.wsi.cohort import Result, write_table
+from wsss_mm.wsi.cohort import JobResult, write_table
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.geoparquet import write_geoparquet
 from wsss_mm.wsi.omezarr import write_ome_zarr
@@ -433,7 +433,7 @@ def write_result(
         summary["truth"] = judge_slide(folder / "segmentation.tif", truth, CODES)
         notes["miou"] = summary["truth"]["miou"]
     write_json(folder / "summary.json", summary)
-    write_table(root / "results/slides/slides.csv", [Result(name, summary, notes=notes)], update=True)
+    write_table(root / "results/slides/slides.csv", [JobResult(name, summary, notes=notes)], update=True)
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:

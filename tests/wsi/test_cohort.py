@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from wsss_mm.files import write_text
-from wsss_mm.wsi.cohort import Result, share_folder, write_table
+from wsss_mm.wsi.cohort import JobResult, share_folder, write_table
 
 
 def test_rows_of_ten_runs_into_one_folder_are_all_kept(tmp_path):
@@ -18,7 +18,7 @@ def test_rows_of_ten_runs_into_one_folder_are_all_kept(tmp_path):
     def run(name):
         results = []
         for index in range(10):
-            results.append(Result(f"{name}-{index}", error="cannot be read"))
+            results.append(JobResult(f"{name}-{index}", error="cannot be read"))
             write_table(path, results, update=True)
 
     with ThreadPoolExecutor(10) as runs:
