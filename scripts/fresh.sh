@@ -72,14 +72,14 @@ def moved(word):
     path = word.removeprefix("file://")
     if not path.startswith("/") or not os.path.exists(path):
         return word
-    named.add(path)
+    named.add(os.path.dirname(path) if os.path.basename(path) == "simple" else path)  # an index's files lie beside it
     return word.removesuffix(path) + "/mnt/pip" + path
+settings = {}
+for line in listed.stdout.splitlines():  # those of the environment come first, and count
+    key, _, value = line.partition("=")
+    settings.setdefault(key.rpartition(".")[2], map(moved, ast.literal_eval(value).split()))
 with open(sys.argv[1], "w") as file:
-    file.write("[global]\n")
-    for line in listed.stdout.splitlines():
-        key, _, value = line.partition("=")
-        words = map(moved, ast.literal_eval(value).split())
-        file.write(key.rpartition(".")[2] + " = " + "\n    ".join(words) + "\n")
+    file.write("[global]\n" + "".join(f"{key} = " + "\n    ".join(words) + "\n" for key, words in settings.items()))
 print("\n".join(sorted(named)))
 PYTHON
     [[ -n $path ]] || continue

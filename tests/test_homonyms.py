@@ -8,6 +8,7 @@ ALLOWED = {  # two rooms that do not know each other
     "Desk": "the labelling page's; the viewer's",
     "Job": "work of the labelling page in the background; a slide to segment",
     "Table": "of a gate's data; of the labelling page's candidates",
+    "check": "of settings before a stage; of labels, a command",
     "is_own": "a table of slides; a run",
     "make_app": "the labelling page's; the viewer's",
     "read_rows": "of a parquet table; of an address",

@@ -205,7 +205,7 @@ def _unfinished(folder: Path) -> None:
 def _stains(folder: Path) -> None:
     """How the slides of the patches are stained, if they were: they are noise; and that they were read as sRGB."""
     stain = Stain("macenko", (0.65, 0.7, 0.29, 0.07, 0.99, 0.11, 1.2, 0.8))
-    with patch("wsss_mm.patches.stains.fit", lambda *_: stain):
+    with patch("wsss_mm.patches.stains.fit_stain", lambda *_: stain):
         write_stains(folder, read_manifest(folder, get_vocabulary("lung")), "macenko")
     note_icc(folder)
 

@@ -126,8 +126,10 @@ def test_any_labels_have_a_curve_or_advice(count, slides, seed):
 
 def test_as_many_probes_are_fitted_however_many_labels_there_are(monkeypatch):
     """How long 2000 labels take: benchmarks/labelling.py."""
-    fitted, fit = [], curve.probe.fit
-    monkeypatch.setattr(curve.probe, "fit", lambda points, states: fitted.append(len(points)) or fit(points, states))
+    fitted, fit = [], curve.probe.fit_probe
+    monkeypatch.setattr(
+        curve.probe, "fit_probe", lambda points, states: fitted.append(len(points)) or fit(points, states)
+    )
     for count in (1000, 2000):
         learning_curve(*labelled(count, noise=1.0, dimensions=3))
         fitted.append(0)

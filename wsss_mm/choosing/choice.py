@@ -68,7 +68,7 @@ class Choice:
         units: how many there are.
         trials: all that was tried, in order.
         advice: what labels cannot teach, a sentence each.
-        few: whether `units` are too few to decide alone, so that `Trial.low` and `high` are no interval.
+        few: whether `units` are too few to decide alone, so that `TriedSetting.low` and `high` are no interval.
     """
 
     settings: Mapping[str, Any]

@@ -108,7 +108,7 @@ def sites_figure(figures: Mapping[str, float | None], vocabulary: Vocabulary) ->
     """A bar for the site, the tissue and each class: how well it is read from features.
 
     Args:
-        figures: see `wsss_mm.evaluation.sites.readable`; what cannot be judged has no bar, and says so.
+        figures: see `wsss_mm.evaluation.sites.site_readability`; what cannot be judged has no bar, and says so.
         vocabulary: the classes.
     """
     from matplotlib.figure import Figure
