@@ -5,9 +5,12 @@ Without mmengine, which the core does without, nothing is looked up: classes are
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from wsss_mm.extras import has_mmengine
+
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
 
 _SCOPE = "wsss_mm"
 
@@ -19,10 +22,10 @@ class _NoRegistry:
         return lambda registered: registered
 
 
-def _child(name: str, parent: str, *locations: str) -> Any:
+def _child(name: str, parent: str, *locations: str) -> "Registry":
     """A registry below one of mmengine's."""
     if not has_mmengine():
-        return _NoRegistry()
+        return cast("Registry", _NoRegistry())
     from mmengine import registry
 
     return registry.Registry(name, parent=getattr(registry, parent), scope=_SCOPE, locations=list(locations))

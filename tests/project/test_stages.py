@@ -67,3 +67,11 @@ def test_a_stage_runs_again_where_its_code_changes_and_nowhere_else(project_root
     wanted = {f"code/{name}.sha256" for name, deps in deps_of(text).items() if "wsss_mm/slides/pen.py" in deps}
     assert stages == wanted
     assert 0 < len(wanted) < len(before)
+
+
+def test_another_version_alone_runs_nothing_again(project_root):
+    """`wsss_mm/__init__.py` says the version, and nothing that an out rests on."""
+    text = (project_root / "wsss_mm/__init__.py").read_text(encoding="utf-8")
+    assert [line.split()[0] for line in text.split('"""')[2].split("\n") if line] == ["__version__"]
+    lists = code_files(read(project_root), project_root / "wsss_mm", digest)
+    assert not any("wsss_mm/__init__.py" in content for content in lists.values())

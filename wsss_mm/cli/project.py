@@ -101,7 +101,7 @@ def _show(found: Any, *, written: bool) -> None:
             out(plain_lines("".join(lines)))
     if made:
         stages = ", ".join(Path(path).stem for path in made)
-        out(f"{'run' if written else 'would run'} again, as the code they rest on is another: {stages}\n")
+        out(f"{'will' if written else 'would'} run again, as the code they rest on is another: {stages}\n")
     _say_what_next(found, written=written)
 
 

@@ -13,6 +13,7 @@ from wsss_mm.places import STAGE_CODE
 _CODE = re.compile(r"^( +- )(wsss_mm/\S+)\n", re.MULTILINE)
 _FILES = re.compile(r"(^        files:\n)((?:          - .+\n)+)", re.MULTILINE)
 _NUMBERED = re.compile(r"^ +- \$\{item\.files\[(\d+)\]\}\n", re.MULTILINE)
+_VERSION = "wsss_mm/__init__.py"  # says nothing else: all stages would run again with each version
 _STAGE, _ITEM = 2, 6  # blanks before the name of a stage, and of one of those that `foreach` makes
 _HEADER = "# What of wsss_mm this stage rests on; written by `wsss-mm init` and `wsss-mm update`.\n"
 
@@ -66,6 +67,8 @@ def _each(names: Iterable[str], root: Path) -> set[str]:
     """Files once each, and those of a folder."""
     found: set[str] = set()
     for name in names:
+        if name == _VERSION:
+            continue
         inside = (path for path in (root / name).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         found |= {path.relative_to(root).as_posix() for path in inside} if (root / name).is_dir() else {name}
     return found

@@ -42,11 +42,12 @@ class Change:
         """What changes in the file; of a conflict, what the package changed since it gave it, or what differs here."""
         conflict = self.kind == "conflict"
         before = self.given if conflict and self.given is not None else self.here
-        names = ("given", "brought") if conflict and self.given is not None else ("here", "then")
+        old, new = ("given", "brought") if conflict and self.given is not None else ("here", "then")
         lines = unified_diff(
             (before or "").splitlines(keepends=True),
             (self.then or "").splitlines(keepends=True),
-            *(f"{self.path} ({name})" for name in names),
+            f"{self.path} ({old})",
+            f"{self.path} ({new})",
         )
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
