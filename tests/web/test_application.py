@@ -199,7 +199,7 @@ def test_on_other_machines_rooms_are_for_readers_with_a_link(segmented, opened):
     (secret,) = doors.new_secrets().values()
     client = opened(doors=doors, host="lab.example")
     lab = {"Host": "lab.example:5012"}
-    for path in ("/", "/start/", "/view/", "/gates/", "/findings/one/findings.html", "/runs/", "/nothing"):
+    for path in ("/", "/start/", "/view/", "/label/", "/gates/", "/findings/one/findings.html", "/runs/", "/nothing"):
         answer = client.get(path, headers=lab)
         assert answer.status_code == 401, path
         assert "given a link" in answer.text

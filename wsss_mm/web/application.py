@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENTRANCE = "start"
-_OPEN = ("label", "enter", "pages")
-"""What strangers may ask for: a room with doors of its own, the door of the others, and the stylesheet."""
+_OPEN = ("enter", "pages")
+"""What strangers may ask for: the door, and the stylesheet."""
 
 
 class Room:
@@ -65,7 +65,7 @@ class Application:
             rooms: those that are applications of their own, by their place: "view", "label".
             written: answers for all others.
             entrance: the room at the root.
-            doors: who may look; None where everybody may, as on loopback. The labelling room asks for itself.
+            doors: who may look; None where everybody may, as on loopback.
         """
         self._rooms, self._written, self._entrance, self._doors = rooms, written, entrance, doors
 

@@ -7,11 +7,11 @@ policy that lets in no script but the one of dark and light.
 import logging
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
@@ -36,6 +36,7 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _MOST_RUNS = 200
+_T = TypeVar("_T")
 _STAGES = ("train_segmenter", "train_classifier", "evaluate", "upper_bound", "register")
 _COMMANDS = {
     "view": "make repro",
@@ -172,7 +173,7 @@ def _add_runs(app: "Flask") -> None:
         return _shown(_asked(lambda: _report(run_id)), "runs")
 
 
-def _asked(question: Any) -> Any:
+def _asked(question: Callable[[], _T]) -> _T:
     """What the store answers; `InputError` where there is none, or a server is not to be had."""
     if not _has_store():
         raise InputError("no run has been recorded in this project yet")
@@ -274,7 +275,7 @@ def _shown(page: str, room: str) -> "Response":
     return response
 
 
-def _nothing(room: str, why: str) -> Any:
+def _nothing(room: str, why: str) -> "Response":
     from flask import make_response
 
     return make_response(_missing(room, why, makes=True), 404)
