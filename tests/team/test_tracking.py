@@ -192,7 +192,7 @@ def test_a_store_of_ones_own_moves_to_the_server(alice, client, tmp_path):
     )
     alice.run(sys.executable, "-c", code, **own)
     for _ in range(2):
-        done = alice.wsss_mm("migrate-store", str(tmp_path / "mlflow.db"))
+        done = alice.run(sys.executable, "deploy/migrate_store.py", str(tmp_path / "mlflow.db"))
         assert "1 runs and 1 model versions" in done.stdout
     (run,) = experiment_runs(client, "own")
     points = client.get_metric_history(run.info.run_id, "loss")
