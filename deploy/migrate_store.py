@@ -11,11 +11,11 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from tqdm import tqdm
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.outage import is_outage, needed
-from wsss_mm.tracking.copying import all_runs, log_missing_inputs, log_values, pages
+from wsss_mm.tracking.batches import add_missing, log_values
 from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
 from wsss_mm.tracking.store import connect, experiment_in, sqlite_uri
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 COPIED_FROM = "copied.from"
 """Tag: the id in the store it came from."""
 
+_PAGE = 1000
 _WHOLE = "copied.whole"  # tag prefix, followed by the old id, once everything is there
 _TEXTS = (f"{places.EVIDENCE}/{places.LINEAGE}",)  # artifacts that name runs
 
@@ -102,14 +103,34 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
         mlflow.set_tracking_uri(before)
 
 
+def _all_runs(client: "MlflowClient") -> list["Run"]:
+    """Every run of a store that is not deleted, oldest first."""
+    experiments = _pages(lambda token: client.search_experiments(page_token=token))
+    ids = [item.experiment_id for item in experiments]
+    runs = _pages(lambda token: client.search_runs(ids, max_results=_PAGE, page_token=token)) if ids else []
+    return sorted(runs, key=lambda run: run.info.start_time)
+
+
+def _pages(search: Any) -> list[Any]:
+    """All items of a search that comes in pages."""
+    items: list[Any] = []
+    token = None
+    while True:
+        page: Iterable[Any] = search(token)
+        items += page
+        token = getattr(page, "token", None)
+        if not token:
+            return items
+
+
 def _migrate(source: "MlflowClient", target: "MlflowClient") -> Migrated:
-    runs = all_runs(source)
+    runs = _all_runs(source)
     ids = {run.info.run_id: _counterpart(run, source, target) for run in runs}
     models: dict[str, str] = {}
     for run in tqdm(runs, desc="runs", unit="run"):
         models |= _copy_content(run, source, target, ids)
     versions = 0
-    for model in pages(lambda token: source.search_registered_models(page_token=token)):
+    for model in _pages(lambda token: source.search_registered_models(page_token=token)):
         versions += _copy_registered(model, source, target, ids, models)
     return Migrated(len(runs), versions)
 
@@ -153,7 +174,7 @@ def _copy_content(run: "Run", source: "MlflowClient", target: "MlflowClient", id
         return models
     histories = [source.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
     _log_numbers(run, new, list(chain.from_iterable(histories)), target, {**ids, **models})
-    log_missing_inputs(run, copied, target)
+    add_missing(target, copied, run.inputs.dataset_inputs if run.inputs else ())
     linked = {item.model_id for item in (copied.outputs.model_outputs if copied.outputs else ())}
     outputs = [
         item for item in (run.outputs.model_outputs if run.outputs else ()) if models[item.model_id] not in linked
