@@ -12,6 +12,8 @@ import configparser
 import os
 import secrets
 import sys
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,11 +26,12 @@ class Refused(Exception):
 
 
 def main() -> None:
-    """Check the database and the bucket, then become the server."""
+    """Check the database, the bucket and whose tables they are, then become the server."""
     arguments = _parser().parse_args()
     try:
         database = _check_database(arguments.database)
         _check_bucket(arguments.artifacts)
+        _check_tables(arguments.database)
         environment = _environment(arguments.state, database)
     except Refused as error:
         sys.stderr.write(f"serve.py: error: {error}\n")
@@ -100,6 +103,39 @@ def _check_bucket(url: str) -> None:
     except (BotoCoreError, ClientError) as error:
         why = " ".join(str(error).split())
         raise Refused(f"--artifacts {url}: {why}; see AWS_ACCESS_KEY_ID, MLFLOW_S3_ENDPOINT_URL") from None
+
+
+def _check_tables(url: str) -> None:
+    """See that the tables are of the MLflow that is installed here; a new database has none.
+
+    An MLflow that starts on older tables may change them at once, without a copy and for everyone who uses them.
+    """
+    import psycopg2
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    with psycopg2.connect(urlsplit(url)._replace(scheme="postgresql").geturl(), connect_timeout=10) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT to_regclass('alembic_version')")
+        if cursor.fetchone() == (None,):
+            return
+        cursor.execute("SELECT version_num FROM alembic_version")
+        there = [number for (number,) in cursor.fetchall()]
+    connection.close()
+    package = find_spec("mlflow")
+    scripts = ScriptDirectory(str(Path(str(package and package.origin)).parent / "store/db_migrations"))
+    if there == scripts.get_heads():
+        return
+    try:
+        known = all(scripts.get_revision(number) for number in there)
+    except CommandError:
+        known = False
+    what = "an older" if known else "a newer"
+    remedy = "mlflow db upgrade, after a backup" if known else "install that one, or restore the backup made before"
+    raise Refused(
+        f"--database {url}: its tables are of {what} MLflow than {version('mlflow')}, installed here: {remedy}; "
+        "docs/servers.md says in which order (Another version of MLflow)"
+    )
 
 
 def _environment(state: Path, database: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from wsss_mm.tracking.evidence import Evidence, read_evidence
 from wsss_mm.tracking.finding import is_own, refuse_unsent
 from wsss_mm.tracking.promotion import measured
 from wsss_mm.tracking.registry import registered_as
-from wsss_mm.tracking.store import be_patient, connect
+from wsss_mm.tracking.store import allow_slow_requests, connect
 from wsss_mm.tracking.versions import make_version
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(params: "Params") -> None:
         if name is None:
             logger.info("register.model_name is null: nothing is registered")
         else:
-            be_patient()
+            allow_slow_requests()
             refuse_unsent(MODEL / places.WEIGHTS, CLASSIFIER / places.WEIGHTS)
             before = registered_as(model, name)
             if before is None or is_own(connect().get_run(before.run_id)):

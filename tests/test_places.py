@@ -37,7 +37,7 @@ NAMES = {
         places.STATE,
         places.NOTE,
     ),
-    *(places.STORES, places.EVIDENCE_DIGESTS, places.LINEAGE),
+    *(places.JOURNAL_OF_RUN, places.EVIDENCE_DIGESTS, places.LINEAGE),
 }
 
 EXCEPTIONS = {

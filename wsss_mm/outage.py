@@ -1,26 +1,12 @@
-"""What a lost MLflow store means: which errors are one, and calls that go elsewhere when it happens.
-
-The rooms that log do not know who opened the run. They log through `send`; whoever opened the run says with
-`falling_back` where a call goes that the server does not take.
-"""
+"""What a lost MLflow store is: which errors say so, and what a person can do about each, in one line."""
 
 import errno
-import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ParamSpec, TypeGuard, TypeVar
+from typing import TypeGuard
 
 from wsss_mm.uris import shown
-
-logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-Fallback = Callable[[Exception], bool]
-"""Told of an error, it says whether the call is worth repeating: it goes elsewhere from now on."""
 
 _TRANSPORT = {"requests", "urllib3", "botocore", "azure", "google"}  # packages whose errors are those of a connection
 _REFUSALS = {401, 403, 429}  # HTTP: the request is good, and the server will not take it now
@@ -43,43 +29,6 @@ _NO_PLACE = {  # what a file system says that takes no more from us
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EIO, errno.ESTALE, errno.ENOTCONN),  # a share that was lost
 }
-
-_fallbacks: list[Fallback] = []
-_told: set[str | None] = set()  # within the outermost block
-
-
-def send(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call; if the server is lost and a fallback stands ready, call once more, which then goes there."""
-    try:
-        return call(*args, **kwargs)
-    except Exception as error:
-        if not _fallbacks or not _fallbacks[-1](error):
-            raise
-    return call(*args, **kwargs)
-
-
-def keep(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """`send`, of a file; one that no disk takes is not worth the end of a training, and one line says that it lacks."""
-    try:
-        send(call, *args, **kwargs)
-    except OSError as error:
-        if not _fallbacks or not no_place(error):
-            raise
-        if error.strerror not in _told:
-            _told.add(error.strerror)
-            logger.warning("%s; files of the run are not kept, while that is so; its figures are", lost(error))
-
-
-@contextmanager
-def falling_back(fallback: Fallback) -> Iterator[None]:
-    """Within the block, `send` asks this fallback."""
-    _fallbacks.append(fallback)
-    try:
-        yield
-    finally:
-        _fallbacks.remove(fallback)
-        if not _fallbacks:
-            _told.clear()
 
 
 def no_place(error: BaseException) -> TypeGuard[OSError]:

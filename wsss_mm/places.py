@@ -163,9 +163,9 @@ LABEL_SERVER = WORK / "label"
 """Secrets of the labelling page's server: its key, and digests of the readers' links."""
 FEATURES_MEMORY = WORK / "features"
 """Features that were ever computed here, of which stage features takes those of its classifier."""
-OPEN_RUNS, UNSENT = WORK / "open_runs", WORK / "unsent"
-STORES = "stores.txt"
-"""In `UNSENT`: the stores that its runs are meant for."""
+UNSENT = WORK / "unsent"
+JOURNAL_OF_RUN, LOCAL_FILES = "run.jsonl", "files"
+"""In `UNSENT`: a folder for each run that the store has not, or not all of, with what was logged and its artifacts."""
 EVIDENCE, EVIDENCE_DIGESTS, LINEAGE = "evidence", "digests.json", "lineage.json"
 """Artifact folder of a run, and files in it."""
 
@@ -362,13 +362,12 @@ CHECKPOINT = Artefact(
     again="delete its folder, to train anew",
     newer="go on with the version of wsss_mm that wrote it, or delete its folder to train anew",
 )
-OPEN_RUN = Artefact(
-    "mark of an open run", (f"{OPEN_RUNS}/*.json",), newer="update wsss_mm, or delete it: its run stays open"
-)
-UNSENT_STORES = Artefact(
-    "list of stores",
-    (f"{UNSENT}/{STORES}",),
-    again="delete it, and name the store: MLFLOW_TRACKING_URI=... wsss-mm sync",
+LOCAL_RUN = Artefact(
+    "run that was not sent",
+    (f"{UNSENT}/*/{JOURNAL_OF_RUN}",),
+    again="delete its folder, or look into it: it holds a line for each thing that was logged",
+    newer="update wsss_mm, then: wsss-mm sync",
+    oldest=1,
 )
 KEPT_DIGESTS = Artefact(
     "list of a run's reports", (f"{EVIDENCE}/{EVIDENCE_DIGESTS}",), again="register again: dvc repro -s -f register"
@@ -398,5 +397,5 @@ ARTEFACTS = (
         CHAMPION,
         PROJECT,
     ),
-    *(CHECKPOINT, OPEN_RUN, UNSENT_STORES, KEPT_DIGESTS, KEPT_LINEAGE),
+    *(CHECKPOINT, LOCAL_RUN, KEPT_DIGESTS, KEPT_LINEAGE),
 )

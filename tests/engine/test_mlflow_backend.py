@@ -4,25 +4,23 @@ import numpy as np
 import pytest
 import torch
 
+from wsss_mm.active_run import active_run
 from wsss_mm.engine.mlflow_backend import MLflowBackend, metric_name
 from wsss_mm.registry import VISBACKENDS
+from wsss_mm.tracking import training_run
+from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory):
-    """MLflow with a store of its own: making the tables takes seconds."""
-    from wsss_mm.tracking.store import connect, experiment_id
-
+def client(tmp_path_factory):
+    """Of a store of its own: making the tables takes seconds."""
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
         patch.setenv("DVC_ROOT", str(root))
-        module = connect()
-        module.set_experiment(experiment_id=experiment_id("test"))
-        yield module
-        module.end_run()
+        yield connect().MlflowClient()
 
 
 def test_it_is_registered_under_the_project_scope():
@@ -36,31 +34,30 @@ def test_metric_name(name, allowed):
     assert metric_name(name) == allowed
 
 
-def test_without_a_run_nothing_happens(mlflow):
+def test_without_a_run_nothing_happens():
     backend = MLflowBackend()
     backend.add_scalars({"loss": 1.0})
     backend.add_image("picture", np.zeros((4, 4, 3), np.uint8))
     backend.close()
-    assert mlflow.active_run() is None
-    assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
+    assert active_run() is None
 
 
-def test_scalars_and_images_go_to_the_active_run_with_their_steps(mlflow):
+def test_scalars_and_images_go_to_the_active_run_with_their_steps(client):
     backend = MLflowBackend()
     picture = np.full((8, 8, 3), (200, 10, 10), np.uint8)
-    with mlflow.start_run() as run:
+    with training_run("train_test", {}) as run:
         backend.add_scalars({"loss": torch.tensor(0.5), "iou (TE)": np.float32(0.25), "note": "text"}, step=3)
         backend.add_scalar("loss", 0.25, step=4)
         backend.add_image("examples/valid/p1", picture, step=100)
         backend.add_image("examples/valid/p1", picture, step=200)
         backend.close()
-        assert mlflow.active_run().info.run_id == run.info.run_id  # close ends no run
-    client = mlflow.MlflowClient()
-    history = client.get_metric_history(run.info.run_id, "loss")
+        assert active_run() is run.local  # close ends no run
+        run_id = run.info.run_id
+    history = client.get_metric_history(run_id, "loss")
     assert [(item.step, item.value) for item in history] == [(3, 0.5), (4, 0.25)]
-    assert client.get_run(run.info.run_id).data.metrics["iou _TE_"] == 0.25
-    images = [item.path for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
+    assert client.get_run(run_id).data.metrics["iou _TE_"] == 0.25
+    images = [item.path for item in client.list_artifacts(run_id, "images") if item.path.endswith(".png")]
     assert sorted(path.split("+step+")[1].split("+")[0] for path in images) == ["100", "200"]
     assert all("examples~valid~p1" in path for path in images)
-    loaded = mlflow.artifacts.load_image(f"runs:/{run.info.run_id}/{images[0]}")
+    loaded = connect().artifacts.load_image(f"runs:/{run_id}/{images[0]}")
     assert np.array_equal(np.asarray(loaded), picture)

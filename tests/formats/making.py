@@ -32,7 +32,7 @@ from wsss_mm.project.note import write_note
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.stain import Stain
-from wsss_mm.tracking import evidence, open_runs, unsent
+from wsss_mm.tracking import evidence, local
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 from wsss_mm.wsi.engine import Rows
@@ -41,7 +41,6 @@ from wsss_mm.wsi.journal import MapJournal
 from wsss_mm.wsi.mapping import map_slide
 
 RUN = "0" * 32
-SERVER = "http://127.0.0.1:9"
 SIDE = 96  # px of the slide
 
 NORMALISATION = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
@@ -84,7 +83,7 @@ KEPT = (
         "evidence/**/*",
     ),
     *("results/slides/small/*", "results/slides/half-done/.partial/*", "work_dirs/*/*/checkpoint-*"),
-    *("work_dirs/open_runs/*.json", "work_dirs/unsent/stores.txt", "data/maps/small/*", "champion.json"),
+    *("work_dirs/unsent/*/run.jsonl", "data/maps/small/*", "champion.json"),
     ".wsss-mm.json",
     "labels/*.jsonl",
 )
@@ -184,7 +183,7 @@ def _map(folder: Path) -> None:
 
 
 def _unfinished(folder: Path) -> None:
-    """A checkpoint, a run that its process left open, and runs that wait to be sent."""
+    """A checkpoint, and a run that waits to be sent."""
     training = folder / "train_segmenter/0123456789abcdef"
     training.mkdir(parents=True)
     runner = SimpleNamespace(
@@ -193,13 +192,13 @@ def _unfinished(folder: Path) -> None:
         save_checkpoint=lambda out, name, **_: torch.save({"state_dict": {}}, Path(out) / name),
     )
     checkpoints._write(runner, 20)
-    open_runs.mark(RUN)
-    nothing = {name: lambda *_, **__: "0" for name in ("make_tables", "settle", "experiment_in")}
-    mlflow = SimpleNamespace(active_run=lambda: None, set_tracking_uri=lambda _: None)
-    with patch.multiple(unsent, connect=lambda: mlflow, **nothing):
-        refuge = unsent.Refuge("small", SERVER, adds=False)
-        refuge.enter()
-        refuge.leave()
+    head = local.Head(id=RUN, experiment="small", name="c0ffee", tags={"stage": "train_small"}, begun=1, store="0" * 64)
+    with patch("wsss_mm.tracking.local.now", lambda: 2):
+        run = local.begin(head)
+        run.params({"lr": 0.5})
+        run.metrics({"loss": 0.25, "nan": float("nan")}, 3)
+        run.end("FINISHED")
+        run.close()
 
 
 def _stains(folder: Path) -> None:

@@ -30,7 +30,7 @@ from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.project.note import read_note
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.icc import icc_noted
-from wsss_mm.tracking import evidence, open_runs, unsent
+from wsss_mm.tracking import evidence, local
 from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi import SlideModel
 from wsss_mm.wsi.export import finished
@@ -54,18 +54,10 @@ MADE_WITH = Parameters(leave_out_pen=False, window=64, min_island=2000)
 TRAINING = Path("work_dirs/train_segmenter/0123456789abcdef")
 
 
-def read_mark(root: Path) -> open_runs.Ending | None:
-    path = root / f"work_dirs/open_runs/{RUN}.json"
-    with path.open(encoding="utf-8") as stream:
-        return open_runs._read(stream, path)
-
-
-def read_stores(root: Path) -> bool:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        patch.chdir(root)
-        return unsent.all_for_this_store()
+def read_run(root: Path) -> tuple[local.Head, list[local.Entry]]:
+    path = root / f"work_dirs/unsent/{RUN}/run.jsonl"
+    with path.open("rb") as stream:
+        return local._read(stream, path)
 
 
 def read_kept(root: Path) -> bool:
@@ -104,17 +96,16 @@ READ = {
     places.CHAMPION: read_pin,
     places.PROJECT: read_note,
     places.CHECKPOINT: lambda root: sound_checkpoint(root / TRAINING),
-    places.OPEN_RUN: read_mark,
-    places.UNSENT_STORES: read_stores,
+    places.LOCAL_RUN: read_run,
     places.KEPT_DIGESTS: read_kept,
     places.KEPT_LINEAGE: lambda root: evidence.read_evidence(root / "evidence").lineage,
 }
 """How the product reads one example of each artefact."""
 
-BEGUN_ANEW = {places.SLIDE_JOURNAL, places.CHECKPOINT, places.OPEN_RUN}
+BEGUN_ANEW = {places.SLIDE_JOURNAL, places.CHECKPOINT}
 """What is damaged of these says so, or nothing, and work begins anew."""
 
-ADDED_TO = {places.UNSENT_STORES, places.LABEL_JOURNAL}
+ADDED_TO = {places.LOCAL_RUN, places.LABEL_JOURNAL}
 """Text that is added to: what is cut off of its end is passed over."""
 
 
@@ -292,12 +283,10 @@ class TestOfEachFormat:
     def test_checkpoint(self, root):
         assert sound_checkpoint(root / TRAINING) == root / TRAINING / "checkpoint-00000020.pth"
 
-    def test_mark_of_an_open_run(self, root):
-        ending = read_mark(root)
-        assert (ending.status, ending.end_time, ending.error) == ("KILLED", None, open_runs.REASON)
-
-    def test_unsent(self, root):
-        assert read_stores(root)
+    def test_run_that_was_not_sent(self, newest):
+        head, entries = read_run(newest)
+        assert (head.id, head.experiment, head.tags) == (RUN, "small", {"stage": "train_small"})
+        assert [set(entry) - {"time", "step"} for entry in entries] == [{"params"}, {"metrics"}, {"end"}]
 
     def test_evidence(self, root):
         assert read_kept(root)
@@ -387,12 +376,12 @@ class TestWorkOfALaterVersion:
             sound_checkpoint(newest / TRAINING)
         assert (newest / TRAINING / "checkpoint-00000020.pth").is_file()
 
-    def test_open_run_stays_open(self, newest, monkeypatch, caplog):
-        path = newest / f"work_dirs/open_runs/{RUN}.json"
+    def test_a_run_that_was_not_sent_stays(self, newest, monkeypatch, caplog):
+        path = newest / f"work_dirs/unsent/{RUN}/run.jsonl"
         renumber(path, 2)
         monkeypatch.delenv("DVC_ROOT", raising=False)
         monkeypatch.chdir(newest)
-        monkeypatch.setattr(open_runs, "connect", lambda: None)
-        assert open_runs.close_abandoned() == []
+        with local.waiting() as runs:
+            assert runs == []
         assert path.is_file()
-        assert f"{RUN}.json: newer than wsss_mm" in caplog.text
+        assert "run.jsonl: newer than wsss_mm" in caplog.text

@@ -23,7 +23,7 @@ from wsss_mm.formats import (
     write_object,
     write_rows,
 )
-from wsss_mm.places import FIGURES, PATCH_MANIFEST, UNSENT_STORES
+from wsss_mm.places import CHECKPOINT, FIGURES, PATCH_MANIFEST
 
 LATER = replace(FIGURES, format=5, oldest=2)
 JSON = st.recursive(
@@ -98,6 +98,6 @@ def test_rows(tmp_path):
 
 
 def test_lines_may_say_their_format_more_than_once(tmp_path):
-    path, line = tmp_path / "stores.txt", number_line(UNSENT_STORES)
+    path, line = tmp_path / "checkpoint.sha256", number_line(CHECKPOINT)
     path.write_text(f"one\n{line}two\n{line}three\n", encoding="utf-8")
-    assert read_lines(path, UNSENT_STORES) == ["one", "two", "three"]
+    assert read_lines(path, CHECKPOINT) == ["one", "two", "three"]

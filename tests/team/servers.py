@@ -82,8 +82,7 @@ class Processes:
 
 def start_postgres(processes: Processes) -> str:
     """PostgreSQL with a database `mlflow`; it refuses to run as root, so then as its own user. Returns host:port."""
-    places = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    programs = {name: needed(name, *places) for name in ("initdb", "postgres")}
+    programs = {name: needed(name, *postgres_programs()) for name in ("initdb", "postgres")}
     folder, port = Path(tempfile.mkdtemp(prefix="wsss-mm-postgres-")), free_port()
     processes.elsewhere.append(folder)  # pytest's own folders let no other user in
     options: dict[str, object] = {"cwd": folder}
@@ -167,26 +166,34 @@ def serve_environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def serve_command(root: Path, database: str, state: Path, port: int) -> list[str]:
+def postgres_programs() -> list[str]:
+    """Where Debian keeps the programs of PostgreSQL."""
+    return [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+
+
+def serve_command(root: Path, database: str, state: Path, port: int, name: str = "mlflow") -> list[str]:
     """deploy/serve.py as docs/servers.md starts it."""
     return [
-        *(sys.executable, str(root / "deploy/serve.py"), "--database", f"postgresql://mlflow@{database}/mlflow"),
+        *(sys.executable, str(root / "deploy/serve.py"), "--database", f"postgresql://mlflow@{database}/{name}"),
         *("--artifacts", f"s3://{BUCKET}/mlflow", "--state", str(state), "--port", str(port), "--workers", "2"),
     ]
 
 
-def start_mlflow(processes: Processes, root: Path, database: str, endpoint: str) -> str:
-    """The MLflow server with users alice and bob; returns its address."""
-    port = free_port()
-    command = serve_command(root, database, processes.folder / "state", port)
-    process = processes.start("mlflow", command, port, env=serve_environment(endpoint), cwd=processes.folder)
+def start_mlflow(
+    processes: Processes, root: Path, database: str, endpoint: str, *, port: int | None = None, name: str = "mlflow"
+) -> str:
+    """The MLflow server with users alice and bob, on the database of this name; returns its address."""
+    port = port or free_port()
+    state = processes.folder / ("state" if name == "mlflow" else f"state-{name}")
+    command = serve_command(root, database, state, port, name)
+    process = processes.start(name, command, port, env=serve_environment(endpoint), cwd=processes.folder)
     uri, end = f"http://127.0.0.1:{port}", time.monotonic() + _SECONDS
     while True:
         try:
             with urllib.request.urlopen(f"{uri}/health", timeout=5):
                 return uri
         except (urllib.error.URLError, OSError):
-            assert process.poll() is None and time.monotonic() < end, (processes.folder / "mlflow.log").read_text()
+            assert process.poll() is None and time.monotonic() < end, (processes.folder / f"{name}.log").read_text()
             time.sleep(0.5)
 
 

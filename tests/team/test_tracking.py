@@ -17,15 +17,14 @@ RUNS, STEPS, EACH = 2, 25, 2  # runs a process, points a metric, processes a per
 LOG = """
 import pathlib, sys, time
 from wsss_mm.tracking import training_run
-from wsss_mm.tracking.store import connect
-mlflow = connect()
+from wsss_mm.active_run import active_run
 pathlib.Path(f"{sys.argv[2]}.{sys.argv[1]}").touch()
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.01)
 for number in range(int(sys.argv[3])):
     with training_run("crowd", {"who": sys.argv[1], "number": number}):
         for step in range(int(sys.argv[4])):
-            mlflow.log_metrics({"loss": step / 7, "iou.TE": step / 9}, step=step)
+            active_run().metrics({"loss": step / 7, "iou.TE": step / 9}, step)
 """
 PROMOTE = """
 import pathlib, sys, time
@@ -183,16 +182,16 @@ def test_a_damaged_model_is_found_and_not_used(bob, site):
 def test_a_store_of_ones_own_moves_to_the_server(alice, client, tmp_path):
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "DVC_ROOT": str(tmp_path)}
     code = (
-        "from pathlib import Path; import mlflow\n"
+        "from pathlib import Path; from wsss_mm.active_run import active_run\n"
         "from wsss_mm.tracking import register_segmenter, tag_weights, training_run\n"
         "with training_run('own', {'lr': 0.1}, [Path('models/segmenter')]):\n"
-        "    [mlflow.log_metric('loss', 1 / (step + 1), step=step) for step in range(30)]\n"
+        "    [active_run().metrics({'loss': 1 / (step + 1)}, step) for step in range(30)]\n"
         "    tag_weights(Path('models/segmenter/weights.pth'))\n"
         "register_segmenter(Path('models/segmenter'), 'moved', tags={'test.miou': 0.5})"
     )
     alice.run(sys.executable, "-c", code, **own)
     for _ in range(2):
-        done = alice.wsss_mm("migrate-store", str(tmp_path / "mlflow.db"))
+        done = alice.run(sys.executable, "deploy/migrate_store.py", str(tmp_path / "mlflow.db"))
         assert "1 runs and 1 model versions" in done.stdout
     (run,) = experiment_runs(client, "own")
     points = client.get_metric_history(run.info.run_id, "loss")

@@ -4,18 +4,20 @@ import errno
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from io import FileIO
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 from sqlalchemy import event
 
+from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
-from wsss_mm.outage import is_outage, keep, needed, send
-from wsss_mm.tracking import tag_weights, training_run
+from wsss_mm.outage import is_outage, needed
+from wsss_mm.tracking import local, tag_weights, training_run
+from wsss_mm.tracking.local import unsent_folder
 from wsss_mm.tracking.store import connect, tracking_uri
-from wsss_mm.tracking.unsent import all_for_this_store, unsent_folder
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -27,8 +29,6 @@ POINTS = ("start", "metric", "artifact", "end")
 def database(project, store, monkeypatch):
     """The project's own store; nobody waits long for a lock."""
     shutil.copyfile(store / "empty.db", project / "mlflow.db")
-    unsent_folder().mkdir(parents=True)
-    shutil.copyfile(store / "empty.db", unsent_folder() / "mlflow.db")
     connect()
     from mlflow.store.db import utils
 
@@ -43,7 +43,6 @@ def database(project, store, monkeypatch):
     open_database = sqlite3.dbapi2.connect
     monkeypatch.setattr(sqlite3.dbapi2, "connect", lambda *args, **kwargs: open_database(*args, timeout=0.05, **kwargs))
     yield project / "mlflow.db"
-    connect().end_run()
     for listener in listening:
         event.remove(sqlalchemy.Engine, "before_cursor_execute", listener)
     listening.clear()
@@ -118,8 +117,6 @@ class Empty(Changed):
 class NoRoom:
     """Of its artifacts no byte more can be written, by the disk, a quota, or the rights of their folder."""
 
-    full = ("mlartifacts",)
-
     def __init__(self, database, number=errno.ENOSPC):
         from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
@@ -127,7 +124,7 @@ class NoRoom:
         root, create = database.parent, self._create
 
         def created(repository, *args):
-            if Path(repository.artifact_dir).relative_to(root).parts[0] in self.full:
+            if Path(repository.artifact_dir).is_relative_to(root / "mlartifacts"):
                 raise OSError(number, os.strerror(number))
             return create(repository, *args)
 
@@ -136,10 +133,6 @@ class NoRoom:
 
     def end(self):
         self._kind._create_staging_artifact = self._create
-
-
-class NoRoomAnywhere(NoRoom):
-    full = ("mlartifacts", "work_dirs")
 
 
 class Newer:
@@ -164,18 +157,27 @@ def train(project, then):
     (project / "models").mkdir(exist_ok=True)
     (project / "models/weights.pth").write_bytes(b"weights")
     then("start")
-    mlflow = connect()
-    with training_run("train_segmenter", {"lr": 0.5}):
+    with training_run("train_segmenter", {"lr": 0.5}) as opened:
+        run = active_run()
         for step in range(3):
             if step == 1:
+                _until_now(opened)
                 then("metric")
-            send(mlflow.log_metrics, {"loss": step}, step=step)
-            send(mlflow.set_tag, f"long.{step}", "x" * 5000)
+            run.metrics({"loss": step}, step)
+            run.tags({f"long.{step}": "x" * 5000})
+        _until_now(opened)
         then("artifact")
-        keep(mlflow.log_text, "x", "note.txt")
+        run.text("x", "note.txt")
         tag_weights(project / "models/weights.pth")
+        _until_now(opened)
         then("end")
-        send(mlflow.set_tag, "long", "x" * 5000)
+        run.tags({"long": "x" * 5000})
+
+
+def _until_now(run):
+    """All is in the store that was logged until now, unless that takes nothing any more."""
+    with suppress(Exception):
+        run.info  # noqa: B018
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -185,14 +187,14 @@ def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, projec
     train(project, lambda now: faults.append(kind(database)) if now == point else None)
     assert [record.message for record in caplog.records if "\n" in record.message] == []
     if kind is Empty:  # a new process makes its tables
-        assert all_for_this_store() == (point != "start")
+        assert unsent_folder().exists() == (point != "start")
         return
     for fault in faults:
         fault.end()
     if kind is NoRoom and point == "end":  # no artifact after that
-        assert not (unsent_folder() / "stores.txt").exists()
+        assert not unsent_folder().exists()
     elif kind is not Newer or point == "start":  # who has it open does not ask for its version again
-        assert all_for_this_store()
+        assert unsent_folder().exists()
         assert main(["sync"]) == 0
     (run,) = connect().search_runs(search_all_experiments=True, output_format="list")
     assert (run.info.status, run.data.params) == ("FINISHED", {"lr": "0.5"})
@@ -202,29 +204,44 @@ def test_the_training_goes_on_and_a_sync_brings_what_is_missing(database, projec
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO])
-def test_where_no_artifact_can_be_kept_one_line_says_so_and_the_training_goes_on(database, project, number, caplog):
-    train(project, lambda now: NoRoomAnywhere(database, number) if now == "start" else None)
-    train(project, lambda _: None)
+def test_where_no_artifact_can_be_kept_one_line_says_so_and_the_training_goes_on(
+    database, project, number, caplog, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for _ in range(2):
+        monkeypatch.setattr(local.shutil, "copyfile", full)
+        train(project, lambda _: None)
     told = [record.message for record in caplog.records if "not kept" in record.message]
     assert len(told) == 2, "one a training"
     assert os.strerror(number) in told[0]
-    assert main(["sync"]) == 0
     runs = connect().search_runs(search_all_experiments=True, output_format="list")
-    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    assert [(run.info.status, run.data.metrics["loss"]) for run in runs] == [("FINISHED", 2)] * 2
+    assert not unsent_folder().exists()
 
 
-def test_there_is_no_refuge_on_the_same_full_disk(database, project, monkeypatch, caplog):
+@pytest.mark.parametrize("when", ["open", "write"])
+def test_on_a_full_disk_figures_go_to_the_store_all_the_same(database, project, when, caplog, monkeypatch):
+    """There is no room for the journal, from the start or later."""
     open_file = Path.open
 
-    def full(self, *args, **kwargs):
-        if ".room" in self.name:
+    class Full(FileIO):
+        def write(self, content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return open_file(self, *args, **kwargs)
+
+    def full(self, *args, **kwargs):
+        if self.name != "run.jsonl.new":
+            return open_file(self, *args, **kwargs)
+        if when == "open":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return Full(self, "ab")
 
     monkeypatch.setattr(Path, "open", full)
-    train(project, lambda now: NoRoom(database) if now == "start" else None)
-    assert [record.message.count("not kept") for record in caplog.records] == [1]
-    assert not (unsent_folder() / "stores.txt").exists()
+    train(project, lambda _: None)
+    (told,) = [record.message for record in caplog.records]
+    assert "No space left on device" in told
+    assert not unsent_folder().exists()
     (run,) = connect().search_runs(search_all_experiments=True, output_format="list")
     assert (run.info.status, run.data.metrics["loss"]) == ("FINISHED", 2)
 
@@ -240,7 +257,7 @@ def test_a_sync_to_a_disk_that_still_is_full_loses_nothing(database, project, ca
 
 def test_a_picture_that_is_not_there_is_no_full_disk(database, project):
     with pytest.raises(FileNotFoundError), training_run("train_segmenter", {}):
-        keep(connect().log_artifact, str(project / "no.png"))
+        active_run().file(project / "no.png")
 
 
 @pytest.mark.parametrize("kind", [Locked, Garbage, Truncated, Newer])

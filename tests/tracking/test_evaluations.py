@@ -143,24 +143,24 @@ class TestGates:
         training = train(weights)
         with judging_run(weights) as run:
             assert run.info.run_id == training
-            log_gate("segmenter", True, {"failed": 0}, [])
+            log_gate("segmenter", True, [])
         before = contents(training)
         monkeypatch.setenv("DVC_EXP_NAME", "strict")
         evaluate(weights, 0.4, flip=True)
         for gate in ("segmenter", "slides"):
             with judging_run(weights):
-                log_gate(gate, False, {"failed": 1}, ["miou"])
+                log_gate(gate, False, ["miou"])
         assert contents(training) == before
         (child,) = children(training)
         assert child.data.tags["gate.segmenter"] == child.data.tags["gate.slides"] == "failed"
-        assert child.data.metrics["gate.slides.failed"] == 1
+        assert child.data.tags["gate.slides.failed"] == "miou"
 
     def test_an_experiment_that_evaluates_nothing_gets_a_run_for_them(self, weights, monkeypatch):
         training = train(weights)
         monkeypatch.setenv("DVC_EXP_NAME", "strict")
         monkeypatch.setenv("DVC_STAGE", "gate@segmenter")
         with judging_run(weights):
-            log_gate("segmenter", False, {"failed": 1}, ["miou"])
+            log_gate("segmenter", False, ["miou"])
         (child,) = children(training)
         assert (child.data.tags["stage"], child.data.tags["gate.segmenter"]) == ("gate@segmenter", "failed")
 

@@ -1,15 +1,16 @@
 """What MLflow shows of a run first: its name and a description of two lines."""
 
-from wsss_mm.tracking.headlines import model_headline, run_name
+from wsss_mm.tracking.headlines import model_headline, numbered_name, run_name
 from wsss_mm.tracking.headlines import test_headline as headline_of_test
 
 
 def test_a_name_says_what_was_trained_and_which_run_it_is():
     params = {"seed": 0, "classifier": {"encoder": "resnet38", "epochs": 12}}
-    assert run_name("train_classifier", params, "000000012", "0437067b") == (
-        "classifier 12: resnet38, 12 epochs (0437067b)"
-    )
-    assert run_name("evaluate", {"evaluate": {"flip": True}}, "3", "no-commit") == "evaluate 3 (no-commit)"
+    name = run_name("train_classifier", params, "0437067b")
+    assert numbered_name(name, "000000012") == "classifier 12: resnet38, 12 epochs (0437067b)"
+    name = run_name("evaluate", {"evaluate": {"flip": True}}, "no-commit")
+    assert numbered_name(name, "3") == "evaluate 3 (no-commit)"
+    assert numbered_name("an-experiment-of-dvc", "3") == "an-experiment-of-dvc"
 
 
 def test_a_model_says_what_it_is_and_how_good():

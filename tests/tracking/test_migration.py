@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from wsss_mm.cli.main import main
+from deploy.migrate_store import COPIED_FROM, main, migrate_store
 from wsss_mm.errors import InputError
 from wsss_mm.tracking import training_run
-from wsss_mm.tracking.copying import COPIED_FROM
-from wsss_mm.tracking.migration import migrate_store
 from wsss_mm.tracking.store import connect, experiment_id
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -71,7 +69,7 @@ def copies(client, run_id):
 def test_all_that_a_run_holds_arrives(project, stores, capsys):
     own, server = stores
     run_id = fill(project, own)
-    assert main(["migrate-store", "own.db", "--to", f"sqlite:///{project}/server.db"]) == 0
+    assert main(["own.db", "--to", f"sqlite:///{project}/server.db"]) == 0
     assert "1 runs and 1 model versions" in capsys.readouterr().out
     (copy,) = copies(server, run_id)
     run, new = own.get_run(run_id), copy.info.run_id
@@ -139,11 +137,14 @@ def test_a_champion_there_stays_champion(project, stores, caplog):
     assert "stays so" in caplog.text
 
 
-def test_what_cannot_be_copied_is_said(project, stores):
+def test_what_cannot_be_copied_is_said(project, stores, capsys):
     own, _ = stores
     fill(project, own)
-    with pytest.raises(InputError, match="not found"):
-        migrate_store(project / "other.db")
+    assert main(["other.db"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "migrate_store.py: error: other.db: not found; name the mlflow.db of the project to migrate\n"
+    )
     with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
         migrate_store(project / "own.db")
     shutil.move(project / "mlartifacts", project / "elsewhere")

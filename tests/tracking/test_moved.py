@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.test_tampering import write_model
+from wsss_mm.active_run import active_run
 from wsss_mm.cli import doctor
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
@@ -23,10 +24,10 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 NAMES = ["other", "my%20project", "my project", "mlartifacts/inside", "projekt-ü"]
 
 TRAIN = """
+from wsss_mm.active_run import active_run
 from wsss_mm.tracking import training_run
-from wsss_mm.tracking.store import connect
 with training_run("train_segmenter", {}) as run:
-    connect().log_text("new", "note.txt")
+    active_run().text("new", "note.txt")
     print(run.info.run_id)
 """
 
@@ -44,7 +45,7 @@ def made(tmp_path_factory, store):
     folder = write_model(root / "models/segmenter", b"weights")
     with training_run("train_segmenter", {}):
         tag_weights(folder / "weights.pth")
-        connect().log_text("old", "note.txt")
+        active_run().text("old", "note.txt")
     register_segmenter(folder, "kept")
     patch.undo()
     return root
@@ -99,7 +100,7 @@ def test_it_names_its_own_files_after_the_fix(original, tmp_path, monkeypatch, c
     found = connect().search_runs(search_all_experiments=True, output_format="list")
     assert connect().artifacts.load_text(f"runs:/{found[-1].info.run_id}/note.txt") == "old"
     with training_run("train_segmenter", {}) as new:
-        connect().log_text("new", "note.txt")
+        active_run().text("new", "note.txt")
     assert (other / "mlartifacts/segmenter" / new.info.run_id / "artifacts/note.txt").read_text() == "new"
     if before is not None:
         assert files(original) == before
@@ -146,20 +147,6 @@ def test_nothing_else_is_strange(original, tmp_path, monkeypatch):
     assert strange_roots(tmp_path / "garbage.db", tmp_path) == {}
     monkeypatch.chdir(tmp_path)
     moved.refuse_strange_roots(original / "mlflow.db", project_root())
-
-
-def test_the_store_of_unsent_runs_moves_along(tmp_path, store):
-    old, new = tmp_path / "old", tmp_path / "new"
-    (new / "work_dirs/unsent").mkdir(parents=True)
-    database = new / "work_dirs/unsent/mlflow.db"
-    shutil.copyfile(store / "empty.db", database)
-    location = (old / "work_dirs/unsent/artifacts").as_uri()
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE experiments SET artifact_location = ?", (location,))
-    assert settle(database, new, backup=False) == [str(old)]
-    with closing(sqlite3.connect(database)) as connection:
-        found = connection.execute("SELECT artifact_location FROM experiments").fetchone()
-    assert found == ((new / "work_dirs/unsent/artifacts").as_uri(),)
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + bytes(4000)])

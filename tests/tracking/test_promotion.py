@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from wsss_mm.tracking import (
 )
 from wsss_mm.tracking.card import version_card
 from wsss_mm.tracking.evidence import Evidence, run_evidence
-from wsss_mm.tracking.promotion import objections
+from wsss_mm.tracking.promotion import OVER, objections
 from wsss_mm.tracking.registry import download_model, find_version
 from wsss_mm.tracking.store import connect
 
@@ -168,33 +167,59 @@ class TestPromotion:
             promote(name, "2")
         assert aliases(name)["champion"] == "3"
 
-    def test_of_two_at_the_same_moment_one_is_refused(self, versions, monkeypatch):
+    @pytest.mark.parametrize("champion", [None, "1"])
+    def test_of_several_at_the_same_moment_one_is_champion(self, versions, champion):
+        """All have compared themselves with the champion there is, or with none, before the first of them moves it."""
+        name, make = versions
+        for miou in (0.3, 0.5, 0.6, 0.7):
+            make(miou)
+        if champion:
+            promote(name, champion)
+        before = promotion.current_champion(name)
+        together, moved, refused = threading.Barrier(3), [], []
+
+        def move(version: str) -> None:
+            candidate = find_version(name, version)
+            together.wait()
+            try:
+                promotion._move(name, candidate, before, reason="mine", against=[])
+                moved.append(version)
+            except InputError as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=move, args=(version,)) for version in "234"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert moved == [aliases(name)["champion"]]
+        assert refused == [f"{name}: version {moved[0]} became champion meanwhile; look again"] * 2
+        assert {version for version in "234" if OVER in find_version(name, version).tags} == set(moved)
+
+    def test_a_move_leaves_nothing_behind(self, versions):
+        """What keeps others out while it lasts is in no parameter and no tag of a run, nor of the model, later on."""
         name, make = versions
         for miou in (0.3, 0.5, 0.7):
             make(miou)
-        first, client = find_version(name, "1"), connect().MlflowClient
-        for champion in (None, first):  # the second time round, there is one
-            candidate, seen = find_version(name, "2"), client().get_run(first.run_id)
-            with promotion._claim(name, candidate, champion), pytest.raises(InputError, match="at this moment"):
-                promote(name, "3", reason="mine")
-            assert client().get_run(first.run_id).data.tags
-            with monkeypatch.context() as blind:  # it looked before the first one's claim was there
-                blind.setattr(client, "get_run", lambda *_, seen=seen: seen)
-                with pytest.raises(InputError, match="at this moment"):
-                    promote(name, "3", reason="mine")
-            if champion is None:
-                promote(name, "1", reason="the first")
-        assert promote(name, "3", reason="mine").version == aliases(name)["champion"] == "3"
+        promote(name)
+        promote(name, "1", reason="the first")
+        rollback(name, "the third")
+        client = connect().MlflowClient()
+        runs = [client.get_run(find_version(name, version).run_id) for version in "123"]
+        assert [run.data.params for run in runs] == [{}] * 3
+        assert not [key for run in runs for key in run.data.tags if key.startswith("promotion")]
+        assert client.get_registered_model(name).tags == {}
 
-    def test_a_move_that_was_broken_off_holds_nobody_up_for_long(self, versions, monkeypatch):
+    def test_a_move_that_was_killed_holds_nobody_up_for_long(self, versions, monkeypatch, caplog):
         name, make = versions
         make(0.3)
-        client, run_id = connect().MlflowClient(), find_version(name, "1").run_id
-        client.log_param(run_id, f"promotion.{name}.none.1", f"{datetime.now(timezone.utc).isoformat()} version 1 x")
-        with pytest.raises(InputError, match="at this moment"):
-            promote(name)
-        monkeypatch.setattr(promotion, "_BROKEN_OFF", 0)
+        client = connect().MlflowClient()
+        for key in ("0", "z"):  # before and behind any of ours
+            client.set_registered_model_tag(name, f"{promotion._MOVING}{key}", "version 1, on another machine")
+        monkeypatch.setattr(promotion, "_BROKEN_OFF", 0.0)
         assert promote(name).version == "1"
+        assert caplog.text.count("was broken off") == 2
+        assert client.get_registered_model(name).tags == {}
 
     def test_a_move_that_is_killed_can_be_taken_back(self, versions, monkeypatch):
         name, make = versions
@@ -225,8 +250,8 @@ class TestPromotion:
         keep_evidence(tracked, find_version(name, "2").run_id, {"commit": "c", "runs": {}})
         assert promote(name).objections == ()
         tags = find_version(name, "2").tags
-        assert tags["promotion.over"] == "1"
-        assert not {"promotion.forced", "promotion.objections"} & tags.keys()
+        assert tags[OVER] == "1"
+        assert tags["promotion.forced"] == tags["promotion.objections"] == "none"
 
     def test_a_champion_of_this_moment_is_not_deleted_with_the_one_before(self, versions, monkeypatch):
         name, make = versions

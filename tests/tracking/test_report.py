@@ -11,6 +11,7 @@ from mlflow.entities import Metric
 from PIL import Image
 
 from wsss_mm import places
+from wsss_mm.active_run import active_run
 from wsss_mm.choosing import Choice, write_choice
 from wsss_mm.choosing.choice import TriedSetting
 from wsss_mm.cli.main import main
@@ -35,8 +36,7 @@ def page_of(run) -> str:
 def test_a_failed_run_says_why_and_everything_is_escaped(tracked):
     with pytest.raises(ValueError), training_run("train_segmenter", {"vocabulary": "lung", "note": EVIL}) as run:
         for name in ("examples/valid/{}", "examples.train.{}.x"):  # as it was, and as it is
-            picture = np.zeros((8, 8, 3), np.uint8)
-            connect().log_image(picture, key=name.format(EVIL[1:7]), step=3, synchronous=True)
+            active_run().image(np.zeros((8, 8, 3), np.uint8), name.format(EVIL[1:7]), 3)
         raise ValueError(f"no patch in {EVIL}")
     page = page_of(run)
     assert "<script" not in page
@@ -62,7 +62,7 @@ def judged(tracked):
     write_text(tracked / "dvc.lock", f"stages:\n{outs}")
     with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
         for step, loss in enumerate((2.0, float("nan"), 1.0)):
-            connect().log_metric("loss", loss, step=step)
+            active_run().metrics({"loss": loss}, step)
     keep_evidence(tracked, run.info.run_id, {"runs": {"train_segmenter": run.info.run_id}})
     return run
 
@@ -108,7 +108,7 @@ def test_how_well_sites_can_be_read_is_shown_of_the_classifiers_run(tracked):
     for name in ("with", "without"):
         with training_run("train_classifier", {"vocabulary": "lung"}) as classifier:
             if name == "with":
-                connect().log_figure(Figure(figsize=(2, 1)), "figures/sites.png")
+                active_run().figure(Figure(figsize=(2, 1)), "figures/sites.png")
         with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
             pass
         keep_evidence(tracked, run.info.run_id, {"runs": {"train_classifier": classifier.info.run_id}})
@@ -193,9 +193,9 @@ def test_a_long_curve_keeps_both_ends(tracked):
 
 def test_an_experiment_that_was_not_registered_shows_its_test_metrics_and_pictures(tracked):
     with training_run("train_segmenter", {"vocabulary": "lung"}) as run:
-        mlflow = connect()
-        mlflow.log_metrics({"test.ungated.miou": 0.4321, "test.ungated.iou.TE": 0.7, "valid/iou.TE": 0.1})
-        mlflow.log_image(np.full((4, 4, 3), 200, np.uint8), "pictures/test.png")
+        active_run().metrics({"test.ungated.miou": 0.4321, "test.ungated.iou.TE": 0.7, "valid/iou.TE": 0.1})
+        Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).save(tracked / "test.png")
+        active_run().file(tracked / "test.png", "pictures")
     page = page_of(run)
     assert "0.432</span> mIoU on the test split" in page
     assert "<th>Test IoU</th>" in page

@@ -10,6 +10,7 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.runs import training_run
@@ -35,7 +36,7 @@ def test_runs_are_in_the_project_whatever_its_folder_is_called(project, store, m
     shutil.copyfile(store / "empty.db", folder / "mlflow.db")
     with training_run("segmenter", {}) as run:
         (folder / "note.txt").write_text("x")
-        connect().log_artifact("note.txt")
+        active_run().file(Path("note.txt"))
     assert [item.name for item in project.glob("**/mlflow.db")] == ["mlflow.db"]
     assert [found.info.run_id for found in connect().search_runs(["1"], output_format="list")] == [run.info.run_id]
     assert len(list(folder.glob(f"mlartifacts/segmenter/{run.info.run_id}/**/note.txt"))) == 1

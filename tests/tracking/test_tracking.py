@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from wsss_mm.active_run import active_run
 from wsss_mm.errors import InputError
 from wsss_mm.tracking import (
     download_model,
@@ -80,7 +81,7 @@ import time
 from pathlib import Path
 from sqlalchemy.orm import Query
 from wsss_mm.tracking.store import connect, experiment_id
-from wsss_mm.tracking.surroundings import log_inputs
+from wsss_mm.tracking.batches import add_inputs
 there = Query.all
 def late(query):
     found = there(query)
@@ -92,8 +93,8 @@ def late(query):
     return found
 Query.all = late
 mlflow = connect()
-with mlflow.start_run(experiment_id=experiment_id("segmenter")):
-    log_inputs({{"data/patches": "0" * 32, "models/classifier": "1" * 32}})
+with mlflow.start_run(experiment_id=experiment_id("segmenter")) as run:
+    add_inputs(mlflow.MlflowClient(), run.info.run_id, {{"data/patches": "0" * 32, "models/classifier": "1" * 32}})
 """
         connect().MlflowClient().search_experiments()
         processes = [
@@ -211,7 +212,7 @@ class TestTrainingRun:
         monkeypatch.setenv("DVC_EXP_NAME", "brave-pine")
         params = {"seed": 3, "classifier": Settings(), **{f"p{i}": i for i in range(150)}}
         with training_run("train_classifier", params, [Path("data")], tags={"cohort": "phantom"}) as run:
-            connect().log_metrics({"loss": 0.5}, step=1)
+            active_run().metrics({"loss": 0.5}, 1)
         found = get_run(run)
         assert connect().get_experiment(found.info.experiment_id).name == "classifier"
         assert found.info.run_name == "brave-pine"
@@ -342,15 +343,15 @@ class TestModelRun:
         time.sleep(0.01)
         with pytest.raises(RuntimeError), model_run(weights) as run:
             assert run.info.run_id == runs[1]
-            connect().log_metrics({"test.miou": 0.8})
+            active_run().metrics({"test.miou": 0.8})
             raise RuntimeError  # a later stage fails: that does not make the training a failure
         assert get_run(run).data.metrics == {"test.miou": 0.8}
         assert (get_run(run).info.status, get_run(run).info.end_time) == ("FINISHED", ended)
 
     def test_unknown_weights_give_a_warning(self, tracked, caplog):
         (tracked / "weights.pth").write_bytes(b"pulled")
-        with model_run(tracked / "weights.pth") as run:
-            assert run is None
+        with model_run(tracked / "weights.pth"):
+            active_run().tags({"seen": "by nobody"})
         assert "no MLflow run" in caplog.text
 
 

@@ -9,8 +9,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
 from wsss_mm.errors import InputError
+from wsss_mm.tracking.batches import add_missing
 from wsss_mm.tracking.changes import run_of
-from wsss_mm.tracking.copying import log_missing_inputs
 from wsss_mm.tracking.store import experiment_in
 
 DATA = DatasetInput(Dataset("patches", "abc", "local", "{}"), [])
@@ -36,7 +36,7 @@ def test_a_version_without_a_run_is_named(run_id):
 def test_a_run_may_have_no_inputs(of_run, there, sent):
     client = Mock()
     target = SimpleNamespace(inputs=there, info=SimpleNamespace(run_id="b"))
-    log_missing_inputs(SimpleNamespace(inputs=of_run), target, client)
+    add_missing(client, target, of_run.dataset_inputs if of_run else ())
     assert [call.args for call in client.log_inputs.call_args_list] == ([("b", sent)] if sent else [])
 
 

@@ -189,9 +189,9 @@ def _fix() -> None:
     from wsss_mm.tracking.store import project_root
 
     root = project_root()
-    for database, backup in ((root / "mlflow.db", True), (root / places.UNSENT / "mlflow.db", False)):
-        for old in settle(database, root, backup=backup):
-            sys.stdout.write(f"mended  {database}: named files in {old}, and names those here now\n")
+    database = root / "mlflow.db"
+    for old in settle(database, root):
+        sys.stdout.write(f"mended  {database}: named files in {old}, and names those here now\n")
 
 
 def _handle(arguments: argparse.Namespace) -> int:

@@ -20,15 +20,28 @@ def add_parser(subparsers: Any) -> None:
 def _sync(_: argparse.Namespace) -> None:
     from wsss_mm.errors import InputError
     from wsss_mm.outage import server_uri
-    from wsss_mm.tracking.sync import sync
-    from wsss_mm.tracking.unsent import all_for_this_store, anything_unsent, unsent_folder
+    from wsss_mm.tracking.copier import sync
+    from wsss_mm.tracking.local import at_work, store_digest, unsent_folder, waiting
+    from wsss_mm.tracking.store import allow_slow_requests
 
-    if not anything_unsent():
-        sys.stdout.write(f"{unsent_folder()}: nothing is unsent\n")
-        return
-    if not server_uri() and not all_for_this_store():
-        raise InputError(f"{unsent_folder()}: sent where? set MLFLOW_TRACKING_URI to the server's http address")
-    for sent in sync():
-        sys.stdout.write(
-            f"{sent.experiment}: run {sent.run_id} is complete; {sent.metrics} metrics and {sent.files} files sent\n"
+    folder = unsent_folder()
+    if (folder / "mlflow.db").is_file():
+        raise InputError(
+            f"{folder}/mlflow.db: holds runs that an older release of wsss_mm did not send; send them with that one, "
+            "or look at them (mlflow ui --backend-store-uri sqlite:///FILE), and move the file away"
         )
+    with waiting() as runs:
+        stores, count = {run.head.store for run in runs}, len(runs)
+    if stores - {store_digest()} and not server_uri():
+        raise InputError(f"{folder}: sent where? set MLFLOW_TRACKING_URI to the server's http address")
+    busy = at_work()
+    if busy:
+        sys.stdout.write(f"{folder}: {busy} more at work at this moment, which send themselves\n")
+    if not count:
+        sys.stdout.write(f"{folder}: nothing is unsent\n")
+        return
+    allow_slow_requests()
+    for sent in sync():
+        if sent.run_id:
+            what = f"{sent.metrics} metrics and {sent.files} files sent"
+            sys.stdout.write(f"{sent.experiment}: run {sent.run_id} is complete; {what}\n")

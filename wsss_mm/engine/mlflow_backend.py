@@ -4,7 +4,6 @@ mmengine's own one ends the outer run and crashes with MLflow 3.
 """
 
 import re
-import sys
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -15,7 +14,7 @@ from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import Tensor
 
 from wsss_mm import places
-from wsss_mm.outage import keep, send
+from wsss_mm.active_run import ActiveRun, active_run
 from wsss_mm.registry import VISBACKENDS
 
 _REFUSED = re.compile(r"[^A-Za-z0-9_./ -]")
@@ -23,7 +22,7 @@ _REFUSED = re.compile(r"[^A-Za-z0-9_./ -]")
 
 @VISBACKENDS.register_module()
 class MLflowBackend(BaseVisBackend):
-    """Logs to the active MLflow run; without one, does nothing. Never starts or ends a run.
+    """Logs to the active run; without one, does nothing. Never starts or ends a run.
 
     Args:
         save_dir: Given by mmengine, not used.
@@ -33,19 +32,17 @@ class MLflowBackend(BaseVisBackend):
         super().__init__(save_dir or "")
 
     @property
-    def experiment(self) -> Any:
-        """The module `mlflow` while a run is active, else None."""
-        # A process that did not import MLflow has no run: it need not wait for the import.
-        mlflow = sys.modules.get("mlflow")
-        return mlflow if mlflow is not None and mlflow.active_run() is not None else None
+    def experiment(self) -> ActiveRun | None:
+        """The active run, None without one."""
+        return active_run()
 
     def _init_env(self) -> None:
         """Nothing to set up."""
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the resolved config as artifact config.py."""
-        if mlflow := self.experiment:
-            keep(mlflow.log_text, config.pretty_text, places.CONFIG)
+        if run := self.experiment:
+            run.text(config.pretty_text, places.CONFIG)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Log one metric."""
@@ -55,15 +52,15 @@ class MLflowBackend(BaseVisBackend):
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Log metrics; what is not a number is passed over."""
-        if mlflow := self.experiment:
-            metrics = {metric_name(name): float(value) for name, value in scalar_dict.items() if _is_number(value)}
-            send(mlflow.log_metrics, metrics, step=step)
+        if run := self.experiment:
+            run.metrics(
+                {metric_name(name): float(item) for name, item in scalar_dict.items() if _is_number(item)}, step
+            )
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Log an image (H, W, 3) uint8 RGB under its name and step."""
-        if mlflow := self.experiment:
-            image = np.ascontiguousarray(image)
-            keep(mlflow.log_image, image, key=metric_name(name), step=step, synchronous=True)
+        if run := self.experiment:
+            run.image(np.ascontiguousarray(image), metric_name(name), step)
 
 
 def metric_name(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.tracking.store import connect, tracking_uri
-from wsss_mm.tracking.unsent import anything_unsent, unsent_uri
+from wsss_mm.tracking.local import unsent_weights
+from wsss_mm.tracking.store import connect
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ JUDGED_TAG = "judged_weights_md5"
 PARENT_TAG, EXPERIMENT_TAG, NUMBER_TAG = "mlflow.parentRunId", "dvc.experiment", "run_number"
 """Tags: the training an evaluation belongs to; the DVC experiment; how many runs were begun in the store before."""
 
+EVALUATION_TAG, TEST = "evaluation", "test."
+"""Tag of a training: the evaluation whose figures it shows; and what the names of such figures begin with."""
+
 _NUMBER_WIDTH = 9  # digits: the store sorts tags as text
 
 
@@ -46,23 +49,21 @@ def refuse_unsent(*weights: Path) -> None:
     Raises:
         InputError: a run that made these weights is unsent.
     """
-    if not anything_unsent() or tracking_uri() == unsent_uri():
-        return
+    unsent = unsent_weights(WEIGHTS_TAG)
     for path in weights:
-        if path.is_file() and newest_run(digest(path, "md5"), unsent_uri()) is not None:
+        if unsent and path.is_file() and digest(path, "md5") in unsent:
             raise InputError(f"{path}: the run that made it is not on the MLflow server yet; first: wsss-mm sync")
 
 
-def newest_run(md5: str, store: str | None = None, tag: str = WEIGHTS_TAG) -> "Run | None":
-    """The run that made these weights in a store, the current one by default.
+def newest_run(md5: str, *, tag: str = WEIGHTS_TAG, ours: str | None = None) -> "Run | None":
+    """The run of the store that made these weights.
 
-    Of several, it is that of the DVC experiment at work, and else the one that was begun last: numbers tell, since a
-    clock may be wrong.
+    Of several, it is that of a DVC experiment, the one at work unless named, and else the one that was begun last:
+    numbers tell, since a clock may be wrong.
     """
-    client = connect().MlflowClient(tracking_uri=store)
-    found = newest_first(client, f"tags.{tag} = '{md5}'")
-    ours = [run for run in found if _experiment_of(run) == os.environ.get("DVC_EXP_NAME")]
-    return next(iter(ours or found), None)
+    ours = os.environ.get("DVC_EXP_NAME") if ours is None else ours
+    found = newest_first(connect().MlflowClient(), f"tags.{tag} = '{md5}'")
+    return next(iter([run for run in found if _experiment_of(run) == ours] or found), None)
 
 
 def newest_first(client: "MlflowClient", wanted: str, most: int = 1000) -> "list[Run]":
@@ -90,5 +91,9 @@ def _experiment_of(run: "Run") -> str:
 
 def is_own(run: "Run") -> bool:
     """Whether what is found out now may be added to a run: not by another DVC experiment than the one it is of."""
-    now = os.environ.get("DVC_EXP_NAME")
-    return not now or _experiment_of(run) == now
+    return is_of(run, os.environ.get("DVC_EXP_NAME", ""))
+
+
+def is_of(run: "Run", experiment: str) -> bool:
+    """Whether a run is of a DVC experiment; all are where there is none."""
+    return not experiment or _experiment_of(run) == experiment

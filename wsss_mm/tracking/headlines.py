@@ -11,18 +11,26 @@ DESCRIPTION_TAG = "mlflow.note.content"
 _KNOBS = {"encoder": "{}", "loss": "{}", "epochs": "{} epochs", "iterations": "{} iterations"}
 
 
-def run_name(stage: str, params: Any, number: str, commit: str) -> str:
-    """Such as "segmenter 12: resnet38, ce, 300 iterations (0437067b)".
+NUMBER = "{number}"
+"""In a name, until the run is in the store, which counts its runs (see `wsss_mm.tracking.finding.NUMBER_TAG`)."""
+
+
+def run_name(stage: str, params: Any, commit: str) -> str:
+    """Such as "segmenter {number}: resnet38, ce, 300 iterations (0437067b)"; the number tells runs of one commit apart.
 
     Args:
         stage: Of the pipeline.
         params: As the run logs them.
-        number: Of the run, see `wsss_mm.tracking.finding.NUMBER_TAG`; tells runs of one commit apart.
         commit: Its beginning.
     """
     kind, flat = stage.removeprefix("train_"), flatten(params)
     said = [text.format(flat[key]) for knob, text in _KNOBS.items() if (key := f"{kind}.{knob}") in flat]
-    return f"{kind} {int(number)}{': ' if said else ''}{', '.join(said)} ({commit})"
+    return f"{kind} {NUMBER}{': ' if said else ''}{', '.join(said)} ({commit})"
+
+
+def numbered_name(name: str, number: str) -> str:
+    """A run's name with its number, which may have leading zeros."""
+    return name.replace(NUMBER, str(int(number)))
 
 
 def model_headline(info: Mapping[str, Any]) -> str:

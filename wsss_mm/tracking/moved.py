@@ -1,7 +1,6 @@
 """Where a local store says its files are: MLflow keeps whole paths, which a project that is moved takes along.
 
-mlflow.db                       <project>/mlartifacts/<experiment>
-work_dirs/unsent/mlflow.db      <project>/work_dirs/unsent/artifacts
+mlflow.db       <project>/mlartifacts/<experiment>
 """
 
 import re
@@ -14,11 +13,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from wsss_mm.errors import InputError
-from wsss_mm.places import UNSENT
 
-_UNSENT = (UNSENT / "artifacts").as_posix()
-_LOCATION = re.compile(rf"(?P<root>(?:file:)?/.*?)/(?P<place>mlartifacts/[^/]+|{_UNSENT})")
-_FOLDERS = ("mlartifacts", "mlruns", _UNSENT)
+_LOCATION = re.compile(r"(?P<root>(?:file:)?/.*?)/(?P<place>mlartifacts/[^/]+)")
+_FOLDERS = ("mlartifacts", "mlruns")
 _COLUMNS = (
     *(("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")),
     *(("model_versions", "source"), ("model_versions", "storage_location"), ("trace_tags", "value")),

@@ -1,6 +1,9 @@
 """Who is champion: moved only by evidence, or by a person with a reason; every move can be taken back."""
 
+import logging
+import platform
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +27,17 @@ from wsss_mm.tracking.store import connect
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+logger = logging.getLogger(__name__)
+
 OVER = "promotion.over"
 """Tag of a champion: the numbers of those before it, newest first."""
 
 _REASON, _WHEN, _REFUSED = "promotion.forced", "promotion.time", "promotion.objections"
+_MOVING = "promotion.moving."
+"""What tags of a registered model begin with while somebody moves its champion; see `_exclusive`."""
 _NONE = "none"
-_BROKEN_OFF = 60  # s: a move takes far less
+_BROKEN_OFF = 60.0  # s: a move takes far less
+_POLL = 0.2  # s
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def objections(challenger: Evidence, champion: Evidence | None) -> list[str]:
 def promote(name: str, version: str | None = None, *, reason: str | None = None) -> Promotion:
     """Make a version the champion.
 
-    Of several who promote at once, one gets the champion; the others are refused, and may look again.
+    Of several who promote at once, one gets the champion; the others are told which it is, and may look again.
 
     Args:
         name: The registered model.
@@ -167,8 +175,8 @@ def delete(name: str, version: str, reason: str) -> Promotion | None:
         if _before(name, champion) is not None:
             moved = rollback(name, reason)
         else:
-            with _claim(name, doomed, champion):
-                _check_unmoved(name, champion)
+            with _exclusive(name, doomed):
+                _check_champion(name, champion)
                 client.delete_registered_model_alias(name, CHAMPION)
     client.set_tag(doomed.run_id, f"deleted.{name}.{doomed.version}", reason)
     client.delete_model_version(name, doomed.version)
@@ -229,72 +237,67 @@ def _move(
     against: list[str],
     keep_over: bool = False,
 ) -> None:
-    """Set the alias, unless the champion is no longer the one compared with, and say why in tags."""
+    """Say why in tags, set the alias and read it back; not if the champion is no longer the one compared with."""
     client = connect().MlflowClient()
-    over = [] if champion is None else [str(champion.version), *champion.tags.get(OVER, "").split()]
-    tags = {_WHEN: datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    tags = {
+        _WHEN: datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        _REASON: reason or _NONE,  # written over, not deleted: that is for whoever made the model alone
+        _REFUSED: "; ".join(against) or _NONE,
+    }
     if not keep_over:
+        over = [] if champion is None else [str(champion.version), *champion.tags.get(OVER, "").split()]
         tags[OVER] = " ".join(dict.fromkeys(item for item in over if item not in (_NONE, str(candidate.version))))
-    if reason:
-        tags[_REASON] = reason
-    if against:
-        tags[_REFUSED] = "; ".join(against)
-    stale = {_REASON, _REFUSED} & candidate.tags.keys() - tags.keys()
-    with _claim(name, candidate, champion):
-        _check_unmoved(name, champion)
+    with _exclusive(name, candidate):
+        _check_champion(name, champion)
         for key, value in tags.items():  # before the alias: a champion without them could not be taken back
             client.set_model_version_tag(name, candidate.version, key, value)
-        for key in stale:  # of an earlier time as champion
-            client.delete_model_version_tag(name, candidate.version, key)
         client.set_registered_model_alias(name, CHAMPION, candidate.version)
+        _check_champion(name, candidate)
 
 
-def _check_unmoved(name: str, champion: "ModelVersion | None") -> None:
-    """Raise `InputError` if someone moved the alias since this champion was looked up."""
+def _check_champion(name: str, version: "ModelVersion | None") -> None:
+    """Raise `InputError` if the champion is another version than this one."""
     now = current_champion(name)
-    if (now and now.version) != (champion and champion.version):
+    if (now and now.version) != (version and version.version):
         raise InputError(f"{name}: version {now.version if now else 'none'} became champion meanwhile; look again")
 
 
 @contextmanager
-def _claim(name: str, candidate: "ModelVersion", champion: "ModelVersion | None") -> Iterator[None]:
-    """Have the right to move the alias, which one process at a time gets.
+def _exclusive(name: str, candidate: "ModelVersion") -> Iterator[None]:
+    """Within the block nobody else moves the alias; who comes second waits.
 
-    MLflow sets an alias without looking at what it was, but a parameter of a run is never changed: of two processes
-    that log it with different values, one is refused. The n-th move away from a champion is such a parameter, of the
-    champion's run (without one, of the oldest version's), and what came of it is a tag. A move without outcome is under
-    way, or was broken off if it is old.
-
-    Raises:
-        InputError: someone else moves the alias at this moment.
+    MLflow sets an alias without looking at what it was. So whoever wants to move it first says so in a tag of the
+    registered model, a key of their own, then looks for such tags of others, and goes on only where there are none: of
+    two, the one who wrote later sees the other. Of several who see each other, the first in the alphabet stays and the
+    others step back. A tag that stays unchanged for `_BROKEN_OFF` is of a move that was killed, and is removed.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    place = champion or min(_versions(name), key=lambda version: int(version.version))
-    run = client.get_run(place.run_id)
-    key = f"promotion.{name}.{champion.version if champion else _NONE}"
-    earlier = sorted(
-        (item for item in run.data.params if item.startswith(f"{key}.")), key=lambda item: (len(item), item)
-    )
-    mine = f"{key}.{len(earlier) + 1}"
-    busy = f"{name}: someone else moves the champion at this moment; look again: wsss-mm models list"
-    now = datetime.now(timezone.utc)
-    if earlier and earlier[-1] not in run.data.tags:
-        began = datetime.fromisoformat(run.data.params[earlier[-1]].split()[0])
-        if (now - began).total_seconds() < _BROKEN_OFF:
-            raise InputError(busy)
+    client = connect().MlflowClient()
+    mine, claimed = f"{_MOVING}{uuid4().hex}", False
+    waiting: dict[str, float] = {}  # since when we see the claims of others, by our own clock
     try:
-        client.log_param(place.run_id, mine, f"{now.isoformat()} version {candidate.version} {uuid4().hex}")
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code != "INVALID_PARAMETER_VALUE":
-            raise
-        raise InputError(busy) from None
-    outcome = "given up"
-    try:
+        while True:
+            others = {key for key in client.get_registered_model(name).tags if key.startswith(_MOVING)} - {mine}
+            if claimed and not others:
+                break
+            if others and not waiting:
+                logger.info("%s: somebody else moves the champion at this moment; waiting", name)
+            first = all(mine < key for key in others)
+            if first and not claimed:
+                client.set_registered_model_tag(name, mine, f"version {candidate.version}, on {platform.node()}")
+                claimed = True
+                continue
+            if claimed and not first:
+                client.delete_registered_model_tag(name, mine)
+                claimed = False
+            for key in others:
+                if time.monotonic() - waiting.setdefault(key, time.monotonic()) > _BROKEN_OFF:
+                    logger.warning("%s: a move of the champion was broken off, and its tag %s is removed", name, key)
+                    client.delete_registered_model_tag(name, key)
+            time.sleep(_POLL)
         yield
-        outcome = "done"
     finally:
-        client.set_tag(place.run_id, mine, outcome)
+        if claimed:
+            client.delete_registered_model_tag(name, mine)
 
 
 def _short(md5: str | None) -> str:

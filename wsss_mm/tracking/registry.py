@@ -13,8 +13,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import digest, leads_outside
 from wsss_mm.outage import is_outage
 from wsss_mm.tracking.changes import CHANGES_TAG, changes_digest, run_of
-from wsss_mm.tracking.finding import DIGEST_TAG, WEIGHTS_TAG
-from wsss_mm.tracking.runs import model_run, tag_weights, training_run
+from wsss_mm.tracking.finding import DIGEST_TAG, WEIGHTS_TAG, find_run
+from wsss_mm.tracking.runs import tag_weights, training_run
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -98,11 +98,12 @@ def registered_as(folder: Path, name: str) -> "ModelVersion | None":
     return _find_model(name, md5, folder_digest(folder)) or _find(name, md5)
 
 
-def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelInfo":
-    """Log a model folder to the active run as an MLflow model, with signature, example, code and requirements.
+def log_segmenter_model(folder: Path, run_id: str, model_name: str = "segmenter") -> "ModelInfo":
+    """Log a model folder to a run as an MLflow model, with signature, example, code and requirements.
 
     Args:
         folder: weights.pth, model.json and what lies beside them.
+        run_id: The run, which may have ended.
         model_name: What the run calls the model.
     """
     import numpy as np
@@ -110,7 +111,7 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
     from wsss_mm.models.description import folder_digest
 
     mlflow = connect()
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
     images = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
@@ -118,9 +119,14 @@ def log_segmenter_model(folder: Path, model_name: str = "segmenter") -> "ModelIn
     signature = ModelSignature(
         Schema([images]), Schema([labels]), ParamSchema([ParamSpec("output", "string", default="labels")])
     )
+    mlflow.set_experiment(experiment_id=mlflow.get_run(run_id).info.experiment_id)  # where MLflow keeps the model
     example = np.random.default_rng(0).integers(120, 240, (1, _EXAMPLE_SIZE, _EXAMPLE_SIZE, 3), dtype=np.uint8)
-    return mlflow.pyfunc.log_model(
+    return Model.log(
+        None,
+        mlflow.pyfunc,
+        run_id=run_id,
         name=model_name,
+        flavor_name="pyfunc.ModelFromCode",
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={"segmenter": str(folder)},
         code_paths=[str(_PACKAGE)],
@@ -336,15 +342,15 @@ def _all_with(name: str, md5: str) -> "list[ModelVersion]":
 
 
 def _new_version(folder: Path, name: str, tags: dict[str, str]) -> "ModelVersion":
-    mlflow = connect()
-    weights = folder / places.WEIGHTS
-    with model_run(weights, offline=False) as run:
-        if run is not None:
-            return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
-    note = {"note": "the run that made these weights is not in this store"}
-    with training_run("segmenter", {}, tags=note, offline=False):
-        tag_weights(weights)
-        return mlflow.register_model(log_segmenter_model(folder).model_uri, name, tags=tags)
+    found = find_run(folder / places.WEIGHTS)
+    if found is None:
+        note = {"note": "the run that made these weights is not in this store"}
+        with training_run("segmenter", {}, tags=note) as run:
+            tag_weights(folder / places.WEIGHTS)
+            run_id = run.info.run_id
+    else:
+        run_id = found.info.run_id
+    return connect().register_model(log_segmenter_model(folder, run_id).model_uri, name, tags=tags)
 
 
 def quoted(name: str) -> str:

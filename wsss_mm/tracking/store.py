@@ -171,7 +171,7 @@ def _has_content(database: Path) -> bool:
 _make_tables_once = cache(make_tables)
 
 
-def be_patient() -> None:
+def allow_slow_requests() -> None:
     """For commands that upload models and cannot do without the server: let it take two minutes for a request."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
 

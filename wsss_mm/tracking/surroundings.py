@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from wsss_mm.tracking.copying import log_values
 from wsss_mm.tracking.finding import EXPERIMENT_TAG
 from wsss_mm.tracking.lineage import GitState, git_diff
-from wsss_mm.tracking.store import TAG_LENGTH, adding, connect
+from wsss_mm.tracking.store import TAG_LENGTH
+
+if TYPE_CHECKING:
+    from wsss_mm.active_run import ActiveRun
 
 ENVIRONMENT, DIFF = "environment.txt", "git.diff"
 """Artifacts of every run: the installed versions, and what differs from its commit, if anything does."""
@@ -33,15 +35,6 @@ def origin(git: GitState, digests: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def log_params(params: BaseModel | Mapping[str, Any]) -> None:
-    """Log settings on the active run."""
-    mlflow = connect()
-    from mlflow.entities import Param
-
-    items = [Param(key, str(value)) for key, value in flatten(params).items()]
-    log_values(mlflow.MlflowClient(), mlflow.active_run().info.run_id, params=items)
-
-
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as dotted keys: {"classifier": {"lr": 0.1}} becomes {"classifier.lr": 0.1}."""
     if isinstance(params, BaseModel):
@@ -55,25 +48,12 @@ def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
     return flat
 
 
-def log_inputs(digests: Mapping[str, str]) -> None:
-    """Log DVC's inputs as data sets; a digest may have 36 characters, exactly those of a folder's md5."""
-    mlflow = connect()
-    from mlflow.data.code_dataset_source import CodeDatasetSource
-    from mlflow.data.meta_dataset import MetaDataset
-
-    for path, md5 in digests.items():
-        source = CodeDatasetSource(tags={"dvc.path": path, "dvc.md5": md5})
-        data = MetaDataset(source, name=path, digest=md5)  # ty: ignore[abstract-class-instantiation]  it has no profile
-        adding(mlflow.log_input, data, context="training")
-
-
-def log_surroundings(root: Path) -> None:
+def log_surroundings(run: "ActiveRun", root: Path) -> None:
     """Log the installed versions, and the changes to tracked files that the commit lacks."""
-    mlflow = connect()
     versions = [f"{name}=={version}" for name, version in installed_versions().items()]
-    mlflow.log_text("\n".join(sorted(versions, key=str.lower)) + "\n", ENVIRONMENT)
+    run.text("\n".join(sorted(versions, key=str.lower)) + "\n", ENVIRONMENT)
     if diff := git_diff(root):
-        mlflow.log_text(diff, DIFF)
+        run.text(diff, DIFF)
 
 
 @cache

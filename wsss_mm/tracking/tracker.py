@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm.active_run import active_run
 from wsss_mm.places import PATCHES
 
 if TYPE_CHECKING:
@@ -49,19 +50,13 @@ class Tracker:
 
     def figure(self, figure: "Figure", name: str) -> None:
         """Show a figure on the active run, as artifact `name`."""
-        import mlflow
-
-        from wsss_mm.outage import keep
-
-        keep(mlflow.log_figure, figure, name)
+        if run := active_run():
+            run.figure(figure, name)
 
     def metrics(self, metrics: Mapping[str, float]) -> None:
         """Log numbers of the active run."""
-        import mlflow
-
-        from wsss_mm.outage import send
-
-        send(mlflow.log_metrics, dict(metrics))
+        if run := active_run():
+            run.metrics(metrics)
 
     def evaluation(self, *found: Any, **more: Any) -> None:
         """A run of its own for an evaluation; arguments are those of `wsss_mm.tracking.evaluations.log_evaluation`."""
@@ -77,8 +72,7 @@ class Tracker:
         from wsss_mm.tracking.evaluations import judging_run, log_gate
 
         try:
-            with judging_run(weights) as run:
-                if run is not None:
-                    log_gate(result.gate, result.passed, {}, [item.name for item in result.failures])
+            with judging_run(weights):
+                log_gate(result.gate, result.passed, [item.name for item in result.failures])
         except Exception as error:  # MLflow fails in many ways
             logger.warning("the outcome is not on the run, MLflow does not answer: %s", " ".join(str(error).split()))
