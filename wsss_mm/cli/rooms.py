@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wsss_mm.web.label.doors import Doors
     from wsss_mm.web.label.session import Session
 
-RESULTS = places.RESULTS
+RESULTS = places.ALL_RESULTS
 """Where segmented slides are looked for unless told otherwise."""
 
 
@@ -117,5 +117,5 @@ def open_session(readers: Sequence[str], options: Labelling) -> "Session":
 def beside(slide: str) -> str | None:
     """Where the viewer of the same application shows a slide, by slide_id; None where it is not segmented."""
     name = folder_name(slide)
-    there = (places.RESULTS / name / places.SUMMARY).is_file()
+    there = any((folder / name / places.SUMMARY).is_file() for folder in (places.RESULTS, places.ALL_RESULTS))
     return f"/view/slides/{quote(name, safe='')}/" if there else None
