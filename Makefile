@@ -26,7 +26,7 @@ compare: $(STAMP)  ## table of experiments: the parameters that differ, and test
 	@dvc exp show --no-pager --only-changed --keep '(miou|iou\.|classifier_mean_ap)' --drop '[^:]*/'
 
 test: $(STAMP)  ## run the tests, in parallel, and say how much of the code they touch
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -p tests.touched
+	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup -p tests.touched
 
 SMOKE := tests/test_architecture.py tests/test_vocabulary.py tests/test_yaml_places.py tests/pipeline/test_stage_code.py \
 	tests/models/test_resnet38.py tests/models/test_attention.py tests/models/test_losses.py tests/datasets tests/cam \
