@@ -14,9 +14,8 @@ No number stands in:
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.
-- reports/studies/*.jsonl, rows that studies add to and print; and memories, looked up or made again where they do not
-  fit: figures.json beside a page of findings, and in work_dirs cohort/seen.json, segmented.json, stage_times.json and
-  tune/journal.jsonl.
+- reports/studies/*.jsonl, rows that studies print; and memories, looked up again where they do not fit: figures.json
+  beside a page of findings, in work_dirs cohort/seen.json, segmented.json, stage_times.json and tune/journal.jsonl.
 - MLflow's stores, which have versions of their own.
 """
 

@@ -50,7 +50,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "models delete": ("wsss-mm models delete 2 --reason 'trained on the wrong labels'",),
     "models pin": ("wsss-mm models pin",),
     "models card": ("wsss-mm models card", f"wsss-mm models card {RESULTS}/S1"),
-    "migrate-store": ("wsss-mm migrate-store mlflow.db --to http://mlflow.example.org",),
     "report": ("wsss-mm report", "wsss-mm report models:/segmenter-phantom@champion --out champion.html"),
     "reproduce": ("wsss-mm reproduce models:/segmenter-phantom@champion --keep again",),
     "sync": ("wsss-mm sync",),
