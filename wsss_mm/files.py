@@ -174,7 +174,7 @@ def try_lock(stream: IO[str]) -> bool:
     return True
 
 
-def still_named(stream: IO[str], path: Path) -> bool:
+def is_file_at(stream: IO[str], path: Path) -> bool:
     """Whether an open file is the one of this name now: who waited for its lock may hold one that was removed."""
     try:
         return os.path.samestat(os.fstat(stream.fileno()), path.stat())
@@ -182,18 +182,18 @@ def still_named(stream: IO[str], path: Path) -> bool:
         return False
 
 
-def moved_aside(folder: Path) -> Path:
+def rename_for_removal(folder: Path) -> Path:
     """Give a folder a name of its own beside its place, which is free at once for another.
 
     A folder with a locked file in it goes in two steps, moved while it is locked and removed when that file is closed:
-    NFS keeps what is open, and then its folder too. `remove_aside` does the second, also for processes that were
+    NFS keeps what is open, and then its folder too. `remove_renamed` does the second, also for processes that were
     killed in between.
     """
     return folder.rename(folder.with_name(f"{folder.name}.{uuid4().hex}"))  # needs no space on a full disk
 
 
-def remove_aside(folder: Path) -> None:
-    """Remove what `moved_aside` left beside the place of a folder."""
+def remove_renamed(folder: Path) -> None:
+    """Remove what `rename_for_removal` left beside the place of a folder."""
     for left in folder.parent.glob(f"{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import moved_aside, still_named, try_lock
+from wsss_mm.files import is_file_at, rename_for_removal, try_lock
 from wsss_mm.formats import KEY, check_format, numbered
 from wsss_mm.outage import no_place
 from wsss_mm.places import LOCAL_RUN
@@ -207,7 +207,7 @@ class LocalRun:
     def remove(self) -> None:
         """The store has all of it."""
         with suppress(FileNotFoundError):  # on a full disk there may be none
-            gone = moved_aside(self.folder)  # while it is locked: nobody takes it for one that waits
+            gone = rename_for_removal(self.folder)  # while it is locked: nobody takes it for one that waits
             self.close()  # NFS keeps what is open, and then its folder
             shutil.rmtree(gone, ignore_errors=True)
         with suppress(OSError):  # others are there
@@ -282,7 +282,7 @@ def _open(path: Path) -> LocalRun | None:
     except FileNotFoundError:  # it was sent meanwhile
         return None
     try:
-        if try_lock(stream) and still_named(stream, path):
+        if try_lock(stream) and is_file_at(stream, path):
             head, entries = _read(stream, path)
             return LocalRun(path.parent, head, entries, stream)
     except InputError as error:
