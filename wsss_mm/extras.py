@@ -23,14 +23,14 @@ def missing_extra(error: BaseException) -> str | None:
     if not isinstance(error, ModuleNotFoundError):
         return None
     module = (error.name or "").partition(".")[0]
-    return next((needed(module, extra) for extra, modules in EXTRAS.items() if module in modules), None)
+    return next((extra_needed(module, extra) for extra, modules in EXTRAS.items() if module in modules), None)
 
 
-def needed(module: str, extra: str) -> str:
+def extra_needed(module: str, extra: str) -> str:
     """The line: what is missing, and how to have it."""
     return f"{module} is not installed; pip install 'wsss-mm[{extra}]'{_INSTEAD.get(extra, '')}"
 
 
 def without_mmengine(name: str) -> ModuleNotFoundError:
     """What is raised where something is asked for that only mmengine's users have."""
-    return ModuleNotFoundError(f"{name} needs mmengine: {needed('mmengine', 'mmseg')}", name="mmengine")
+    return ModuleNotFoundError(f"{name} needs mmengine: {extra_needed('mmengine', 'mmseg')}", name="mmengine")

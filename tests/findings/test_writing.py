@@ -11,7 +11,7 @@ from tests.findings.making import CLASSES, make_result
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.findings import Asked, Run, write_findings, writing
+from wsss_mm.findings import Asked, FindingsRun, write_findings, writing
 from wsss_mm.findings.program import read_program
 from wsss_mm.places import LABEL_MAP, SUMMARY
 from wsss_mm.wsi.viewer.results import find_slides, read_results
@@ -28,7 +28,7 @@ def run_of(folder, model, **more):
     results = read_results(folder / "results")
     slides = find_slides(results, [folder / "scans"])
     asked = {"one": Asked("patient-7", "Hôpital Nord")}
-    return Run(results, slides, asked, read_program(model), **more)
+    return FindingsRun(results, slides, asked, read_program(model), **more)
 
 
 def write(folder, model, **more):
@@ -87,7 +87,7 @@ def test_what_changed_is_written_again(run, model, change, monkeypatch):
     monkeypatch.setattr(writing, "survey", lambda result: seen.append(result.name) or look(result))
     if change == "program":
         results = run_of(run, model)
-        write_findings(Run(results.results, results.slides, results.asked), run / "out", progress=False)
+        write_findings(FindingsRun(results.results, results.slides, results.asked), run / "out", progress=False)
         assert sorted(seen) == ["emp<ty>", "one"]
     else:
         write(run, model)
@@ -126,7 +126,7 @@ def test_the_slides_of_another_model_have_no_intervals_and_that_is_said(run, mod
 
 def test_without_the_slide_there_is_a_page_without_fields(run, model):
     found = run_of(run, model)
-    write_findings(Run(found.results, {}, {}, found.program), run / "out", progress=False)
+    write_findings(FindingsRun(found.results, {}, {}, found.program), run / "out", progress=False)
     page = (run / "out/one/findings.html").read_text(encoding="utf-8")
     assert "The file of the slide, one.tiff, was not at hand, so no fields are shown." in page
     assert page.count("<img") == 1
@@ -142,7 +142,7 @@ def test_how_much_lies_outside_of_a_region_is_known_where_its_file_is(run, model
     found = run_of(run, model)
     for roi, area in ((region, "0.360"), (None, "\u2013")):
         asked = {"one": Asked("patient-7", "", roi)}
-        write_findings(Run(found.results, {}, asked, found.program), run / "out", progress=False)
+        write_findings(FindingsRun(found.results, {}, asked, found.program), run / "out", progress=False)
         page = (run / "out/one/findings.html").read_text(encoding="utf-8")
         (row,) = re.findall(r"Outside of the region of interest</td><td>([^<]*)<", page)
         assert row.replace("\u00a0mm\u00b2", "") == area

@@ -69,7 +69,7 @@ def certificate_of(arguments: argparse.Namespace) -> tuple[Path, Path] | None:
     return arguments.certificate, arguments.key
 
 
-def named(host: str) -> str:
+def address_of(host: str) -> str:
     """A host as addresses name it."""
     return f"[{host}]" if ":" in host else host
 
@@ -82,7 +82,7 @@ def greeting(arguments: argparse.Namespace, doors: "Doors | None", what: str) ->
         if arguments.host is None or doors is None:
             logger.warning("%s at http://%s:%d/ until Ctrl-C", what, HOST, port)
             return
-        root = f"{'https' if arguments.certificate else 'http'}://{named(arguments.host)}:{port}"
+        root = f"{'https' if arguments.certificate else 'http'}://{address_of(arguments.host)}:{port}"
         _say_links(doors.new_secrets(anew=arguments.new_links), root, doors.readers)
         logger.warning("%s at %s/ until Ctrl-C", what, root)
 

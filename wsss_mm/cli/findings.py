@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
 def _findings(arguments: argparse.Namespace) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from wsss_mm.findings import Run, write_findings
+    from wsss_mm.findings import FindingsRun, write_findings
     from wsss_mm.findings.writing import readable
     from wsss_mm.wsi.viewer.results import failed_slides, read_all
 
@@ -74,7 +74,7 @@ def _findings(arguments: argparse.Namespace) -> int:
         )
     names = {result.name for result in results}
     failed = failed_slides(arguments.results)
-    run = Run(
+    run = FindingsRun(
         results,
         readable(slides, results),
         _asked(arguments.table, results),

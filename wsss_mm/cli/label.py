@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wsss_mm import places
-from wsss_mm.cli.addresses import add_address, certificate_of, greeting, named, readers_named
+from wsss_mm.cli.addresses import add_address, address_of, certificate_of, greeting, readers_named
 from wsss_mm.cli.own_slides import meant_table, next_steps
 from wsss_mm.cli.rooms import Labelling, application, beside, open_session
 from wsss_mm.errors import InputError
@@ -84,7 +84,7 @@ def _label(arguments: argparse.Namespace) -> None:
         app = make_app(
             session,
             doors,
-            hosts=[named(host)] if arguments.host else [],
+            hosts=[address_of(host)] if arguments.host else [],
             secure=certificate is not None,
             viewer=viewer_at(arguments.viewer) if arguments.viewer or arguments.host else beside,
         )

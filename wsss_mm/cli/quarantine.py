@@ -67,10 +67,10 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from wsss_mm.gates.quarantine import faults
+    from wsss_mm.gates.quarantine import quarantine_faults
     from wsss_mm.patches.quarantine import read_quarantine
 
-    found = list(faults(arguments.path))
+    found = list(quarantine_faults(arguments.path))
     for line in found[1:]:
         sys.stderr.write(f"{line}\n")
     if found:

@@ -35,8 +35,8 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 def slides_of(results: Sequence["Result"], named: Sequence[Path]) -> dict[str, Path]:
     """The slides of results, by the results' names: those that were named, segmented from here, or of the cohort."""
-    from wsss_mm.wsi.viewer.memory import remembered
+    from wsss_mm.wsi.viewer.memory import remembered_slides
     from wsss_mm.wsi.viewer.results import find_slides
 
     cohort = [places.COHORT] if places.COHORT.is_dir() else []
-    return find_slides(results, [*named, *remembered(results), *cohort])
+    return find_slides(results, [*named, *remembered_slides(results), *cohort])

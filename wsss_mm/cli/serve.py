@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
-from wsss_mm.cli.addresses import add_address, certificate_of, greeting, named, readers_named
+from wsss_mm.cli.addresses import add_address, address_of, certificate_of, greeting, readers_named
 from wsss_mm.cli.rooms import RESULTS, application
 from wsss_mm.cli.view import add_marking
 from wsss_mm.cli.viewing import make_viewer
@@ -50,7 +50,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         named, labels = arguments.slide, arguments.labels
         return make_viewer(arguments.results, named, labels=labels, reader=own, marking=not guarded)[0]
 
-    secure, asked_by = certificate is not None, named(host) if guarded else None
+    secure, asked_by = certificate is not None, address_of(host) if guarded else None
     greet = greeting(arguments, doors, "slides, labelling, gates, runs and findings")
     with application(
         "start", readers, results=arguments.results, view=view, doors=doors, host=asked_by, secure=secure

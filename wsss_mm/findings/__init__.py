@@ -4,6 +4,6 @@
 """
 
 from wsss_mm.findings.slide import Asked
-from wsss_mm.findings.writing import Run, write_findings
+from wsss_mm.findings.writing import FindingsRun, write_findings
 
-__all__ = ["Asked", "Run", "write_findings"]
+__all__ = ["Asked", "FindingsRun", "write_findings"]

@@ -40,7 +40,7 @@ _LONGEST_ERROR = 300
 
 
 @dataclass(frozen=True)
-class Run:
+class FindingsRun:
     """What pages are made of.
 
     Attributes:
@@ -58,7 +58,7 @@ class Run:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_findings(run: Run, out: Path, *, anew: bool = False, progress: bool = True) -> list[str]:
+def write_findings(run: FindingsRun, out: Path, *, anew: bool = False, progress: bool = True) -> list[str]:
     """Write a page of each slide and one of all, as HTML and as PDF, and the areas as a table.
 
     Args:
@@ -106,7 +106,7 @@ def _check_classes(results: Sequence[Result]) -> None:
             )
 
 
-def _slide(run: Run, result: Result, out: Path, *, anew: bool) -> Findings:
+def _slide(run: FindingsRun, result: Result, out: Path, *, anew: bool) -> Findings:
     """What is known of a slide, whose page is there afterwards."""
     asked, slide = run.asked.get(result.name, Asked()), run.slides.get(result.name)
     program = run.program if run.program is not None and _drew(run.program, result) else None
@@ -198,7 +198,7 @@ def _of_one_program(slides: Sequence[Findings]) -> Sequence[Findings]:
     return sorted(slides, key=lambda found: found.program is not None)
 
 
-def _of_all(run: Run, slides: Sequence[Findings]) -> list[Shot]:
+def _of_all(run: FindingsRun, slides: Sequence[Findings]) -> list[Shot]:
     """Fields of each class where the model was most and least certain, over all slides that can be opened."""
     shown = [found for found in slides if found.result.certain and found.result.name in run.slides]
     chosen: list[tuple[Findings, MapField]] = []
@@ -215,7 +215,7 @@ def _of_all(run: Run, slides: Sequence[Findings]) -> list[Shot]:
     return list(_shots(run, chosen))
 
 
-def _shots(run: Run, chosen: Sequence[tuple[Findings, MapField]]) -> Iterator[Shot]:
+def _shots(run: FindingsRun, chosen: Sequence[tuple[Findings, MapField]]) -> Iterator[Shot]:
     for found, place in chosen:
         (shot,) = shots_of(found.result, [place], run.slides[found.result.name])
         yield Shot(shot.picture, f"{shot.caption}, {found.result.name}", shot.color)

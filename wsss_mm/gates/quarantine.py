@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wsss_mm.errors import InputError
-from wsss_mm.patches.quarantine import KINDS, PATH, Entry, add_entries, known_ids, meant_instead, rows_of
+from wsss_mm.patches.quarantine import KINDS, PATH, Entry, add_entries, known_ids, meant_instead, quarantine_rows
 from wsss_mm.settings.gates import check_names, expected
 from wsss_mm.yaml_places import suggestion
 
@@ -21,7 +21,7 @@ def set_aside(new: Iterable[Entry], path: Path | str = PATH) -> list[Entry]:
     return add_entries(new, path)
 
 
-def faults(path: Path | str = PATH, data: Path | str | None = None) -> Iterator[str]:
+def quarantine_faults(path: Path | str = PATH, data: Path | str | None = None) -> Iterator[str]:
     """What is wrong in a list that people may have edited: each line that names what is not there, or that twice.
 
     Args:
@@ -36,7 +36,7 @@ def faults(path: Path | str = PATH, data: Path | str | None = None) -> Iterator[
     data, first = Path(path.parent if data is None else data), dict[tuple[str, str], int]()
     known = {kind: known_ids(kind, data) for kind in KINDS}
     cut = tuple(f"{name}-" for name in known["slide"][1])
-    for line, entry in rows_of(path):
+    for line, entry in quarantine_rows(path):
         where, (places, names) = f"{path}: line {line}", known[entry.kind]  # ty: ignore[invalid-argument-type]
         before = first.setdefault((entry.kind, entry.id), line)
         if before != line:

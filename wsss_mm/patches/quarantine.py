@@ -63,7 +63,7 @@ def read_quarantine(path: Path | str = PATH) -> list[Entry]:
     Raises:
         InputError: names the line and the remedy.
     """
-    return [entry for _, entry in rows_of(Path(path))]
+    return [entry for _, entry in quarantine_rows(Path(path))]
 
 
 def write_quarantine(entries: Iterable[Entry], path: Path | str = PATH) -> None:
@@ -138,7 +138,7 @@ def slides_aside(slides: pd.DataFrame, path: Path | str = PATH) -> frozenset[str
     Raises:
         InputError: names the line and the nearest slide; or see `read_quarantine`.
     """
-    rows = [(line, entry.id) for line, entry in rows_of(Path(path)) if entry.kind == "slide"]
+    rows = [(line, entry.id) for line, entry in quarantine_rows(Path(path)) if entry.kind == "slide"]
     known = set(slides["slide_id"])
     absent = [(line, name) for line, name in rows if name not in known]
     written = {_spelling(name): name for name in known} if absent else {}
@@ -164,7 +164,7 @@ def without_quarantined(manifest: pd.DataFrame, path: Path | str = PATH) -> tupl
         InputError: nothing is left, an id is that of a patch written otherwise or of another kind, or see
             `read_quarantine`.
     """
-    rows = rows_of(Path(path))
+    rows = quarantine_rows(Path(path))
     patches, slides = ({entry.id for _, entry in rows if entry.kind == kind} for kind in KINDS)
     aside = manifest["patch_id"].isin(patches) | manifest["slide_id"].isin(slides)
     of_slides = tuple(f"{name}-" for name in slides)  # may not have been cut at all
@@ -213,7 +213,7 @@ def meant_instead(kind: str, name: str, known: Collection[str], data: Path) -> s
     return "" if near is None else f", but {near!r} is"
 
 
-def rows_of(path: Path) -> list[tuple[int, Entry]]:
+def quarantine_rows(path: Path) -> list[tuple[int, Entry]]:
     """The list with the line of each row, checked."""
     if not path.is_file():
         return []

@@ -5,16 +5,16 @@ import shutil
 import pytest
 
 from wsss_mm.errors import InputError
-from wsss_mm.wsi.viewer.memory import remember, remembered
+from wsss_mm.wsi.viewer.memory import remember, remembered_slides
 from wsss_mm.wsi.viewer.results import failed_slides, find_slides, read_all, read_results
 
 
 def test_what_was_segmented_is_found_where_it_was(run, tmp_path):
     scans, folder = run
     memory, results = tmp_path / "work/segmented.json", read_results(folder)
-    assert remembered(results, memory) == []
+    assert remembered_slides(results, memory) == []
     remember({result.folder: scans / result.slide_file for result in results}, memory)
-    assert find_slides(results, remembered(results, memory)) == {r.name: scans / r.slide_file for r in results}
+    assert find_slides(results, remembered_slides(results, memory)) == {r.name: scans / r.slide_file for r in results}
 
 
 def test_results_that_are_gone_and_slides_that_are_gone_are_forgotten(run, tmp_path):
@@ -23,11 +23,11 @@ def test_results_that_are_gone_and_slides_that_are_gone_are_forgotten(run, tmp_p
     shutil.copy(run[0] / "first.tiff", tmp_path)
     (result,) = read_results(tmp_path / "results")
     remember({tmp_path / "results/first": tmp_path / "first.tiff", tmp_path / "no": tmp_path / "no.tiff"}, memory)
-    assert remembered([result], memory) == [tmp_path / "first.tiff"]
+    assert remembered_slides([result], memory) == [tmp_path / "first.tiff"]
     remember({}, memory)
     assert '/no"' not in memory.read_text()
     (tmp_path / "first.tiff").unlink()
-    assert remembered([result], memory) == []
+    assert remembered_slides([result], memory) == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"slides": []}', '{"slides": {"a": 5}}', "{"])
@@ -35,9 +35,9 @@ def test_a_damaged_memory_is_none(run, tmp_path, content):
     memory = tmp_path / "segmented.json"
     memory.write_text(content)
     results = read_results(run[1])
-    assert remembered(results, memory) == []
+    assert remembered_slides(results, memory) == []
     remember({run[1] / "first": run[0] / "first.tiff"}, memory)
-    assert remembered(results, memory) == [run[0] / "first.tiff"]
+    assert remembered_slides(results, memory) == [run[0] / "first.tiff"]
 
 
 def test_a_memory_that_cannot_be_written_stops_nothing(tmp_path):

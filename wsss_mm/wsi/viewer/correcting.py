@@ -7,7 +7,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import STATES
 from wsss_mm.labelling.posted import request_id, seconds_of
 from wsss_mm.wsi.viewer.corrections import Corrections
-from wsss_mm.wsi.viewer.guard import TOKEN, Guard, place_of
+from wsss_mm.wsi.viewer.guard import TOKEN, Guard, asked_place
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -51,7 +51,7 @@ def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
 
     @app.get("/slides/<name>/patch")
     def patch(name: str) -> Response:
-        found = said.patch(shown.result(name), *place_of(request.args))
+        found = said.patch(shown.result(name), *asked_place(request.args))
         if found is None:
             return jsonify(place=None)
         place, (x, y, side) = found
@@ -60,7 +60,7 @@ def _add(app: "Flask", shown: "Shown", desk: Desk) -> None:
     @app.post("/slides/<name>/wrong")
     def wrong(name: str) -> Response:
         body, result = desk.guard.body(), shown.result(name)
-        found = said.patch(result, *place_of(body))
+        found = said.patch(result, *asked_place(body))
         if found is None:
             raise InputError("no patch with enough tissue lies there; choose another place")
         what = {"classes": _classes(body), "again": body.get("again") is True, "seconds": seconds_of(body)}

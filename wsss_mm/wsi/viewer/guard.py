@@ -53,7 +53,7 @@ def answer_errors(app: "Flask") -> None:
         return jsonify(error="the viewer was started anew; reload the page, and say it again"), 403
 
 
-def place_of(given: Mapping[str, Any]) -> tuple[float, float]:
+def asked_place(given: Mapping[str, Any]) -> tuple[float, float]:
     """The place that a request is about: x and y, level-0 px from where the scan begins.
 
     Raises:

@@ -33,7 +33,7 @@ def remember(slides: Mapping[Path, Path], path: Path = places.SEGMENTED) -> None
         logger.debug("%s: not written (%s)", path, error)
 
 
-def remembered(results: Iterable[Result], path: Path = places.SEGMENTED) -> list[Path]:
+def remembered_slides(results: Iterable[Result], path: Path = places.SEGMENTED) -> list[Path]:
     """Files of slides that are still where they were when these results were made."""
     known = _read(path)
     found = (known.get(str(result.folder.absolute())) for result in results) if known else ()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.posted import request_id
-from wsss_mm.wsi.viewer.guard import Guard, place_of
+from wsss_mm.wsi.viewer.guard import Guard, asked_place
 from wsss_mm.wsi.viewer.remarks import Remarks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class RemarkDesk:
         @app.post("/slides/<name>/note")
         def note(name: str) -> Response:
             body, result = self.guard.body(), shown.result(name)
-            said.add_note(result, body.get("note"), place_of(body), request_id(body))
+            said.add_note(result, body.get("note"), asked_place(body), request_id(body))
             return jsonify(said.told(result))
 
         @app.post("/slides/<name>/unsay")

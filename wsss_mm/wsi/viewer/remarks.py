@@ -27,7 +27,7 @@ _LONGEST, _LONGEST_REASON = 2000, 300  # characters
 
 
 @dataclass(frozen=True)
-class Note:
+class SlideNote:
     """A row of the table.
 
     Attributes:
@@ -49,7 +49,7 @@ class Note:
     time: str
 
 
-def read_notes(path: Path) -> list[Note]:
+def read_notes(path: Path) -> list[SlideNote]:
     """The notes of a table, in its order; without one there are none.
 
     Raises:
@@ -64,7 +64,7 @@ def read_notes(path: Path) -> list[Note]:
         x, y = number(across), number(down)
         if not is_id(name) or x is None or y is None:
             raise InputError(f"{path}: line {line}: id or place is none; correct the row, or remove it")
-        notes.append(Note(name, slide, int(x), int(y), note, reader, time))
+        notes.append(SlideNote(name, slide, int(x), int(y), note, reader, time))
     return notes
 
 
@@ -115,7 +115,7 @@ class Remarks:
         """
         said = _line(text, _LONGEST, "the note")
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        new = Note(request, self._name(result), round(place[0]), round(place[1]), said, self.reader, now)
+        new = SlideNote(request, self._name(result), round(place[0]), round(place[1]), said, self.reader, now)
         with locked(self.path):
             notes = read_notes(self.path)
             if request not in {note.id for note in notes}:
@@ -173,7 +173,7 @@ class Remarks:
             return "This slide is not in the cohort, so there is nothing to set aside."
         return ""
 
-    def _write(self, notes: list[Note]) -> None:
+    def _write(self, notes: list[SlideNote]) -> None:
         cells = pd.DataFrame([asdict(note) for note in notes], columns=list(COLUMNS))
         cells[["slide_id", "note", "reader"]] = cells[["slide_id", "note", "reader"]].map(text_cell)
         with atomic_path(self.path) as temporary:

@@ -14,7 +14,7 @@ from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.pages import add_shared
 from wsss_mm.serving import harden
-from wsss_mm.wsi.viewer.guard import answer_errors, place_of
+from wsss_mm.wsi.viewer.guard import answer_errors, asked_place
 from wsss_mm.wsi.viewer.overview import make_environment, render_overview
 from wsss_mm.wsi.viewer.results import Result
 from wsss_mm.wsi.viewer.shown import Shown
@@ -143,7 +143,7 @@ def _add_tiles(app: "Flask", shown: Shown) -> None:
     @app.get("/slides/<name>/at")
     def at(name: str) -> Response:
         try:
-            return jsonify(shown.at(name, *place_of(request.args)))
+            return jsonify(shown.at(name, *asked_place(request.args)))
         except InputError as error:
             abort(400, str(error))
 
