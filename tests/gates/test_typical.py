@@ -301,7 +301,7 @@ class TestThreeScanners:
         (failure,) = result.failures
         assert (failure.name, failure.offending) == ("focus", ("s04",))
         known = r"typical of site B \d{3}, from \d{3} to \d{3}"
-        assert re.search(rf"s04 \(focus [\d.]+, below [\d.]+; {known}\)", failure.problem)
+        assert re.search(rf"s04: .*: focus [\d.]+, below [\d.]+; {known}$", failure.problem)
         (like,) = failure.typical
         assert like != "s04"
         assert re.findall(r"<figcaption>(.*?)</figcaption>", page) == ["s04", f"typical here: {like}"]
