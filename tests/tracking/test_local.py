@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
-from wsss_mm.tracking import local, log_gate, model_run, training_run
+from wsss_mm.tracking import copier, local, log_gate, model_run, training_run
 from wsss_mm.tracking.copier import ID_TAG, sync
 from wsss_mm.tracking.evaluations import adding_run, judging_run
 from wsss_mm.tracking.finding import EVALUATION_TAG, JUDGED_TAG, NUMBER_TAG, PARENT_TAG, WEIGHTS_TAG, newest_first
@@ -153,6 +153,13 @@ class TestCopies:
             run_id = run.info.run_id
         assert not unsent_folder().exists()
         assert set(connect().get_run(run_id).data.params["long"]) == {"x"}
+
+    def test_of_two_who_send_at_once_the_second_says_so(self, tracked, monkeypatch, capsys):
+        run = waits()
+        monkeypatch.setattr(copier, "sync", lambda: iter(()))  # as if the other had taken it just now
+        assert main(["sync"]) == 0
+        assert capsys.readouterr().out == f"{unsent_folder()}: another process sends 1 at this moment\n"
+        run.remove()
 
     def test_runs_keep_their_order(self, tracked):
         second, first = waits(begun=2000), waits(begun=1000)

@@ -42,6 +42,9 @@ def _sync(_: argparse.Namespace) -> None:
         return
     allow_slow_requests()
     for sent in sync():
+        count -= 1
         if sent.run_id:
             what = f"{sent.metrics} metrics and {sent.files} files sent"
             sys.stdout.write(f"{sent.experiment}: run {sent.run_id} is complete; {what}\n")
+    if count > 0:
+        sys.stdout.write(f"{folder}: another process sends {count} at this moment\n")
