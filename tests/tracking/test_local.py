@@ -170,7 +170,7 @@ class TestCopies:
 
 class TestJournal:
     @pytest.mark.parametrize("content", ["", '{"uri": ', "[]", '{"format": 1, "kind": 1}', '{"format": 1}\n{"a"'])
-    def test_a_damaged_one_does_not_stop_trainings(self, tracked, content, caplog):
+    def test_a_damaged_one_does_not_stop_trainings(self, tracked, content, caplog, capsys):
         path = unsent_folder() / ("0" * 32) / "run.jsonl"
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
@@ -178,6 +178,8 @@ class TestJournal:
             assert run.info.status == "RUNNING"
         assert path.exists()
         assert f"{path}: " in caplog.text
+        assert main(["sync"]) == 0
+        assert capsys.readouterr().out == f"{unsent_folder()}: nothing else is unsent\n"
 
     def test_a_line_that_was_cut_off_costs_no_other(self, tracked):
         run = waits()
