@@ -9,9 +9,11 @@ interrupted is completed.
 
 import argparse
 import logging
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,7 +28,7 @@ from wsss_mm.outage import is_outage, needed
 from wsss_mm.tracking.batches import add_missing, log_values
 from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
-from wsss_mm.tracking.store import connect, experiment_in, sqlite_uri
+from wsss_mm.tracking.store import check_kind, connect, experiment_in, sqlite_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
         target_uri: The other store, MLFLOW_TRACKING_URI if None.
 
     Raises:
-        InputError: there is no such database, both stores are the same, or files of the store are missing.
+        InputError: there is no such database, it is damaged, both stores are the same, or files of it are missing.
     """
     mlflow = connect()
     if not database.is_file():
@@ -95,12 +97,26 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
     target_uri = target_uri or mlflow.get_tracking_uri()
     if target_uri == source_uri:
         raise InputError(f"{database} is the store in use; set MLFLOW_TRACKING_URI to the server it shall go to")
+    _check_readable(database)
+    check_kind(target_uri)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(target_uri)  # a local target looks models up there, whatever client is asked
     try:
         return _migrate(mlflow.MlflowClient(source_uri, source_uri), mlflow.MlflowClient(target_uri, target_uri))
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _check_readable(database: Path) -> None:
+    """See that it is a whole store, before anything is copied: MLflow's errors do not say which of two is damaged."""
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as source:
+            (found,) = source.execute("PRAGMA quick_check(1)").fetchone()
+            source.execute("SELECT 1 FROM runs LIMIT 1")
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        raise InputError(f"{database}: no store of MLflow, or a damaged one ({found}); put a copy of it there")
 
 
 def _all_runs(client: "MlflowClient") -> list["Run"]:

@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
@@ -154,6 +156,16 @@ def test_a_checkpoint_that_is_none_is_refused_and_runs_nothing(harm, tmp_path):
     with pytest.raises(DamagedError, match=r"checkpoint-00000004.pth: not a checkpoint .*delete its folder"):
         read_checkpoint(path)
     assert not made.exists()
+
+
+def test_what_hooks_and_datasets_of_a_lab_put_into_a_checkpoint_is_read(tmp_path):
+    path = tmp_path / "checkpoint-00000004.pth"
+    held = {"palette": np.zeros((2, 3), np.uint8), "loss": np.float32(0.5), "kept": np.array([True]), "it": np.int32(3)}
+    torch.save({"meta": {"dataset_meta": held}, "state_dict": {}, "message_hub": {}}, path)
+    assert repr(read_checkpoint(path)["meta"]["dataset_meta"]) == repr(held)
+    torch.save({"meta": {"dataset_meta": Path("x")}, "state_dict": {}, "message_hub": {}}, path)
+    with pytest.raises(DamagedError, match=r"of this line \(Unsupported global: GLOBAL pathlib\S* was not an allowed"):
+        read_checkpoint(path)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

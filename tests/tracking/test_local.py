@@ -1,6 +1,8 @@
 """What is written here first is copied whole and once, whenever and however often that is tried."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 
 from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
-from wsss_mm.tracking import local, log_gate, model_run, training_run
+from wsss_mm.tracking import copier, local, log_gate, model_run, training_run
 from wsss_mm.tracking.copier import ID_TAG, sync
 from wsss_mm.tracking.evaluations import adding_run, judging_run
 from wsss_mm.tracking.finding import EVALUATION_TAG, JUDGED_TAG, NUMBER_TAG, PARENT_TAG, WEIGHTS_TAG, newest_first
@@ -85,12 +87,65 @@ class TestCopies:
         assert done.run_id != before.info.run_id
         assert client().get_run(done.run_id).info.status == "FINISHED"
 
-    def test_what_the_store_refuses_is_said_and_stays(self, tracked, caplog):
-        with training_run("train_segmenter", {}):
+    def test_what_the_store_refuses_is_said_and_stays(self, tracked, caplog, capsys):
+        with training_run("train_segmenter", {}) as refused:
             active_run().metrics({"loss (%)": 0.5})
         assert ": refused; what is logged stays in" in caplog.text
-        with pytest.raises(Exception, match="loss"):
-            list(sync())
+        other = waits()
+        assert main(["sync"]) == 2
+        said = capsys.readouterr()
+        assert f"run {found(other.head.id)[0].info.run_id} is complete" in said.out  # though it waited behind that one
+        assert said.err.startswith(f"wsss-mm: error: {refused.local.folder}: the store refuses this run (")
+        assert [path.name for path in unsent_folder().iterdir()] == [refused.local.head.id]
+
+    def test_a_run_that_mlflow_made_twice_is_there_once(self, tracked, monkeypatch):
+        """It repeats a request whose answer takes longer than its patience."""
+        client = connect().MlflowClient
+        create = client.create_run
+
+        def twice(*args, **kwargs):
+            create(*args, **kwargs)
+            return create(*args, **kwargs)
+
+        monkeypatch.setattr(client, "create_run", twice)
+        with training_run("train_segmenter", {"lr": 0.5}) as run:
+            active_run().metrics({"loss": 0.5})
+        (made,) = found(run.local.head.id)
+        assert (made.info.status, made.data.metrics["loss"]) == ("FINISHED", 0.5)
+
+    def test_a_file_that_is_written_again_is_sent_again(self, tracked):
+        with training_run("train_segmenter", {}) as run:
+            for text in ("first", "again"):
+                active_run().text(text, "note.txt")
+                run_id = run.info.run_id  # the store has all until now
+        assert connect().artifacts.load_text(f"runs:/{run_id}/note.txt") == "again"
+        assert not unsent_folder().exists()
+
+    def test_a_run_of_a_killed_process_ends_with_what_it_logged_last(self, tracked, caplog):
+        run = begin(Head(begun=1000, experiment="segmenter", name="segmenter {number}: ce"))
+        run.record(metrics={"loss": 0.5}, step=1, time=5000)
+        run.close()
+        list(sync())
+        (killed,) = found(run.head.id)
+        assert (killed.info.status, killed.info.end_time) == ("KILLED", 5000)
+        assert "run segmenter: ce is KILLED now" in caplog.text
+
+    def test_a_lost_store_is_waited_for_once(self, tracked, monkeypatch):
+        waits()
+        asked = []
+
+        def lost(*_, **__):
+            asked.append(1)
+            raise RuntimeError("(sqlite3.OperationalError) database is locked")
+
+        monkeypatch.setattr(connect().MlflowClient, "search_experiments", lost)
+        with adding_run(Head(adds="model", md5="a" * 32)):
+            active_run().tags({"gate.patches": "passed"})
+        assert len(asked) == 1
+        with local.waiting() as runs:
+            assert len(runs) == 2
+            for run in runs:
+                run.remove()
 
     def test_a_long_value_that_the_store_cuts_off_is_there(self, tracked):
         with training_run("train_segmenter", {"long": "x" * 10_000}) as run:
@@ -98,6 +153,13 @@ class TestCopies:
             run_id = run.info.run_id
         assert not unsent_folder().exists()
         assert set(connect().get_run(run_id).data.params["long"]) == {"x"}
+
+    def test_of_two_who_send_at_once_the_second_says_so(self, tracked, monkeypatch, capsys):
+        run = waits()
+        monkeypatch.setattr(copier, "sync", lambda: iter(()))  # as if the other had taken it just now
+        assert main(["sync"]) == 0
+        assert capsys.readouterr().out == f"{unsent_folder()}: another process sends 1 at this moment\n"
+        run.remove()
 
     def test_runs_keep_their_order(self, tracked):
         second, first = waits(begun=2000), waits(begun=1000)
@@ -108,7 +170,7 @@ class TestCopies:
 
 class TestJournal:
     @pytest.mark.parametrize("content", ["", '{"uri": ', "[]", '{"format": 1, "kind": 1}', '{"format": 1}\n{"a"'])
-    def test_a_damaged_one_does_not_stop_trainings(self, tracked, content, caplog):
+    def test_a_damaged_one_does_not_stop_trainings(self, tracked, content, caplog, capsys):
         path = unsent_folder() / ("0" * 32) / "run.jsonl"
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
@@ -116,6 +178,8 @@ class TestJournal:
             assert run.info.status == "RUNNING"
         assert path.exists()
         assert f"{path}: " in caplog.text
+        assert main(["sync"]) == 0
+        assert capsys.readouterr().out == f"{unsent_folder()}: nothing else is unsent\n"
 
     def test_a_line_that_was_cut_off_costs_no_other(self, tracked):
         run = waits()
@@ -147,6 +211,36 @@ class TestJournal:
         monkeypatch.setattr(local.shutil, "rmtree", lambda *_, **__: closed.append(run._stream.closed))
         run.remove()
         assert closed == [True]
+
+    def test_a_process_that_was_forked_does_not_keep_it(self, project):
+        """Such as a worker that loads data, which lives on for a while; it has the same open file."""
+        run = begin(Head())
+        inherited = os.dup(run._stream.fileno())
+        run.close()
+        with local.waiting() as runs:
+            assert [item.head for item in runs] == [run.head]
+        os.close(inherited)
+
+    def test_a_folder_of_somebody_else_stays(self, project):
+        kept = unsent_folder() / f"{'0' * 32}.bak"
+        kept.mkdir(parents=True)
+        with local.waiting():
+            assert kept.is_dir()
+
+    def test_a_disk_that_is_full_from_the_beginning_ends_no_training(self, tracked, monkeypatch, caplog):
+        mkdir = Path.mkdir
+
+        def full(self, *args, **kwargs):
+            if unsent_folder() in self.parents:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+            mkdir(self, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "mkdir", full)
+        with training_run("train_segmenter", {}) as run:
+            active_run().metrics({"loss": 0.5})
+        (made,) = found(run.local.head.id)
+        assert (made.info.status, made.data.metrics["loss"]) == ("FINISHED", 0.5)
+        assert caplog.text.count("No space left on device") == 1
 
     def test_one_that_was_half_removed_is_not_sent_again(self, tracked):
         run = waits()

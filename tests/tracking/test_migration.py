@@ -152,6 +152,22 @@ def test_what_cannot_be_copied_is_said(project, stores, capsys):
         migrate_store(project / "own.db", f"sqlite:///{project}/server.db")
 
 
+@pytest.mark.parametrize("harm", ["cut", "text"])
+def test_a_damaged_store_is_told_from_the_one_in_use(project, stores, capsys, harm):
+    """Whose name would send people to move away the wrong one."""
+    damaged = project / "damaged.db"
+    damaged.write_bytes((project / "own.db").read_bytes()[:50_000] if harm == "cut" else b"nothing")
+    assert main(["damaged.db", "--to", f"sqlite:///{project}/server.db"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("migrate_store.py: error: damaged.db: no store of MLflow, or a damaged one (")
+    assert message.count("\n") == 1
+
+
+def test_a_target_of_no_known_kind_is_said(project, stores, capsys):
+    assert main(["server.db", "--to", "htp://x"]) == 2
+    assert "htp://x: MLflow knows no such store; correct" in capsys.readouterr().err
+
+
 def test_models_beyond_the_first_page_arrive_too(stores, monkeypatch):
     own, server = stores
     for name in ("a", "b", "c"):

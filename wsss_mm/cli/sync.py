@@ -20,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
 def _sync(_: argparse.Namespace) -> None:
     from wsss_mm.errors import InputError
     from wsss_mm.outage import server_uri
+    from wsss_mm.places import JOURNAL_OF_RUN
     from wsss_mm.tracking.copier import sync
     from wsss_mm.tracking.local import at_work, store_digest, unsent_folder, waiting
     from wsss_mm.tracking.store import allow_slow_requests
@@ -38,10 +39,14 @@ def _sync(_: argparse.Namespace) -> None:
     if busy:
         sys.stdout.write(f"{folder}: {busy} more at work at this moment, which send themselves\n")
     if not count:
-        sys.stdout.write(f"{folder}: nothing is unsent\n")
+        others = any(folder.glob(f"*/{JOURNAL_OF_RUN}"))  # at work, or damaged, of which a line was said
+        sys.stdout.write(f"{folder}: nothing {'else ' if others else ''}is unsent\n")
         return
     allow_slow_requests()
     for sent in sync():
+        count -= 1
         if sent.run_id:
             what = f"{sent.metrics} metrics and {sent.files} files sent"
             sys.stdout.write(f"{sent.experiment}: run {sent.run_id} is complete; {what}\n")
+    if count > 0:
+        sys.stdout.write(f"{folder}: another process sends {count} at this moment\n")

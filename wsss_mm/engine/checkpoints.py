@@ -94,7 +94,7 @@ def _statistic(owner: object, name: str) -> object:
 _HELD: list[Any] = [  # beside tensors, numbers and texts; that of numpy by example, since its module's name differs
     *(HistoryBuffer, (_statistic, "builtins.getattr"), np.ndarray, np.dtype),
     *(value.__reduce__()[0] for value in (np.zeros(1), np.float64())),
-    *(type(np.dtype(kind)) for kind in (np.float64, np.int64)),
+    *{type(np.dtype(kind)) for kind in f"{np.typecodes['AllInteger']}{np.typecodes['AllFloat']}?U"},
 ]
 
 
@@ -119,7 +119,8 @@ def read_checkpoint(path: Path | str, device: Any = "cpu") -> dict[str, Any]:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # what unpickling raises is up to the file, though it builds nothing but the above
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        what = str(error).rpartition("WeightsUnpickler error: ")[2].partition(". Please use")[0]  # without its advice
+        reason = " ".join(what.split())[:120] or type(error).__name__
         raise DamagedError(f"{path}: not a checkpoint of this line ({reason}); {CHECKPOINT.again}") from None
     return found
 

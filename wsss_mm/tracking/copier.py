@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest, explained
 from wsss_mm.outage import is_outage, lost, no_place, reason
@@ -39,7 +40,7 @@ from wsss_mm.tracking.finding import (
     newest_run,
     next_number,
 )
-from wsss_mm.tracking.headlines import numbered_name
+from wsss_mm.tracking.headlines import numbered_name, plain_name
 from wsss_mm.tracking.local import LocalRun, store_digest, unsent_folder, unsent_weights, waiting
 from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
 from wsss_mm.uris import shown
@@ -84,7 +85,7 @@ class Copier:
         self._run_id, self._made = "", False
         self._found = not resumed  # a new run need not be looked for
         self._entries, self._points = 0, 0  # sent
-        self._files: set[Path] = set()
+        self._files: dict[Path, int] = {}  # and which inode was sent: who writes a file again makes another
         self._busy = threading.Lock()
         self._ending, self._looked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="copier", daemon=True)
@@ -126,9 +127,9 @@ class Copier:
         """
         run = self._run
         if not run.head.adds and not run.ended:
-            logger.warning("run %s is KILLED now: %s", self._run_id or run.head.name, KILLED)
+            logger.warning("run %s is KILLED now: %s", self._run_id or plain_name(run.head.name), KILLED)
             run.tags({"error": KILLED})
-            run.end("KILLED")
+            run.record(end="KILLED", time=max([run.head.begun, *(entry.get("time", 0) for entry in run.entries)]))
         with self._busy:
             client = connect().MlflowClient()
             self._send(client)
@@ -137,6 +138,8 @@ class Copier:
                 if self._made:
                     (end,) = [entry for entry in run.entries if "end" in entry][:1] or [{"end": "FINISHED"}]
                     client.set_terminated(self._run_id, end["end"], end.get("time"))
+                    for twin in newest_first(client, f"tags.`{ID_TAG}` = '{run.head.id}' and status = 'RUNNING'"):
+                        client.delete_run(twin.info.run_id)  # empty: MLflow repeats requests that take too long
                 for md5 in {run.folded("tags").get(WEIGHTS_TAG), run.head.tags.get(JUDGED_TAG)} - {None}:
                     _adopt(str(md5), client)
             elif run.head.adds != "evaluation":
@@ -191,10 +194,10 @@ class Copier:
             add_inputs(client, self._run_id, values["inputs"])
         self._entries, self._points = count, self._points + len(points)
         for path in sorted(run.files.rglob("*")):
-            if path.is_file() and path not in self._files:
+            if path.is_file() and self._files.get(path) != (inode := path.stat().st_ino):
                 folder = path.relative_to(run.files).parent.as_posix()
                 client.log_artifact(self._run_id, str(path), None if folder == "." else folder)
-                self._files.add(path)
+                self._files[path] = inode
 
     def _target(self, client: "MlflowClient") -> str:
         """The run in the store that this one is copied to; an empty string if there is none to add to."""
@@ -283,12 +286,27 @@ def sync() -> Iterator[Copied]:
         Each run, when the store has all of it.
 
     Raises:
-        InputError: the store does not give back what it was sent.
+        InputError: the store refuses a run, or does not give back what it was sent; the others are copied before.
     """
+    from mlflow.exceptions import MlflowException
+
+    refused: list[InputError] = []
     with waiting() as runs:
         for run in runs:
-            with explained(f"artifacts of run {run.head.name}"):
-                yield Copier(run, resumed=True).finish()
+            try:
+                with explained(f"artifacts of run {plain_name(run.head.name)}"):
+                    sent = Copier(run, resumed=True).finish()
+            except InputError as error:
+                refused.append(error)
+            except MlflowException as error:
+                if is_outage(error):
+                    raise
+                why = f"{run.folder}: the store refuses this run ({reason(error)})"
+                refused.append(InputError(f"{why}; correct its {places.JOURNAL_OF_RUN}, or delete the folder"))
+            else:
+                yield sent
+    if refused:
+        raise refused[0]
 
 
 def _copy_waiting() -> None:
@@ -299,8 +317,8 @@ def _copy_waiting() -> None:
                 try:
                     Copier(run, resumed=True).finish()
                 except Exception as error:
-                    if is_outage(error) or no_place(error):  # the run at work says so
-                        return
+                    if is_outage(error) or no_place(error):
+                        raise  # nobody waits for a silent store twice
                     logger.warning("%s: not sent: %s", run.folder, reason(error))
 
 

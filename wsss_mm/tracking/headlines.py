@@ -33,6 +33,11 @@ def numbered_name(name: str, number: str) -> str:
     return name.replace(NUMBER, str(int(number)))
 
 
+def plain_name(name: str) -> str:
+    """A run's name without a number."""
+    return name.replace(f" {NUMBER}", "")
+
+
 def model_headline(info: Mapping[str, Any]) -> str:
     """What a trained model is and how good on the validation split, from its model.json."""
     classes = ", ".join(f"{item['code']} {item['name']}" for item in info.get("classes", ()))

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
 _ID_LENGTH = 32
+_HALF_REMOVED = re.compile(rf"[0-9a-f]{{{_ID_LENGTH}}}\.[0-9a-f]{{32}}")  # by a process that was killed meanwhile
 _RACES = 5  # with others who remove the empty folder
 
 
@@ -153,6 +155,7 @@ class LocalRun:
         """
         target = self.files / folder / path.name
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # it is not there if the disk was full at the beginning
             with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                 copy = Path(shutil.copyfile(path, Path(scratch) / path.name))
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +203,9 @@ class LocalRun:
         return found
 
     def close(self) -> None:
-        """Let others have it."""
-        if self._stream is not None:
+        """Let others have it, even while processes that were forked from this one live: they have the lock, too."""
+        if self._stream is not None and not self._stream.closed:
+            fcntl.flock(self._stream, fcntl.LOCK_UN)
             self._stream.close()
 
     def remove(self) -> None:
@@ -236,8 +240,8 @@ def begin(head: Head) -> LocalRun:
 @contextmanager
 def waiting() -> Iterator[list[LocalRun]]:
     """Runs that nobody else holds, oldest first; held within the block, those that it does not remove."""
-    for left in unsent_folder().glob("*.*"):  # of a process that was killed while it removed one
-        if left.is_dir():
+    for left in unsent_folder().glob("*.*"):
+        if _HALF_REMOVED.fullmatch(left.name) and left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
     found = []
     for path in _journals():
