@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -253,6 +254,16 @@ def test_a_file_in_a_folder_that_may_not_be_written_is_one_line(tmp_path, monkey
 
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(InputError, match=r"list\.csv: no permission to write"), locked(tmp_path / "list.csv"):
+        pytest.fail("held")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_one_line(number, tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(number, "as the system says it")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(InputError, match=r"list\.csv: the file system gives no locks"), locked(tmp_path / "list.csv"):
         pytest.fail("held")
 
 

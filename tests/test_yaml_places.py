@@ -9,6 +9,7 @@ from wsss_mm.encoders.catalogue import read_encoders
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import read_vocabulary
+from wsss_mm.yaml_places import parse
 
 
 @pytest.mark.parametrize("reads", [load_params, read_encoders, read_grid, read_vocabulary])
@@ -45,3 +46,8 @@ def test_a_fault_has_its_line_also_after_a_byte_order_mark(reads, text, says, tm
         with pytest.raises(InputError) as raised:
             reads(path)
         assert re.fullmatch(f"{re.escape(str(path))}: {says}", str(raised.value)), raised.value
+
+
+def test_ordered_maps_have_the_line_they_begin_at():
+    document = parse("a: 1\nb: !!omap [{x: 1}]\nc: !!pairs [{x: 1}]\n")
+    assert [document.line(place) for place in (("b",), ("b", "x"), ("c", 0), ("c", 0, "x"))] == [2, 2, 3, 3]

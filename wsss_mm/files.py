@@ -23,18 +23,21 @@ _SAMPLES, _SAMPLE = 33, 1 << 16
 _BEFORE = "before."
 _POLL = 0.01  # seconds between two looks at a lock that another holds
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
+_NO_LOCKS = "the file system gives no locks; mount it with them (NFS takes lockd, or version 4), or choose another"
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
     errno.EFBIG: "larger than the file system or a limit (ulimit -f) lets a file be; raise it, or choose another place",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same again",
     errno.EROFS: "the file system is read-only; choose a place that can be written to",
     errno.EACCES: "no permission to write; change the owner or the mode of it and its folder",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
 }
 
 
 @contextmanager
 def explained(path: Path | str) -> Iterator[None]:
-    """A write of `path` that fails for want of space or permission becomes an `InputError` that says so."""
+    """A write of `path` that fails for want of space, permission or locks becomes an `InputError` that says so."""
     try:
         yield
     except OSError as error:
@@ -146,7 +149,7 @@ def locked(path: Path | str, *, busy: str = "") -> Iterator[None]:
 
     Raises:
         BusyError: another holds it, and `busy` is given.
-        InputError: no space, or no permission to write.
+        InputError: no space, no permission to write, or no locks in this file system.
     """
     path = Path(path)
     # Open to all, for files of others that a umask protects can be neither written nor waited for. It holds nothing.

@@ -100,13 +100,13 @@ def _collect(node: Any, place: Place, lines: dict[Place, int]) -> None:
     if isinstance(node, dict):
         for key, value in node.items():
             inner = (*place, str(key))
-            line = node.lc.data.get(key)  # none of what `<<` brings
+            line = (node.lc.data or {}).get(key)  # none of what `<<` and `!!omap` bring
             lines[inner] = line[0] + 1 if line else lines[place]
             _collect(value, inner, lines)
     elif isinstance(node, list):
         for index, value in enumerate(node):
             inner = (*place, index)
-            lines[inner] = node.lc.item(index)[0] + 1
+            lines[inner] = node.lc.item(index)[0] + 1 if hasattr(node, "lc") else lines[place]  # none of `!!pairs`
             _collect(value, inner, lines)
 
 

@@ -127,6 +127,15 @@ def test_other_shells_have_theirs(shell, begins, capsys):
     text = capsys.readouterr().out
     assert begins in text
     assert "promote" in text
+    files = {"zsh": ":whole-slide image that OpenSlide opens:_files", "fish": '-l out -xka "(__fish_complete_path'}
+    assert files[shell] in text
+
+
+def test_bash_completes_files_where_nothing_else_fits(completion):
+    done = subprocess.run(
+        ["bash", "-c", f"{completion}\ncomplete -p wsss-mm"], capture_output=True, text=True, check=True
+    )
+    assert "-o default" in done.stdout
 
 
 def test_without_shtab_one_line_says_what_to_install(monkeypatch, capsys):

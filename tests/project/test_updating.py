@@ -108,7 +108,12 @@ def test_apply_writes_all_but_the_conflicts(lab, capsys):
     assert plan_update(lab).conflicts == ["clash.txt", "taken.txt"]  # still, and nothing else
     assert set(plan_update(lab).changes) == {"clash.txt", "taken.txt"}
     assert main(["update", "--check"]) == 1
-    assert "2 files differ; look at them with: wsss-mm update" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error == "2 files to be updated or settled; look at them with: wsss-mm update\n"
+    assert main(["update"]) == 0  # no more that --apply would write
+    out = capsys.readouterr().out
+    assert "would change" not in out
+    assert "next:" not in out
 
 
 def test_conflicts_are_kept_or_taken(lab, capsys):
@@ -150,6 +155,17 @@ def test_lists_of_code_are_the_packages_whatever_somebody_wrote(lab):
     assert [change.kind for change in plan_update(lab).changes.values() if change.path.startswith("code/")] == ["new"]
     apply_update(lab)
     assert (lab / "code/cohort.sha256").read_text() == NEW["code/cohort.sha256"]
+
+
+def test_links_and_modes_stay(lab, tmp_path):
+    shared = tmp_path / "shared.txt"
+    (lab / "theirs.txt").rename(shared)
+    (lab / "theirs.txt").symlink_to(shared)
+    (lab / "both.txt").chmod(0o755)
+    apply_update(lab)
+    assert (lab / "theirs.txt").is_symlink()
+    assert shared.read_text() == NEW["theirs.txt"]
+    assert (lab / "both.txt").stat().st_mode & 0o777 == 0o755
 
 
 def test_bytes_that_are_no_utf8_stay(lab):

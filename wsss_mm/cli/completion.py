@@ -6,8 +6,9 @@ TAB starts no Python, which argcomplete would.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from wsss_mm.errors import InputError
@@ -20,6 +21,7 @@ _HOW = """to have it in each new shell:
 in this one:
   eval "$(wsss-mm completion bash)"
 """
+_FILES_IN_BASH = "compopt -o default wsss-mm 2>/dev/null || :  # files, where nothing else fits; bash 3 has no compopt"
 
 
 def add_parser(subparsers: Any, build: Callable[[], argparse.ArgumentParser]) -> None:
@@ -45,4 +47,21 @@ def _completion(build: Callable[[], argparse.ArgumentParser], arguments: argpars
         import shtab
     except ImportError:
         raise InputError("completion takes shtab, which DVC brings; install it with: pip install shtab") from None
-    sys.stdout.write(shtab.complete(build(), shell=arguments.shell) + "\n")
+    parser = build()
+    if arguments.shell == "bash":  # shtab's own takes no names with blanks
+        script = f"{shtab.complete(parser, shell='bash')}\n{_FILES_IN_BASH}"
+    else:
+        for action in _words(parser):
+            action.complete = shtab.FILE  # ty: ignore[missing-attribute]  shtab looks for it
+        script = shtab.complete(parser, shell=arguments.shell)
+    sys.stdout.write(script + "\n")
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """What takes a word that may be the name of a file, of all sub-commands."""
+    for action in parser._actions:  # argparse has no other way, and shtab goes it, too
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in dict.fromkeys(action.choices.values()):
+                yield from _words(inner)
+        elif action.nargs != 0 and action.choices is None and action.type in (None, Path):
+            yield action

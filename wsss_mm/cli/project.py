@@ -70,9 +70,10 @@ def _update(arguments: argparse.Namespace) -> int:
     if arguments.check:
         found = plan_update(Path())
         if found.changes:
+            of = f"wsss_mm {__version__} is installed, and this project is of {found.before}: "
             sys.stderr.write(
-                f"wsss_mm {__version__} is installed, and this project is of {found.before}: "
-                f"{len(found.changes)} files differ; look at them with: wsss-mm update\n"
+                f"{of if found.before != __version__ else ''}{_files(len(found.changes))} to be updated or settled; "
+                "look at them with: wsss-mm update\n"
             )
         return int(bool(found.changes))
     found = apply_update(Path(), arguments.keep, arguments.take) if writes else plan_update(Path())
@@ -107,15 +108,21 @@ def _show(found: Any, *, written: bool) -> None:
 
 def _say_what_next(found: Any, *, written: bool) -> None:
     out = sys.stdout.write
-    done = "is" if written else "would be"
-    out(f"wsss_mm {found.before} {done} {__version__} in {len(found.changes) - len(found.conflicts)} files\n")
+    others = len(found.changes) - len(found.conflicts)
+    if others:
+        versions = f", from wsss_mm {found.before} to {__version__}" if found.before != __version__ else ""
+        out(f"{_files(others)} {'changed' if written else 'would change'}{versions}\n")
     if found.conflicts:
         first = shlex.quote(found.conflicts[0])
         out(
             f"{len(found.conflicts)} in conflict, left as yours: take over by hand what the diff above shows, then: "
             f"wsss-mm update --keep {first}; or have the package's: wsss-mm update --take {first}\n"
         )
-    if not written:
+    if others and not written:
         out("next: wsss-mm update --apply\n")
-    elif len(found.changes) > len(found.conflicts):
-        out("next: git diff; git commit; make repro\n")
+    elif not found.conflicts:
+        out("next: git diff; git add -A; git commit; make repro\n")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

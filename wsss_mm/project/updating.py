@@ -3,6 +3,7 @@
 Three texts of each file are compared: as the package gave it, as it is here, and as the installed package brings it.
 """
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -112,8 +113,11 @@ def apply_update(root: Path, keep: Collection[str] = (), take: Collection[str] =
 
 def _write(path: Path, text: str | None) -> None:
     if text is not None:
-        with atomic_path(path) as temporary:
+        real = path.resolve()  # a link stays one
+        with atomic_path(real) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            if real.is_file():
+                shutil.copymode(real, temporary)
         return
     with explained(path):
         path.unlink(missing_ok=True)
