@@ -149,7 +149,7 @@ class _Sheets:
             self.at += 2
         self.at += 8
 
-    def _table(self, block: PageTable) -> None:
+    def _pagetable(self, block: PageTable) -> None:
         widths = [share * _ROOM for share in block.widths]
         size = 8.2
         head = _Row([Cell(text) for text in block.head], widths, size, numbers=block.numbers, bold=True)
