@@ -70,6 +70,7 @@ def make_app(
     _add_pages(app, shown, desk, remarks)
     _add_overview(app, shown, remarks, failed or {})
     _add_tiles(app, shown)
+    _add_missing(app)
     answer_errors(app)
     for one in (desk, remarks):
         if one is not None:
@@ -117,6 +118,20 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "Remark
         response.headers["Cache-Control"] = "private, no-cache"  # kept, and asked for whether it is the same
         response.set_etag(stamp)
         return response.make_conditional(request)
+
+
+def _add_missing(app: "Flask") -> None:
+    """Lead back who followed a wrong link."""
+    from flask import request
+    from werkzeug.exceptions import NotFound
+
+    templates = make_environment()
+
+    @app.errorhandler(404)
+    def missing(error: NotFound) -> "tuple[str, int] | NotFound":
+        if "." in request.path.rpartition("/")[2]:  # a tile or a picture, which nobody reads
+            return error
+        return templates.get_template("missing.html").render(start=f"{request.script_root}/"), 404
 
 
 def _add_overview(app: "Flask", shown: Shown, remarks: "RemarkDesk | None", failed: Mapping[str, str]) -> None:
