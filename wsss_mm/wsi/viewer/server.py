@@ -104,7 +104,8 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "Remark
         wrong = None if desk is None else desk.told(result)
         said = None if remarks is None else remarks.told(result)
         page = templates.get_template("slide.html")
-        return page.render(result=result, view=view, others=list(shown.results), wrong=wrong, said=said)
+        others, older = list(shown.results), shown.is_older(name)
+        return page.render(result=result, view=view, others=others, older=older, wrong=wrong, said=said)
 
     @app.get(f"/slides/<name>/{places.OVERLAY}")
     def overlay(name: str) -> Response:
@@ -142,7 +143,8 @@ def _add_overview(app: "Flask", shown: Shown, remarks: "RemarkDesk | None", fail
         if len(shown.results) == 1 and not failed:
             return redirect(f"slides/{quote(next(iter(shown.results)))}/")
         aside = {} if remarks is None else remarks.aside(shown.results)
-        return render_overview(list(shown.results.values()), failed=failed, aside=aside)
+        results = list(shown.results.values())
+        return render_overview(results, failed=failed, aside=aside, since=len(shown.since()))
 
 
 def _add_tiles(app: "Flask", shown: Shown) -> None:
