@@ -3,14 +3,17 @@
 import json
 import re
 import shutil
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from tests.findings.making import LEVELS, make_result
 from wsss_mm.errors import InputError
+from wsss_mm.findings import html, pdf
 from wsss_mm.findings.cohort import cohort_document
-from wsss_mm.findings.document import Bullets, Facts, Gallery, Heading, PageTable, Shot, Signature, Text
+from wsss_mm.findings.document import Block, Bullets, Facts, Gallery, Heading, PageTable, Shot, Signature, Text
 from wsss_mm.findings.html import render_html
 from wsss_mm.findings.pages import NONE, slide_document
 from wsss_mm.findings.program import read_program
@@ -240,3 +243,10 @@ def test_a_model_that_was_changed_is_refused(tmp_path, model):
         read_program(folder)
     with pytest.raises(InputError, match=r"model\.json: not found"):
         read_program(tmp_path / "none")
+
+
+def test_each_kind_of_block_is_drawn_in_both_forms_of_a_page():
+    page = Path(html.__file__).with_name("page.html").read_text(encoding="utf-8")
+    for kind in get_args(Block):
+        assert f'kind == "{kind.__name__}"' in page
+        assert hasattr(pdf._Sheets, f"_{kind.__name__.lower()}")

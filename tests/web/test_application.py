@@ -100,6 +100,39 @@ def test_a_room_opens_once_there_is_something(segmented, opened):
     assert client.get("/view/slides/one/overlay.png").status_code == 200
 
 
+def test_what_is_there_is_not_said_to_be_missing_where_settings_are_wrong(segmented, opened):
+    (segmented / "params.yaml").write_text("cohort: [\n")
+    (segmented / "data/cohort").mkdir(parents=True)
+    (segmented / "data/cohort/slides.csv").write_text("slide_id\n")
+    answer = opened().get("/view/")
+    assert answer.status_code == 404
+    assert "<h1>This cannot be shown</h1>" in answer.text
+    assert "params.yaml" in answer.text
+    assert "make repro" not in answer.text
+
+
+def test_slides_are_counted_where_the_viewer_looks_for_them(segmented, opened):
+    away = segmented.parent / f"{segmented.name}-away"
+    (segmented / "results/slides/one").rename(away)
+    (segmented / "results/slides/one").symlink_to(away)
+    (segmented / "results/older/run").mkdir(parents=True)
+    (segmented / "results/older/run/summary.json").write_text("{}")
+    client = opened()
+    assert "1 segmented slide<" in client.get("/").text
+
+
+def test_a_wrong_link_leads_back(segmented, opened):
+    client = opened()
+    page = client.get("/view/slides/none/")
+    assert page.status_code == 404
+    assert '<a href="/view/">All slides</a>' in page.text
+    assert '<a href="/gates/">Gates</a>' in page.text
+    assert "All slides" not in client.get("/view/slides/none/map.dzi").text
+    other = client.get("/nothing").text
+    assert "There is no such page here" in other
+    assert '<a href="/start/">Start</a>' in other
+
+
 def test_written_pages_are_shown_with_the_rooms_and_run_no_script_of_theirs(segmented, opened):
     client = opened()
     for path, text in (

@@ -22,6 +22,7 @@ _FOLDER = Path(__file__).parent
 _STYLE, _THEME = "style.css", "theme.js"
 _SHARED = {_STYLE: "text/css", _THEME: "text/javascript"}
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+_NO_ICON = '<link rel="icon" href="data:,">'  # so that browsers ask for none
 _HEAD, _BODY = re.compile(r"<head\b[^>]*>"), re.compile(r"<body\b[^>]*>")
 
 ROOMS: Mapping[str, str] = {
@@ -77,7 +78,7 @@ def rooms(start: str | None, here: str) -> Markup:
         start: address of the application's start, with a slash at its end; None for a page that stands alone.
         here: the room that the page is in, of `ROOMS`.
     """
-    links = Markup("").join(
+    links = Markup("\n").join(  # apart from each other in pages whose own stylesheet does not know them, too
         Markup('<a href="{}{}"{}>{}</a>').format(
             start, f"{room}/", Markup(' aria-current="page"') if room == here else "", name
         )
@@ -112,8 +113,8 @@ def shown_in_room(page: str, start: str, here: str, nonce: str) -> str:
         here: see `rooms`.
         nonce: that the policy sent with it names.
     """
-    script = f'<script src="{escape(start)}pages/{_THEME}" nonce="{escape(nonce)}"></script>'
-    page = _HEAD.sub(lambda found: found[0] + script, _OWN_POLICY.sub("", page, count=1), count=1)
+    head = f'<script src="{escape(start)}pages/{_THEME}" nonce="{escape(nonce)}"></script>{_NO_ICON}'
+    page = _HEAD.sub(lambda found: found[0] + head, _OWN_POLICY.sub("", page, count=1), count=1)
     return _BODY.sub(lambda found: found[0] + str(rooms(start, here)), page, count=1)
 
 

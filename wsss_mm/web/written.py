@@ -35,6 +35,10 @@ _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_SAID = {
+    401: "This link is of no reader here; ask for a new one.",
+    404: "There is no such page here. Pages that there are begin at Start.",
+}
 _MOST_RUNS = 200
 _T = TypeVar("_T")
 _STAGES = ("train_segmenter", "train_classifier", "evaluate", "upper_bound", "register")
@@ -69,7 +73,7 @@ class Folders:
     def there(self, room: str) -> str:
         """What a room has to show, in words; empty where there is nothing yet."""
         if room == "view":
-            found = [path for deep in ("*", "*/*") for path in self.results.glob(f"{deep}/{places.SUMMARY}")]
+            found = [path for deep in ("", "*/", f"{places.RESULTS.name}/*/") for path in self._summaries(deep)]
             return _counted(len(found), "segmented slide")
         if room == "findings":
             pages = list((self.root / places.FINDINGS).glob(f"*/{places.FINDINGS_PAGE}"))
@@ -79,6 +83,10 @@ class Folders:
         if room == "label":
             return "patches to label" if (self.root / places.CANDIDATES / places.CANDIDATES_FILE).is_file() else ""
         return "runs in MLflow" if _has_store() else ""
+
+    def _summaries(self, deep: str) -> list[Path]:
+        found = self.results.glob(f"{deep}{places.SUMMARY}")
+        return [path for path in found if not leads_outside(path, self.results)]
 
 
 def make_written(
@@ -125,15 +133,18 @@ def _add_start(app: "Flask", folders: Folders) -> None:
     @app.route(REFUSED, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     def refused() -> tuple[str, int]:
         room, why = request.environ.get(REFUSAL) or abort(404)
-        return _missing(room, why, makes=room == "view"), 404 if room else 401
+        there = bool(room) and bool(folders.there(room))
+        return _missing(room, why, makes=room == "view" and not there, there=there), 404 if room else 401
 
     @app.errorhandler(InputError)
     def wrong(error: InputError) -> tuple[str, int]:
-        return _missing(request.path.split("/")[1], str(error), makes=not _has_store()), 404
+        there = _has_store()
+        return _missing(request.path.split("/")[1], str(error), makes=not there, there=there), 404
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[str, int]:
-        return _page("missing.html", here="", title=error.name, why=error.description, run=""), error.code or 500
+        why = _SAID.get(error.code or 500, error.description)
+        return _page("missing.html", here="", title=error.name, why=why, run=""), error.code or 500
 
 
 def _add_files(app: "Flask", folders: Folders) -> None:
@@ -281,9 +292,12 @@ def _nothing(room: str, why: str) -> "Response":
     return make_response(_missing(room, why, makes=True), 404)
 
 
-def _missing(room: str, why: str, *, makes: bool) -> str:
-    """The page that says why there is nothing, and what makes it where `why` does not say that itself."""
-    title = "Nothing to show yet" if room else "Not for strangers"
+def _missing(room: str, why: str, *, makes: bool, there: bool = False) -> str:
+    """The page that says why there is nothing, and what makes it where `why` does not say that itself.
+
+    What is there is not said to be missing, where something else is wrong.
+    """
+    title = ("This cannot be shown" if there else "Nothing to show yet") if room else "Not for strangers"
     return _page("missing.html", here=room, title=title, why=why, run=_COMMANDS[room] if makes else "")
 
 

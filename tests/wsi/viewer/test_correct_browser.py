@@ -97,3 +97,20 @@ def test_a_patch_is_called_wrong_by_pointer_and_by_keys(tmp_path, opened):
     page.goto("/slides/judged/")
     assert "Draw" in page.text_content("#wrong")
     assert page.locator("#pick").count() == 0
+
+
+def test_keys_pressed_elsewhere_say_nothing_of_the_patch(tmp_path, opened):
+    made = make_marking(tmp_path)
+    page = opened(made)
+    page.wait_for_selector('#wrong[data-ready="true"]')
+    page.keyboard.press("w")
+    state(page, "picked")
+    page.focus("#show-keys")
+    page.keyboard.press("Enter")  # presses that button, and saves nothing
+    page.wait_for_selector("#keys[open]")
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#keys:not([open])", state="attached")
+    assert page.get_attribute("#wrong", "data-state") == "picked"
+    assert page.locator('#wrong-classes [data-said=""]').count() == page.locator("#wrong-classes button").count()
+    assert read_journals(made.labels).answers() == []

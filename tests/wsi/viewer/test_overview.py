@@ -116,6 +116,20 @@ def test_a_thumbnail_follows_the_map(run, tmp_path):
     assert before.status_code == 200
 
 
+def test_what_was_segmented_since_the_start_is_said(run, tmp_path):
+    shutil.copytree(run[1], tmp_path, dirs_exist_ok=True)
+    client = make_app(read_results(tmp_path), {}, {}).test_client()
+    assert "since the viewer was started" not in client.get("/").text
+    shutil.copytree(tmp_path / "first", tmp_path / "newcomer")
+    assert "1 slide was segmented since the viewer was started" in client.get("/").text
+    assert "segmented anew" not in client.get("/slides/first/").text
+    os.utime(tmp_path / "first/summary.json", ns=(1, 1))
+    assert "2 slides were segmented since the viewer was started" in client.get("/").text
+    assert "segmented anew since the viewer was started" in client.get("/slides/first/").text
+    shutil.rmtree(tmp_path / "newcomer")
+    assert "1 slide was" in client.get("/").text
+
+
 def test_how_a_slide_was_segmented_is_said_in_words():
     given = {name: "5" for name in SETTINGS if SETTINGS[name].decides != "pace"}
     said = in_words(given | {"odd_thing": "7"})

@@ -47,6 +47,7 @@ def render_overview(
     *,
     failed: Mapping[str, str] | None = None,
     aside: Mapping[str, str] | None = None,
+    since: int = 0,
 ) -> str:
     """The page.
 
@@ -55,6 +56,7 @@ def render_overview(
         command: starts the viewer; None on the page that the viewer itself serves.
         failed: why slides failed when they were last segmented, by slide_id.
         aside: why results are set aside, by their names.
+        since: how many slides were segmented since the results were read.
     """
     failed, aside = failed or {}, aside or {}
     cards = [_card(result, failed.get(result.name, ""), aside.get(result.name, "")) for result in results]
@@ -64,6 +66,7 @@ def render_overview(
         lost={name: why for name, why in failed.items() if name not in {result.name for result in results}},
         classes={item.code: item for result in results for item in result.classes},
         command=command,
+        since=since,
         script="" if command is None else Markup(_SCRIPT.read_text(encoding="utf-8")),
     )
 

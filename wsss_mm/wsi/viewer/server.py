@@ -70,6 +70,7 @@ def make_app(
     _add_pages(app, shown, desk, remarks)
     _add_overview(app, shown, remarks, failed or {})
     _add_tiles(app, shown)
+    _add_missing(app)
     answer_errors(app)
     for one in (desk, remarks):
         if one is not None:
@@ -103,7 +104,8 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "Remark
         wrong = None if desk is None else desk.told(result)
         said = None if remarks is None else remarks.told(result)
         page = templates.get_template("slide.html")
-        return page.render(result=result, view=view, others=list(shown.results), wrong=wrong, said=said)
+        others, older = list(shown.results), shown.is_older(name)
+        return page.render(result=result, view=view, others=others, older=older, wrong=wrong, said=said)
 
     @app.get(f"/slides/<name>/{places.OVERLAY}")
     def overlay(name: str) -> Response:
@@ -119,6 +121,20 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "Remark
         return response.make_conditional(request)
 
 
+def _add_missing(app: "Flask") -> None:
+    """Lead back who followed a wrong link."""
+    from flask import request
+    from werkzeug.exceptions import NotFound
+
+    templates = make_environment()
+
+    @app.errorhandler(404)
+    def missing(error: NotFound) -> "tuple[str, int] | NotFound":
+        if "." in request.path.rpartition("/")[2]:  # a tile or a picture, which nobody reads
+            return error
+        return templates.get_template("missing.html").render(start=f"{request.script_root}/"), 404
+
+
 def _add_overview(app: "Flask", shown: Shown, remarks: "RemarkDesk | None", failed: Mapping[str, str]) -> None:
     from flask import redirect
 
@@ -127,7 +143,8 @@ def _add_overview(app: "Flask", shown: Shown, remarks: "RemarkDesk | None", fail
         if len(shown.results) == 1 and not failed:
             return redirect(f"slides/{quote(next(iter(shown.results)))}/")
         aside = {} if remarks is None else remarks.aside(shown.results)
-        return render_overview(list(shown.results.values()), failed=failed, aside=aside)
+        results = list(shown.results.values())
+        return render_overview(results, failed=failed, aside=aside, since=len(shown.since()))
 
 
 def _add_tiles(app: "Flask", shown: Shown) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,29 @@ class Shown:
         self.slides = {name: path.resolve() for name, path in slides.items()}
         self._folders = {name: result.folder.resolve() for name, result in results.items()}
         self._open = lru_cache(maxsize=_OPEN)(Tiles)
+        self._known = self._summaries()
 
     def result(self, name: str) -> Result:
         """A result; 404 if there is none."""
         from flask import abort
 
         return self.results[name] if name in self.results else abort(404)
+
+    def since(self) -> set[Path]:
+        """Folders of results that came or changed since they were read; what is shown of them is older."""
+        return {path.parent for path, _ in self._summaries() - self._known}
+
+    def is_older(self, name: str) -> bool:
+        """Whether a slide was segmented anew since its figures were read."""
+        return self._folders[name] in self.since()
+
+    def _summaries(self) -> set[tuple[Path, int]]:
+        found = set()
+        for folder in {folder.parent for folder in self._folders.values()}:
+            for path in folder.glob(f"*/{places.SUMMARY}"):
+                with suppress(OSError):  # being replaced
+                    found.add((path, path.stat().st_mtime_ns))
+        return found
 
     def file(self, name: str, file: str) -> Path:
         """A file of a result, links followed; 404 if it is none any more, or they lead out of the folder."""

@@ -97,7 +97,7 @@
     const setAside = async () => {
       if (!(await post("bad", { reason: byId("reason").value }))) return;
       form("bad-form", false);
-      say("saved", "In the quarantine; look at it with: git diff");
+      say("saved", "Set aside: it is in the quarantine now");
     };
     byId("bad").addEventListener("click", () => form("bad-form", true, "reason"));
     byId("leave-bad").addEventListener("click", () => form("bad-form", false));

@@ -2,6 +2,7 @@
 // Slide and map side by side: the pane under the pointer leads, the other follows.
 
 const view = JSON.parse(document.getElementById("view").dataset.view);
+OpenSeadragon.setString("Errors.OpenFailed", "This cannot be opened: its file is damaged, or gone.");
 const viewers = [];
 let leader = null;
 

@@ -142,18 +142,19 @@
   byId("leave").addEventListener("click", leave);
   byId("wrong-undo").addEventListener("click", undo);
 
+  const presses = (target) => target.closest("button, a, summary") !== null && !classes.includes(target); // Enter is theirs
   document.addEventListener(
     "keydown",
     (event) => {
       const taken = event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
       if (taken && event.key !== "Escape") return;
-      if (panel.dataset.state === "saving") return;
+      if (panel.dataset.state === "saving" || document.querySelector("dialog[open]")) return;
       const number = Number(event.code.replace(/^(Digit|Numpad)/, ""));
       if (event.key.toLowerCase() === "w") {
         const viewer = under.viewer || window.viewers[window.viewers.length - 1];
         pick(viewer, under.viewer ? under.pixel : middle(viewer));
       } else if (place !== null && number >= 1 && number <= classes.length) classes[number - 1].click();
-      else if (place !== null && event.key === "Enter" && !/^(keep|mark|leave|pick)$/.test(event.target.id)) send(true, byId("again").checked);
+      else if (place !== null && event.key === "Enter" && !presses(event.target)) send(true, byId("again").checked);
       else if (event.key === "Escape" && (place !== null || panel.dataset.state === "picking")) leave();
       else return;
       event.preventDefault(); // also what OpenSeadragon does with W: it pans
