@@ -119,7 +119,7 @@ _PAGE |= frozenset(
         "link",
     ]
 )
-_VIEWER = _PAGE | frozenset(["script", "label", "select", "option", "input", "output", "aside"])
+_VIEWER = _PAGE | frozenset(["script", "label", "select", "option", "input", "output", "aside", "button", "dialog"])
 
 
 def harmless(page: str, viewer: bool = False) -> None:

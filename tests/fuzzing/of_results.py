@@ -34,6 +34,7 @@ _REPORT = {
 def check_summary(data: bytes, folder: Path) -> None:
     from wsss_mm.wsi.viewer.overview import make_environment, render_overview
     from wsss_mm.wsi.viewer.results import read_result
+    from wsss_mm.wsi.viewer.server import view_of
 
     for name in ("segmentation.tif", "segmentation.geojson", "overlay.png"):
         written(folder, name, b"x")
@@ -42,12 +43,9 @@ def check_summary(data: bytes, folder: Path) -> None:
         result = read_result(folder)
         assert result.mpp > 0 and min(result.size) > 0 and min(result.bounds[2:]) > 0
         harmless(render_overview([result], command="wsss-mm view x"))
-        view = {"slide": True, "widthUm": 1.0, "mapWidth": 1.0, "confidence": result.certain}
-        slide = (
-            make_environment()
-            .get_template("slide.html")
-            .render(result=result, view=view, others=[result.name], wrong=None)
-        )
+        view = view_of(result, ["map", *(["confidence"] if result.certain else [])], slide=True)
+        page = make_environment().get_template("slide.html")
+        slide = page.render(result=result, view=view, others=[result.name], older=False, wrong=None, said=None)
         harmless(slide, viewer=True)
         slide.encode()
 

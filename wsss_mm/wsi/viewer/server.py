@@ -5,7 +5,7 @@ looked at anew at each request: a file is shown only while it is where it was, w
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -84,6 +84,25 @@ def make_app(
     return app
 
 
+def view_of(result: Result, layers: Iterable[str], *, slide: bool) -> dict[str, Any]:
+    """What the scripts of a slide's page are told.
+
+    Args:
+        result: That is shown.
+        layers: Kinds of those there are, in their order.
+        slide: Whether the slide itself was found.
+    """
+    width = result.bounds[2]
+    return {
+        "slide": slide,
+        "widthUm": width * result.slide_mpp,
+        "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
+        "levelWidth": width,
+        "layers": [{"kind": kind, **_LAYERS[kind]} for kind in layers],
+        "classes": [{"code": item.code, "name": item.name, "color": item.color} for item in result.classes],
+    }
+
+
 def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "RemarkDesk | None") -> None:
     from flask import Response, request, send_file
 
@@ -92,18 +111,10 @@ def _add_pages(app: "Flask", shown: Shown, desk: "Desk | None", remarks: "Remark
     @app.get("/slides/<name>/")
     def slide(name: str) -> str:
         result = shown.result(name)
-        width = result.bounds[2]
-        view = {
-            "slide": name in shown.slides,
-            "widthUm": width * result.slide_mpp,
-            "mapWidth": result.size[0] * result.mpp / result.slide_mpp / width,
-            "levelWidth": width,
-            "layers": [{"kind": kind, **_LAYERS[kind]} for kind in shown.layers(name)],
-            "classes": [{"code": item.code, "name": item.name, "color": item.color} for item in result.classes],
-        }
         wrong = None if desk is None else desk.told(result)
         said = None if remarks is None else remarks.told(result)
         page = templates.get_template("slide.html")
+        view = view_of(result, shown.layers(name), slide=name in shown.slides)
         others, older = list(shown.results), shown.is_older(name)
         return page.render(result=result, view=view, others=others, older=older, wrong=wrong, said=said)
 
