@@ -213,6 +213,7 @@ def test_labelling_is_a_room_with_its_own_paths_and_tokens(folder, opened, monke
     client = opened(readers=("ann", "bob"))
     choice = client.get("/label/")
     assert 'href="?reader=ann"' in choice.text
+    assert client.get("/label?reader=ann").location == "/label/?reader=ann"
     assert client.get("/label/?reader=ann").location == "/label/"
     page = client.get("/label/").text
     assert '<a class="button-link" href="/"' in page
