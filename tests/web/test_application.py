@@ -1,6 +1,8 @@
 """One application: its rooms, what is not there yet, and what must not get out."""
 
+import json
 import re
+from html import unescape
 
 import pytest
 from werkzeug.test import Client
@@ -192,6 +194,15 @@ def test_other_host_names_are_refused_in_every_room(segmented, opened):
     client = opened()
     for path in ("/", "/view/", "/label/", "/gates/", "/findings/", "/runs/", "/nothing", "/pages/style.css"):
         assert client.get(path, headers=OTHERS).status_code == 400, path
+
+
+def test_notes_are_of_the_one_who_labels(segmented, opened):
+    def noting(readers):
+        page = opened("label", readers).get("/view/slides/one/").text
+        return json.loads(unescape(re.search(r'data-remarks="([^"]*)"', page)[1]))["reader"]
+
+    assert noting(["ann"]) == "ann"
+    assert noting(["ann", "ben"]) not in ("ann", "ben")
 
 
 def test_view_and_label_are_entrances(segmented, opened):
