@@ -1,6 +1,8 @@
 """One application: its rooms, what is not there yet, and what must not get out."""
 
+import json
 import re
+from html import unescape
 
 import pytest
 from werkzeug.test import Client
@@ -194,6 +196,15 @@ def test_other_host_names_are_refused_in_every_room(segmented, opened):
         assert client.get(path, headers=OTHERS).status_code == 400, path
 
 
+def test_notes_are_of_the_one_who_labels(segmented, opened):
+    def noting(readers):
+        page = opened("label", readers).get("/view/slides/one/").text
+        return json.loads(unescape(re.search(r'data-remarks="([^"]*)"', page)[1]))["reader"]
+
+    assert noting(["ann"]) == "ann"
+    assert noting(["ann", "ben"]) not in ("ann", "ben")
+
+
 def test_view_and_label_are_entrances(segmented, opened):
     view = opened("view")
     assert 'href="slides/one/"' in view.get("/").text
@@ -213,6 +224,7 @@ def test_labelling_is_a_room_with_its_own_paths_and_tokens(folder, opened, monke
     client = opened(readers=("ann", "bob"))
     choice = client.get("/label/")
     assert 'href="?reader=ann"' in choice.text
+    assert client.get("/label?reader=ann").location == "/label/?reader=ann"
     assert client.get("/label/?reader=ann").location == "/label/"
     page = client.get("/label/").text
     assert '<a class="button-link" href="/"' in page

@@ -78,7 +78,8 @@ def application(
         return make_app(session, own, secure=secure, viewer=beside)
 
     hosts = [] if host is None else [host]
-    makers = {"view": view or (lambda: make_viewer(results)[0]), "label": label or labelling}
+    own = readers[0] if len(readers) == 1 else None  # what is found wrong is said by who labels, where that is one
+    makers = {"view": view or (lambda: make_viewer(results, reader=own)[0]), "label": label or labelling}
     written = make_written(Folders(results), hosts, doors, secure=secure)
     with ExitStack() as opened:
         yield Application({name: Room(make, hosts) for name, make in makers.items()}, written, entrance, doors)

@@ -75,7 +75,8 @@ class Application:
         environ[ROOMS_BEFORE] = f"{base}/"
         name, slash, rest = environ.get("PATH_INFO", "").removeprefix("/").partition("/")
         if name in ROOMS and not slash:
-            return _redirect(f"{base}/{name}/")(environ, start_response)
+            asked = environ.get("QUERY_STRING", "")
+            return _redirect(f"{base}/{name}/{'?' if asked else ''}{asked}")(environ, start_response)
         inside = name in self._rooms
         if not inside and name not in ROOMS and self._entrance in self._rooms:
             name = self._entrance
