@@ -242,6 +242,19 @@ class TestJournal:
         assert (made.info.status, made.data.metrics["loss"]) == ("FINISHED", 0.5)
         assert caplog.text.count("No space left on device") == 1
 
+    def test_no_room_for_temporary_files_ends_no_training(self, project, monkeypatch, caplog):
+        """MLflow writes there what becomes an artifact."""
+
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        run = begin(Head())
+        monkeypatch.setattr("mlflow.MlflowClient._log_artifact_helper", full)
+        run.text("x", "note.txt")
+        run.figure(Figure(), "figure.png")
+        assert caplog.text.count("files of the run are not kept") == 1
+        run.close()
+
     def test_one_that_was_half_removed_is_not_sent_again(self, tracked):
         run = waits()
         run.folder.rename(run.folder.with_name(f"{run.folder.name}.{'a' * 32}"))

@@ -137,15 +137,18 @@ class LocalRun:
 
     def text(self, text: str, name: str) -> None:
         """Keep a text as artifact `name`."""
-        _writer()(self).log_text(self.head.id, text, name)
+        with self._if_there_is_room():  # for what MLflow writes into the system's folder for such
+            _writer()(self).log_text(self.head.id, text, name)
 
     def figure(self, figure: "Figure", name: str) -> None:
         """Keep a figure as artifact `name`."""
-        _writer()(self).log_figure(self.head.id, figure, name)
+        with self._if_there_is_room():
+            _writer()(self).log_figure(self.head.id, figure, name)
 
     def image(self, image: "npt.NDArray[np.uint8]", key: str, step: int) -> None:
         """Keep an image (H, W, 3) RGB under its key and step, where MLflow looks for it."""
-        _writer()(self).log_image(self.head.id, image, key=key, step=step, synchronous=True)
+        with self._if_there_is_room():
+            _writer()(self).log_image(self.head.id, image, key=key, step=step, synchronous=True)
 
     def file(self, path: Path, folder: str = "") -> None:
         """Keep a copy of a file; a disk that is full ends no training: one line says that the file lacks.
@@ -154,12 +157,17 @@ class LocalRun:
             OSError: there is no such file.
         """
         target = self.files / folder / path.name
-        try:
+        with self._if_there_is_room():
             self.folder.mkdir(parents=True, exist_ok=True)  # it is not there if the disk was full at the beginning
             with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                 copy = Path(shutil.copyfile(path, Path(scratch) / path.name))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 copy.replace(target)  # whole, or not there, for who copies meanwhile
+
+    @contextmanager
+    def _if_there_is_room(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._pass_over(error, "files of the run are not kept, while that is so; its figures are")
 
