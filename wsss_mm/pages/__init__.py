@@ -1,8 +1,8 @@
 """What all pages are made of: one environment of templates, one stylesheet, one way from room to room.
 
 Pages that are written as files hold the stylesheet, so that they can be sent, and follow the system's dark or light; of
-scripts they have none, or one that searches and sorts. Pages that are served have a button for it, too, and remember what was
-chosen.
+scripts they have none, or one that searches and sorts. Pages that are served have a button for it, too, and remember
+what was chosen.
 """
 
 import os
