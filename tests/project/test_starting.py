@@ -10,7 +10,7 @@ from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.places import PROJECT_NOTE
 from wsss_mm.preflight import check_code
-from wsss_mm.project import shipped
+from wsss_mm.project import shipped, starting
 from wsss_mm.project.note import read_note
 from wsss_mm.project.starting import start_project
 
@@ -153,3 +153,17 @@ class TestCodeOfAnotherVersion:
     def test_a_checkout_watches_its_own_files(self, project_root):
         assert not (project_root / "code").exists()
         check_code(project_root)
+
+
+def test_two_that_begin_one_at_the_same_time_leave_one_whole_project(tmp_path, monkeypatch):
+    folder, files = tmp_path / "lab", {"a.txt": "a\n", "b/c.txt": "c\n"}
+
+    def while_another_begins_it():
+        monkeypatch.setattr(starting, "shipped", lambda: files)
+        start_project(folder)
+        return files
+
+    monkeypatch.setattr(starting, "shipped", while_another_begins_it)
+    with pytest.raises(InputError, match="is a project of wsss_mm"):
+        start_project(folder)
+    assert set(files_in(folder)) == {*files, ".wsss-mm.json"}

@@ -7,12 +7,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from wsss_mm.errors import InputError
-from wsss_mm.files import explained, write_text
+from wsss_mm.files import explained, locked, write_text
 from wsss_mm.places import PROJECT_NOTE
 from wsss_mm.project.note import read_note, write_note
 from wsss_mm.project.shipped import shipped
 
-_ALLOWED = {".git", ".venv"}  # an empty repository that was cloned, and the environment that this runs in
+# An empty repository that was cloned, the environment that this runs in, and the lock of another who begins one here.
+_ALLOWED = {".git", ".venv", f".{PROJECT_NOTE.name}.lock"}
 
 
 def start_project(folder: Path) -> int:
@@ -35,12 +36,14 @@ def start_project(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         half_done = folder / f".init.{uuid4().hex[:8]}"
         try:
-            half_done.mkdir()
-            for name, text in files.items():
-                write_text(half_done / name, text)
-            write_note(half_done, files)
-            for entry in sorted(half_done.iterdir(), key=lambda path: path.name == PROJECT_NOTE.name):
-                entry.rename(folder / entry.name)
+            with locked(folder / PROJECT_NOTE):
+                _check_empty(folder)  # another may have begun one here meanwhile
+                half_done.mkdir()
+                for name, text in files.items():
+                    write_text(half_done / name, text)
+                write_note(half_done, files)
+                for entry in sorted(half_done.iterdir(), key=lambda path: path.name == PROJECT_NOTE.name):
+                    entry.rename(folder / entry.name)
         finally:
             shutil.rmtree(half_done, ignore_errors=True)
             if made and folder.is_dir() and not any(folder.iterdir()):
