@@ -27,7 +27,7 @@ def test_runs_of_the_store_lead_to_their_reports(judged, rooms):  # noqa: F811
     page = client.get(f"/runs/{run_id}/")
     assert page.status_code == 200
     assert "mIoU on the test split" in page.text
-    assert re.search(r'<nav class="rooms".*aria-current="page">Runs<', page.text)
+    assert re.search(r'(?s)<nav class="rooms".*aria-current="page">Runs<', page.text)
     assert client.get(f"/runs/{'0' * 32}/").status_code == 404
 
 
