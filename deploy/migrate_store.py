@@ -28,7 +28,7 @@ from wsss_mm.outage import is_outage, needed
 from wsss_mm.tracking.batches import add_missing, log_values
 from wsss_mm.tracking.promotion import OVER
 from wsss_mm.tracking.registry import quoted
-from wsss_mm.tracking.store import check_kind, connect, experiment_in, sqlite_uri
+from wsss_mm.tracking.store import check_store_kind, connect, experiment_in, sqlite_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def migrate_store(database: Path, target_uri: str | None = None) -> Migrated:
     if target_uri == source_uri:
         raise InputError(f"{database} is the store in use; set MLFLOW_TRACKING_URI to the server it shall go to")
     _check_readable(database)
-    check_kind(target_uri)
+    check_store_kind(target_uri)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(target_uri)  # a local target looks models up there, whatever client is asked
     try:

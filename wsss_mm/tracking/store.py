@@ -107,7 +107,7 @@ def connect() -> ModuleType:
     logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # a lost store is told by those who mend it
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
     uri = tracking_uri()
-    check_kind(uri)
+    check_store_kind(uri)
     mlflow.set_tracking_uri(uri)
     if (database := sqlite_file(uri)) is not None:
         if not database.resolve().parent.is_dir():
@@ -118,7 +118,7 @@ def connect() -> ModuleType:
 
 
 @cache
-def check_kind(uri: str) -> None:
+def check_store_kind(uri: str) -> None:
     """Raise `InputError` if MLflow has no store of this kind."""
     from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
     from mlflow.exceptions import MlflowException
