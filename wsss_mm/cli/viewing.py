@@ -13,6 +13,7 @@ from wsss_mm.errors import InputError
 if TYPE_CHECKING:
     from flask import Flask
 
+    from wsss_mm.settings import PatchSettings
     from wsss_mm.wsi.viewer.correcting import Desk
     from wsss_mm.wsi.viewer.guard import Guard
     from wsss_mm.wsi.viewer.project import Project
@@ -54,10 +55,11 @@ def make_viewer(
     results = read_all(folder)
     slides = slides_of(results, named)
     _say_missing(results, slides)
-    guard, project = Guard(), _project(labels)
+    guard, known = Guard(), _project(labels)
+    project = None if known is None else known[0]
     desk = remarks = None
     if marking:
-        desk = _desk(project, labels, reader, guard)
+        desk = _desk(known, labels, reader, guard)
         said = Remarks(notes_path(folder, project is not None), reader_named(reader), project)
         remarks = RemarkDesk(said, guard)
     app = make_app(results, slides, script, desk, project=project, remarks=remarks, failed=failed_slides(folder))
@@ -82,8 +84,8 @@ def _say_missing(results: Sequence["Result"], slides: Mapping[str, Path]) -> Non
         )
 
 
-def _project(labels: Path | None) -> "Project | None":
-    """What the project in this folder knows of slides; None where there is none."""
+def _project(labels: Path | None) -> "tuple[Project, PatchSettings] | None":
+    """What the project in this folder knows of slides, and its patches; None where there is none."""
     from wsss_mm.cohort import TABLE, Cohort
 
     if not (TABLE.is_file() and Path(places.PARAMS_FILE).is_file()):
@@ -92,11 +94,14 @@ def _project(labels: Path | None) -> "Project | None":
     from wsss_mm.vocabulary import get_vocabulary
     from wsss_mm.wsi.viewer.project import Project
 
-    vocabulary = get_vocabulary(load_params().cohort.vocabulary)
-    return Project(Cohort.read(), vocabulary, labels or places.LABELS_FOLDER)
+    params = load_params()
+    vocabulary = get_vocabulary(params.cohort.vocabulary)
+    return Project(Cohort.read(), vocabulary, labels or places.LABELS_FOLDER), params.patches
 
 
-def _desk(project: "Project | None", labels: Path | None, reader: str | None, guard: "Guard") -> "Desk | None":
+def _desk(
+    known: "tuple[Project, PatchSettings] | None", labels: Path | None, reader: str | None, guard: "Guard"
+) -> "Desk | None":
     """What takes what somebody finds wrong; None, and said, where that is not to be had."""
     from wsss_mm.cohort import TABLE
 
@@ -107,13 +112,11 @@ def _desk(project: "Project | None", labels: Path | None, reader: str | None, gu
         Path(places.PARAMS_FILE): "of the project",
     }
     missing = next((path for path in needed if not path.exists()), None)
-    if missing is None and project is not None:
-        from wsss_mm.settings import load_params
+    if missing is None and known is not None:
         from wsss_mm.wsi.viewer.correcting import Desk
         from wsss_mm.wsi.viewer.corrections import Corrections
 
-        patches = load_params().patches
-        return Desk(Corrections(project.cohort, project.vocabulary, patches, reader_named(reader), folder), guard)
+        return Desk(Corrections(*known, reader_named(reader)), guard)
     why = f"{missing}, {needed[missing]}, is not here" if missing is not None else f"{TABLE} is no file"
     if labels is not None:
         raise InputError(f"{why}, so that nothing can be marked as wrong; start the viewer in the project's folder")

@@ -49,7 +49,7 @@ class Marking:
         return {name: self.folder / f"{name}.tiff" for name in self.results}
 
     def desk(self, reader: str = "ann", guard: Guard | None = None) -> Desk:
-        return Desk(Corrections(self.cohort, LUNG, SETTINGS, reader, self.labels), guard)
+        return Desk(Corrections(self.project(), SETTINGS, reader), guard)
 
     def project(self) -> Project:
         return Project(self.cohort, LUNG, self.labels)

@@ -6,18 +6,16 @@ answer. A mark brings it up in the queue of the labelling page, until somebody h
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wsss_mm.cohort import Cohort, Slide
+from wsss_mm.cohort import Slide
 from wsss_mm.errors import InputError
 from wsss_mm.labelling.entries import CORRECTION, MARK, Place, new_entry
 from wsss_mm.labelling.journal import Journal, journal_path
 from wsss_mm.patches.grid import grid_of, side_of
-from wsss_mm.vocabulary import Vocabulary
 from wsss_mm.wsi.viewer.project import Project
 from wsss_mm.wsi.viewer.results import Result
 
@@ -35,18 +33,15 @@ class Corrections:
         journal: the reader's.
     """
 
-    def __init__(
-        self, cohort: Cohort, vocabulary: Vocabulary, patches: "PatchSettings", reader: str, folder: Path
-    ) -> None:
-        """Take the journal of a reader.
+    def __init__(self, project: Project, patches: "PatchSettings", reader: str) -> None:
+        """Take a project, its patches, and the journal of a reader.
 
         Raises:
             InputError: the reader's name cannot be that of a file, or the journal is damaged.
         """
-        self.vocabulary, self._patches = vocabulary, patches
-        self.journal = Journal(journal_path(reader, folder), reader)
+        self.vocabulary, self._project, self._patches = project.vocabulary, project, patches
+        self.journal = Journal(journal_path(reader, project.labels), reader)
         self.journal.entries()  # what is damaged is said before anybody looks at slides
-        self._project = Project(cohort, vocabulary, folder)
         self._lock = threading.Lock()
         self._grids: dict[str, tuple[tuple[int, int], float, npt.NDArray[np.int64]]] = {}
 

@@ -45,11 +45,12 @@ class Project:
     Attributes:
         cohort: its slides.
         vocabulary: the classes of the project, which may be others than those of a result.
+        labels: the folder of journals and of what people drew.
     """
 
     def __init__(self, cohort: Cohort, vocabulary: Vocabulary, labels: Path = places.LABELS_FOLDER) -> None:
-        """Take a cohort, its classes, and the folder of what people drew."""
-        self.cohort, self.vocabulary, self._labels = cohort, vocabulary, labels
+        """Take a cohort, its classes, and the folder of what people say and draw."""
+        self.cohort, self.vocabulary, self.labels = cohort, vocabulary, labels
         self._slides = {(slide.bytes, slide.quickhash): slide for slide in cohort.with_files()[::-1] if slide.quickhash}
         self._truth = lru_cache(maxsize=_HELD)(_read_truth)
         self._drawn = lru_cache(maxsize=_HELD)(self._read_drawn)
@@ -83,7 +84,7 @@ class Project:
             return None
         if kind == TRUTH:
             return slide.truth if slide.truth.is_file() else None
-        drawn = drawing_path("masks", slide.slide_id, self._labels), slide.annotation  # the former is the newer
+        drawn = drawing_path("masks", slide.slide_id, self.labels), slide.annotation  # the former is the newer
         return next((path for path in drawn if path is not None and path.is_file()), None)
 
     def _read_drawn(self, path: Path, _: int, grid: _Grid) -> LabelTiles:
