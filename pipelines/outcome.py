@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.progress import duration, ended_since
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.confusion import class_ious
 from wsss_mm.files import read_json
 from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
@@ -59,7 +60,6 @@ def _quality(root: Path) -> dict[str, list[str]]:
     whole = isinstance(interval, list) and all(isinstance(end, int | float) for end in interval)
     sure = ", 95 % interval " + " to ".join(f"{end:.3f}" for end in interval) if interval and whole else ""
     of = f" ({test['n_patches']} patches of {test['n_slides']} slides)" if "n_patches" in test else ""
-    codes = {key.removeprefix("iou."): value for key, value in figures.items() if key.startswith("iou.")}
     beside = {
         "pseudo-labels": figures.get("miou_pseudo_labels"),
         "linear probe, the first baseline": _object(root / places.LINEAR_PROBE).get("miou"),
@@ -67,7 +67,7 @@ def _quality(root: Path) -> dict[str, list[str]]:
     return {
         "mIoU": [
             f"{miou:.3f} on the test split{of}{sure}",
-            ", ".join(f"{code} {_number(value)}" for code, value in codes.items()),
+            ", ".join(f"{code} {_number(value)}" for code, value in class_ious(figures).items()),
             "; ".join(f"{name}: {_number(value)}" for name, value in beside.items() if value is not None),
         ]
     }

@@ -1,7 +1,6 @@
 """`wsss-mm report`: one page on a run."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,6 @@ def _default() -> str:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file says nothing
     from wsss_mm.files import write_text
     from wsss_mm.tracking.report import find_run_of, render_report
 

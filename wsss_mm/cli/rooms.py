@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from wsss_mm.web.label.doors import Doors
     from wsss_mm.web.label.session import Session
 
-RESULTS = places.ALL_RESULTS
-"""Where segmented slides are looked for unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class Labelling:
@@ -46,7 +43,7 @@ def application(
     entrance: str,
     readers: Sequence[str],
     *,
-    results: Path = RESULTS,
+    results: Path = places.ALL_RESULTS,
     view: "Callable[[], Flask] | None" = None,
     label: "Callable[[], Flask] | None" = None,
     doors: "Doors | None" = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.cli.addresses import add_address, address_of, certificate_of, greeting, readers_named
-from wsss_mm.cli.rooms import RESULTS, application
+from wsss_mm.cli.rooms import application
 from wsss_mm.cli.view import add_marking
 from wsss_mm.cli.viewing import make_viewer
 
@@ -25,7 +25,9 @@ def add_parser(subparsers: Any) -> None:
         epilog="Example: wsss-mm serve --results results/slides",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="folder of segmented slides")
+    parser.add_argument(
+        "--results", type=Path, default=places.ALL_RESULTS, metavar="FOLDER", help="folder of segmented slides"
+    )
     parser.add_argument(
         "--slide", nargs="+", type=Path, default=[], metavar="PATH", help="slides, or folders that hold them"
     )

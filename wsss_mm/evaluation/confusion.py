@@ -1,11 +1,15 @@
 """One confusion matrix over a split, and the segmentation metrics that follow from it (METHOD.md section 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wsss_mm.vocabulary import IGNORE
+
+_IOU = "iou."
+"""What names of the IoU of a class begin with, before its code."""
 
 
 def confusion_matrix(
@@ -101,9 +105,14 @@ def confusion_metrics(confusion: npt.ArrayLike, codes: Sequence[str]) -> dict[st
         "pixel_accuracy": _ratio(hits.sum(axis=-1), total),
     }
     for index, code in enumerate(codes):
-        metrics[f"iou.{code}"], metrics[f"dice.{code}"] = iou[..., index], dice[..., index]
+        metrics[f"{_IOU}{code}"], metrics[f"dice.{code}"] = iou[..., index], dice[..., index]
     return metrics
 
 
 def _ratio(numerator: npt.NDArray, denominator: npt.NDArray) -> npt.NDArray[np.float64]:
     return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), np.nan)
+
+
+def class_ious(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """IoU by class code of figures such as `segmentation_metrics` gives; None where it is undefined there."""
+    return {key.removeprefix(_IOU): value for key, value in metrics.items() if key.startswith(_IOU)}

@@ -13,12 +13,10 @@ store when it is copied (`Head.adds`):
 
 import logging
 import math
-import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +40,7 @@ from wsss_mm.tracking.finding import (
 )
 from wsss_mm.tracking.headlines import numbered_name, plain_name
 from wsss_mm.tracking.local import LocalRun, store_digest, unsent_folder, unsent_weights, waiting
-from wsss_mm.tracking.store import connect, experiment_id, tracking_uri
+from wsss_mm.tracking.store import connect, experiment_id, tracking_uri, without_bars
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -267,7 +265,7 @@ class Copier:
         if not self._files:
             return
         sizes = {info.path: info.file_size for info in _listed(client, self._run_id)}
-        with tempfile.TemporaryDirectory() as scratch, _without_bars():
+        with tempfile.TemporaryDirectory() as scratch, without_bars():
             for path in sorted(self._files):
                 name = path.relative_to(self._run.files).as_posix()
                 if sizes.get(name) != path.stat().st_size:
@@ -373,20 +371,6 @@ def _point(metric: "Metric") -> tuple[int, str]:
     """A step and its value as text, by which NaN equals itself; a store keeps the largest number for infinity."""
     value = float(metric.value)
     return metric.step, repr(math.copysign(sys.float_info.max, value) if math.isinf(value) else value)
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Hundreds of small files need no bar each."""
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
 
 
 def _listed(client: "MlflowClient", run_id: str, folder: str | None = None) -> Iterator[Any]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wsss_mm.evaluation.confusion import class_ious
 from wsss_mm.tracking.surroundings import flatten
 
 DESCRIPTION_TAG = "mlflow.note.content"
 """Tag that MLflow's pages show as a run's description, as Markdown."""
 
 _KNOBS = {"encoder": "{}", "loss": "{}", "epochs": "{} epochs", "iterations": "{} iterations"}
-
 
 NUMBER = "{number}"
 """In a name, until the run is in the store, which counts its runs (see `wsss_mm.tracking.finding.NUMBER_TAG`)."""
@@ -58,11 +58,7 @@ def test_headline(metrics: Mapping[str, Any]) -> str:
     if miou is None:
         return "**Not judged**: no test patch has a mask."
     sure = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval and None not in interval else ""
-    each = ", ".join(
-        f"{key.removeprefix('iou.')} {value:.3f}"
-        for key, value in ungated.items()
-        if key.startswith("iou.") and value is not None
-    )
+    each = ", ".join(f"{code} {value:.3f}" for code, value in class_ious(ungated).items() if value is not None)
     of = f"{metrics.get('n_patches', 'some')} patches of {metrics.get('n_slides', 'some')} slides"
     return f"**Test mIoU {miou:.3f}**{sure}, {of}. IoU: {each}."
 

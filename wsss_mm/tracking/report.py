@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wsss_mm import places
 from wsss_mm.choosing import read_choice
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.confusion import class_ious
 from wsss_mm.formats import read_object
 from wsss_mm.gates import GATES, report_path
 from wsss_mm.outage import is_outage
@@ -23,7 +24,7 @@ from wsss_mm.tracking.evidence import Evidence, read_confusion, run_evidence
 from wsss_mm.tracking.finding import BEGAN_TAG, EXPERIMENT_TAG, PARENT_TAG, newest_first
 from wsss_mm.tracking.registry import find_version, parse_uri
 from wsss_mm.tracking.report_beside import champion_of, label_table, slide_maps
-from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.store import connect, without_bars
 from wsss_mm.vocabulary import get_vocabulary, vocabulary_names
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _rank(stage: str) -> int:
 
 def render_report(run: "Run", title: str) -> str:
     """The page of a run; everything that comes from the store is escaped, and the page loads nothing."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, without_bars():
         evidence = run_evidence(run.info.run_id, Path(folder) / "evidence")
         context = _facts(run, title) | _judged(run, evidence) | _pictures(run, evidence, Path(folder) / "examples")
         context |= {"champion": champion_of(run, evidence, Path(folder) / "champion")}
@@ -211,9 +212,8 @@ def _sites(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _site(figures: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
-    iou = {key.removeprefix("iou."): value for key, value in numbers.items() if key.startswith("iou.")}
     counts = {key: numbers.get(key, 0) for key in ("n_patches", "n_slides")}
-    return {**counts, "miou": numbers.get("miou"), "iou": iou}
+    return {**counts, "miou": numbers.get("miou"), "iou": class_ious(numbers)}
 
 
 def _choice(evidence: Evidence) -> "Choice | None":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
+from wsss_mm.evaluation.confusion import class_ious
 from wsss_mm.formats import read_object
 from wsss_mm.places import SLIDE_SUMMARY
 from wsss_mm.settings import PARAMS_FILE, load_params
@@ -84,11 +85,7 @@ def champion_of(run: "Run", evidence: Evidence, folder: Path) -> Champion | None
         itself=weights_of(theirs) == weights_of(run) is not None or theirs.info.run_id == run.info.run_id,
         comparable=evidence.tested_on == its.tested_on if known else None,
         miou=figures.get("miou"),
-        iou={
-            key.removeprefix("iou."): value
-            for key, value in figures.items()
-            if key.startswith("iou.") and value is not None
-        },
+        iou={code: value for code, value in class_ious(figures).items() if value is not None},
     )
 
 

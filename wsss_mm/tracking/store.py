@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +31,7 @@ _PATIENCE = {
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 _SQLITE = "sqlite:///"
 _NAMED = ("databricks", "databricks-uc", "uc")  # stores that have no URI
+_BARS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 OUTER_RUN = "MLFLOW_RUN_ID"
 TAG_LENGTH = 500
 """Characters of a tag's value that are kept."""
@@ -223,3 +224,17 @@ def adding(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
             if "unique" not in str(error).lower():  # of SQLite as of PostgreSQL
                 raise
     return call(*args, **kwargs)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Within the block MLflow draws no bar for each file it fetches: of hundreds of small ones they say nothing."""
+    before = os.environ.get(_BARS)
+    os.environ[_BARS] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_BARS, None)
+        else:
+            os.environ[_BARS] = before

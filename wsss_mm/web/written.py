@@ -5,7 +5,6 @@ policy that lets in no script but the one of dark and light.
 """
 
 import logging
-import os
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class Folders:
         root: of the project.
     """
 
-    results: Path = places.RESULTS
+    results: Path
     root: Path = Path()
 
     def there(self, room: str) -> str:
@@ -201,7 +200,6 @@ def _asked(question: Callable[[], _T]) -> _T:
 def _report(run_id: str) -> str:
     from wsss_mm.tracking.report import find_run_of, render_report
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # nobody looks at the terminal
     return render_report(*find_run_of(run_id))
 
 
