@@ -3,7 +3,10 @@
 The core is the losses, CAMs, the slide reader and the segmentation of slides with a network of one's own.
 """
 
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import NoReturn
 
 EXTRAS = {
     "mmseg": ("mmengine", "mmcv", "mmseg"),
@@ -34,3 +37,18 @@ def extra_needed(module: str, extra: str) -> str:
 def without_mmengine(name: str) -> ModuleNotFoundError:
     """What is raised where something is asked for that only mmengine's users have."""
     return ModuleNotFoundError(f"{name} needs mmengine: {extra_needed('mmengine', 'mmseg')}", name="mmengine")
+
+
+def asks_for_mmengine(room: str) -> Callable[[str], NoReturn]:
+    """The `__getattr__` of a room without mmengine: of names in its `__all__` that are not there, what is missing.
+
+    Args:
+        room: Name of the package.
+    """
+
+    def missing(name: str) -> NoReturn:
+        if name in sys.modules[room].__all__:
+            raise without_mmengine(f"{room}.{name}")
+        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+
+    return missing

@@ -188,17 +188,10 @@ def is_file_at(stream: IO[str], path: Path) -> bool:
 def rename_for_removal(folder: Path) -> Path:
     """Give a folder a name of its own beside its place, which is free at once for another.
 
-    A folder with a locked file in it goes in two steps, moved while it is locked and removed when that file is closed:
-    NFS keeps what is open, and then its folder too. `remove_renamed` does the second, also for processes that were
-    killed in between.
+    A folder with a locked file in it goes in two steps, renamed while it is locked and removed when that file is
+    closed: NFS keeps what is open, and then its folder too.
     """
     return folder.rename(folder.with_name(f"{folder.name}.{uuid4().hex}"))  # needs no space on a full disk
-
-
-def remove_renamed(folder: Path) -> None:
-    """Remove what `rename_for_removal` left beside the place of a folder."""
-    for left in folder.parent.glob(f"{folder.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import shutil
+from contextlib import contextmanager
 
 import pytest
+
+from tests.web.label.screen import DESK, PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,30 @@ def chromium():
         yield browser, loop
         asyncio._set_running_loop(loop)
         browser.close()
+
+
+@contextmanager
+def watched(chromium):
+    """Gives what opens empty pages, each in a profile of its own; what they complain of fails the test."""
+    browser, loop = chromium
+    contexts, said = [], []
+
+    def start(size=DESK, scheme="light", **options):
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
+        return page
+
+    asyncio._set_running_loop(loop)
+    try:
+        yield start
+        for context in contexts:
+            context.close()
+    finally:
+        asyncio._set_running_loop(None)
+    assert said == []

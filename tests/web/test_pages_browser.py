@@ -1,6 +1,5 @@
 """All pages in a real browser: readable in both themes, usable by keyboard, no wider than the window."""
 
-import asyncio
 import json
 import shutil
 from types import SimpleNamespace
@@ -8,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.web.conftest import watched
 from tests.web.label import axe
-from tests.web.label.screen import DESK, PATIENCE, TABLET
+from tests.web.label.screen import DESK, TABLET
 from tests.wsi.viewer.marking import make_marking
 from tests.wsi.viewer.serving import served
 from wsss_mm.cli.rooms import application
@@ -84,28 +84,8 @@ def made(tmp_path_factory, project_root):
 @pytest.fixture
 def look(chromium, made):
     """Opens a page; what it complains of fails the test."""
-    browser, loop = chromium
-    contexts, said = [], []
-
-    def start(size=DESK, scheme="light"):
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-        return page
-
-    asyncio._set_running_loop(loop)
-    try:
+    with watched(chromium) as start:
         yield start
-        for context in contexts:
-            context.close()
-    finally:
-        asyncio._set_running_loop(None)
-    assert said == []
 
 
 @pytest.mark.parametrize(

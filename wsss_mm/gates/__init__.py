@@ -41,7 +41,7 @@ def report_path(name: str) -> Path:
 
 
 def metrics_path(name: str) -> Path:
-    """Where the numbers of a gate for `dvc metrics show` belong, relative to the project's root."""
+    """Where the counts of a gate belong, relative to the project's root."""
     return places.GATE_METRICS / f"{name}.json"
 
 

@@ -248,7 +248,7 @@ class GateResult:
         ]
 
     def metrics(self) -> dict[str, int]:
-        """For `dvc metrics show` and MLflow: number of checks, and of failed ones by severity."""
+        """Number of checks, and of failed ones by severity."""
         severities = [outcome.severity for outcome in self.failures]
         return {
             "checks": len(self.checks),

@@ -3,9 +3,7 @@
 Without mmengine there are the losses and the attention, which are of torch alone.
 """
 
-from typing import Any
-
-from wsss_mm.extras import has_mmengine, without_mmengine
+from wsss_mm.extras import asks_for_mmengine, has_mmengine
 from wsss_mm.models.attention import ProgressiveDropoutAttention
 from wsss_mm.models.losses import NoiseSuppressedCrossEntropyLoss, noise_suppression_weights
 
@@ -18,12 +16,7 @@ if has_mmengine():
     from wsss_mm.models.timm_backbone import TimmBackbone
     from wsss_mm.models.tokens import TokenBackbone
 else:
-
-    def __getattr__(name: str) -> Any:
-        """Say what is missing where one of the others is asked for."""
-        if name in __all__:
-            raise without_mmengine(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = asks_for_mmengine(__name__)
 
 
 __all__ = [

@@ -1,14 +1,14 @@
 """A browser for each process that tests, its readers, and a page that is served to them."""
 
-import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import watched
 from tests.web.label.project import make_project, read_cohort
-from tests.web.label.screen import DESK, PATIENCE
+from tests.web.label.screen import DESK
 from tests.wsi.viewer.serving import served
 from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.web.label import server
@@ -20,30 +20,15 @@ from wsss_mm.web.label.thinking import Seen
 @pytest.fixture
 def browse(chromium):
     """Opens the page as a reader, in a profile of its own; what the page complains of fails the test."""
-    browser, loop = chromium
-    contexts, said = [], []
+    with watched(chromium) as empty:
 
-    def start(port, reader="ann", size=DESK, scheme="light", **options):
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
-        page.goto(f"http://127.0.0.1:{port}/?reader={reader}")
-        page.wait_for_selector("html[data-ready]")
-        return page
+        def start(port, reader="ann", size=DESK, scheme="light", **options):
+            page = empty(size, scheme, **options)
+            page.goto(f"http://127.0.0.1:{port}/?reader={reader}")
+            page.wait_for_selector("html[data-ready]")
+            return page
 
-    asyncio._set_running_loop(loop)
-    try:
         yield start
-        for context in contexts:
-            context.close()
-    finally:
-        asyncio._set_running_loop(None)
-    assert said == []
 
 
 @pytest.fixture(scope="session")
