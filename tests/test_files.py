@@ -309,6 +309,21 @@ def test_what_killed_processes_left_of_a_folder_is_removed_and_what_is_at_work_s
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
 
 
+@pytest.mark.parametrize("digits", [20, 21, 309, 4000])
+@pytest.mark.parametrize("text", ["{}", "-{}", '{{"size": [{}, 1]}}', '[1.5, {{"a": {}}}]'])
+def test_json_with_whole_numbers_that_no_calculation_takes_is_refused(tmp_path, digits, text):
+    path = tmp_path / "a.json"
+    path.write_text(text.format("9" * digits))
+    with pytest.raises(ValueError, match="is a whole number of more than 64 bits"):
+        read_json(path)
+
+
+def test_json_with_long_numbers_that_are_none_of_these_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(f'[{2**64 - 1}, {-(2**63)}, 0.{"1" * 300}, "{"9" * 400}", {"9" * 30}.5]')
+    assert read_json(path) == [2**64 - 1, -(2**63), 1 / 9, "9" * 400, 1e30]
+
+
 def test_json_with_half_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"name": "\\ud83d\\ude00"}')

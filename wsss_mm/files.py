@@ -23,6 +23,7 @@ _SAMPLES, _SAMPLE = 33, 1 << 16
 _BEFORE = "before."
 _POLL = 0.01  # seconds between two looks at a lock that another holds
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
+_MANY_DIGITS = re.compile(r"[0-9]{20}")
 _NO_LOCKS = "the file system gives no locks; mount it with them (NFS takes lockd, or version 4), or choose another"
 _REMEDIES = {
     errno.ENOSPC: "no space left on device; free some (`dvc gc --workspace`, old work_dirs) and run the same again",
@@ -224,17 +225,33 @@ def read_json(path: Path | str) -> Any:
     """Read a JSON file: UTF-8, with or without a byte order mark, or UTF-16 or 32.
 
     Raises:
-        ValueError: it is no JSON, nested too deep, or holds text that is not Unicode.
+        ValueError: see `parse_json`.
     """
-    data = Path(path).read_bytes()
-    text = data.decode(json.detect_encoding(data))
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON text that may come from anywhere, in an encoding of `read_json` where it is bytes.
+
+    Raises:
+        ValueError: it is no JSON, nested too deep, or holds text that is not Unicode or a whole number beyond 64 bits,
+            with which any calculation would fail.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=_whole if _MANY_DIGITS.search(text) else None)
         if "\\ud" in text.lower():  # half a surrogate pair is a text that cannot be written
             json.dumps(content, ensure_ascii=False).encode()
         return content
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _whole(digits: str) -> int:
+    if not -(2**63) <= (number := int(digits)) < 2**64:
+        raise ValueError(f"{digits[:20]}... is a whole number of more than 64 bits")
+    return number
 
 
 def is_file(path: Path) -> bool:

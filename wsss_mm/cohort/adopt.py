@@ -1,6 +1,5 @@
 """A user's own slides become a cohort: slides stay where they are, the rest is copied, and all is tried first."""
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from wsss_mm import places
 from wsss_mm.cohort.cohort import DRAWINGS, LABELS, Cohort, Slide
 from wsss_mm.cohort.files import full_path, path_from, slide_bytes, stamp
 from wsss_mm.errors import InputError
-from wsss_mm.files import is_file, write_json
+from wsss_mm.files import is_file, read_json, write_json
 from wsss_mm.names import folder_name
 from wsss_mm.slides.patients import check_alike
 from wsss_mm.slides.reader import SlideReader, open_slide
@@ -265,7 +264,7 @@ class Memory:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         items: Iterator[tuple[str, Any]] = iter(content.items())
         return {name: entry for name, entry in items if {"state", "found"} <= entry.keys()}
     except (OSError, ValueError, AttributeError):

@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import atomic_path, explained, locked, sync_folder
+from wsss_mm.files import atomic_path, explained, locked, parse_json, sync_folder
 from wsss_mm.labelling.entries import is_id
 from wsss_mm.names import folder_name
 from wsss_mm.vocabulary import Vocabulary
@@ -101,9 +101,9 @@ def read_drawing(path: Path, slide_id: str) -> Drawing:
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror}); correct its mode or its owner") from None
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         features, ours = content["features"], content.get(_OURS)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: damaged, it is no GeoJSON of a drawing; {_REMEDY}") from None
     if not isinstance(ours, dict) or type(ours.get("edit")) is not int:
         raise InputError(

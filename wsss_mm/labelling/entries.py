@@ -1,7 +1,6 @@
 """Lines of a journal: what may stand in one, and how it is read."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ _HOW = ("created", "confirmed")
 _ID = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{1,6})?Z")
 _MOST = 10**9  # level-0 px
+_LARGEST = 1e12  # of any number
 _LONGEST = 200  # characters of a class's code
 
 
@@ -199,7 +199,7 @@ def _fault_of_circumstances(entry: Mapping[str, Any]) -> str | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST  # NaN is not
 
 
 def _no_number(text: str) -> None:

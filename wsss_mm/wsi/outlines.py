@@ -20,6 +20,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from wsss_mm.errors import InputError
+from wsss_mm.files import parse_json
 from wsss_mm.places import OUTLINES, OUTLINES_GZ
 
 LARGEST_TEXT = 1 << 25
@@ -100,7 +101,7 @@ def _features(stream: TextIO) -> list[object]:
 def _parsed(text: str) -> object:
     if len(text) > LARGEST_TEXT:
         raise InputError(f"the GeoJSON has not one feature a line, and more than {LARGEST_TEXT:,} characters")
-    return json.loads(text)
+    return parse_json(text)
 
 
 def _outline(feature: Any) -> Outline:

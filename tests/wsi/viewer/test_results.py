@@ -40,6 +40,7 @@ def test_a_model_is_called_as_in_the_registry(run, tmp_path):
         {"size": [1]},
         {"size": [0, 5]},
         {"size": [1e999, 5]},
+        {"size": [10**400, 5]},
         {"model": {"weights_md5": "a", "classes": ["XXX"]}},
     ],
 )
