@@ -1,5 +1,6 @@
 """The stream equals a naive segmentation on the full canvas."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,11 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches import IGNORE
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.tissue import TissueMask
+from wsss_mm.wsi import engine as engine_module
 from wsss_mm.wsi import raster as raster_module
 from wsss_mm.wsi.engine import segment_rows, well_filled
 from wsss_mm.wsi.lattice import window_starts, window_stride
-from wsss_mm.wsi.raster import Raster
+from wsss_mm.wsi.raster import Band, Raster
 from wsss_mm.wsi.work_mask import WorkMask
 
 
@@ -146,6 +148,30 @@ def test_batches_are_filled_up_on_request(array_slide, predict, tissue):
     rows = segment_rows(raster, counting, 3, Parameters(window=32), batch_size=7, full_batches=True)
     assert sum(len(item.labels) for item in rows) == 90
     assert set(sizes) == {7}
+
+
+@pytest.mark.parametrize(("start", "stop"), [(10, 50), (32, 64), (40, 130), (0, 170)])
+def test_rows_over_several_strips_keep_no_more_than_themselves(array_slide, tissue, monkeypatch, start, stop):
+    monkeypatch.setattr(raster_module, "_STRIP", 32)
+    image = tissue(170, 90)
+    rows = Raster(lambda: array_slide(image), 1.0).rows(start, stop)
+    np.testing.assert_array_equal(rows, image[start:stop])
+    assert (rows if rows.base is None else rows.base).shape[0] <= max(stop - start, 32)
+
+
+def test_one_band_at_a_time_is_in_memory(array_slide, predict, tissue, monkeypatch):
+    bands = []
+
+    class Watched(Band):
+        def __init__(self, *arguments):
+            assert all(band() is None for band in bands)
+            bands.append(weakref.ref(self))
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(engine_module, "Band", Watched)
+    for _ in segment_rows(Raster(lambda: array_slide(tissue(200, 90)), 1.0), predict, 3, Parameters(window=32)):
+        pass
+    assert len(bands) > 5
 
 
 def test_windows_without_tissue_are_not_computed(array_slide, predict):

@@ -161,9 +161,12 @@ def _events(
         for x in columns:
             if band.has_tissue(x):
                 yield _Window(x, y, band.window(x))
-        start = max(y, 0)
+        start, end = max(y, 0), None
         if following > start:
-            yield _RowEnd(start, following, band.background(start, following), band.unknown(start, following))
+            end = _RowEnd(start, following, band.background(start, following), band.unknown(start, following))
+        del band  # or the next one were built beside it
+        if end is not None:
+            yield end
 
 
 def _batches(events: Iterator[_Event], size: int) -> Generator[list[_Event], None, None]:

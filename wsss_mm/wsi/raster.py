@@ -98,9 +98,11 @@ class Raster:
         following = numbers[-1] + 1
         if self._pool and following not in self._begun and following * self._height < self.size[1]:
             self._begun[following] = self._begin(following)
-        strips = [self._strips[number] for number in numbers]
-        offset = numbers[0] * self._height
-        return (strips[0] if len(strips) == 1 else np.concatenate(strips))[start - offset : stop - offset]
+        tops = [number * self._height for number in numbers]
+        parts = [
+            self._strips[number][max(start - top, 0) : stop - top] for number, top in zip(numbers, tops, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def gaps(self, start: int, stop: int) -> np.ndarray:
         """Pixels of rows start..stop-1 that could not be decoded, (rows, width) bool, as far as `rows` gave them."""
