@@ -65,10 +65,7 @@ def metric(metrics: dict[str, Any], key: str, path: Path, remedy: str) -> float:
     value = metrics[key]
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise InputError(f"{path}: metric {key} is {value!r}, not a number; make it again: {remedy}")
-    try:
-        return math.nan if value is None else float(value)
-    except OverflowError:
-        raise InputError(f"{path}: metric {key} is too large a number; make it again: {remedy}") from None
+    return math.nan if value is None else float(value)
 
 
 def read_numbers(path: Path, names: Iterable[str], remedy: str) -> "pd.DataFrame":
