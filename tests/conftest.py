@@ -27,6 +27,8 @@ __all__ = [  # what pytest looks for here
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background, where no child would hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# As in the line, and for what tests start: read when torch is imported, by the process that forks stages too.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ["DVC_NO_ANALYTICS"] = "1"  # or each command of dvc leaves a process that reports to its makers
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
