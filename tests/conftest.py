@@ -1,10 +1,12 @@
 """Fixtures every room uses."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from tests.leaks import (
@@ -13,7 +15,7 @@ from tests.leaks import (
     pytest_configure,
     pytest_unconfigure,
 )
-from tests.line import Line, checkout
+from tests.line import Line, checkout, run_small_line
 from tests.order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
 __all__ = [  # what pytest looks for here
@@ -52,13 +54,16 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def line(project_root, tmp_path_factory) -> Line:
-    """A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training."""
-    line = checkout(project_root, tmp_path_factory.mktemp("line"))
-    line.run("wsss-mm", "profile", "tiny")
-    line.change_params({"register": {"model_name": "segmenter-phantom"}})  # tests of the registry want a version
-    line.run("git", "add", "-A")
-    line.run("git", "commit", "-qm", "Small line")
-    line.run("dvc", "repro")
-    line.run("git", "add", "-A")
-    line.run("git", "commit", "-qm", "Run the small line")
-    return line
+    """A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training.
+
+    One for all processes of pytest; who changes anything in it takes a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(base / "line.lock"):
+        root, made = base / "line", base / "line.made"
+        if not made.exists():
+            shutil.rmtree(root, ignore_errors=True)  # of a process that did not come to the end
+            run_small_line(checkout(project_root, root))
+            made.touch()
+    return Line(root)

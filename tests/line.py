@@ -49,6 +49,13 @@ class Line:
             raise AssertionError(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def copy(self, root: Path) -> "Line":
+        """Another checkout with all that was made here, whose runs are its own."""
+        shutil.copytree(self.root, root, symlinks=True)
+        other = Line(root)
+        other.run("wsss-mm", "doctor", "--fix", check=False)  # or its store would name the files of this one
+        return other
+
     def change_params(self, changes: dict, file: str = "params.yaml") -> None:
         """Merge values into params.yaml, or gates.yaml."""
         path = self.root / file
@@ -78,3 +85,14 @@ def checkout(project_root: Path, target: Path) -> Line:
     line = Line(target)
     line.run("git", "init", "-q")
     return line
+
+
+def run_small_line(line: Line) -> None:
+    """The profile `tiny` in a new checkout, from slides to a registered model, with commits before and after."""
+    line.run("wsss-mm", "profile", "tiny")
+    line.change_params({"register": {"model_name": "segmenter-phantom"}})  # tests of the registry want a version
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Small line")
+    line.run("dvc", "repro")
+    line.run("git", "add", "-A")
+    line.run("git", "commit", "-qm", "Run the small line")

@@ -29,14 +29,11 @@ def page_names() -> list[str]:
 @pytest.fixture(scope="session")
 def sandbox(line, tmp_path_factory) -> Line:
     """A copy of the line's checkout, that commands may change."""
-    root = tmp_path_factory.mktemp("sandbox") / "project"
-    shutil.copytree(line.root, root, symlinks=True)
-    Line(root).run("wsss-mm", "doctor", "--fix", check=False)  # or its store would name the line's own files
-    return Line(root)
+    return line.copy(tmp_path_factory.mktemp("sandbox") / "project")
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("line")
+@pytest.mark.xdist_group("line-docs")
 @pytest.mark.parametrize("page", page_names())
 def test_blocks_run(page, sandbox, line, project_root):
     for name in ("params.yaml", "gates.yaml"):  # a page may have chosen a profile

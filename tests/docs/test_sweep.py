@@ -14,7 +14,7 @@ import pytest
 from tests.docs.pages import blocks
 from tests.line import Line
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line-experiments")]
 
 NAMES = {"lr-1": "0.0005", "lr-2": "0.004", "lr-3": "0.008"}
 WAIT = 1800  # s

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.line import Line
 from tests.pipeline.test_inputs import STAGES as DECLARED
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
@@ -25,6 +26,12 @@ STAGES = [
     ),
     *("gate@slides", "register"),
 ]
+
+
+@pytest.fixture(scope="module")
+def line(line, tmp_path_factory) -> Line:
+    """A copy of it, that tests may change."""
+    return line.copy(tmp_path_factory.mktemp("line") / "project")
 
 
 def locked(line) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from tests.line import Line
 from wsss_mm import places
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line-experiments")]
 
 
 @pytest.fixture
