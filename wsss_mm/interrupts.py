@@ -78,6 +78,11 @@ def say(line: str) -> int:
     return INTERRUPTED
 
 
+def is_pressed() -> bool:
+    """Whether Ctrl-C was pressed, and nobody was told yet: what raised no error for it, or another, is broken off."""
+    return _State.pressed
+
+
 def interruptible(work: Callable[[], int | None], line: str) -> int:
     """Do some work that Ctrl-C may break off.
 

@@ -1,6 +1,11 @@
 """`wsss-mm init`: a folder becomes a project of its own, whole or not at all."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -167,3 +172,107 @@ def test_two_that_begin_one_at_the_same_time_leave_one_whole_project(tmp_path, m
     with pytest.raises(InputError, match="is a project of wsss_mm"):
         start_project(folder)
     assert set(files_in(folder)) == {*files, ".wsss-mm.json"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from wsss_mm.project import starting
+
+left = [int(sys.argv[3])]
+
+def dying(original):
+    def call(*args):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args)
+    return call
+
+if sys.argv[2] == "rename":
+    note = starting.write_note
+    def write_note(*args):
+        note(*args)
+        Path.rename = dying(Path.rename)
+    starting.write_note = write_note
+else:
+    setattr(starting, sys.argv[2], dying(getattr(starting, sys.argv[2])))
+starting.start_project(Path(sys.argv[1]))
+"""
+
+
+def killed(folder, *moment):
+    """What is left in a folder whose `init` was killed (SIGKILL) at a moment."""
+    done = subprocess.run([sys.executable, "-c", KILLED, folder, *moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert any(path.name.startswith(".init.") for path in folder.iterdir())
+
+
+def is_whole(folder):
+    found = files_in(folder)
+    found.pop(".wsss-mm.json")
+    return {path: file.read_text(encoding="utf-8") for path, file in found.items()} == shipped.shipped()
+
+
+@pytest.mark.parametrize(
+    "moment", [("write_text", "1"), ("write_text", "30"), ("rename", "1"), ("rename", "8")], ids=str
+)
+def test_what_a_killed_one_left_is_in_nobodys_way(tmp_path, moment):
+    folder = tmp_path / "lab"
+    (folder / ".git").mkdir(parents=True)
+    killed(folder, *moment)
+    start_project(folder)
+    assert is_whole(folder)
+    assert not list(folder.glob(".init.*"))
+
+
+def test_killed_twice(tmp_path):
+    killed(tmp_path, "rename", "8")
+    killed(tmp_path, "rename", "3")
+    killed(tmp_path, "write_text", "3")
+    start_project(tmp_path)
+    assert is_whole(tmp_path)
+
+
+@pytest.mark.parametrize("mine", ["notes.txt", "moved", "added", "inside", "link"])
+def test_what_somebody_wrote_beside_it_is_kept(tmp_path, mine):
+    killed(tmp_path, "rename", "8")
+    (moved,) = [path for path in sorted(tmp_path.iterdir()) if path.is_dir() and path.name[0] != "."][:1]
+    (hidden,) = tmp_path.glob(".init.*")
+    path = {
+        "notes.txt": tmp_path / "notes.txt",
+        "moved": next(path for path in moved.rglob("*") if path.is_file()),
+        "added": moved / "notes.txt",
+        "inside": hidden / "notes.txt",
+        "link": moved / "notes.txt",
+    }[mine]
+    path.symlink_to("/etc/passwd") if mine == "link" else path.write_text("mine")
+    before = sorted(path for path in tmp_path.rglob("*") if path.name != f".{PROJECT_NOTE.name}.lock")
+    with pytest.raises(InputError, match="name a folder that is new or empty"):
+        start_project(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert mine == "link" or path.read_text() == "mine"
+
+
+def test_what_another_is_writing_is_waited_for(tmp_path, monkeypatch):
+    """Its hidden folder is not taken for one that was left."""
+    folder, go = tmp_path / "lab", threading.Event()
+    begun, write = threading.Event(), starting.write_note
+
+    def slow(*args):
+        begun.set()
+        assert go.wait(60)
+        write(*args)
+
+    monkeypatch.setattr(starting, "write_note", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(start_project, folder)
+        assert begun.wait(60)
+        second = pool.submit(start_project, folder)
+        with pytest.raises(TimeoutError):
+            second.result(1)
+        go.set()
+        assert first.result(60)
+        with pytest.raises(InputError, match="is a project of wsss_mm"):
+            second.result(60)
+    assert is_whole(folder)

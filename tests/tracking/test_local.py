@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,9 @@ from matplotlib.figure import Figure
 
 from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
-from wsss_mm.tracking import copier, local, log_gate, model_run, training_run
-from wsss_mm.tracking.copier import ID_TAG, sync
+from wsss_mm.errors import InputError
+from wsss_mm.tracking import copier, finding, local, log_gate, model_run, training_run
+from wsss_mm.tracking.copier import ID_TAG, Copier, sync
 from wsss_mm.tracking.evaluations import adding_run, judging_run
 from wsss_mm.tracking.finding import EVALUATION_TAG, JUDGED_TAG, NUMBER_TAG, PARENT_TAG, WEIGHTS_TAG, newest_first
 from wsss_mm.tracking.local import Head, begin, unsent_folder
@@ -342,3 +346,40 @@ def test_the_copier_is_quiet_about_small_files(tracked, capsys):
     with training_run("train_segmenter", {}):
         active_run().text("x", "note.txt")
     assert "Downloading" not in capsys.readouterr().err
+
+
+def test_two_that_are_copied_at_once_get_two_numbers(tracked, monkeypatch):
+    """As by two syncs, or a sync and a training, whatever each of them waits for between its two calls."""
+    both, ask = threading.Barrier(2), finding.newest_first
+
+    def slowly(*args, **how):
+        found = ask(*args, **how)
+        if how.get("most") == 1 and args[1] == "":
+            with suppress(threading.BrokenBarrierError):
+                both.wait(2)  # the other has asked, too, or cannot
+        return found
+
+    runs = [begin(Head(experiment="segmenter", name="segmenter {number} (0)")) for _ in range(2)]
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(finding, "newest_first", slowly)
+        copied = list(pool.map(lambda run: Copier(run).finish(), runs))
+    numbers = {connect().MlflowClient().get_run(run.run_id).data.tags[NUMBER_TAG] for run in copied}
+    assert len(numbers) == 2
+
+
+def test_a_deleted_runs_number_is_not_given_again(tracked):
+    """It may be restored."""
+    client, numbers = connect().MlflowClient(), []
+    for _ in range(2):
+        copied = Copier(begin(Head(experiment="segmenter", name="r"))).finish()
+        numbers.append(client.get_run(copied.run_id).data.tags[NUMBER_TAG])
+        client.delete_run(copied.run_id)
+    assert int(numbers[1]) == int(numbers[0]) + 1
+
+
+def test_a_project_that_takes_no_lock_has_numbers_all_the_same(tracked, monkeypatch):
+    def full(path, **_):
+        raise InputError(f"{path}: no space left on device")
+
+    monkeypatch.setattr(finding, "locked", full)
+    assert Copier(begin(Head(experiment="segmenter", name="r"))).finish().run_id

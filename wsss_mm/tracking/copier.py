@@ -12,20 +12,19 @@ store when it is copied (`Head.adds`):
 """
 
 import logging
-import math
-import sys
-import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, explained
+from wsss_mm.files import explained
 from wsss_mm.outage import is_outage, lost, no_place, reason
 from wsss_mm.tracking.batches import add_inputs, log_values
+from wsss_mm.tracking.calls import Calls
+from wsss_mm.tracking.confirming import confirm, points_of
 from wsss_mm.tracking.finding import (
     EVALUATION_TAG,
     JUDGED_TAG,
@@ -40,12 +39,12 @@ from wsss_mm.tracking.finding import (
 )
 from wsss_mm.tracking.headlines import numbered_name, plain_name
 from wsss_mm.tracking.local import LocalRun, store_digest, unsent_folder, unsent_weights, waiting
-from wsss_mm.tracking.store import connect, experiment_id, tracking_uri, without_bars
+from wsss_mm.tracking.store import experiment_id, tracking_uri
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run, RunInfo
+    from mlflow.entities import Run, RunInfo
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,6 @@ ID_TAG = "local.id"
 KILLED = "its process ended without closing it (SIGKILL, no memory left, or the machine went down)"
 """Tag `error` of a run whose process was killed."""
 
-_LONG = 500  # characters that each store keeps
 _EVERY = 10.0  # s between two looks at what is new
 
 
@@ -78,44 +76,52 @@ class Copied:
 class Copier:
     """Brings one local run to the current store."""
 
-    def __init__(self, run: LocalRun, *, resumed: bool = False) -> None:
-        self._run = run
+    def __init__(self, run: LocalRun, *, resumed: bool = False, over: threading.Event | None = None) -> None:
+        self._run, self._calls = run, Calls(over or threading.Event())
         self._run_id, self._made = "", False
         self._found = not resumed  # a new run need not be looked for
         self._entries, self._points = 0, 0  # sent
         self._files: dict[Path, int] = {}  # and which inode was sent: who writes a file again makes another
         self._busy = threading.Lock()
-        self._ending, self._looked = threading.Event(), threading.Event()
+        self._ending, self._looked, self._broken_off = threading.Event(), threading.Event(), threading.Event()
+        self._follows, self._all_sent = False, False
         self._thread = threading.Thread(target=self._work, name="copier", daemon=True)
-        self._failed = ""  # what kept the last try from its end
+        self._failed = False  # at the last try, and why was said
 
     def start(self) -> None:
         """Copy what is new every few seconds from now on, and first of all what waits from before."""
+        self._follows = True
         self._thread.start()
 
     def info(self) -> "RunInfo":
         """The run in the store, which has all that was logged so far."""
-        if self._thread.ident is not None:
+        if self._follows:
             self._looked.wait()
         self._copy()
-        return connect().MlflowClient().get_run(self._run_id).info
+        return self._calls.client().get_run(self._run_id).info
 
-    def end(self) -> None:
-        """Copy the rest; what the store does not take now stays here, and a line says so."""
-        if self._thread.ident is not None:
-            before = self._failed
-            self._ending.set()
-            self._thread.join()
-            if self._failed and self._failed != before:  # it was trying until this moment
-                _say_that_some_wait()
-                return
+    def end(self, *, broken_off: bool = False) -> None:
+        """Copy the rest; what the store does not take now stays here, and a line says so.
+
+        Args:
+            broken_off: The work was, by Ctrl-C or SIGTERM: a store that stands still is not waited for.
+        """
+        if broken_off:
+            self._broken_off.set()
+        self._ending.set()
         try:
-            if self._thread.ident is None:
-                _copy_waiting()
-            self.finish()
-        except Exception as error:  # MLflow fails in many ways, and a training that is done is not lost for any
-            self._tell(error)
-            _say_that_some_wait()
+            if not self._follows:
+                self._thread.start()
+            if broken_off:
+                self._calls.wait(self._thread)
+            else:
+                self._thread.join()
+        finally:  # Ctrl-C may come now, too
+            if self._thread.is_alive():
+                self._broken_off.set()
+                self._calls.give_up()
+            if not self._all_sent:
+                _say_that_some_wait()
 
     def finish(self) -> Copied:
         """Copy all, see that the store has it, end the run there, and remove it here.
@@ -129,10 +135,10 @@ class Copier:
             run.tags({"error": KILLED})
             run.record(end="KILLED", time=max([run.head.begun, *(entry.get("time", 0) for entry in run.entries)]))
         with self._busy:
-            client = connect().MlflowClient()
+            client = self._calls.client()
             self._send(client)
             if self._run_id:
-                self._confirm(client)
+                confirm(client, self._run_id, run, self._files)
                 if self._made:
                     (end,) = [entry for entry in run.entries if "end" in entry][:1] or [{"end": "FINISHED"}]
                     client.set_terminated(self._run_id, end["end"], end.get("time"))
@@ -146,17 +152,37 @@ class Copier:
         return Copied(self._run_id, run.head.experiment, self._points, len(self._files))
 
     def _work(self) -> None:
-        while True:
-            try:
-                self._copy()
-                self._failed = ""
-                if not self._looked.is_set():
-                    _copy_waiting()
-            except Exception as error:
-                self._tell(error)
+        going = True
+        while self._follows:
+            going = self._try(self._look)
             self._looked.set()
+            if self._ending.is_set():
+                break  # it was trying until this moment
             if self._ending.wait(_EVERY):
-                return
+                going = True
+                break
+        self._all_sent = going and self._try(self._rest)
+
+    def _look(self) -> None:
+        self._copy()
+        self._failed = False
+        if not self._looked.is_set():
+            _copy_waiting(self._broken_off)
+
+    def _rest(self) -> None:
+        if not self._follows:
+            _copy_waiting(self._broken_off)
+        self.finish()
+
+    def _try(self, work: Callable[[], object]) -> bool:
+        """Whether some work was done. MLflow fails in many ways, and a training that is done is not lost for any."""
+        try:
+            work()
+        except Exception as error:
+            if not self._calls.over.is_set():
+                self._tell(error)
+            return False
+        return True
 
     def _tell(self, error: Exception) -> None:
         """Say once what keeps the run from the store."""
@@ -164,11 +190,11 @@ class Copier:
         why = lost(error) if known else shown(f"{tracking_uri()}: refused")
         if not self._failed:
             logger.warning("%s; what is logged stays in %s until then (%s)", why, self._run.folder, reason(error))
-        self._failed = f"{self._failed}."  # another one each time
+        self._failed = True
 
     def _copy(self) -> None:
         with self._busy:
-            self._send(connect().MlflowClient())
+            self._send(self._calls.client())
 
     def _send(self, client: "MlflowClient") -> None:
         """Send what was not sent before."""
@@ -182,7 +208,7 @@ class Copier:
         for entry in entries:
             for kind in values:
                 values[kind] |= entry.get(kind, {})
-        points = _points(entries)
+        points = points_of(entries)
         from mlflow.entities import Param, RunTag
 
         params = [Param(*item) for item in values["params"].items()]
@@ -212,13 +238,14 @@ class Copier:
             raise InputError(f"{self._run.folder}: the training that it adds to is not in the store yet")
         if head.adds and (head.adds != "judging" or newest_run(head.md5) is None):
             return ""
-        number = next_number(client)
-        tags, name = dict(head.tags) | {ID_TAG: head.id, NUMBER_TAG: number}, numbered_name(head.name, number)
+        tags, experiment = dict(head.tags) | {ID_TAG: head.id}, experiment_id(head.experiment)
         parent = newest_run(tags[JUDGED_TAG], ours=head.dvc) if JUDGED_TAG in tags else None
         if parent is not None:
             tags[PARENT_TAG] = parent.info.run_id
         self._made = True
-        made = client.create_run(experiment_id(head.experiment), head.begun, tags, name).info.run_id
+        with next_number(client) as number:
+            name = numbered_name(head.name, number)
+            made = client.create_run(experiment, head.begun, tags | {NUMBER_TAG: number}, name).info.run_id
         self._run.record(run=made)
         return made
 
@@ -238,43 +265,6 @@ class Copier:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
         return next(iter(newest_first(client, f"tags.`{ID_TAG}` = '{self._run.head.id}'", most=1)), None)
-
-    def _confirm(self, client: "MlflowClient") -> None:
-        """Ask the store for all of it.
-
-        Raises:
-            InputError: something is not there.
-        """
-        there, run = client.get_run(self._run_id), self._run
-        missing = [key for key, value in run.folded("params").items() if not _is(value, there.data.params.get(key))]
-        missing += [key for key, value in run.folded("tags").items() if not _is(value, there.data.tags.get(key))]
-        wanted: dict[str, set[tuple[int, str]]] = {}
-        for item in _points(run.entries):
-            wanted.setdefault(item.key, set()).add(_point(item))
-        for key, points in wanted.items():
-            missing += [key] if points - set(map(_point, client.get_metric_history(self._run_id, key))) else []
-        missing += [path.name for path in self._missing_files(client)]
-        if missing:
-            raise InputError(
-                f"{shown(tracking_uri())}: run {self._run_id} lacks {', '.join(missing[:5])}, though they were sent; "
-                "nothing local is removed: look at the server's log, then: wsss-mm sync"
-            )
-
-    def _missing_files(self, client: "MlflowClient") -> Iterator[Path]:
-        """Artifacts that the store lacks, or has with other bytes."""
-        if not self._files:
-            return
-        sizes = {info.path: info.file_size for info in _listed(client, self._run_id)}
-        with tempfile.TemporaryDirectory() as scratch, without_bars():
-            for path in sorted(self._files):
-                name = path.relative_to(self._run.files).as_posix()
-                if sizes.get(name) != path.stat().st_size:
-                    yield path
-                    continue
-                back = Path(client.download_artifacts(self._run_id, name, scratch))
-                if digest(back) != digest(path):
-                    yield path
-                back.unlink()
 
 
 def sync() -> Iterator[Copied]:
@@ -307,14 +297,16 @@ def sync() -> Iterator[Copied]:
         raise refused[0]
 
 
-def _copy_waiting() -> None:
-    """Bring home what waits for this store, such as runs whose process was killed."""
+def _copy_waiting(over: threading.Event) -> None:
+    """Bring home what waits for this store, such as runs whose process was killed, until it is over."""
     with waiting() as runs:
         for run in runs:
-            if run.head.store == store_digest():
+            if run.head.store == store_digest() and not over.is_set():
                 try:
-                    Copier(run, resumed=True).finish()
+                    Copier(run, resumed=True, over=over).finish()
                 except Exception as error:
+                    if over.is_set():
+                        return
                     if is_outage(error) or no_place(error):
                         raise  # nobody waits for a silent store twice
                     logger.warning("%s: not sent: %s", run.folder, reason(error))
@@ -350,32 +342,3 @@ def _adopt(md5: str, client: "MlflowClient") -> None:
         for child in newest_first(client, f"tags.{JUDGED_TAG} = '{md5}'"):
             if PARENT_TAG not in child.data.tags:
                 client.set_tag(child.info.run_id, PARENT_TAG, training.info.run_id)
-
-
-def _is(value: str, there: str | None) -> bool:
-    """Whether a store has this value; it may cut off the end of a long one."""
-    return there is not None and (there == value or (len(there) >= _LONG and value.startswith(there)))
-
-
-def _points(entries: list[dict[str, Any]]) -> list["Metric"]:
-    from mlflow.entities import Metric
-
-    return [
-        Metric(key, value, entry["time"], entry["step"])
-        for entry in entries
-        for key, value in entry.get("metrics", {}).items()
-    ]
-
-
-def _point(metric: "Metric") -> tuple[int, str]:
-    """A step and its value as text, by which NaN equals itself; a store keeps the largest number for infinity."""
-    value = float(metric.value)
-    return metric.step, repr(math.copysign(sys.float_info.max, value) if math.isinf(value) else value)
-
-
-def _listed(client: "MlflowClient", run_id: str, folder: str | None = None) -> Iterator[Any]:
-    for info in client.list_artifacts(run_id, folder):
-        if info.is_dir:
-            yield from _listed(client, run_id, info.path)
-        else:
-            yield info

@@ -2,13 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest
+from wsss_mm.files import digest, locked
 from wsss_mm.tracking.local import unsent_weights
-from wsss_mm.tracking.store import connect
+from wsss_mm.tracking.store import connect, project_root
 from wsss_mm.uris import shown
 
 if TYPE_CHECKING:
@@ -66,23 +69,42 @@ def newest_run(md5: str, *, tag: str = WEIGHTS_TAG, ours: str | None = None) -> 
     return next(iter([run for run in found if _experiment_of(run) == ours] or found), None)
 
 
-def newest_first(client: "MlflowClient", wanted: str, most: int = 1000) -> "list[Run]":
-    """Runs of all experiments that a filter finds, the one begun last first; those of older days have no number."""
+def newest_first(client: "MlflowClient", wanted: str, most: int = 1000, *, deleted: bool = False) -> "list[Run]":
+    """Runs of all experiments that a filter finds, the one begun last first; those of older days have no number.
+
+    Args:
+        client: Of the store.
+        wanted: MLflow's filter.
+        most: How many.
+        deleted: Whether deleted ones, which may be restored, are among them.
+    """
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     return list(
         client.search_runs(
-            [experiment.experiment_id for experiment in client.search_experiments()],
+            [experiment.experiment_id for experiment in client.search_experiments(view)],
             filter_string=wanted,
+            run_view_type=view,
             order_by=[f"tags.{NUMBER_TAG} DESC", "attributes.start_time DESC"],
             max_results=most,
         )
     )
 
 
-def next_number(client: "MlflowClient") -> str:
-    """One more than the highest number of a run in the store."""
-    found = newest_first(client, "", most=1)
-    last = found[0].data.tags.get(NUMBER_TAG, "") if found else ""
-    return f"{int(last) + 1 if last.isdecimal() else 1:0{_NUMBER_WIDTH}d}"
+@contextmanager
+def next_number(client: "MlflowClient") -> Iterator[str]:
+    """One more than the highest number of a run in the store, for the run that is made within the block.
+
+    No other process of this project takes it meanwhile. Two projects that begin a run in one store at the same moment
+    may get the same number: MLflow can neither lock nor count. Of such two, the clock says which was begun last.
+    """
+    with ExitStack() as held:
+        with suppress(InputError):  # a disk that takes no lock keeps no run from the store
+            held.enter_context(locked(project_root() / places.WORK / NUMBER_TAG))
+        found = newest_first(client, "", most=1, deleted=True)
+        last = found[0].data.tags.get(NUMBER_TAG, "") if found else ""
+        yield f"{int(last) + 1 if last.isdecimal() else 1:0{_NUMBER_WIDTH}d}"
 
 
 def _experiment_of(run: "Run") -> str:

@@ -107,6 +107,7 @@ class LocalRun:
         self.folder, self.head, self.entries = folder, head, entries
         self._stream = stream
         self._guard = threading.RLock()
+        self._closed = False
         self._cut = bool(entries)  # the last line may not be whole
         self._told: set[str | None] = set()
 
@@ -178,7 +179,7 @@ class LocalRun:
             self._write(entry)
 
     def _write(self, content: Mapping[str, Any]) -> None:
-        if self._stream is None:
+        if self._stream is None or self._closed:
             return
         line = f"{json.dumps(content)}\n".encode()
         line = b"\n" + line if self._cut else line
@@ -211,14 +212,21 @@ class LocalRun:
         return found
 
     def close(self) -> None:
-        """Let others have it, even while processes that were forked from this one live: they have the lock, too."""
-        if self._stream is not None and not self._stream.closed:
-            fcntl.flock(self._stream, fcntl.LOCK_UN)
-            self._stream.close()
+        """Let others have it, even while processes that were forked from this one live: they have the lock, too.
+
+        What a thread that nobody waits for still does to it then stays in memory.
+        """
+        with self._guard:
+            self._closed = True
+            if self._stream is not None and not self._stream.closed:
+                fcntl.flock(self._stream, fcntl.LOCK_UN)
+                self._stream.close()
 
     def remove(self) -> None:
-        """The store has all of it."""
-        with suppress(FileNotFoundError):  # on a full disk there may be none
+        """The store has all of it; one that was closed is not this process's any more, and stays."""
+        with self._guard, suppress(FileNotFoundError):  # on a full disk there may be none
+            if self._closed:
+                return
             gone = rename_for_removal(self.folder)  # while it is locked: nobody takes it for one that waits
             self.close()  # NFS keeps what is open, and then its folder
             shutil.rmtree(gone, ignore_errors=True)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from wsss_mm.active_run import activated, active_run
 from wsss_mm.errors import Terminated
 from wsss_mm.files import digest
+from wsss_mm.interrupts import is_pressed
 from wsss_mm.tracking.copier import Copier
 from wsss_mm.tracking.finding import BEGAN_TAG, DIGEST_TAG, WEIGHTS_TAG
 from wsss_mm.tracking.headlines import DESCRIPTION_TAG, model_headline, run_name
@@ -96,24 +97,23 @@ def training_run(
     status = "FAILED"
     copier.start()
     machine.start()
-    try:
-        local.params(flatten(params))
-        local.inputs(digests)
-        log_surroundings(local, here)
-        with _terminable(), activated(local):
-            yield Run(local, copier)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    except BaseException as error:
-        local.tags({"error": shown(f"{type(error).__name__}: {error}")[:TAG_LENGTH]})
-        raise
-    finally:
-        machine.end()
-        local.end(status)
-        copier.end()
-        local.close()
+    with _copied(local, copier):
+        try:
+            local.params(flatten(params))
+            local.inputs(digests)
+            log_surroundings(local, here)
+            with _terminable(), activated(local):
+                yield Run(local, copier)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except BaseException as error:
+            local.tags({"error": shown(f"{type(error).__name__}: {error}")[:TAG_LENGTH]})
+            raise
+        finally:
+            machine.end()
+            local.end(status)
 
 
 @contextmanager
@@ -138,12 +138,24 @@ def adding_run(head: Head) -> Iterator[Run]:
     connect()
     local = begin(head)
     copier = Copier(local)
+    with _copied(local, copier), activated(local):
+        yield Run(local, copier)
+
+
+@contextmanager
+def _copied(local: LocalRun, copier: Copier) -> Iterator[None]:
+    """Copy the rest of a run at the end of the block, and let others have what the store did not take."""
+    broken_off = False
     try:
-        with activated(local):
-            yield Run(local, copier)
+        yield
+    except (KeyboardInterrupt, Terminated):
+        broken_off = True
+        raise
     finally:
-        copier.end()
-        local.close()
+        try:
+            copier.end(broken_off=broken_off or is_pressed())
+        finally:
+            local.close()
 
 
 @contextmanager
