@@ -7,11 +7,11 @@ from wsss_mm import places
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches
 from wsss_mm.evaluation.predict import predict_patches
-from wsss_mm.evaluation.report import without_glass
 from wsss_mm.files import atomic_path
 from wsss_mm.models import load_model
 from wsss_mm.models.members import load_classifiers
 from wsss_mm.patches import read_manifest
+from wsss_mm.patches.background import without_glass
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import get_vocabulary
@@ -39,7 +39,7 @@ def main() -> None:
     predictions = predict_patches(segmenter, classifier, rows, folder, scales=options.scales, flip=options.flip)
     sheet = []
     for found in predictions:
-        maps = (labels[found.patch_id], without_glass(found, params.patches.mpp), found.truth)
+        maps = (labels[found.patch_id], without_glass(found.image, found.ungated, params.patches.mpp), found.truth)
         sheet.append(SheetRow(overlays(found.image, maps, vocabulary), found.patch_id))
     with atomic_path(arguments.out) as path:
         contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(path)

@@ -3,9 +3,8 @@ import pandas as pd
 import pytest
 
 from wsss_mm.evaluation.judge import Judgement, failed_patches
-from wsss_mm.evaluation.predict import PatchPrediction
-from wsss_mm.evaluation.report import headline, site_metrics, split_metrics, without_glass
-from wsss_mm.patches import IGNORE, VOCABULARIES
+from wsss_mm.evaluation.report import headline, site_metrics, split_metrics
+from wsss_mm.patches import VOCABULARIES
 
 LUNG = VOCABULARIES["lung"]
 
@@ -68,17 +67,3 @@ def test_each_site_is_judged_by_itself():
 @pytest.mark.parametrize("sites", [[None] * 4, ["A"] * 4, ["A", "A", None, ""]])
 def test_where_there_are_no_two_sites_nothing_is_said_of_them(sites):
     assert of_sites(*sites) == {}
-
-
-def test_a_prediction_is_shown_without_glass_and_with_small_holes_as_a_map_is():
-    image = np.full((60, 60, 3), 120, np.uint8)
-    image[:, 40:] = 245  # glass
-    image[10:15, 10:15] = 245  # 25 px: 25 um2 at 1 um/px, 400 um2 at 4 um/px
-    labels = np.ones((60, 60), np.uint8)
-    patch = PatchPrediction("p", "s", image, None, labels, labels, np.zeros((4, 60, 60), np.float32))
-    for mpp, hole in ((1.0, 1), (4.0, IGNORE)):
-        shown = without_glass(patch, mpp)
-        assert (shown[:, 40:] == IGNORE).all()
-        assert (shown[10:15, 10:15] == hole).all()
-        assert (shown[30:, :40] == 1).all()
-    assert (labels == 1).all()

@@ -244,7 +244,22 @@ def test_maps_of_slides_are_those_that_were_made_with_it_the_worst_first(judged,
     with Image.open(io.BytesIO(base64.b64decode(found[1]))) as picture:
         assert picture.width == 1100
     connect().MlflowClient().set_tag(judged.info.run_id, WEIGHTS_TAG, "d" * 32)
-    assert "<h2>Slides</h2>" not in page_of(judged)
+    assert "<h2>Slides</h2>" in page_of(judged)
+    assert "the 4 slides in results/slides were segmented with other weights" in page_of(judged)
+
+
+def test_why_no_maps_of_slides_are_there_is_said(judged, tracked):
+    assert "No maps of slides are shown: none is in results/slides yet." in page_of(judged)
+    results({"S1": ("f" * 32, 0.9)})
+    assert "No maps of slides are shown: the run does not say which weights it made." in page_of(judged)
+    client = connect().MlflowClient()
+    client.set_tag(judged.info.run_id, WEIGHTS_TAG, "e" * 32)
+    assert "the slide in results/slides was segmented with other weights; for maps of a" in page_of(judged)
+    client.set_tag(judged.info.run_id, WEIGHTS_TAG, "f" * 32)
+    (places.RESULTS / "S1/overlay.png").unlink()
+    assert "the pictures of its 1 are not here; bring them with: dvc checkout results/slides." in page_of(judged)
+    client.set_tag(judged.info.run_id, "stage", "train_classifier")
+    assert "No maps of slides" not in page_of(judged)  # no slide is segmented with one
 
 
 def test_labels_are_counted_by_class_and_slide(judged, tracked, monkeypatch):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wsss_mm.cam.background import background_mask
 from wsss_mm.cam.grad_cam import function
 from wsss_mm.cam.layers import activations_and_logits, is_last, last_layer
 from wsss_mm.cam.voting import vote_with_agreement
 from wsss_mm.cam_methods import LAST_LAYER, METHODS
 from wsss_mm.errors import InputError
 from wsss_mm.models import PatchClassifier
+from wsss_mm.patches.background import background_mask
 from wsss_mm.vocabulary import IGNORE
 
 _MIRRORS = ((), (-1,), (-2,), (-2, -1))

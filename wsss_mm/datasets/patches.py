@@ -165,8 +165,13 @@ class PseudoLabelDataset(_PatchDataset):
             raise ValueError("target='pseudo' needs the folder pseudo_labels")
         chosen = frame[frame["patch_id"].isin(labels)]
         records = [
-            {"patch_id": patch_id, "img_path": str(Path(root) / path), "seg_map_path": str(labels[patch_id])}
-            for patch_id, path in zip(chosen["patch_id"], chosen["path"], strict=True)
+            {
+                "patch_id": patch_id,
+                "img_path": str(Path(root) / path),
+                "seg_map_path": str(labels[patch_id]),
+                "mpp": mpp,
+            }
+            for patch_id, path, mpp in zip(chosen["patch_id"], chosen["path"], chosen["mpp"], strict=True)
         ]
         if not records:
             raise InputError(f"{root}: no {split} patch has {target}; make them, or choose another split")

@@ -10,6 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from wsss_mm.inference.runtime import network
+from wsss_mm.patches.background import without_glass
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.registry import HOOKS
 
@@ -19,7 +20,8 @@ class ExamplesHook(Hook):
     """Logs `examples.<split>.<patch_id>` at every validation: patch | truth or label | prediction, and the legend.
 
     MLflow shows pictures whose names have a slash before all curves without one; these stand after the curves.
-    Validation patches show their truth, training patches the label they are taught with.
+    Validation patches show their truth, training patches the label they are taught with. The prediction is shown as a
+    slide's map is: glass has no class.
 
     Args:
         count: Patches of each kind, spread over the data set.
@@ -54,5 +56,6 @@ class ExamplesHook(Hook):
         sample = dataset.pipeline.transforms[-1]({**record})["data_samples"]
         batch = model.data_preprocessor({"inputs": [inputs], "data_samples": [sample]})
         prediction = model(**batch, mode="predict")[0].pred_sem_seg.data[0].cpu().numpy()
-        row = SheetRow(overlays(image, (labels, prediction), dataset.vocabulary))
+        shown = without_glass(image, prediction.astype(np.uint8), record["mpp"])
+        row = SheetRow(overlays(image, (labels, shown), dataset.vocabulary))
         return np.asarray(contact_sheet([row], ["Patch", label, "Prediction"], legend=dataset.vocabulary))

@@ -13,10 +13,10 @@ from wsss_mm.evaluation.confusion import segmentation_metrics
 from wsss_mm.evaluation.judge import Judgement, failed_patches, typical_patches
 from wsss_mm.evaluation.tables import confusion_table, count_table, iou_table, with_colors, write_plot
 from wsss_mm.files import atomic_path
+from wsss_mm.patches.background import without_glass
 from wsss_mm.pictures import SheetRow, contact_sheet, overlays
 from wsss_mm.places import TEST_CALIBRATION, TEST_CONFUSION, TEST_COUNTS, TEST_IOU
-from wsss_mm.slide_parameters import DEFAULTS
-from wsss_mm.vocabulary import IGNORE, Vocabulary
+from wsss_mm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from wsss_mm.cam import PseudoLabeller
@@ -155,27 +155,21 @@ def typical_sheet(
 
     judged = patches.set_index("patch_id")
     kinds = {patch: kind for kind, ids in typical_patches(patches).items() for patch in ids}
-    shown = rows[rows["patch_id"].isin(kinds)]
-    found = {patch.patch_id: patch for patch in predict(shown)}
-    labelled = label_patches(labeller, shown, folder, vocabulary, among=rows)
+    chosen = rows[rows["patch_id"].isin(kinds)]
+    found = {patch.patch_id: patch for patch in predict(chosen)}
+    labelled = label_patches(labeller, chosen, folder, vocabulary, among=rows)
     labels = {patch.row["patch_id"]: patch.labels for patch in labelled}
     sheet = [
         SheetRow(
-            overlays(found[name].image, (labels[name], without_glass(found[name], mpp), found[name].truth), vocabulary),
+            overlays(
+                shown.image, (labels[name], without_glass(shown.image, shown.ungated, mpp), shown.truth), vocabulary
+            ),
             f"{kind} · {_wrong(judged.loc[name])} · {name}",
         )
-        for name, kind in kinds.items()
+        for name, kind, shown in ((name, kind, found[name]) for name, kind in kinds.items())
     ]
     with atomic_path(path) as temporary:
         contact_sheet(sheet, ["Patch", "Pseudo-label", "Prediction", "Truth"], legend=vocabulary).save(temporary)
-
-
-def without_glass(patch: "PatchPrediction", mpp: float) -> npt.NDArray[np.uint8]:
-    """The prediction where a map has a class: not on glass, but in small holes of the tissue; by the maps' defaults."""
-    from wsss_mm.cam.background import background_mask
-
-    glass = background_mask(patch.image, DEFAULTS.background_grey, round(DEFAULTS.min_hole / mpp**2))
-    return np.where(glass, np.uint8(IGNORE), patch.ungated)
 
 
 def _wrong(row: pd.Series) -> str:

@@ -187,7 +187,7 @@ def _measure(
 
 def _background(image: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], params: Params) -> npt.NDArray[np.bool_]:
     """What a pseudo-label of an image ignores: white, or all of it where its label set is empty."""
-    from wsss_mm.cam.background import background_mask
+    from wsss_mm.patches.background import background_mask
 
     settings = params.pseudo_labels
     if settings.gating == "labels" and not present.any():

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MAPS = 6  # slides whose maps are shown
 _MAP_SIDE = 1100  # px
+_SEGMENTERS = ("train_segmenter", "evaluate")
+"""Stages whose runs may have maps of slides."""
 _SLIDES = 200  # rows of the table of labels
 
 
@@ -124,9 +126,10 @@ def slide_maps(run: "Run", embed: Callable[[Path, int], str]) -> dict[str, Any]:
         embed: Makes a data URI of a picture, at most so many px wide and high.
 
     Returns:
-        `maps`, each with title and source, and `of`, how many slides there are.
+        `maps`, each with title and source; `of`, how many slides there are; and `why` there is no map, where a
+        segmenter could have some.
     """
-    weights, found = weights_of(run), []
+    weights, found, others = weights_of(run), [], 0
     for slide, row in _results():
         folder = places.RESULTS / slide
         try:
@@ -136,10 +139,26 @@ def slide_maps(run: "Run", embed: Callable[[Path, int], str]) -> dict[str, Any]:
         model = summary.get("model")
         if weights and isinstance(model, dict) and model.get("weights_md5") == weights:
             found.append((_figure(row.get("miou")), slide, folder / places.OVERLAY))
+        else:
+            others += 1
     found.sort(key=lambda item: (item[0] is None, item[0] or 0, item[1]))
     shown = [(miou, slide, path) for miou, slide, path in found if path.is_file()][:_MAPS]
     maps = [{"title": _map_title(slide, miou), "source": embed(path, _MAP_SIDE)} for miou, slide, path in shown]
-    return {"maps": maps, "of": len(found)}
+    of_segmenter = run.data.tags.get("stage") in _SEGMENTERS
+    return {"maps": maps, "of": len(found), "why": "" if maps or not of_segmenter else _no_maps(weights, found, others)}
+
+
+def _no_maps(weights: str | None, found: Sequence[Any], others: int) -> str:
+    """Why no map of a segmenter is shown: its weights, the slides found that it made, and how many others did."""
+    if found:
+        return f"the pictures of its {len(found)} are not here; bring them with: dvc checkout {places.RESULTS}"
+    if not others:
+        return f"none is in {places.RESULTS} yet"
+    if weights is None:
+        return "the run does not say which weights it made"
+    slides, were = ("slide", "was") if others == 1 else (f"{others} slides", "were")
+    said = f"the {slides} in {places.RESULTS} {were} segmented with other weights"
+    return f"{said}; for maps of a registered version: wsss-mm segment SLIDE --model models:/NAME/VERSION"
 
 
 def _results() -> Iterator[tuple[str, dict[str, str]]]:

@@ -19,6 +19,7 @@ from wsss_mm.outage import is_outage, needed
 from wsss_mm.pages import ROOMS, ROOMS_BEFORE, add_shared, environment, shown_in_room
 from wsss_mm.serving import harden
 from wsss_mm.web.label.doors import Doors, remembered
+from wsss_mm.web.missing import error_page, missing_page
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -34,10 +35,6 @@ _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SAID = {
-    401: "This link is of no reader here; ask for a new one.",
-    404: "There is no such page here. Pages that there are begin at Start.",
-}
 _MOST_RUNS = 200
 _T = TypeVar("_T")
 _STAGES = ("train_segmenter", "train_classifier", "evaluate", "upper_bound", "register")
@@ -142,8 +139,7 @@ def _add_start(app: "Flask", folders: Folders) -> None:
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> tuple[str, int]:
-        why = _SAID.get(error.code or 500, error.description)
-        return _page("missing.html", here="", title=error.name, why=why, run=""), error.code or 500
+        return error_page(error)
 
 
 def _add_files(app: "Flask", folders: Folders) -> None:
@@ -296,7 +292,7 @@ def _missing(room: str, why: str, *, makes: bool, there: bool = False) -> str:
     What is there is not said to be missing, where something else is wrong.
     """
     title = ("This cannot be shown" if there else "Nothing to show yet") if room else "Not for strangers"
-    return _page("missing.html", here=room, title=title, why=why, run=_COMMANDS[room] if makes else "")
+    return missing_page(room, title, why, _COMMANDS[room] if makes else "")
 
 
 def _page(template: str, **values: Any) -> str:

@@ -103,6 +103,36 @@ def name_of(entry: dict) -> str:
     return f"{entry['slide']}-{entry['x']}-{entry['y']}"
 
 
+class Failing:
+    """Requests that the server fails at (500) until a test lets them through; the page's pauses are short meanwhile.
+
+    Every so many-th request of `lost` finds no server at all.
+    """
+
+    def __init__(self, page, pattern, lost=0):
+        self._page, self._pattern, self._lost, self.count = page, pattern, lost, 0
+        page.evaluate(
+            "() => { const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, Math.min(ms, 20)); }"
+        )
+        page.route(pattern, self._fail)
+
+    def _fail(self, route):
+        self.count += 1
+        if self._lost and self.count % self._lost == 0:
+            route.abort()
+        else:
+            route.fulfill(status=500, json={"error": "internal server error"})
+
+    def stopped(self, count):
+        """Whether so many came, and no other within many pauses."""
+        self._page.wait_for_timeout(600)
+        return self.count == count
+
+    def end(self):
+        """Fail no more."""
+        self._page.unroute(self._pattern)
+
+
 class Held:
     """Requests whose answers wait until a test lets them go."""
 

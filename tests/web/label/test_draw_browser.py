@@ -10,7 +10,7 @@ import shapely
 
 from tests.web.label import axe
 from tests.web.label.project import SIDE, make_project, read_cohort, running
-from tests.web.label.screen import DESK, TABLET, on_screen, settled, until
+from tests.web.label.screen import DESK, TABLET, Failing, on_screen, settled, until
 from tests.wsi.viewer.serving import served
 from wsss_mm.labelling.candidates import read_candidates
 from wsss_mm.slides.roi import read_annotations, read_region
@@ -204,6 +204,26 @@ def test_a_closed_browser_keeps_what_was_not_saved(project, browse):
         page.goto(f"http://127.0.0.1:{port}/")
         enter(page)
         saved(page)
+        assert len(masks(project)) == 2
+
+
+def test_a_server_that_fails_again_and_again_is_asked_once_more_by_change_or_reader(project, browse):
+    with drawing(project) as port:
+        page = browse(port)
+        failing = Failing(page, "**/api/draw/*")
+        outline(page, FIRST)
+        page.wait_for_selector("#draw-again:visible")
+        assert failing.stopped(5)
+        assert "the server failed 5 times at saving" in page.text_content("#draw-lost")
+        outline(page, SECOND)
+        until(page, "document.getElementById('draw-trouble').textContent.includes('failed 6 times')")
+        page.click("#draw-again")
+        until(page, "document.getElementById('draw-trouble').textContent.includes('failed 7 times')")
+        assert failing.stopped(7)
+        failing.end()
+        page.click("#draw-again")
+        saved(page)
+        assert not page.is_visible("#draw-lost")
         assert len(masks(project)) == 2
 
 

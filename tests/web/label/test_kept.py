@@ -8,6 +8,7 @@ import pytest
 from tests.web.label.project import read_cohort
 from tests.web.label.screen import (
     CODES,
+    Failing,
     answers,
     entries,
     label,
@@ -18,6 +19,7 @@ from tests.web.label.screen import (
     settled,
     truth,
     until,
+    waiting,
 )
 from wsss_mm.labelling.journal import Journal
 from wsss_mm.web.label.desk import Desk
@@ -169,6 +171,47 @@ def test_while_the_disk_is_full_answers_wait_and_the_page_says_so(serving, brows
         until(page, "document.getElementById('saved').textContent === '2 answers not saved'")
     saved(page)
     assert not page.is_visible("#kept")
+    assert [name_of(entry) for entry in entries(tmp_path / "labels")] == said
+
+
+def test_a_server_that_fails_again_and_again_is_asked_once_more_by_the_reader_alone(serving, browse, tmp_path):
+    page = browse(serving())
+    on_screen(page)
+    loaded_ahead(page, 3)
+    failing = Failing(page, "**/api/answer")
+    said = label(page, 1)
+    page.wait_for_selector("#offline-again:visible")
+    assert failing.stopped(5)
+    said += label(page, 1)  # the reader goes on
+    until(page, "document.getElementById('saved').textContent === '2 answers not saved'")
+    page.evaluate("() => { dispatchEvent(new Event('online')); }")
+    assert failing.stopped(5)
+    assert page.text_content("#offline-text") == (
+        "Not saved: the server failed 5 times at saving, and its log says why. Nothing is lost: your 2 answers are "
+        "kept in this browser. Tell whoever runs the server, then try again."
+    )
+    page.focus("#offline-again")
+    page.keyboard.press("Enter")
+    until(page, "document.getElementById('offline-text').textContent.includes('failed 6 times')")
+    assert failing.stopped(6)
+    assert page.evaluate("() => document.activeElement.id") == "offline-again"
+    failing.end()
+    page.keyboard.press("Enter")
+    saved(page)
+    assert not page.is_visible("#offline")
+    assert [name_of(entry) for entry in entries(tmp_path / "labels")] == said
+
+
+def test_failures_between_lost_connections_are_not_in_a_row(serving, browse, tmp_path):
+    page = browse(serving())
+    on_screen(page)
+    failing = Failing(page, "**/api/answer", lost=5)
+    said = label(page, 1)
+    waiting(page, lambda: failing.count > 20)
+    assert "kept here and sent" in page.text_content("#offline-text")
+    assert not page.is_visible("#offline-again")
+    failing.end()
+    saved(page)
     assert [name_of(entry) for entry in entries(tmp_path / "labels")] == said
 
 

@@ -552,6 +552,30 @@ def test_nothing_else_can_be_asked_for(begin, path):
     assert begin(["ann"])[2].test_client().get(path).status_code == 404
 
 
+READ_BY_PEOPLE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "image/avif,image/webp,*/*;q=0.8", ""])
+def test_scripts_are_told_in_json_what_is_not_there(begin, accept):
+    answer = begin(["ann"])[2].test_client().get("/nothing", headers={"Accept": accept})
+    assert (answer.status_code, answer.json) == (404, {"error": "not found"})
+
+
+def test_people_are_told_on_a_page_what_is_not_there(begin):
+    client = begin(["ann"])[2].test_client()
+    answer = client.get("/nothing/<b>", headers=READ_BY_PEOPLE)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    assert "There is no such page here. Pages that there are begin at Labelling." in answer.text
+    assert '<a href="/">Labelling</a>' in answer.text
+    assert "<b>" not in answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    for path in re.findall(r'(?:href|src)="(/[^"]*)"', answer.text):
+        assert client.get(path).status_code == 200, path
+    stranger = begin(["ann", "bob"], guarded=True)[2].test_client().get("/", headers=READ_BY_PEOPLE)
+    assert (stranger.status_code, stranger.mimetype) == (401, "text/html")
+    assert "this page is for readers who were given a link; open yours" in stranger.text
+
+
 def left(client):
     """What is asked of a reader, but for what lies on slides that are gone."""
     return client.get("/api/queue?order=random&without=s0&without=none").json["rows"]

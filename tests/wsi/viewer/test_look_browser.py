@@ -221,17 +221,22 @@ def test_many_slides_are_sorted_and_found(run, tmp_path, show):
         (folder / "summary.json").write_text(json.dumps(summary))
     page = show(make_app(read_results(tmp_path), {}, {}, failed={"lost": "no such file"}), "/")
     page.wait_for_selector('#slides[data-shown="60"]')
+    assert page.get_by_role("button", name="A to Z", exact=True).count() == 1
     shown = "() => [...document.querySelectorAll('#slides section:not([hidden]) h2')].map((one) => one.textContent)"
     page.select_option("#sort", "tissue")
     page.wait_for_selector('#slides[data-order="tissue down"]')
     largest = sorted(range(60), key=lambda number: -((number * 7) % 60))
     assert page.evaluate(shown) == [f"S{number}" for number in largest]
-    page.click("#order")
+    page.get_by_role("button", name="largest first", exact=True).click()
     page.wait_for_selector('#slides[data-order="tissue up"]')
     assert page.evaluate(shown) == [f"S{number}" for number in reversed(largest)]
+    assert page.get_by_role("button", name="smallest first", exact=True).count() == 1
     page.select_option("#sort", "name")
     page.wait_for_selector('#slides[data-order="name up"]')
     assert page.evaluate(shown) == [f"S{number}" for number in range(60)]
+    page.get_by_role("button", name="A to Z", exact=True).click()
+    assert page.evaluate(shown) == [f"S{number}" for number in reversed(range(60))]
+    page.get_by_role("button", name="Z to A", exact=True).click()
     page.fill("#search", "s5 first")
     page.wait_for_selector('#slides[data-shown="11"]')
     assert page.evaluate(shown) == ["S5", *(f"S{number}" for number in range(50, 60))]

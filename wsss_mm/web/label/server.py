@@ -19,6 +19,7 @@ from wsss_mm.web.label.looks import add_agreement, add_looks
 from wsss_mm.web.label.pictures import PARTS, Pictures, SlideGoneError
 from wsss_mm.web.label.requests import read_rows
 from wsss_mm.web.label.session import Session
+from wsss_mm.web.missing import error_page
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -67,7 +68,7 @@ def make_app(
 
 
 def _add_errors(app: "Flask") -> None:
-    from flask import Response, jsonify
+    from flask import Response, jsonify, request
     from werkzeug.exceptions import HTTPException
 
     @app.errorhandler(OtherReaderError)
@@ -87,11 +88,14 @@ def _add_errors(app: "Flask") -> None:
         return jsonify(error=str(error)), 400
 
     @app.errorhandler(HTTPException)
-    def failed(error: HTTPException) -> tuple[Response, int]:
+    def failed(error: HTTPException) -> tuple[Response | str, int]:
         code = error.code or 500
         own = code in (404, 409, 410) and error.description != type(error).description
+        why = error.description if own else said.get(code)
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            return error_page(error, "label", why)  # somebody reads it, and no script
         reason = {"reason": "candidates"} if code == 409 and not own else {}
-        return jsonify(error=error.description if own else said.get(code, error.name.lower()), **reason), code
+        return jsonify(error=why or error.name.lower(), **reason), code
 
     @app.after_request
     def not_kept(response: Response) -> Response:

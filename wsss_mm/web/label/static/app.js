@@ -20,7 +20,7 @@ async function begin() {
     await model.load();
   } catch (error) {
     $('offline').hidden = false;
-    $('offline').textContent = `The patches cannot be read: ${error.message}. Trying again …`;
+    $('offline-text').textContent = `The patches cannot be read: ${error.message}. Trying again …`;
     setTimeout(begin, 2000);
     return;
   }

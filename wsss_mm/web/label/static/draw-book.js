@@ -1,6 +1,6 @@
 // What is drawn on one slide: its areas, undo and redo, and saving, of which the browser keeps a copy until it is done.
 
-import { get, newId, Refused, send } from './net.js';
+import { get, MOST_FAILURES, newId, Refused, send } from './net.js';
 
 const SORTS = ['masks', 'regions'];
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -10,7 +10,7 @@ const byId = (areas) => new Map(areas.map((area) => [area.id, area]));
 export class Book extends EventTarget {
   constructor(reader, number, said, sortOf) {
     super();
-    Object.assign(this, { reader, number, sortOf, slide: said.id, past: [], future: [], state: 'saved', closed: false });
+    Object.assign(this, { reader, number, sortOf, slide: said.id, past: [], future: [], state: 'saved', tries: 0, failures: 0, closed: false });
     this.kept = {}; // by sort: what the server has, and its edit
     this.refused = {}; // files that are not ours to change
     for (const sort of SORTS) this.take(sort, said[sort]);
@@ -82,6 +82,18 @@ export class Book extends EventTarget {
 
   // --- saving --------------------------------------------------------------------------------------
 
+  /** The server failed too often: it is asked again with each change, or when the reader says so, and not by itself. */
+  get stopped() {
+    return this.failures >= MOST_FAILURES;
+  }
+
+  /** Why it is not saved, and what to do. */
+  get trouble() {
+    if (this.stopped) return `Not saved: the server failed ${this.failures} times at saving, and its log says why. What you drew is kept in this browser. Tell whoever runs the server, then try again.`;
+    const [why, when] = this.failures ? ['The server failed at saving', 'it can'] : ['No connection to the server', 'the server is back'];
+    return `${why}. You can go on drawing: it is kept here, and sent as soon as ${when}. Do not close this page.`;
+  }
+
   async save() {
     if (this.saving || this.closed) return;
     clearTimeout(this.timer);
@@ -91,16 +103,18 @@ export class Book extends EventTarget {
         this.be('saving');
         await this.send(sort);
       }
-      this.tries = 0;
+      this.tries = this.failures = 0;
       this.be('saved');
     } catch (error) {
       if (error instanceof Refused) {
+        this.tries = this.failures = 0;
         this.be('refused');
         this.dispatchEvent(new CustomEvent('refused', { detail: error }));
       } else {
-        this.tries = (this.tries ?? 0) + 1;
+        this.tries += 1;
+        this.failures = error.status === 500 ? this.failures + 1 : 0;
         this.be('lost');
-        this.timer = setTimeout(() => this.save(), Math.min(500 * 1.6 ** this.tries, 5000));
+        if (!this.stopped) this.timer = setTimeout(() => this.save(), Math.min(500 * 1.6 ** this.tries, 5000));
       }
     }
     this.saving = false;

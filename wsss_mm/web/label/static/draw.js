@@ -35,6 +35,7 @@ class Draw {
     $('draw-width').addEventListener('input', () => this.redraw());
     $('draw-undo').addEventListener('click', () => this.undo());
     $('draw-redo').addEventListener('click', () => this.redo());
+    $('draw-again').addEventListener('click', () => this.book.save());
     $('draw-close').addEventListener('click', () => this.hand.closeOutline());
     $('draw-delete').addEventListener('click', () => this.remove());
     $('draw-in').addEventListener('click', () => this.zoom(1.5));
@@ -144,7 +145,7 @@ class Draw {
 
   async change(at) {
     if (this.book?.unsaved && this.book.state !== 'refused') {
-      toast('What you drew is not saved yet: wait a moment, then open the other slide.', true);
+      toast(`What you drew is not saved yet: ${this.book.stopped ? 'try again' : 'wait a moment'}, then open the other slide.`, true);
       $('draw-slide').value = String(this.number);
       return;
     }
@@ -260,7 +261,9 @@ class Draw {
     $('draw-redo').disabled = !this.book.future.length;
     $('draw-delete').disabled = !this.chosen;
     const words = { saved: this.book.areas.length || this.book.past.length || this.book.future.length ? '✓ Saved' : '', saving: 'Saving …', lost: 'Not saved', refused: 'Not saved' };
-    $('draw-lost').hidden = this.book.state !== 'lost';
+    $('draw-lost').hidden = !this.book.tries;
+    $('draw-again').hidden = !this.book.stopped;
+    if (this.book.tries && $('draw-trouble').textContent !== this.book.trouble) $('draw-trouble').textContent = this.book.trouble;
     const place = $('draw-saved');
     place.className = `saved ${{ lost: 'is-lost', refused: 'is-lost', saving: 'is-waiting', saved: 'is-saved' }[this.book.state]}`;
     if (place.textContent !== words[this.book.state]) place.textContent = words[this.book.state];

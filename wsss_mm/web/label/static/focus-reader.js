@@ -108,7 +108,8 @@ export class Reader {
   }
 
   async step(kind) {
-    if (model.outbox.offline) toast(model.outbox.full ? 'The server cannot save just now: this is done as soon as it can.' : 'No connection: this is done as soon as it is back.');
+    if (model.outbox.stopped) toast('Not saved: this is done when you have tried again.', true);
+    else if (model.outbox.offline) toast(model.outbox.full ? 'The server cannot save just now: this is done as soon as it can.' : 'No connection: this is done as soon as it is back.');
     const { acts } = this.focus;
     const { selection } = model;
     this.focus.stepping += 1;

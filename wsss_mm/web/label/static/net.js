@@ -20,6 +20,7 @@ export const versioned = (path) => (version ? `.${path}${path.includes('?') ? '&
 class Later extends TypeError {
   constructor(status, why) {
     super(`the server answered ${status}`);
+    this.status = status;
     this.why = why;
   }
 }
@@ -59,6 +60,9 @@ export function newId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** So often in a row the server may fail at one thing (500); then it is not asked again until the reader says so. */
+export const MOST_FAILURES = 5;
+
 const PREFIX = 'wsss-outbox:';
 const REFUSED = 'wsss-refused:';
 
@@ -76,6 +80,8 @@ export class Outbox extends EventTarget {
     this.full = ''; // why it cannot write just now
     this.busy = false;
     this.tries = 0;
+    this.failures = 0; // of the server, in a row, at the first item
+    this.stopped = false; // it failed too often, and is asked again when the reader says so
     this.isOld = false; // the list of patches has changed under this page
     this.refusals = this.stored(`${REFUSED}${reader}`);
     this.adopt();
@@ -139,8 +145,14 @@ export class Outbox extends EventTarget {
     this.work();
   }
 
+  /** The reader says so: once more. */
+  again() {
+    this.stopped = false;
+    this.now();
+  }
+
   async work() {
-    if (this.busy || this.timer) return;
+    if (this.busy || this.timer || this.stopped) return;
     this.busy = true;
     while (this.items.length) {
       const item = this.items[0];
@@ -155,7 +167,9 @@ export class Outbox extends EventTarget {
           this.blocked = error instanceof Refused ? error.message : '';
           this.full = error.why ?? '';
           this.tries += 1;
-          this.timer = setTimeout(() => this.now(), Math.min(500 * 1.6 ** this.tries, 5000));
+          this.failures = error.status === 500 ? this.failures + 1 : 0;
+          this.stopped = this.failures >= MOST_FAILURES;
+          if (!this.stopped) this.timer = setTimeout(() => this.now(), Math.min(500 * 1.6 ** this.tries, 5000));
           break;
         }
         if (error.reason === 'candidates' && !late && (places || path === '/api/undo' || path === '/api/redo')) {
@@ -168,7 +182,7 @@ export class Outbox extends EventTarget {
       }
       this.offline = false;
       this.blocked = this.full = '';
-      this.tries = 0;
+      this.tries = this.failures = 0;
       this.items.shift();
       this.keep();
       const waiting = this.waiting.get(body.id);

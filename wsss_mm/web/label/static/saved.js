@@ -9,6 +9,7 @@ export function followSaving() {
   model.outbox.addEventListener('change', sayOld);
   model.outbox.addEventListener('saved', sayState);
   model.outbox.addEventListener('refused', (event) => refused(event.detail));
+  $('offline-again').addEventListener('click', () => model.outbox.again());
   $('kept-file').addEventListener('click', download);
   $('kept-forget').addEventListener('click', async () => {
     const count = model.outbox.refusals.length;
@@ -34,13 +35,16 @@ export function sayState() {
   const banner = $('offline');
   if (lost) {
     const kept = waiting === 1 ? 'your answer is' : `your ${waiting} answers are`;
-    const text = outbox.blocked
-      ? `Not saved: ${outbox.blocked}. ${kept[0].toUpperCase()}${kept.slice(1)} kept in this browser, and sent when it is ${outbox.reader}'s again.`
-      : outbox.full
-        ? `The server cannot save just now: ${outbox.full}. You can go on: ${kept} kept here and sent as soon as it can. Do not close this page.`
-        : `No connection to the server. You can go on: ${kept} kept here and sent as soon as it is back. Do not close this page.`;
-    if (banner.textContent !== text) banner.textContent = text;
+    const text = outbox.stopped
+      ? `Not saved: the server failed ${outbox.failures} times at saving, and its log says why. Nothing is lost: ${kept} kept in this browser. Tell whoever runs the server, then try again.`
+      : outbox.blocked
+        ? `Not saved: ${outbox.blocked}. ${kept[0].toUpperCase()}${kept.slice(1)} kept in this browser, and sent when it is ${outbox.reader}'s again.`
+        : outbox.full
+          ? `The server cannot save just now: ${outbox.full}. You can go on: ${kept} kept here and sent as soon as it can. Do not close this page.`
+          : `${outbox.failures ? 'The server failed at saving' : 'No connection to the server'}. You can go on: ${kept} kept here and sent as soon as it ${outbox.failures ? 'can' : 'is back'}. Do not close this page.`;
+    if ($('offline-text').textContent !== text) $('offline-text').textContent = text;
   }
+  $('offline-again').hidden = !outbox.stopped;
   banner.hidden = !lost;
 }
 

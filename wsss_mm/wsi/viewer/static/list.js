@@ -10,13 +10,15 @@
     return { element, facts, text: facts.text.toLowerCase() };
   });
   const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+  const said = (by, down) => (by === "name" ? (down ? "Z to A" : "A to Z") : down ? "largest first" : "smallest first");
+  let down = false;
   let before = "name up";
 
   function put() {
     const by = sort.value;
-    const down = order.getAttribute("aria-pressed") === "true";
     if (before === `${by} ${down ? "down" : "up"}`) return;
     before = `${by} ${down ? "down" : "up"}`;
+    order.textContent = said(by, down);
     const value = ({ facts }) => facts[by] ?? null;
     const turned = down ? -1 : 1;
     cards.sort((one, other) => {
@@ -46,11 +48,11 @@
   search.addEventListener("input", show);
   only.addEventListener("change", show);
   sort.addEventListener("change", () => {
-    order.setAttribute("aria-pressed", String(sort.value !== "name")); // what is large is looked at first
+    down = sort.value !== "name"; // what is large is looked at first
     show();
   });
   order.addEventListener("click", () => {
-    order.setAttribute("aria-pressed", String(order.getAttribute("aria-pressed") !== "true"));
+    down = !down;
     show();
   });
   byId("tools").hidden = false;

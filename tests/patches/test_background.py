@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from wsss_mm.cam import background_mask
+from wsss_mm.patches.background import background_mask, without_glass
+from wsss_mm.vocabulary import IGNORE
 
 
 def _image(bright: np.ndarray, value: int = 240) -> np.ndarray:
@@ -40,3 +41,16 @@ def test_no_minimum_keeps_specks():
     bright = np.zeros((8, 8), dtype=bool)
     bright[3, 3] = True
     np.testing.assert_array_equal(background_mask(_image(bright), min_area=0), bright)
+
+
+def test_labels_end_at_glass_and_not_at_small_holes_as_a_map_does():
+    image = np.full((60, 60, 3), 120, np.uint8)
+    image[:, 40:] = 245  # glass
+    image[10:15, 10:15] = 245  # 25 px: 25 um2 at 1 um/px, 400 um2 at 4 um/px
+    labels = np.ones((60, 60), np.uint8)
+    for mpp, hole in ((1.0, 1), (4.0, IGNORE)):
+        shown = without_glass(image, labels, mpp)
+        assert (shown[:, 40:] == IGNORE).all()
+        assert (shown[10:15, 10:15] == hole).all()
+        assert (shown[30:, :40] == 1).all()
+    assert (labels == 1).all()
