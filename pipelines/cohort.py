@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import yaml
 
 from wsss_mm import places
 from wsss_mm.cohort.splits import hold_out
+from wsss_mm.dvc_files import pipeline_stages
 from wsss_mm.files import atomic_folder
 from wsss_mm.slides.icc import note_icc
 from wsss_mm.slides.table import write_slide_table
@@ -60,7 +60,7 @@ def _check_when_it_runs(name: str) -> None:
     """Say where dvc.yaml is of another cohort: whether slides were replaced, only this stage can tell DVC."""
     if "DVC_STAGE" not in os.environ:
         return
-    stage = yaml.safe_load(Path(places.PIPELINE).read_text(encoding="utf-8"))["stages"]["cohort"]
+    stage = pipeline_stages(Path(places.PIPELINE).read_bytes(), places.PIPELINE).get("cohort", {})
     if stage.get("always_changed", False) != (name == "slides"):
         logger.warning(
             "dvc.yaml: a user's own slides are looked at in every `dvc repro`, and no other cohort is, and params.yaml "

@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
-from wsss_mm.yaml_places import plain
+from wsss_mm.yaml_places import read
 
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 _TEXT = {".csv", ".geojson", ".html", ".json", ".jsonl", ".md", ".py", ".toml", ".yaml", ".yml"}
@@ -27,22 +25,26 @@ def unchanged_inputs(root: Path) -> Iterator[None]:
     Parameters are compared by value, text files by content, all else by size and time of the last change.
 
     Raises:
-        InputError: one of them changed meanwhile; DVC does not record the stage, and runs it again.
+        InputError: one of them cannot be read, or changed meanwhile; DVC does not record the stage, and runs it again.
     """
     stage = os.environ.get("DVC_STAGE")
-    before = _given(root, stage) if stage else {}
+    before = _read(root, stage, "cannot be read for stage {}") if stage else {}
     yield
-    try:
-        after = _given(root, stage) if stage else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, yaml.YAMLError) as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(
-            f"{PARAMS_FILE}, {GATES_FILE} or dvc.yaml changed while stage {stage} ran ({why}); dvc repro"
-        ) from None
+    after = _read(root, stage, "changed while stage {} ran") if stage else {}
     changed = [name for name in before | after if before.get(name) != after.get(name)]  # parameters first
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise InputError(f"{changed[0]}{more} changed while stage {stage} ran: what it made may be of both; dvc repro")
+
+
+def _read(root: Path, stage: str, trouble: str) -> dict[str, Any]:
+    try:
+        return _given(root, stage)
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        why = f"{error}" if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{PARAMS_FILE}, {GATES_FILE} or dvc.yaml {trouble.format(stage)} ({' '.join(why.split())}); dvc repro"
+        ) from None
 
 
 def _given(root: Path, stage: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _given(root: Path, stage: str) -> dict[str, Any]:
 
 
 def _content(root: Path, name: str) -> Any:
-    return plain((root / name).read_text(encoding="utf-8"))
+    return read(root / name, absent="restore it with git checkout").content
 
 
 def _filled(text: str, known: Any) -> str:

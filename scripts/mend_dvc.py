@@ -62,13 +62,14 @@ def mend_lock() -> None:
 
 def can_be_read(lock: Path) -> bool:
     """Whether DVC would take it."""
-    import yaml
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
+    from wsss_mm.yaml_values import YAMLError, values
+
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, Invalid, UnicodeDecodeError):
+        COMPILED_LOCKFILE_SCHEMA(values(lock.read_text(encoding="utf-8")))
+    except (YAMLError, Invalid, UnicodeDecodeError):
         return False
     return True
 

@@ -13,6 +13,8 @@ import yaml
 from tqdm import tqdm
 
 from wsss_mm import places
+from wsss_mm.dvc_files import LOCK, pipeline_stages
+from wsss_mm.yaml_places import parse
 
 logger = logging.getLogger("torture")
 
@@ -36,7 +38,7 @@ def clone(target: Path, profile: str) -> Path:
     python = [sys.executable, "-m", "wsss_mm.cli.main"]
     environment = environment_of(target)
     subprocess.run([*python, "profile", profile], cwd=target, env=environment, check=True, stdout=subprocess.DEVNULL)
-    params = yaml.safe_load((target / places.PARAMS_FILE).read_text(encoding="utf-8"))
+    params = parse((target / places.PARAMS_FILE).read_text(encoding="utf-8")).content
     params["register"]["model_name"] = MODEL
     (target / places.PARAMS_FILE).write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     subprocess.run(["git", "commit", "-qam", profile], cwd=target, env=environment, check=True)
@@ -112,6 +114,5 @@ def read_log(log: Path) -> str:
 
 def outs_of(root: Path) -> dict[str, dict[str, str]]:
     """md5 of every out, by stage."""
-    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) if (root / "dvc.lock").is_file() else {}
-    stages = lock.get("stages", {})
+    stages = pipeline_stages((root / LOCK).read_bytes(), root / LOCK) if (root / LOCK).is_file() else {}
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}

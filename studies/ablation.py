@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from studies.registration import KEY, MATRICES, registered
 from studies.rows import add_row, read_rows
@@ -27,6 +26,7 @@ from wsss_mm.patches import read_manifest
 from wsss_mm.places import FIGURES
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.yaml_places import read
 
 PARAMS = Path(places.PARAMS_FILE)
 SUMMARY, VALID = places.SUMMARY_METRICS, places.SEGMENTER_METRICS
@@ -65,7 +65,7 @@ def main() -> None:
         )
         sys.exit(2)
     original = PARAMS.read_bytes()
-    cohort = yaml.safe_load(original)["cohort"]["name"]
+    cohort = read(PARAMS, absent="run from the project's root").content["cohort"]["name"]
     done = {(row["cohort"], row["variant"], row["seed"]) for row in read_rows(arguments.out)}
     try:
         for seed in arguments.seeds:

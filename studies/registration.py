@@ -25,14 +25,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml.error import YAMLError
 
 from studies.rows import read_rows
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.bootstrap import paired_interval
 from wsss_mm.files import digest
-from wsss_mm.yaml_places import parse
+from wsss_mm.yaml_places import YAMLError, parse
 
 FOLDER = Path(__file__).parent / "registered"
 KEY = "registered"

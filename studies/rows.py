@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from wsss_mm.choosing.tuning.values import with_values as changed
 from wsss_mm.errors import InputError
 from wsss_mm.files import rounded
 from wsss_mm.settings import Params
-from wsss_mm.yaml_places import parse
+from wsss_mm.yaml_places import YAMLError, parse
 
 
 def with_values(params: Params, values: Iterable[str]) -> Params:

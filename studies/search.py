@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from studies.patches import stained_patches
 from studies.registration import FOLDER, KEY, MATRICES, read_registration, registered
 from studies.rows import add_row, read_rows, with_values
@@ -29,6 +27,7 @@ from wsss_mm.patches import read_manifest
 from wsss_mm.patches.manifest import FILE_NAME
 from wsss_mm.settings import Params, load_params
 from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.yaml_places import read
 
 PATCHES = places.PATCHES
 
@@ -87,7 +86,7 @@ def read_variants(path: Path) -> dict[str, list[str]]:
     def flat(items: list) -> list[str]:
         return [value for item in items for value in (flat(item) if isinstance(item, list) else [item])]
 
-    return {str(name): flat(items) for name, items in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+    return {str(name): flat(items) for name, items in read(path, absent="see studies/registration.py").content.items()}
 
 
 def classifier_key(params: Params) -> str:

@@ -1,24 +1,24 @@
 """A YAML document with the line of each key, so that what is wrong in it can be pointed at."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
 
 from wsss_mm.errors import InputError
+from wsss_mm.yaml_values import YAMLError, values
+
+__all__ = ["Place", "YAMLError", "YamlDocument", "merge_stopped", "not_yaml", "parse", "read", "suggestion"]
 
 Place = tuple[str | int, ...]
 """Keys and indices from the document's root."""
 
-_MOST_VALUES = 10_000
+_MARKS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")  # of a merge that stopped
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def read(path: Path, *, absent: str) -> YamlDocument:
     Raises:
         InputError: it is missing, not readable or no valid YAML.
     """
+    text = ""
     try:
         text = path.read_text(encoding="utf-8-sig")
         return YamlDocument(parse(text).content, text, path)
@@ -66,33 +67,31 @@ def read(path: Path, *, absent: str) -> YamlDocument:
     except OSError as error:
         raise InputError(f"{path}: not readable: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise not_yaml(path, text, error) from None
+
+
+def not_yaml(name: Path | str, text: str, error: Exception) -> InputError:
+    """What to raise where a text is no YAML: it has a merge's marks, or what the error of the parser says."""
+    line = merge_stopped(text)
+    if line is not None:
+        return InputError(f"{name}: line {line}: a merge stopped here; take one side: git checkout --ours {name}")
+    words = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+    return InputError(f"{name}: not valid YAML: {words if len(words) <= _LONGEST else f'{words[:_LONGEST]}...'}")
+
+
+def merge_stopped(text: str) -> int | None:
+    """The first line where git left two sides of a merge."""
+    marked = (n for n, line in enumerate(text.splitlines(), 1) if line.startswith(_MARKS) or line == "=" * 7)
+    return next(marked, None)
 
 
 def parse(text: str) -> YamlDocument:
-    """Read YAML with the library and by the version, 1.2, that DVC reads it: a value is the same to both.
+    """The document of a text, read by the version of YAML, 1.2, that DVC reads it by: a value is the same to both.
 
     Raises:
-        YAMLError: no valid YAML, an unknown tag, a repeated key, an alias that contains itself, or aliases that
-            multiply to more than a document for people holds.
+        YAMLError: see `wsss_mm.yaml_values.values`.
     """
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-        if sum(1 for _ in islice(_values(content), _MOST_VALUES + 1)) > _MOST_VALUES:
-            raise YAMLError(f"more than {_MOST_VALUES} values, aliases counted")
-        return YamlDocument(content, text)
-    except DuplicateKeyError as error:
-        error.note = None  # how a program allows them
-        raise
-    # A date such as 2026-13-45, a thousand brackets, "!!timestamp x".
-    except (ValueError, OverflowError, RecursionError, AttributeError) as error:
-        raise YAMLError(f"a value cannot be read ({error})") from None
-
-
-def _values(content: Any) -> Iterator[Any]:
-    yield content
-    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        yield from _values(part)
+    return YamlDocument(values(text), text)
 
 
 def _collect(node: Any, place: Place, lines: dict[Place, int]) -> None:
@@ -108,15 +107,6 @@ def _collect(node: Any, place: Place, lines: dict[Place, int]) -> None:
             inner = (*place, index)
             lines[inner] = node.lc.item(index)[0] + 1 if hasattr(node, "lc") else lines[place]  # none of `!!pairs`
             _collect(value, inner, lines)
-
-
-def plain(text: str) -> Any:
-    """Read YAML as `yaml.safe_load` does, ten times as fast where PyYAML was built with libyaml.
-
-    Raises:
-        yaml.YAMLError: no valid YAML, or an unknown tag.
-    """
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -25,7 +25,6 @@ _PACKAGES = (
     "openslide-python",
 )
 _FREE_GIB = 5
-_MARKS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")  # of a merge that stopped
 
 
 def add_parser(subparsers: Any) -> None:
@@ -69,28 +68,21 @@ def _accelerator() -> str:
 
 def _lock() -> str:
     """dvc.lock is YAML, and no merge stopped half-way in it or in dvc.yaml."""
-    import yaml
+    from wsss_mm.dvc_files import LOCK, pipeline_stages
+    from wsss_mm.yaml_places import merge_stopped
 
-    for name in (places.PIPELINE, "dvc.lock"):
+    for name in (places.PIPELINE, LOCK):
         path = Path(name)
         if not path.exists():
             continue
         if not path.is_file():
             raise InputError(f"{name}: not a file; move it away, and git checkout {name}")
-        text = path.read_text(encoding="utf-8", errors="replace")
-        marked = [n for n, line in enumerate(text.splitlines(), 1) if line.startswith(_MARKS) or line == "=" * 7]
-        if marked:
-            raise InputError(
-                f"{name}: line {marked[0]}: a merge stopped here; take one side: git checkout --ours {name}"
-            )
-        try:
-            content = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); git checkout {name}") from None
-        # DVC takes an empty file for one without stages
-        if content is not None and not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)):
-            raise InputError(f"{name}: holds no stages as DVC writes them; git checkout {name}")
-    return "dvc.yaml and dvc.lock can be read" if Path("dvc.lock").is_file() else "nothing was run yet: no dvc.lock"
+        content = path.read_bytes()
+        line = merge_stopped(content.decode("utf-8", errors="replace"))  # though it be YAML
+        if line is not None:
+            raise InputError(f"{name}: line {line}: a merge stopped here; take one side: git checkout --ours {name}")
+        pipeline_stages(content, name)
+    return "dvc.yaml and dvc.lock can be read" if Path(LOCK).is_file() else "nothing was run yet: no dvc.lock"
 
 
 def _params() -> str:

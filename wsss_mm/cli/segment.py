@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from wsss_mm import places
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest, read_json
@@ -386,9 +384,9 @@ def _compare_with_lock(folder: Path) -> None:
     lock = Path("dvc.lock")
     if not lock.is_file() or not folder.is_dir():
         return
-    with suppress(ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError):  # a damaged lock is DVC's to tell
+    with suppress(ValueError, InputError):  # a damaged lock is DVC's to tell
         place = folder.resolve().relative_to(Path.cwd().resolve()).as_posix()
-        locked = locked_outs(lock.read_text(encoding="utf-8")).get(place)
+        locked = locked_outs(lock.read_bytes()).get(place)
         if locked and locked != dvc_digest(folder):
             logger.warning(
                 "%s: is not the model that dvc.lock names; if it was not trained by hand: dvc checkout %s", place, place

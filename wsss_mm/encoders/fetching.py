@@ -213,16 +213,20 @@ def record_sha256(name: str, sha256: str, root: Path = Path()) -> None:
     """
     from io import StringIO
 
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+
+    from wsss_mm.yaml_places import read
 
     path = root / ENCODERS_FILE
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 1 << 16
     yaml.indent(mapping=2, sequence=4, offset=2)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = None
+    if path.is_file():
+        document = read(path, absent="")  # checked as whoever reads it next does
+        if document.content is not None and not isinstance(document.content, dict):
+            raise InputError(f"{path}: holds no encoders by name; see docs/encoders.md")
+        content = yaml.load(document.text)
     if content is None:
         line = f"{name}: {{sha256: {json.dumps(sha256)}}}\n"
         write_text(path, (path.read_text(encoding="utf-8") if path.is_file() else "") + line)

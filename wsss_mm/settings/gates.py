@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from wsss_mm.settings.sections import Count, Faults, Natural, Ordered, Positive, Range, Section, Share
-from wsss_mm.yaml_places import plain, suggestion
+from wsss_mm.yaml_places import parse, suggestion
 
 NotNegative = Annotated[float, Field(ge=0)]
 Kappa = Annotated[float, Field(ge=-1, le=1)]
@@ -20,7 +20,7 @@ Grey = Annotated[NotNegative, Field(le=255)]
 def expected() -> Mapping[str, Any]:
     """All of wsss_mm/gates/checks.yaml: the tables and checks of each gate."""
     text = (resources.files("wsss_mm") / "gates/checks.yaml").read_text(encoding="utf-8")
-    return plain(text)
+    return parse(text).content
 
 
 def check_names(gate: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path, locked
 from wsss_mm.settings.params import Params
 from wsss_mm.settings.reading import GATES_FILE, PARAMS_FILE, checked
-from wsss_mm.yaml_places import parse
+from wsss_mm.yaml_places import YAMLError, parse
 
 if TYPE_CHECKING:
     from wsss_mm.sources import Source
@@ -165,12 +165,10 @@ def _loaded(name: str, values: Mapping[str, Any], thresholds: Mapping[str, Any] 
 
 def profiles_of_params(text: str) -> set[str]:
     """Names of the profiles whose params.yaml this is, to the letter but for where the source of the cohort lies."""
-    import yaml
-
     try:
-        source = Path(yaml.safe_load(text)["cohort"]["source"])
+        source = Path(parse(text).content["cohort"]["source"])
         return {name for name in profile_names() if text == render_profile(name, source)}
-    except (yaml.YAMLError, LookupError, TypeError, ValueError):
+    except (YAMLError, LookupError, TypeError, ValueError):
         return set()
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from wsss_mm import places
+from wsss_mm.dvc_files import LOCK, locked_entries
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
@@ -199,15 +198,16 @@ def _history(root: Path) -> Iterator[tuple[str, str, str]]:
 def _locked(root: Path, revision: str, path: str) -> dict[str, Any] | None:
     """The entry of an out in a revision's dvc.lock, None if it has none or a broken one."""
     try:
-        stages = (yaml.safe_load(_git(root, "show", f"{revision}:./dvc.lock")) or {}).get("stages", {})
-        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    except (InputError, yaml.YAMLError, AttributeError):
+        entry = locked_entries(_git(root, "show", f"{revision}:./{LOCK}")).get(path)
+    except InputError:
         return None
-    return next((out for out in outs if out.get("path") == path and "md5" in out), None)
+    sound = entry is not None and all(isinstance(entry.get(key, 0), int) for key in ("size", "nfiles"))
+    return entry if sound else None
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
     if done.returncode:
-        raise InputError(f"{root}: git {arguments[0]}: {done.stderr.strip()}; run from the project's root")
-    return done.stdout
+        says = done.stderr.decode("utf-8", "replace").strip()
+        raise InputError(f"{root}: git {arguments[0]}: {says}; run from the project's root")
+    return done.stdout.decode("utf-8", "replace")

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wsss_mm import places
+from wsss_mm.dvc_files import LOCK, locked_entries
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object, without_number, write_object
@@ -29,7 +28,7 @@ from wsss_mm.tracking.store import connect
 METRICS, CONFUSION = places.TEST_METRICS.as_posix(), places.TEST_CONFUSION.as_posix()
 PROBE = places.LINEAR_PROBE.as_posix()
 _KEPT = (
-    *("dvc.lock", PARAMS_FILE, GATES_FILE),
+    *(LOCK, PARAMS_FILE, GATES_FILE),
     *(f"{places.METRICS}/*.json", f"{places.PLOTS}/*.csv", f"{places.PICTURES}/*.png"),
     places.CHOICE_FILE.as_posix(),
 )
@@ -94,15 +93,23 @@ def read_evidence(root: Path) -> Evidence:
         probe = without_number(read_object(root / PROBE, FIGURES)) if (root / PROBE).is_file() else {}
         kept = (root / _LINEAGE).is_file()
         lineage = without_number(read_object(root / _LINEAGE, KEPT_LINEAGE)) if kept else {}
-        lock = (root / "dvc.lock").read_text("utf-8") if (root / "dvc.lock").is_file() else ""
-        digests, pretrained = locked_outs(lock), locked_weights(lock)
+        digests, pretrained = _locked(root / LOCK)
         _check_numbers(test)
         for key, value in probe.items():
             if key != "on" and (isinstance(value, bool) or not isinstance(value, int | float | None)):
                 raise ValueError(f"{PROBE}: {key} is {value!r}, no number")
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{root}: a report cannot be read ({error}); make it again: dvc repro") from None
     return Evidence(root, test, gates, lineage, digests, pretrained, probe)
+
+
+def _locked(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """md5 of outs and of the files in pretrained/, by the dvc.lock of a project or of a run."""
+    lock = path.read_bytes() if path.is_file() else b""
+    try:
+        return locked_outs(lock), locked_weights(lock)
+    except InputError as error:
+        raise ValueError(f"{error}") from None
 
 
 def _check_numbers(test: Mapping[str, Any]) -> None:
@@ -138,18 +145,15 @@ def read_confusion(evidence: Evidence) -> dict[str, dict[str, float]]:
     return table
 
 
-def locked_outs(lock: str, without: str | None = None) -> dict[str, str]:
+def locked_outs(lock: bytes | str, without: str | None = None) -> dict[str, str]:
     """md5 of every out in the text of a dvc.lock, but those of the stage `without`."""
-    stages = (yaml.safe_load(lock) or {}).get("stages", {})
-    outs = (out for name, stage in stages.items() if name != without for out in stage.get("outs", []))
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    return {path: out["md5"] for path, out in locked_entries(lock, without=without).items()}
 
 
-def locked_weights(lock: str) -> dict[str, str]:
+def locked_weights(lock: bytes | str) -> dict[str, str]:
     """md5 of the files in pretrained/ that trainings began with, in the text of a dvc.lock."""
-    stages = (yaml.safe_load(lock) or {}).get("stages", {})
-    deps = (dep for stage in stages.values() for dep in stage.get("deps", []))
-    found = {dep["path"]: str(dep["md5"]) for dep in deps if "md5" in dep and Path(dep["path"]).parent == PRETRAINED}
+    deps = locked_entries(lock, "deps").items()
+    found = {path: dep["md5"] for path, dep in deps if Path(path).parent == PRETRAINED}
     found.pop((PRETRAINED / "None").as_posix(), None)  # of trainings that begin without
     return found
 

@@ -10,10 +10,8 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from wsss_mm.dvc_files import LOCK, locked_entries
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
 from wsss_mm.uris import shown
@@ -94,9 +92,9 @@ def dvc_digests(paths: Iterable[Path], root: Path) -> dict[str, str]:
     Raises:
         InputError: an input does not exist.
     """
-    locked = _locked(root) if os.environ.get("DVC_STAGE") else {}
+    known = _locked(root) if os.environ.get("DVC_STAGE") else {}
     names = [path.as_posix() for path in paths]
-    return {name: locked.get(name) or dvc_digest(root / name) for name in names}
+    return {name: known.get(name) or dvc_digest(root / name) for name in names}
 
 
 def dvc_digest(path: Path) -> str:
@@ -117,12 +115,9 @@ def dvc_digest(path: Path) -> str:
 
 def _locked(root: Path) -> dict[str, str]:
     """Digest of every stage's outs in dvc.lock."""
-    path = root / "dvc.lock"
-    if not path.is_file():
-        return {}
-    lock: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    path = root / LOCK
+    entries = locked_entries(path.read_bytes(), name=path) if path.is_file() else {}
+    return {name: entry["md5"] for name, entry in entries.items()}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from ruamel.yaml.error import YAMLError
-
 from wsss_mm import places
-from wsss_mm.dvc_files import dvc_file, tracked_md5
+from wsss_mm.dvc_files import LOCK, dvc_file, pipeline_stages, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object
@@ -29,7 +26,7 @@ from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_out
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
 from wsss_mm.tracking.store import sqlite_uri
 from wsss_mm.tracking.surroundings import ENVIRONMENT, installed_versions
-from wsss_mm.yaml_places import parse
+from wsss_mm.yaml_places import read
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -106,7 +103,7 @@ def reproduce(
         changes = changes_of(version, project, sealed=DIGEST_TAG in version.tags)
         if changes is not None:
             _permit(uri, changes, apply_diff, show)
-        lock = (evidence.folder / "dvc.lock").read_text(encoding="utf-8")
+        lock = (evidence.folder / LOCK).read_bytes()
         _warn_of_other_versions(run_of(version))
         _clone(project, scratch, commit)
         params = _checked_params(evidence.folder, scratch, changed=changes is not None)
@@ -122,7 +119,7 @@ def reproduce(
     _bring_weights(project, scratch, cache, evidence.pretrained, info)
     _dvc(scratch, "repro", "--force", "--no-run-cache", *stages)
     _warn_of_other_precision(precision, _slides_precision(scratch))
-    now = locked_outs((scratch / "dvc.lock").read_text(encoding="utf-8"))
+    now = locked_outs((scratch / LOCK).read_bytes())
     then = locked_outs(lock, without=_NOT_REPEATED)
     lasting = locked_outs(lock, without=_OF_ITS_DAY)
     return [
@@ -214,23 +211,20 @@ def _read_values(path: Path) -> tuple[Any, list[tuple[str, Any]]]:
             for part in value:
                 yield from walk(part, place)
 
-    try:
-        content = parse(path.read_text(encoding="utf-8")).content
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    content = read(path, absent="register the model again: dvc repro -s -f register").content
     return content, list(walk(content, ""))
 
 
-def _stages(uri: str, lock: str, clone: Path) -> list[str]:
+def _stages(uri: str, lock: bytes, clone: Path) -> list[str]:
     """Stages that ran, as far as dvc.yaml of the clone has them: a name is given to DVC, and DVC runs what it names.
 
     Raises:
         InputError: dvc.lock names others.
     """
     try:
-        there = dict(yaml.safe_load((clone / places.PIPELINE).read_text(encoding="utf-8"))["stages"])
-        names = [name for name in yaml.safe_load(lock)["stages"] if name != _NOT_REPEATED]
-    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError):
+        there = pipeline_stages((clone / places.PIPELINE).read_bytes(), places.PIPELINE)
+        names = [name for name in pipeline_stages(lock, LOCK) if name != _NOT_REPEATED]
+    except (OSError, InputError):
         raise InputError(f"{uri}: dvc.yaml of its commit, or its dvc.lock, has no stages; register it again") from None
     strange = [
         name

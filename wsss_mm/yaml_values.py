@@ -1,0 +1,182 @@
+"""Values of YAML as DVC reads them, by version 1.2: ruamel.yaml's, and in a tenth of the time where a text is plain.
+
+DVC reads with ruamel.yaml. The C library behind PyYAML reads a dvc.lock in a tenth of the time, but by version 1.1, in
+which `on` is true, 010 is eight, 12:30 is 750 and 1e-4 is a text. So that library only tells where scalars, lists and
+mappings begin and end. Which scalar is a number, true, false or nothing is looked up in ruamel.yaml's own table for
+1.2, and whatever the two libraries may read in two ways is left to ruamel.yaml.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.resolver import VersionedResolver
+from yaml import events
+
+__all__ = ["YAMLError", "values"]
+
+_MOST_VALUES = 10_000  # that aliases may make of a short text; a long one holds no more values than characters
+_MOST_DEEP = 100  # far below where libyaml takes minutes for a line of brackets
+_PARSER: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else None  # else ruamel.yaml reads all
+_TABLE = VersionedResolver((1, 2)).versioned_resolver
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?")
+_TWO_WAYS = re.compile(
+    r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # tabs, other line breaks
+    r"|[|>][-+0-9]*#"  # a comment that touches what it follows
+    r"|[&*][\w-]+[:?%@`]"  # names of anchors
+    r"|^ +$",  # a block's indentation, where its first lines are blank
+    re.MULTILINE,
+)
+_NO_KEY = object()
+
+
+class _UnsureError(Exception):
+    """A text that the libraries may read in two ways."""
+
+
+def values(text: str) -> Any:
+    """What a text of YAML holds: mappings, lists and scalars.
+
+    Raises:
+        YAMLError: no valid YAML, an unknown tag, a repeated key, an alias that contains itself, or aliases that
+            multiply to more than a document for people holds.
+    """
+    try:
+        return _plain(text)
+    except (_UnsureError, YAMLError, yaml.YAMLError, ValueError, RecursionError):
+        pass  # ruamel.yaml reads it otherwise, or says what is wrong with it
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        _check_count(content, text)
+    except DuplicateKeyError as error:
+        error.note = None  # how a program allows them
+        raise
+    # A date such as 2026-13-45, a thousand brackets, "!!timestamp x", "!!bool x".
+    except (ValueError, OverflowError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        raise YAMLError(f"a value cannot be read ({error})") from None
+    return content
+
+
+def _check_count(content: Any, text: str) -> None:
+    most = max(_MOST_VALUES, len(text))
+    if sum(1 for _ in islice(_each(content), most + 1)) > most:
+        raise YAMLError(f"more than {most} values, aliases counted")
+
+
+def _each(content: Any) -> Iterator[Any]:
+    yield content
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _each(part)
+
+
+def _plain(text: str) -> Any:
+    """The mapping or list that a text holds.
+
+    Raises:
+        _UnsureError: the libraries may differ.
+        YAMLError, yaml.YAMLError, RecursionError: it is wrong.
+    """
+    if _PARSER is None or _TWO_WAYS.search(text):
+        raise _UnsureError
+    next_event, building, repeats = _PARSER(text).get_event, _Building(), False
+    while (event := next_event()) is not None:
+        kind = type(event)
+        if kind is events.ScalarEvent:
+            building.add(_scalar(event.value) if event.implicit[0] else event.value, event)
+        elif kind is events.MappingStartEvent:
+            building.begin({}, event)
+        elif kind is events.SequenceStartEvent:
+            building.begin([], event)
+        elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
+            building.end()
+        elif kind is events.AliasEvent:
+            building.repeat(event)
+            repeats = True
+        elif kind is events.DocumentStartEvent and (event.version or event.tags):
+            raise _UnsureError
+    if len(building.root) != 1 or not isinstance(building.root[0], dict | list):
+        raise _UnsureError
+    if repeats:
+        _check_count(building.root[0], text)
+    return building.root[0]
+
+
+def _scalar(text: str) -> Any:
+    """What a scalar without quotes is."""
+    for tag, pattern in _TABLE.get(text[:1], ()):
+        if pattern.match(text):
+            kind = tag.rpartition(":")[2]
+            if kind == "int" and _INT.fullmatch(text):
+                return int(text)
+            if kind == "float" and _FLOAT.fullmatch(text):
+                return float(text)
+            if kind == "bool":
+                return text[0] in "tT"
+            if kind == "null":
+                return None
+            raise _UnsureError  # dates, `<<`, numbers to the base of 16, `.inf`
+    return text
+
+
+class _Building:
+    """A document on its way from the parser's events."""
+
+    def __init__(self) -> None:
+        self.root: list[Any] = []
+        self._here: Any = self.root
+        self._key: Any = _NO_KEY
+        self._around: list[tuple[Any, Any, Any]] = []  # lists and mappings around this place, its key, its anchor
+        self._anchors: dict[str, Any] = {}
+
+    def add(self, value: Any, event: Any) -> None:
+        """A scalar, which may be a key."""
+        if event.tag is not None:
+            raise _UnsureError
+        if event.anchor is not None:
+            self._name(event.anchor, value)
+        if self._key is not _NO_KEY or type(self._here) is list:
+            self._put(value)
+        elif value in self._here:
+            raise _UnsureError
+        else:
+            self._key = value
+
+    def begin(self, value: Any, event: Any) -> None:
+        """A list or a mapping."""
+        if event.tag is not None or len(self._around) > _MOST_DEEP:
+            raise _UnsureError
+        self._put(value)
+        self._around.append((self._here, self._key, event.anchor))
+        self._here, self._key = value, _NO_KEY
+
+    def end(self) -> None:
+        """Back to what is around."""
+        whole = self._here
+        self._here, self._key, anchor = self._around.pop()
+        if anchor is not None:
+            self._name(anchor, whole)
+
+    def repeat(self, event: Any) -> None:
+        """What an anchor names, if it is whole."""
+        if event.anchor not in self._anchors:
+            raise _UnsureError
+        self._put(self._anchors[event.anchor])
+
+    def _put(self, value: Any) -> None:
+        if type(self._here) is list:
+            self._here.append(value)
+        elif self._key is _NO_KEY:
+            raise _UnsureError
+        else:
+            self._here[self._key], self._key = value, _NO_KEY
+
+    def _name(self, anchor: str, value: Any) -> None:
+        if anchor in self._anchors:
+            raise _UnsureError
+        self._anchors[anchor] = value
