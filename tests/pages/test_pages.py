@@ -41,6 +41,12 @@ def test_colours_stand_in_one_file(looks):
     assert found == {}
 
 
+def test_how_a_page_begins_stands_in_one_file(project_root):
+    files = [path for kind in ("py", "html") for path in (project_root / "wsss_mm").rglob(f"*.{kind}")]
+    begin = [path for path in files if re.search("<!doctype|name=.viewport", path.read_text(encoding="utf-8"), re.I)]
+    assert begin == [project_root / "wsss_mm/pages/__init__.py"]
+
+
 def test_no_page_written_in_python_has_a_style_of_its_own(project_root):
     modules = (project_root / "wsss_mm").rglob("*.py")
     own = [str(path) for path in modules if re.search(r"<style>(?!\{stylesheet)", path.read_text(encoding="utf-8"))]

@@ -21,7 +21,7 @@ from wsss_mm.files import locked, write_text
 from wsss_mm.formats import read_rows
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
 from wsss_mm.gates.reading import is_file_inside, read_report
-from wsss_mm.pages import stylesheet
+from wsss_mm.pages import page_head, stylesheet
 from wsss_mm.patches.images import read_image
 from wsss_mm.places import PATCH_MANIFEST
 
@@ -57,8 +57,7 @@ def render_page(root: Path) -> str:
     cards = "".join(_card(name, states[name], reports[name]) for name in GATES)
     sections = "".join(_section(name, report, pictures) for name, report in reports.items() if report)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><title>Gates</title>'
+        f"{page_head()}<title>Gates</title>"
         f"<style>{stylesheet()}</style></head><body>\n"
         f'<main class="sheet-page gates-page">\n<h1>Gates</h1>\n<p>{_summary(states)}</p>\n'
         f'<nav class="gates" aria-label="Gates">{cards}</nav>\n{sections}</main></body></html>\n'

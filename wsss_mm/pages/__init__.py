@@ -24,6 +24,11 @@ _STYLE, _THEME = "style.css", "theme.js"
 _SHARED = {_STYLE: "text/css", _THEME: "text/javascript"}
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 _NO_ICON = '<link rel="icon" href="data:,">'  # so that browsers ask for none
+_PAGE_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">"""
 _HEAD, _BODY = re.compile(r"<head\b[^>]*>"), re.compile(r"<body\b[^>]*>")
 
 ROOMS: Mapping[str, str] = {
@@ -54,10 +59,15 @@ def environment(package: str, folder: str = "templates") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own: dict[str, Any] = {call.__name__: call for call in (stylesheet, shared, served_head, served_rooms)}
+    own: dict[str, Any] = {call.__name__: call for call in (page_head, stylesheet, shared, served_head, served_rooms)}
     cast("dict[str, Any]", made.globals).update(own)
     made.filters["urlencode"] = lambda name: quote(os.fsencode(name), safe="")  # as jinja2's, also of no UTF-8
     return made
+
+
+def page_head() -> Markup:
+    """How every page begins, as far as the part of its head that is its own."""
+    return Markup(_PAGE_HEAD)
 
 
 def stylesheet() -> Markup:
@@ -120,8 +130,10 @@ def shown_in_room(page: str, start: str, here: str, nonce: str) -> str:
 
 
 def add_shared(app: "Flask") -> None:
-    """Answer requests for the stylesheet and the script of dark and light."""
+    """Answer requests for the stylesheet and the script of dark and light; its templates may call `page_head`."""
     from flask import Response, abort
+
+    app.add_template_global(page_head)
 
     @app.get("/pages/<name>")
     def of_all_pages(name: str) -> Response:
