@@ -87,8 +87,9 @@ def locked_entries(
     for stage, content in pipeline_stages(text, name).items():
         entries = content.get(kind, []) if stage != without else []
         for entry in entries if isinstance(entries, list) else [entries]:
-            if not isinstance(entry, dict) or not all(isinstance(entry.get(key, ""), str) for key in ("path", "md5")):
+            md5 = entry.get("md5", "") if isinstance(entry, dict) else None
+            if not isinstance(md5, str | int) or not isinstance(entry.get("path", ""), str):
                 raise InputError(f"{name}: {stage}: {kind} are not as DVC writes them; git checkout {name}")
             if "path" in entry and "md5" in entry:
-                found[entry["path"]] = entry
+                found[entry["path"]] = entry | {"md5": str(md5)}  # DVC takes digits without quotes, too
     return found

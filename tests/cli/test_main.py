@@ -57,7 +57,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
             "schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\nstages: {a: 1}\n>>>>>>> x\n",
             "line 2: a merge",
         ),
-        ("dvc.lock", "stages: [\n", "dvc.lock: not valid YAML: .*line 2"),
+        ("dvc.lock", "stages: [\n", "not valid YAML: .*line 2"),
         ("dvc.yaml", "<<<<<<< HEAD\n", "line 1: a merge"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy
@@ -14,7 +15,7 @@ from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.tracking.runs import training_run
-from wsss_mm.tracking.store import connect, make_tables, sqlite_file, sqlite_uri, tracking_uri
+from wsss_mm.tracking.store import check_store_kind, connect, make_tables, sqlite_file, sqlite_uri, tracking_uri
 
 NAMES = ["with blank", "hash#1", "my%20project", "100%", "what?", "\u00fc;&+=", "a:b@c", "%3F?%25"]
 
@@ -101,3 +102,30 @@ def test_the_kinds_that_mlflow_knows_are_left_to_it(project, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert connect().get_tracking_uri() == uri
     connect().set_tracking_uri("")
+
+
+@pytest.mark.parametrize("scheme", ["", "file:", "C:", "http:", "HTTPS:", "htp:", "http+x:", "postgres:", "s3:"])
+@pytest.mark.parametrize("rest", ["//x/a", "x", "//[x"])
+def test_stores_are_those_that_mlflow_has(scheme, rest, monkeypatch):
+    agrees_with_mlflow(scheme + rest, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgresql", "mysql", "mssql", "oracle", "databricks", "uc"])
+@pytest.mark.parametrize("rest", ["", ":x", "://x", "+driver://x", "+a+b://x"])
+def test_databases_and_named_stores_are_those_that_mlflow_has(name, rest, monkeypatch):
+    agrees_with_mlflow(name + rest, monkeypatch)
+
+
+def agrees_with_mlflow(uri, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    try:
+        urlsplit(uri)
+        _tracking_store_registry.get_store_builder(uri)
+    except (ValueError, MlflowException):
+        with pytest.raises(InputError, match="MLflow knows no such store; correct MLFLOW_TRACKING_URI"):
+            check_store_kind.__wrapped__(uri)
+    else:
+        check_store_kind.__wrapped__(uri)

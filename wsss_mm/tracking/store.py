@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
@@ -31,6 +32,8 @@ _PATIENCE = {
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 _SQLITE = "sqlite:///"
 _NAMED = ("databricks", "databricks-uc", "uc")  # stores that have no URI
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # whose scheme may name a driver, such as postgresql+psycopg2
+_PLUGINS = "mlflow.tracking_store"  # entry points, by which other packages add schemes
 _BARS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 OUTER_RUN = "MLFLOW_RUN_ID"
 TAG_LENGTH = 500
@@ -122,18 +125,26 @@ def connect() -> ModuleType:
 def check_store_kind(uri: str) -> None:
     """Raise `InputError` if MLflow has no store of this kind."""
     from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking._tracking_service.utils import _tracking_store_registry  # the check has no public name
 
     known = "correct MLFLOW_TRACKING_URI: http://..., https://..., sqlite:///FILE, postgresql://..."
     try:
         scheme = urlsplit(uri).scheme
-        _tracking_store_registry.get_store_builder(uri)
-    except (ValueError, MlflowException):
-        raise InputError(f"{uri}: MLflow knows no such store; {known}") from None
+    except ValueError:  # a bracket without its other
+        scheme = "none"
+    if not _has_store(scheme):
+        raise InputError(f"{uri}: MLflow knows no such store; {known}")
     of_files = uri not in _NAMED and (len(scheme) < 2 or scheme == "file")  # C: is a drive
     if of_files and not MLFLOW_ALLOW_FILE_STORE.get():
         raise InputError(f"{uri}: MLflow keeps no runs in folders any more; {known}")
+
+
+def _has_store(scheme: str) -> bool:
+    """Whether MLflow's documentation, or a plugin, names the scheme of a URI; C: is a drive, and none."""
+    kind, _, driver = scheme.partition("+")
+    if kind in _DATABASES:
+        return "+" not in driver
+    known = len(scheme) < 2 or scheme in ("file", "http", "https", *_NAMED)
+    return known or any(point.name == scheme for point in entry_points(group=_PLUGINS))
 
 
 def run_tags(tags: Mapping[str, str]) -> dict[str, str]:
