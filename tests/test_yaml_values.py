@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+import yaml
 from dvc.utils.serialize import loads_yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from wsss_mm.settings import load_params
 from wsss_mm.settings.profiles import profiles_of_params, render_gates, render_profile
 from wsss_mm.tracking.evidence import read_evidence
 from wsss_mm.vocabulary import read_vocabulary
-from wsss_mm.yaml_values import YAMLError, values
+from wsss_mm.yaml_values import YAMLError, dumped, values
 
 SCALARS = "on off yes no y n true TRUE tRUE ~ null NULL Null 12:30 12:30.5 010 -010 0o10 0x1F 0b1 1e-4 1E4 1e+4 .5 1. "
 SCALARS += "1_000 1_0.5 +1 -0 -0.0 .inf -.inf .NaN .5e3 .5e+3 -.5 = << 2026-11-27 2026-13-45 0777 08 + - . -- 1e999 a#b"
@@ -33,6 +34,7 @@ def outcome(reads, text):
         return "no YAML"
 
 
+of_version_1_1 = yaml.safe_load
 of_dvc = partial(outcome, YAML(typ="safe", pure=True).load)
 
 
@@ -46,6 +48,21 @@ def test_a_scalar_is_what_dvc_takes_it_for(document, text):
 @given(st.text("0123456789+-._eExob:~nulTrfas", max_size=8))
 def test_any_scalar_is_what_dvc_takes_it_for(text):
     assert outcome(values, f"a: {text}") == of_dvc(f"a: {text}")
+
+
+@pytest.mark.parametrize("text", [*SCALARS.split(), "5", "", " x", "a: b", "# a", "Tumour"])
+@pytest.mark.parametrize("options", [{}, {"default_flow_style": None}])
+def test_a_text_that_is_written_is_that_text_to_readers_of_both_versions(text, options):
+    content = {"a": text, text: [text, {"b": text}], "c": [1e-05, 7, True, None, 0.5]}
+    written = dumped(content, **options)
+    assert values(written) == of_version_1_1(written) == content
+    assert repr(values(written)) == repr(content)
+
+
+@given(st.text("0123456789+-._eExob:~nulTrfas", max_size=8))
+def test_any_text_that_is_written_is_that_text(text):
+    written = dumped({"a": text})
+    assert values(written) == of_version_1_1(written) == {"a": text}
 
 
 @given(DOCUMENTS)

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-import yaml
-
 from wsss_mm.encoders.licences import encoders_of
+from wsss_mm.yaml_values import dumped
 
 _OWN, _OTHER = "apache-2.0", "other"
 _ON_HUB = frozenset(
@@ -47,7 +46,7 @@ def hub_header(
     if results:
         kinds = dict.fromkeys(metric["type"] for result in results for metric in result["metrics"])
         content |= {"metrics": list(kinds), "model-index": [{"name": name, "results": results}]}
-    return f"{_FENCE}{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)}{_FENCE}"
+    return f"{_FENCE}{dumped(content, width=120)}{_FENCE}"
 
 
 def without_header(card: str) -> str:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder, atomic_path, digest, rounded
@@ -36,6 +34,7 @@ from wsss_mm.models.trust import CONFIGS
 from wsss_mm.names import safe_name
 from wsss_mm.places import BUNDLE, BUNDLE_NOTE, BUNDLE_VOCABULARY, CARD
 from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.yaml_values import dumped
 
 KINDS = ("segmenter", "classifier")
 """Folders of models in a bundle; the first there is what the bundle is of."""
@@ -276,4 +275,4 @@ def _vocabulary_text(vocabulary: Vocabulary) -> str:
         for item in vocabulary.to_json()["classes"]
     ]
     head = f"# Save as vocabularies/{safe_name(vocabulary.name or 'imported')}.yaml to train with these classes.\n"
-    return head + yaml.safe_dump({"classes": classes}, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return head + dumped({"classes": classes}, default_flow_style=None)
