@@ -10,7 +10,7 @@ from wsss_mm.files import digest
 from wsss_mm.patches import IGNORE, get_vocabulary
 from wsss_mm.slides import open_slide
 from wsss_mm.slides.labels import read_label_tiff, resample_labels
-from wsss_mm.slides.phantom import PHANTOM_MPP, generate_cohort, layout
+from wsss_mm.slides.phantom import PHANTOM_MPP, generate_cohort, layout, nuclei
 from wsss_mm.slides.table import COLUMNS
 
 
@@ -28,6 +28,15 @@ def test_the_truth_has_the_order_of_the_vocabulary():
     assert set(lung[4:]) == set(breast[4:]) == {IGNORE}
     with pytest.raises(InputError, match=r"no class of 'luad_normal' has role necrosis"):
         layout.values_of(get_vocabulary("luad_normal"))
+
+
+@pytest.mark.parametrize("kind", [nuclei.TUMOUR, nuclei.SPINDLE, nuclei.GHOST, nuclei.DEBRIS])
+@pytest.mark.parametrize("which", [[], [0], [5, 17, 287], range(3, 200, 7)])
+def test_a_nucleus_is_the_same_whichever_others_are_rendered(kind, which):
+    library, which = nuclei.draw_library(np.random.default_rng(0), kind), np.array(which, int)
+    some, whole = library.render(which), library.render(np.arange(len(library)))
+    for name in ("opacity", "haematoxylin", "halo"):
+        assert getattr(some, name).tobytes() == getattr(whole, name)[which].tobytes()
 
 
 class TestFiles:

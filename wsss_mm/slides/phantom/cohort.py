@@ -149,14 +149,15 @@ def _add_nuclei(
     crowding = smooth_field(rng, labels.shape, 45 * um)
 
     def place(kind: nuclei.NucleusKind, points: NDArray[np.int32], scale: float, along: bool = False) -> None:
-        sprites = nuclei.render_sprites(rng, kind, scale)
+        library = nuclei.draw_library(rng, kind, scale)
         count = len(points)
-        choice = rng.integers(0, len(sprites), count)
+        choice = rng.integers(0, len(library), count)
         if along:
             angle = fibres.direction_at(points) + rng.normal(0, 0.18, count)
-            choice = np.floor(angle / np.pi * len(sprites)).astype(int) % len(sprites)
+            choice = np.floor(angle / np.pi * len(library)).astype(int) % len(library)
         gain = np.clip(1 + kind.spread * rng.standard_normal(count), 0.45, 1.6)
-        nuclei.stamp_nuclei(canvas, sprites, points, gain, choice)
+        used, choice = np.unique(choice, return_inverse=True)
+        nuclei.stamp_nuclei(canvas, library.render(used), points, gain, choice)
 
     def scatter(label: int, distance: float, keep: float, sway: float = 0.0) -> NDArray[np.int32]:
         points = spaced_points(rng, labels == label, distance * um)

@@ -10,6 +10,7 @@ from scipy import ndimage
 from wsss_mm.slides.phantom.fields import Field
 from wsss_mm.slides.phantom.layout import PX_PER_UM
 
+_BUMPS = (2, 3, 4, 5)  # per turn, of an outline
 _SPRITES = 288  # per kind; mirrored and rescaled in concentration, so that no two neighbours look alike
 
 
@@ -61,15 +62,12 @@ PYKNOTIC = NucleusKind(
 
 @dataclass(frozen=True)
 class Sprites:
-    """Rendered nuclei of a kind, (n, P, P) each, sorted by the direction of the long axis, 0..pi."""
+    """Rendered nuclei of a kind, (m, P, P) each."""
 
     opacity: Field
     haematoxylin: Field
     halo: Field
     eosin: float
-
-    def __len__(self) -> int:
-        return len(self.opacity)
 
     @property
     def side(self) -> int:
@@ -77,32 +75,79 @@ class Sprites:
         return self.opacity.shape[1]
 
 
-def render_sprites(rng: np.random.Generator, kind: NucleusKind, scale: float = 1.0) -> Sprites:
-    """Render a library of nuclei of one kind; `scale` is the slide's own nuclear size."""
+@dataclass(frozen=True)
+class Library:
+    """n nuclei of one kind as they were drawn at random; those that a slide uses are rendered."""
+
+    kind: NucleusKind
+    long: Field
+    short: Field  # half axes, (n,) um
+    bumps: list[tuple[Field, Field]]  # of the outline, by order: amplitudes and phases, (n,) each
+    chromatin: Field  # (n, P, P), white noise
+    nucleoli: NDArray[np.integer]  # (n,) how many
+    spots: list[tuple[Field, Field, Field]]  # x, y and size of each that there may be, (n,) in half axes
+
+    def __len__(self) -> int:
+        return len(self.long)
+
+    def render(self, which: NDArray[np.intp]) -> Sprites:
+        """The nuclei with these indices."""
+        kind, side = self.kind, self.chromatin.shape[1]
+        axis = np.arange(-(side // 2), side // 2 + 1, dtype=np.float32) / np.float32(PX_PER_UM)
+        angle = _planes(np.arange(len(self)) * math.pi / len(self), which)
+        along = axis[None, None, :] * np.cos(angle) + axis[None, :, None] * np.sin(angle)
+        across = axis[None, :, None] * np.cos(angle) - axis[None, None, :] * np.sin(angle)
+        long, short = _planes(self.long, which), _planes(self.short, which)
+        radius = np.hypot(along / long, across / short) / self._outline(which, np.arctan2(across / short, along / long))
+        inside = (1 - radius) * np.sqrt(long * short)  # um from the edge, roughly
+        opacity = kind.opacity * _step(inside / kind.softness)
+        texture = self._texture(which, radius, along / long, across / short)
+        halo = kind.halo * np.exp(-((np.minimum(inside, 0) / 1.6) ** 2)) * _step(-inside / kind.softness)
+        return Sprites(
+            opacity.astype(np.float32),
+            (kind.haematoxylin * texture).astype(np.float32),
+            halo.astype(np.float32),
+            kind.eosin,
+        )
+
+    def _outline(self, which: NDArray[np.intp], phi: Field) -> Field:
+        outline = np.ones_like(phi)
+        for order, (size, phase) in zip(_BUMPS, self.bumps, strict=True):
+            outline += _planes(size, which) * np.cos(order * phi + _planes(phase, which))
+        return np.clip(outline, 0.6, 1.5)
+
+    def _texture(self, which: NDArray[np.intp], radius: Field, u: Field, v: Field) -> Field:
+        """Relative haematoxylin inside the nucleus: clumps, a membrane, nucleoli; mean about 1."""
+        kind, sigma = self.kind, self.kind.clump_size * PX_PER_UM
+        noise = ndimage.gaussian_filter(self.chromatin[which].astype(np.float32), (0, sigma, sigma))
+        texture = 1 + kind.clumps * noise * 2 * math.sqrt(math.pi) * sigma
+        if kind.rim:
+            texture *= 1 - 0.4 * kind.rim + kind.rim * np.exp(-(((radius - 0.9) / 0.16) ** 2))
+        for number, spot in enumerate(self.spots):
+            x, y, size = (_planes(values, which) for values in spot)
+            shown = _planes(self.nucleoli > number, which)
+            texture += shown * 0.75 * np.exp(-(((u - x) ** 2 + (v - y) ** 2) / size**2))
+        return np.maximum(texture, 0.1)
+
+
+def draw_library(rng: np.random.Generator, kind: NucleusKind, scale: float = 1.0) -> Library:
+    """Draw a library of nuclei of one kind, in the directions 0..pi; `scale` is the slide's own nuclear size."""
     count = _SPRITES
     length = kind.length * scale * np.clip(1 + kind.length_spread * rng.standard_normal(count), 0.5, 1.7)
     elongation = np.maximum(1, kind.elongation * (1 + 0.16 * rng.standard_normal(count)))
     # The long axis grows and the short one shrinks with elongation; spindles (`length` is their long axis) only thin.
     long = length / 2 if kind.elongation > 2 else length / 2 * np.sqrt(elongation / kind.elongation)
-    short = long / elongation
     half = math.ceil((long.max() * 1.2 + 3 * kind.softness) * PX_PER_UM)
-    axis = np.arange(-half, half + 1, dtype=np.float32) / np.float32(PX_PER_UM)
-    angle = (np.arange(count) * math.pi / count)[:, None, None]
-    along = axis[None, None, :] * np.cos(angle) + axis[None, :, None] * np.sin(angle)
-    across = axis[None, :, None] * np.cos(angle) - axis[None, None, :] * np.sin(angle)
-    long, short = long[:, None, None], short[:, None, None]
-    outline = _outline(rng, np.arctan2(across / short, along / long), kind.irregularity)
-    radius = np.hypot(along / long, across / short) / outline
-    inside = (1 - radius) * np.sqrt(long * short)  # um from the edge, roughly
-    opacity = kind.opacity * _step(inside / kind.softness)
-    texture = _chromatin(rng, kind, radius, along / long, across / short)
-    halo = kind.halo * np.exp(-((np.minimum(inside, 0) / 1.6) ** 2)) * _step(-inside / kind.softness)
-    return Sprites(
-        opacity.astype(np.float32),
-        (kind.haematoxylin * texture).astype(np.float32),
-        halo.astype(np.float32),
-        kind.eosin,
-    )
+    bumps = [
+        (kind.irregularity * rng.standard_normal(count) / math.sqrt(order - 1), rng.uniform(0, 2 * math.pi, count))
+        for order in _BUMPS
+    ]
+    chromatin = rng.standard_normal((count, 2 * half + 1, 2 * half + 1))
+    nucleoli, spots = np.zeros(count, int), []
+    if kind.nucleoli:
+        nucleoli = np.minimum(rng.poisson(kind.nucleoli, count), 3)
+        spots = [(*rng.uniform(-0.45, 0.45, (2, count)), rng.uniform(0.13, 0.2, count)) for _ in range(3)]
+    return Library(kind, long, long / elongation, bumps, chromatin, nucleoli, spots)
 
 
 def stamp_nuclei(
@@ -141,32 +186,6 @@ def _step(x: NDArray[np.floating]) -> NDArray[np.floating]:
     return 1 / (1 + np.exp(np.clip(-4 * x, -30, 30)))
 
 
-def _outline(rng: np.random.Generator, phi: NDArray[np.floating], amplitude: float) -> NDArray[np.floating]:
-    outline = np.ones_like(phi)
-    for order in (2, 3, 4, 5):
-        size = amplitude * rng.standard_normal((len(phi), 1, 1)) / math.sqrt(order - 1)
-        outline += size * np.cos(order * phi + rng.uniform(0, 2 * math.pi, (len(phi), 1, 1)))
-    return np.clip(outline, 0.6, 1.5)
-
-
-def _chromatin(
-    rng: np.random.Generator,
-    kind: NucleusKind,
-    radius: NDArray[np.floating],
-    u: NDArray[np.floating],
-    v: NDArray[np.floating],
-) -> NDArray[np.floating]:
-    """Relative haematoxylin inside the nucleus: clumps, a membrane, nucleoli; mean about 1."""
-    sigma = kind.clump_size * PX_PER_UM
-    noise = ndimage.gaussian_filter(rng.standard_normal(radius.shape).astype(np.float32), (0, sigma, sigma))
-    texture = 1 + kind.clumps * noise * 2 * math.sqrt(math.pi) * sigma
-    if kind.rim:
-        texture *= 1 - 0.4 * kind.rim + kind.rim * np.exp(-(((radius - 0.9) / 0.16) ** 2))
-    if kind.nucleoli:
-        count = np.minimum(rng.poisson(kind.nucleoli, len(radius)), 3)
-        for number in range(3):
-            x, y = rng.uniform(-0.45, 0.45, (2, len(radius), 1, 1))
-            size = rng.uniform(0.13, 0.2, (len(radius), 1, 1))
-            shown = (count > number)[:, None, None]
-            texture += shown * 0.75 * np.exp(-(((u - x) ** 2 + (v - y) ** 2) / size**2))
-    return np.maximum(texture, 0.1)
+def _planes(values: NDArray, which: NDArray[np.intp]) -> NDArray:
+    """Those of some nuclei, (m, 1, 1)."""
+    return values[which][:, None, None]
