@@ -1,6 +1,7 @@
 """Nuclei: their kinds, pre-rendered sprites, and stamping them into the stain concentrations."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy import ndimage
 
 from wsss_mm.slides.phantom.fields import Field
 from wsss_mm.slides.phantom.layout import PX_PER_UM
+
+Numbers = NDArray[np.floating]
 
 _BUMPS = (2, 3, 4, 5)  # per turn, of an outline
 _SPRITES = 288  # per kind; mirrored and rescaled in concentration, so that no two neighbours look alike
@@ -80,12 +83,12 @@ class Library:
     """n nuclei of one kind as they were drawn at random; those that a slide uses are rendered."""
 
     kind: NucleusKind
-    long: Field
-    short: Field  # half axes, (n,) um
-    bumps: list[tuple[Field, Field]]  # of the outline, by order: amplitudes and phases, (n,) each
-    chromatin: Field  # (n, P, P), white noise
+    long: Numbers
+    short: Numbers  # half axes, (n,) um
+    bumps: Sequence[tuple[Numbers, Numbers]]  # of the outline, by order: amplitudes and phases, (n,) each
+    chromatin: Numbers  # (n, P, P), white noise
     nucleoli: NDArray[np.integer]  # (n,) how many
-    spots: list[tuple[Field, Field, Field]]  # x, y and size of each that there may be, (n,) in half axes
+    spots: Sequence[tuple[Numbers, Numbers, Numbers]]  # x, y and size of each that there may be, (n,) in half axes
 
     def __len__(self) -> int:
         return len(self.long)
@@ -110,13 +113,13 @@ class Library:
             kind.eosin,
         )
 
-    def _outline(self, which: NDArray[np.intp], phi: Field) -> Field:
+    def _outline(self, which: NDArray[np.intp], phi: Numbers) -> Numbers:
         outline = np.ones_like(phi)
         for order, (size, phase) in zip(_BUMPS, self.bumps, strict=True):
             outline += _planes(size, which) * np.cos(order * phi + _planes(phase, which))
         return np.clip(outline, 0.6, 1.5)
 
-    def _texture(self, which: NDArray[np.intp], radius: Field, u: Field, v: Field) -> Field:
+    def _texture(self, which: NDArray[np.intp], radius: Numbers, u: Numbers, v: Numbers) -> Numbers:
         """Relative haematoxylin inside the nucleus: clumps, a membrane, nucleoli; mean about 1."""
         kind, sigma = self.kind, self.kind.clump_size * PX_PER_UM
         noise = ndimage.gaussian_filter(self.chromatin[which].astype(np.float32), (0, sigma, sigma))
@@ -146,7 +149,9 @@ def draw_library(rng: np.random.Generator, kind: NucleusKind, scale: float = 1.0
     nucleoli, spots = np.zeros(count, int), []
     if kind.nucleoli:
         nucleoli = np.minimum(rng.poisson(kind.nucleoli, count), 3)
-        spots = [(*rng.uniform(-0.45, 0.45, (2, count)), rng.uniform(0.13, 0.2, count)) for _ in range(3)]
+        for _ in range(3):
+            x, y = rng.uniform(-0.45, 0.45, (2, count))
+            spots.append((x, y, rng.uniform(0.13, 0.2, count)))
     return Library(kind, long, long / elongation, bumps, chromatin, nucleoli, spots)
 
 
