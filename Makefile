@@ -57,11 +57,11 @@ upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 FAULTS := tests/engine/test_checkpoints.py tests/engine/test_sigterm.py tests/engine/test_workdir.py tests/test_files.py \
 	tests/test_full_disk.py tests/tracking/test_outage.py tests/pipeline/test_dvc_faults.py
 
-torture: $(STAMP)  ## kill every stage at random moments and compare md5s; then every other fault (20 minutes)
+torture: $(STAMP)  ## kill every stage at random moments and compare md5s; then every other fault (half an hour)
 	@python scripts/torture.py
 	@OMP_NUM_THREADS=1 python -m pytest $(FAULTS)
 
-fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses (10 minutes)
+fuzz: $(STAMP)  ## feed 200,000 damaged files to everything that parses (20 minutes)
 	@python scripts/fuzz.py --inputs 200000
 
 fresh:  ## run the two commands on a machine that has Debian, Python and make alone (needs root, mmdebstrap; an hour)
