@@ -72,17 +72,18 @@ def read(path: Path, *, absent: str) -> YamlDocument:
 
 def not_yaml(name: Path | str, text: str, error: Exception) -> InputError:
     """What to raise where a text is no YAML: it has a merge's marks, or what the error of the parser says."""
-    line = merge_stopped(text)
-    if line is not None:
-        return InputError(f"{name}: line {line}: a merge stopped here; take one side: git checkout --ours {name}")
     words = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-    return InputError(f"{name}: not valid YAML: {words if len(words) <= _LONGEST else f'{words[:_LONGEST]}...'}")
+    said = f"{name}: not valid YAML: {words if len(words) <= _LONGEST else f'{words[:_LONGEST]}...'}"
+    return merge_stopped(name, text) or InputError(said)
 
 
-def merge_stopped(text: str) -> int | None:
-    """The first line where git left two sides of a merge."""
+def merge_stopped(name: Path | str, text: str) -> InputError | None:
+    """What to raise where git left two sides of a merge, None where it left none."""
     marked = (n for n, line in enumerate(text.splitlines(), 1) if line.startswith(_MARKS) or line == "=" * 7)
-    return next(marked, None)
+    line = next(marked, None)
+    if line is None:
+        return None
+    return InputError(f"{name}: line {line}: a merge stopped here; take one side: git checkout --ours {name}")
 
 
 def parse(text: str) -> YamlDocument:

@@ -78,9 +78,9 @@ def _lock() -> str:
         if not path.is_file():
             raise InputError(f"{name}: not a file; move it away, and git checkout {name}")
         content = path.read_bytes()
-        line = merge_stopped(content.decode("utf-8", errors="replace"))  # though it be YAML
-        if line is not None:
-            raise InputError(f"{name}: line {line}: a merge stopped here; take one side: git checkout --ours {name}")
+        stopped = merge_stopped(name, content.decode("utf-8", errors="replace"))  # though it be YAML
+        if stopped:
+            raise stopped
         pipeline_stages(content, name)
     return "dvc.yaml and dvc.lock can be read" if Path(LOCK).is_file() else "nothing was run yet: no dvc.lock"
 

@@ -190,7 +190,7 @@ def _cached(md5: str, cache: Path) -> Path:
 
 def _history(root: Path) -> Iterator[tuple[str, str, str]]:
     """Commit, date and subject of the commits that changed dvc.lock, newest first."""
-    for line in _git(root, "log", f"--format={_FIELDS}", "--", "dvc.lock").splitlines():
+    for line in _git(root, "log", f"--format={_FIELDS}", "--", LOCK).splitlines():
         commit, date, subject = line.split("\t", 2)
         yield commit, date, subject
 

@@ -18,7 +18,7 @@ from wsss_mm.uris import shown
 
 logger = logging.getLogger(__name__)
 
-_WRITTEN = ("dvc.lock", "reports")
+_WRITTEN = (LOCK, "reports")
 _SECRET = (
     *(".dvc/config*", "**/.env*", "**/*.env", "**/.netrc", "**/.npmrc", "**/.pypirc", "**/.htpasswd", "**/id_*"),
     *("**/*.pem", "**/*.key", "**/*.p12", "**/*credentials*", "**/secrets.*", "**/.secrets*", "**/*passwords*"),
