@@ -72,6 +72,18 @@ def last():
     download_stands_still()
     press()
 
+def sending():
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    from mlflow import MlflowClient
+    from wsss_mm.cli.main import main
+    pool, main_thread = ThreadPoolExecutor(1), threading.main_thread().ident
+    def stand_still():
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        time.sleep(600)
+    MlflowClient.download_artifacts = lambda *_: pool.submit(stand_still).result()
+    sys.exit(main(["sync"]))
+
 run_program(lambda: WORK, "LINE")
 """.replace("LINE", LINE)
 
@@ -140,6 +152,18 @@ def test_it_is_sent_later(silent, store, monkeypatch):
 def test_a_download_that_stands_still_is_not_waited_for(tracked):
     """MLflow downloads in threads of its own, which Python would wait for."""
     assert ended("training(last)")[1] == INTERRUPTED
+    (found,) = sync()
+    assert connect().artifacts.load_text(f"runs:/{found.run_id}/a.txt") == "text"
+
+
+def test_neither_does_sync_wait_for_it(tracked):
+    run = begin(Head(experiment="segmenter", name="r"))
+    run.text("text", "a.txt")
+    run.end("FINISHED")
+    run.close()
+    said, code = ended("sending()")
+    assert code == INTERRUPTED, said
+    assert not [line for line in said if "Traceback" in line]
     (found,) = sync()
     assert connect().artifacts.load_text(f"runs:/{found.run_id}/a.txt") == "text"
 

@@ -2,13 +2,17 @@
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import thread as pools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wsss_mm.tracking.store import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+T = TypeVar("T")
 
 STANDSTILL = 5.0
 """Seconds without an answer of the store after which work that was broken off waits for it no longer."""
@@ -47,6 +51,23 @@ class Calls:
         self._answered = time.monotonic()
         while thread.is_alive() and (left := self._answered + STANDSTILL - time.monotonic()) > 0:
             thread.join(left)
+
+    def result_of(self, work: Callable[[], T]) -> T:
+        """What work returns or raises, done by a thread that nobody waits for once this one is broken off."""
+        done: Future[T] = Future()
+
+        def do() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        threading.Thread(target=do, daemon=True).start()
+        try:
+            return done.result()
+        finally:
+            if not done.done():
+                self.give_up()
 
     def give_up(self) -> None:
         """Make no more calls, and let the process end while one is at work.

@@ -151,6 +151,10 @@ class Copier:
             run.remove()
         return Copied(self._run_id, run.head.experiment, self._points, len(self._files))
 
+    def finish_unless_broken_off(self) -> Copied:
+        """The same, by another thread: Ctrl-C ends the program while the store stands still."""
+        return self._calls.result_of(self.finish)
+
     def _work(self) -> None:
         going = True
         while self._follows:
@@ -283,7 +287,7 @@ def sync() -> Iterator[Copied]:
         for run in runs:
             try:
                 with explained(f"artifacts of run {plain_name(run.head.name)}"):
-                    sent = Copier(run, resumed=True).finish()
+                    sent = Copier(run, resumed=True).finish_unless_broken_off()
             except InputError as error:
                 refused.append(error)
             except MlflowException as error:
