@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.dvc_files import LOCK
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest, read_json
 from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
@@ -381,7 +382,7 @@ def _compare_with_lock(folder: Path) -> None:
     from wsss_mm.tracking.evidence import locked_outs
     from wsss_mm.tracking.lineage import dvc_digest
 
-    lock = Path("dvc.lock")
+    lock = Path(LOCK)
     if not lock.is_file() or not folder.is_dir():
         return
     with suppress(ValueError, InputError):  # a damaged lock is DVC's to tell

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from wsss_mm.dvc_files import LOCK
 from wsss_mm.errors import InputError, plain_lines
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE
 from wsss_mm.tracking.store import connect
@@ -22,7 +23,7 @@ CHANGES_TAG = "git_diff_sha256"
 
 _NONE = "none"
 _MOST = 1 << 20  # bytes: more than a person reads
-_WRITTEN = (PARAMS_FILE, GATES_FILE, "dvc.lock")  # which are taken from the evidence, or made anew
+_WRITTEN = (PARAMS_FILE, GATES_FILE, LOCK)  # which are taken from the evidence, or made anew
 _NEVER = frozenset((".git", ".gitmodules"))
 _MODES = re.compile(
     r"^(?:old mode|new mode|new file mode|deleted file mode|index [0-9a-f]+\.\.[0-9a-f]+) (?:120000|160000)\b", re.M

@@ -22,6 +22,7 @@ import numpy as np
 from wsss_mm import places
 from wsss_mm.choosing.tuning.halving import Score
 from wsss_mm.choosing.tuning.values import SECTIONS
+from wsss_mm.dvc_files import LOCK
 from wsss_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def check_project(root: Path) -> None:
     for name, remedy in remedies.items():
         if not (root / name).is_file():
             raise InputError(f"{name}: not found; {remedy}")
-    if not _git(root, "ls-files", "dvc.lock").stdout.strip():
+    if not _git(root, "ls-files", LOCK).stdout.strip():
         raise InputError("dvc.lock: not in git, so that trials would have no patches; git add dvc.lock, git commit")
 
 
