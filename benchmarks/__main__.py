@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.command import SKIPPED, say
 from benchmarks.rows import Row, held, read_rows
 
-SUBJECTS = ("cam_cost",)
+SUBJECTS = ("waiting", "cam_cost")
 
 
 def main() -> int:

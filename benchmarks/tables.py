@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.rows import PAGE, ROWS, Row, held, read_rows
 
 HEAD = "| what | median | over | ratio | target | runs | where | command |\n|---|---|---|---|---|---|---|---|"
-_TABLE = re.compile(r"<!-- rows: ([\w ]+) -->\n(?:.*?\n)?<!-- end of rows -->", re.DOTALL)
-_MACHINES = re.compile(r"<!-- machines -->\n(?:.*?\n)?<!-- end of machines -->", re.DOTALL)
+_TABLE = re.compile(r"<!-- rows: ([\w ]+) -->\n(?:(?!<!--).*\n)*<!-- end of rows -->")
+_MACHINES = re.compile(r"<!-- machines -->\n(?:(?!<!--).*\n)*<!-- end of machines -->")
 _NAMES = {"python": "Python", "openslide-python": "openslide-python", "openslide": "OpenSlide"}
 
 

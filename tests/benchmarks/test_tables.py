@@ -43,6 +43,12 @@ def test_rows_of_another_machine_have_another_letter():
     assert page.count("| maps |") == 1  # the other has no place in this page
 
 
+def test_tables_that_follow_an_empty_one_keep_their_places():
+    both = EMPTY.replace("more", "<!-- rows: gpu -->\n<!-- end of rows -->\nmore")
+    page = fill(both, [row(2.0, subject="gpu")])
+    assert page.index("<!-- rows: cam -->") < page.index("<!-- rows: gpu -->") < page.index("| maps |")
+
+
 def test_printing_again_changes_nothing():
     once = fill(EMPTY, [row(2.0)])
     assert fill(once, [row(2.0)]) == once
