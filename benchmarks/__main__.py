@@ -6,6 +6,7 @@ What a subject needs and this machine lacks, it says in a line; a failed one is 
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ import pandas as pd
 from benchmarks.command import SKIPPED, say
 from benchmarks.rows import Row, held, read_rows
 
-SUBJECTS = ("waiting", "cam_cost")
+SUBJECTS = ("waiting", "training_step", "cam_cost")
 
 
 def main() -> int:
@@ -24,11 +25,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := sorted({*arguments.subjects} - {*SUBJECTS}):
         parser.error(f"{unknown[0]} is none of {', '.join(SUBJECTS)}")
+    environment = os.environ | {"TQDM_DISABLE": "1"}
     before, ended = len(read_rows()), {}
     for subject in arguments.subjects or SUBJECTS:
         say(f"\n{subject}")
         command = [sys.executable, "-m", f"benchmarks.{subject}", *([] if arguments.full else ["--quick"])]
-        ended[subject] = subprocess.run(command, check=False).returncode
+        ended[subject] = subprocess.run(command, env=environment, check=False).returncode
     say("\n" + summary(read_rows()[before:]))
     failed = [subject for subject, status in ended.items() if status not in (0, SKIPPED)]
     for words, names in (

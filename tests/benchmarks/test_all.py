@@ -30,7 +30,7 @@ def ended(monkeypatch):
     """Statuses of the subjects, and the commands that were run."""
     statuses, commands = {}, []
 
-    def run(command, check):
+    def run(command, env, check):
         commands.append(command[2:])
         return subprocess.CompletedProcess(command, statuses.get(command[2].partition(".")[2], 0))
 
