@@ -48,8 +48,8 @@ format: $(STAMP)  ## let ruff mend what it can
 ui: $(STAMP)  ## MLflow UI on loopback: http://127.0.0.1:5000
 	@mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host $(HOST) --port $(PORT)
 
-bench: $(STAMP)  ## run the benchmarks, one after another
-	@set -e; for file in benchmarks/*.py; do echo "$$file"; python -m benchmarks.$$(basename $$file .py); done
+bench: $(STAMP)  ## run the benchmarks in their quick form, one after another; FULL=1: the sizes that targets are meant for
+	@OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 python -m benchmarks $(if $(FULL),--full)
 
 upper-bound: $(STAMP)  ## train the same segmenter on true masks, for comparison
 	@python -m pipelines.upper_bound

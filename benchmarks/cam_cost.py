@@ -1,12 +1,11 @@
 """What pseudo-labels cost beside the network: CAM + background + vote over bare forward passes at the same scales.
 
 Both are timed in turn in one run, on the same patches; the ratio is the median over the repeats. The target is
-1.15, in CPU time where there is no GPU. Each run adds a row to `reports/benchmarks.jsonl`.
+1.15, in CPU time where there is no GPU.
 
     OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 python -m benchmarks.cam_cost --quick
 """
 
-import argparse
 import sys
 import time
 
@@ -14,12 +13,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.rows import append_row, measured_row
+from benchmarks.command import Option, by_turns, run
+from benchmarks.rows import Measurement
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.inference.runtime import choose_device
 from wsss_mm.models.classifier import PatchClassifier
 
-SIZE, CLASSES, TARGET = 224, 4, 1.15
+SIZE, CLASSES = 224, 4
+OPTIONS = {
+    "width": Option(0.125, 1 / 16, "of ResNet38; 1 is the published network"),
+    "batch": Option(4, 2, "patches"),
+    "layers": Option(("bn7",), ("bn7",), "of which the maps are"),
+}
 
 
 def build(width):
@@ -39,53 +44,29 @@ def forward_passes(model, images, scales, device):
         torch.cuda.synchronize()
 
 
-def seconds(clock, function, *arguments):
-    start = clock()
-    function(*arguments)
-    return clock() - start
-
-
-def measure(layer, model, images, repeats, device):
-    """Seconds of the passes and of the labels, by turns."""
-    clock = time.perf_counter if device == "cuda" else time.process_time
-    labeller = PseudoLabeller(model, layer=layer)
-    label_sets = np.ones((len(images), CLASSES), dtype=bool)
-    forward, labels = [], []
-    for _ in range(repeats + 1):
-        forward.append(seconds(clock, forward_passes, model, images, labeller.scales, device))
-        labels.append(seconds(clock, labeller, images, label_sets))
-    return forward[1:], labels[1:]  # the first warms up
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=float, default=0.125, help="of ResNet38; 1 is the published network")
-    parser.add_argument("--batch", type=int, default=4, help="patches")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--layers", nargs="+", default=["bn7"], help="the target holds for bn7")
-    parser.add_argument("--quick", action="store_true", help="two patches, width 1/16")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.width, arguments.batch = 1 / 16, 2
+def measure(arguments):
     device = choose_device()
+    clock = time.perf_counter if device == "cuda" else time.process_time
     model = build(arguments.width).to(device)
     images = np.random.default_rng(0).integers(0, 255, (arguments.batch, SIZE, SIZE, 3), dtype=np.uint8)
+    label_sets = np.ones((len(images), CLASSES), dtype=bool)
     for layer in arguments.layers:
-        forward, labels = measure(layer, model, images, arguments.repeats, device)
-        row = measured_row(
-            "cam",
+        labeller = PseudoLabeller(model, layer=layer)
+        labels, forward = by_turns(
+            lambda labeller=labeller: labeller(images, label_sets),
+            lambda labeller=labeller: forward_passes(model, images, labeller.scales, device),
+            repeats=arguments.repeats,
+            clock=clock,
+        )
+        yield Measurement(
             f"CAM, background and vote, {CLASSES} classes, ResNet38 of width {arguments.width:g}, {layer}",
             [value / arguments.batch for value in labels],
             "s a patch",
             over=[value / arguments.batch for value in forward],
             over_what="three forward passes alone",
-            target=TARGET,
-            quick=arguments.quick,
+            at_most=1.15,
         )
-        append_row(row)
-        sys.stdout.write(f"{row['what']}: {row['value']:.4f} s a patch, ratio {row['ratio']:.3f} (at most {TARGET})\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, OPTIONS))

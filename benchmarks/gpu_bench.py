@@ -13,16 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from wsss_mm.engine import load_config
-from wsss_mm.engine.runner import quiet_libraries
-from wsss_mm.models import build_network
-
-ROOT = Path(__file__).resolve().parent.parent
-CODES = ["TE", "NEC", "LYM", "TAS"]
 WARM_UP, CHUNK = 3, 5
-ATTENTIVE = 10  # an epoch in which the classifier's attention works; it rests in the first ones
 GIB = 1 << 30
 
 
@@ -207,36 +199,3 @@ def deterministic(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before, warn_only=True)
         module.fill_uninitialized_memory = fill
-
-
-def build(kind: str, **values: Any) -> nn.Module:
-    """A classifier or segmenter with random weights, by its file of mmconfigs/, in training mode."""
-    torch.manual_seed(0)
-    config = load_config(ROOT / "mmconfigs" / f"{kind}.py", {"codes": CODES, **values})
-    network: Any = build_network(config.model.to_dict(), ROOT / "mmconfigs" / f"{kind}.py")
-    with quiet_libraries():
-        network.init_weights()
-    if kind == "classifier":
-        network.attention.epoch = ATTENTIVE
-    return network.train()
-
-
-def batch_of(kind: str, count: int, size: int, device: str) -> tuple[torch.Tensor, list[Any]]:
-    """Normalised images and what is to be learnt of them, on the device."""
-    from mmengine.structures import BaseDataElement, PixelData
-    from mmseg.structures import SegDataSample
-
-    torch.manual_seed(1)
-    images = torch.randn(count, 3, size, size, device=device)
-    samples: list[Any] = []
-    for _ in range(count):
-        if kind == "classifier":
-            sample: Any = BaseDataElement()
-            sample.set_field(torch.randint(0, 2, (len(CODES),), device=device).float(), "label")
-        else:
-            sample = SegDataSample(metainfo={"img_shape": (size, size), "ori_shape": (size, size)})
-            coarse = torch.randint(0, len(CODES), (1, size // 16, size // 16), device=device)
-            labels = coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)
-            sample.gt_sem_seg = PixelData(data=labels.contiguous())
-        samples.append(sample)
-    return images, samples

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu_bench import ATTENTIVE, Bench, build
+from benchmarks.gpu_bench import Bench
 from benchmarks.gpu_steps import AS_TRAINED, step_seconds
+from benchmarks.networks import ATTENTIVE, build, random_model
 from benchmarks.slides_memory import write_slide
-from benchmarks.slides_speed import random_model
 from studies.rows import with_values
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.cam.store import label_patches, write_pseudo_labels

@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cam_cost import CLASSES, forward_passes
 from benchmarks.cam_cost import build as plain_classifier
-from benchmarks.gpu_bench import ATTENTIVE, Bench, batch_of, build, deterministic, median_ratio, tf32_allowed
+from benchmarks.gpu_bench import Bench, deterministic, median_ratio, tf32_allowed
+from benchmarks.networks import batch_of, build, step_of, switched
 from wsss_mm.cam import PseudoLabeller
-from wsss_mm.models.losses import NoiseSuppressedCrossEntropyLoss
 
 T = 1e12
 
@@ -46,21 +46,6 @@ MODES = (
     Mode("bf16, channels_last", "bf16", bf16=True, channels_last=True),
 )
 COMPILED = Mode("bf16, channels_last, torch.compile", "bf16", bf16=True, channels_last=True, compiled=True)
-
-
-def step_of(network: Any, images: torch.Tensor, samples: list[Any], *, bf16: bool) -> Callable[[], None]:
-    """An optimisation step: forward, loss, backward, AdamW."""
-    optimizer = torch.optim.AdamW([item for item in network.parameters() if item.requires_grad], lr=1e-5)
-    kind = images.device.type
-
-    def step() -> None:
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-            loss, _ = network.parse_losses(network(images, samples, mode="loss"))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def flops_of(step: Callable[[], None]) -> int:
@@ -172,16 +157,9 @@ def _on_and_off(bench: Bench, kind: str, what: str, mode: Mode) -> None:
     values = {"loss": "onss"} if kind == "segmenter" else {"attention": "published"}
     network: Any = build(kind, width=bench.width, **values).to(bench.device)
     step = step_of(network, *batch_of(kind, bench.batch, bench.size, bench.device), bf16=mode.bf16)
-    losses = [item for item in network.modules() if isinstance(item, NoiseSuppressedCrossEntropyLoss)]
-
-    def switched(on: bool) -> None:
-        for item in losses:
-            item.suppressing = on
-        if not losses:
-            network.attention.epoch = ATTENTIVE if on else 0
-        step()
-
-    with_it, without = bench.times(partial(switched, True), partial(switched, False), seconds=6)
+    with_it, without = bench.times(
+        partial(switched, network, step, True), partial(switched, network, step, False), seconds=6
+    )
     ratio = median_ratio(with_it, without)
     bench.report.row(
         "loss", what=what, mode=mode.name, width=bench.width, on_ms=statistics.median(with_it) * 1000,

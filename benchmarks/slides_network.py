@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.slides_speed import random_model
+from benchmarks.networks import random_model
 from wsss_mm.models import Segmenter, load_model
 from wsss_mm.slides import open_slide
 from wsss_mm.wsi.cores import predict_by_window

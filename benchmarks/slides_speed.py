@@ -21,28 +21,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the pipeline; read when
 import numpy as np
 import torch
 
-from wsss_mm.engine import load_config
+from benchmarks.networks import random_model
 from wsss_mm.files import digest
-from wsss_mm.models import build_network, save_model
 from wsss_mm.slides.phantom import generate_cohort
-from wsss_mm.vocabulary import get_vocabulary
 from wsss_mm.wsi import SlideModel, segment_slide
 
 logger = logging.getLogger("benchmarks.slides_speed")
 
-_CONFIG = Path(__file__).resolve().parent.parent / "mmconfigs" / "segmenter.py"
 _MOST = 256  # windows of which the probabilities are held
-CLASSES = get_vocabulary("lung").classes
-
-
-def random_model(folder: Path, width: float) -> SlideModel:
-    """A segmenter of a width with random weights, from its folder."""
-    torch.manual_seed(0)
-    structure = load_config(_CONFIG, {"width": width, "codes": [item.code for item in CLASSES]}).model.to_dict()
-    classes = [{"code": item.code, "name": item.name, "color": list(item.color)} for item in CLASSES]
-    info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 224, "width": width, "model": structure}
-    save_model(folder, state=build_network(structure).state_dict(), info=info, config_text="", card="")
-    return SlideModel.from_folder(folder)
 
 
 def _clocks() -> np.ndarray:

@@ -65,7 +65,7 @@ def make_networks(folder: Path, width: float) -> None:
     """The project's segmenter, untrained: a model's folder, and the same as TorchScript, RGB to probabilities."""
     import torch
 
-    from benchmarks.slides_speed import random_model
+    from benchmarks.networks import random_model
     from wsss_mm.models import load_model
 
     random_model(folder / "model", width)

@@ -3,13 +3,29 @@
 import re
 
 import pytest
+import yaml
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
+from tests.test_yaml_values import DOCUMENTS, SCALARS
 from wsss_mm.choosing.tuning.values import read_grid
 from wsss_mm.encoders.catalogue import read_encoders
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import read_vocabulary
-from wsss_mm.yaml_places import parse
+from wsss_mm.yaml_places import _collect, parse
+from wsss_mm.yaml_values import YAMLError, marked
+
+LEAVES = st.one_of(st.sampled_from([*SCALARS.split(), "a: b", "# a", "two\nlines\n"]), st.integers(), st.none())
+NESTED = st.recursive(LEAVES, lambda inner: st.one_of(st.lists(inner), st.dictionaries(LEAVES, inner)), max_leaves=20)
+WRITTEN = st.builds(
+    lambda head, value, style, width: head + yaml.safe_dump(value, default_flow_style=style, width=width),
+    st.sampled_from(["", "# a\n\n", "---\n", "\ufeff"]),
+    NESTED,
+    st.sampled_from([True, False, None]),
+    st.sampled_from([5, 80]),
+)
 
 
 @pytest.mark.parametrize("reads", [load_params, read_encoders, read_grid, read_vocabulary])
@@ -51,3 +67,37 @@ def test_a_fault_has_its_line_also_after_a_byte_order_mark(reads, text, says, tm
 def test_ordered_maps_have_the_line_they_begin_at():
     document = parse("a: 1\nb: !!omap [{x: 1}]\nc: !!pairs [{x: 1}]\n")
     assert [document.line(place) for place in (("b",), ("b", "x"), ("c", 0), ("c", 0, "x"))] == [2, 2, 3, 3]
+
+
+def by_ruamel(text):
+    """Lines as ruamel.yaml knows them, which keeps all that a text says."""
+    found = {(): 1}
+    _collect(YAML(pure=True).load(text), (), found)
+    return found
+
+
+@given(st.one_of(WRITTEN, DOCUMENTS))
+@example("-\n- a\n-\n\n  b\n? a\n")
+@example("? a\n: - b\n  -\n    - c\n")
+@example("- - a: 1\n    b:\n  -\n-\n  c: |\n\n   x\n  d: 1\n")
+@example("{a: [b,\n  {c: d, e:\n f}],\n g: }\n")
+def test_each_place_has_the_line_that_ruamel_yaml_gives_it(text):
+    try:
+        document = parse(text)
+    except YAMLError:
+        assume(False)
+    assert list(document.lines.items()) == list(by_ruamel(text).items())
+
+
+def test_only_what_needs_ruamel_yaml_waits_for_it(project_root):
+    for name in (
+        "params.yaml",
+        "gates.yaml",
+        "encoders.yaml",
+        "sources.yaml",
+        "tune.yaml",
+        "vocabularies/lung.yaml",
+    ):
+        assert marked((project_root / name).read_text(encoding="utf-8")) is not None, name
+    assert marked("a: &a {b: 1}\nc: *a\n") is None
+    assert parse("a: &a\n  b: 1\nc: *a\n").line(("c", "b")) == 2

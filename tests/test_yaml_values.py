@@ -95,7 +95,9 @@ def test_without_libyaml_all_is_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "- " * 100_000, "a: !!bool x", "a: !!int ''", "a: !!float _", "a: 2026-13-45", "? " * 9000]
+    "text",
+    ["[" * 100_000, "- " * 100_000, "a: !!bool x", "a: !!int ''", "a: !!float _", "a: 2026-13-45", "? " * 9000],
+    ids=lambda text: text[:20],
 )
 def test_what_makes_a_library_fail_is_no_yaml(text):
     with pytest.raises(YAMLError):

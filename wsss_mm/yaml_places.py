@@ -1,7 +1,7 @@
 """A YAML document with the line of each key, so that what is wrong in it can be pointed at."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from wsss_mm.errors import InputError
-from wsss_mm.yaml_values import YAMLError, values
+from wsss_mm.yaml_values import YAMLError, marked, values
 
 __all__ = ["Place", "YAMLError", "YamlDocument", "merge_stopped", "not_yaml", "parse", "read", "suggestion"]
 
@@ -33,7 +33,11 @@ class YamlDocument:
     def lines(self) -> dict[Place, int]:
         """Where each value stands: the line of its key or, in a list, its own; from 1."""
         found: dict[Place, int] = {(): 1}
-        _collect(YAML(pure=True).load(self.text), (), found)
+        if plain := marked(self.text):
+            content, lines = plain
+            _number(content, (), iter(lines), found)
+        else:  # has anchors, say: a tenth of the speed
+            _collect(YAML(pure=True).load(self.text), (), found)
         return found
 
     def line(self, place: Sequence[str | int]) -> int:
@@ -93,6 +97,15 @@ def parse(text: str) -> YamlDocument:
         YAMLError: see `wsss_mm.yaml_values.values`.
     """
     return YamlDocument(values(text), text)
+
+
+def _number(content: Any, place: Place, lines: Iterator[int], found: dict[Place, int]) -> None:
+    """Give the parts of a value their lines, which come in the order of the text."""
+    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in parts:
+        inner = (*place, str(key) if isinstance(content, dict) else key)
+        found[inner] = next(lines)
+        _number(value, inner, lines, found)
 
 
 def _collect(node: Any, place: Place, lines: dict[Place, int]) -> None:

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.resolver import VersionedResolver
 from yaml import events
 
-__all__ = ["YAMLError", "dumped", "values"]
+__all__ = ["YAMLError", "dumped", "marked", "values"]
 
 _MOST_VALUES = 10_000  # that aliases may make of a short text; a long one holds no more values than characters
 _MOST_DEEP = 100  # far below where libyaml takes minutes for a line of brackets
@@ -63,6 +63,19 @@ def values(text: str) -> Any:
     return content
 
 
+def marked(text: str) -> tuple[Any, list[int]] | None:
+    """What a text of YAML holds, and where each part of it stands; None where ruamel.yaml alone can tell.
+
+    Returns:
+        The values, and the line, from 1, of each key of a mapping and each item of a list, as they follow in the text.
+    """
+    try:
+        building = _built(text)
+    except (_UnsureError, YAMLError, yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return None if building.anchors else (building.root[0], building.lines[1:])
+
+
 def dumped(content: Any, **options: Any) -> str:
     """YAML that readers by version 1.2 and by 1.1 take for the same: texts such as 1e5, 0o7 and `on` have quotes.
 
@@ -97,7 +110,12 @@ def _each(content: Any) -> Iterator[Any]:
 
 
 def _plain(text: str) -> Any:
-    """The mapping or list that a text holds.
+    """The mapping or list that a text holds; raises as `_built`."""
+    return _built(text).root[0]
+
+
+def _built(text: str) -> "_Building":
+    """The whole document of a text, whose root is a mapping or a list.
 
     Raises:
         _UnsureError: the libraries may differ.
@@ -125,7 +143,7 @@ def _plain(text: str) -> Any:
         raise _UnsureError
     if repeats:
         _check_count(building.root[0], text)
-    return building.root[0]
+    return building
 
 
 def _scalar(text: str) -> Any:
@@ -150,10 +168,11 @@ class _Building:
 
     def __init__(self) -> None:
         self.root: list[Any] = []
+        self.lines: list[int] = []  # of keys and of items of lists, the root's own first
+        self.anchors: dict[str, Any] = {}
         self._here: Any = self.root
         self._key: Any = _NO_KEY
         self._around: list[tuple[Any, Any, Any]] = []  # lists and mappings around this place, its key, its anchor
-        self._anchors: dict[str, Any] = {}
 
     def add(self, value: Any, event: Any) -> None:
         """A scalar, which may be a key."""
@@ -161,17 +180,23 @@ class _Building:
             raise _UnsureError
         if event.anchor is not None:
             self._name(event.anchor, value)
-        if self._key is not _NO_KEY or type(self._here) is list:
+        if self._key is not _NO_KEY:
             self._put(value)
+        elif type(self._here) is list:
+            self._put(value)
+            self.lines.append(event.start_mark.line + 1)
         elif value in self._here:
             raise _UnsureError
         else:
             self._key = value
+            self.lines.append(event.start_mark.line + 1)
 
     def begin(self, value: Any, event: Any) -> None:
         """A list or a mapping."""
         if event.tag is not None or len(self._around) > _MOST_DEEP:
             raise _UnsureError
+        if type(self._here) is list:
+            self.lines.append(event.start_mark.line + 1)
         self._put(value)
         self._around.append((self._here, self._key, event.anchor))
         self._here, self._key = value, _NO_KEY
@@ -185,9 +210,9 @@ class _Building:
 
     def repeat(self, event: Any) -> None:
         """What an anchor names, if it is whole."""
-        if event.anchor not in self._anchors:
+        if event.anchor not in self.anchors:
             raise _UnsureError
-        self._put(self._anchors[event.anchor])
+        self._put(self.anchors[event.anchor])
 
     def _put(self, value: Any) -> None:
         if type(self._here) is list:
@@ -198,6 +223,6 @@ class _Building:
             self._here[self._key], self._key = value, _NO_KEY
 
     def _name(self, anchor: str, value: Any) -> None:
-        if anchor in self._anchors:
+        if anchor in self.anchors:
             raise _UnsureError
-        self._anchors[anchor] = value
+        self.anchors[anchor] = value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.slides_speed import random_model
+from benchmarks.networks import random_model
 from wsss_mm.errors import InputError
 from wsss_mm.models import load_model
 from wsss_mm.wsi import SlideModel
