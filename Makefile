@@ -3,6 +3,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
+unexport PYTHONDONTWRITEBYTECODE  # images with Python set it, and each process would compile all its code anew
 
 STAMP := .venv/.installed
 HOST ?= 127.0.0.1

@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.command import SKIPPED, say
 from benchmarks.rows import Row, held, read_rows
 
-SUBJECTS = ("waiting", "training_step", "cam_cost")
+SUBJECTS = ("waiting", "patches", "training_step", "cam_cost", "cam_peer")
 
 
 def main() -> int:

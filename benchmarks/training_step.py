@@ -48,6 +48,8 @@ OPTIONS = {
     "side": Option(1344, 672, "px of the phantom's slide whose patches are read"),
 }
 FULL, NARROW = 0.95, 0.85  # least of the rate in memory: of ResNet38 as published, and of quicker networks
+ALWAYS = ("threads=1", "pseudo_labels.layer=last", "segmenter.init=none", "segmenter.loss=onss")
+PARTS = {"segmenter": "noise suppression in its loss (ONSS)", "classifier": "progressive dropout attention (PDA)"}
 VALID = 2  # patches
 VOCABULARY = get_vocabulary("lung")
 
@@ -85,7 +87,7 @@ def trained(kind: str, network: str, folder: Path, arguments: Any, clock: Clock)
     encoder, _, width = network.partition(":")
     values = [f"{kind}.encoder={encoder}", f"{kind}.batch_size={arguments.batch}"]
     values += [f"{kind}.width={width}"] if width else []
-    params = with_values(load_profile("phantom"), [*values, "threads=1", "segmenter.init=none", "segmenter.loss=onss"])
+    params = with_values(load_profile("phantom"), [*values, *ALWAYS])
     disk: list[float] = []
     memory: list[float] = []
     usual, began = PiecewiseTrainLoop.run_iter, clock()
@@ -135,7 +137,10 @@ def measure(arguments: Any) -> Iterator[Measurement]:
                     over_what="the same network on tensors in memory",
                     at_least=FULL if network == "resnet38:1" else NARROW,
                 )
-    parts = (("segmenter", "the loss's noise suppression (ONSS)"), ("classifier", "attention (PDA)"))
+    parts = (
+        ("segmenter", "noise suppression in its loss (ONSS)"),
+        ("classifier", "progressive dropout attention (PDA)"),
+    )
     for kind, part in parts:
         values = {"loss": "onss"} if kind == "segmenter" else {"attention": "published"}
         model: Any = build(kind, width=arguments.width, **values).to(device)
@@ -144,7 +149,7 @@ def measure(arguments: Any) -> Iterator[Measurement]:
             *(partial(switched, model, step, on) for on in (True, False)), repeats=arguments.repeats, clock=clock
         )
         yield Measurement(
-            f"step of a {kind} with its {part}, width {arguments.width:g}, batches of {arguments.batch}",
+            f"step of a {kind} with {part}, width {arguments.width:g}, batches of {arguments.batch}",
             own,
             "s",
             over=without,

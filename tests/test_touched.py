@@ -8,9 +8,18 @@ def lines(executed, missing):
 
 
 def test_a_line_counts_that_any_process_ran():
+    every = {"wsss_mm/cam/vote.py": lines([1], [2, 3, 4]), "pipelines/cohort.py": lines([], [1])}
     one = {"wsss_mm/cam/vote.py": lines([1, 2], [3, 4])}
-    two = {f"{ROOT}/wsss_mm/cam/vote.py": lines([1, 3], [2, 4]), "pipelines/cohort.py": lines([], [1])}
-    assert merged([one, {}, two]) == {"wsss_mm/cam/vote.py": ({1, 2, 3}, {4}), "pipelines/cohort.py": (set(), {1})}
+    two = {f"{ROOT}/wsss_mm/cam/vote.py": lines([1, 3], [2, 4])}
+    found = {"wsss_mm/cam/vote.py": ({1, 2, 3}, {4}), "pipelines/cohort.py": (set(), {1})}
+    assert merged([every, one, {}, two]) == found
+
+
+def test_lines_that_count_for_nothing_are_no_more_where_a_worker_ran_them():
+    every = {"wsss_mm/cam/vote.py": lines([1], [2])}
+    assert merged([every, {"wsss_mm/cam/vote.py": lines([1, 2, 7], [8]), "x.py": lines([1], [])}]) == {
+        "wsss_mm/cam/vote.py": ({1, 2}, set())
+    }
 
 
 def test_rooms_are_folders_and_modules_and_the_least_comes_first():

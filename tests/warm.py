@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 LIBRARIES = (
-    *("torch", "torch.utils.data", "mmseg.models", "mmseg.apis", "mmengine.runner", "mmengine.hooks"),
+    *("torch", "torch._dynamo", "torch.utils.data", "mmseg.models", "mmseg.apis", "mmengine.runner", "mmengine.hooks"),
     *("great_expectations", "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
     *("pandas", "pyarrow.parquet", "pyarrow.compute", "scipy.ndimage", "sklearn.metrics", "cv2", "openslide"),
     *(

@@ -34,6 +34,20 @@ def test_pixels_without_a_class_do_not_count():
     assert fit_temperature(logits, np.full(len(truth), IGNORE, np.uint8)) is None
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_it_is_what_fifty_halvings_give(seed):
+    logits, truth = drawn(0.3 + 0.4 * seed, seed, pixels=300)
+    scores = logits - logits.max(axis=1, keepdims=True)
+    own = scores[np.arange(len(scores)), truth].mean()
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    for _ in range(50):
+        middle = (low + high) / 2
+        weights = np.exp(middle * scores)
+        expected = ((weights * scores).sum(axis=1) / weights.sum(axis=1)).mean()
+        low, high = (low, middle) if expected > own else (middle, high)
+    assert fit_temperature(logits, truth) == round(2 / (low + high), 4)
+
+
 def test_it_stays_in_bounds():
     logits = np.array([[5.0, 0.0], [0.0, 5.0]])
     assert fit_temperature(logits, np.array([0, 1], np.uint8)) == COLDEST

@@ -1,11 +1,13 @@
 """One rule for the device and one for the precision, whatever machine the tests run on."""
 
+import sys
+
 import pytest
 import torch
 
 from wsss_mm.engine.precision import training_precision
 from wsss_mm.errors import InputError
-from wsss_mm.inference.runtime import DEVICE, choose_device, choose_precision, device_of, reduced
+from wsss_mm.inference.runtime import DEVICE, choose_device, choose_precision, device_of, prepare_torch, reduced
 from wsss_mm.wsi import SlideModel
 
 
@@ -20,6 +22,20 @@ def test_a_gpu_is_taken_if_there_is_one(monkeypatch):
     for there, device in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert choose_device() == device
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_deterministic_algorithms_without_an_import_of_the_compiler(there, monkeypatch):
+    before, threads = torch.get_deterministic_debug_mode(), torch.get_num_threads()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setitem(sys.modules, "torch._inductor", None)  # whoever imports it fails
+    try:
+        prepare_torch(1)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == there
+    finally:
+        torch.set_deterministic_debug_mode(before)
+        torch.set_num_threads(threads)
 
 
 def test_what_is_told_is_taken(gpu):

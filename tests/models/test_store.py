@@ -1,6 +1,7 @@
 """Model folders: rebuilt without params.yaml or config.py, nothing foreign is built or executed."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -82,6 +83,11 @@ def test_round_trip(folder, kind):
     assert probabilities.shape == (2, 4, 64, 48)
     assert probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 64, 48))
+
+
+def test_the_compiler_is_not_imported_to_look_at_shapes(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # whoever imports it fails
+    load_model(folder)
 
 
 def test_segmenter_equals_mmsegs_own_inference(tmp_path):

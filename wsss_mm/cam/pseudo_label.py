@@ -268,7 +268,7 @@ def label_map(cams: Tensor, present: Tensor) -> Tensor:
     """
     present = present if present.dim() == 4 else present[:, :, None, None]
     # Absent classes go below 0, not to 0: a present class whose CAM is 0 must still win over an absent one.
-    winners = cams.masked_fill(~present, -1).argmax(dim=1)
+    winners = cams.masked_fill(~present, -1).max(dim=1).indices  # as argmax, of equal ones the first: a seventh
     return torch.where(present.any(dim=1), winners, IGNORE)
 
 

@@ -42,7 +42,7 @@ class MLflowBackend(BaseVisBackend):
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Log the resolved config as artifact config.py."""
         if run := self.experiment:
-            run.text(config.pretty_text, places.CONFIG)
+            run.text(Config(config.to_dict()).pretty_text, places.CONFIG)  # a Runner's own is not laid out
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Log one metric."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.runner import Runner
@@ -82,6 +83,8 @@ def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int 
             when mmengine builds them.
     """
     prepare_torch(threads)
+    if config.get("compile"):  # then what is compiled, too
+        torch.use_deterministic_algorithms(True, warn_only=torch.is_deterministic_algorithms_warn_only_enabled())
     config.work_dir = str(work_dir)
     found = [sound_checkpoint(Path(work_dir)) if is_main_process() else None]
     broadcast_object_list(found)  # all processes go on from the same one
@@ -93,8 +96,10 @@ def build_runner(config: Config, work_dir: Path | str, file: Path, *, seed: int 
         config.launcher, config.model_wrapper_cfg = "pytorch", {"type": "wsss_mm.SharedDataParallel"}
     # The name keys mmengine's global message hub; two trainings in one process must not share it.
     config.experiment_name = f"wsss_mm-{uuid.uuid4().hex[:8]}"
+    # A log, a dump and each checkpoint hold its text: laid out for people, each would take yapf 0.4 s.
+    plain = Config(config.to_dict(), format_python_code=False)
     with quiet_libraries(), _told_of(file, "it"):
-        runner: Any = _Runner.from_cfg(config)
+        runner: Any = _Runner.from_cfg(plain)
     runner.file = file
     lay_out(network(runner), config.get("optim_wrapper"))
     return runner

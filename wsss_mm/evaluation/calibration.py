@@ -35,7 +35,8 @@ EDGES = np.unique(
 """Of the levels of confidence that pixels are counted by: a twentieth of a bin, and finer towards 1, where most are."""
 _BIN_OF_LEVEL = np.minimum(((EDGES[:-1] + EDGES[1:]) / 2 * BINS).astype(np.intp), BINS - 1)
 _COVERAGES = 20
-_HALVINGS = 50  # of the range that the temperature lies in
+_HALVINGS = 50  # of the range that the temperature lies in, at most
+_DECIMALS = 4
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.integer]) -> float | None:
@@ -58,11 +59,13 @@ def fit_temperature(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.inte
     own = scores[np.arange(len(scores)), actual].mean()
     low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(_HALVINGS):
+        if round(1 / low, _DECIMALS) == round(1 / high, _DECIMALS):
+            break  # whatever lies between them is this
         middle = (low + high) / 2
         weights = np.exp(middle * scores)
         expected = ((weights * scores).sum(axis=1) / weights.sum(axis=1)).mean()
         low, high = (low, middle) if expected > own else (middle, high)
-    return round(2 / (low + high), 4)
+    return round(2 / (low + high), _DECIMALS)
 
 
 def tempered(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.floating]:

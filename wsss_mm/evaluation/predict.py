@@ -115,7 +115,7 @@ def predict_patches(
     def step(batch: Batch) -> list[tuple[Pixels, Pixels, npt.NDArray[np.float32]]]:
         probabilities = augmented_probabilities(segmenter, batch.images, scales=scales, flip=flip)
         gated = gate(probabilities, classifier.predict(batch.images), threshold)
-        maps = [part.argmax(dim=1).to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
+        maps = [part.max(dim=1).indices.to(torch.uint8).cpu().numpy() for part in (probabilities, gated)]
         return list(zip(*maps, probabilities.float().cpu().numpy(), strict=True))
 
     for patch in predict(rows, folder, step, device_of(segmenter), name="predict", batch_size=batch_size):

@@ -120,13 +120,16 @@ def arithmetic(device: "str | torch.device", precision: "Precision") -> Abstract
 
 
 def prepare_torch(threads: int = 0) -> None:
-    """Deterministic algorithms and a number of CPU threads, 0 for all cores."""
+    """Deterministic algorithms and a number of CPU threads, 0 for all cores.
+
+    `torch.use_deterministic_algorithms` would do the same to torch's compiler, which it takes 1 s of CPU to import.
+    """
     import torch
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share the cores
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // here))
     # On a GPU a few backward passes have no deterministic form: those warn instead of stopping the training.
-    torch.use_deterministic_algorithms(True, warn_only=is_gpu(choose_device()))
+    torch.set_deterministic_debug_mode("warn" if is_gpu(choose_device()) else "error")
     deterministic: Any = torch.utils.deterministic  # a module that torch makes of a class
     deterministic.fill_uninitialized_memory = False  # a fifth of the time, for memory nobody reads
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
@@ -38,6 +39,16 @@ from wsss_mm.slides.stain import Stain
 Kind = Literal["classifier", "segmenter"]
 
 _PARAMETERS = ("params", "model", "width")  # of model.json: chosen, not measured
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out normal random numbers, which tensors without memory import torch's compiler for, 2 s of CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        if func in (Tensor.normal_, nn.init.normal_, nn.init.kaiming_normal_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def build_network(config: Mapping[str, Any], source: Path | str = DESCRIPTION, trust: Trust | None = None) -> nn.Module:
@@ -165,7 +176,7 @@ def load_model(
     info[OF_BYTES] = hashlib.md5(content, usedforsecurity=False).hexdigest()
     state = read_state_dict(weights, content)
     del content
-    with torch.device("meta"):  # takes no memory: a network that the weights do not fit is never made
+    with torch.device("meta"), _Undrawn():  # takes no memory: a network that the weights do not fit is never made
         expected = build_network(info["model"], folder / DESCRIPTION, trust).state_dict()
         _check_shapes(own_part(expected) if HELD in info else expected, state, folder)
     network = build_network(info["model"], folder / DESCRIPTION, trust)
