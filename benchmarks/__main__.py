@@ -15,7 +15,11 @@ import pandas as pd
 from benchmarks.command import SKIPPED, say
 from benchmarks.rows import Row, held, read_rows
 
-SUBJECTS = ("waiting", "patches", "training_step", "cam_cost", "cam_peer")
+SUBJECTS = (
+    *("waiting", "patches", "training_step", "precision", "cam_cost", "cam_peer"),
+    *("slides_speed", "slides_network", "slides_memory", "windows_per_second", "geojson_export"),
+    *("labelling", "labelling_page", "gpu"),
+)
 
 
 def main() -> int:

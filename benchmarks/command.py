@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -74,7 +74,8 @@ def run(measure: Measure, options: Mapping[str, Option]) -> int:
     module = sys.modules[measure.__module__]
     subject = Path(str(module.__file__)).stem
     arguments = parse(module.__doc__, options, sys.argv[1:])
-    command = shlex.join(["python", "-m", f"benchmarks.{subject}", *sys.argv[1:]])
+    given = [Path(item).name if Path(item).is_absolute() else item for item in sys.argv[1:]]  # no folder of one machine
+    command = shlex.join(["python", "-m", f"benchmarks.{subject}", *given])
     try:
         for measurement in measure(arguments):
             row = {"subject": subject, **measurement.row(), "quick": arguments.quick, "command": command}
@@ -107,10 +108,19 @@ def by_turns(*works: Work, repeats: int, clock: Clock = time.process_time) -> li
     return [list(times) for times in zip(*rounds, strict=True)]
 
 
-def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a module gives in a new process of its own."""
+def in_children(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What a function of a module gives for each call, each in a process of its own that has its libraries already."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(_forked, function, calls).result()
+
+
+def _forked(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """In the process that has the libraries, and nothing else: one child after another."""
+    with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        found = [pool.apply(function, call) for call in calls]
+        pool.close()
+        pool.join()
+        return found
 
 
 def peak_above(work: Work) -> float:

@@ -1,27 +1,33 @@
-"""Number (d): memory of the GeoJSON export of a map with 10^5 polygons, from a file to a file.
+"""Memory of the GeoJSON export of a map with 10^5 polygons, from a file to a file: at most 500 MiB.
 
 The map is synthetic: four classes and background, blobs with rough edges, holes and islands, one large field mirrored
 from tile to tile. A process of its own loads the exporter, notes its memory, exports, and notes its peak.
+
+    python -m benchmarks.geojson_export
 """
 
-import argparse
-import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.command import Option, in_children, peak_above, run
+from benchmarks.rows import Measurement
 from wsss_mm.vocabulary import IGNORE, get_vocabulary
 from wsss_mm.wsi.geojson import write_geojson
 from wsss_mm.wsi.rawmap import RawMap
 
 TILE = 2048
 CLASSES = get_vocabulary("lung").classes
+OPTIONS = {
+    "side": Option(16_384, 2048, "px, of the square map"),
+    "sigma": Option(12.0, 12.0, "px, of the blobs"),
+    "min_area": Option(50.0, 50.0, "px, of the smallest island exported"),
+}
 
 
 def make_map(path: Path, side: int, sigma: float) -> RawMap:
@@ -39,42 +45,31 @@ def make_map(path: Path, side: int, sigma: float) -> RawMap:
     return made
 
 
-def export(path: Path, side: int, min_area: float) -> dict[str, float]:
-    """In the measured process: the export, and what it took."""
+def export(path: Path, side: int, min_area: float) -> tuple[int, float, float]:
+    """In the measured process: polygons, seconds and the peak of memory, MiB."""
+    written = {}
     with RawMap(path, (side, side)) as labels:
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-        start = time.perf_counter()
-        written = write_geojson(path.with_suffix(".geojson"), labels, CLASSES, factor=2.0, min_area=min_area)
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "polygons": sum(item.polygons for item in written.values()),
-        "seconds": seconds,
-        "peak_mib": (peak - resident) / 2**20,
-        "file_mib": path.with_suffix(".geojson").stat().st_size / 2**20,
-    }
+        start = time.process_time()
+        peak = peak_above(
+            lambda: written.update(
+                write_geojson(path.with_suffix(".geojson"), labels, CLASSES, factor=2.0, min_area=min_area)
+            )
+        )
+        seconds = time.process_time() - start
+    return sum(item.polygons for item in written.values()), seconds, peak
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--side", type=int, default=16_384, help="px, of the square map")
-    parser.add_argument("--sigma", type=float, default=12.0, help="px, of the blobs")
-    parser.add_argument("--min-area", type=float, default=50.0, help="px, of the smallest island exported")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        sys.stdout.write(json.dumps(export(arguments.measure, arguments.side, arguments.min_area)))
-        return
+def measure(arguments) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.raw"
         make_map(path, arguments.side, arguments.sigma).close()
-        again = [sys.executable, __file__, *sys.argv[1:], "--measure", str(path)]
-        found = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
-    sys.stdout.write(
-        f"map {arguments.side} x {arguments.side} px: {found['polygons']} polygons, {found['file_mib']:.0f} MiB of "
-        f"GeoJSON, {found['seconds']:.0f} s, peak {found['peak_mib']:.0f} MiB above the loaded exporter\n"
-    )
+        found = in_children(export, [(path, arguments.side, arguments.min_area)] * arguments.repeats)
+        size = path.with_suffix(".geojson").stat().st_size / 2**20
+    polygons, seconds, peaks = zip(*found, strict=True)
+    what = f"GeoJSON of {polygons[0]:,} polygons, map of {arguments.side:,} x {arguments.side:,} px, {size:.0f} MiB"
+    yield Measurement(f"{what}: peak of memory", peaks, "MiB", at_most=500)
+    yield Measurement(f"{what}: CPU time", seconds, "s")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

@@ -6,16 +6,17 @@ against bare forward passes), slides (end to end, the network alone, reading alo
 the same step from memory). A part that fails says so in a line, and the others go on.
 
     python -m benchmarks.gpu --out gpu.jsonl --cohort FOLDER
-    python -m benchmarks.gpu --device cpu --tiny     # whether it runs, on any machine
+    python -m benchmarks.gpu --device cpu --quick     # whether it runs, on any machine
 """
 
-import argparse
 import os
 import platform
 import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
 import torch
 
 from benchmarks import gpu_slides, gpu_steps
+from benchmarks.command import Missing, Option, run
 from benchmarks.gpu_bench import Bench, Report
+from benchmarks.rows import Measurement
 from wsss_mm.inference.runtime import choose_device
 
 SECTIONS = {
@@ -36,6 +39,17 @@ SECTIONS = {
     "slides": gpu_slides.slides,
     "training": gpu_slides.training,
 }
+OPTIONS = {
+    "only": Option(tuple(SECTIONS), tuple(SECTIONS), "sections"),
+    "seconds": Option(40.0, 40.0, "of each section"),
+    "out": Option(None, None, "file that gets a line of JSON for each line of the tables", kind=Path),
+    "device": Option("", "", "of torch; the GPU that there is"),
+    "slide_size": Option(8192, 1024, "px at 0.25 um/px"),
+    "mpp": Option(0.5, 0.5, "of the slide's map, um/px"),
+    "cohort": Option(None, None, "folder with params.yaml, for the trainings", kind=Path),
+    "patches": Option(Path("data/patches"), Path("data/patches"), "in it", kind=Path),
+    "iterations": Option(200, 200, "of a training"),
+}
 _GRACE = 1.75  # of a section's seconds: then what runs is cut
 
 
@@ -43,7 +57,7 @@ def _cut(*_: Any) -> None:
     raise TimeoutError("cut, it took far longer than its section may")
 
 
-def run(bench: Bench, names: list[str]) -> None:
+def run_sections(bench: Bench, names: list[str]) -> None:
     for name in names:
         start = time.perf_counter()
         bench.begin()
@@ -59,28 +73,21 @@ def run(bench: Bench, names: list[str]) -> None:
         bench.report.say(f"\n{name}: {time.perf_counter() - start:.0f} s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
-    parser.add_argument("--seconds", type=float, default=40, help="of each section (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="file that gets a line of JSON for each row")
-    parser.add_argument("--device", default=choose_device(), help="of torch (default: %(default)s)")
-    parser.add_argument("--tiny", action="store_true", help="sizes that only show whether it runs")
-    parser.add_argument("--slide-size", type=int, help="px at 0.25 um/px (default: 8192)")
-    parser.add_argument("--mpp", type=float, default=0.5, help="of the slide's map, um/px (default: %(default)s)")
-    parser.add_argument("--cohort", type=Path, help="folder with params.yaml, for the trainings")
-    parser.add_argument("--patches", type=Path, default=Path("data/patches"), help="in it (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=200, help="of a training (default: %(default)s)")
-    arguments = parser.parse_args()
-    if arguments.slide_size is None:
-        arguments.slide_size = 1024 if arguments.tiny else 8192
+def measure(arguments: Any) -> Iterator[Measurement]:
+    device = arguments.device or choose_device()
+    if device == "cpu" and not arguments.device:
+        raise Missing("no GPU on this machine; --device cpu only shows whether it runs")
+    if unknown := sorted({*arguments.only} - {*SECTIONS}):
+        sys.exit(f"{unknown[0]} is none of {', '.join(SECTIONS)}")
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _cut)
-    bench = Bench(arguments.device, Report(arguments.out), arguments.seconds, arguments.tiny, arguments)
+    bench = Bench(device, Report(arguments.out), arguments.seconds, arguments.quick, arguments)
     card = torch.cuda.get_device_name() if bench.on_gpu else platform.processor() or platform.machine()
     bench.report.say(f"{card}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}")
-    run(bench, arguments.only)
+    run_sections(bench, list(arguments.only))
+    for one in bench.measured:
+        yield replace(one, what=f"{one.what}, {card}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, OPTIONS))

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.rows import FEWEST_RUNS, Measurement
+
 WARM_UP, CHUNK = 3, 5
 GIB = 1 << 30
 
@@ -67,6 +69,8 @@ class Bench:
     tiny: bool
     options: Any
     end: float = 0.0
+    measured: list[Measurement] = field(default_factory=list)
+    """What becomes rows: what was run often enough by turns."""
 
     @property
     def width(self) -> float:
@@ -83,7 +87,7 @@ class Bench:
     @property
     def least(self) -> int:
         """Steps of a measurement."""
-        return 2 if self.tiny else 20
+        return FEWEST_RUNS if self.tiny else 20
 
     @property
     def on_gpu(self) -> bool:
@@ -95,6 +99,11 @@ class Bench:
     @property
     def left(self) -> float:
         return self.end - time.perf_counter()
+
+    def compare(self, what: str, own: list[float], over: list[float], over_what: str, at_most: float) -> None:
+        """Keep a ratio that has a target, of at least as many runs as a row needs."""
+        if len(own) >= FEWEST_RUNS:
+            self.measured.append(Measurement(what, own, "s", over=over, over_what=over_what, at_most=at_most))
 
     def wait(self) -> None:
         if self.on_gpu:

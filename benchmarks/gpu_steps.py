@@ -161,6 +161,8 @@ def _on_and_off(bench: Bench, kind: str, what: str, mode: Mode) -> None:
         partial(switched, network, step, True), partial(switched, network, step, False), seconds=6
     )
     ratio = median_ratio(with_it, without)
+    name = f"step of a {kind}, width {bench.width:g}, batches of {bench.batch}, {mode.name}: {what}"
+    bench.compare(name, with_it, without, "the step without", 1.03)
     bench.report.row(
         "loss", what=what, mode=mode.name, width=bench.width, on_ms=statistics.median(with_it) * 1000,
         off_ms=statistics.median(without) * 1000, ratio=ratio, share_of_step=1 - 1 / ratio,
@@ -192,6 +194,8 @@ def _cams_row(bench: Bench, model: Any, batch: int, *, bf16: bool, background: b
             forward_passes(model, images, labeller.scales, bench.device)
 
     made, bare = bench.times(labels, passes, seconds=5)
+    name = f"CAM and vote, {'bf16' if bf16 else 'fp32'}, background {background}, batches of {batch}"
+    bench.compare(f"{name}, ResNet38 of width {bench.width:g}", made, bare, "three forward passes alone", 1.15)
     bench.report.row(
         "cams", precision="bf16 (autocast around)" if bf16 else "fp32", background=str(background), batch=batch,
         patches_per_s=batch / statistics.median(made), bare_patches_per_s=batch / statistics.median(bare),

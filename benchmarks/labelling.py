@@ -1,25 +1,23 @@
 """What people wait for at the labelling page: journals, candidates, features, order, map, more like this, the curve.
 
-Each is measured `--rounds` times, in CPU time of one core, which other work disturbs less than the wall; the table
-gives medians. Where a ratio stands, the bound was measured by turns in the same run: the work that no other way of
-doing it saves.
+In CPU time of one core, which other work disturbs less than the wall. Where a ratio stands, the bound was measured by
+turns in the same run: the work that no other way of doing it saves.
 
     OMP_NUM_THREADS=1 python -m benchmarks.labelling
 """
 
-import argparse
 import json
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from benchmarks.command import Option, Work, by_turns, run
+from benchmarks.rows import Measurement
 from wsss_mm import places
 from wsss_mm.features.statistics import simple_features
 from wsss_mm.labelling import Journal, new_entry, read_journals
@@ -29,7 +27,7 @@ from wsss_mm.sampling.embedding import embed, similar
 from wsss_mm.sampling.order import by_slide, useful_order
 from wsss_mm.uris import shown
 
-Work = Callable[[], object]
+OPTIONS = {"share": Option(1.0, 0.01, "of the sizes that people wait for")}
 
 
 def journal_of(folder: Path, count: int) -> Path:
@@ -65,7 +63,7 @@ def parts(folder: Path, share: float) -> dict[str, tuple[str, Work, str, Work | 
 
     Args:
         folder: for files.
-        share: of the sizes that the table of docs/performance.md has.
+        share: of the sizes that people wait for.
     """
     rng = np.random.default_rng(0)
     many = int(100_000 * share)
@@ -133,35 +131,14 @@ def parts(folder: Path, share: float) -> dict[str, tuple[str, Work, str, Work | 
     }
 
 
-def seconds(work: Work) -> float:
-    """CPU time of this process."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def main() -> None:
-    """Measure and print a row each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--share", type=float, default=1.0, help="of the sizes")
-    arguments = parser.parse_args()
+def measure(arguments) -> Iterator[Measurement]:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as place:
-        sys.stdout.write("| what | of | s | over |\n|---|---|---|---|\n")
         for name, (size, work, bound_name, bound) in parts(Path(place), arguments.share).items():
-            taken, bounds = [], []
-            for _ in range(arguments.rounds):
-                taken.append(seconds(work))
-                bounds.append(seconds(bound) if bound else 0.0)
-            over = f"{statistics.median(map(_ratio, taken, bounds)):.1f} times {bound_name}" if bound else ""
-            sys.stdout.write(f"| {name} | {size} | {statistics.median(taken):.2f} | {over} |\n")
-            sys.stdout.flush()
-
-
-def _ratio(taken: float, bound: float) -> float:
-    return taken / max(bound, 1e-9)
+            taken, *bounds = by_turns(*(item for item in (work, bound) if item), repeats=arguments.repeats)
+            over = bounds[0] if bounds else ()
+            yield Measurement(f"{name}, {size}", taken, "s", over=over, over_what=bound_name)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

@@ -1,44 +1,42 @@
-"""Time of a training step of ResNet38 on this CPU: bfloat16 against float32, alternating in one run.
+"""Time of a training step of ResNet38 on this CPU: bfloat16 over float32, by turns in one run, in CPU time.
 
-`python benchmarks/precision.py [--width 0.125] [--batch 8] [--size 224]`, with OMP_NUM_THREADS=1 for one thread.
-Prints medians of CPU time, which other work disturbs less than wall time.
+OMP_NUM_THREADS=1 python -m benchmarks.precision
 """
 
-import argparse
-import statistics
 import sys
-import time
+from collections.abc import Iterator
+from functools import partial
 
 import torch
+from torch import nn
 
+from benchmarks.command import Option, by_turns, run
+from benchmarks.rows import Measurement
 from wsss_mm.models import ResNet38
 
-ROUNDS = 5
+OPTIONS = {
+    "width": Option(0.125, 0.0625, "of the network"),
+    "batch": Option(8, 1, "patches"),
+    "size": Option(224, 224, "px of a patch"),
+}
 
 
-def step(network, images, rounded):
-    start = time.process_time()
+def step(network: nn.Module, images: torch.Tensor, *, rounded: bool) -> None:
+    """Forward and backward."""
     with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
         (features,) = network(images)
     features.float().mean().backward()
-    return time.process_time() - start
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=float, default=0.125, help="of the network (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="patches (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=224, help="px of a patch (default: %(default)s)")
-    arguments = parser.parse_args()
+def measure(arguments) -> Iterator[Measurement]:
     torch.manual_seed(0)
     network, images = ResNet38(arguments.width).train(), torch.randn(arguments.batch, 3, arguments.size, arguments.size)
-    times = {"fp32": [], "bf16": []}
-    for _ in range(ROUNDS):
-        for name, found in times.items():
-            found.append(step(network, images, name == "bf16"))
-    fp32, bf16 = (statistics.median(found[1:]) for found in times.values())
-    sys.stdout.write(f"fp32 {fp32:.2f} s, bf16 {bf16:.2f} s CPU a step: bf16 takes {bf16 / fp32:.2f} times as long\n")
+    own, over = by_turns(
+        *(partial(step, network, images, rounded=rounded) for rounded in (True, False)), repeats=arguments.repeats
+    )
+    what = f"step of ResNet38 of width {arguments.width:g} in bf16, {arguments.batch} patches of {arguments.size} px"
+    yield Measurement(what, own, "s", over=over, over_what="the step in fp32")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

@@ -1,19 +1,15 @@
 """Peak memory of a 100,000 x 100,000-px slide at 0.25 um/px and of one half as high; target below 1 GiB, growth < 10 %.
 
 The slide is a pyramid of JPEG tiles of which a few are repeated, all tissue. The network is a stand-in that takes no
-memory of its own; everything else is what `wsss-mm segment` does, exports included. Each height runs in a process of
-its own, which reports the highest resident memory above the one it had before the slide was opened.
+memory of its own; everything else is what `wsss-mm segment` does, exports included. Each run is a process of its own,
+which reports the highest resident memory above the one it had before the slide was segmented.
 
     python -m benchmarks.slides_memory
 """
 
-import argparse
 import io
-import logging
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +18,19 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-logger = logging.getLogger("benchmarks.slides_memory")
+from benchmarks.command import Option, in_children, peak_above, run
+from benchmarks.rows import Measurement
+from wsss_mm.slides import open_slide
+from wsss_mm.vocabulary import get_vocabulary
+from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi.viewer import write_overview  # noqa: F401  so that its import counts as loaded
 
 _TILE, _KINDS = 512, 8
-_MIB = 1 << 20
+OPTIONS = {
+    "size": Option(100_000, 4096, "width of the slide, px"),
+    "height": Option(100_000, 4096, "full height, px; less is faster, for a proxy"),
+    "mpp": Option(1.0, 1.0, "of the map, um/px"),
+}
 
 
 def write_slide(path: Path, width: int, height: int) -> None:
@@ -52,12 +57,8 @@ def _tile(rng: np.random.Generator) -> bytes:
     return buffer.getvalue()
 
 
-def run(slide: Path, out: Path, mpp: float) -> None:
-    """Segment a slide and print the peak above the start in MiB, and the seconds."""
-    from wsss_mm.slides import open_slide
-    from wsss_mm.vocabulary import get_vocabulary
-    from wsss_mm.wsi import SlideModel, segment_slide
-    from wsss_mm.wsi.viewer import write_overview  # noqa: F401  so that its import counts as loaded
+def segmented(slide: Path, out: Path, mpp: float) -> float:
+    """Peak of memory above what the process held before, MiB, as a slide is segmented."""
 
     def predict(images: np.ndarray) -> np.ndarray:
         coarse = images[:, 4::8, 4::8].astype(np.float32)
@@ -67,42 +68,25 @@ def run(slide: Path, out: Path, mpp: float) -> None:
 
     open_slide(slide).close()
     model = SlideModel(predict, get_vocabulary("lung"), mpp, "0" * 32)
-    before, start = _status("VmRSS"), time.perf_counter()
-    segment_slide(slide, model, out, batch_size=16, progress=False)
-    logger.info("%.0f %.0f", (_status("VmHWM") - before) / 1024, time.perf_counter() - start)
+    return peak_above(lambda: segment_slide(slide, model, out, batch_size=16, progress=False))
 
 
-def _status(name: str) -> int:
-    """Of this process, kB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
-
-
-def main() -> None:
-    """Measure both heights and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=100_000, help="width of the slide, px")
-    parser.add_argument("--height", type=int, help="full height, the width if not given; less is faster, for a proxy")
-    parser.add_argument("--mpp", type=float, default=1.0, help="of the map, um/px")
-    parser.add_argument("--slide", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    if arguments.slide:
-        run(arguments.slide, arguments.slide.parent / "out", arguments.mpp)
-        return
-    peaks = []
-    full = arguments.height or arguments.size
-    for height in (full // 2, full):
-        with tempfile.TemporaryDirectory() as place:
-            slide = Path(place) / "slide.tif"
-            write_slide(slide, arguments.size, height)
-            command = [sys.executable, "-m", "benchmarks.slides_memory", "--mpp", str(arguments.mpp), "--slide", slide]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        peak, seconds = map(float, done.stdout.split()[-2:])
-        peaks.append(peak)
-        logger.info("| %d x %d | %.0f MiB | %.0f s |", arguments.size, height, peak, seconds)
-    logger.info("growth with twice the height: %.1f %% (target below 10 %%)", 100 * (peaks[1] / peaks[0] - 1))
+def measure(arguments) -> Iterator[Measurement]:
+    heights = (arguments.height, arguments.height // 2)
+    with tempfile.TemporaryDirectory() as place:
+        for height in heights:
+            write_slide(Path(place) / f"{height}.tif", arguments.size, height)
+        calls = [
+            (Path(place) / f"{height}.tif", Path(place) / f"out-{number}-{height}", arguments.mpp)
+            for number in range(arguments.repeats)
+            for height in heights
+        ]
+        peaks = in_children(segmented, calls)
+    what = f"peak of memory of a slide of {arguments.size:,} x {arguments.height:,} px, map at {arguments.mpp:g} um/px"
+    own, half = peaks[::2], peaks[1::2]
+    yield Measurement(what, own, "MiB", at_most=1024)
+    yield Measurement(what, own, "MiB", over=half, over_what="one of half the height", at_most=1.1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

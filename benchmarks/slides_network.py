@@ -1,28 +1,34 @@
 """Time of a window on one core: the network as trained, as slides use it, and in bfloat16; and how far they agree.
 
-Medians of CPU time, in turns in one process. With a trained model and a slide the labels that agree mean something:
+In CPU time, by turns in one process. With a trained model and a slide the labels that agree mean something:
 
     python -m benchmarks.slides_network --model models/segmenter --slide data/cohort/slides/phantom-test-01.tiff
 """
 
-import argparse
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from benchmarks.command import Option, by_turns, run
 from benchmarks.networks import random_model
+from benchmarks.rows import Measurement
 from wsss_mm.models import Segmenter, load_model
 from wsss_mm.slides import open_slide
 from wsss_mm.wsi.cores import predict_by_window
 
-WINDOW, ROUNDS = 224, 5
+WINDOW = 224
+OPTIONS = {
+    "model": Option(None, None, "folder of a segmenter; an untrained one of `width` without", kind=Path),
+    "slide": Option(None, None, "where windows come from; noise without", kind=Path),
+    "width": Option(0.125, 0.0625, "of an untrained network"),
+    "count": Option(16, 4, "windows"),
+}
 
 
 def as_trained(network: Segmenter, reduced: torch.dtype | None) -> Callable[[np.ndarray], np.ndarray]:
@@ -47,16 +53,11 @@ def windows_of(slide: Path | None, mpp: float, count: int) -> np.ndarray:
         return np.stack([reader.read(left, top, WINDOW, mpp) for top in y for left in x][:count])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="folder of a segmenter (default: an untrained one of width 1/8)")
-    parser.add_argument("--slide", type=Path, help="where windows come from (default: noise)")
-    parser.add_argument("--count", type=int, default=16, help="windows (default: %(default)s)")
-    arguments = parser.parse_args()
+def measure(arguments) -> Iterator[Measurement]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         if arguments.model is None:
-            random_model(Path(place), 0.125)
+            random_model(Path(place), arguments.width)
         network, info = load_model(arguments.model or Path(place))
     windows = windows_of(arguments.slide, info["mpp"], arguments.count)
     ways = {
@@ -66,22 +67,18 @@ def main() -> None:
         "as slides use it, bf16": predict_by_window(network, 1, torch.bfloat16),
     }
     found = {name: predict(windows) for name, predict in ways.items()}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, predict in ways.items():
-            start = time.process_time()
-            predict(windows)
-            times[name].append((time.process_time() - start) / len(windows) * 1000)
-    exact = found["as trained, fp32"]
+    times = by_turns(*(partial(predict, windows) for predict in ways.values()), repeats=arguments.repeats)
+    exact, bound = found["as trained, fp32"], [1000 * seconds / len(windows) for seconds in times[0]]
     grey = np.stack([cv2.cvtColor(window, cv2.COLOR_RGB2GRAY) for window in windows])
     tissue = grey <= 210 if arguments.slide else np.ones_like(grey, bool)
-    for name, probabilities in found.items():
-        same = (probabilities.argmax(1) == exact.argmax(1))[tissue].mean()
-        sys.stdout.write(
-            f"| {name} | {statistics.median(times[name]):.1f} ms | {np.abs(probabilities - exact).max():.0e} "
-            f"| {100 * same:.2f} % |\n"
-        )
+    which = f"{'an untrained' if arguments.model is None else 'the'} segmenter of width {info['width']:g}"
+    for name, seconds in list(zip(ways, times, strict=True))[1:]:
+        what = f"a window by {which}, {name}"
+        own = [1000 * value / len(windows) for value in seconds]
+        yield Measurement(what, own, "ms", over=bound, over_what="as trained, fp32")
+        same = (found[name].argmax(1) == exact.argmax(1))[tissue].mean()
+        yield Measurement(f"{what}: labels that agree", [100 * same] * arguments.repeats, "%")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

@@ -1,17 +1,17 @@
 """End-to-end time of a slide over the time the same network needs for the same windows in memory; target at most 1.10.
 
-Both are measured in turn in one process, `--rounds` times; the table gives medians. On a machine that others use, the
-ratio of CPU times is the one to trust: it is what the ratio is where all cores are busy. The network is a ResNet38
-PSPNet with random weights (its speed does not depend on them), the slide is one of the phantom cohort.
+By turns in one process. On a machine that others use, the ratio of CPU times is the one to trust: it is what the ratio
+is where all cores are busy. The network is a ResNet38 PSPNet with random weights (its speed does not depend on them),
+the slide is one of the phantom cohort.
 
     python -m benchmarks.slides_speed
 """
 
-import argparse
-import logging
 import os
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,20 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the pipeline; read when
 import numpy as np
 import torch
 
+from benchmarks.command import Option, cores, run
 from benchmarks.networks import random_model
+from benchmarks.rows import Measurement
 from wsss_mm.files import digest
 from wsss_mm.slides.phantom import generate_cohort
 from wsss_mm.wsi import SlideModel, segment_slide
 
-logger = logging.getLogger("benchmarks.slides_speed")
-
+OPTIONS = {
+    "size": Option(8192, 1344, "of the slide, px at 0.5 um/px"),
+    "width": Option(0.125, 0.0625, "of the network"),
+    "readers": Option(2, 2, "threads that read ahead"),
+    "batch_size": Option(16, 16, "windows at a time"),
+    "precision": Option("auto", "auto", "auto, fp32 or bf16"),
+}
 _MOST = 256  # windows of which the probabilities are held
 
 
@@ -36,18 +43,8 @@ def _clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def main() -> None:
-    """Measure and print a row of the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=8192, help="of the slide, px at 0.5 um/px")
-    parser.add_argument("--width", type=float, default=0.125, help="of the network")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--readers", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(os.cpu_count() or 1)
+def measure(arguments) -> Iterator[Measurement]:
+    torch.set_num_threads(cores())
     options: dict[str, Any] = {"batch_size": arguments.batch_size, "readers": arguments.readers, "progress": False}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -63,10 +60,10 @@ def main() -> None:
 
         segment_slide(slide, replace(model, predict=keeping), folder / "warm-up", **options)
         windows = sum(map(len, batches))
-        several = _MOST // arguments.batch_size  # so that no core waits for another between batches
+        several = max(1, _MOST // arguments.batch_size)  # so that no core waits for another between batches
         groups = [np.concatenate(batches[first : first + several]) for first in range(0, len(batches), several)]
         whole, network = [], []
-        for number in range(arguments.rounds):
+        for number in range(arguments.repeats):
             start = _clocks()
             segment_slide(slide, model, folder / f"out-{number}", **options)
             middle = _clocks()
@@ -74,16 +71,19 @@ def main() -> None:
                 model.predict(group)
             whole.append(middle - start)
             network.append(_clocks() - middle)
-            logger.info("end to end %.2f s (CPU %.2f s), network %.2f s (CPU %.2f s)", *whole[-1], *network[-1])
-        maps = {digest(folder / f"out-{number}" / "segmentation.tif") for number in range(arguments.rounds)}
-    ratios = np.median(np.array(whole) / np.array(network), axis=0)
-    logger.info("| windows | end to end, s | network alone, s | ratio | ratio of CPU times |\n|---|---|---|---|---|")
-    logger.info(
-        "| %d | %.2f | %.2f | %.3f | %.3f |", windows, np.median(whole, 0)[0], np.median(network, 0)[0], *ratios
-    )
-    if len(maps) != 1:
-        raise SystemExit("the rounds gave different maps")
+        if len({digest(folder / f"out-{number}" / "segmentation.tif") for number in range(arguments.repeats)}) != 1:
+            sys.exit("the runs gave different maps")
+    what = f"a slide end to end, {windows} windows, width {arguments.width:g}, {model.precision}"
+    for clock, name in enumerate(("wall", "CPU")):
+        yield Measurement(
+            f"{what}, {name}",
+            [times[clock] for times in whole],
+            "s",
+            over=[times[clock] for times in network],
+            over_what="the same network on the same windows in memory",
+            at_most=1.1,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

@@ -1,4 +1,4 @@
-"""Number (b): windows per second against tiatoolbox's SemanticSegmentor and MONAI's sliding window.
+"""Windows per second against tiatoolbox's SemanticSegmentor and MONAI's sliding window.
 
 The same slide file, weights, window, overlap, resolution, cores and batch size on the same machine. Peers run in an
 environment of their own, made by `benchmarks/peers/install.sh`, with the network as one TorchScript file; ours runs
@@ -9,29 +9,39 @@ overlay and summary. Runs are interleaved.
 
 Windows are those of the full lattice for all, computed or skipped: what counts is how fast a slide is covered.
 
-    python -m benchmarks.windows_per_second --peer .venv-peers/bin/python
+    bash benchmarks/peers/install.sh slides
+    python -m benchmarks.windows_per_second
 """
 
-import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers import contenders
+from benchmarks.command import Missing, Option, cores, run, say
+from benchmarks.networks import random_model
 from benchmarks.peers.contenders import MPP, SLIDE_MPP, STRIDE, WINDOW
+from benchmarks.rows import ROOT, Measurement
 from wsss_mm.vocabulary import IGNORE
 
+OPTIONS = {
+    "peer": Option(ROOT / ".venv-peers/bin/python", ROOT / ".venv-peers/bin/python", "Python of the peers", kind=Path),
+    "lazyslide": Option(
+        ROOT / ".venv-lazyslide/bin/python", ROOT / ".venv-lazyslide/bin/python", "of LazySlide, if any", kind=Path
+    ),
+    "size": Option(8192, 1344, "px, side of the slides"),
+    "width": Option(0.125, 0.0625, "of the network"),
+    "threads": Option(0, 0, "of the network; 0: all cores"),
+}
+SLIDES = {"part": ("40 % tissue", 2.0), "all": ("all tissue", 1.2)}  # least over tiatoolbox
 PAPER = 243  # grey of the glass
-OURS = "wsss_mm, environment of the peers"
 CONTENDERS = {  # whose Python, and the task of the process
-    OURS: ("peer", "ours_here"),
+    "wsss_mm, environment of the peers": ("peer", "ours_here"),
     "wsss_mm": ("own", "ours auto"),
     "wsss_mm, fp32": ("own", "ours fp32"),
     "tiatoolbox, no workers, labels only": ("peer", "tiatoolbox 0:zarr"),
@@ -65,7 +75,6 @@ def make_networks(folder: Path, width: float) -> None:
     """The project's segmenter, untrained: a model's folder, and the same as TorchScript, RGB to probabilities."""
     import torch
 
-    from benchmarks.networks import random_model
     from wsss_mm.models import load_model
 
     random_model(folder / "model", width)
@@ -82,80 +91,47 @@ def lattice(size: int) -> int:
     return len(window_starts(round(size * SLIDE_MPP / MPP), WINDOW, STRIDE)) ** 2
 
 
-def child(python: str, folder: Path, arguments: argparse.Namespace, task: str, slide: str = "all") -> dict[str, float]:
-    """Run a task in a process of its own."""
-    command = [python, "-m", "benchmarks.windows_per_second", "--task", task, "--folder", str(folder)]
-    command += ["--slide", slide, "--threads", str(arguments.threads)]
-    root = str(Path(__file__).parent.parent)
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(arguments.threads), "GOMP_SPINCOUNT": "1000"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False)
+def child(python: Path, folder: Path, threads: int, task: str, slide: str = "all") -> dict[str, float]:
+    """Run a task of `benchmarks.peers.task` in a process of its own, with the Python of a contender."""
+    command = [python, "-m", "benchmarks.peers.task", folder, str(threads), slide, *task.split()]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
+        sys.exit(f"{task}\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_task(arguments: argparse.Namespace) -> dict[str, float | str]:
-    """In the process of a contender."""
-    name, *options = arguments.task.split()
-    if name == "bare":
-        return contenders.bare(arguments.folder, arguments.threads)
-    slides = [arguments.folder / "warm.svs", arguments.folder / f"{arguments.slide}.svs"]
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as out:
-        return getattr(contenders, name)(arguments.folder, arguments.threads, Path(out), slides, *options)
-
-
-def compare(folder: Path, arguments: argparse.Namespace) -> None:
-    """Measure, and print a line for each contender and slide."""
-    make_slides(folder, arguments.size)
-    make_networks(folder, arguments.width)
-    windows = lattice(arguments.size)
-    say = sys.stdout.write
-    say(
-        f"{platform.machine()}, {arguments.threads} threads, width {arguments.width}, slides of {arguments.size} px "
-        f"at {SLIDE_MPP} um/px, {windows} windows of {WINDOW} px, load {os.getloadavg()[0]:.1f}\n"
-    )
-    pythons = {"own": sys.executable, "peer": arguments.peer, "lazyslide": arguments.lazyslide}
-    there = {name: item for name, item in CONTENDERS.items() if Path(pythons[item[0]]).is_file()}
-    for whose, python in list(pythons.items())[:2]:
-        say(f"network alone, {whose} environment: {child(python, folder, arguments, 'bare')}\n")
-    for slide in ("part", "all"):
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in there}
-        for _ in range(arguments.runs):
-            for name, (whose, task) in there.items():
-                runs[name].append(child(pythons[whose], folder, arguments, task, slide))
-        medians = {name: statistics.median(run["seconds"] for run in found) for name, found in runs.items()}
-        for name, seconds in medians.items():
-            times = ", ".join(f"{run['seconds']:.1f}" for run in runs[name])
-            cpu = statistics.median(run["cpu_seconds"] for run in runs[name])
-            rest = f"{cpu:.1f} s of CPU time in its process; {runs[name][0]['computed']} computed"
-            ratios = ", ".join(f"{seconds / medians[our]:.2f} of {our}" for our in (OURS, "wsss_mm"))
-            say(f"{slide}: {name}: {windows / seconds:.1f} windows/s ({times} s; {rest}); time {ratios}\n")
-    say(f"load at the end {os.getloadavg()[0]:.1f}\n")
-
-
-def main() -> None:
-    """Compare, or run the task of a contender."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", default=".venv-peers/bin/python", help="Python of the peers (default: %(default)s)")
-    parser.add_argument(
-        "--lazyslide", default=".venv-lazyslide/bin/python", help="Python of LazySlide, if any (default: %(default)s)"
-    )
-    parser.add_argument("--size", type=int, default=8192, help="px, side of the slides (default: %(default)s)")
-    parser.add_argument("--width", type=float, default=0.125, help="of the network (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of each, medians are reported (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of the network (default: %(default)s)")
-    for hidden, kind in (("task", str), ("folder", Path), ("slide", str)):
-        parser.add_argument(f"--{hidden}", type=kind, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.task:
-        sys.stdout.write(json.dumps(run_task(arguments)) + "\n")
-        return
-    if not Path(arguments.peer).is_file():
-        sys.stdout.write(f"{arguments.peer}: not there, skipped; make it with: bash benchmarks/peers/install.sh\n")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), arguments)
+def measure(arguments) -> Iterator[Measurement]:
+    pythons = {"own": Path(sys.executable), "peer": arguments.peer, "lazyslide": arguments.lazyslide}
+    if not arguments.peer.is_file():
+        raise Missing(f"no {arguments.peer}; make it with: bash benchmarks/peers/install.sh slides")
+    there = {name: item for name, item in CONTENDERS.items() if pythons[item[0]].is_file()}
+    threads = arguments.threads or cores()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        make_slides(folder, arguments.size)
+        make_networks(folder, arguments.width)
+        windows = lattice(arguments.size)
+        for whose in ("own", "peer"):
+            say(f"network alone, {whose} environment: {child(pythons[whose], folder, threads, 'bare')}")
+        for slide, (tissue, at_least) in SLIDES.items():
+            rates: dict[str, list[float]] = {name: [] for name in there}
+            for _ in range(arguments.repeats):
+                for name, (whose, task) in there.items():
+                    rates[name].append(windows / child(pythons[whose], folder, threads, task, slide)["seconds"])
+            for name, (_, task) in there.items():
+                if task.startswith("ours"):
+                    continue
+                for own in (item for item in there if CONTENDERS[item][1].startswith("ours")):
+                    yield Measurement(
+                        f"{own}: {windows} windows, {tissue}, width {arguments.width:g}, wall, {threads} threads",
+                        rates[own],
+                        "windows/s",
+                        over=rates[name],
+                        over_what=name,
+                        at_least=at_least if own == "wsss_mm" and name.startswith("tiatoolbox") else None,
+                    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, OPTIONS))

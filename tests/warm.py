@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = (
     *("torch", "torch._dynamo", "torch.utils.data", "mmseg.models", "mmseg.apis", "mmengine.runner", "mmengine.hooks"),
@@ -83,6 +84,20 @@ def commands() -> Path:
             raise RuntimeError(f"it did not start; see what {shlex.join([sys.executable, __file__, address])} says")
         _running.append((process, folder))
     return Path(_running[0][1].name)
+
+
+class WarmProcess(subprocess.Popen):
+    """`python -c code arguments` in a process that has the libraries; what ends it hits that process itself."""
+
+    def __init__(self, code: str, *arguments: object, **options: Any) -> None:
+        command = [commands() / "python", "-c", f"import os\nprint(os.getpid(), flush=True)\n{code}"]
+        super().__init__([*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, text=True, **options)
+        assert self.stdout is not None
+        self.forked = int(self.stdout.readline())
+
+    def send_signal(self, sig: int) -> None:
+        """To the process that was forked; this one ends with it."""
+        os.kill(self.forked, sig)
 
 
 def stop() -> None:

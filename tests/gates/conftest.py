@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.gates.judging import Remembering
 from tests.gates.project import edit, make_project, set_params
 from tests.settings import content_of
+from wsss_mm.gates import runner
 from wsss_mm.settings import Params
 
 
@@ -38,3 +40,9 @@ def project(clean_project, tmp_path) -> Path:
 def alter(project):
     """Change a table or a JSON file of the project in place."""
     return lambda relative, change: edit(project / relative, change)
+
+
+@pytest.fixture
+def each_column_once(monkeypatch):
+    """Of a column that was judged as it is the outcome is known: what is tested is which columns a fault changes."""
+    monkeypatch.setattr(runner, "_Validator", Remembering)

@@ -13,7 +13,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.gates.beforehand import check_cohort
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 
-pytestmark = pytest.mark.xdist_group("great_expectations")
+# 3 to 10 s of import: once
+pytestmark = [pytest.mark.xdist_group("great_expectations"), pytest.mark.usefixtures("each_column_once")]
 
 
 def looked_at(project, params, **options):

@@ -29,7 +29,8 @@ from wsss_mm.gates.checks import Outcome, gate_tables
 from wsss_mm.gates.page import render_page
 from wsss_mm.gates.runner import READABLE
 
-pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
+# 3 to 10 s of import: once
+pytestmark = [pytest.mark.xdist_group("great_expectations"), pytest.mark.usefixtures("each_column_once")]
 
 CHECKS = {
     gate: {check.name: (table, check) for table in gate_tables(gate).values() for check in table.checks}

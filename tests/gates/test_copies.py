@@ -10,7 +10,8 @@ from tests.gates.project import MAPS, write_result
 from wsss_mm.gates import run_gate
 from wsss_mm.settings import Params
 
-pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
+# 3 to 10 s of import: once
+pytestmark = [pytest.mark.xdist_group("great_expectations"), pytest.mark.usefixtures("each_column_once")]
 
 ASKED = {"simplify_um": 1.0, "geojson": "gz", "geoparquet": True, "ome_zarr": True}
 TEST, MORE = "results/slides/slide-test", "results/slides/slide-more"

@@ -6,7 +6,8 @@ from tests.gates.faults import FAULTS
 from tests.gates.injection import first_failure, inside, with_table
 from wsss_mm.gates import GATES, run_gate
 
-pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
+# 3 to 10 s of import: once
+pytestmark = [pytest.mark.xdist_group("great_expectations"), pytest.mark.usefixtures("each_column_once")]
 
 
 def test_there_are_enough_and_each_is_told_apart():

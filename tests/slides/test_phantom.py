@@ -66,7 +66,7 @@ class TestFiles:
 
 class TestSeed:
     def make(self, folder, seed, workers, slides=2):
-        generate_cohort(folder, {"train": slides}, 1024, seed, workers=workers, progress=False)
+        generate_cohort(folder, {"train": slides}, 512, seed, workers=workers, progress=False)
         return [digest(path) for path in sorted(folder.glob("*/*.tif*"))]
 
     def test_same_seed_same_bytes_however_many_processes(self, tmp_path):

@@ -19,7 +19,7 @@ from wsss_mm.wsi.cluster import Demand, segment_on_cluster
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.segment import segment
 
-SLIDES = 6
+SLIDES = 4
 PARAMETERS = Parameters(window=64, overlap=0.75, min_island=0)
 
 
@@ -47,13 +47,13 @@ def model(tmp_path_factory, project_root):
 def slides(tmp_path, tissue):
     paths = [tmp_path / f"s{seed}.tiff" for seed in range(SLIDES)]
     for seed, path in enumerate(paths):
-        tifffile.imwrite(path, tissue(400, 500, seed), tile=(64, 64), photometric="rgb", metadata=None)
+        tifffile.imwrite(path, tissue(320, 400, seed), tile=(64, 64), photometric="rgb", metadata=None)
     return paths
 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two working nodes of one core each, and a head that only keeps the books; on loopback."""
+    """Two nodes of one core each, of which the first keeps the books; on loopback."""
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}.items():
         monkeypatch.setenv(name, value)
     from ray._private import services
@@ -61,9 +61,12 @@ def cluster(monkeypatch):
 
     monkeypatch.setattr(services, "get_node_ip_address", lambda *_: "127.0.0.1")  # or the driver looks elsewhere
     node = {"node_ip_address": "127.0.0.1", "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"num_cpus": 0}, shutdown_at_exit=False)
-    for _ in range(2):
-        cluster.add_node(**node, num_cpus=1)
+    # A node is given up when five requests failed, five times a second: at once where it is dead, and where it is
+    # busy it answers within the 10 s of one. Ray's own pause is 3 s, after 5 s.
+    often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200}
+    head = {**node, "num_cpus": 1, "_system_config": often}
+    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+    cluster.add_node(**node, num_cpus=1)
     try:
         yield cluster
     finally:
@@ -127,10 +130,11 @@ def test_a_node_dies(cluster, slides, model, tmp_path):
     assert failed.slide_id == "bad"
     assert "bad.svs" in failed.error
     assert not folders[bad].exists()
+    same = SlideModel.from_folder(model)
     for path in slides:
         assert deliveries[path] | _version(folders[path]) == _version(folders[path]), "delivered more than once"
         alone = tmp_path / "alone" / path.stem
-        segment(Job(path.stem, path, alone, 1.0), SlideModel.from_folder(model), PARAMETERS, progress=False)
+        segment(Job(path.stem, path, alone, 1.0), same, PARAMETERS, progress=False)
         for name in FILES:
             assert (folders[path] / name).read_bytes() == (alone / name).read_bytes(), (path, name)
 

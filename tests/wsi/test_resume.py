@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests import warm
+from tests.wsi.conftest import colour_predict
 from wsss_mm.errors import InputError
 from wsss_mm.files import write_json
 from wsss_mm.patches import VOCABULARIES
@@ -28,60 +28,72 @@ from wsss_mm.wsi.lattice import window_starts, window_stride
 from wsss_mm.wsi.partial import partial_folder
 from wsss_mm.wsi.rawmap import RawMap
 
+ROOT = Path(__file__).resolve().parents[2]
 WINDOW, OVERLAP = 64, 0.75
+PAUSE = 0.02
+"""s before each batch of windows in the process that is killed."""
 RAW = {"map": "labels.raw", "probabilities": "2.raw", "confidence": "confidence.raw"}
 """What is half done of a map, by what it is of."""
 
-_SCRIPT = """
-import os, sys, time
-sys.path.insert(0, {tests!r})
-from conftest import colour_predict
-from wsss_mm.patches import VOCABULARIES
-from wsss_mm.wsi import SlideModel, segment_slide
 
-slide, out, log, pause = sys.argv[1:]
-def predict(images):
-    time.sleep(float(pause))
-    with open(log, "ab") as stream:
-        stream.write(b"." * len(images))
-    return colour_predict(images)
-model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
-segment_slide(slide, model, out, mpp_override=1.0, window={window}, overlap={overlap}, batch_size=4, min_island=0,
-              progress=False, probabilities=True, confidence=True)
-"""
+def slowly_segment(slide, out, log, pause=0.0):
+    """Segment, and note in `log` each window that the network sees, each batch `pause` seconds late."""
+
+    def predict(images):
+        time.sleep(pause)
+        with Path(log).open("ab") as stream:
+            stream.write(b"." * len(images))
+        return colour_predict(images)
+
+    model = SlideModel(predict, VOCABULARIES["luad_normal"].classes, 1.0, "a" * 32)
+    options = {"window": WINDOW, "overlap": OVERLAP, "batch_size": 4, "min_island": 0, "progress": False}
+    segment_slide(slide, model, out, mpp_override=1.0, probabilities=True, confidence=True, **options)
+
+
+def _write_slide(path):
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.repeat(rng.integers(20, 200, (40, 30, 3), np.uint8), 8, axis=0), 8, axis=1)
+    tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
+    return path
 
 
 @pytest.fixture
 def slide(tmp_path):
-    rng = np.random.default_rng(0)
-    image = np.repeat(np.repeat(rng.integers(20, 200, (40, 30, 3), np.uint8), 8, axis=0), 8, axis=1)
-    tifffile.imwrite(tmp_path / "s.tiff", image, tile=(64, 64), photometric="rgb", compression="zlib", metadata=None)
-    return tmp_path / "s.tiff"
+    return _write_slide(tmp_path / "s.tiff")
 
 
-def _start(slide, out, log, pause=0.0):
-    script = _SCRIPT.format(tests=str(Path(__file__).parent), window=WINDOW, overlap=OVERLAP)
-    return subprocess.Popen([sys.executable, "-c", script, slide, out, log, str(pause)], env=os.environ)
+def _kill_in_the_middle(slide, out, log, row):
+    """In another process, until the notes tell of so many rows; gives how many they told of."""
+    code = f"import sys\nfrom tests.wsi.test_resume import slowly_segment\nslowly_segment(*sys.argv[1:], {PAUSE})"
+    state = out / ".partial" / "state.json"
+    with warm.WarmProcess(code, slide, out, log, env=os.environ, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not (state.is_file() and json.loads(state.read_text())["row"] >= row):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == 128 + signal.SIGKILL
+    return json.loads(state.read_text())["row"]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A slide, and the folder of its results as the kill of the process that segmented it left it."""
+    folder = tmp_path_factory.mktemp("killed")
+    slide = _write_slide(folder / "s.tiff")
+    _kill_in_the_middle(slide, folder / "out", folder / "log", 1)
+    return slide, folder / "out"
 
 
 def test_killed_and_taken_up(slide, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert _start(slide, whole, tmp_path / "log0").wait() == 0
-
-    process = _start(slide, cut, tmp_path / "log1", pause=0.02)
-    state = cut / ".partial" / "state.json"
-    deadline = time.monotonic() + 60
-    while not (state.is_file() and json.loads(state.read_text())["row"] >= 96):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = json.loads(state.read_text())["row"]
+    slowly_segment(slide, whole, tmp_path / "log0")
+    finished = _kill_in_the_middle(slide, cut, tmp_path / "log1", 96)
     assert 96 <= finished < 320
     assert {path.name for path in cut.iterdir()} == {".partial", "..partial.lock"}  # nothing looks finished
 
-    assert _start(slide, cut, tmp_path / "log2").wait() == 0
+    slowly_segment(slide, cut, tmp_path / "log2")
     for name in (*FILES, "probabilities.ome.tif", "confidence.tif"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert not list(cut.glob(".*"))
@@ -96,15 +108,10 @@ def test_killed_and_taken_up(slide, tmp_path):
 @pytest.mark.parametrize(
     "damage", ["other key", "carry cut", "state cut", "map cut", "probabilities cut", "confidence cut"]
 )
-def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
-    out = tmp_path / "out"
-    process = _start(slide, out, tmp_path / "log1", pause=0.02)
+def test_notes_that_do_not_fit_are_not_built_on(killed, tmp_path, damage):
+    slide, out = killed[0], tmp_path / "out"
+    shutil.copytree(killed[1], out)
     state = out / ".partial" / "state.json"
-    while not state.is_file():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
     if damage == "other key":
         state.write_text(state.read_text().replace('"a' + "a" * 31, '"b' + "a" * 31))
     elif damage.partition(" ")[0] in RAW:  # its last pages were lost with the machine
@@ -114,10 +121,19 @@ def test_notes_that_do_not_fit_are_not_built_on(slide, tmp_path, damage):
     else:
         carry = out / ".partial" / json.loads(state.read_text())["carry"]
         carry.write_bytes(carry.read_bytes()[:-1] + b"x")
-    assert _start(slide, out, tmp_path / "log2").wait() == 0
+    slowly_segment(slide, out, tmp_path / "log")
     stride = window_stride(WINDOW, OVERLAP)
     windows = len(window_starts(320, WINDOW, stride)) * len(window_starts(240, WINDOW, stride))
-    assert (tmp_path / "log2").stat().st_size == windows
+    assert (tmp_path / "log").stat().st_size == windows
+
+
+def test_notes_that_fit_are_built_on(killed, tmp_path):
+    """Or the damages of the test before would prove nothing."""
+    shutil.copytree(killed[1], tmp_path / "out")
+    slowly_segment(killed[0], tmp_path / "out", tmp_path / "log")
+    stride = window_stride(WINDOW, OVERLAP)
+    windows = len(window_starts(320, WINDOW, stride)) * len(window_starts(240, WINDOW, stride))
+    assert (tmp_path / "log").stat().st_size < windows
 
 
 def test_what_the_notes_tell_of_is_on_the_disk(slide, predict, tmp_path, monkeypatch):
