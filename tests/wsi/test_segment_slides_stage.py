@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 from pipelines import export_slides, segment_slides
+from tests import warm
 from tests.settings import content_of, write_settings
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
@@ -298,19 +299,20 @@ def test_killed_and_taken_up(project, tissue, project_root, monkeypatch, stage, 
     environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": str(project_root)}
 
     def start(log, pause):
-        return subprocess.Popen([sys.executable, "-c", script, log, str(pause)], env=environment, cwd=project)
+        return warm.WarmProcess(script, log, pause, env=environment, cwd=project)
 
-    process = start("log1", 0.4)
-    deadline = time.monotonic() + 300
-    while not ((project / "log1").is_file() and (project / "log1").stat().st_size >= calls):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with start("log1", 0.4) as process:
+        deadline = time.monotonic() + 300
+        while not ((project / "log1").is_file() and (project / "log1").stat().st_size >= calls):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == 128 + signal.SIGKILL
     assert [_files(out) for out in outs] == before  # what was there
     done = (project / "log1").stat().st_size
-    assert start("log2", 0).wait() == 0
+    with start("log2", 0) as process:
+        assert process.wait() == 0
     assert [_files(out) for out in outs] == before
     whole = len(batches) if stage == "segment_slides" else len(names)
     assert (project / "log2").stat().st_size < whole
