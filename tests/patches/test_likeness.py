@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wsss_mm.errors import InputError
+from wsss_mm.patches import likeness
 from wsss_mm.patches.likeness import LEAST_PATCHES, Appearance, appearance_of, compared, measure_look
 
 SIDE, EDGE = 96, 24  # px
@@ -101,6 +102,22 @@ def test_slides_of_the_training_say_what_is_unlike():
     windows = [measure_look(tissue(5000 + number, blue=2.0)) for number in range(12)]
     assert alike.unlikeness(windows) > alike.limit
     assert diverse.unlikeness(windows) < diverse.limit
+
+
+def test_of_few_slides_another_may_be_further():
+    """By how much is a prediction of one more: Student's t at 1 in 100, of tables 3.747 of 4 degrees, 2.326 of many."""
+    assert likeness._further(5) == pytest.approx(1.25 ** (3.747 / 2.326 * 1.2**0.5), abs=1e-3)
+    assert likeness._further(100_000) == pytest.approx(1.25, abs=1e-4)
+    assert likeness._further(1) == likeness._further(2) == 2.0
+    found = [likeness._further(count) for count in range(1, 200)]
+    assert found == sorted(found, reverse=True)
+
+
+def test_the_same_patches_of_fewer_slides_allow_for_more():
+    patches = [partial(tissue, number) for number in range(60)]
+    few, more = (appearance_of([(f"{n % slides}", one) for n, one in enumerate(patches)], SIDE) for slides in (4, 6))
+    assert (few.slides, more.slides) == (4, 6)
+    assert few.limit / more.limit == pytest.approx(likeness._further(4) / likeness._further(6), rel=1e-5)
 
 
 def test_glass_and_too_few_patches_say_nothing(appearance):

@@ -61,6 +61,17 @@ def test_tissue_that_shows_under_ink_is_tissue(color):
     assert drawn[~where & (thickness > 0.5)].mean() > 0.95
 
 
+@pytest.mark.parametrize(("haematoxylin", "eosin"), [(0.3, 0.1), (0.3, 0.3), (0.4, 0.15), (0.25, 0.25)])
+def test_tissue_near_ink_of_its_own_colour_is_no_edge_of_it(haematoxylin, eosin):
+    """It begins 48 um beside a stroke of purple, within the reach of an edge that fades."""
+    stroke, thickness = ink(SIDE, INKS["purple"], 0.3, width=40)
+    tissue, where = on_glass(density(SIDE, haematoxylin, eosin, texture=0.3), np.s_[30:130, 106:158])
+    found, drawn = tissue_and_pen(seen(tissue + stroke), MPP)
+    assert (where & ~found).sum() <= 0.005 * where.sum()
+    assert drawn[thickness > 0.5].mean() >= 0.98
+    assert not found[(thickness > 0.05) & ~where].any()
+
+
 def test_pale_tissue_stays_tissue_beside_strong_ink():
     tissue, where = on_glass(density(SIDE, 0.03, 0.1))
     stroke, _ = ink(SIDE, INKS["yellow"], column=115)

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri, stdtrit
 
 from wsss_mm.errors import InputError
 from wsss_mm.patches.appearance import DENSITY, image_statistics, unmixing
@@ -44,6 +45,7 @@ _LEAST_ENERGY = 1e-6
 _RIDGE = 1e-2  # of the correlation: lengths that vary together are not trusted to the last digit
 _TAILS = (0.01, 0.99)
 _WIDER, _FURTHER = 0.25, 1.25  # what a slide may be beyond the training's patches, and its slides
+_ALARMS, _FURTHEST = 0.01, 2.0  # share of slides that `_further` allows for, and the most that it widens by
 _USUAL = 0.95  # of the training's slides lie closer than the limit allows for
 _CLOSER = 0.85  # of the distance: clearly more alike at another mpp
 _MOST_PATCHES = 2000
@@ -197,17 +199,30 @@ def appearance_of(patches: Iterable[tuple[str, Callable[[], Pixels]]], size: int
     for name in RANGES:
         low, high = np.quantile([one.figures[name] for _, one in found], _TAILS)
         ranges[name] = (low - _WIDER * (high - low), high + _WIDER * (high - low))
-    of_all = _fitted(numbers, size, ranges, len(set(slides)))
-    far = [np.quantile(of_all.distances(numbers), _TAILS[1])]
-    held_out = []
+    count = len(set(slides))
+    of_all = _fitted(numbers, size, ranges, count)
+    far, held_out = [_further(count) * np.quantile(of_all.distances(numbers), _TAILS[1])], []
     for slide in sorted(set(slides)):
         own = slides == slide
         if (~own).sum() >= LEAST_PATCHES:
             others = _fitted(numbers[~own], size, ranges, 1)
             held_out.append(float(np.median(others.distances(numbers[own]))))
     if held_out:
-        far.append(np.quantile(held_out, _USUAL))
-    return _fitted(numbers, size, ranges, len(set(slides)), _FURTHER * float(max(far)))
+        far.append(_FURTHER * np.quantile(held_out, _USUAL))
+    return _fitted(numbers, size, ranges, count, float(max(far)))
+
+
+def _further(slides: int) -> float:
+    """How much further than the patches of so many slides another slide of their kind may be.
+
+    The fewer slides, the less is known of how slides differ: the logarithm grows as a prediction of one more does, with
+    Student's t in place of the normal distribution, times sqrt(1 + 1/n). Slides that were held out need none of it:
+    they are measured against one slide less.
+    """
+    if slides < 2:
+        return _FURTHEST
+    wider = stdtrit(slides - 1, _ALARMS) / ndtri(_ALARMS) * math.sqrt(1 + 1 / slides)
+    return min(_FURTHEST, _FURTHER ** float(wider))
 
 
 def _fitted(

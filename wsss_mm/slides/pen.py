@@ -35,6 +35,7 @@ _LEFT = 0.01  # share of what is stained that ink of such a colour leaves
 _INKS, _FOUND_SMOOTH, _FOUND_PURE, _FOUND_ALIKE = 8, 0.06, 0.014, 0.998  # of what has a colour that was found before
 _CORE, _AREA, _INNER_AREA = 24.0, 1e4, 3e4  # um: half the least width of a stroke; um2: of a region
 _EDGE, _FAINT, _ALIKE = 64.0, 0.07, (0.997, 0.985)  # um: what fades around ink; density, and cosine above and below it
+_ROUGH = 0.20, 0.03  # texture along and across, shares of the density, which an edge that fades has not both
 
 
 class _Measured(NamedTuple):
@@ -218,7 +219,10 @@ def _elsewhere(
 def _edges(
     image: NDArray[np.uint8], white: NDArray[np.float32], ink: NDArray[np.bool_], mpp: float
 ) -> NDArray[np.bool_]:
-    """What fades around ink in its own colour, or in one far from what stains make."""
+    """What fades around ink in its own colour, or in one far from what stains make.
+
+    Tissue beside ink may have its colour if stains make it; but there density and direction change.
+    """
     reach = max(1, round(_EDGE / mpp))
     side = 2 * reach + 1
     found = np.zeros_like(ink)
@@ -228,9 +232,13 @@ def _edges(
         seen = _measured(image[around], white)
         direction = cast("NDArray[np.float32]", cv2.blur(seen.direction * ink[around][..., None], (side, side)))
         near = cv2.blur(ink[around].astype(np.float32), (side, side)) > 0
-        far = np.maximum(seen.near[..., 0], seen.near[..., 2]) > _FAR * np.maximum(seen.near[..., 1], 0.01)
+        red, green, blue = seen.near[..., 0], np.maximum(seen.near[..., 1], 0.01), seen.near[..., 2]
+        far = np.maximum(red, blue) > _FAR * green
+        fades = (red > _RED * green) | (blue > _BLUE * green)
+        fades |= (seen.along < _ROUGH[0]) | (seen.across < _ROUGH[1])
         alike = np.where((seen.near**2).sum(axis=2) > _FAINT**2, *_ALIKE)
-        found[rows] = (near & (far | ((_unit(direction) * _unit(seen.near)).sum(axis=2) > alike)))[place]
+        fades &= (_unit(direction) * _unit(seen.near)).sum(axis=2) > alike
+        found[rows] = (near & (far | fades))[place]
     return found
 
 
