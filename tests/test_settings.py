@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import yaml
@@ -508,8 +509,7 @@ def test_a_truth_value_is_no_number_anywhere(content):
     assert len(places) > 100
     for place in places:
         for word in ("off", "yes"):
-            copy = yaml.safe_load(yaml.safe_dump(content))
-            inner = copy
+            inner = copy = deepcopy(content)
             for part in place[:-1]:
                 inner = inner[part]
             inner[place[-1]] = yaml.safe_load(word)

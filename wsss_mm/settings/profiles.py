@@ -1,7 +1,9 @@
 """Profiles: params.yaml and gates.yaml for a cohort or a scale, as differences from those of the phantom."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from importlib import resources
 from io import StringIO
 from itertools import count
@@ -190,7 +192,28 @@ def _keep_edits(path: Path, profiles_of: Callable[[str], set[str]], new: str) ->
     logger.warning("%s was edited; what it said is kept in %s", path, kept.name)
 
 
-def _rendered(folder: Any, name: str, values: Any) -> str:
+def _rendered(folder: Any, name: str, values: Mapping[str, Any]) -> str:
+    cohort = _cohort(folder, name) | values.get("cohort", {})
+    if cohort.get("name") == "slides" and "source" in cohort:  # DVC is to read the table, not a folder with all slides
+        table, labels = _tables(Path(cohort["source"]))
+        found = {"source": _text(table)} | ({"labels": _text(labels)} if labels.is_file() else {})
+        values = {**values, "cohort": {**values.get("cohort", {}), **found}}
+    return _dumped(folder, name, json.dumps(dict(values)))
+
+
+@cache
+def _cohort(folder: Any, name: str) -> dict[str, Any]:
+    """Section `cohort` of a profile, empty for gates.yaml."""
+    files = [folder / f"{each}.yaml" for each in dict.fromkeys((_BASE, name))]
+    parts = [parse(file.read_text(encoding="utf-8")).content for file in files if file.is_file()]
+    return (
+        {key: value for part in parts for key, value in part.get("cohort", {}).items()} if folder == _PROFILES else {}
+    )
+
+
+@lru_cache(maxsize=64)  # 40 ms each, and asked for again by whoever compares a file with those of all profiles
+def _dumped(folder: Any, name: str, values: str) -> str:
+    """The phantom's text, with what the profile and these values, JSON, say instead."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -199,11 +222,7 @@ def _rendered(folder: Any, name: str, values: Any) -> str:
     content = yaml.load((folder / f"{_BASE}.yaml").read_text(encoding="utf-8"))
     if name != _BASE and (folder / f"{name}.yaml").is_file():
         _merge(content, yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8")))
-    _merge(content, values)
-    cohort = content.get("cohort", {})
-    if cohort.get("name") == "slides" and "source" in cohort:  # DVC is to read the table, not a folder with all slides
-        table, labels = _tables(Path(cohort["source"]))
-        cohort |= {"source": _text(table)} | ({"labels": _text(labels)} if labels.is_file() else {})
+    _merge(content, json.loads(values))
     stream = StringIO()
     yaml.dump(content, stream)
     return stream.getvalue()
