@@ -1,7 +1,6 @@
 """How unlike two colours look to a reader, with and without red-green blindness, when they are laid over H&E."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ def least_difference(colors: Sequence[Color]) -> tuple[float, int, int]:
 
     over = np.asarray(TISSUES, float)[None] * (1 - COVER) + np.asarray(colors, float)[:, None] * COVER
     seen = np.stack([to_lab(seen_by(over, vision)) for vision in _VISIONS])  # (visions, colours, tissues, 3)
-    pairs = list(combinations(range(len(colors)), 2))
-    found = [float(difference(seen[:, one], seen[:, other]).min()) for one, other in pairs]
+    one, other = np.triu_indices(len(colors), 1)
+    found = difference(seen[:, one], seen[:, other]).min(axis=(0, 2))  # of each pair
     least = int(np.argmin(found))
-    return found[least], *pairs[least]
+    return float(found[least]), int(one[least]), int(other[least])
 
 
 def seen_by(colors: "np.ndarray", vision: str) -> "np.ndarray":
