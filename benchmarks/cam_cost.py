@@ -30,7 +30,7 @@ OPTIONS = {
 def build(width):
     torch.manual_seed(0)
     normalisation = {"type": "ImgDataPreprocessor", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
-    model = PatchClassifier({"type": "ResNet38", "width": width}, CLASSES, data_preprocessor=normalisation)
+    model = PatchClassifier({"type": "wsss_mm.ResNet38", "width": width}, CLASSES, data_preprocessor=normalisation)
     return model.eval()
 
 

@@ -14,7 +14,9 @@ def test_without_a_gpu_it_says_so(monkeypatch):
         list(gpu.measure(settings(gpu.OPTIONS, quick=True)))
 
 
-def test_ratios_with_a_target_become_rows(tmp_path, capsys):
+def test_ratios_with_a_target_become_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.rows.FEWEST_RUNS", 1)  # one run is enough to see what becomes of it
+    monkeypatch.setattr("benchmarks.gpu_bench.FEWEST_RUNS", 1)
     given = {"only": ("loss", "cams"), "device": "cpu", "out": tmp_path / "rows.jsonl"}
     rows = list(gpu.measure(settings(gpu.OPTIONS, quick=True, **given)))
     assert {row.at_most for row in rows} == {1.03, 1.15}

@@ -6,8 +6,14 @@ from benchmarks import geojson_export, slides_memory, slides_network, slides_spe
 from benchmarks.command import settings
 
 
+@pytest.fixture(autouse=True)
+def one_run(monkeypatch):
+    """Is enough to see what becomes of it."""
+    monkeypatch.setattr("benchmarks.rows.FEWEST_RUNS", 1)
+
+
 def rows(subject, **values):
-    return list(subject.measure(settings(subject.OPTIONS, quick=True, **values)))
+    return list(subject.measure(settings(subject.OPTIONS, quick=True, repeats=1, **values)))
 
 
 def test_a_slide_end_to_end_has_both_clocks():
