@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.rows import PAGE, ROWS, Row, held, read_rows
 
 HEAD = "| what | median | over | ratio | target | runs | where | command |\n|---|---|---|---|---|---|---|---|"
+NONE = "No rows yet."
 _TABLE = re.compile(r"<!-- rows: ([\w ]+) -->\n(?:(?!<!--).*\n)*<!-- end of rows -->")
 _MACHINES = re.compile(r"<!-- machines -->\n(?:(?!<!--).*\n)*<!-- end of machines -->")
 _NAMES = {"python": "Python", "openslide-python": "openslide-python", "openslide": "OpenSlide"}
@@ -32,6 +33,8 @@ def _machine(row: Row) -> str:
 
 def print_rows(rows: list[Row], where: list[str]) -> str:
     """A table in Markdown; `where` is `machines` of all rows of the page."""
+    if not rows:
+        return NONE
     return "\n".join([HEAD, *(_line(row, chr(ord("A") + where.index(_machine(row)))) for row in rows)])
 
 

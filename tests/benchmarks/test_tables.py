@@ -1,9 +1,10 @@
 """The page that rows are printed on."""
 
+import json
 import re
 
 from benchmarks.rows import PAGE, Measurement, read_rows
-from benchmarks.tables import fill, print_page
+from benchmarks.tables import NONE, fill, print_page
 
 EMPTY = "Text\n<!-- rows: cam -->\n<!-- end of rows -->\nmore\n<!-- machines -->\n<!-- end of machines -->\n"
 
@@ -56,6 +57,10 @@ def test_printing_again_changes_nothing():
 
 def test_the_page_on_disk_is_printed(tmp_path):
     (tmp_path / "page.md").write_text(EMPTY)
-    (tmp_path / "rows.jsonl").write_text("")
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row(2.0)) + "\n")
     print_page(tmp_path / "page.md", tmp_path / "rows.jsonl")
     assert "| what | median |" in (tmp_path / "page.md").read_text()
+
+
+def test_a_table_without_rows_says_so():
+    assert f"<!-- rows: cam -->\n{NONE}\n<!-- end" in fill(EMPTY, [])
