@@ -7,6 +7,7 @@ A subject is a module with `OPTIONS` and a function `measure`, which yields meas
 """
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -76,6 +77,9 @@ def run(measure: Measure, options: Mapping[str, Option]) -> int:
     arguments = parse(module.__doc__, options, sys.argv[1:])
     given = [Path(item).name if Path(item).is_absolute() else item for item in sys.argv[1:]]  # no folder of one machine
     command = shlex.join(["python", "-m", f"benchmarks.{subject}", *given])
+    logger = logging.getLogger("wsss_mm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         for measurement in measure(arguments):
             row = {"subject": subject, **measurement.row(), "quick": arguments.quick, "command": command}
@@ -86,6 +90,8 @@ def run(measure: Measure, options: Mapping[str, Option]) -> int:
     except Missing as missing:
         say(f"{subject}: skipped, {missing}")
         return SKIPPED
+    finally:
+        logger.setLevel(level)
     return 0
 
 

@@ -1,6 +1,5 @@
 """Sections of `benchmarks.gpu` from disk: slides and training, and who waits for whom there."""
 
-import logging
 import math
 import statistics
 import tempfile
@@ -163,7 +162,6 @@ def training(bench: Bench) -> None:
     if bench.options.cohort is None:
         bench.report.failed("training", "all", "left out, there is no --cohort")
         return
-    logging.getLogger("wsss_mm").setLevel(logging.ERROR)
     params = load_params(bench.options.cohort / "params.yaml")
     patches = bench.options.cohort / bench.options.patches
     alone: dict[str, float] = {}

@@ -10,7 +10,6 @@ and of all cores (CPU).
 """
 
 import io
-import logging
 import shutil
 import sys
 import tempfile
@@ -118,7 +117,6 @@ def both_clocks(work: partial, out: Path) -> tuple[float, float]:
 
 
 def measure(arguments) -> Iterator[Measurement]:
-    logging.getLogger("wsss_mm").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "patches"
         cohort = make_cohort(Path(place), arguments.side, arguments.mpp)

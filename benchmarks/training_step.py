@@ -10,7 +10,6 @@ CPU time where there is no GPU, with the data loaded in the training's own proce
     OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 python -m benchmarks.training_step
 """
 
-import logging
 import sys
 import tempfile
 import time
@@ -121,7 +120,6 @@ def trained(kind: str, network: str, folder: Path, arguments: Any, clock: Clock)
 
 
 def measure(arguments: Any) -> Iterator[Measurement]:
-    logging.getLogger("wsss_mm").setLevel(logging.ERROR)
     device = choose_device()
     clock = clock_of(device)
     with tempfile.TemporaryDirectory() as place:
