@@ -79,6 +79,7 @@ def sending():
     from wsss_mm.cli.main import main
     pool, main_thread = ThreadPoolExecutor(1), threading.main_thread().ident
     def stand_still():
+        time.sleep(1)  # a pool takes note of a thread after it began
         signal.pthread_kill(main_thread, signal.SIGINT)
         time.sleep(600)
     MlflowClient.download_artifacts = lambda *_: pool.submit(stand_still).result()
