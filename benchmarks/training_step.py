@@ -135,11 +135,7 @@ def measure(arguments: Any) -> Iterator[Measurement]:
                     over_what="the same network on tensors in memory",
                     at_least=FULL if network == "resnet38:1" else NARROW,
                 )
-    parts = (
-        ("segmenter", "noise suppression in its loss (ONSS)"),
-        ("classifier", "progressive dropout attention (PDA)"),
-    )
-    for kind, part in parts:
+    for kind, part in PARTS.items():
         values = {"loss": "onss"} if kind == "segmenter" else {"attention": "published"}
         model: Any = build(kind, width=arguments.width, **values).to(device)
         step = step_of(model, *batch_of(kind, arguments.batch, SIZE, device), bf16=False)
