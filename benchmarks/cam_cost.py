@@ -7,13 +7,12 @@ Both are timed in turn in one run, on the same patches; the ratio is the median 
 """
 
 import sys
-import time
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.command import Option, by_turns, run
+from benchmarks.command import Option, by_turns, clock_of, run
 from benchmarks.rows import Measurement
 from wsss_mm.cam import PseudoLabeller
 from wsss_mm.inference.runtime import choose_device
@@ -40,13 +39,10 @@ def forward_passes(model, images, scales, device):
     for scale in scales:
         size = round(SIZE * scale)
         model.predict(functional.interpolate(batch, size=(size, size), mode="bilinear", align_corners=False))
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def measure(arguments):
     device = choose_device()
-    clock = time.perf_counter if device == "cuda" else time.process_time
     model = build(arguments.width).to(device)
     images = np.random.default_rng(0).integers(0, 255, (arguments.batch, SIZE, SIZE, 3), dtype=np.uint8)
     label_sets = np.ones((len(images), CLASSES), dtype=bool)
@@ -56,7 +52,7 @@ def measure(arguments):
             lambda labeller=labeller: labeller(images, label_sets),
             lambda labeller=labeller: forward_passes(model, images, labeller.scales, device),
             repeats=arguments.repeats,
-            clock=clock,
+            clock=clock_of(device),
         )
         yield Measurement(
             f"CAM, background and vote, {CLASSES} classes, ResNet38 of width {arguments.width:g}, {layer}",

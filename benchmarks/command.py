@@ -108,6 +108,19 @@ def clocked(work: Work, clock: Clock = time.process_time) -> float:
     return clock() - start
 
 
+def clock_of(device: str) -> Clock:
+    """CPU time, or the wall's once a GPU is done."""
+    if not device.startswith("cuda"):
+        return time.process_time
+    import torch
+
+    def seconds() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return seconds
+
+
 def by_turns(*works: Work, repeats: int, clock: Clock = time.process_time) -> list[list[float]]:
     """Seconds of each, one after another `repeats` times, after one round that warms up and does not count."""
     rounds = [[clocked(work, clock) for work in works] for _ in range(repeats + 1)][1:]

@@ -12,7 +12,6 @@ CPU time where there is no GPU, with the data loaded in the training's own proce
 
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.command import Clock, Option, by_turns, clocked, run
+from benchmarks.command import Clock, Option, by_turns, clock_of, clocked, run
 from benchmarks.networks import batch_of, build, step_of, switched
 from benchmarks.rows import Measurement
 from studies.rows import with_values
@@ -69,16 +68,6 @@ def write_patches(folder: Path, side: int) -> None:
         where = {"slide_id": split, "patient_id": split, "site": None, "x": x * SIZE, "y": y * SIZE, "mpp": 1.0}
         rows.append({**kept, **where, "tissue": 1.0, "unsure": None, **states})
     write_manifest(build_manifest(rows, VOCABULARY, str(folder)), folder)
-
-
-def clock_of(device: str) -> Clock:
-    """CPU time, or the wall's once a GPU is done."""
-
-    def seconds() -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return seconds if device.startswith("cuda") else time.process_time
 
 
 def trained(kind: str, network: str, folder: Path, arguments: Any, clock: Clock) -> tuple[list[float], list[float]]:

@@ -93,3 +93,8 @@ def locked_entries(
             if "path" in entry and "md5" in entry:
                 found[entry["path"]] = entry | {"md5": str(md5)}  # DVC takes digits without quotes, too
     return found
+
+
+def locked_outs(text: bytes | str, *, without: str | None = None, name: Path | str = LOCK) -> dict[str, str]:
+    """md5 of every out in the text of a dvc.lock, by path; arguments and errors as of `locked_entries`."""
+    return {path: out["md5"] for path, out in locked_entries(text, without=without, name=name).items()}

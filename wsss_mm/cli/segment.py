@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
-from wsss_mm.dvc_files import LOCK
+from wsss_mm.dvc_files import LOCK, locked_outs
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest, read_json
 from wsss_mm.slide_parameters import SETTINGS, TYPES, Parameters, choices_of, faults, number_of
@@ -379,7 +379,6 @@ def _model(name: str) -> tuple[Path, dict[str, str], str | None]:
 
 def _compare_with_lock(folder: Path) -> None:
     """Warn of a model of the line that is another one than dvc.lock names: edited, or trained by hand since."""
-    from wsss_mm.tracking.evidence import locked_outs
     from wsss_mm.tracking.lineage import dvc_digest
 
     lock = Path(LOCK)

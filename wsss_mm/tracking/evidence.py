@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss_mm import places
-from wsss_mm.dvc_files import LOCK, locked_entries
+from wsss_mm.dvc_files import LOCK, locked_entries, locked_outs
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object, without_number, write_object
@@ -143,11 +143,6 @@ def read_confusion(evidence: Evidence) -> dict[str, dict[str, float]]:
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise InputError(f"{path}: no table of shares ({error}); make it again: dvc repro evaluate") from None
     return table
-
-
-def locked_outs(lock: bytes | str, without: str | None = None) -> dict[str, str]:
-    """md5 of every out in the text of a dvc.lock, but those of the stage `without`."""
-    return {path: out["md5"] for path, out in locked_entries(lock, without=without).items()}
 
 
 def locked_weights(lock: bytes | str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsss_mm.dvc_files import LOCK, locked_entries
+from wsss_mm.dvc_files import LOCK, locked_outs
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
 from wsss_mm.uris import shown
@@ -116,8 +116,7 @@ def dvc_digest(path: Path) -> str:
 def _locked(root: Path) -> dict[str, str]:
     """Digest of every stage's outs in dvc.lock."""
     path = root / LOCK
-    entries = locked_entries(path.read_bytes(), name=path) if path.is_file() else {}
-    return {name: entry["md5"] for name, entry in entries.items()}
+    return locked_outs(path.read_bytes(), name=path) if path.is_file() else {}
 
 
 def _git(root: Path, *arguments: str) -> str:

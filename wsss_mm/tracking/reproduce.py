@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
-from wsss_mm.dvc_files import LOCK, dvc_file, pipeline_stages, tracked_md5
+from wsss_mm.dvc_files import LOCK, dvc_file, locked_outs, pipeline_stages, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
 from wsss_mm.formats import read_object
@@ -22,7 +22,7 @@ from wsss_mm.places import GATE_REPORT, PRETRAINED
 from wsss_mm.settings import GATES_FILE, PARAMS_FILE, load_params
 from wsss_mm.tracking.changes import Changes, apply_changes, changes_of, read_artifact, run_of
 from wsss_mm.tracking.data_versions import cache_folder
-from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, locked_outs, run_evidence
+from wsss_mm.tracking.evidence import COMMIT_TAG, EVIDENCE, Evidence, run_evidence
 from wsss_mm.tracking.registry import DIGEST_TAG, check_stored, find_version, parse_uri
 from wsss_mm.tracking.store import sqlite_uri
 from wsss_mm.tracking.surroundings import ENVIRONMENT, installed_versions
