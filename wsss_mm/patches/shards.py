@@ -30,6 +30,8 @@ FEW_PATCHES = 100
 """A slide with fewer shares shards with others: of many data sets nobody knows the slides, and each patch is one."""
 MOST_BYTES = 1 << 28
 """Of a file in a shard: no PNG of `wsss_mm.patches.images.MAX_PIXELS` is larger."""
+MOST_FILES = 10_000
+"""More patches than these lie in shards, unless somebody says otherwise."""
 FIRST_FORMAT = 1
 """Of manifests that name no shard, so that older releases read on what they can."""
 
@@ -151,6 +153,22 @@ def any_packed(paths: Iterable[object]) -> bool:
 def manifest_format(of: Artefact, paths: Iterable[object]) -> Artefact:
     """The format that a manifest of these paths has: releases that know no shards would miss their files."""
     return of if any_packed(paths) else replace(of, format=FIRST_FORMAT)
+
+
+def store_as(storage: str, rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Leave images and masks as they are written, each by itself, or put them into shards (see `pack_files`).
+
+    Args:
+        storage: `patches.storage`: files, shards, or auto, which is shards beyond `MOST_FILES` patches.
+        rows: of the manifest.
+        folder: where their paths start.
+
+    Returns:
+        The rows, as they lie then.
+    """
+    if storage == "files" or (storage == "auto" and len(rows) <= MOST_FILES):
+        return rows
+    return pack_files(rows, folder, ("path", "mask_path"))
 
 
 def pack_files(rows: pd.DataFrame, folder: Path, columns: Collection[str]) -> pd.DataFrame:
