@@ -16,7 +16,7 @@ from benchmarks.command import SKIPPED, say
 from benchmarks.rows import Row, held, read_rows
 
 SUBJECTS = (
-    *("waiting", "patches", "training_step", "precision", "cam_cost", "cam_peer"),
+    *("waiting", "patches", "patch_storage", "training_step", "precision", "cam_cost", "cam_peer"),
     *("slides_speed", "slides_network", "slides_memory", "windows_per_second", "geojson_export"),
     *("labelling", "labelling_page", "archive", "gpu"),
 )

@@ -13,6 +13,7 @@ from wsss_mm.patches.images import store_patch
 from wsss_mm.patches.making import make_rows
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.quarantine import slides_aside, without_quarantined
+from wsss_mm.patches.shards import store_as
 from wsss_mm.patches.stains import write_stains
 from wsss_mm.slides.icc import note_icc
 from wsss_mm.sources import SOURCES
@@ -34,7 +35,7 @@ def main(params: "Params") -> None:
         frame = build_manifest(make_rows(params, Path(), store, without=aside), vocabulary, str(OUT))
         if params.cohort.name in SOURCES:
             slides_aside(frame)  # stops where a row does not quite fit
-        kept, left = without_quarantined(frame)
+        kept, left = without_quarantined(store_as(params.patches.storage, frame, folder))
         write_manifest(kept, folder)
         if params.stain.icc:
             note_icc(folder)  # whoever trains on them writes it into the model

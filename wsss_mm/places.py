@@ -193,7 +193,7 @@ BEFORE_CLASSES = {
     "y": "integer",
     "mpp": "number",  # um/px
     "size": "integer",  # px, width and height
-    "path": "text",  # relative to the manifest's folder, posix
+    "path": "text",  # relative to the manifest's folder, posix; of a file in a shard, see `wsss_mm.patches.shards`
     "mask_path": "text",  # likewise; None where there is no mask
 }
 AFTER_CLASSES = {
@@ -236,7 +236,7 @@ class Artefact:
         again: What to do where one is damaged, or older than can be read.
         absent: What to do where there is none.
         newer: What to do where a later version of wsss_mm wrote it.
-        format: Number that is written.
+        format: Number that is written, or a lower one where an older release reads all there is.
         oldest: Number that is still read.
     """
 
@@ -267,6 +267,7 @@ PATCH_MANIFEST = Artefact(
     (f"{PATCHES}/{MANIFEST}", f"{PATCHES}/{SET_ASIDE}/{MANIFEST}"),
     again="make it again: dvc repro -f patches",
     absent="make it with: dvc repro -f patches",
+    format=2,  # 1 names no files in shards
 )
 CANDIDATE_TABLE = Artefact(
     "table of candidates",
@@ -287,6 +288,7 @@ PSEUDO_LABEL_MANIFEST = Artefact(
     (f"{PSEUDO_LABELS}/{MANIFEST}",),
     again="make it again: dvc repro -f pseudo_labels",
     absent="make it with: dvc repro -f pseudo_labels",
+    format=2,  # likewise
 )
 CHOICE = Artefact(
     "choice of settings",
@@ -376,25 +378,7 @@ KEPT_LINEAGE = Artefact(
 )
 
 ARTEFACTS = (
-    *(
-        MODEL,
-        BUNDLE,
-        PATCH_MANIFEST,
-        STAINS,
-        ICC_NOTE,
-        CANDIDATE_TABLE,
-        FEATURES_INDEX,
-        PSEUDO_LABEL_MANIFEST,
-        CHOICE,
-        SLIDE_MAP,
-        SLIDE_SUMMARY,
-        SLIDE_JOURNAL,
-        LABEL_JOURNAL,
-        FIGURES,
-        GATE_REPORT,
-        REGISTRATION,
-        CHAMPION,
-        PROJECT,
-    ),
+    *(MODEL, BUNDLE, PATCH_MANIFEST, STAINS, ICC_NOTE, CANDIDATE_TABLE, FEATURES_INDEX, PSEUDO_LABEL_MANIFEST, CHOICE),
+    *(SLIDE_MAP, SLIDE_SUMMARY, SLIDE_JOURNAL, LABEL_JOURNAL, FIGURES, GATE_REPORT, REGISTRATION, CHAMPION, PROJECT),
     *(CHECKPOINT, LOCAL_RUN, KEPT_DIGESTS, KEPT_LINEAGE),
 )

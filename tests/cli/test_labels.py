@@ -3,6 +3,7 @@
 import json
 import unicodedata
 
+import numpy as np
 import pandas as pd
 import pytest
 import shapely
@@ -13,6 +14,11 @@ from tests.settings import copy_profile
 from wsss_mm.cli.main import main
 from wsss_mm.labelling import Journal, journal_path, new_entry, read_journals
 from wsss_mm.labelling.drawings import Area, clean, drawing_path, names_of, read_drawing, write_drawing
+from wsss_mm.patches import write_manifest
+from wsss_mm.patches.images import store_patch
+from wsss_mm.patches.manifest import build_manifest
+from wsss_mm.patches.shards import pack_files
+from wsss_mm.places import PATCHES
 from wsss_mm.settings import load_params
 from wsss_mm.slides.table import write_slide_table
 from wsss_mm.vocabulary import get_vocabulary
@@ -108,6 +114,26 @@ def test_masks_of_coco(run, slide, project):
     kept = path.read_bytes()
     assert "0 new, 0 changed, 1 as before" in run("import", "--format", "coco", "a.json")[1]
     assert path.read_bytes() == kept
+
+
+def test_masks_of_patches_go_to_coco_from_files_and_from_shards(run, project):
+    """They were taken for TIFFs, and refused."""
+    vocabulary, rows = get_vocabulary(load_params().cohort.vocabulary), []
+    for number in range(2):
+        mask = np.full((32, 32), number, np.uint8)
+        image = np.full((32, 32, 3), 99, np.uint8)
+        stored = store_patch(PATCHES, f"p{number}", "test", image=image, mask=mask, vocabulary=vocabulary)
+        known = {"slide_id": "s1", "patient_id": "s1", "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0}
+        rows.append(stored | known | dict.fromkeys(vocabulary.codes, True))
+    frame = build_manifest(rows, vocabulary, "here")
+    for names in (["images/test/p0.png", "images/test/p1.png"], ["p0.png", "p1.png"]):
+        if names[0] == "p0.png":
+            frame = pack_files(frame, PATCHES, ("path", "mask_path"))
+        write_manifest(frame, PATCHES)
+        assert run("export", "--format", "coco", "--patches", "a.json")[:2] == (0, "a.json: 2 areas on 2 patches\n")
+        content = json.loads((project / "a.json").read_text())
+        assert [image["file_name"] for image in content["images"]] == names
+        assert [area["area"] for area in content["annotations"]] == [32 * 32] * 2
 
 
 def test_other_tools_call_a_slide_as_its_file_is_called(run, slide, project):

@@ -68,7 +68,7 @@ def test_what_is_drawn_stands_for_an_empty_cell(project, caplog):
     assert "labels/regions: taken as roi of b" in caplog.text
 
     settings = PatchSettings(
-        size=64, mpp=1.0, min_tissue=0.1, leave_out_pen=True, min_class_share=0.05, valid_share=0.2
+        size=64, mpp=1.0, min_tissue=0.1, leave_out_pen=True, min_class_share=0.05, valid_share=0.2, storage="auto"
     )
     with slides["b"].open() as reader:
         corners = [corner for corner, _ in grid_of(slides["b"], reader, settings)]

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import torch
 
 from pipelines import candidates, features, gate, register, train_segmenter
@@ -20,14 +22,17 @@ from wsss_mm import places
 from wsss_mm.engine import checkpoints
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
+from wsss_mm.formats import write_rows
 from wsss_mm.gates.champion import Pin, Rival, write_pin
 from wsss_mm.labelling import Journal as LabelJournal
 from wsss_mm.labelling import new_entry
 from wsss_mm.models import build_network, save_model
 from wsss_mm.models.bundle import opened_bundle, unpack_bundle, write_bundle
 from wsss_mm.models.description import NEEDS, VALIDATED
-from wsss_mm.patches import read_manifest
+from wsss_mm.patches import read_manifest, write_manifest
+from wsss_mm.patches.shards import pack_files
 from wsss_mm.patches.stains import write_stains
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.project.note import write_note
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.slides.icc import note_icc
@@ -116,6 +121,24 @@ def make(target: Path) -> None:
             place = target / path.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
+
+
+def make_of_shards(target: Path) -> None:
+    """Make the manifests of patches and pseudo-labels that lie in shards, which are of another format."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        make_project(root)
+        patches, labels = root / places.PATCHES, root / places.PSEUDO_LABELS
+        rows = read_manifest(patches, get_vocabulary("lung"))
+        write_manifest(pack_files(rows, patches, ("path", "mask_path")), patches)
+        said = pd.read_parquet(labels / places.MANIFEST)
+        slides = said["patch_id"].map(rows.set_index("patch_id")["slide_id"])
+        said = pack_files(said.assign(slide_id=slides), labels, ("path",)).drop(columns="slide_id")
+        write_rows(labels / places.MANIFEST, PSEUDO_LABEL_MANIFEST, pa.Table.from_pandas(said, preserve_index=False))
+        for path in (patches, labels):
+            place = target / path.relative_to(root) / places.MANIFEST
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path / places.MANIFEST, place)
 
 
 def _reports() -> None:

@@ -25,6 +25,7 @@ from wsss_mm.labelling.candidates import read_candidates
 from wsss_mm.models import load_model
 from wsss_mm.models.description import VALIDATED, described, folder_digest
 from wsss_mm.patches import VOCABULARIES, read_manifest
+from wsss_mm.patches.shards import PackedFile
 from wsss_mm.patches.stains import target_of
 from wsss_mm.places import ARTEFACTS, Artefact
 from wsss_mm.project.note import read_note
@@ -205,6 +206,13 @@ class TestOfEachFormat:
         frame = read_manifest(root / places.PATCHES, LUNG)
         assert frame["split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
         assert frame[CODES].sum().to_dict() == {"TE": 10, "NEC": 8, "LYM": 8, "TAS": 5}
+
+    def test_manifests_of_shards(self):
+        rows = read_manifest(EXAMPLES / "v2" / places.PATCHES, LUNG)
+        labels = pseudo_label_paths(EXAMPLES / "v2" / places.PSEUDO_LABELS, LUNG)
+        assert len(rows) == 20
+        assert set(labels) == set(rows.loc[rows["split"] == "train", "patch_id"])
+        assert {PackedFile.of(path).name for path in labels.values()} == {f"{name}.png" for name in labels}
 
     def test_candidates(self, newest):
         frame = read_candidates(newest / places.CANDIDATES)

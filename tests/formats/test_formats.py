@@ -93,7 +93,7 @@ def test_rows(tmp_path):
     pd.testing.assert_frame_equal(
         read_rows(tmp_path / "a", PATCH_MANIFEST), pd.DataFrame({"patch_id": ["a", "b"], "tissue": [0.5, 1.0]})
     )
-    with pytest.raises(NewerError, match="manifest of patches of format 1"):
+    with pytest.raises(NewerError, match="manifest of patches of format 2"):
         read_rows(tmp_path / "a", replace(PATCH_MANIFEST, format=0))
 
 

@@ -40,7 +40,15 @@ from wsss_mm.wsi.truth import judge_slide
 CODES = ("TE", "NEC", "LYM", "TAS")
 SIZE = 48
 STEP = 2 * SIZE  # of patches, level-0 px
-CUT = {"mpp": 1.0, "size": SIZE, "min_tissue": 0.25, "leave_out_pen": True, "min_class_share": 0.03, "valid_share": 0.2}
+CUT = {
+    "mpp": 1.0,
+    "size": SIZE,
+    "min_tissue": 0.25,
+    "leave_out_pen": True,
+    "min_class_share": 0.03,
+    "valid_share": 0.2,
+    "storage": "auto",
+}
 LUNG = VOCABULARIES["lung"]
 
 SETTINGS = {

@@ -1,6 +1,7 @@
 """What gates do with what they find; that they find it is shown in test_faults.py."""
 
 import json
+import os
 import re
 import shutil
 
@@ -10,13 +11,15 @@ from pydantic import ValidationError
 
 from tests.gates.faults import FAULTS
 from tests.gates.injection import inside
-from tests.gates.project import SIZE, edit, pin_champion, write_result
+from tests.gates.project import LUNG, SIZE, edit, pin_champion, write_result
 from wsss_mm.errors import InputError
-from wsss_mm.files import read_json, write_json
+from wsss_mm.files import read_json, rounded, write_json
 from wsss_mm.gates import GATES, check_names, gate_tags, report_path, run_gate
 from wsss_mm.gates.measure import colour_explained, drift
 from wsss_mm.gates.page import PAGE, render_page, write_page
+from wsss_mm.patches import read_manifest, write_manifest
 from wsss_mm.patches.appearance import STATISTICS, image_statistics
+from wsss_mm.patches.shards import PackedFile, pack_files
 from wsss_mm.settings import Params
 from wsss_mm.vocabulary import IGNORE
 
@@ -95,6 +98,21 @@ class TestSeverity:
 
 
 class TestPatches:
+    def test_files_in_shards_are_measured_like_files(self, params, project):
+        before = rounded(run_gate("patches", params, project).as_dict())
+        folder = project / "data/patches"
+        rows = pack_files(read_manifest(folder, LUNG), folder, ("path", "mask_path"))
+        write_manifest(rows, folder)
+        after = rounded(run_gate("patches", params, project).as_dict())
+        assert before["digests"].pop("manifest") != after["digests"].pop("manifest")
+        assert before == after
+        shard = max(folder.rglob("images/test/**/*.tar"))
+        os.truncate(shard, 20_000)
+        packed = {name: PackedFile.of(folder / path) for name, path in zip(rows["patch_id"], rows["path"], strict=True)}
+        lost = tuple(name for name, file in packed.items() if file.shard == shard and file.offset + file.size > 20_000)
+        failed = {outcome.name: outcome.offending for outcome in run_gate("patches", params, project).failures}
+        assert failed["images_exist"] == lost != ()
+
     @pytest.mark.parametrize("listed", [True, False])
     def test_what_nobody_is_sure_of_is_held_against_the_labels(self, listed, params, project):
         labels = project / "data/cohort/labels.csv"

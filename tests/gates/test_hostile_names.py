@@ -10,7 +10,8 @@ from tests.gates.project import edit
 from wsss_mm.files import rounded, write_json
 from wsss_mm.gates import report_path, run_gate
 from wsss_mm.gates.page import write_page
-from wsss_mm.gates.reading import is_file_inside, read_report
+from wsss_mm.gates.reading import read_report
+from wsss_mm.patches.shards import is_stored_inside
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # 3 to 10 s of import: once
 
@@ -51,4 +52,4 @@ def test_what_is_no_file_inside(tmp_path, name):
     (tmp_path / "x").write_text("x")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/link.png").symlink_to(tmp_path / "x")
-    assert not is_file_inside(tmp_path / "in", name)
+    assert not is_stored_inside(tmp_path / "in", name)

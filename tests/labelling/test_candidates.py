@@ -24,7 +24,9 @@ from wsss_mm.patches.cutting import cut_slides
 from wsss_mm.patches.images import read_image
 from wsss_mm.settings import PatchSettings
 
-SETTINGS = PatchSettings(mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.03, valid_share=0.2)
+SETTINGS = PatchSettings(
+    mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.03, valid_share=0.2, storage="auto"
+)
 TRUTH = np.zeros((384, 512), np.uint8)
 
 

@@ -187,7 +187,7 @@ def run(name: str, folder: Path, vocabulary: Vocabulary, size: int = SIDE, mpp: 
     write_slide_table(hold_out(list_slides(name, folder, vocabulary), 0.3, 0, str(folder)), table)
     mpp = mpp or SOURCES[name].mpp or 0.5
     settings = PatchSettings(
-        mpp=mpp, size=size, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.3
+        mpp=mpp, size=size, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.3, storage="auto"
     )
     cohort = Cohort.read(table)
     frame = import_patches(name, folder, out, cohort, settings=settings, vocabulary=vocabulary)

@@ -27,6 +27,7 @@ def cut(cohort, out, **changes):
         "leave_out_pen": True,
         "min_class_share": 0.1,
         "valid_share": 0.5,
+        "storage": "auto",
     } | changes
     return cut_slides(Cohort.read(cohort.table), out, settings=PatchSettings(**values), vocabulary=LUNG)
 
@@ -312,7 +313,7 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
     table.write_text("\n".join([header, *rows]) + "\n")
     labels.write_text("slide_id,x,y,labels\ncmu,900,1200,TE;TAS\ntcga,1000,1000,TE\n")
     settings = PatchSettings(
-        mpp=1.0, size=224, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.2
+        mpp=1.0, size=224, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.2, storage="auto"
     )
     frame = cut_slides(Cohort.read(table), tmp_path / "out", settings=settings, vocabulary=LUNG)
     assert frame["patch_id"].tolist() == ["cmu-900-1200", "tcga-1000-1000"]
@@ -325,7 +326,7 @@ def test_real_slides_with_a_table_of_labels(real_data, tmp_path):
 
 def test_rows_are_the_same_whatever_becomes_of_the_patches(phantom, tmp_path):
     settings = PatchSettings(
-        mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.1, valid_share=0.5
+        mpp=1.0, size=128, min_tissue=0.5, leave_out_pen=True, min_class_share=0.1, valid_share=0.5, storage="auto"
     )
     pictures = {}
 

@@ -23,7 +23,9 @@ SIZE = 32
 
 
 def settings(size=SIZE, mpp=1.0):
-    return PatchSettings(mpp=mpp, size=size, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.5)
+    return PatchSettings(
+        mpp=mpp, size=size, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.5, storage="auto"
+    )
 
 
 def save(path, array):

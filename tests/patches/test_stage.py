@@ -9,9 +9,13 @@ from pipelines import cohort as cohort_stage
 from pipelines import patches
 from pipelines.running import run_stage
 from tests.settings import content_of, write_settings
-from wsss_mm.patches import read_manifest
+from wsss_mm.patches import read_manifest, shards
+from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.shards import any_packed
 from wsss_mm.settings import load_params, load_profile
 from wsss_mm.vocabulary import get_vocabulary
+
+IN_SHARDS = {("shards", 1000), ("auto", 35)}
 
 
 @pytest.fixture
@@ -47,6 +51,36 @@ def test_failed_stage_says_why_and_damages_nothing(stage, tmp_path, capsys):
     assert "c.tiff" in last
     assert (tmp_path / "data/patches/manifest.parquet").read_bytes() == before
     assert [path.name for path in (tmp_path / "data").iterdir() if path.name.startswith(".")] == []
+
+
+def test_patches_lie_in_files_or_in_shards_and_are_the_same(stage, tmp_path, monkeypatch):
+    found, lung = {}, get_vocabulary("lung")
+    for storage, limit in (("files", 10), ("shards", 1000), ("auto", 36), ("auto", 35)):
+        content = content_of("phantom")
+        content["patches"] |= {"size": 128, "storage": storage}
+        content["segmenter"]["crop"] = 96
+        write_settings(tmp_path, content)
+        monkeypatch.setattr(shards, "MOST_FILES", limit)
+        stage()
+        frame = read_manifest("data/patches", lung)
+        assert any_packed(frame["path"]) == any_packed(frame["mask_path"]) == ((storage, limit) in IN_SHARDS)
+        pixels = [read_image(tmp_path / "data/patches" / path).tobytes() for path in frame["path"]]
+        masks = [read_label_map(tmp_path / "data/patches" / path).tobytes() for path in frame["mask_path"]]
+        found[storage, limit] = (frame.drop(columns=["path", "mask_path"]).to_csv(), pixels, masks)
+        bytes_of = {path.name: path.read_bytes() for path in (tmp_path / "data/patches").rglob("*.*")}
+        found.setdefault(("bytes", (storage, limit) in IN_SHARDS), bytes_of)
+        assert found["bytes", (storage, limit) in IN_SHARDS] == bytes_of
+    assert found["files", 10] == found["shards", 1000] == found["auto", 36] == found["auto", 35]
+
+
+def test_a_run_that_fails_while_it_packs_leaves_what_was_there(stage, tmp_path, monkeypatch):
+    stage()
+    before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    monkeypatch.setattr(shards, "MOST_FILES", 1)
+    monkeypatch.setattr(shards.tarfile.TarFile, "addfile", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        patches.main(load_params())
+    assert before == {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("row", ["a,0,0,Fat", "a,99999,0,TE"], ids=["no-class", "off-the-slide"])

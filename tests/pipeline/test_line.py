@@ -9,6 +9,8 @@ import yaml
 
 from tests.line import Line
 from tests.pipeline.test_inputs import STAGES as DECLARED
+from wsss_mm.files import digest
+from wsss_mm.patches.shards import stored_digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
 
@@ -90,6 +92,28 @@ def test_training_again_gives_the_same_bytes(line):
     after = locked(line)
     for stage, out in again.items():
         assert after[stage][out] == before[stage][out], out
+    line.run("git", "checkout", "-q", ".")
+    line.run("dvc", "checkout", "-q")
+
+
+def test_patches_in_shards_give_the_same_models_and_pseudo_labels(line):
+    root = line.root
+    models = [f"models/{name}/weights.pth" for name in ("classifier", "segmenter")]
+
+    def made():
+        labels = pd.read_parquet(root / "data/pseudo_labels/manifest.parquet")
+        said = labels.drop(columns=["path", "patches"]).to_dict("records")
+        return [digest(root / name) for name in models], said, [stored_digest(folder / path) for path in labels["path"]]
+
+    folder = root / "data/pseudo_labels"
+    before = made()
+    line.change_params({"patches": {"storage": "shards"}})
+    line.run("rm", "-rf", "work_dirs")
+    line.run("dvc", "repro", "gate@segmenter")
+    assert not list((root / "data/patches").rglob("*.png"))
+    assert not list(folder.rglob("*.png"))
+    assert made() == before
+    assert "up to date" in line.run("dvc", "repro", "gate@segmenter").stdout
     line.run("git", "checkout", "-q", ".")
     line.run("dvc", "checkout", "-q")
 

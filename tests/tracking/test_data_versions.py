@@ -92,6 +92,21 @@ def test_what_changed(repository):
     assert str(compare(after, after)) == "the same patches"
 
 
+def test_what_changed_of_patches_in_shards():
+    """DVC knows the shard alone, and the manifest what is in it; of files by themselves DVC knows more."""
+
+    def version(rows, files):
+        return build_manifest(rows, LUNG, "here").set_index("patch_id"), files
+
+    rows = [patch(name, "TE") | {"mask_path": f"m/{name}.png", "mask_sha256": "1" * 64} for name in ("a1", "a2", "a3")]
+    moved = [row | {"path": f"s.tar/{row['path']}@512+9", "mask_path": f"m.tar/{row['path']}@512+9"} for row in rows]
+    moved[1]["sha256"], moved[2]["mask_sha256"] = "2" * 64, "2" * 64
+    files = version(rows, {f"{part}{name}.png": "5" * 32 for name in ("a1", "a2", "a3") for part in ("", "m/")})
+    shards = version(moved, {"s.tar": "3" * 32, "m.tar": "4" * 32})
+    assert compare(files, shards).redrawn == compare(shards, files).redrawn == ("a2", "a3")
+    assert str(compare(shards, version(moved, {}))) == "the same patches"
+
+
 def test_the_command(repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     _, oldest = data_versions(repository)

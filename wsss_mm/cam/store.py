@@ -20,10 +20,13 @@ from wsss_mm.models import PatchClassifier
 from wsss_mm.patches.images import write_mask
 from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, check_places, possible_classes
+from wsss_mm.patches.shards import any_packed, manifest_format, pack_files
 from wsss_mm.places import MANIFEST, MEMBERS, PSEUDO_LABEL_MANIFEST, pseudo_label_columns
 from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
+
+_OF_PATCH = ("slide_id", "image")  # columns that say where its label goes
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,12 @@ def write_pseudo_labels(
 ) -> pd.DataFrame:
     """Write pseudo-labels as palette PNGs with a manifest; the folder appears when all of it is written.
 
+    Those of patches in shards are put into shards, too.
+
     Args:
         patches: what `label_patches` yields.
-        folder: becomes `labels/<patch_id>.png` and `manifest.parquet`; what was there before is replaced.
+        folder: becomes `labels/<patch_id>.png`, or shards of these, and `manifest.parquet`; what was there before is
+            replaced.
         vocabulary: the classes and their colours.
         made_of: digests of what the labels follow from, a column each, for gate pseudo_labels to compare: `patches`
             (sha256 of the manifest) and `classifier` (see `wsss_mm.models.members.classifiers_md5`); and `made_by`.
@@ -96,10 +102,13 @@ def write_pseudo_labels(
     with atomic_folder(folder) as temporary:
         (temporary / "labels").mkdir()
         records = [_write_label(patch, temporary, vocabulary) for patch in patches]
-        columns = pseudo_label_columns(vocabulary.codes)
-        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True).assign(**made_of)
+        columns = [*pseudo_label_columns(vocabulary.codes), *_OF_PATCH]
+        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True)
+        if any_packed(frame["image"]):
+            frame = pack_files(frame, temporary, ("path",))
+        frame = frame.drop(columns=list(_OF_PATCH)).assign(**made_of)
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        write_rows(temporary / MANIFEST, PSEUDO_LABEL_MANIFEST, table)
+        write_rows(temporary / MANIFEST, manifest_format(PSEUDO_LABEL_MANIFEST, frame["path"]), table)
     logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
     return frame
 
@@ -126,4 +135,5 @@ def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> 
     shares = {f"share_{code}": float(np.mean(patch.labels == index)) for index, code in enumerate(vocabulary.codes)}
     coverage = float(np.mean(patch.labels != IGNORE))
     measured = {"coverage": coverage, **shares, "agreement": patch.agreement}
-    return {"patch_id": patch_id, "path": path, **measured, "sha256": digest}
+    of_patch = dict(zip(_OF_PATCH, (patch.row.get("slide_id"), patch.row.get("path")), strict=True))
+    return {"patch_id": patch_id, "path": path, **measured, "sha256": digest, **of_patch}

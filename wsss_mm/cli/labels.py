@@ -178,7 +178,8 @@ def _export_masks(arguments: argparse.Namespace) -> None:
     from wsss_mm.labelling.drawings import drawing_path, read_drawing
     from wsss_mm.labelling.exchange.coco import coco_picture, picture_of_mask, write_coco
     from wsss_mm.patches import read_manifest
-    from wsss_mm.slides.labels import read_label_tiff
+    from wsss_mm.patches.images import read_label_map
+    from wsss_mm.patches.shards import name_outside
 
     vocabulary = vocabulary_of(current_params())
     if arguments.reader is not None:
@@ -187,7 +188,8 @@ def _export_masks(arguments: argparse.Namespace) -> None:
         rows = read_manifest(places.PATCHES, vocabulary).dropna(subset="mask_path")
         masks = zip(rows["path"], rows["mask_path"], strict=True)
         pictures = [
-            picture_of_mask(str(path), read_label_tiff(places.PATCHES / mask), vocabulary) for path, mask in masks
+            picture_of_mask(name_outside(path), read_label_map(places.PATCHES / mask), vocabulary)
+            for path, mask in masks
         ]
     else:
         grounds, pictures = _Grounds(), []

@@ -20,9 +20,10 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import locked, write_text
 from wsss_mm.formats import read_rows
 from wsss_mm.gates import GATES, GateResult, Outcome, report_path
-from wsss_mm.gates.reading import is_file_inside, read_report
+from wsss_mm.gates.reading import read_report
 from wsss_mm.pages import page_head, stylesheet
 from wsss_mm.patches.images import read_image
+from wsss_mm.patches.shards import is_stored_inside
 from wsss_mm.places import PATCH_MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -250,7 +251,7 @@ def _pictures(root: Path) -> dict[str, Picture]:
 
     def patch(name: str) -> Image.Image | None:
         path = paths.get(name)
-        return _read(folder / str(path)) if is_file_inside(folder, path) else None
+        return _read(folder / str(path)) if is_stored_inside(folder, path) else None
 
     return {"patch_id": patch, "slide_id": lambda name: _slide(root, name)}
 

@@ -20,7 +20,6 @@ from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
 from wsss_mm.gates.measure import drift, shown_again
 from wsss_mm.gates.readers import measure_readers
-from wsss_mm.gates.reading import is_file_inside
 from wsss_mm.gates.shared import measure_shared
 from wsss_mm.gates.typical import judge
 from wsss_mm.names import likeness
@@ -32,6 +31,7 @@ from wsss_mm.patches.manifest import FILE_NAME, known_mask, label_sets, unsure_c
 from wsss_mm.patches.parallel import map_files
 from wsss_mm.patches.quarantine import PATH as QUARANTINE
 from wsss_mm.patches.quarantine import quarantined
+from wsss_mm.patches.shards import is_stored_inside, stored_digest
 from wsss_mm.patches.truth import class_shares
 from wsss_mm.patches.twins import READ, look, look_difference, twins
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
@@ -107,15 +107,15 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
     """What the files of a patch show; what cannot be told, because a file is bad, is None and fails another check."""
     masked = isinstance(row["mask_path"], str) and bool(row["mask_path"])
     measured: dict[str, Any] = {
-        **{"image_file": is_file_inside(folder, row["path"]), "image": "none", "mask": "none", "mask_strangers": 0},
-        "mask_file": not masked or is_file_inside(folder, row["mask_path"]),
+        **{"image_file": is_stored_inside(folder, row["path"]), "image": "none", "mask": "none", "mask_strangers": 0},
+        "mask_file": not masked or is_stored_inside(folder, row["mask_path"]),
         "mask_file_sha256": None if masked else "none",
         **dict.fromkeys(("pixels", "file_sha256", "look", "mask_pixels")),
         "mask_content": None if masked else "none",
         **dict.fromkeys(("class_pixels", "truth", "contradictions", *STATISTICS)),
     }
     if measured["image_file"]:
-        measured["file_sha256"] = digest(folder / row["path"])
+        measured["file_sha256"] = stored_digest(folder / row["path"])
         try:
             image = read_image(folder / row["path"])
             measured |= {"pixels": _pixels(image), "look": look(image)}
@@ -123,7 +123,7 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         except InputError as error:
             measured["image"] = str(error)
     if masked and measured["mask_file"]:
-        measured["mask_file_sha256"] = digest(folder / row["mask_path"])
+        measured["mask_file_sha256"] = stored_digest(folder / row["mask_path"])
         try:
             mask = read_label_map(folder / row["mask_path"])
         except InputError as error:

@@ -30,10 +30,11 @@ from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, Table, gate_tables
 from wsss_mm.gates.measure import colour_explained
-from wsss_mm.gates.reading import figures, is_file_inside, read_metrics, read_numbers, weights_md5
+from wsss_mm.gates.reading import figures, read_metrics, read_numbers, weights_md5
 from wsss_mm.patches.images import read_label_map, read_mask
 from wsss_mm.patches.manifest import FILE_NAME, possible_labels, read_manifest
 from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.shards import is_stored_inside, stored_digest
 from wsss_mm.patches.stains import patch_reader
 from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 from wsss_mm.settings import Params
@@ -164,7 +165,7 @@ def _measure(
     params: Params,
 ) -> dict[str, Any]:
     """What a label file shows; None where it cannot be told, which fails another check."""
-    measured: dict[str, Any] = dict.fromkeys(_FILE) | {"file": is_file_inside(root / FOLDER, relative)}
+    measured: dict[str, Any] = dict.fromkeys(_FILE) | {"file": is_stored_inside(root / FOLDER, relative)}
     measured["problem"] = "none"
     if not measured["file"]:
         return measured
@@ -174,7 +175,7 @@ def _measure(
     except InputError as error:
         return measured | {"problem": str(error)}
     fine = np.isin(values, [*np.flatnonzero(allowed), IGNORE])
-    measured |= {"sha256": digest(path), "pixels": f"{values.shape[1]} x {values.shape[0]}"}
+    measured |= {"sha256": stored_digest(path), "pixels": f"{values.shape[1]} x {values.shape[0]}"}
     measured |= {"strangers": int((~fine).sum()), "shares": [float((values == i).mean()) for i in range(len(allowed))]}
     if isinstance(image, str):
         picture = read(root / PATCHES / image)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wsss_mm import places
 from wsss_mm.errors import InputError
-from wsss_mm.files import digest, is_file, leads_outside, rounded
+from wsss_mm.files import digest, rounded
 from wsss_mm.formats import DamagedError, read_object, without_number
 from wsss_mm.gates.checks import GateResult
 from wsss_mm.places import FIGURES, GATE_REPORT
@@ -141,13 +141,6 @@ def gated_digest(root: Path, name: str, gate: str = "patches") -> str:
     if not isinstance(digests, dict) or name not in digests:
         raise InputError(f"{path}: digest {name} is missing; make it again: {remedy}")
     return str(digests[name])
-
-
-def is_file_inside(folder: Path, relative: object) -> bool:
-    """Whether `relative` names a file in `folder` and leads nowhere else."""
-    if not isinstance(relative, str) or not relative:
-        return False
-    return is_file(folder / relative) and not leads_outside(folder / relative, folder)
 
 
 def _one_line(error: Exception) -> str:

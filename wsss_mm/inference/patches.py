@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_precision
+from wsss_mm.patches.shards import file_of
 from wsss_mm.patches.stains import patch_reader
 
 if TYPE_CHECKING:
@@ -149,6 +150,6 @@ def read_listed(reader: Callable[[Path], Pixels], path: Path) -> Pixels:
     Raises:
         InputError: it is missing, or `reader` refuses it.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: not found, though the manifest names it; run: dvc checkout, or dvc repro -f patches")
+    if not (file := file_of(path)).is_file():
+        raise InputError(f"{file}: not found, though the manifest names it; run: dvc checkout, or dvc repro -f patches")
     return reader(path)

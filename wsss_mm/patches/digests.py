@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from wsss_mm.files import digest
+from wsss_mm.patches.shards import is_stored, stored_digest
 
 
 def judged_rows(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -30,6 +30,6 @@ def judged_digest(manifest: pd.DataFrame, split: str, folder: Path) -> str:
     hasher = hashlib.sha256()
     for row in cast("Iterator[Any]", judged_rows(manifest, split).sort_values("patch_id").itertuples()):
         files = (folder / name for name in (row.path, row.mask_path))
-        parts = [str(row.patch_id), *(digest(file) if file.is_file() else "missing" for file in files)]
+        parts = [str(row.patch_id), *(stored_digest(file) if is_stored(file) else "missing" for file in files)]
         hasher.update(("\t".join(parts) + "\n").encode())
     return hasher.hexdigest()

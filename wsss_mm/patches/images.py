@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
+from wsss_mm.patches.shards import stored_source
 from wsss_mm.vocabulary import IGNORE, IGNORE_COLOR, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
@@ -267,7 +268,7 @@ def _check_whole(path: Path, image: Image.Image) -> None:
 
 def _decode(path: Path) -> tuple[Image.Image, _Stored]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(stored_source(path), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: claims {image.width} x {image.height} px, which is no patch; remove the file"

@@ -13,6 +13,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
 from wsss_mm.formats import read_rows, write_rows
 from wsss_mm.names import is_plain_name
+from wsss_mm.patches.shards import manifest_format
 from wsss_mm.places import AFTER_CLASSES, BEFORE_CLASSES, PATCH_MANIFEST
 from wsss_mm.places import LATER_COLUMNS as _NEWER
 from wsss_mm.places import MANIFEST as FILE_NAME
@@ -142,7 +143,8 @@ def write_manifest(frame: pd.DataFrame, folder: Path | str) -> Path:
     columns = [pa.array(rows[name].to_numpy(), type=kind, from_pandas=True) for name, kind in types.items()]
     path = Path(folder) / FILE_NAME
     with atomic_path(path) as temporary:
-        write_rows(temporary, PATCH_MANIFEST, pa.Table.from_arrays(columns, schema=schema))
+        of = manifest_format(PATCH_MANIFEST, [*rows["path"], *rows["mask_path"]])
+        write_rows(temporary, of, pa.Table.from_arrays(columns, schema=schema))
     return path
 
 

@@ -31,6 +31,7 @@ class PatchSettings(Section):
     leave_out_pen: bool  # whether pen on the glass is no tissue
     min_class_share: Share  # a class below this share of a patch is not seen by whoever labels it (phantom only)
     valid_share: Share  # share of the training groups held out where a cohort comes without a validation split
+    storage: Literal["auto", "files", "shards"]  # of patches and of their pseudo-labels, see `wsss_mm.patches.shards`
 
 
 class StainSettings(Section):

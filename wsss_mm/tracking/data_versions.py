@@ -139,22 +139,37 @@ def label_counts(manifest: "pd.DataFrame") -> dict[str, int]:
 
 def compare(before: tuple["pd.DataFrame", dict[str, str]], after: tuple["pd.DataFrame", dict[str, str]]) -> DataChange:
     """What changed between two versions, each as from `read_version`."""
-    (old, old_files), (new, new_files) = before, after
+    old, new = before[0], after[0]
     both = old.index.intersection(new.index).sort_values()
     old_labels, new_labels = _label_sets(old), _label_sets(new)
     labels = {patch: (old_labels[patch], new_labels[patch]) for patch in both}
     splits = {patch: (str(old.at[patch, "split"]), str(new.at[patch, "split"])) for patch in both}
-
-    def files(frame: "pd.DataFrame", digests: dict[str, str], patch: str) -> list[str | None]:
-        return [digests.get(frame.at[patch, column]) for column in ("path", "mask_path")]
 
     return DataChange(
         tuple(new.index.difference(old.index).sort_values()),
         tuple(old.index.difference(new.index).sort_values()),
         {patch: pair for patch, pair in labels.items() if pair[0] != pair[1]},
         {patch: pair for patch, pair in splits.items() if pair[0] != pair[1]},
-        tuple(patch for patch in both if files(old, old_files, patch) != files(new, new_files, patch)),
+        _redrawn(before, after, both),
     )
+
+
+def _redrawn(
+    before: tuple["pd.DataFrame", dict[str, str]], after: tuple["pd.DataFrame", dict[str, str]], patches: "pd.Index"
+) -> tuple[str, ...]:
+    """Patches whose image or mask has other bytes: by DVC's digests, and of files in shards by their manifest's."""
+    found: set[str] = set()
+    for column, stated in (("path", "sha256"), ("mask_path", "mask_sha256")):
+        versions = []
+        for frame, files in (before, after):
+            rows = frame.reindex(index=patches, columns=[column, stated])
+            digests = [said if isinstance(said, str) else None for said in rows[stated]]
+            versions.append(list(zip(map(files.get, rows[column]), digests, strict=True)))
+        for patch, old, new in zip(patches, *versions, strict=True):
+            known = 0 if old[0] and new[0] else 1
+            if old[known] != new[known]:
+                found.add(patch)
+    return tuple(patch for patch in patches if patch in found)
 
 
 def cache_folder(root: Path) -> Path:

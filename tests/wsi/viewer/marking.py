@@ -28,7 +28,9 @@ from wsss_mm.wsi.viewer.results import Result, read_results
 
 WIDTH, HEIGHT, SIDE = 512, 384, 128
 """px of a slide of 0.5 um/px, and of a patch of 64 px at 1 um/px on it."""
-SETTINGS = PatchSettings(mpp=1.0, size=64, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.2)
+SETTINGS = PatchSettings(
+    mpp=1.0, size=64, min_tissue=0.25, leave_out_pen=True, min_class_share=0.03, valid_share=0.2, storage="auto"
+)
 LUNG = get_vocabulary("lung")
 
 
