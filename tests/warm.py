@@ -57,6 +57,13 @@ with socket.socket(socket.AF_UNIX) as server:
 sys.exit(int(status) if status else 137)
 """
 
+COMMAND = """\
+import runpy
+os.dup2(2, 1)
+runpy.run_module("wsss_mm.cli.main", run_name="__main__", alter_sys=True)
+"""
+"""Code of a `WarmProcess` that is `wsss-mm arguments`, and writes all it says to its standard error."""
+
 _running: list[tuple[subprocess.Popen, tempfile.TemporaryDirectory]] = []
 
 
