@@ -124,9 +124,7 @@ class Page:
 
 
 @contextmanager
-def running(
-    folder: Path, *options: str, port: int = 0, cold: bool = False
-) -> Iterator[tuple[subprocess.Popen, int]]:
+def running(folder: Path, *options: str, port: int = 0, cold: bool = False) -> Iterator[tuple[subprocess.Popen, int]]:
     """The server as a process of its own, killed at the end; gives it and its port.
 
     It has its libraries already (tests/warm.py), unless `cold` asks for a new process.
