@@ -22,9 +22,9 @@ class Line:
     def run(self, *command: str, check: bool = True, cold: bool = False) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout, with its code and the tests' own Python.
 
-        Stages and `wsss-mm` have their libraries already (tests/warm.py), unless `cold` asks for new processes.
+        They have their libraries already (tests/warm.py), unless `cold` asks for new stages and a new `wsss-mm`.
         """
-        folders = [Path(sys.executable).parent, os.environ["PATH"]]
+        folders = [warm.commands() / warm.DVC, Path(sys.executable).parent, os.environ["PATH"]]
         folders = folders if cold else [warm.commands(), *folders]
         environment = {**os.environ, "PATH": os.pathsep.join(map(str, folders))}
         environment |= {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t"}

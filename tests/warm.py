@@ -3,7 +3,7 @@
 `python -m pipelines.STAGE` imports torch, mmseg, MLflow or Great Expectations for 3 to 5 s of CPU, and the tests start
 a hundred of them. Here one process a worker of pytest imports them, none of them the project's own, and forks for
 whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of `tests.line.Line`;
-`python -c` has them, too.
+`python -c` has them, too. So does `dvc`, in a folder of its own: it is the same wherever the stages begin.
 """
 
 import json
@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,18 @@ LIBRARIES = (
         "ruamel.yaml",
         "jinja2",
     ),
+    *("dvc.cli.parser", "dvc.repo", "dvc.repo.plots", "dvc_http", "dvc_data.index", "dvc_data.hashfile.build"),
+    *("dvc_data.hashfile.db.local", "dvc.repo.experiments.executor.local", "sqltrie", "networkx"),
 )
 
 _CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
 given = sys.argv[1:]
-if os.path.basename(sys.argv[0]) == "wsss-mm":
-    given = ["-m", "wsss_mm.cli.main", *given]
-ours = given[:1] == ["-m"] and given[1].partition(".")[0] in ("pipelines", "wsss_mm")
+name = os.path.basename(sys.argv[0])
+if name in ("wsss-mm", "dvc"):
+    given = ["-m", "wsss_mm.cli.main" if name == "wsss-mm" else "dvc", *given]
+ours = given[:1] == ["-m"] and given[1].partition(".")[0] in ("pipelines", "wsss_mm", "dvc")
 if not ours and given[:1] != ["-c"]:
     os.execv({python!r}, [{python!r}, *given])
 asked = {{"how": given[0], "what": given[1], "arguments": given[2:]}}
@@ -57,6 +62,16 @@ with socket.socket(socket.AF_UNIX) as server:
 sys.exit(int(status) if status else 137)
 """
 
+DVC = "bin"
+"""The folder of `dvc`, in that of the commands."""
+
+COMMAND = """\
+import runpy
+os.dup2(2, 1)
+runpy.run_module("wsss_mm.cli.main", run_name="__main__", alter_sys=True)
+"""
+"""Code of a `WarmProcess` that is `wsss-mm arguments`, and writes all it says to its standard error."""
+
 _running: list[tuple[subprocess.Popen, tempfile.TemporaryDirectory]] = []
 
 
@@ -65,7 +80,8 @@ def commands() -> Path:
     if not _running:
         folder = tempfile.TemporaryDirectory(prefix="warm-")
         address = str(Path(folder.name) / "socket")
-        for name in ("python", "wsss-mm"):
+        (Path(folder.name) / DVC).mkdir()
+        for name in ("python", "wsss-mm", f"{DVC}/dvc"):
             path = Path(folder.name) / name
             path.write_text(_CLIENT.format(python=sys.executable, address=address))
             path.chmod(0o755)
@@ -116,6 +132,7 @@ def _serve(address: str) -> None:
 
     for name in LIBRARIES:
         importlib.import_module(name)
+    remember = partial(importlib.import_module("warm_yaml").remember, Path(address).with_name("yaml"))
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
@@ -132,7 +149,7 @@ def _serve(address: str) -> None:
                 with asking:
                     if not os.fork():
                         server.close()
-                        _wait(asking)
+                        _wait(asking, remember)
 
 
 def _reap() -> None:
@@ -143,17 +160,17 @@ def _reap() -> None:
         pass
 
 
-def _wait(asking: socket.socket) -> None:
+def _wait(asking: socket.socket, remember: Callable[[], None]) -> None:
     """Between the two: tells how a child ended, however it did; does not return."""
     if not (child := os.fork()):
-        _run(asking)
+        _run(asking, remember)
     asking.sendall(f"{child}\n".encode())
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     asking.sendall(f"{status if status >= 0 else 128 - status}\n".encode())
     os._exit(0)
 
 
-def _run(asking: socket.socket) -> None:
+def _run(asking: socket.socket, remember: Callable[[], None]) -> None:
     """In the child: as `python -m module arguments`, or `-c code`, where it was asked for; does not return."""
     import atexit
     import runpy
@@ -181,6 +198,8 @@ def _run(asking: socket.socket) -> None:
     asking.close()
     status = 0
     try:
+        if asked["what"] == "dvc":
+            remember()
         if asked["how"] == "-m":
             runpy.run_module(asked["what"], run_name="__main__", alter_sys=True)
         else:

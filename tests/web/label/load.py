@@ -98,11 +98,9 @@ def main() -> None:
         make(folder, arguments.table, arguments.candidates)
         readers = [f"r{number}" for number in range(arguments.readers)]
         options = ["--reader", *readers, "--memory", arguments.memory]
+        options += ["--no-features"] if arguments.order in ("random", "slide") else []
         began = time.perf_counter()
-        with running(folder, *options, *(["--no-features"] if arguments.order in ("random", "slide") else [])) as (
-            process,
-            port,
-        ):
+        with running(folder, *options, cold=True) as (process, port):
             print(f"started in {time.perf_counter() - began:.1f} s; {_memory(process.pid):.0f} MiB")
             pages = [Page(port, reader) for reader in readers]
             began = time.perf_counter()

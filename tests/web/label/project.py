@@ -20,6 +20,7 @@ import pandas as pd
 import tifffile
 from PIL import Image
 
+from tests.warm import COMMAND, WarmProcess
 from wsss_mm.cohort import Cohort
 from wsss_mm.labelling.candidates import write_candidates
 
@@ -123,22 +124,31 @@ class Page:
 
 
 @contextmanager
-def running(folder: Path, *options: str, port: int = 0) -> Iterator[tuple[subprocess.Popen, int]]:
-    """The server as a process of its own, killed at the end; gives it and its port."""
-    command = [sys.executable, "-m", "wsss_mm.cli.main", "label", "--port", str(port), *options]
+def running(folder: Path, *options: str, port: int = 0, cold: bool = False) -> Iterator[tuple[subprocess.Popen, int]]:
+    """The server as a process of its own, killed at the end; gives it and its port.
+
+    It has its libraries already (tests/warm.py), unless `cold` asks for a new process.
+    """
+    arguments = ["label", "--port", str(port), *options]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "OMP_NUM_THREADS": "1",
     }
     with (folder / "server.log").open("w+") as log:
-        process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=environment)
+        if cold:
+            command = [sys.executable, "-m", "wsss_mm.cli.main", *arguments]
+            process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=environment)
+        else:
+            process = WarmProcess(COMMAND, *arguments, cwd=folder, stderr=log, env=environment)
         try:
             yield process, _port(process, folder / "server.log")
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _port(process: subprocess.Popen, log: Path) -> int:

@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path, monkeypatch, capsys):
 
 def test_ctrl_c_ends_it(tmp_path):
     make_project(tmp_path, slides=1)
-    with running(tmp_path, "--no-features") as (process, _):
+    with running(tmp_path, "--no-features", cold=True) as (process, _):
         process.send_signal(2)
         try:
             assert process.wait(60) == 130
