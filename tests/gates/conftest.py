@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gates.judging import Remembering
+from tests.gates.judging import Remembering, measures
 from tests.gates.project import edit, make_project, set_params
 from tests.settings import content_of
 from wsss_mm.gates import runner
@@ -42,7 +42,14 @@ def alter(project):
     return lambda relative, change: edit(project / relative, change)
 
 
+@pytest.fixture(scope="session")
+def once() -> list:
+    return list(measures())
+
+
 @pytest.fixture
-def each_column_once(monkeypatch):
-    """Of a column that was judged as it is the outcome is known: what is tested is which columns a fault changes."""
+def each_column_once(once, monkeypatch):
+    """Of what was measured or judged as it is the outcome is known: what is tested is what of it a fault changes."""
     monkeypatch.setattr(runner, "_Validator", Remembering)
+    for module, name, remembering in once:
+        monkeypatch.setattr(module, name, remembering)
