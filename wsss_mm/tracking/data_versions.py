@@ -141,17 +141,19 @@ def compare(before: tuple["pd.DataFrame", dict[str, str]], after: tuple["pd.Data
     """What changed between two versions, each as from `read_version`."""
     old, new = before[0], after[0]
     both = old.index.intersection(new.index).sort_values()
-    old_labels, new_labels = _label_sets(old), _label_sets(new)
-    labels = {patch: (old_labels[patch], new_labels[patch]) for patch in both}
-    splits = {patch: (str(old.at[patch, "split"]), str(new.at[patch, "split"])) for patch in both}
-
     return DataChange(
         tuple(new.index.difference(old.index).sort_values()),
         tuple(old.index.difference(new.index).sort_values()),
-        {patch: pair for patch, pair in labels.items() if pair[0] != pair[1]},
-        {patch: pair for patch, pair in splits.items() if pair[0] != pair[1]},
+        _changed(_label_sets(old)[both], _label_sets(new)[both]),
+        _changed(old["split"].astype(str)[both], new["split"].astype(str)[both]),
         _redrawn(before, after, both),
     )
+
+
+def _changed(before: "pd.Series", after: "pd.Series") -> dict[str, tuple[str, str]]:
+    """By patch, what two columns of the same patches differ in."""
+    differ = before.to_numpy() != after.to_numpy()
+    return dict(zip(before.index[differ], zip(before[differ], after[differ], strict=True), strict=True))
 
 
 def _redrawn(
@@ -188,9 +190,11 @@ def cache_folder(root: Path) -> Path:
         raise InputError(f"{root}: {error}; run from the project's root") from None
 
 
-def _label_sets(frame: "pd.DataFrame") -> dict[str, str]:
+def _label_sets(frame: "pd.DataFrame") -> "pd.Series":
     """By patch, the label set, "TE;LYM?"."""
-    return dict(zip(frame.index, label_sets(frame, label_counts(frame)), strict=True))
+    import pandas as pd
+
+    return pd.Series(label_sets(frame, label_counts(frame)), index=frame.index, dtype=object)
 
 
 def _cached(md5: str, cache: Path) -> Path:
