@@ -24,6 +24,13 @@ def files_in(folder):
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(("where", "there"), [(".", ""), ("a lab", "cd 'a lab'; ")])
+def test_what_to_type_next_begins_where_one_is(where, there, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", where]) == 0
+    assert f"\nnext: {there}git add -A; git commit -m 'Begin'; make repro\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["lab", "Müllers Labor, Gewebe"])
 def test_a_project_is_begun(tmp_path, name, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +22,10 @@ def run(*command, cwd, path):
     return done.stdout
 
 
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def built(project_root, tmp_path_factory):
     """The package as a wheel holds it."""
@@ -31,10 +36,19 @@ def built(project_root, tmp_path_factory):
 
 
 def test_the_wheel_holds_the_files_of_this_checkout(built, project_root):
-    inside = built / "wsss_mm/project/files"
-    found = {path.relative_to(inside).as_posix(): path.read_bytes() for path in inside.rglob("*") if path.is_file()}
+    found = files_of(built / "wsss_mm/project/files")
     wanted = {path.relative_to(project_root).as_posix() for item in patterns() for path in project_root.glob(item)}
     assert found == {name: (project_root / name).read_bytes() for name in wanted}
+
+
+def test_a_wheel_of_the_archive_of_sources_is_the_same(built, project_root, tmp_path):
+    made = ("egg_info", "--egg-base", str(tmp_path), "sdist", "--formats", "gztar", "--dist-dir", str(tmp_path))
+    run(sys.executable, "setup.py", "-q", *made, cwd=project_root, path="")
+    (archive,) = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path)
+    (sources,) = (path.parent for path in tmp_path.glob("*/setup.py"))
+    run(sys.executable, "setup.py", "-q", "build_py", "--build-lib", "lib", cwd=sources, path="")
+    assert files_of(sources / "lib") == files_of(built)
 
 
 @pytest.mark.slow

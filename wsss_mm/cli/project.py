@@ -55,8 +55,9 @@ def _init(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{folder}: a project of wsss_mm {__version__}, {count} files\n")
     if not in_git:
         sys.stdout.write("there is no git here, which DVC needs; install it, then in the folder: git init\n")
+    there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))}; "
     sys.stdout.write(
-        f"next: cd {shlex.quote(str(folder))}; git add -A; git commit -m 'Begin'; make repro\n"
+        f"next: {there}git add -A; git commit -m 'Begin'; make repro\n"
         "that runs all stages on slides the project makes itself; for your own: wsss-mm cohort add SLIDE...\n"
     )
 
