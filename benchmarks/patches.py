@@ -144,8 +144,7 @@ def measure(arguments) -> Iterator[Measurement]:
     whole, png, once = (times(name, 1) for name in ("cut", "PNG", "decoding"))
     over = "decoding each tile once"
     yield Measurement(f"{what}, CPU", whole, "s", over=once, over_what=over, at_most=1.5)
-    what = f"PNG of the same {count} patches alone, as Pillow writes it, CPU"
-    yield Measurement(what, png, "s", over=once, over_what=over)
+    yield Measurement(f"PNG of the same {count} patches alone, CPU", png, "s", over=once, over_what=over)
 
 
 if __name__ == "__main__":
