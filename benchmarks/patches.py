@@ -102,7 +102,7 @@ def decode(cohort: Cohort, mpp: float) -> None:
 
 
 def encode(images: list[np.ndarray]) -> None:
-    """What storing them costs at least: PNG by Pillow, as both ways do it, but into memory."""
+    """PNG as Pillow writes it unless told otherwise, which the loop does, into memory."""
     for image in images:
         Image.fromarray(image).save(io.BytesIO(), "PNG")
 

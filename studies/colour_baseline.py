@@ -18,11 +18,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from wsss_mm import places
+from wsss_mm.datasets.patches import pseudo_label_paths
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
 from wsss_mm.files import read_json, write_json
 from wsss_mm.patches import read_manifest
 from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.shards import is_stored
 from wsss_mm.settings import load_params
 from wsss_mm.vocabulary import IGNORE, Vocabulary, get_vocabulary
 
@@ -93,7 +95,8 @@ def colour_baseline(
     Args:
         patches: folder of the patch manifest.
         vocabulary: the classes.
-        pseudo_labels: folder with `labels/<patch_id>.png`; None trains on the masks of the training patches.
+        pseudo_labels: folder with a manifest, or with `labels/<patch_id>.png` alone; None trains on the masks of the
+            training patches.
         pixels: drawn from each training patch.
         balanced: see `fit_colour_classifier`.
         seed: of the drawing.
@@ -105,7 +108,7 @@ def colour_baseline(
         InputError: there is nothing to train on or nothing to score.
     """
     manifest = read_manifest(patches, vocabulary)
-    train = _training_rows(manifest, patches, pseudo_labels)
+    train = _training_rows(manifest, patches, pseudo_labels, vocabulary)
     test = manifest[(manifest["split"] == "test") & manifest["mask_path"].notna()]
     if test.empty:
         raise InputError(f"{patches}/manifest.parquet: no test patch has a mask; there is nothing to score on")
@@ -137,14 +140,20 @@ class _Files(Sequence[Pixels]):
         return self._read(self._paths[index])
 
 
-def _training_rows(manifest: pd.DataFrame, patches: Path, pseudo_labels: Path | None) -> pd.DataFrame:
+def _training_rows(
+    manifest: pd.DataFrame, patches: Path, pseudo_labels: Path | None, vocabulary: Vocabulary
+) -> pd.DataFrame:
     train = manifest[manifest["split"] == "train"]
     if pseudo_labels is None:
         train = train[train["mask_path"].notna()]
         train = train.assign(label=[patches / path for path in train["mask_path"]])
     else:
-        train = train.assign(label=[pseudo_labels / "labels" / f"{name}.png" for name in train["patch_id"]])
-        train = train[[path.is_file() for path in train["label"]]]
+        files = {name: pseudo_labels / "labels" / f"{name}.png" for name in train["patch_id"]}
+        if (pseudo_labels / places.MANIFEST).is_file():
+            files = pseudo_label_paths(pseudo_labels, vocabulary)
+        train = train[train["patch_id"].isin(files.keys())]
+        train = train.assign(label=[files[name] for name in train["patch_id"]])
+        train = train[[is_stored(path) for path in train["label"]]]
     if train.empty:
         place = f"{patches}/masks/train" if pseudo_labels is None else f"{pseudo_labels}/labels"
         raise InputError(f"{place}: holds no label of a training patch; run: dvc repro pseudo_labels")

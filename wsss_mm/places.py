@@ -9,8 +9,8 @@ No number stands in:
 
 - CSV, which people and spreadsheets write too: its columns tell. What is missing but needed is refused by name, what is
   missing and optional is empty, what is unknown is passed over (see `wsss_mm.tables`).
-- PNG, TIFF, OME-TIFF, OME-Zarr, GeoJSON and GeoParquet, which follow published formats; summary.json beside them, or
-  the manifest that lists them, speaks for them. weights.pth likewise, for which model.json does.
+- PNG, tar, TIFF, OME-TIFF, OME-Zarr, GeoJSON and GeoParquet, which follow published formats; summary.json beside them,
+  or the manifest that lists them, speaks for them. weights.pth likewise, for which model.json does.
 - reports/metrics/summary.json, of which people compare every number: gate segmenter holds each against the files that
   it is taken from, which have one.
 - reports/metrics/gates/*.json, upper_bound.json and colour_baseline.json, which people read, and the product does not.

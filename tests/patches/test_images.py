@@ -6,10 +6,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from tests.gates.project import tissue_image
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
 from wsss_mm.patches import IGNORE, get_vocabulary
-from wsss_mm.patches.images import read_image, read_label_map, read_mask, store_patch, write_mask
+from wsss_mm.patches.images import read_image, read_label_map, read_mask, store_patch, write_image, write_mask
 
 LUNG = get_vocabulary("lung")
 
@@ -55,6 +56,20 @@ class TestReadImage:
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
         (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
         assert read_image(tmp_path / "b.png").shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("kind", ["tissue", "glass", "noise"])
+def test_images_are_written_as_they_are_in_files_as_large_as_pillows(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    image = {
+        "tissue": tissue_image(rng, 224, 224),
+        "glass": np.full((224, 224, 3), 243, np.uint8),
+        "noise": rng.integers(0, 255, (224, 224, 3), np.uint8),
+    }[kind]
+    assert write_image(tmp_path / "a.png", image) == digest(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+    Image.fromarray(image).save(tmp_path / "b.png")
+    assert (tmp_path / "a.png").stat().st_size < 1.15 * (tmp_path / "b.png").stat().st_size + 2000
 
 
 class TestDepth:

@@ -1,11 +1,17 @@
+import shutil
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from studies.colour_baseline import colour_baseline, colour_features, main
 from wsss_mm.files import read_json
-from wsss_mm.patches import IGNORE, get_vocabulary, write_manifest
+from wsss_mm.formats import write_rows
+from wsss_mm.patches import IGNORE, get_vocabulary, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch, write_mask
+from wsss_mm.patches.shards import pack_files
+from wsss_mm.places import PSEUDO_LABEL_MANIFEST
 
 LUNG = get_vocabulary("lung")
 COLOURS = np.array([[180, 60, 120], [120, 60, 180], [60, 60, 160], [230, 150, 190]])
@@ -33,6 +39,18 @@ def test_pure_colour_is_learned_from_noisy_pseudo_labels(folder):
     metrics = colour_baseline(folder, LUNG, pseudo_labels=folder / "pseudo", pixels=800)
     assert metrics["miou"] > 0.95
     assert (metrics["n_patches"], metrics["trained_on"]) == (3, "pseudo-labels")
+
+
+def test_pseudo_labels_are_found_by_their_manifest(folder, tmp_path):
+    """In shards, too."""
+    manifest = read_manifest(folder, LUNG)
+    train = manifest.loc[manifest["split"] == "train", ["patch_id", "slide_id"]].reset_index(drop=True)
+    shutil.copytree(folder / "pseudo", tmp_path / "pseudo")
+    rows = train.assign(path=[f"labels/{name}.png" for name in train["patch_id"]], share_TE=0.0)
+    rows = pack_files(rows.assign(share_NEC=0.0, share_LYM=0.0, share_TAS=0.0), tmp_path / "pseudo", ("path",))
+    write_rows(tmp_path / "pseudo/manifest.parquet", PSEUDO_LABEL_MANIFEST, pa.Table.from_pandas(rows))
+    found = colour_baseline(folder, LUNG, pseudo_labels=tmp_path / "pseudo", pixels=800)
+    assert found == colour_baseline(folder, LUNG, pseudo_labels=folder / "pseudo", pixels=800)
 
 
 def test_same_seed_same_figures(folder):

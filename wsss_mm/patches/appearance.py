@@ -40,14 +40,20 @@ def image_statistics(image: npt.NDArray[np.uint8], mpp: float | None = None) -> 
     if tissue.mean() < _NO_TISSUE:
         return dict.fromkeys(STATISTICS, float("nan"))
     laplacian = cv2.Laplacian(grey, cv2.CV_32F)[tissue]
-    density = cv2.LUT(image, DENSITY)[tissue].mean(axis=0, dtype=np.float64)
-    haematoxylin, eosin, _ = density @ unmixing()
+    haematoxylin, eosin, _ = _mean_density(image, tissue) @ unmixing()
     return {
         "focus": float(laplacian.var(dtype=np.float64)),
         "brightness": float(grey[tissue].mean()),
         "haematoxylin": float(haematoxylin),
         "eosin": float(eosin),
     }
+
+
+def _mean_density(image: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """(3,) mean optical density of some pixels: of a table of 256 values, it is in how often each of them occurs."""
+    mask = where.view(np.uint8)
+    counts = np.stack([cv2.calcHist([image], [channel], mask, [256], [0, 256]).ravel() for channel in range(3)], axis=1)
+    return DENSITY.astype(np.float64) @ counts.astype(np.float64) / np.count_nonzero(where)
 
 
 def unmixing() -> npt.NDArray[np.float64]:

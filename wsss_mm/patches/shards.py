@@ -86,12 +86,11 @@ class PackedFile:
                 f"{self.shard}: cut short: {self.name} ends at byte {self.offset + self.size} of {found.st_size}; "
                 f"{_AGAIN}"
             )
-        content = os.pread(handle, _BLOCK + count, self.offset - _BLOCK)
-        header = content[:_BLOCK]
+        header = os.pread(handle, _BLOCK, self.offset - _BLOCK)
         name, size = header[_NAME].rstrip(b"\0"), header[_SIZE].rstrip(b"\0 ")
         if header[_MAGIC] != b"ustar" or name != self.name.encode()[:100] or size != b"%011o" % self.size:
             raise InputError(f"{self.shard}: holds something else than {self.name} at byte {self.offset}; {_AGAIN}")
-        return content[_BLOCK:]
+        return os.pread(handle, count, self.offset)
 
 
 def stored_source(path: Path) -> Path | io.BytesIO:
