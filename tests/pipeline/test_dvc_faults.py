@@ -8,6 +8,7 @@ import time
 import pytest
 import yaml
 
+from tests import warm
 from tests.settings import copy_profile
 
 CONTENT = "made\n"
@@ -16,7 +17,7 @@ STAGES = {"stages": {"make": {"cmd": COMMAND, "outs": ["out"]}}}
 
 
 def dvc(root, *arguments):
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [str(warm.commands() / warm.DVC / "dvc"), *arguments]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 

@@ -2,17 +2,18 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
 import yaml
+
+from tests import warm
 
 STAGES = ("train_classifier", "train_segmenter")
 MADE = "models/classifier/made"
 
 
 def dvc(root, *arguments):
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [str(warm.commands() / warm.DVC / "dvc"), *arguments]
     scratch = root.parent / "scratch"  # DVC leaves what it makes there
     scratch.mkdir(exist_ok=True)
     environment = os.environ | {"TMPDIR": str(scratch)}
