@@ -52,14 +52,29 @@ def real_data() -> Path:
     return folder
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all processes of pytest."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """The tables of MLflow's store without a run, made once, which takes 5 s of CPU; to be copied."""
+    from wsss_mm.tracking.store import make_tables
+
+    database = shared_folder(tmp_path_factory) / "empty.db"
+    make_tables(database)
+    return database
+
+
 @pytest.fixture(scope="session")
 def line(project_root, tmp_path_factory) -> Line:
     """A small line, run once with real `dvc repro`: nine small slides, narrow networks, a few steps of training.
 
     One for all processes of pytest; who changes anything in it takes a copy.
     """
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    base = shared_folder(tmp_path_factory)
     with FileLock(base / "line.lock"):
         root, made = base / "line", base / "line.made"
         if not made.exists():

@@ -31,7 +31,7 @@ ALLOWED = {
     "(TMonitor)": "tqdm starts one thread for all bars",
     "from multiprocessing.resource_tracker import main": "Python starts one process for all shared memory",
     "from multiprocessing.forkserver import main": "Python starts one process for all workers",
-    "/tests/warm.py": "starts once a worker, and stops with it",
+    "/tests/warm.py": "starts once, and stops with the last worker",
     "/warm-": "and its commands",
     "/torchelastic_": "torchrun leaves its folder for logs",
     "/torchinductor_": "torch keeps compiled code there, in one folder a user",
@@ -89,6 +89,7 @@ def pytest_configure() -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it was
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-")
+    warm.shared = Path(tempfile.tempdir).parent if "PYTEST_XDIST_WORKER" in os.environ else Path(tempfile.tempdir)
     Path(tempfile.tempdir).chmod(0o711)  # other accounts enter it, as they enter /tmp
 
 

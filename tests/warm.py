@@ -1,14 +1,16 @@
 """Stages start in a process that has the libraries already, where a test wants what they make and not how they start.
 
 `python -m pipelines.STAGE` imports torch, mmseg, MLflow or Great Expectations for 3 to 5 s of CPU, and the tests start
-a hundred of them. Here one process a worker of pytest imports them, none of them the project's own, and forks for
-whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of `tests.line.Line`;
-`python -c` has them, too. So does `dvc`, in a folder of its own: it is the same wherever the stages begin.
+a hundred of them. Here one process imports them for all workers of pytest, none of them the project's own, and forks
+for whoever asks it through `python` or `wsss-mm` in `commands()`, which stand in front in the PATH of
+`tests.line.Line`; `python -c` has them, too. So does `dvc`, in a folder of its own: it is the same wherever the stages
+begin.
 """
 
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 LIBRARIES = (
     *("torch", "torch._dynamo", "torch.utils.data", "mmseg.models", "mmseg.apis", "mmengine.runner", "mmengine.hooks"),
@@ -72,34 +76,54 @@ runpy.run_module("wsss_mm.cli.main", run_name="__main__", alter_sys=True)
 """
 """Code of a `WarmProcess` that is `wsss-mm arguments`, and writes all it says to its standard error."""
 
-_running: list[tuple[subprocess.Popen, tempfile.TemporaryDirectory]] = []
+shared = Path(tempfile.gettempdir())
+"""Folder that all processes of pytest have in common; set where they begin."""
+
+_running: list[tuple[int, subprocess.Popen | None]] = []
 
 
 def commands() -> Path:
-    """The folder of the commands; the process behind them is started by the first who asks."""
+    """The folder of the commands; the process behind them is started by the first who asks, for all workers."""
+    folder = shared / "warm-commands"
     if not _running:
-        folder = tempfile.TemporaryDirectory(prefix="warm-")
-        address = str(Path(folder.name) / "socket")
-        (Path(folder.name) / DVC).mkdir()
-        for name in ("python", "wsss-mm", f"{DVC}/dvc"):
-            path = Path(folder.name) / name
-            path.write_text(_CLIENT.format(python=sys.executable, address=address))
-            path.chmod(0o755)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false"}
+        with FileLock(f"{folder}.lock"):
+            try:
+                _running.append((_hold(folder), None))
+            except OSError:  # there is none, or all who held it have ended
+                _running.append(_start(folder))
+    return folder
+
+
+def _hold(folder: Path) -> int:
+    """It lives as long as one holds this; an error if it does not."""
+    return os.open(folder / "held", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _start(folder: Path) -> tuple[int, subprocess.Popen]:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / DVC).mkdir(parents=True)
+    address = str(folder / "socket")
+    for name in ("python", "wsss-mm", f"{DVC}/dvc"):
+        path = folder / name
+        path.write_text(_CLIENT.format(python=sys.executable, address=address))
+        path.chmod(0o755)
+    os.mkfifo(folder / "held")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "GX_ANALYTICS_ENABLED": "false"}
+    with open(os.open(folder / "held", os.O_RDONLY | os.O_NONBLOCK)) as read:  # noqa: PTH123  so opening waits for nobody
+        holding = _hold(folder)
         process = subprocess.Popen(
             [sys.executable, __file__, address],
             env=environment,
-            cwd=folder.name,
-            stdin=subprocess.PIPE,
+            cwd=folder,
+            stdin=read,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"it did not start; see what {shlex.join([sys.executable, __file__, address])} says")
-        _running.append((process, folder))
-    return Path(_running[0][1].name)
+    assert process.stdout is not None
+    if process.stdout.readline() != b"ready\n":
+        raise RuntimeError(f"it did not start; see what {shlex.join([sys.executable, __file__, address])} says")
+    return holding, process
 
 
 class WarmProcess(subprocess.Popen):
@@ -117,11 +141,12 @@ class WarmProcess(subprocess.Popen):
 
 
 def stop() -> None:
-    """At the end of pytest."""
+    """At the end of pytest; it ends with the last worker that holds it."""
     while _running:
-        process, folder = _running.pop()
-        process.communicate()
-        folder.cleanup()
+        holding, process = _running.pop()
+        os.close(holding)
+        if process is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+            process.communicate()
 
 
 def _serve(address: str) -> None:

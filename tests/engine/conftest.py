@@ -1,5 +1,6 @@
 """A small cohort of patches with easy textures, and params for nets that train in seconds."""
 
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 
@@ -66,3 +67,19 @@ def params() -> Params:
         update={**small, "iterations": 12, "val_interval": 4, "crop": 40, "init": "none"}
     )
     return loaded.model_copy(update={"threads": 1, "classifier": classifier, "segmenter": segmenter})
+
+
+@pytest.fixture(scope="session")
+def trained(cohort, params, project_root, tmp_path_factory):
+    """Gives, by kind, where an undisturbed training of `params` lies, and its metrics: to be read, and made once."""
+    from tests.engine.test_training import TRAIN, paths
+
+    @cache
+    def train(kind: str):
+        where = paths(cohort, tmp_path_factory.mktemp(kind))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TQDM_DISABLE", "1")
+            patch.chdir(project_root)
+            return where, TRAIN[kind](params, where)
+
+    return train

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +29,15 @@ def _quiet(monkeypatch, project_root):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cohort, params, project_root, tmp_path_factory):
-    where = paths(cohort, tmp_path_factory.mktemp("undisturbed"))
+def crashed(cohort, params, project_root, tmp_path_factory):
+    """Where a segmenter's training broke off after 11 of 12 steps; who goes on with it takes a copy."""
+    where = paths(cohort, tmp_path_factory.mktemp("crashed"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TQDM_DISABLE", "1")
         patch.chdir(project_root)
-        train_segmenter(params, where)
+        crash_after(patch, 11)
+        with pytest.raises(Crash):
+            train_segmenter(params, where)
     return where
 
 
@@ -67,12 +71,10 @@ def flip(path):
     ],
     ids=["truncated", "flipped", "digest flipped", "both", "curves"],
 )
-def test_a_damaged_checkpoint(harm, damaged, start, undisturbed, starts, cohort, params, tmp_path, monkeypatch, caplog):
+def test_a_damaged_checkpoint(harm, damaged, start, trained, crashed, starts, cohort, params, tmp_path, caplog):
+    undisturbed, _ = trained("segmenter")
     where = paths(cohort, tmp_path)
-    with monkeypatch.context() as patch:
-        crash_after(patch, 11)
-        with pytest.raises(Crash):
-            train_segmenter(params, where)
+    shutil.copytree(crashed.work, where.work)
     for name in damaged:
         harm(next(where.work.rglob(name)))
     starts.clear()
@@ -104,10 +106,10 @@ def own_reader(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["classifier", "segmenter"])
 def test_sigterm_saves_at_once_and_the_rest_is_the_same(
-    kind, starts, own_reader, cohort, params, tmp_path, monkeypatch
+    kind, starts, own_reader, trained, cohort, params, tmp_path, monkeypatch
 ):
-    one, two = paths(cohort, tmp_path / "one"), paths(cohort, tmp_path / "two")
-    TRAIN[kind](params, one)
+    two = paths(cohort, tmp_path / "two")
+    one, _ = trained(kind)
     with monkeypatch.context() as patch:
         original = ProgressHook.after_train_iter
 
@@ -176,13 +178,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         _Runner.load_checkpoint(runner, str(path))
 
 
-def test_other_params_do_not_resume(starts, cohort, params, tmp_path, monkeypatch):
+def test_other_params_do_not_resume(crashed, starts, cohort, params, tmp_path):
     where = paths(cohort, tmp_path)
-    with monkeypatch.context() as patch:
-        crash_after(patch, 11)
-        with pytest.raises(Crash):
-            train_segmenter(params, where)
-    starts.clear()
+    shutil.copytree(crashed.work, where.work)
     settings = params.segmenter.model_copy(update={"lr": params.segmenter.lr / 2})
     train_segmenter(params.model_copy(update={"segmenter": settings}), where)
     assert starts == [0]

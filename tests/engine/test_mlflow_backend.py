@@ -1,5 +1,7 @@
 """The MLflow backend logs to the run that is active and leaves its beginning and end to others."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -16,9 +18,10 @@ pytestmark = pytest.mark.xdist_group("mlflow")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """Of a store of its own: making the tables takes seconds."""
+def client(empty_store, tmp_path_factory):
+    """Of a store of its own."""
     root = tmp_path_factory.mktemp("store")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
         patch.setenv("DVC_ROOT", str(root))

@@ -26,8 +26,9 @@ def many(params):
 
 
 @pytest.fixture
-def stage(project_root, cohort, many, tmp_path):
+def stage(project_root, cohort, many, empty_store, tmp_path):
     """Starts train_classifier in a project of its own."""
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     shutil.copytree(cohort / "patches", tmp_path / "data/patches")
     (tmp_path / "mmconfigs").symlink_to(project_root / "mmconfigs")
     write_settings(tmp_path, many)

@@ -1,5 +1,7 @@
 """The stage writes metrics with intervals, tables and the sheet, and adds figures to the segmenter's run."""
 
+import shutil
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -78,7 +80,8 @@ def params():
     return params.model_copy(update={"cohort": cohort, "threads": 1})
 
 
-def test_reports_and_run(project, params, monkeypatch):
+def test_reports_and_run(project, params, empty_store, monkeypatch):
+    shutil.copyfile(empty_store, project / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
     connect()
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("segmenter", f"file://{project}/artifacts"))

@@ -24,15 +24,11 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    """A store with its tables, made once: that takes seconds; empty.db beside it stays empty."""
+def store(empty_store, tmp_path_factory):
+    """A folder with a store for all tests, and empty.db beside it, which stays empty."""
     root = tmp_path_factory.mktemp("store")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
-    patch.setenv("DVC_ROOT", str(root))
-    connect().search_experiments()
-    patch.undo()
-    shutil.copyfile(root / "mlflow.db", root / "empty.db")
+    for name in ("mlflow.db", "empty.db"):
+        shutil.copyfile(empty_store, root / name)
     return root
 
 

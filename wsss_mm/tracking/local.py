@@ -141,6 +141,13 @@ class LocalRun:
         with self._if_there_is_room():  # for what MLflow writes into the system's folder for such
             _writer()(self).log_text(self.head.id, text, name)
 
+    def content(self, content: bytes, name: str) -> None:
+        """Keep what would be a file as artifact `name`."""
+        with self._if_there_is_room(), tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / Path(name).name
+            path.write_bytes(content)
+            self.file(path, Path(name).parent.as_posix())
+
     def figure(self, figure: "Figure", name: str) -> None:
         """Keep a figure as artifact `name`."""
         with self._if_there_is_room():

@@ -83,7 +83,8 @@ def register_segmenter(
     version = existing or _new_version(folder, name, tags | {WEIGHTS_TAG: md5})
     kept = {DIGEST_TAG: model, CHANGES_TAG: changes_digest(run_of(version))}
     for key, value in (tags | {key: value for key, value in kept.items() if key not in version.tags}).items():
-        client.set_model_version_tag(name, version.version, key, value)
+        if version.tags.get(key) != value:  # a new version has most; to set one is a request
+            client.set_model_version_tag(name, version.version, key, value)
     client.set_registered_model_alias(name, CHALLENGER, version.version)
     if champion and CHAMPION not in client.get_registered_model(name).aliases:
         client.set_registered_model_alias(name, CHAMPION, version.version)

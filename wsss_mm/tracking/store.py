@@ -29,6 +29,12 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
+_QUIET = {
+    "alembic": logging.WARNING,  # a new store logs each of its migrations
+    "mlflow.store.db.utils": logging.CRITICAL,  # whose errors are raised, too
+    "mlflow.system_metrics": logging.ERROR,  # a lost store is told by those who mend it
+    "urllib3.connectionpool": logging.ERROR,  # each try at a lost server is a warning there
+}
 _TEMPORARY_EXPERIMENTS = (".dvc", "tmp", "exps")
 _SQLITE = "sqlite:///"
 _NAMED = ("databricks", "databricks-uc", "uc")  # stores that have no URI
@@ -106,10 +112,9 @@ def connect() -> ModuleType:
         logger.info("%s=%s is of a job around this one; what is trained here gets runs of its own", OUTER_RUN, outer)
     import mlflow
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a new store logs each of its migrations
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whose errors are raised, too
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # a lost store is told by those who mend it
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a lost server is a warning there
+    for name, level in _QUIET.items():
+        if (log := logging.getLogger(name)).level != level:  # to set one makes all loggers look anew for theirs
+            log.setLevel(level)
     uri = tracking_uri()
     check_store_kind(uri)
     mlflow.set_tracking_uri(uri)
