@@ -1,7 +1,8 @@
 """Settings that tests work with: those of shipped profiles, never the project's own params.yaml and gates.yaml."""
 
+import pickle
 from copy import deepcopy
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ def write_settings(folder: Path, settings: Params | dict[str, Any]) -> Path:
     """Write params.yaml and gates.yaml into a folder, and give the path of the first."""
     content = settings.model_dump(mode="json", by_alias=True) if isinstance(settings, Params) else dict(settings)
     for name, part in {GATES_FILE: content.pop("gates"), PARAMS_FILE: content}.items():
-        (folder / name).write_text(yaml.dump(part, Dumper=DUMPER), encoding="utf-8")
+        (folder / name).write_text(_dumped(pickle.dumps(part)), encoding="utf-8")
     return folder / PARAMS_FILE
+
+
+@lru_cache(4)
+def _dumped(pickled: bytes) -> str:
+    """Most tests change one of the files, and write the other as it was."""
+    return yaml.dump(pickle.loads(pickled), Dumper=DUMPER)
 
 
 def copy_profile(folder: Path, profile: str = "phantom", source: Path | None = None) -> Path:

@@ -9,6 +9,7 @@ import yaml
 from ruamel.yaml import YAML
 
 from pipelines import inputs
+from tests import warm_yaml
 from tests.settings import copy_profile
 from wsss_mm import places
 from wsss_mm.slide_parameters import SETTINGS
@@ -59,13 +60,16 @@ CHANGES = {
 }
 
 
-def test_what_dvc_runs_again_after_a_change(tmp_path, project_root, monkeypatch):
+def test_what_dvc_runs_again_after_a_change(tmp_path, tmp_path_factory, project_root, monkeypatch):
     """`dvc status` names stages whose own parameters changed; those after them run if the outs between do.
 
     DVC knows the project as done, with a small file in place of every dependency and out.
     """
     from dvc.repo import Repo
 
+    monkeypatch.setattr(YAML, "load", YAML.load)  # as `remember` finds it
+    monkeypatch.setattr(YAML, "dump", YAML.dump)
+    warm_yaml.remember(tmp_path_factory.mktemp("yaml"))  # of nine looks at one lock
     for name in ("dvc.yaml", "tune.yaml", "encoders.yaml"):
         shutil.copy(project_root / name, tmp_path)
     settings = {copy_profile(tmp_path), tmp_path / "gates.yaml", tmp_path / "encoders.yaml"}

@@ -60,16 +60,16 @@ def _named(path: Path) -> Path:
 WatchedPath = Annotated[Path, AfterValidator(_named)]
 
 
-def _lies_in(folder: Path, path: Path) -> bool:
-    inside, outer = (Path(os.path.normpath(Path.cwd() / item)) for item in (path, folder))  # links keep their names
-    return inside.is_relative_to(outer)
+def _from_root(path: Path) -> Path:
+    return Path(os.path.normpath(Path.cwd() / path))  # links keep their names
 
 
 def _of_the_line(path: Path) -> str | None:
     """What to say of a path to the user's own data, which DVC reads, where stages write what they make."""
-    if (made := next((folder for folder in _MADE if _lies_in(folder, path)), None)) is not None:
+    own, folders = _from_root(path), {folder: _from_root(folder) for folder in _MADE}
+    if (made := next((name for name, folder in folders.items() if own.is_relative_to(folder)), None)) is not None:
         return f"{path} is made by the line, which replaces it; name your own, outside of {made}"
-    if (made := next((folder for folder in _MADE if _lies_in(path, folder)), None)) is not None:
+    if (made := next((name for name, folder in folders.items() if folder.is_relative_to(own)), None)) is not None:
         return f"{path} holds {made}, which the line makes, so that DVC is never done; name your own data alone"
     return None
 

@@ -1,6 +1,7 @@
 """What settings are made of: kinds of numbers, and sections that say which of their values do not fit each other."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -59,7 +60,7 @@ class Section(BaseModel):
         """
         if not isinstance(values, dict):
             return values
-        fields = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+        fields = _fields(cls)
         return {key: _as_wanted(fields[key], value) if key in fields else value for key, value in values.items()}
 
     def disagreements(self) -> Faults:
@@ -75,9 +76,14 @@ class Section(BaseModel):
         return self
 
 
-def _as_wanted(annotation: Any, value: Any) -> Any:
-    """A value of YAML as the field takes it that has the annotation, if it is of the kind that YAML has for it."""
-    parts = list(_parts(annotation))
+@cache
+def _fields(section: type[Section]) -> dict[str, list[Any]]:
+    """The types that the annotation of each field is made of, by the field's key."""
+    return {field.alias or name: list(_parts(field.annotation)) for name, field in section.model_fields.items()}
+
+
+def _as_wanted(parts: list[Any], value: Any) -> Any:
+    """A value of YAML as the field takes it whose types these are, if it is of the kind that YAML has for it."""
     if Path in parts and isinstance(value, str):
         return Path(value)
     if value is False and any(get_origin(part) is Literal and "off" in get_args(part) for part in parts):
