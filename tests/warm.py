@@ -94,6 +94,11 @@ def commands() -> Path:
     return folder
 
 
+def python() -> str:
+    """Python with the libraries, for `-c` and for modules of the project with `-m`."""
+    return str(commands() / "python")
+
+
 def _hold(folder: Path) -> int:
     """It lives as long as one holds this; an error if it does not."""
     return os.open(folder / "held", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import tifffile
 import torch
 from mmengine.config import Config
 
+from tests import warm
 from tests.engine.test_training import TRAIN, changed, paths
 from wsss_mm.engine import training
 from wsss_mm.errors import InputError
@@ -84,7 +84,7 @@ def test_they_run_as_they_stand(project, cohort, project_root):
     save_weights(network.state_dict(), Path("models/classifier/weights.pth"))
     environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ALONE, "classifier", "segmenter"],
+        [warm.python(), "-c", ALONE, "classifier", "segmenter"],
         capture_output=True,
         text=True,
         env=environment,
@@ -338,7 +338,7 @@ class TestTheProjectsOwnCode:
         code = "from wsss_mm.models import load_model; load_model('model')"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project_root), str(elsewhere)])}
         result = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
+            [warm.python(), "-c", code],
             cwd=elsewhere,
             env=environment,
             capture_output=True,

@@ -5,12 +5,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 
 import pytest
 
+from tests import warm
 from tests.engine.test_training import paths
 from tests.settings import write_settings
 from wsss_mm.engine import train_classifier
@@ -38,7 +38,7 @@ def stage(project_root, cohort, many, empty_store, tmp_path):
 
     def start():
         with (tmp_path / "log").open("ab") as log:
-            command = [sys.executable, "-m", "pipelines.train_classifier"]
+            command = [warm.python(), "-m", "pipelines.train_classifier"]
             return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
 
     return start

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests import warm
+
 CODE = """
 import resource, time
 import torch
@@ -42,7 +44,7 @@ print(f"full width at 96 px: step {step:.1f} s, CAM {time.perf_counter() - start
 
 @pytest.mark.slow
 def test_a_step_and_a_cam(capsys):
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True, check=False)
+    result = subprocess.run([warm.python(), "-c", CODE], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     report = result.stdout.strip().splitlines()[-1]
     with capsys.disabled():

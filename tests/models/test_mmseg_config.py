@@ -1,9 +1,10 @@
 """A user's plain mmseg config takes the loss by name: stock backbone, stock heads, `custom_imports`."""
 
 import subprocess
-import sys
 
 import pytest
+
+from tests import warm
 
 CONFIG = """
 custom_imports = dict(imports=["wsss_mm.models"], allow_failed_imports=False)
@@ -61,7 +62,7 @@ print(*sorted(name for name in found if "loss" in name))
 @pytest.mark.parametrize(("variant", "head"), [("onss", "PSPHead"), ("onss_margin", "ASPPHead"), ("ce", "FCNHead")])
 def test_a_step(tmp_path, variant, head):
     (tmp_path / "user.py").write_text(CONFIG.replace("{variant}", variant).replace("{head}", head))
-    command = [sys.executable, "-W", "ignore", "-c", STEP, str(tmp_path / "user.py")]
+    command = [warm.python(), "-c", STEP, str(tmp_path / "user.py")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     expected = "aux.loss_noise_suppressed decode.loss_dice decode.loss_noise_suppressed loss"
     assert result.stdout.strip().splitlines()[-1:] == [expected], result.stderr[-2000:]

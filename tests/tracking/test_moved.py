@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.tracking.test_tampering import write_model
 from wsss_mm.active_run import active_run
 from wsss_mm.cli import doctor
@@ -68,7 +68,7 @@ def files(root: Path) -> dict[str, tuple[str, int]]:
 
 
 def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=root, capture_output=True, text=True, check=False)
+    return subprocess.run([warm.python(), *command], cwd=root, capture_output=True, text=True, check=False)
 
 
 def values(database: Path) -> str:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mlflow.protos import databricks_pb2
 from mlflow.utils.request_utils import _cached_get_request_session
 
+from tests import warm
 from tests.tracking.server import Server
 from wsss_mm.active_run import active_run
 from wsss_mm.cli.main import main
@@ -215,7 +216,7 @@ with training_run("train_segmenter", {}) as run:
 
 
 def test_a_killed_run_is_closed_by_the_next_one(tracked):
-    output = subprocess.run([sys.executable, "-c", _KILLED], capture_output=True, text=True, check=False).stdout
+    output = subprocess.run([warm.python(), "-c", _KILLED], capture_output=True, text=True, check=False).stdout
     client, killed = connect().MlflowClient(), output.strip()
     assert client.get_run(killed).info.status == "RUNNING"
     with training_run("train_classifier", {}) as next_one:
@@ -256,7 +257,7 @@ def test_a_finished_run_that_a_killed_stage_adds_to_is_as_it_was(tracked):
 def test_a_run_that_is_at_work_stays_open(tracked):
     with training_run("train_segmenter", {}) as run:
         other = subprocess.run(
-            [sys.executable, "-c", "from wsss_mm.tracking.copier import sync; print(list(sync()))"],
+            [warm.python(), "-c", "from wsss_mm.tracking.copier import sync; print(list(sync()))"],
             capture_output=True,
             text=True,
             check=True,

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tests import warm
 from wsss_mm.active_run import active_run
 from wsss_mm.errors import InputError
 from wsss_mm.tracking import (
@@ -56,7 +57,7 @@ class TestStore:
 
     def test_several_processes_may_make_a_new_store_at_once(self, project):
         code = "from wsss_mm.tracking.store import experiment_id; experiment_id('segmenter')"
-        command = [sys.executable, "-c", code]
+        command = [warm.python(), "-c", code]
         processes = [subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(3)]
         errors = [process.communicate()[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0], errors
@@ -98,7 +99,7 @@ with mlflow.start_run(experiment_id=experiment_id("segmenter")) as run:
 """
         connect().MlflowClient().search_experiments()
         processes = [
-            subprocess.Popen([sys.executable, "-c", code], cwd=project, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen([warm.python(), "-c", code], cwd=project, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         errors = [process.communicate()[1] for process in processes]
