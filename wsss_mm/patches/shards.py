@@ -30,8 +30,8 @@ FEW_PATCHES = 100
 """A slide with fewer shares shards with others: of many data sets nobody knows the slides, and each patch is one."""
 MOST_BYTES = 1 << 28
 """Of a file in a shard: no PNG of `wsss_mm.patches.images.MAX_PIXELS` is larger."""
-MOST_FILES = 10_000
-"""More patches than these lie in shards, unless somebody says otherwise."""
+MOST_FILES = 50_000
+"""More patches than these lie in shards, unless somebody says otherwise; published data sets of patches have fewer."""
 FIRST_FORMAT = 1
 """Of manifests that name no shard, so that older releases read on what they can."""
 
