@@ -180,7 +180,7 @@ def measure(arguments: Any) -> Iterator[Measurement]:
             what = f"{name}, archive of {count:,} patches"
             over: dict[str, Any] = {"over": smaller, "over_what": "a tenth of it", "at_most": TEN_TIMES}
             yield Measurement(what, seconds, "s of CPU", **(over if smaller else {}))
-            yield Measurement(what, peaks, "MiB")
+            yield Measurement(f"{what}, memory", peaks, "MiB")
             smaller = seconds
 
 

@@ -84,7 +84,8 @@ def plots() -> None:
     if not page.is_file():
         write_text(page, render_page(vega()))
     dvc = Path(sys.executable).with_name("dvc")
-    subprocess.run([dvc, "config", "--local", "plots.html_template", page], check=True)
+    from_config = os.path.relpath(page, ".dvc")  # DVC writes no folder's umlauts into its config
+    subprocess.run([dvc, "config", "--local", "plots.html_template", from_config], check=True)
 
 
 def main() -> int:

@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +109,19 @@ def test_setup_says_what_it_cannot_fetch_and_goes_on(tmp_path, monkeypatch, caps
     assert "dvc plots" in said[3]
 
 
+def test_dvc_is_told_in_a_folder_with_umlauts(tmp_path, monkeypatch):
+    root = tmp_path / "Größe 1"
+    page = root / ".venv" / "share" / f"plots-{setup.VEGA_VERSION}.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    monkeypatch.setattr(setup, "shared_folder", lambda: page.parent)
+    monkeypatch.chdir(root)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    setup.plots()
+    (told,) = re.findall("html_template = (.*)", (root / ".dvc" / "config.local").read_text(encoding="utf-8"))
+    assert (root / ".dvc" / told).resolve() == page
+
+
 def test_the_page_of_plots_holds_its_script_and_dvc_is_told(tmp_path, monkeypatch):
     asked = _pip(monkeypatch)
     monkeypatch.setattr(setup, "read_archive", lambda _: {})
@@ -118,6 +134,8 @@ def test_the_page_of_plots_holds_its_script_and_dvc_is_told(tmp_path, monkeypatc
     assert text.count("</script>") == 1
     assert "{plot_divs}" in text
     assert "http" not in text
-    assert asked[-1][1:] == ["config", "--local", "plots.html_template", page]
+    *command, told = asked[-1][1:]
+    assert command == ["config", "--local", "plots.html_template"]
+    assert Path(".dvc", told).resolve() == page
     monkeypatch.setattr(setup, "vega", None)  # it is there
     assert setup.main() == 0

@@ -142,7 +142,8 @@ def run(folder: Path, text: str) -> dict[str, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.leaks", "-p", "no:xdist", "test_it.py"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    parts = re.split(r"_+ ERROR at teardown of (test_\w+) _+\n", done.stdout.partition("short test summary")[0])
+    report = re.split("warnings summary|short test summary", done.stdout)[0]
+    parts = re.split(r"_+ ERROR at teardown of (test_\w+) _+\n", report)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

@@ -40,7 +40,6 @@ LIBRARIES = (
 )
 
 _CLIENT = """\
-#!{python} -IS
 import json, os, signal, socket, sys
 given = sys.argv[1:]
 name = os.path.basename(sys.argv[0])
@@ -76,6 +75,16 @@ runpy.run_module("wsss_mm.cli.main", run_name="__main__", alter_sys=True)
 """
 """Code of a `WarmProcess` that is `wsss-mm arguments`, and writes all it says to its standard error."""
 
+
+def script(code: str, *options: str) -> str:
+    """A file that the shell runs as Python, which may lie in a folder with spaces: `#!` takes none.
+
+    Its second line is a command to the shell, and to Python a text that ends with the third.
+    """
+    command = shlex.join([sys.executable, *options])
+    return f"#!/bin/sh\n'''exec' {command} \"$0\" \"$@\"\n' '''\n{code}"
+
+
 shared = Path(tempfile.gettempdir())
 """Folder that all processes of pytest have in common; set where they begin."""
 
@@ -110,7 +119,7 @@ def _start(folder: Path) -> tuple[int, subprocess.Popen]:
     address = str(folder / "socket")
     for name in ("python", "wsss-mm", f"{DVC}/dvc"):
         path = folder / name
-        path.write_text(_CLIENT.format(python=sys.executable, address=address))
+        path.write_text(script(_CLIENT.format(python=sys.executable, address=address), "-IS"))
         path.chmod(0o755)
     os.mkfifo(folder / "held")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -4,21 +4,21 @@ import json
 import os
 import stat
 import subprocess
-import sys
 
 import pytest
 
+from tests.warm import script
 from wsss_mm.choosing.tuning import experiments
 from wsss_mm.choosing.tuning.experiments import Experiments, Trial, check_project
 from wsss_mm.choosing.tuning.values import with_values
 from wsss_mm.errors import InputError
 from wsss_mm.settings import load_profile
 
-DVC = '''#!{python}
+DVC = '''\
 """Stands in for DVC: a queue in files; a trial is as good as its learning rate."""
 import json, os, pathlib, subprocess, sys
 state = pathlib.Path(os.environ["FAKE_DVC"])
-tasks = json.loads((state / "tasks").read_text()) if (state / "tasks").exists() else {{}}
+tasks = json.loads((state / "tasks").read_text()) if (state / "tasks").exists() else {}
 arguments = sys.argv[1:]
 with (state / "log").open("a") as log:
     log.write(" ".join(arguments) + "\\n")
@@ -30,14 +30,14 @@ def make(name, words):
     if rate > 1:
         print("ERROR: failed to reproduce 'tune@trial'\\nerror: too large")
         return False
-    said = json.dumps({{"value": rate, "seconds": 2.0, "counts": None}})
+    said = json.dumps({"value": rate, "seconds": 2.0, "counts": None})
     blob = git("hash-object", "-w", "--stdin", input=said)
-    inner = git("mktree", input=f"100644 blob {{blob}}\\tcounts.json\\n")
-    tune = git("mktree", input=f"040000 tree {{inner}}\\ttune\\n")
-    tree = git("mktree", input=f"040000 tree {{tune}}\\treports\\n")
+    inner = git("mktree", input=f"100644 blob {blob}\\tcounts.json\\n")
+    tune = git("mktree", input=f"040000 tree {inner}\\ttune\\n")
+    tree = git("mktree", input=f"040000 tree {tune}\\treports\\n")
     head = git("rev-parse", "HEAD")
     commit = git("commit-tree", tree, "-p", head, "-m", name)
-    git("update-ref", f"refs/exps/{{head[:2]}}/{{head[2:]}}/{{name}}", commit)
+    git("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", commit)
     return True
 if arguments[:2] == ["exp", "run"]:
     name = arguments[arguments.index("-n") + 1]
@@ -53,10 +53,10 @@ elif arguments[:2] == ["queue", "start"]:
 elif arguments[:2] == ["queue", "status"]:
     print("Task     Name    Created    Status")
     for name, task in tasks.items():
-        print(f"abc {{name}}  07:41 PM   {{task[0]}}")
+        print(f"abc {name}  07:41 PM   {task[0]}")
     print("\\nWorker status: 0 active, 0 idle")
 elif arguments[:2] == ["queue", "remove"]:
-    tasks = {{name: task for name, task in tasks.items() if name not in arguments}}
+    tasks = {name: task for name, task in tasks.items() if name not in arguments}
 elif arguments[:2] == ["queue", "logs"]:
     print("ERROR: failed to run\\nerror: too large")
 (state / "tasks").write_text(json.dumps(tasks))
@@ -74,7 +74,7 @@ def project(tmp_path, monkeypatch):
     bin_, state, root = (tmp_path / name for name in ("bin", "state", "project"))
     for folder in (bin_, state, root / "data/patches"):
         folder.mkdir(parents=True)
-    (bin_ / "dvc").write_text(DVC.format(python=sys.executable))
+    (bin_ / "dvc").write_text(script(DVC))
     (bin_ / "dvc").chmod(0o755 | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_DVC", str(state))
