@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ FAULTS = {
 def repro(project, params_content, project_root):
     """A DVC project of one gate and the stage that waits for it; returns what runs `dvc repro` there."""
     write_settings(project, params_content)
-    copy = f"{sys.executable} -c \"open('next.txt', 'a').write('ran\\n')\""
+    copy = f"{shlex.quote(sys.executable)} -c \"open('next.txt', 'a').write('ran\\n')\""
     stages = {
         "gate": {
             "foreach": {name: {"checks": path} for name, path in CHECKS.items()},

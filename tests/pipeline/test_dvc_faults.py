@@ -1,5 +1,6 @@
 """What DVC does when two run at once, a stage fails, or its cache rots, on which docs/reliability.md relies."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def line(repository, project_root, monkeypatch):
     """The stage of dvc.yaml that trains the segmenter, whose command makes a small model."""
     monkeypatch.setenv("PYTHONPATH", str(project_root))
     stage = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"][STAGE]
-    stage["cmd"] = f"{sys.executable} beside/training.py"  # beside the empty files that stand for its code
+    stage["cmd"] = f"{shlex.quote(sys.executable)} beside/training.py"  # beside the empty files that stand for its code
     shutil.copytree(project_root / "vocabularies", repository / "vocabularies")
     shutil.copy(project_root / "encoders.yaml", repository)
     for dependency in stage["deps"]:
