@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 from benchmarks.rows import FEWEST_RUNS, Measurement, append_row, held, surroundings
@@ -119,6 +120,12 @@ def clock_of(device: str) -> Clock:
         return time.perf_counter()
 
     return seconds
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that were started and have ended: a clock."""
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def by_turns(*works: Work, repeats: int, clock: Clock = time.process_time) -> list[list[float]]:

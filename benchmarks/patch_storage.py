@@ -9,7 +9,6 @@ the same state; their times are those of all that they start (CPU), since others
 """
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.command import Option, by_turns, run
+from benchmarks.command import Option, by_turns, cpu_of_children, run
 from benchmarks.rows import Measurement
 from wsss_mm.patches.images import read_image, write_image
 from wsss_mm.patches.shards import pack_files
@@ -66,11 +65,9 @@ class Project:
         """CPU seconds of a command and of all that it starts, and seconds on the wall."""
         environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(self._state)}
         command = [sys.executable, "-m", "dvc", *arguments]
-        wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall, cpu = time.perf_counter(), cpu_of_children()
         subprocess.run(command, cwd=self.root, env=environment, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return cpu, time.perf_counter() - wall
+        return cpu_of_children() - cpu, time.perf_counter() - wall
 
     def forget(self, *paths: Path) -> None:
         """Delete what DVC would find and know again."""

@@ -10,12 +10,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 
 import pyarrow.parquet as pq
 
-from benchmarks.command import Option, clocked, run, say
+from benchmarks.command import Option, clocked, cpu_of_children, run, say
 from benchmarks.rows import ROOT, Measurement
 from wsss_mm import places
 from wsss_mm.dvc_files import LOCK
@@ -29,12 +29,6 @@ COMMANDS: dict[str, Timed] = {  # by what: the command, and seconds at most
 }
 NOTHING_TO_DO: Timed = ((BIN / "dvc", "repro"), 5)
 GATE: Timed = ((sys.executable, "-m", "pipelines.gate", "patches"), 10)
-
-
-def children() -> float:
-    """CPU seconds of all processes that were started and have ended."""
-    used = getrusage(RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def started(command: Sequence[str | Path], project: Path) -> int:
@@ -64,9 +58,8 @@ def measure(arguments) -> Iterator[Measurement]:
     else:
         say(f"no gate: {project} has no patches; make repro, or --project FOLDER")
     for what, (command, at_most) in listed.items():
-        times = [
-            clocked(lambda command=command: started(command, project), children) for _ in range(arguments.repeats + 1)
-        ]
+        work = partial(started, command, project)
+        times = [clocked(work, cpu_of_children) for _ in range(arguments.repeats + 1)]
         yield Measurement(what, times[1:], "s", at_most=at_most)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import waiting
-from benchmarks.command import settings
+from benchmarks.command import cpu_of_children, settings
 from wsss_mm import places
 
 
@@ -46,8 +46,8 @@ def test_a_command_runs_in_the_project_with_its_own_code(tmp_path):
 
 def test_children_count_with_what_they_start(tmp_path):
     work = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(3 * 10**6))'])"
-    before = waiting.children()
+    before = cpu_of_children()
     waiting.started((sys.executable, "-ISc", ""), tmp_path)
-    alone = waiting.children() - before
+    alone = cpu_of_children() - before
     waiting.started((sys.executable, "-c", work), tmp_path)
-    assert waiting.children() - before > 2 * alone
+    assert cpu_of_children() - before > 2 * alone

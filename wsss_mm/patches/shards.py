@@ -146,7 +146,8 @@ def stored_digest(path: Path) -> str:
 
 def any_packed(paths: Iterable[object]) -> bool:
     """Whether any of the paths of a manifest leads into a shard."""
-    return any(isinstance(path, str) and PackedFile.of(PurePosixPath(path)) is not None for path in paths)
+    texts = (path for path in paths if isinstance(path, str) and f"{ENDING}/" in path)  # the cheap question first
+    return any(PackedFile.of(PurePosixPath(path)) is not None for path in texts)
 
 
 def manifest_format(of: Artefact, paths: Iterable[object]) -> Artefact:
