@@ -103,6 +103,16 @@ def name_of(entry: dict) -> str:
     return f"{entry['slide']}-{entry['x']}-{entry['y']}"
 
 
+def intercept(page, pattern, handle):
+    """Route requests, and see that none slips past: Chromium lets some through for a moment after `route` returns."""
+    page.route(pattern, handle)
+    heard = []
+    page.route("**/icon.svg?intercepted", lambda route: (heard.append(route), route.fulfill(status=204)))
+    while not heard:
+        page.evaluate("fetch('./static/icon.svg?intercepted').then(() => null)")
+    page.unroute("**/icon.svg?intercepted")
+
+
 class Failing:
     """Requests that the server fails at (500) until a test lets them through; the page's pauses are short meanwhile.
 
@@ -114,7 +124,7 @@ class Failing:
         page.evaluate(
             "() => { const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, Math.min(ms, 20)); }"
         )
-        page.route(pattern, self._fail)
+        intercept(page, pattern, self._fail)
 
     def _fail(self, route):
         self.count += 1
@@ -138,7 +148,7 @@ class Held:
 
     def __init__(self, page, pattern):
         self._page, self._routes, self._is_open = page, [], False
-        page.route(pattern, lambda route: route.continue_() if self._is_open else self._routes.append(route))
+        intercept(page, pattern, lambda route: route.continue_() if self._is_open else self._routes.append(route))
 
     def wait(self, count=1):
         """Wait until so many are held."""

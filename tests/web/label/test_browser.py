@@ -17,6 +17,7 @@ from tests.web.label.screen import (
     TABLET,
     answers,
     entries,
+    intercept,
     label,
     loaded_ahead,
     name_of,
@@ -282,7 +283,7 @@ def test_names_from_outside_are_text(serving, browse, project):
         settled(page, "map")
         assert evil in page.text_content("#map-legend")
     page.hover("#map")
-    page.route("**/api/similar/**", lambda route: route.fulfill(status=400, json={"error": evil}))
+    intercept(page, "**/api/similar/**", lambda route: route.fulfill(status=400, json={"error": evil}))
     page.keyboard.press("f")
     on_screen(page)
     page.keyboard.press("l")
@@ -328,8 +329,8 @@ def test_what_was_answered_while_the_server_was_gone_is_saved_once(project, brow
 def test_pictures_that_failed_come_back_by_themselves(serving, browse):
     page = browse(serving())
     on_screen(page)
-    page.route("**/overview/*.jpg*", lambda route: route.abort())
-    page.route("**/image/*part=context*", lambda route: route.abort())
+    intercept(page, "**/overview/*.jpg*", lambda route: route.abort())
+    intercept(page, "**/image/*part=context*", lambda route: route.abort())
     failed = []
     page.on("requestfailed", lambda request: failed.append(request.url))
     page.reload()
@@ -374,7 +375,7 @@ def test_leaving_with_unsaved_answers_warns_and_the_next_page_sends_them(project
 def test_an_answer_that_is_refused_is_said_and_not_shown_as_given(serving, browse, tmp_path):
     page = browse(serving())
     on_screen(page)
-    page.route("**/api/answer", lambda route: route.fulfill(status=400, json={"error": "the disk says no"}))
+    intercept(page, "**/api/answer", lambda route: route.fulfill(status=400, json={"error": "the disk says no"}))
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     toast(page, "Not saved: the disk says no")

@@ -11,6 +11,7 @@ from tests.web.label.screen import (
     Failing,
     answers,
     entries,
+    intercept,
     label,
     loaded_ahead,
     name_of,
@@ -104,7 +105,7 @@ def test_answers_of_a_browser_that_is_another_reader_wait_for_theirs(serving, br
 def test_what_the_server_refuses_is_a_file_that_can_be_taken(serving, browse, tmp_path):
     page = browse(serving())
     on_screen(page)
-    page.route("**/api/answer", lambda route: route.fulfill(status=400, json={"error": "<b>no</b>"}))
+    intercept(page, "**/api/answer", lambda route: route.fulfill(status=400, json={"error": "<b>no</b>"}))
     (name,) = label(page, 1)
     page.wait_for_selector("#kept:visible")
     said = f"1 answer could not be saved, and is kept in this browser: <b>no</b> (patch {name})."
@@ -256,7 +257,9 @@ def test_a_slide_that_goes_is_named_and_left_out(serving, browse, tmp_path, own)
 def test_a_patch_without_its_picture_can_be_skipped_and_not_answered(serving, browse, tmp_path):
     page = browse(serving())
     first = on_screen(page)
-    page.route("**/image/*part=patch*", lambda route: route.fulfill(status=404, json={"error": "damaged <b>there</b>"}))
+    intercept(
+        page, "**/image/*part=patch*", lambda route: route.fulfill(status=404, json={"error": "damaged <b>there</b>"})
+    )
     page.reload()
     until(page, "document.getElementById('stage-note').textContent === 'No picture: damaged <b>there</b>'")
     page.keyboard.press("n")
