@@ -78,11 +78,14 @@ def sending():
     from mlflow import MlflowClient
     from wsss_mm.cli.main import main
     pool, main_thread = ThreadPoolExecutor(1), threading.main_thread().ident
-    def stand_still():
-        time.sleep(1)  # a pool takes note of a thread after it began
-        signal.pthread_kill(main_thread, signal.SIGINT)
-        time.sleep(600)
-    MlflowClient.download_artifacts = lambda *_: pool.submit(stand_still).result()
+    start = threading.Thread.start
+    def pressed_before_it_is_noted(thread):
+        start(thread)
+        if thread.name.startswith("ThreadPoolExecutor"):
+            signal.pthread_kill(main_thread, signal.SIGINT)
+            time.sleep(1)
+    threading.Thread.start = pressed_before_it_is_noted
+    MlflowClient.download_artifacts = lambda *_: pool.submit(time.sleep, 600).result()
     sys.exit(main(["sync"]))
 
 run_program(lambda: WORK, "LINE")

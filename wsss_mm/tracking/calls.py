@@ -73,9 +73,16 @@ class Calls:
         """Make no more calls, and let the process end while one is at work.
 
         MLflow downloads in pools of threads, which Python waits for in the end: not for those that a daemon began,
-        which are daemons too.
+        which are daemons too. They are told apart when the process ends, since a pool may begin one until then.
         """
         self.over.set()
+        threading._register_atexit(_wait_for_no_daemons)  # ty: ignore[missing-attribute]
+
+
+def _wait_for_no_daemons() -> None:
+    """Take the daemons from the threads of pools that Python waits for, and let pools begin no more."""
+    with pools._global_shutdown_lock:  # in which a pool begins a thread and takes note of it
+        pools._shutdown = True
         waited_for = cast("dict[threading.Thread, Any]", pools._threads_queues)
         for worker in [worker for worker in waited_for if worker.daemon]:
             waited_for.pop(worker, None)
