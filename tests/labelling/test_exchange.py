@@ -225,6 +225,20 @@ class TestLabelStudio:
             Place("s-1", 2, 0, 1.0, 224), dict.fromkeys(LUNG.codes, "absent") | {"NEC": "present"}
         )
 
+    def test_its_own_library_takes_them(self, tmp_path):
+        """The labelling setup, each task and each annotation."""
+        peer = pytest.importorskip(
+            "label_studio_sdk.label_interface", reason="not installed: pip install label-studio-sdk"
+        )
+        write_tasks(tmp_path / "a.json", SAID, LUNG, "http://pictures/")
+        setup = peer.LabelInterface(configuration(LUNG))
+        setup.validate()
+        for task in json.loads((tmp_path / "a.json").read_text()):
+            assert setup.validate_task({"data": task["data"]})
+            assert all(map(setup.validate_annotation, task["annotations"]))
+            for item in task["annotations"][0]["result"]:
+                assert not setup.validate_annotation({"result": [{**item, "value": {"choices": ["FAT"]}}]})
+
     def test_of_several_annotators(self, tmp_path):
         write_tasks(tmp_path / "a.json", SAID[:1], LUNG)
         (task,) = json.loads((tmp_path / "a.json").read_text())
