@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import zlib
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from imagecodecs import PNG, png_encode
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -180,16 +180,20 @@ def image_size(path: Path) -> tuple[int, int]:
 def write_image(path: Path, image: Pixels) -> str:
     """Write (H, W, 3) uint8 as RGB PNG, without metadata; give the sha256 of the file.
 
-    What repeats in tissue are runs, on glass: to search for more takes more than half of the time, for files as large.
+    What repeats in tissue are runs, on glass, and Paeth's predictor fits it best: to search for more, and to try every
+    predictor on each row, as Pillow does, takes five times as long, for files as large.
     """
-    return _write_png(path, Image.fromarray(image), compress_type=zlib.Z_RLE)
+    whole = np.ascontiguousarray(image)
+    return _write(path, bytes(png_encode(whole, strategy=PNG.STRATEGY.RLE, filter=PNG.FILTER.PAETH)))
 
 
 def write_mask(path: Path, mask: Pixels, vocabulary: Vocabulary) -> str:
     """Write (H, W) uint8, values 0..C-1 and `IGNORE`, as palette PNG; give the sha256 of the file."""
     image = Image.fromarray(mask)
     image.putpalette(vocabulary.palette)
-    return _write_png(path, image)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return _write(path, buffer.getvalue())
 
 
 def store_patch(
@@ -221,12 +225,10 @@ def store_patch(
     }
 
 
-def _write_png(path: Path, image: Image.Image, **options: int) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", **options)
+def _write(path: Path, content: bytes) -> str:
     with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
