@@ -5,6 +5,8 @@ density of the tissue, split into haematoxylin, eosin and a rest by colour decon
 Quant. Cytol. Histol. 2001). Deconvolution is linear, so the mean density is split once, not every pixel.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +58,11 @@ def _mean_density(image: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_]) ->
     return DENSITY.astype(np.float64) @ counts.astype(np.float64) / np.count_nonzero(where)
 
 
+@cache
 def unmixing() -> npt.NDArray[np.float64]:
-    """Matrix (3, 3) that turns densities in R, G, B into haematoxylin, eosin and what is left."""
+    """Matrix (3, 3), read-only, that turns densities in R, G, B into haematoxylin, eosin and what is left."""
     stains = np.array([_HAEMATOXYLIN, _EOSIN], dtype=np.float64)
     stains = np.vstack([stains, np.cross(*stains)])
-    return np.linalg.inv(stains / np.linalg.norm(stains, axis=1, keepdims=True))
+    matrix = np.linalg.inv(stains / np.linalg.norm(stains, axis=1, keepdims=True))
+    matrix.setflags(write=False)
+    return matrix
