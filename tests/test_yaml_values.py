@@ -46,6 +46,9 @@ def test_a_scalar_is_what_dvc_takes_it_for(document, text):
 
 
 @given(st.text("0123456789+-._eExob:~nulTrfas", max_size=8))
+@example("._")
+@example("-.__e+1")
+@example("1_0.5")
 def test_any_scalar_is_what_dvc_takes_it_for(text):
     assert outcome(values, f"a: {text}") == of_dvc(f"a: {text}")
 
@@ -60,6 +63,9 @@ def test_a_text_that_is_written_is_that_text_to_readers_of_both_versions(text, o
 
 
 @given(st.text("0123456789+-._eExob:~nulTrfas", max_size=8))
+@example("._")
+@example("-.__e+1")
+@example("1_0.5")
 def test_any_text_that_is_written_is_that_text(text):
     written = dumped({"a": text})
     assert values(written) == of_version_1_1(written) == {"a": text}

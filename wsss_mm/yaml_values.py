@@ -95,6 +95,9 @@ _Dumper.add_implicit_resolver(
     re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?|0o[0-7]+"),
     list("-+.0123456789"),
 )
+for _first, _kinds in _TABLE.items():  # `._` too, which ruamel.yaml takes for a number and then cannot read
+    for _tag, _pattern in _kinds:
+        _Dumper.add_implicit_resolver(_tag, _pattern, [_first])
 
 
 def _check_count(content: Any, text: str) -> None:
