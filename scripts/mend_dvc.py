@@ -7,12 +7,14 @@ this; before a plain `dvc repro` it is `python scripts/mend_dvc.py`.
 """
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 
 FOLDER = Path(".dvc/tmp")
 LOCK, SOUND = Path("dvc.lock"), FOLDER / "dvc.lock.sound"
+MORE_FOLLOWS = re.compile(r"\n *(- path: .*|hash: .*|[^\n ]+:)\n\Z")  # a last line that DVC leaves no file with
 
 
 def main() -> int:
@@ -61,17 +63,22 @@ def mend_lock() -> None:
 
 
 def can_be_read(lock: Path) -> bool:
-    """Whether DVC would take it."""
+    """Whether all that it says is whole; DVC itself takes an md5 that was cut off for none, and goes on with that."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
+    from wsss_mm.dvc_files import locked_entries
+    from wsss_mm.errors import InputError
     from wsss_mm.yaml_values import YAMLError, values
 
     try:
-        COMPILED_LOCKFILE_SCHEMA(values(lock.read_text(encoding="utf-8")))
-    except (YAMLError, Invalid, UnicodeDecodeError):
+        text = lock.read_text(encoding="utf-8")
+        COMPILED_LOCKFILE_SCHEMA(values(text))
+        for kind in ("deps", "outs"):
+            locked_entries(text, kind)
+    except (YAMLError, Invalid, UnicodeDecodeError, InputError):
         return False
-    return True
+    return text.endswith("\n") and not MORE_FOLLOWS.search(text)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ import time
 import pytest
 import yaml
 
+from scripts.mend_dvc import can_be_read
 from tests import warm
 from tests.settings import copy_profile
+from wsss_mm.dvc_files import locked_entries
 
 CONTENT = "made\n"
 COMMAND = f"touch started && while [ ! -e go ]; do sleep 0.1; done && echo {CONTENT.strip()} > out"
@@ -98,6 +100,33 @@ def test_a_kill_while_dvc_writes_its_lock_file_is_mended(repository, project_roo
     again = dvc(repository, "repro")
     assert again.returncode == 0
     assert "up to date" in again.stdout
+
+
+def test_wherever_a_lock_file_is_cut_off_nothing_false_is_taken(repository):
+    """What is taken says of each file what the whole does: DVC takes an md5 of nothing, and keeps it."""
+    stage = {"cmd": "cat a b > c", "deps": ["a", "b"], "params": ["p", "q"], "outs": ["c", "d"]}
+    stage["cmd"] += " && mkdir d && cp a d"
+    (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": stage}}))
+    (repository / "params.yaml").write_text("p: 0.125\nq: {r: [x, y], s: 7}\n")
+    for name in "ab":
+        (repository / name).write_text(name)
+    assert dvc(repository, "repro").returncode == 0
+    stage = (repository / "dvc.lock").read_text()
+    lock = repository / "cut.lock"
+    whole = stage + stage[stage.index("  one:") :].replace("one:", "two:")
+    said = {kind: locked_entries(whole, kind) for kind in ("deps", "outs")}
+    lock.write_text(whole)
+    assert can_be_read(lock)
+    taken = 0
+    for length in range(len(whole)):
+        lock.write_text(whole[:length])
+        if can_be_read(lock):
+            taken += 1
+            assert whole[length - 1] == "\n"
+            for kind, entries in said.items():
+                found = locked_entries(whole[:length], kind)
+                assert all(entries[path]["md5"] == entry["md5"] for path, entry in found.items())
+    assert 0 < taken < whole.count("\n")
 
 
 MODEL, STAGE = "models/segmenter", "train_segmenter"
