@@ -79,7 +79,7 @@ def params() -> Params:
     """Profile phantom with a tiny network and a few iterations."""
     loaded = load_profile("phantom")
     small = {"width": 1 / 32, "batch_size": 4}
-    classifier = loaded.classifier.model_copy(update={**small, "epochs": 6, "dropout": 0.5, "attention": "published"})
+    classifier = loaded.classifier.model_copy(update={**small, "epochs": 3, "dropout": 0.5, "attention": "published"})
     segmenter = loaded.segmenter.model_copy(
         update={**small, "iterations": 12, "val_interval": 4, "crop": 40, "init": "none"}
     )

@@ -209,7 +209,7 @@ def test_rotation_and_warmup_are_by_parameter(kind, rotate, warmup, cohort, para
     (rise,) = (item for item in config.param_scheduler if item["type"] == "LinearLR")
     assert rise["by_epoch"] is False
     if warmup:
-        iterations = {"classifier": 6 * 4, "segmenter": 12}[kind]  # of params, on 16 patches in batches of 4
+        iterations = {"classifier": 3 * 4, "segmenter": 12}[kind]  # of params, on 16 patches in batches of 4
         assert (rise["begin"], rise["end"]) == (0, warmup * iterations)
         assert rise["start_factor"] < 0.5
     else:
