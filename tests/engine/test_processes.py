@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests import warm
 from wsss_mm.datasets import SeededSampler
 from wsss_mm.engine import processes
 from wsss_mm.engine.processes import batch_per_process
@@ -19,7 +20,8 @@ from wsss_mm.errors import InputError
 from wsss_mm.models import load_model
 from wsss_mm.models.members import load_classifiers
 
-LAUNCH = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+LAUNCH = ["-c", "from torch.distributed.run import main; main()", "--standalone", "--nproc-per-node", "2"]
+"""torchrun, in a process that has the libraries."""
 
 TRAIN = """
 import json, sys
@@ -64,9 +66,10 @@ def two(cohort, params, project_root, tmp_path_factory):
     several = params.classifier.model_copy(update={"members": 2, "epochs": 1})
     several = params.model_copy(update={"classifier": several})
     jobs.append(job_of("classifier", root / "several", cohort, several, project_root))
-    (root / "script.py").write_text(TRAIN + "import torch\ntorch.distributed.destroy_process_group()\n")
+    script = TRAIN + "import torch\ntorch.distributed.destroy_process_group()\n"
     environment = {**os.environ, "TQDM_DISABLE": "1", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    command = [*LAUNCH, str(root / "script.py"), *jobs]
+    environment["PYTHONPATH"] = str(project_root)
+    command = [warm.python(), *LAUNCH, "--no-python", warm.python(), "-c", script, *jobs]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=3600)
     assert result.returncode == 0, result.stderr[-3000:]
     return root

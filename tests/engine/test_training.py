@@ -209,7 +209,7 @@ def test_rotation_and_warmup_are_by_parameter(kind, rotate, warmup, cohort, para
     (rise,) = (item for item in config.param_scheduler if item["type"] == "LinearLR")
     assert rise["by_epoch"] is False
     if warmup:
-        iterations = {"classifier": 6 * 4, "segmenter": 12}[kind]  # of params, on 16 patches in batches of 4
+        iterations = {"classifier": 3 * 4, "segmenter": 12}[kind]  # of params, on 16 patches in batches of 4
         assert (rise["begin"], rise["end"]) == (0, warmup * iterations)
         assert rise["start_factor"] < 0.5
     else:
@@ -220,7 +220,7 @@ def test_rotation_and_warmup_are_by_parameter(kind, rotate, warmup, cohort, para
 def test_it_learns(cohort, params, tmp_path):
     """Colours tell the classes: a segmenter must find them from noisy labels, from scratch, in a few iterations."""
     settings = params.segmenter.model_copy(
-        update={"width": 1 / 8, "iterations": 150, "val_interval": 50, "optimizer": "adamw", "lr": 0.003}
+        update={"width": 1 / 8, "iterations": 75, "val_interval": 25, "optimizer": "adamw", "lr": 0.003}
         | {"color_jitter": 0.0, "elastic": 0.0}
     )
     metrics = train_segmenter(params.model_copy(update={"segmenter": settings}), paths(cohort, tmp_path))

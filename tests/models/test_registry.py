@@ -1,7 +1,8 @@
 """Types are found by name from mmseg's configs, without a custom import."""
 
 import subprocess
-import sys
+
+from tests import warm
 
 CODE = """
 from mmengine.registry import init_default_scope
@@ -21,5 +22,5 @@ print("found")
 
 
 def test_types_are_found_from_mmseg():
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True, check=False)
+    result = subprocess.run([warm.python(), "-c", CODE], capture_output=True, text=True, check=False)
     assert result.stdout.strip().endswith("found"), result.stderr

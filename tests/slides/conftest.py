@@ -1,5 +1,6 @@
 """Slides small enough to make in a test, with values that are known."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from filelock import FileLock
 
+from tests.conftest import shared_folder
 from wsss_mm.slides.phantom import generate_cohort
 
 RAMP_SIDE = 120
@@ -16,8 +19,14 @@ RAMP_SIDE = 120
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     """A phantom cohort of 2 training slides and 1 test slide of 1 mm2."""
-    folder = tmp_path_factory.mktemp("phantom")
-    return folder, generate_cohort(folder, {"train": 2, "test": 1}, 2048, seed=7, workers=1, progress=False)
+    base = shared_folder(tmp_path_factory)  # drawn once for all processes of pytest: 7 s of CPU
+    folder, table = base / "phantom", base / "phantom.pickle"
+    with FileLock(base / "phantom.lock"):
+        if not table.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that did not come to the end
+            drawn = generate_cohort(folder, {"train": 2, "test": 1}, 2048, seed=7, workers=1, progress=False)
+            drawn.to_pickle(table)
+    return folder, pd.read_pickle(table)
 
 
 @pytest.fixture(scope="session")

@@ -35,13 +35,18 @@ def folder(tmp_path_factory):
     return root
 
 
-def test_pure_colour_is_learned_from_noisy_pseudo_labels(folder):
-    metrics = colour_baseline(folder, LUNG, pseudo_labels=folder / "pseudo", pixels=800)
+@pytest.fixture(scope="module")
+def metrics(folder):
+    """Of the pseudo-labels."""
+    return colour_baseline(folder, LUNG, pseudo_labels=folder / "pseudo", pixels=800)
+
+
+def test_pure_colour_is_learned_from_noisy_pseudo_labels(metrics):
     assert metrics["miou"] > 0.95
     assert (metrics["n_patches"], metrics["trained_on"]) == (3, "pseudo-labels")
 
 
-def test_pseudo_labels_are_found_by_their_manifest(folder, tmp_path):
+def test_pseudo_labels_are_found_by_their_manifest(folder, metrics, tmp_path):
     """In shards, too."""
     manifest = read_manifest(folder, LUNG)
     train = manifest.loc[manifest["split"] == "train", ["patch_id", "slide_id"]].reset_index(drop=True)
@@ -49,8 +54,7 @@ def test_pseudo_labels_are_found_by_their_manifest(folder, tmp_path):
     rows = train.assign(path=[f"labels/{name}.png" for name in train["patch_id"]], share_TE=0.0)
     rows = pack_files(rows.assign(share_NEC=0.0, share_LYM=0.0, share_TAS=0.0), tmp_path / "pseudo", ("path",))
     write_rows(tmp_path / "pseudo/manifest.parquet", PSEUDO_LABEL_MANIFEST, pa.Table.from_pandas(rows))
-    found = colour_baseline(folder, LUNG, pseudo_labels=tmp_path / "pseudo", pixels=800)
-    assert found == colour_baseline(folder, LUNG, pseudo_labels=folder / "pseudo", pixels=800)
+    assert colour_baseline(folder, LUNG, pseudo_labels=tmp_path / "pseudo", pixels=800) == metrics
 
 
 def test_same_seed_same_figures(folder):
