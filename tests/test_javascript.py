@@ -5,7 +5,6 @@ import io
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts import javascript as setup
+from tests import warm
 from wsss_mm import javascript
 from wsss_mm.errors import InputError
 from wsss_mm.javascript import Bundle
@@ -116,7 +116,7 @@ def test_dvc_is_told_in_a_folder_with_umlauts(tmp_path, monkeypatch):
     page.touch()
     monkeypatch.setattr(setup, "shared_folder", lambda: page.parent)
     monkeypatch.chdir(root)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], check=True)
+    subprocess.run([warm.dvc(), "init", "-q", "--no-scm"], check=True)
     setup.plots()
     (told,) = re.findall("html_template = (.*)", (root / ".dvc" / "config.local").read_text(encoding="utf-8"))
     assert (root / ".dvc" / told).resolve() == page

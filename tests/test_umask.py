@@ -2,9 +2,12 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
+
+from tests import warm
+
+RUN = "import runpy; runpy.run_module('tests.users', run_name='__main__', alter_sys=True)"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become two other users")
@@ -14,6 +17,6 @@ def test_two_accounts(case, project_root):
     if closed:
         pytest.skip(f"other accounts may not look into {closed[0]}, where the project lies")
     environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.users", case]
+    command = [warm.python(), "-c", RUN, case]
     done = subprocess.run(command, cwd=project_root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -108,6 +108,11 @@ def python() -> str:
     return str(commands() / "python")
 
 
+def dvc() -> str:
+    """The command `dvc`, whose stages begin wherever the PATH says."""
+    return str(commands() / DVC / "dvc")
+
+
 def _hold(folder: Path) -> int:
     """It lives as long as one holds this; an error if it does not."""
     return os.open(folder / "held", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -6,13 +6,13 @@ The notebook is read as JSON: running its cells needs no Jupyter, of which the p
 import json
 import re
 import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from tests import warm
 from tests.docs.pages import blocks
 from wsss_mm.models.backbones.resnet38 import scaled
 
@@ -61,7 +61,7 @@ def test_blocks_config_and_notebook_run(place, project_root):
     (place / "page.py").write_text("\n".join(python_blocks(project_root)), encoding="utf-8")
     (place / "notebook.py").write_text("\n".join(cells(project_root)), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, "page.py", "notebook.py"], cwd=place, capture_output=True, text=True, check=False
+        [warm.python(), "-c", RUN, "page.py", "notebook.py"], cwd=place, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert "decode.loss_noise_suppressed" in done.stdout + done.stderr

@@ -83,8 +83,9 @@ def repro(project, params_content, project_root):
     environment.pop("DVC_ROOT", None)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [warm.dvc(), *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
 
     assert run("init", "-q", "--no-scm").returncode == 0
     return run

@@ -20,7 +20,7 @@ STAGES = {"stages": {"make": {"cmd": COMMAND, "outs": ["out"]}}}
 
 
 def dvc(root, *arguments):
-    command = [str(warm.commands() / warm.DVC / "dvc"), *arguments]
+    command = [warm.dvc(), *arguments]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 

@@ -4,11 +4,11 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import threading
 
 import pytest
 
+from tests import warm
 from wsss_mm.interrupts import INTERRUPTED
 from wsss_mm.tracking.copier import Copier, sync
 from wsss_mm.tracking.finding import newest_first
@@ -93,9 +93,8 @@ run_program(lambda: WORK, "LINE")
 
 
 def ended(work):
-    done = subprocess.run(
-        [sys.executable, "-c", STAGE.replace("WORK", work)], capture_output=True, text=True, check=False, timeout=LONG
-    )
+    command = [warm.python(), "-c", STAGE.replace("WORK", work)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONG)
     return done.stderr.splitlines(), done.returncode
 
 

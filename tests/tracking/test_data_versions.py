@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests import warm
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
 from wsss_mm.labelling import Journal, journal_path, new_entry
@@ -48,9 +48,8 @@ def repository(tmp_path_factory) -> Path:
     def run(*command: str) -> None:
         subprocess.run(command, cwd=root, check=True, env=environment, capture_output=True)
 
-    dvc = (sys.executable, "-m", "dvc")
     run("git", "init", "-q")
-    run(*dvc, "init", "-q")
+    run(warm.dvc(), "init", "-q")
     (root / "dvc.yaml").write_text(STAGE)
     (root / "data").mkdir()
     for number, rows in enumerate((FIRST, SECOND)):
@@ -58,7 +57,7 @@ def repository(tmp_path_factory) -> Path:
         for row in rows:
             (root / "src" / row["path"]).write_text(row["patch_id"] + ("!" * number if row["patch_id"] == "a2" else ""))
         write_manifest(build_manifest(rows, LUNG, "here"), root / "src")
-        run(*dvc, "repro", "-q")
+        run(warm.dvc(), "repro", "-q")
         journal = Journal(journal_path("ann", root / "labels"), "ann")
         journal.append([new_entry("answer", **PLACE, x=number, y=0, classes={"TE": "present"})])
         run("git", "add", "-A")

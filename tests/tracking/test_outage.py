@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import ExitStack, closing
 
@@ -244,8 +243,8 @@ def test_a_finished_run_that_a_killed_stage_adds_to_is_as_it_was(tracked):
         tag_weights(weights)
         run_id = run.info.run_id
     before = client.get_run(run_id).info
-    killed = subprocess.run([sys.executable, "-c", _KILLED_ADDING], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = subprocess.run([warm.python(), "-c", _KILLED_ADDING], capture_output=True, check=False)
+    assert killed.returncode == 128 + signal.SIGKILL, killed.stderr
     with model_run(weights):
         log_gate("patches", True, [])
     after = client.get_run(run_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from wsss_mm.cli.main import main
 from wsss_mm.files import write_json
 from wsss_mm.tracking import keep_evidence, training_run
@@ -59,13 +60,13 @@ def model(tracked, monkeypatch, tmp_path_factory, request) -> str:
     (tracked / "dvc.yaml").write_text(DVC_YAML)
     (tracked / "make.py").write_text(MAKE)
     (tracked / "params.yaml").write_text("seed: 0\ncohort: {source: source}\n")
-    run(sys.executable, "-m", "dvc", "init", "-q")
+    run(warm.dvc(), "init", "-q")
     run("git", "add", "-A")
     run("git", "commit", "-qm", "line")
     (tracked / "make.py").write_text(MAKE.replace("committed", "changed"))
     (tracked / "params.yaml").write_text("seed: 7\ncohort: {source: source}\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    run(sys.executable, "-m", "dvc", "repro", "-q")
+    run(warm.dvc(), "repro", "-q")
     assert (tracked / "data/patches/manifest").read_text() == "7 slides changed"
     with training_run("segmenter", {}) as active:
         pass

@@ -65,14 +65,14 @@ class TestStore:
     def test_a_process_killed_while_it_makes_a_store_leaves_none(self, project):
         """What it began would never be finished: MLflow's migrations cannot go on in the middle."""
         code = "from wsss_mm.tracking.store import experiment_id; experiment_id('segmenter')"
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=project)
-        while process.poll() is None and not any(path.stat().st_size for path in project.glob("mlflow.db*")):
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+        with warm.WarmProcess(code, cwd=project) as process:
+            while process.poll() is None and not any(path.stat().st_size for path in project.glob("mlflow.db*")):
+                time.sleep(0.01)
+            process.kill()
+        assert process.returncode == 128 + signal.SIGKILL
         assert not (project / "mlflow.db").exists()
         assert list(project.glob("mlflow.db.new*"))
-        subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
+        subprocess.run([warm.python(), "-c", code], cwd=project, check=True)
         assert not list(project.glob("mlflow.db.new*"))
 
     def test_several_processes_may_bring_the_same_data_set_at_once(self, project):
@@ -129,7 +129,7 @@ class TestLineage:
         for name in ("sub/b.txt", "Z.txt", "a.txt", "sub-b.txt"):
             (project / "images" / name).write_text(name)
         for command in (["init", "-q"], ["add", "-q", "images"]):
-            subprocess.run([sys.executable, "-m", "dvc", *command], check=True)
+            subprocess.run([warm.dvc(), *command], check=True)
         md5 = yaml.safe_load((project / "images.dvc").read_text())["outs"][0]["md5"]
         assert dvc_digest(Path("images")) == md5
         assert md5.endswith(".dir")
@@ -445,7 +445,7 @@ class TestRegistry:
         elsewhere = tmp_path_factory.mktemp("elsewhere")
         np.save(elsewhere / "images.npy", images)
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        subprocess.run([sys.executable, "-c", LOAD], check=True, cwd=elsewhere, env=environment)
+        subprocess.run([warm.python(), "-c", LOAD], check=True, cwd=elsewhere, env=environment)
         model, _ = load_model_of(folder)
         expected = model.predict_probabilities(torch_images(images)).numpy()
         probabilities, labels = np.load(elsewhere / "probabilities.npy"), np.load(elsewhere / "labels.npy")
