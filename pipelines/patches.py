@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_mm import places
+from wsss_mm.clusters import named_cluster
 from wsss_mm.cohort import TABLE, Cohort
-from wsss_mm.files import atomic_folder
+from wsss_mm.files import atomic_folder, remove_unfinished
 from wsss_mm.patches import write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.patches.making import make_rows
@@ -33,6 +34,8 @@ def main(params: "Params") -> None:
         if params.cohort.name not in SOURCES:
             aside = slides_aside(Cohort.read(TABLE, check_files=False).frame)  # not even opened
         frame = build_manifest(make_rows(params, Path(), store, without=aside), vocabulary, str(OUT))
+        if named_cluster():
+            remove_unfinished(folder)  # of a node that died
         if params.cohort.name in SOURCES:
             slides_aside(frame)  # stops where a row does not quite fit
         kept, left = without_quarantined(store_as(params.patches.storage, frame, folder))

@@ -17,7 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsss_mm.errors import BusyError, InputError
-from wsss_mm.files import atomic_folder, atomic_path, digest, locked, read_json, rounded, sampled_digest, write_json
+from wsss_mm.files import (
+    atomic_folder,
+    atomic_path,
+    digest,
+    locked,
+    read_json,
+    remove_unfinished,
+    rounded,
+    sampled_digest,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -366,3 +376,13 @@ def test_a_sampled_digest_sees_the_size_and_all_over_the_file(tmp_path, place):
     digests = {sampled_digest(tmp_path / name) for name in ("a", "b", "longer", "empty")}
     assert len(digests) == 4
     assert sampled_digest(tmp_path / "a") in digests
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    kept = {"a.png", ".a.png", "a.12345678.png", ".a.1234567.png"}
+    for folder in (tmp_path, tmp_path / "images/train"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*kept, ".a.12345678.png", ".a-0-256.0123abcd", ".a.b.0123abcd.tif"):
+            (folder / name).touch()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == kept

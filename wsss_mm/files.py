@@ -23,6 +23,7 @@ _SAMPLES, _SAMPLE = 33, 1 << 16
 _BEFORE = "before."
 _POLL = 0.01  # seconds between two looks at a lock that another holds
 _DVC_CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]+)?")
 _MANY_DIGITS = re.compile(r"[0-9]{20}")
 _NO_LOCKS = "the file system gives no locks; mount it with them (NFS takes lockd, or version 4), or choose another"
 _REMEDIES = {
@@ -61,13 +62,24 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
+        temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")  # as `remove_unfinished` knows it
         temporary.touch(exist_ok=False)  # with the mode that the umask gives, unlike tempfile's
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that writers of `atomic_path` left in a folder and below when they were killed.
+
+    Args:
+        folder: one in which nobody writes any more.
+    """
+    for place, _, names in os.walk(folder):
+        for name in filter(_UNFINISHED.fullmatch, names):
+            Path(place, name).unlink(missing_ok=True)
 
 
 @contextmanager

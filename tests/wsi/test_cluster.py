@@ -1,23 +1,23 @@
 """A cluster does what one machine does, also when a node dies: each slide once, the same bytes."""
 
 import sys
-import time
 
-import psutil
 import pytest
 import tifffile
 
+from tests.nodes import cluster, kill_in_the_middle
 from wsss_mm.cli.main import main
-from wsss_mm.errors import BusyError, InputError
+from wsss_mm.errors import InputError
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi import SlideModel
-from wsss_mm.wsi import cluster as cluster_module
-from wsss_mm.wsi.cluster import Demand, segment_on_cluster
+from wsss_mm.wsi.cluster import SlideDemand, segment_on_cluster
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.segment import segment
+
+__all__ = ["cluster"]
 
 SLIDES = 4
 PARAMETERS = Parameters(window=64, overlap=0.75, min_island=0)
@@ -51,28 +51,6 @@ def slides(tmp_path, tissue):
     return paths
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of one core each, of which the first keeps the books; on loopback."""
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}.items():
-        monkeypatch.setenv(name, value)
-    from ray._private import services
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setattr(services, "get_node_ip_address", lambda *_: "127.0.0.1")  # or the driver looks elsewhere
-    node = {"node_ip_address": "127.0.0.1", "object_store_memory": 100 << 20, "include_dashboard": False}
-    # A node is given up when five requests failed, five times a second: at once where it is dead, and where it is
-    # busy it answers within the 10 s of one. Ray's own pause is 3 s, after 5 s.
-    often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200}
-    head = {**node, "num_cpus": 1, "_system_config": often}
-    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-    cluster.add_node(**node, num_cpus=1)
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
 def test_without_ray(tmp_path, monkeypatch, capsys, slides, model):
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["segment", str(slides[0]), "--model", str(model), "--out", str(tmp_path / "out"), "--ray", "auto"]
@@ -86,31 +64,17 @@ def test_no_cluster(address, model):
         next(segment_on_cluster([], model, address))
 
 
-def test_a_folder_still_held_is_waited_for(monkeypatch, tmp_path):
-    """The process of a node that is being given up lets go of it a little later."""
-    answers = [BusyError("at work"), BusyError("at work"), {"tissue_area_mm2": 1.0}]
-
-    def later(*_, **__):
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(cluster_module, "segment", later)
-    monkeypatch.setattr(cluster_module, "_worker_model", lambda *_: None)
-    monkeypatch.setattr(cluster_module, "_LOCK_PAUSE", 0)
-    job = Job("a", tmp_path / "a.svs", tmp_path)
-    result = cluster_module._segment(job, [None], Demand(), PARAMETERS, {})
-    assert (result.slide_id, result.summary, result.error) == ("a", {"tissue_area_mm2": 1.0}, "")
-
-
 @pytest.mark.slow
 @pytest.mark.leaves("Ray's core keeps sockets and its folder of sessions")
 def test_a_node_dies(cluster, slides, model, tmp_path):
     """Half the slides are done when one of two nodes is killed in the middle of one."""
     bad = tmp_path / "bad.svs"
     bad.write_bytes(b"no slide" * 100)
-    for demand, words in ((Demand(cpus=2), "2 cores"), (Demand(gpus=1), "1 GPUs"), (Demand(gpus=1.5), "whole GPUs")):
+    for demand, words in (
+        (SlideDemand(cpus=2), "2 cores"),
+        (SlideDemand(gpus=1), "1 GPUs"),
+        (SlideDemand(gpus=1.5), "whole GPUs"),
+    ):
         with pytest.raises(InputError, match=words):
             next(segment_on_cluster([], model, cluster.address, demand))
 
@@ -122,7 +86,7 @@ def test_a_node_dies(cluster, slides, model, tmp_path):
         for path in slides:
             deliveries[path] |= _version(folders[path])
         if not killed and sum(map(len, deliveries.values())) >= SLIDES // 2:
-            killed = _kill_in_the_middle(cluster.worker_nodes)
+            killed = kill_in_the_middle(cluster.worker_nodes, "segment")
     assert killed
 
     assert sorted(result.slide_id for result in results) == sorted(job.slide_id for job in jobs)
@@ -152,18 +116,3 @@ def _version(folder):
     except FileNotFoundError:
         return set()
     return {(state.st_ino, state.st_mtime_ns)}
-
-
-def _kill_in_the_middle(nodes):
-    """End a node as a power cut would, while it works on a slide."""
-    for _ in range(1000):
-        for node in nodes:
-            (raylet,) = node.all_processes["raylet"]
-            family = psutil.Process(raylet.process.pid)
-            processes = family.children(recursive=True)
-            if any("_segment" in " ".join(process.cmdline()) for process in processes if process.is_running()):
-                for process in [family, *processes]:
-                    process.kill()
-                return True
-        time.sleep(0.01)
-    return False

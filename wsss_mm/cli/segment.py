@@ -318,9 +318,9 @@ def _on_cluster(
     """As many slides at once as the cluster holds."""
     from tqdm import tqdm
 
-    from wsss_mm.wsi.cluster import Demand, segment_on_cluster
+    from wsss_mm.wsi.cluster import SlideDemand, segment_on_cluster
 
-    demand = Demand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
+    demand = SlideDemand(arguments.ray_cpus, arguments.ray_gpus, arguments.ray_retries, arguments.precision)
     done = segment_on_cluster(jobs, model[0], arguments.ray, demand, parameters, digest=model[1], **more)
     return iter(tqdm(done, total=len(jobs), unit="slide"))
 

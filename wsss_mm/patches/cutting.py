@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from wsss_mm.clusters import map_on_cluster, named_cluster
 from wsss_mm.cohort import Cohort, Slide
 from wsss_mm.cohort.splits import check_valid
 from wsss_mm.errors import InputError
@@ -84,9 +85,12 @@ def cut_rows(
 ) -> list[dict[str, Any]]:
     """Cut slides as `cut_slides` does, whatever becomes of the patches.
 
+    On a cluster, where one is named (see `wsss_mm.clusters`): a task a slide, and the same rows in the same order.
+
     Args:
         cohort: as for `cut_slides`.
-        keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files.
+        keep: is given patch_id, split, `image` and `mask`, and gives back what the manifest says of their files. On a
+            cluster it travels to the nodes, and what it writes it writes atomically.
         settings: as for `cut_slides`, and so are those that follow.
         vocabulary: likewise.
         without: likewise.
@@ -101,7 +105,11 @@ def cut_rows(
     for slide in slides:  # all of them can be opened, before hours are spent on the first
         slide.open().close()
     cutter = _Cutter(keep, settings, vocabulary, known, side or settings.size, cohort.labels)
-    return [row for rows in map_files(cutter.cut, slides, "cut slides") for row in rows]
+    if named_cluster():
+        cut = map_on_cluster(cutter.cut, slides, "cut slides", lambda slide: slide.path)
+    else:
+        cut = map_files(cutter.cut, slides, "cut slides")
+    return [row for rows in cut for row in rows]
 
 
 @dataclass(frozen=True)

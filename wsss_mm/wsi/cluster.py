@@ -6,20 +6,17 @@ either finds the work done or does it again, and leaves the same bytes.
 """
 
 import logging
-import os
-import socket
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
-from wsss_mm.errors import BusyError, InputError, spelled_out
+from wsss_mm.clusters import Demand, TaskResult, check_capacity, connected, first_line, task_results
+from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.slide_parameters import DEFAULTS, Parameters
 from wsss_mm.wsi.job import Job, JobResult
 from wsss_mm.wsi.model import SlideModel
@@ -31,25 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MODEL_FILES = (places.DESCRIPTION, places.WEIGHTS)
-_PATIENCE = 10  # s
-_LOCK_TRIES, _LOCK_PAUSE = 24, 5  # s; NFS forgets the locks of a dead client after a minute and a half
 
 
 @dataclass(frozen=True)
-class Demand:
+class SlideDemand(Demand):
     """What a slide takes of a node.
 
     Attributes:
         cpus: cores reserved, and threads of the network where there is no GPU.
         gpus: GPUs reserved, below 1 where slides share one; with 0 the network runs on the cores.
-        retries: how often a slide is started again whose node or process died.
         precision: of the network's arithmetic, see `SlideModel.from_folder`.
             `auto` is decided on each node; name one where nodes differ.
     """
 
-    cpus: int = 1
-    gpus: float = 0.0
-    retries: int = 3
     precision: "Precision" = "auto"
 
 
@@ -57,7 +48,7 @@ def segment_on_cluster(
     jobs: Sequence[Job],
     model: Path | str,
     address: str,
-    demand: Demand = Demand(),
+    demand: SlideDemand = SlideDemand(),
     parameters: Parameters = DEFAULTS,
     *,
     registered: Mapping[str, str] | None = None,
@@ -86,54 +77,39 @@ def segment_on_cluster(
     with _folder_of(content) as folder:  # what is looked at is what is sent
         there = folder if len(content) == len(_MODEL_FILES) else model
         SlideModel.from_folder(there, "cpu", digest=digest)  # a model that does not load would fail on every node
-    with _connection(address) as ray:
-        _check_capacity(ray, demand)
-        files = ray.put(content)
-        task = ray.remote(_segment).options(
-            num_cpus=demand.cpus,
-            num_gpus=demand.gpus,
-            max_retries=demand.retries,
-            scheduling_strategy="SPREAD",
-        )
-        more = {"registered": registered, "skip_done": skip_done, "progress": False}
+    if demand.gpus > 1 and demand.gpus != int(demand.gpus):
+        raise InputError(f"--ray-gpus {demand.gpus:g}: above 1 only whole GPUs can be reserved")
+    with connected(address, f"--ray {address}") as ray:
+        check_capacity(ray, demand, "each slide", "lower --ray-cpus or --ray-gpus")
         # in a list the model stays a reference, which a worker follows once
-        running = {task.remote(job.absolute(), [files], demand, parameters, more): job for job in jobs}
-        while running:
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            result = _result(ray, running.pop(done), done)
+        more = {"registered": registered, "skip_done": skip_done, "progress": False}
+        work = partial(_segment, files=[ray.put(content)], demand=demand, parameters=parameters, more=more)
+        absolute = [job.absolute() for job in jobs]
+        for index, outcome in task_results(ray, work, absolute, demand, name="segment", called=lambda job: job.path):
+            result = _result(jobs[index], outcome)
             if result.error:
                 logger.error("%s", result.error)
             yield result
 
 
-def _result(ray: ModuleType, job: Job, done: Any) -> JobResult:
-    try:
-        return ray.get(done)
-    except ray.exceptions.RayTaskError as defect:
-        logger.error("%s", defect)
-        error = f"{job.path}: {type(defect.cause).__name__}: {_first_line(defect.cause)}"
-    except ray.exceptions.RayError as failure:
-        error = f"{job.path}: its node or process died too often ({_first_line(failure)}); try again"
-    return JobResult(job.slide_id, error=spelled_out(error))
+def _result(job: Job, outcome: TaskResult[Mapping[str, Any]]) -> JobResult:
+    if (error := outcome.error) is None:
+        return JobResult(job.slide_id, outcome.result)
+    said = f"{job.path}: {type(error).__name__}: {first_line(error)}"
+    if isinstance(error, InputError | OSError):
+        said = f"{error} (on node {outcome.node})" if outcome.node else str(error)
+    return JobResult(job.slide_id, error=spelled_out(said))
 
 
-def _segment(job: Job, files: list[Any], demand: Demand, parameters: Parameters, more: Mapping[str, Any]) -> JobResult:
-    """The task; wrong input is not worth a retry."""
-    import ray
-
-    try:
-        model = _worker_model(files[0], demand)
-        for _ in range(_LOCK_TRIES):  # a node that is being given up may still hold the folder
-            with suppress(BusyError):
-                return JobResult(job.slide_id, segment(job, model, parameters, **more))
-            time.sleep(_LOCK_PAUSE)
-        return JobResult(job.slide_id, segment(job, model, parameters, **more))
-    except (InputError, OSError) as error:
-        return JobResult(job.slide_id, error=spelled_out(f"{error} (on node {ray.util.get_node_ip_address()})"))
+def _segment(
+    job: Job, files: list[Any], demand: SlideDemand, parameters: Parameters, more: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The task."""
+    return segment(job, _worker_model(files[0], demand), parameters, **more)
 
 
 @lru_cache(maxsize=1)
-def _worker_model(files: Any, demand: Demand) -> SlideModel:
+def _worker_model(files: Any, demand: SlideDemand) -> SlideModel:
     """The model of this worker process, which lives on for the next slide."""
     import ray
     import torch
@@ -151,49 +127,3 @@ def _folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         yield Path(folder)
-
-
-@contextmanager
-def _connection(address: str) -> Iterator[ModuleType]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise InputError("--ray: Ray is not installed; install it with: pip install -e '.[ray]'") from None
-    try:
-        _check_reachable(address)
-        ray.init(address=address, logging_level=logging.WARNING)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"--ray {address}: no cluster there ({_first_line(error)}); start one with `ray start --head`"
-        ) from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Raise OSError where nobody listens; Ray itself would try for minutes and then end the process."""
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
-
-
-def _check_capacity(ray: ModuleType, demand: Demand) -> None:
-    """Refuse what no node can ever run: Ray would wait for a larger one."""
-    if demand.gpus > 1 and demand.gpus != int(demand.gpus):
-        raise InputError(f"--ray-gpus {demand.gpus:g}: above 1 only whole GPUs can be reserved")
-    for node in ray.nodes():
-        has = node["Resources"]
-        if node["Alive"] and has.get("CPU", 0) >= demand.cpus and has.get("GPU", 0) >= demand.gpus:
-            return
-    raise InputError(
-        f"no node of the cluster has {demand.cpus} cores and {demand.gpus:g} GPUs, as each slide takes; "
-        "lower --ray-cpus or --ray-gpus"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(".")

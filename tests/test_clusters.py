@@ -1,0 +1,196 @@
+"""What a cluster is asked for, and what becomes of its answers; tests of rooms that use it start one of two nodes."""
+
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from wsss_mm import clusters
+from wsss_mm.clusters import CLUSTER, DiedError, map_on_cluster, named_cluster
+from wsss_mm.errors import BusyError, InputError
+
+
+class _RayError(Exception):
+    pass
+
+
+class _RayTaskError(_RayError):
+    def __init__(self, cause):
+        super().__init__("a traceback")
+        self.cause = cause
+
+
+class Ray:
+    """Answers as Ray does, in this process; of the tasks that it holds the last begun is the first to end."""
+
+    exceptions = SimpleNamespace(RayError=_RayError, RayTaskError=_RayTaskError)
+    util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
+
+    def __init__(self):
+        self.held, self.most, self.options, self.connections, self.dead = [], 0, [], 0, ()
+        self.cores = [1, 1]
+
+    def init(self, **_):
+        self.connections += 1
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does
+
+    def shutdown(self):
+        self.connections -= 1
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": count}} for count in self.cores] + [{"Alive": False}]
+
+    def put(self, value):
+        return Reference(value)
+
+    def remote(self, function):
+        def begin(*arguments):
+            self.held.append(task := Reference((function, arguments)))
+            self.most = max(self.most, len(self.held))
+            return task
+
+        def options(**given):
+            self.options.append(given)
+            return SimpleNamespace(remote=begin)
+
+        return SimpleNamespace(options=options)
+
+    def wait(self, tasks, num_returns):
+        assert num_returns == 1
+        assert set(tasks) == set(self.held)
+        return [self.held.pop()], self.held
+
+    def get(self, reference):
+        if not isinstance(reference.value, tuple):
+            return reference.value
+        function, arguments = reference.value
+        if arguments[1] in self.dead:
+            raise _RayError("The node died.\nAnd more.")
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise _RayTaskError(error) from error
+
+
+class Reference:
+    def __init__(self, value):
+        self.value = value
+
+
+@pytest.fixture
+def ray(monkeypatch, tmp_path):
+    fake = Ray()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setenv(CLUSTER, "auto")
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def test_results_are_in_the_order_of_the_items(ray):
+    before = signal.getsignal(signal.SIGTERM)
+    assert map_on_cluster(lambda item: item * item, range(9), "square") == [item * item for item in range(9)]
+    assert ray.most == 4, "twice what runs at once on two cores"
+    assert ray.connections == 0
+    assert ray.options == [
+        {"name": "square", "num_cpus": 1, "num_gpus": 0, "max_retries": 3, "scheduling_strategy": "SPREAD"}
+    ]
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert map_on_cluster(str, [], "nothing") == []
+
+
+def test_a_cluster_that_grows_holds_more(ray):
+    def work(item):
+        ray.cores.append(1)
+        return item
+
+    map_on_cluster(work, range(20), "grow")
+    assert ray.most > 4
+
+
+def test_tasks_work_in_this_folder_and_leave_nothing_there(ray, tmp_path, monkeypatch):
+    def work(_):
+        return Path.cwd(), [path.name[:8] for path in Path("work_dirs").iterdir()]
+
+    assert map_on_cluster(work, [1], "look") == [(tmp_path, ["cluster-"])]
+    assert not list((tmp_path / "work_dirs").iterdir())
+    monkeypatch.setattr(clusters, "_enter", lambda folder, mark, enter=clusters._enter: enter(folder, f"{mark}-not"))
+    with pytest.raises(InputError, match=rf"^{tmp_path}: node 10\.0\.0\.7 does not see what lies there; mount"):
+        map_on_cluster(work, [1], "look")
+    assert ray.connections == 0
+
+
+def test_of_several_errors_that_of_the_first_item_is_raised_and_no_task_is_done_twice(ray):
+    done = []
+
+    def work(item):
+        done.append(item)
+        if item in (2, 3, 7):
+            raise InputError(f"slide {item}: no slide")
+        return item
+
+    with pytest.raises(InputError, match=r"^slide 2: no slide$"):
+        map_on_cluster(work, range(9), "work")
+    assert len(done) == len(set(done))
+    assert {0, 1, 2} <= set(done)
+    assert ray.connections == 0
+
+
+def test_who_died_too_often_is_named(ray):
+    ray.dead = ("b",)
+    with pytest.raises(DiedError, match=r"^slides/b\.svs: its node or process died too often \(The node died\); try"):
+        map_on_cluster(str, ["a", "b"], "work", lambda item: f"slides/{item}.svs")
+
+
+def test_a_defect_is_raised_as_it_is(ray, caplog):
+    with pytest.raises(ZeroDivisionError):
+        map_on_cluster(lambda item: 1 / item, [1, 0], "divide")
+    assert "a traceback" in caplog.text
+
+
+def test_ctrl_c_ends_the_connection(ray, monkeypatch, tmp_path):
+    def pressed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray, "wait", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        map_on_cluster(str, [1], "work")
+    assert ray.connections == 0
+    assert not list((tmp_path / "work_dirs").iterdir())
+
+
+def test_a_folder_still_held_is_waited_for(ray, monkeypatch):
+    """The process of a node that is being given up lets go of it a little later."""
+    answers = [BusyError("at work"), BusyError("at work"), "done"]
+
+    def later(_):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(clusters, "_LOCK_PAUSE", 0)
+    assert map_on_cluster(later, [1], "work") == ["done"]
+
+
+def test_a_node_without_a_core(ray):
+    ray.cores = [0, 0]
+    with pytest.raises(InputError, match="no node of the cluster has 1 cores and 0 GPUs, as a task of work takes"):
+        map_on_cluster(str, [1], "work")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1", "nowhere:port"])
+def test_no_cluster(ray, monkeypatch, address):
+    monkeypatch.setenv(CLUSTER, address)
+    with pytest.raises(InputError, match=rf"^WSSS_MM_RAY={address}: no cluster there \(.+\); start one"):
+        map_on_cluster(str, [1], "work")
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setenv(CLUSTER, " auto ")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"^WSSS_MM_RAY=auto: Ray is not installed; install it with: pip install"):
+        map_on_cluster(str, [1], "work")
+    monkeypatch.delenv(CLUSTER)
+    assert named_cluster() == ""
