@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -157,5 +156,5 @@ def cohort_md5(lock: str) -> str:
 
 def test_a_model_is_made_again(own):
     own.run("python", "-c", REGISTER)
-    done = own.run(sys.executable, "-m", "wsss_mm.cli.main", "reproduce", "models:/own/1")
+    done = own.run("wsss-mm", "reproduce", "models:/own/1")
     assert "none of" in done.stdout and "differ" in done.stdout, done.stdout + done.stderr
