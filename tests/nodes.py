@@ -54,7 +54,7 @@ def kill_in_the_middle(nodes, task):
 
 @contextmanager
 def killed_in_the_middle(nodes, task):
-    """Gives what to call when tasks of this name are about to begin; a node dies while it works on one, or this fails."""
+    """Gives what to call before tasks of this name begin; a node dies while it works on one, or this fails."""
     killed = []
     killing = threading.Thread(target=lambda: killed.append(kill_in_the_middle(nodes, task)))
     try:
