@@ -18,7 +18,7 @@ from wsss_mm.places import SLIDE_SUMMARY, SUMMARY
 from wsss_mm.places import SLIDES_TABLE as SLIDES
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import get_vocabulary
-from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder, write_table
+from wsss_mm.wsi.cohort import jobs_of, note_nothing, raise_failed, share_folder, side_by_side, write_table
 from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.job import Job
 from wsss_mm.wsi.truth import judge_slide
@@ -44,7 +44,7 @@ def main(params: "Params") -> None:
     work = partial(export_slide, maps=MAPS, parameters=Parameters.of(params.slides), skip_done=True)
     results = []
     with atomic_folder(OUT) as folder:
-        done = tqdm(in_turn(jobs, work), "slides", len(jobs), unit="slide")
+        done = tqdm(side_by_side(list(jobs), work, "export slides"), "slides", len(jobs), unit="slide")
         for (job, split), result in zip(jobs.items(), done, strict=True):
             notes = {"split": split}
             if result.summary is not None:

@@ -1,11 +1,18 @@
-"""Two nodes of a Ray cluster on this machine, one of which tests kill."""
+"""Two nodes of a Ray cluster on this machine, one of which tests kill; and what answers as a cluster does, for less."""
 
+import signal
+import sys
+import threading
 import time
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from wsss_mm.clusters import CLUSTER
 from wsss_mm.patches.images import store_patch
+from wsss_mm.wsi.export import export_slide
 
 
 @pytest.fixture
@@ -45,7 +52,104 @@ def kill_in_the_middle(nodes, task):
     return False
 
 
+@contextmanager
+def killed_in_the_middle(nodes, task):
+    """Gives what to call before tasks of this name begin; a node dies while it works on one, or this fails."""
+    killed = []
+    killing = threading.Thread(target=lambda: killed.append(kill_in_the_middle(nodes, task)))
+    try:
+        yield killing.start
+    finally:
+        if killing.ident is not None:
+            killing.join()
+    assert killed == [True]
+
+
+def export_slowly(*what, **how):
+    """As `export_slide`, likewise."""
+    time.sleep(1.5)
+    return export_slide(*what, **how)
+
+
 def store_slowly(*where, **what):
     """As `store_patch`, so slow that there is a middle; here, where nodes can import it."""
     time.sleep(0.15)
     return store_patch(*where, **what)
+
+
+class _RayError(Exception):
+    pass
+
+
+class _RayTaskError(_RayError):
+    def __init__(self, cause):
+        super().__init__("a traceback")
+        self.cause = cause
+
+
+class Ray:
+    """Answers as Ray does, in this process; of the tasks that it holds the last begun is the first to end."""
+
+    exceptions = SimpleNamespace(RayError=_RayError, RayTaskError=_RayTaskError)
+    util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
+
+    def __init__(self):
+        self.held, self.most, self.options, self.connections, self.dead = [], 0, [], 0, ()
+        self.cores = [1, 1]
+        self.travel = lambda value: value  # what becomes of a value on its way
+
+    def init(self, **_):
+        self.connections += 1
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does
+
+    def shutdown(self):
+        self.connections -= 1
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": count}} for count in self.cores] + [{"Alive": False}]
+
+    def put(self, value):
+        return Reference(self.travel(value))
+
+    def remote(self, function):
+        def begin(*arguments):
+            self.held.append(task := Reference((function, arguments)))
+            self.most = max(self.most, len(self.held))
+            return task
+
+        def options(**given):
+            self.options.append(given)
+            return SimpleNamespace(remote=begin)
+
+        return SimpleNamespace(options=options)
+
+    def wait(self, tasks, num_returns):
+        assert num_returns == 1
+        assert set(tasks) == set(self.held)
+        return [self.held.pop()], self.held
+
+    def get(self, reference):
+        if not isinstance(reference.value, tuple):
+            return reference.value
+        function, arguments = reference.value
+        if arguments[1] in self.dead:
+            raise _RayError("The node died.\nAnd more.")
+        try:
+            functions, item, folder = arguments
+            return self.travel(function(functions, self.travel(item), folder))
+        except Exception as error:
+            raise _RayTaskError(error) from error
+
+
+class Reference:
+    def __init__(self, value):
+        self.value = value
+
+
+@pytest.fixture
+def ray(monkeypatch, tmp_path):
+    fake = Ray()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setenv(CLUSTER, "auto")
+    monkeypatch.chdir(tmp_path)
+    return fake

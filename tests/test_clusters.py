@@ -3,89 +3,15 @@
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from tests.nodes import ray
 from wsss_mm import clusters
 from wsss_mm.clusters import CLUSTER, DiedError, map_on_cluster, named_cluster
 from wsss_mm.errors import BusyError, InputError
 
-
-class _RayError(Exception):
-    pass
-
-
-class _RayTaskError(_RayError):
-    def __init__(self, cause):
-        super().__init__("a traceback")
-        self.cause = cause
-
-
-class Ray:
-    """Answers as Ray does, in this process; of the tasks that it holds the last begun is the first to end."""
-
-    exceptions = SimpleNamespace(RayError=_RayError, RayTaskError=_RayTaskError)
-    util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
-
-    def __init__(self):
-        self.held, self.most, self.options, self.connections, self.dead = [], 0, [], 0, ()
-        self.cores = [1, 1]
-
-    def init(self, **_):
-        self.connections += 1
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does
-
-    def shutdown(self):
-        self.connections -= 1
-
-    def nodes(self):
-        return [{"Alive": True, "Resources": {"CPU": count}} for count in self.cores] + [{"Alive": False}]
-
-    def put(self, value):
-        return Reference(value)
-
-    def remote(self, function):
-        def begin(*arguments):
-            self.held.append(task := Reference((function, arguments)))
-            self.most = max(self.most, len(self.held))
-            return task
-
-        def options(**given):
-            self.options.append(given)
-            return SimpleNamespace(remote=begin)
-
-        return SimpleNamespace(options=options)
-
-    def wait(self, tasks, num_returns):
-        assert num_returns == 1
-        assert set(tasks) == set(self.held)
-        return [self.held.pop()], self.held
-
-    def get(self, reference):
-        if not isinstance(reference.value, tuple):
-            return reference.value
-        function, arguments = reference.value
-        if arguments[1] in self.dead:
-            raise _RayError("The node died.\nAnd more.")
-        try:
-            return function(*arguments)
-        except Exception as error:
-            raise _RayTaskError(error) from error
-
-
-class Reference:
-    def __init__(self, value):
-        self.value = value
-
-
-@pytest.fixture
-def ray(monkeypatch, tmp_path):
-    fake = Ray()
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setenv(CLUSTER, "auto")
-    monkeypatch.chdir(tmp_path)
-    return fake
+__all__ = ["ray"]
 
 
 def test_results_are_in_the_order_of_the_items(ray):

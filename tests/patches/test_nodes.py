@@ -1,11 +1,9 @@
 """Patches cut on a cluster are those of one machine, also when a node dies in the middle."""
 
-import threading
-
 import pytest
 
 from pipelines import patches
-from tests.nodes import cluster, kill_in_the_middle, store_slowly
+from tests.nodes import cluster, killed_in_the_middle, store_slowly
 from tests.settings import content_of, write_settings
 from wsss_mm.clusters import CLUSTER
 from wsss_mm.errors import InputError
@@ -44,14 +42,9 @@ def test_a_node_dies(request, params, tmp_path, monkeypatch, capfd):
     nodes = request.getfixturevalue("cluster")
     monkeypatch.setenv(CLUSTER, nodes.address)
     monkeypatch.setattr(patches, "store_patch", store_slowly)
-    killed = []
-    kill = threading.Thread(target=lambda: killed.append(kill_in_the_middle(nodes.worker_nodes, "cut slides")))
-    kill.start()
-    try:
+    with killed_in_the_middle(nodes.worker_nodes, "cut slides") as begin:
+        begin()
         patches.main(params)
-    finally:
-        kill.join()
-    assert killed == [True]
     assert _files(tmp_path / "data/patches") == alone
     assert not list((tmp_path / "work_dirs").iterdir())
     capfd.readouterr()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,17 @@ import tifffile
 
 from pipelines import export_slides, segment_slides
 from tests import warm
+from tests.nodes import cluster, export_slowly, killed_in_the_middle, ray
 from tests.settings import content_of, write_settings
+from wsss_mm.clusters import CLUSTER
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, load_params, load_profile
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi import SlideModel, segment_slide
+
+__all__ = ["cluster", "ray"]
 
 
 @pytest.fixture
@@ -56,6 +62,50 @@ def _write(project, name, image):
 def _line(params):
     segment_slides.main(params)
     export_slides.main(params)
+
+
+def _exported_twice(project, params, tissue, around):
+    """Exports of one machine, and what they become under `around`; one of the four slides fails."""
+    for seed, name in enumerate("abcd"):
+        _write(project, name, tissue(200, 260, seed))
+    tifffile.imwrite(project / "data/cohort/truth/b.tif", np.zeros((200, 260), np.uint8))
+    _cohort(project, "abcd", mpp=1.0)
+    segment_slides.main(params)
+    shutil.rmtree(project / "data/maps/c")
+    with pytest.raises(InputError) as alone:
+        export_slides.main(params)
+    before = _files(project / "results")
+    shutil.rmtree(project / "results")
+    shutil.rmtree(project / "work_dirs/export_slides")
+    with pytest.raises(InputError) as far, around:
+        export_slides.main(params)
+    assert str(far.value) == str(alone.value)
+    assert _files(project / "results") == before
+
+
+def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
+    cluster = request.getfixturevalue("ray")
+    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(CLUSTER)
+        _exported_twice(project, params, tissue, _named(patch, "auto"))
+    assert [given["name"] for given in cluster.options] == ["export slides"]
+
+
+@pytest.mark.slow
+@pytest.mark.leaves("Ray's core keeps sockets and its folder of sessions")
+def test_a_node_dies_while_slides_are_exported(cluster, project, params, tissue, monkeypatch):
+    monkeypatch.setattr(export_slides, "export_slide", export_slowly)
+    with killed_in_the_middle(cluster.worker_nodes, "export slides") as killing:
+        _exported_twice(project, params, tissue, _named(monkeypatch, cluster.address, killing))
+
+
+@contextmanager
+def _named(patch, address, before=lambda: None):
+    """A cluster of this address is named in the block."""
+    patch.setenv(CLUSTER, address)
+    before()
+    yield
 
 
 def _changed(params, **values):
@@ -174,9 +224,9 @@ def test_what_was_there_stays_until_all_slides_had_their_turn_and_then_goes(proj
     other = params.cohort.model_copy(update={"vocabulary": "lung"})
     with pytest.raises(InputError, match="models/segmenter"):
         segment_slides.main(params.model_copy(update={"cohort": other}))
-    for stage in (segment_slides, export_slides):
+    for stage, turns in ((segment_slides, "in_turn"), (export_slides, "side_by_side")):
         with monkeypatch.context() as patch:
-            patch.setattr(stage, "in_turn", lambda *_: 1 / 0)
+            patch.setattr(stage, turns, lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 stage.main(params)
     assert [_files(out) for out in outs] == before

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_mm.clusters import named_cluster, results_on_cluster
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import atomic_folder, is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
@@ -133,14 +134,48 @@ def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> It
     for job in jobs:
         try:
             summary = work(job)
-        except (InputError, OSError) as error:
-            logger.error("%s: %s", job.slide_id, error)
-            yield JobResult(job.slide_id, error=_one_line(error))
         except Exception as error:
-            logger.exception("%s: failed", job.slide_id)
-            yield JobResult(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
+            yield _failed(job, error)
         else:
             yield JobResult(job.slide_id, summary)
+
+
+def side_by_side(
+    jobs: Sequence[Job], work: Callable[[Job], Mapping[str, Any]], description: str
+) -> Iterator[JobResult]:
+    """Work on slides as `in_turn` does, on a cluster where one is named (see `wsss_mm.clusters`), a task a slide.
+
+    Args:
+        jobs: the slides.
+        work: travels to the nodes; done twice, where a node died, it leaves the same files.
+        description: of the tasks.
+
+    Yields:
+        What `in_turn` yields, in the same order.
+
+    Raises:
+        InputError: see `wsss_mm.clusters.results_on_cluster`.
+    """
+    if not named_cluster():
+        yield from in_turn(jobs, work)
+        return
+    waiting: dict[int, JobResult] = {}
+    turn = 0
+    for index, outcome in results_on_cluster(work, jobs, description, lambda job: job.path):
+        job = jobs[index]
+        waiting[index] = _failed(job, outcome.error) if outcome.error else JobResult(job.slide_id, outcome.result)
+        while turn in waiting:
+            yield waiting.pop(turn)
+            turn += 1
+
+
+def _failed(job: Job, error: Exception) -> JobResult:
+    """The result of a slide that gave an error, which is logged."""
+    if isinstance(error, InputError | OSError):
+        logger.error("%s: %s", job.slide_id, error)
+        return JobResult(job.slide_id, error=_one_line(error))
+    logger.error("%s: failed", job.slide_id, exc_info=error)
+    return JobResult(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
 
 
 def _one_line(error: Exception) -> str:
