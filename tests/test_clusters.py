@@ -64,7 +64,7 @@ def test_of_several_errors_that_of_the_first_item_is_raised_and_no_task_is_done_
 
 
 def test_who_died_too_often_is_named(ray):
-    ray.dead = ("b",)
+    ray.dies = lambda item: item == "b"
     with pytest.raises(DiedError, match=r"^slides/b\.svs: its node or process died too often \(The node died\); try"):
         map_on_cluster(str, ["a", "b"], "work", lambda item: f"slides/{item}.svs")
 

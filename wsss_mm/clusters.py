@@ -110,12 +110,16 @@ def map_on_cluster(
 
 
 def results_on_cluster(
-    function: Callable[[Item], Result], items: Iterable[Item], description: str, called: Callable[[Item], object] = str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    description: str,
+    called: Callable[[Item], object] = str,
+    demand: Demand = Demand(),
 ) -> Iterator[tuple[int, TaskResult[Result]]]:
     """As `map_on_cluster`, but give each item's number and what became of it as soon as it is known; raise no error."""
-    demand = Demand()
     with connected(address := named_cluster(), f"{CLUSTER}={address}") as ray, _shared_folder() as folder:
-        check_capacity(ray, demand, f"a task of {description}", "start a node with more")
+        less = ", or lower threads in params.yaml" if demand.cpus > 1 else ""
+        check_capacity(ray, demand, f"a task of {description}", f"start a larger one{less}")
         yield from task_results(ray, function, items, demand, name=description, called=called, folder=folder)
 
 

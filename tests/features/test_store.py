@@ -1,5 +1,7 @@
 """Features are made once, by the best there is, and are found again by what decides them."""
 
+import os
+import pickle
 import threading
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from pipelines import features as stage
 from tests.gates.project import inside
 from tests.labelling.unlabelled import make_unlabelled
+from tests.nodes import ray
 from wsss_mm import places
 from wsss_mm.errors import InputError
 from wsss_mm.features import encoders, shards
@@ -17,7 +20,10 @@ from wsss_mm.features.shards import Shard, read_shard, write_shard
 from wsss_mm.features.statistics import names, simple_features
 from wsss_mm.features.store import Stopped, features_of
 from wsss_mm.formats import read_object
+from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.slides.stain import Stain, recolour, stain_of_slide
+
+__all__ = ["ray"]
 
 CODES = ("TE", "NEC", "LYM", "TAS")
 
@@ -288,6 +294,35 @@ class TestClassifier:
         found = features_of(candidates, oracle.cohort(), root=oracle.root, progress=False)
         assert found.scores.shape == (len(candidates), 4)
         assert np.isfinite(found.values).all()
+
+    def test_features_of_a_cluster_are_those_of_one_machine(self, request, oracle, tmp_path, monkeypatch):
+        """The nodes make them all, but for a slide whose node dies; that is left to the machine in front."""
+        make_classifier(oracle.root)
+        monkeypatch.setenv(DEVICE, "cpu")
+        monkeypatch.setattr(stage, "MEMORY", tmp_path / "alone")
+        encode, made = encoders.StoredClassifier.encode, []
+
+        def counted(self, rows, images):
+            made.append(rows["slide_id"].iloc[0])
+            return encode(self, rows, images)
+
+        monkeypatch.setattr(encoders.StoredClassifier, "encode", counted)
+        with inside(oracle.root):
+            stage.main(oracle.params)
+            alone = {path.name: path.read_bytes() for path in places.FEATURES.iterdir()}
+            slides = list(made)
+            cluster = request.getfixturevalue("ray")
+            cluster.cores = [torch.get_num_threads()] * 2
+            os.chdir(oracle.root)
+            cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+            monkeypatch.setattr(stage, "MEMORY", tmp_path / "far")
+            cluster.dies = lambda rows: rows["slide_id"].iloc[0] == slides[1]
+            made.clear()
+            stage.main(oracle.params)
+            assert {path.name: path.read_bytes() for path in places.FEATURES.iterdir()} == alone
+        assert len(slides) == len(set(slides)) == 3
+        assert made == [slides[2], slides[0], slides[1]], "each slide once, and on this machine the last alone"
+        assert (cluster.options[-1]["num_cpus"], cluster.options[0]["num_gpus"]) == (torch.get_num_threads(), 0)
 
     def test_the_stage_without_candidates_asks_for_no_classifier(self, oracle, tmp_path, monkeypatch):
         monkeypatch.setattr(stage, "read_candidates", lambda: oracle.candidates().head(0))

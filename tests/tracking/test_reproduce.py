@@ -8,9 +8,10 @@ import pytest
 
 from tests import warm
 from wsss_mm.cli.main import main
+from wsss_mm.clusters import CLUSTER
 from wsss_mm.files import write_json
 from wsss_mm.tracking import keep_evidence, training_run
-from wsss_mm.tracking.reproduce import _slides_precision, _warn_of_other_precision
+from wsss_mm.tracking.reproduce import _dvc, _slides_precision, _warn_of_other_precision
 from wsss_mm.tracking.store import connect
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -127,3 +128,18 @@ def test_another_precision_of_the_slides_is_said(tmp_path, caplog):
     assert not caplog.records
     _warn_of_other_precision(then, now)
     assert "in bf16 then, in fp32 now" in caplog.text
+
+
+def test_a_clone_is_run_on_this_machine(tmp_path, monkeypatch):
+    """It lies in a temporary folder, which the nodes of a cluster do not share."""
+    given = []
+
+    def run(*_, env, **__):
+        given.append(env)
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setenv(CLUSTER, "auto")
+    monkeypatch.setattr(subprocess, "run", run)
+    _dvc(tmp_path, "repro")
+    assert "PATH" in given[0]
+    assert CLUSTER not in given[0]

@@ -1,9 +1,14 @@
 """Features as an out of the line: a file a slide, and what they are of."""
 
+import logging
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_mm.clusters import Demand, named_cluster, results_on_cluster
 from wsss_mm.features.encoders import choose_encoder
 from wsss_mm.features.shards import FeatureWork, Progress, Shard, Store, write_shard
 from wsss_mm.formats import write_object
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsss_mm.cohort import Cohort
+
+logger = logging.getLogger(__name__)
 
 
 def write_features(
@@ -26,6 +33,8 @@ def write_features(
     progress: Progress,
 ) -> list[str]:
     """Write the features that a classifier has of candidates.
+
+    On a cluster, where one is named (see `wsss_mm.clusters`): a task a slide, which keeps what it makes in `memory`.
 
     Args:
         candidates: of one resolution and size; where there are none, neither slides nor classifier are opened.
@@ -47,7 +56,10 @@ def write_features(
         mpp, size = float(candidates["mpp"].iloc[0]), int(candidates["size"].iloc[0])
         encoder = choose_encoder("classifier", model, codes, mpp=mpp, size=size)
         said = {"kind": encoder.kind, "encoder": encoder.digest, "codes": list(encoder.codes), "mpp": mpp, "size": size}
-        for index, key, found in FeatureWork(cohort, encoder, Store.of(encoder, memory), progress).shards(candidates):
+        work = FeatureWork(cohort, encoder, Store.of(encoder, memory), progress)
+        if named_cluster():
+            _make_on_cluster(work, candidates)
+        for index, key, found in work.shards(candidates):
             if isinstance(found, Shard):
                 slides.append(str(candidates.loc[index[0], "slide_id"]))
                 write_shard(folder / f"{slides[-1]}.npz", found, key)
@@ -55,3 +67,39 @@ def write_features(
                 failed.append(str(found))
     write_object(folder / FEATURES_FILE, FEATURES_INDEX, {**said, "slides": slides}, exact=("mpp",))
     return failed
+
+
+def _make_on_cluster(work: FeatureWork, candidates: "pd.DataFrame") -> None:
+    """Have the nodes fill the store; what none of them could do is left to this machine, which says why it fails."""
+    import torch
+
+    from wsss_mm.inference.runtime import choose_device, is_gpu
+
+    threads = torch.get_num_threads()  # another number adds up in another order, to another last bit
+    device = choose_device().partition(":")[0]  # a task sees no GPU but its own
+    slides = [rows for _, rows in candidates.groupby("slide_id", sort=True, observed=True)]
+    task = partial(_make, work=replace(work, progress=_pass_over), device=device, threads=threads)
+    demand, done = Demand(gpus=1) if is_gpu(device) else Demand(cpus=threads), 0
+    for index, result in results_on_cluster(task, slides, "features", _slide_of, demand):
+        if result.error is not None:
+            logger.warning("%s; tried again on this machine", result.error)
+        done += len(slides[index])
+        work.progress(done, len(candidates))
+
+
+def _make(rows: "pd.DataFrame", work: FeatureWork, device: str, threads: int) -> None:
+    """The task: make and keep the features of a slide's candidates."""
+    from wsss_mm.inference.runtime import DEVICE, prepare_torch
+
+    os.environ[DEVICE] = device  # as on the machine in front, whatever else is here
+    prepare_torch(threads)
+    for _ in work.shards(rows):
+        pass  # an error of the slide is logged
+
+
+def _slide_of(rows: "pd.DataFrame") -> str:
+    return str(rows["slide_id"].iloc[0])
+
+
+def _pass_over(_done: int, _total: int) -> None:
+    """Nobody looks at a task's progress."""

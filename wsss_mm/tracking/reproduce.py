@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_mm import places
+from wsss_mm.clusters import CLUSTER
 from wsss_mm.dvc_files import LOCK, dvc_file, locked_outs, pipeline_stages, tracked_md5
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import digest
@@ -364,11 +365,11 @@ def _warn_of_other_precision(then: str, now: str) -> None:
 
 
 def _dvc(scratch: Path, *arguments: str, quiet: bool = False) -> None:
-    """Run DVC in the clone, its output on our stderr."""
+    """Run DVC in the clone, its output on our stderr; on this machine alone, for a cluster does not see the clone."""
     environment: dict[str, str] = {
         key: value
         for key, value in os.environ.items()
-        if key == "DVC_NO_ANALYTICS" or not key.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))
+        if key == "DVC_NO_ANALYTICS" or not key.startswith(("DVC_", "MLFLOW_", "PYTHONPATH", CLUSTER))
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment["MLFLOW_TRACKING_URI"] = sqlite_uri(scratch.resolve() / "mlflow.db")
