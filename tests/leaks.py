@@ -218,6 +218,8 @@ def leaving_nothing() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_of_the_test_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """Marked `leaves(why)`, a test may leave what a library in this process never gives up."""
+    place = Path.cwd()
+    request.addfinalizer(lambda: os.chdir(place))  # where the next test begins, too
     if request.node.get_closest_marker("leaves"):
         yield
         _told.update(key for kind in KINDS for key in ((kind, item) for item in kind()))

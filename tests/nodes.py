@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -20,6 +21,7 @@ def cluster(monkeypatch):
     """Two nodes of one core each, of which the first keeps the books; on loopback."""
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent.parent))  # nodes import functions of tests
     from ray._private import services
     from ray.cluster_utils import Cluster
 
