@@ -1,5 +1,7 @@
 """What a test leaves behind: threads, child processes, sockets, temporary files, shared memory; and where each began.
 
+The folder that it works in counts, too: the next test begins there.
+
 A test that leaves any fails, and so does the last one if a fixture of a wider scope does.
 """
 
@@ -137,13 +139,18 @@ def _text(path: str) -> str:
 def _sockets() -> Leaks:
     found = {}
     for number in _listed("/proc/self/fd"):
-        try:
-            name = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
-        except OSError:
-            continue
+        name = _target(f"/proc/self/fd/{number}")
         if name.startswith("socket:"):
             found[name] = number
     return found
+
+
+def _target(link: str) -> str:
+    """Of a link in /proc; none where there is no such link."""
+    try:
+        return os.readlink(link)  # noqa: PTH115
+    except OSError:
+        return ""
 
 
 def _socket(number: str) -> str:
@@ -164,6 +171,12 @@ def _shared_memory() -> Leaks:
     return {name: f"shared memory {name} of {_names.get(name, 'torch')}" for name in own}
 
 
+def _folder() -> Leaks:
+    """Where the next test begins."""
+    place = _target("/proc/self/cwd")
+    return {place: f"current folder {place} instead of that before"}
+
+
 def _listed(folder: str | None) -> list[str]:
     try:
         return os.listdir(folder)  # noqa: PTH208  as names, which is all that is wanted of hundreds
@@ -171,7 +184,7 @@ def _listed(folder: str | None) -> list[str]:
         return []
 
 
-KINDS: tuple[Callable[[], Leaks], ...] = (_threads, _children, _sockets, _temporary, _shared_memory)
+KINDS: tuple[Callable[[], Leaks], ...] = (_threads, _children, _sockets, _temporary, _shared_memory, _folder)
 
 
 def _left(before: list[Leaks]) -> Leaks:
@@ -218,8 +231,6 @@ def leaving_nothing() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_of_the_test_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """Marked `leaves(why)`, a test may leave what a library in this process never gives up."""
-    place = Path.cwd()
-    request.addfinalizer(lambda: os.chdir(place))  # where the next test begins, too
     if request.node.get_closest_marker("leaves"):
         yield
         _told.update(key for kind in KINDS for key in ((kind, item) for item in kind()))

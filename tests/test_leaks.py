@@ -102,6 +102,14 @@ LEAKS = {
         """,
         r"shared memory psm_\w+ of .*test_it.py:\d+ test_memory",
     ),
+    "another place": (
+        """
+        before = os.getcwd()
+        kept.append(lambda: os.chdir(before))
+        os.chdir("/")
+        """,
+        r"current folder / instead of that before",
+    ),
 }
 
 CLEAN = """

@@ -21,8 +21,7 @@ def test_patches_are_those_of_a_cohort(tmp_path):
     assert read_image(tmp_path / frame["path"].iloc[0]).shape == (224, 224, 3)
 
 
-def test_all_rows_are_measured_and_the_loop_is_as_before(project_root, monkeypatch):
-    monkeypatch.chdir(project_root)
+def test_all_rows_are_measured_and_the_loop_is_as_before():
     usual = PiecewiseTrainLoop.run_iter
     disk, segmenter, onss, attention = training_step.measure(settings(training_step.OPTIONS, quick=True, **TINY))
     assert PiecewiseTrainLoop.run_iter is usual

@@ -1,6 +1,5 @@
 """Features are made once, by the best there is, and are found again by what decides them."""
 
-import os
 import pickle
 import threading
 
@@ -14,6 +13,7 @@ from tests.gates.project import inside
 from tests.labelling.unlabelled import make_unlabelled
 from tests.nodes import ray
 from wsss_mm import places
+from wsss_mm.clusters import CLUSTER
 from wsss_mm.errors import InputError
 from wsss_mm.features import encoders, shards
 from wsss_mm.features.shards import Shard, read_shard, write_shard
@@ -295,10 +295,11 @@ class TestClassifier:
         assert found.scores.shape == (len(candidates), 4)
         assert np.isfinite(found.values).all()
 
-    def test_features_of_a_cluster_are_those_of_one_machine(self, request, oracle, tmp_path, monkeypatch):
+    def test_features_of_a_cluster_are_those_of_one_machine(self, ray, oracle, tmp_path, monkeypatch):
         """The nodes make them all, but for a slide whose node dies; that is left to the machine in front."""
         make_classifier(oracle.root)
         monkeypatch.setenv(DEVICE, "cpu")
+        monkeypatch.delenv(CLUSTER)
         monkeypatch.setattr(stage, "MEMORY", tmp_path / "alone")
         encode, made = encoders.StoredClassifier.encode, []
 
@@ -311,18 +312,17 @@ class TestClassifier:
             stage.main(oracle.params)
             alone = {path.name: path.read_bytes() for path in places.FEATURES.iterdir()}
             slides = list(made)
-            cluster = request.getfixturevalue("ray")
-            cluster.cores = [torch.get_num_threads()] * 2
-            os.chdir(oracle.root)
-            cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+            ray.cores = [torch.get_num_threads()] * 2
+            ray.travel = lambda value: pickle.loads(pickle.dumps(value))
+            monkeypatch.setenv(CLUSTER, "auto")
             monkeypatch.setattr(stage, "MEMORY", tmp_path / "far")
-            cluster.dies = lambda rows: rows["slide_id"].iloc[0] == slides[1]
+            ray.dies = lambda rows: rows["slide_id"].iloc[0] == slides[1]
             made.clear()
             stage.main(oracle.params)
             assert {path.name: path.read_bytes() for path in places.FEATURES.iterdir()} == alone
         assert len(slides) == len(set(slides)) == 3
         assert made == [slides[2], slides[0], slides[1]], "each slide once, and on this machine the last alone"
-        assert (cluster.options[-1]["num_cpus"], cluster.options[0]["num_gpus"]) == (torch.get_num_threads(), 0)
+        assert (ray.options[-1]["num_cpus"], ray.options[0]["num_gpus"]) == (torch.get_num_threads(), 0)
 
     def test_the_stage_without_candidates_asks_for_no_classifier(self, oracle, tmp_path, monkeypatch):
         monkeypatch.setattr(stage, "read_candidates", lambda: oracle.candidates().head(0))

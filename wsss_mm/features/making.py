@@ -79,7 +79,8 @@ def _make_on_cluster(work: FeatureWork, candidates: "pd.DataFrame") -> None:
     device = choose_device().partition(":")[0]  # a task sees no GPU but its own
     slides = [rows for _, rows in candidates.groupby("slide_id", sort=True, observed=True)]
     task = partial(_make, work=replace(work, progress=_pass_over), device=device, threads=threads)
-    demand, done = Demand(gpus=1) if is_gpu(device) else Demand(cpus=threads), 0
+    demand = Demand(gpus=1) if is_gpu(device) else Demand(cpus=threads)
+    done = 0
     for index, result in results_on_cluster(task, slides, "features", _slide_of, demand):
         if result.error is not None:
             logger.warning("%s; tried again on this machine", result.error)
