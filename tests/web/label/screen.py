@@ -113,6 +113,12 @@ def intercept(page, pattern, handle):
     page.unroute("**/icon.svg?intercepted")
 
 
+def without_connection(page):
+    """Cut the browser off, and see that it is: for a moment after Playwright says so, requests still arrive."""
+    page.context.set_offline(True)
+    until(page, "fetch('./static/icon.svg', { cache: 'no-store' }).then(() => false, () => true)")
+
+
 class Failing:
     """Requests that the server fails at (500) until a test lets them through; the page's pauses are short meanwhile.
 

@@ -21,6 +21,7 @@ from tests.web.label.screen import (
     truth,
     until,
     waiting,
+    without_connection,
 )
 from wsss_mm.labelling.journal import Journal
 from wsss_mm.web.label.desk import Desk
@@ -35,7 +36,7 @@ def test_answers_that_meet_another_list_of_patches_are_kept_by_their_places(serv
     saved(page)
     on_screen(page)
     loaded_ahead(page, 5)
-    page.context.set_offline(True)
+    without_connection(page)
     said += label(page, 3)
     on_screen(page)  # a key before the patch is painted counts for nothing
     page.keyboard.press("s")
@@ -70,7 +71,7 @@ def test_a_browser_closed_over_a_changed_list_sends_its_answers_all_the_same(ser
     page = browse(serving())
     (first,) = label(page, 1)
     on_screen(page)
-    page.context.set_offline(True)
+    without_connection(page)
     (second,) = label(page, 1)
     page.wait_for_selector("#offline:visible")
     context, address = page.context, page.url

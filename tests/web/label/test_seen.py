@@ -6,7 +6,19 @@ page after it.
 
 import pytest
 
-from tests.web.label.screen import Early, Held, entries, label, name_of, on_screen, saved, settled, toast, until
+from tests.web.label.screen import (
+    Early,
+    Held,
+    entries,
+    label,
+    name_of,
+    on_screen,
+    saved,
+    settled,
+    toast,
+    until,
+    without_connection,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +81,7 @@ def test_an_undo_without_connection_does_not_take_the_reader_away(serving, brows
     (first,) = label(page, 1)
     saved(page)
     second = on_screen(page)
-    page.context.set_offline(True)
+    without_connection(page)
     page.keyboard.press("Control+z")
     assert on_screen(page) == second  # nobody waits for the connection
     page.keyboard.press("n")
