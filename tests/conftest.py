@@ -16,11 +16,12 @@ from tests.leaks import (
     pytest_unconfigure,
 )
 from tests.line import Line, checkout, run_small_line
-from tests.order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+from tests.order import pytest_collection_finish, pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
 __all__ = [  # what pytest looks for here
     "nothing_of_the_fixtures_stays",
     "nothing_of_the_test_stays",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_unconfigure",

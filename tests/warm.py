@@ -174,10 +174,13 @@ def _serve(address: str) -> None:
     import importlib
     import select
 
+    gc.disable()
     for name in LIBRARIES:
         importlib.import_module(name)
     remember = partial(importlib.import_module("warm_yaml").remember, Path(address).with_name("yaml"))
     gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    gc.enable()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(64)

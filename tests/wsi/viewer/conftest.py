@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 import tarfile
 from contextlib import ExitStack
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.web.conftest import chromium, watched  # noqa: F401  a fixture
 from tests.wsi.viewer.serving import served
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.wsi import SlideModel, segment_slide
@@ -61,35 +61,15 @@ def archive(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def chromium():
-    """A browser, without a window."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no chromium on this machine")
+def show(chromium):  # noqa: F811
+    """Opens a page of an application; an error of the page, or of its policy, fails a test."""
     if not openseadragon.archive_path().is_file():
         pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(chromium):
-    """Opens a page of an application; an error of the page, or of its policy, fails a test."""
-    said = []
-    with ExitStack() as stack:
+    with ExitStack() as stack, watched(chromium) as empty:
 
         def opened(app, path):
-            address = f"http://127.0.0.1:{stack.enter_context(served(app))}"
-            page = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 720}).new_page()
-            stack.callback(page.context.close)
-            page.set_default_timeout(120_000)
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("console", lambda line: said.append(line.text) if "Content Security" in line.text else None)
+            page = empty(base_url=f"http://127.0.0.1:{stack.enter_context(served(app))}")
             page.goto(path)
             return page
 
         yield opened
-    assert said == []

@@ -1,11 +1,11 @@
 """The real page in a real browser: OpenSeadragon draws slide and map."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
+from tests.web.conftest import browser_path
 from tests.wsi.viewer.serving import served
 from wsss_mm.wsi.viewer import make_app
 from wsss_mm.wsi.viewer.openseadragon import archive_path, read_archive
@@ -14,9 +14,7 @@ from wsss_mm.wsi.viewer.results import find_slides, read_results
 
 @pytest.fixture
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no chromium on this machine")
+    found = browser_path()
     if not archive_path().is_file():
         pytest.skip("OpenSeadragon is not installed: wsss-mm view --setup")
     return found
