@@ -20,6 +20,7 @@ from wsss_mm.yaml_values import YAMLError, dumped, values
 
 SCALARS = "on off yes no y n true TRUE tRUE ~ null NULL Null 12:30 12:30.5 010 -010 0o10 0x1F 0b1 1e-4 1E4 1e+4 .5 1. "
 SCALARS += "1_000 1_0.5 +1 -0 -0.0 .inf -.inf .NaN .5e3 .5e+3 -.5 = << 2026-11-27 2026-13-45 0777 08 + - . -- 1e999 a#b"
+SCALARS += " +.Inf .INF .nan .inF -.nan"
 SAID = ["a", "b: ", "- ", "\n", "\n  ", "\n- ", "\na: ", "\n  - ", "[", "]", "{", "}", ", ", ": ", ":", "'", '"', "\\n"]
 SAID += ["|", ">-", "|\n  ", "&a ", "*a", "!!str ", "!x ", "%", "@", "?", "? ", "---", "\n---\n", " #", "#", "\t"]
 SAID += ["\r\n", "<<: ", "é", "\x85", "\u2028", "\ufeff", "\x00", "${x.y}", "   \n", "1e-4", "on", "0o7", "null", " "]

@@ -26,6 +26,7 @@ _PARSER: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else None  # else rua
 _TABLE = VersionedResolver((1, 2)).versioned_resolver
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?")
+_NO_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _TWO_WAYS = re.compile(
     r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # tabs, other line breaks
     r"|[|>][-+0-9]*#"  # a comment that touches what it follows
@@ -158,11 +159,13 @@ def _scalar(text: str) -> Any:
                 return int(text)
             if kind == "float" and _FLOAT.fullmatch(text):
                 return float(text)
+            if kind == "float" and _NO_FINITE.fullmatch(text):
+                return float(text.replace(".", ""))
             if kind == "bool":
                 return text[0] in "tT"
             if kind == "null":
                 return None
-            raise _UnsureError  # dates, `<<`, numbers to the base of 16, `.inf`
+            raise _UnsureError  # dates, `<<`, numbers to the base of 16
     return text
 
 
