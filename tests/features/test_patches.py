@@ -51,7 +51,7 @@ def counting(counts):
         counts.append(len(batch.rows))
         return list(simple_features(batch.pictures))
 
-    return PatchEncoder("counted", "a" * 64, step)
+    return PatchEncoder.of_network("counted", "a" * 64, step)
 
 
 def test_nothing_is_computed_twice_and_what_is_damaged_is_made_again(project):

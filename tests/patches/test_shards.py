@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import digest
-from wsss_mm.inference.patches import read_listed
 from wsss_mm.patches import get_vocabulary, read_manifest, shards, write_manifest
 from wsss_mm.patches.digests import judged_digest
-from wsss_mm.patches.images import read_image, read_label_map, read_mask, store_patch
+from wsss_mm.patches.images import read_image, read_label_map, read_listed, read_mask, store_patch
 from wsss_mm.patches.manifest import build_manifest
 from wsss_mm.patches.shards import (
     PackedFile,

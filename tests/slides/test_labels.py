@@ -18,6 +18,15 @@ def test_halving_takes_the_majority_and_the_lowest_in_a_tie():
     assert resample_labels(labels, 0, 0, (3, 1), 2).tolist() == [[3, 0, 255]]
 
 
+@pytest.mark.parametrize("step", [2, 3, 5, 8])
+def test_each_pixel_takes_the_label_that_is_counted_most_often(step):
+    found = resample_labels(LABELS, -1, 2, (5, 3), step)
+    whole = np.pad(LABELS, ((0, 24), (1, 40)), constant_values=255)[2:]
+    for row, column in np.ndindex(3, 5):
+        block = whole[row * step : (row + 1) * step, column * step : (column + 1) * step]
+        assert found[row, column] == np.bincount(block.ravel()).argmax()
+
+
 def test_fractions_take_what_lies_under_the_centre():
     labels = np.arange(20, dtype=np.uint8)[None, :].repeat(20, 0)
     assert resample_labels(labels, 1, 0, (4, 1), 2.5).tolist() == [[2, 4, 7, 9]]

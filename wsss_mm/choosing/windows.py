@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from wsss_mm.inference.patches import read_listed
-from wsss_mm.patches.images import read_mask
+from wsss_mm.patches.images import read_listed, read_mask
 from wsss_mm.patches.manifest import possible_labels
 from wsss_mm.patches.neighbours import Places, possible_classes
 from wsss_mm.patches.stains import patch_reader

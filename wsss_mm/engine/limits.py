@@ -11,11 +11,11 @@ from torch import Tensor
 
 from wsss_mm.evaluation.areas import JudgedPatch, area_errors
 from wsss_mm.evaluation.calibration import fit_temperature
-from wsss_mm.inference.patches import Batch, predict, read_listed
+from wsss_mm.inference.patches import Batch, predict
 from wsss_mm.inference.runtime import device_of
 from wsss_mm.models.description import APPEARANCE, AREA_ERRORS, TEMPERATURE
 from wsss_mm.models.segmenter import Segmenter
-from wsss_mm.patches.images import read_image, read_label_map
+from wsss_mm.patches.images import read_image, read_label_map, read_listed
 from wsss_mm.patches.likeness import appearance_of
 
 _PIXELS = 2_000_000  # of all validation patches together, about, which are looked at

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsss_mm.errors import InputError
-from wsss_mm.inference.patches import BATCH_SIZE, Batch, Pixels, predict, read_listed
+from wsss_mm.inference.patches import BATCH_SIZE, Batch, Pixels, predict
 from wsss_mm.inference.runtime import device_of
 from wsss_mm.models import PatchClassifier, Segmenter
-from wsss_mm.patches.images import read_label_map
+from wsss_mm.patches.images import read_label_map, read_listed
 
 
 @dataclass(frozen=True)

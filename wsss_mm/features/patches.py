@@ -1,12 +1,13 @@
 """Features of stored patches by any encoder: computed once a patch, whatever manifest names it.
 
 A file an encoder in work_dirs/features, keyed by the sha256 of the patch's image, since pixels are all that decides.
+PyTorch, whose import takes seconds, is imported where a network is asked.
 """
 
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from wsss_mm.encoders import checked_file, get_encoder
 from wsss_mm.errors import InputError
 from wsss_mm.features.statistics import VERSION, simple_features
 from wsss_mm.files import atomic_path, digest
 from wsss_mm.formats import KEY, check_format
-from wsss_mm.inference.patches import predict
-from wsss_mm.inference.runtime import choose_device
+from wsss_mm.patches.images import read_listed
+from wsss_mm.patches.parallel import map_files
+from wsss_mm.patches.stains import patch_reader
 from wsss_mm.places import FEATURES_INDEX, STAIN
 
 if TYPE_CHECKING:
@@ -42,20 +43,37 @@ class PatchEncoder:
     Attributes:
         name: for people.
         digest: hex; equal digests give equal features of equal images.
-        step: features of each patch of a batch, (D,) float.
-        device: where it runs.
+        make: features (D,) float of the patches of manifest rows whose paths start in a folder, in their order.
     """
 
     name: str
     digest: str
-    step: "Callable[[Batch], Sequence[npt.NDArray[np.floating]]]"
-    device: str = "cpu"
+    make: "Callable[[pd.DataFrame, Path], Iterable[npt.NDArray[np.floating]]]"
+
+    @classmethod
+    def of_network(
+        cls, name: str, digest: str, step: "Callable[[Batch], Sequence[npt.NDArray[np.floating]]]", device: str = "cpu"
+    ) -> "PatchEncoder":
+        """One whose `step` gives features of each patch of a batch on a device, see `wsss_mm.inference`."""
+
+        def make(rows: pd.DataFrame, folder: Path) -> Iterable[npt.NDArray[np.floating]]:
+            from wsss_mm.inference.patches import predict
+
+            return (patch.found for patch in predict(rows, folder, step, device, name=f"features, {name}"))
+
+        return cls(name, digest, make)
 
 
 def statistics() -> PatchEncoder:
     """Colour and texture, see `wsss_mm.features.statistics`: needs no network."""
     said = hashlib.sha256(f"statistics {VERSION}".encode()).hexdigest()
-    return PatchEncoder("statistics", said, lambda batch: list(simple_features(batch.pictures)))
+
+    def make(rows: pd.DataFrame, folder: Path) -> Iterable[npt.NDArray[np.floating]]:
+        read = patch_reader(folder, rows)
+        paths = [folder / path for path in rows["path"]]
+        return map_files(lambda path: simple_features(read_listed(read, path)[None])[0], paths, "features, statistics")
+
+    return PatchEncoder("statistics", said, make)
 
 
 def published(name: str, root: Path = Path()) -> PatchEncoder:
@@ -64,6 +82,9 @@ def published(name: str, root: Path = Path()) -> PatchEncoder:
     Raises:
         InputError: there is none of that name, or its file is not here or another one.
     """
+    import torch
+
+    from wsss_mm.inference.runtime import choose_device
     from wsss_mm.models.backbones import built, load_initial_weights
 
     row = get_encoder(name)
@@ -79,7 +100,7 @@ def published(name: str, root: Path = Path()) -> PatchEncoder:
         return list(maps[row.last if row.last in maps else tuple(maps)[-1]].mean(dim=(2, 3)).float().cpu().numpy())
 
     said = json.dumps([_POOLED, row.sha256, row.config, row.mean, row.std], sort_keys=True)
-    return PatchEncoder(name, hashlib.sha256(said.encode()).hexdigest(), step, device)
+    return PatchEncoder.of_network(name, hashlib.sha256(said.encode()).hexdigest(), step, device)
 
 
 def patch_features(rows: pd.DataFrame, folder: Path, encoder: PatchEncoder, memory: Path) -> Values:
@@ -104,10 +125,9 @@ def patch_features(rows: pd.DataFrame, folder: Path, encoder: PatchEncoder, memo
     missing = rows[~rows["sha256"].isin(known.keys())].drop_duplicates("sha256")
     for start in range(0, len(missing), _PIECE):
         piece = missing.iloc[start : start + _PIECE]
-        seen = predict(piece, folder, encoder.step, encoder.device, name=f"features, {encoder.name}")
         largest = float(np.finfo(np.float16).max)
-        for patch in seen:
-            known[str(patch.row["sha256"])] = np.clip(patch.found, -largest, largest).astype(np.float16)
+        for sha256, found in zip(piece["sha256"], encoder.make(piece, folder), strict=True):
+            known[str(sha256)] = np.clip(found, -largest, largest).astype(np.float16)
         _write(path, key, known)
     return np.stack([known[sha256] for sha256 in rows["sha256"]]) if len(rows) else np.zeros((0, 0), np.float16)
 

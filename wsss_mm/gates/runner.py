@@ -1,7 +1,6 @@
 """Runs a gate's tables through Great Expectations and turns its results into outcomes."""
 
 import logging
-import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -20,6 +19,7 @@ from wsss_mm.gates.checks import (
     Thresholds,
     gate_tables,
 )
+from wsss_mm.gates.library import great_expectations
 
 
 def validate(
@@ -88,12 +88,9 @@ class _Validator:
     @cached_property
     def _batch(self) -> Any:
         """One for all tables, since to define another takes 0.1 s."""
-        os.environ["GX_ANALYTICS_ENABLED"] = "false"
         _quiet_log()
-        import great_expectations as gx
-
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}  # ty: ignore[invalid-assignment]  takes a dict as well
+        context = great_expectations().get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
         rows = context.data_sources.add_pandas("measurements").add_dataframe_asset("rows")
         return rows.add_batch_definition_whole_dataframe("whole")
 
@@ -110,9 +107,7 @@ class _Validator:
         if not checks:
             return {}
         table, batch = measured.table, self._batch
-        import great_expectations as gx
-
-        suite = gx.ExpectationSuite(
+        suite = great_expectations().ExpectationSuite(
             name=table.name, expectations=[_expectation(check, self._thresholds) for check in checks]
         )
         with warnings.catch_warnings():  # the checks tell of empty columns; NumPy's warnings add nothing
@@ -171,8 +166,6 @@ class _Validator:
 
 def _expectation(check: Check, thresholds: Thresholds) -> Any:
     """What Great Expectations calls it."""
-    import great_expectations.expectations as gxe
-
     limits = {"min_value": thresholds.limit(check.low), "max_value": thresholds.limit(check.high)}
     mostly = {"mostly": 1 - (thresholds.limit(check.but) or 0.0)}
     about: dict[str, Any] = {"column": check.column, "meta": {"check": check.name}}
@@ -192,7 +185,7 @@ def _expectation(check: Check, thresholds: Thresholds) -> Any:
         kind, about = "ExpectColumnValuesToBeBetween", about | mostly | limits
     else:
         kind, about = "ExpectColumnValuesToNotBeNull", about | mostly
-    return getattr(gxe, kind)(**about)
+    return getattr(great_expectations().expectations, kind)(**about)
 
 
 def _tell(template: str, values: Mapping[str, Any]) -> str:

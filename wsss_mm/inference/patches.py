@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from wsss_mm.errors import InputError
 from wsss_mm.inference.runtime import arithmetic, choose_precision
-from wsss_mm.patches.shards import file_of
+from wsss_mm.patches.images import read_listed
 from wsss_mm.patches.stains import patch_reader
 
 if TYPE_CHECKING:
@@ -142,14 +141,3 @@ def _fitting(
             continue
         yield batch, found
         waiting = [*rest, *islice(patches, max(0, size - len(rest)))]
-
-
-def read_listed(reader: Callable[[Path], Pixels], path: Path) -> Pixels:
-    """Read a file that the manifest names.
-
-    Raises:
-        InputError: it is missing, or `reader` refuses it.
-    """
-    if not (file := file_of(path)).is_file():
-        raise InputError(f"{file}: not found, though the manifest names it; run: dvc checkout, or dvc repro -f patches")
-    return reader(path)

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_path
-from wsss_mm.patches.shards import stored_source
+from wsss_mm.patches.shards import file_of, stored_source
 from wsss_mm.vocabulary import IGNORE, IGNORE_COLOR, Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
@@ -67,6 +67,17 @@ def read_image(path: Path) -> Pixels:
             "save it with 8 bits a channel"
         )
     return pixels
+
+
+def read_listed(reader: Callable[[Path], Pixels], path: Path) -> Pixels:
+    """Read a file that the manifest names.
+
+    Raises:
+        InputError: it is missing, or `reader` refuses it.
+    """
+    if not (file := file_of(path)).is_file():
+        raise InputError(f"{file}: not found, though the manifest names it; run: dvc checkout, or dvc repro -f patches")
+    return reader(path)
 
 
 def read_label_map(path: Path) -> Pixels:
