@@ -53,6 +53,9 @@ class Demand:
     retries: int = 3
 
 
+ONE_CORE = Demand()
+
+
 class DiedError(InputError):
     """The node or process of a task died more often than it was to be started again."""
 
@@ -114,13 +117,24 @@ def results_on_cluster(
     items: Iterable[Item],
     description: str,
     called: Callable[[Item], object] = str,
-    demand: Demand = Demand(),
+    demand: Demand = ONE_CORE,
 ) -> Iterator[tuple[int, TaskResult[Result]]]:
     """As `map_on_cluster`, but give each item's number and what became of it as soon as it is known; raise no error."""
     with connected(address := named_cluster(), f"{CLUSTER}={address}") as ray, _shared_folder() as folder:
         less = ", or lower threads in params.yaml" if demand.cpus > 1 else ""
         check_capacity(ray, demand, f"a task of {description}", f"start a larger one{less}")
         yield from task_results(ray, function, items, demand, name=description, called=called, folder=folder)
+
+
+def in_turns(outcomes: Iterable[tuple[int, TaskResult[Result]]]) -> Iterator[TaskResult[Result]]:
+    """What became of items, in the order of these: each as soon as all before it are known."""
+    waiting: dict[int, TaskResult[Result]] = {}
+    turn = 0
+    for index, outcome in outcomes:
+        waiting[index] = outcome
+        while turn in waiting:
+            yield waiting.pop(turn)
+            turn += 1
 
 
 def task_results(

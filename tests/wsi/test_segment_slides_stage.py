@@ -26,7 +26,8 @@ from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, load_params, load_profile
 from wsss_mm.slide_parameters import Parameters
-from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi import SlideModel, mapping, segment_slide
+from wsss_mm.wsi.mapping import computed
 
 __all__ = ["cluster", "ray"]
 
@@ -64,6 +65,47 @@ def _line(params):
     export_slides.main(params)
 
 
+def _far(request):
+    """A cluster that everything travels to and from, but that is not named yet."""
+    cluster = request.getfixturevalue("ray")
+    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+    return cluster
+
+
+def test_maps_of_a_cluster_are_those_of_one_machine(request, project, params, tissue, monkeypatch):
+    """Also of a slide whose node dies; what is wrong with one is said in the same words, and it alone is done again."""
+    for seed, name in enumerate("abd"):
+        _write(project, name, tissue(200, 260, seed))
+    (project / "data/cohort/slides/c.tiff").write_bytes(b"no slide" * 99)
+    _cohort(project, "abcd", mpp=1.0)
+    with pytest.raises(InputError, match=r"^1 of 4 slides failed, the first: .*c\.tiff") as alone:
+        segment_slides.main(params)
+    before = _files(project / "data/maps")
+    shutil.rmtree(project / "data/maps")
+    shutil.rmtree(project / "work_dirs/segment_slides")
+
+    cluster = _far(request)
+    cluster.dies = lambda job: job.slide_id == "b"
+    with pytest.raises(InputError, match=r"^2 of 4 slides failed, the first: .*b\.tiff: its node or process died too"):
+        segment_slides.main(params)
+    assert {path.parts[0] for path in _files(project / "data/maps")} == {"a", "d"}
+    cluster.dies = lambda _: False
+    done = []
+
+    def noted(work, job, *rest, **how):
+        done.append(job.slide_id)
+        return computed(work, job, *rest, **how)
+
+    monkeypatch.setattr(mapping, "computed", noted)
+    with pytest.raises(InputError) as far:
+        segment_slides.main(params)
+    assert str(far.value) == str(alone.value)
+    assert _files(project / "data/maps") == before
+    assert done == ["b"]
+    asked = [tuple(given[name] for name in ("name", "num_cpus", "num_gpus")) for given in cluster.options]
+    assert asked == [("segment slides", 1, 0)] * 2
+
+
 def _exported_twice(project, params, tissue, around):
     """Exports of one machine, and what they become under `around`; one of the four slides fails."""
     for seed, name in enumerate("abcd"):
@@ -84,8 +126,7 @@ def _exported_twice(project, params, tissue, around):
 
 
 def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
-    cluster = request.getfixturevalue("ray")
-    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+    cluster = _far(request)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(CLUSTER)
         _exported_twice(project, params, tissue, _named(patch, "auto"))
@@ -224,9 +265,9 @@ def test_what_was_there_stays_until_all_slides_had_their_turn_and_then_goes(proj
     other = params.cohort.model_copy(update={"vocabulary": "lung"})
     with pytest.raises(InputError, match="models/segmenter"):
         segment_slides.main(params.model_copy(update={"cohort": other}))
-    for stage, turns in ((segment_slides, "in_turn"), (export_slides, "side_by_side")):
+    for stage in (segment_slides, export_slides):
         with monkeypatch.context() as patch:
-            patch.setattr(stage, turns, lambda *_: 1 / 0)
+            patch.setattr(stage, "side_by_side", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 stage.main(params)
     assert [_files(out) for out in outs] == before
