@@ -81,7 +81,14 @@ def named_cluster() -> str:
 
 
 def map_on_cluster(
-    function: Callable[[Item], Result], items: Iterable[Item], description: str, called: Callable[[Item], object] = str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    description: str,
+    called: Callable[[Item], object] = str,
+    *,
+    demand: Demand = ONE_CORE,
+    unit: str = "file",
+    size: Callable[[Item], int] = lambda _: 1,
 ) -> list[Result]:
     """Apply `function` to every item on the named cluster, under a progress bar; results in the order of the items.
 
@@ -90,6 +97,9 @@ def map_on_cluster(
         items: a task each.
         description: of the progress bar.
         called: what a message calls an item.
+        demand: what a task takes of a node.
+        unit: of the progress bar.
+        size: of an item, in these units.
 
     Raises:
         InputError: no Ray, no cluster, or a node that does not share this folder. An error of `function` is raised as
@@ -99,9 +109,9 @@ def map_on_cluster(
     waited_for = set(range(len(items)))
     results: dict[int, Result] = {}
     errors: dict[int, Exception] = {}
-    with tqdm(total=len(items), desc=description, unit="file") as bar:
-        for index, outcome in results_on_cluster(function, items, description, called):
-            bar.update()
+    with tqdm(total=sum(map(size, items)), desc=description, unit=unit) as bar:
+        for index, outcome in results_on_cluster(function, items, description, called, demand):
+            bar.update(size(items[index]))
             waited_for.remove(index)
             if outcome.error is None:
                 results[index] = cast("Result", outcome.result)
