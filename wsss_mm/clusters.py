@@ -8,6 +8,7 @@ same bytes again.
 
 import logging
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 CLUSTER = "WSSS_MM_RAY"
 """Variable of the environment with the address of a cluster, HOST:PORT, or `auto` for the one this machine is of."""
 
+_OTHER_VERSION = re.compile(r"Version mismatch.* Ray: (\S+) Python: (\S+) .* Ray: (\S+) Python: (\S+)")  # Ray's words
 _PATIENCE = 10  # s
 _LOCK_TRIES, _LOCK_PAUSE = 24, 5  # s; NFS forgets the locks of a dead client after a minute and a half
 _AHEAD = 2  # tasks that the cluster holds, times those that run at once: no core waits for this machine
@@ -78,6 +80,20 @@ class TaskResult(Generic[Result]):
 def named_cluster() -> str:
     """The address that `CLUSTER` gives; an empty string where it gives none."""
     return os.environ.get(CLUSTER, "").strip()
+
+
+def check_cluster() -> str:
+    """See that tasks can be handed to the named cluster, and say what it has; an empty string where none is named.
+
+    Raises:
+        InputError: no Ray, no cluster, or one of another version.
+    """
+    if not (address := named_cluster()):
+        return ""
+    with connected(address, f"{CLUSTER}={address}", f", or work on this machine: unset {CLUSTER}") as ray:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        return f"{address}: {len(nodes)} nodes with {cores:g} cores and {gpus:g} GPUs, Ray {ray.__version__}"
 
 
 def map_on_cluster(
@@ -252,28 +268,35 @@ def _shared_folder() -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def connected(address: str, named: str) -> Iterator[ModuleType]:
+def connected(address: str, named: str, instead: str = "") -> Iterator[ModuleType]:
     """Ray, connected to a cluster.
 
     Args:
         address: HOST:PORT, or `auto` for the cluster that this machine belongs to.
         named: how the user named it, for messages.
+        instead: what else can be done, for messages.
 
     Raises:
-        InputError: no Ray, or no cluster there.
+        InputError: no Ray, no cluster there, or one of another version of Ray or Python.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
-        raise InputError(f"{named}: Ray is not installed; install it with: pip install -e '.[ray]'") from None
+        raise InputError(f"{named}: Ray is not installed; install it with: pip install -e '.[ray]'{instead}") from None
     try:
         _check_reachable(address)
         with _own_handler(signal.SIGTERM):  # or a stage that is asked to end no longer says so
             ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()  # one of another version is connected to by half
+        if found := _OTHER_VERSION.search(" ".join(str(error).split())):
+            raise InputError(
+                f"{named}: the cluster has Ray {found[1]} and Python {found[2]}, this machine Ray {found[3]} and "
+                f"Python {found[4]}; install the same on all and start the cluster again{instead}"
+            ) from None
         raise InputError(
-            f"{named}: no cluster there ({first_line(error)}); start one with `ray start --head`"
+            f"{named}: no cluster there ({first_line(error)}); start one with `ray start --head`{instead}"
         ) from None
     try:
         yield ray

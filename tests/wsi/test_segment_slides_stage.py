@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,8 @@ import tifffile
 
 from pipelines import export_slides, segment_slides
 from tests import warm
-from tests.nodes import cluster, export_slowly, killed_in_the_middle, ray
+from tests.nodes import ray
 from tests.settings import content_of, write_settings
-from wsss_mm.clusters import CLUSTER
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
@@ -29,7 +27,7 @@ from wsss_mm.slide_parameters import Parameters
 from wsss_mm.wsi import SlideModel, mapping, segment_slide
 from wsss_mm.wsi.mapping import computed
 
-__all__ = ["cluster", "ray"]
+__all__ = ["ray"]
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def _line(params):
 
 
 def _far(request):
-    """A cluster that everything travels to and from, but that is not named yet."""
+    """A cluster is named, which everything travels to and from."""
     cluster = request.getfixturevalue("ray")
     cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
     return cluster
@@ -106,8 +104,8 @@ def test_maps_of_a_cluster_are_those_of_one_machine(request, project, params, ti
     assert asked == [("segment slides", 1, 0)] * 2
 
 
-def _exported_twice(project, params, tissue, around):
-    """Exports of one machine, and what they become under `around`; one of the four slides fails."""
+def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
+    """Of four slides, one of which fails."""
     for seed, name in enumerate("abcd"):
         _write(project, name, tissue(200, 260, seed))
     tifffile.imwrite(project / "data/cohort/truth/b.tif", np.zeros((200, 260), np.uint8))
@@ -119,34 +117,12 @@ def _exported_twice(project, params, tissue, around):
     before = _files(project / "results")
     shutil.rmtree(project / "results")
     shutil.rmtree(project / "work_dirs/export_slides")
-    with pytest.raises(InputError) as far, around:
+    cluster = _far(request)
+    with pytest.raises(InputError) as far:
         export_slides.main(params)
     assert str(far.value) == str(alone.value)
     assert _files(project / "results") == before
-
-
-def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
-    cluster = _far(request)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(CLUSTER)
-        _exported_twice(project, params, tissue, _named(patch, "auto"))
     assert [given["name"] for given in cluster.options] == ["export slides"]
-
-
-@pytest.mark.slow
-@pytest.mark.leaves("Ray's core keeps sockets and its folder of sessions")
-def test_a_node_dies_while_slides_are_exported(cluster, project, params, tissue, monkeypatch):
-    monkeypatch.setattr(export_slides, "export_slide", export_slowly)
-    with killed_in_the_middle(cluster.worker_nodes, "export slides") as killing:
-        _exported_twice(project, params, tissue, _named(monkeypatch, cluster.address, killing))
-
-
-@contextmanager
-def _named(patch, address, before=lambda: None):
-    """A cluster of this address is named in the block."""
-    patch.setenv(CLUSTER, address)
-    before()
-    yield
 
 
 def _changed(params, **values):
