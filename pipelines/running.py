@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines import LINE
 from pipelines.inputs import unchanged_inputs
 from pipelines.progress import timed_stage
+from wsss_mm.clusters import check_cluster
 from wsss_mm.errors import InputError, not_text
 from wsss_mm.extras import missing_extra
 from wsss_mm.files import explained
@@ -46,5 +47,6 @@ def _run(stage: Callable[[Params], None]) -> None:
     with explained(Path.cwd()), unchanged_inputs(Path()):  # explains the writes that no one else did
         params = load_params()
         check(params, Path())
+        check_cluster()  # whoever names one means it for all that is to come
         with timed_stage():
             stage(params)

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from wsss_mm import places
+from wsss_mm.clusters import named_cluster
 from wsss_mm.cohort import TABLE, Cohort
 from wsss_mm.errors import InputError
 from wsss_mm.files import atomic_folder
+from wsss_mm.inference.nodes import Seat
 from wsss_mm.inference.runtime import prepare_torch
 from wsss_mm.slide_parameters import Parameters
 from wsss_mm.vocabulary import get_vocabulary
-from wsss_mm.wsi.cohort import in_turn, jobs_of, note_nothing, raise_failed, share_folder
+from wsss_mm.wsi.cohort import jobs_of, note_nothing, raise_failed, share_folder, side_by_side
 from wsss_mm.wsi.mapping import map_slide
 from wsss_mm.wsi.model import SlideModel
+from wsss_mm.wsi.nodes import with_model
 
 if TYPE_CHECKING:
     from wsss_mm.settings import Params
@@ -40,10 +43,16 @@ def main(params: "Params") -> None:
     codes = get_vocabulary(params.cohort.vocabulary).codes
     if tuple(item.code for item in model.classes) != codes:
         raise InputError(f"{MODEL}: its classes are not {', '.join(codes)} of params.yaml; train it again: dvc repro")
-    rows = sys.stderr.isatty()  # a second bar, below the first, is for terminals alone: it moves the cursor
-    work = partial(map_slide, model=model, parameters=Parameters.of(params.slides), skip_done=True, progress=rows)
+    seat, parameters = Seat.here(), Parameters.of(params.slides)
+    if named_cluster():
+        work = partial(map_slide, parameters=parameters, skip_done=True, progress=False)
+        work = with_model(work, MODEL, seat, model.precision, model.digest or None)
+    else:
+        rows = sys.stderr.isatty()  # a second bar, below the first, is for terminals alone: it moves the cursor
+        work = partial(map_slide, model=model, parameters=parameters, skip_done=True, progress=rows)
     with atomic_folder(OUT) as folder:
-        results = list(tqdm(in_turn(jobs, work), "slides", len(jobs), unit="slide"))
+        done = side_by_side(list(jobs), work, "segment slides", seat.demand)
+        results = list(tqdm(done, "slides", len(jobs), unit="slide"))
         for job, result in zip(jobs, results, strict=True):
             if not result.error:
                 share_folder(job.folder, folder / job.slide_id)

@@ -311,11 +311,11 @@ def classifier_metrics(model: Path, oracle: Oracle, threads: int) -> dict[str, f
 
 def pseudo_label_miou(patches: Any, vocabulary: Vocabulary) -> float | None:
     """Mean IoU of the pseudo-labels of patches with masks, where they say anything."""
-    from pipelines.pseudo_labels import judge
     from wsss_mm.evaluation import segmentation_metrics
+    from wsss_mm.evaluation.judge import judge_label
 
-    _, matrices = judge(patches, vocabulary)
-    return segmentation_metrics(matrices.sum(axis=0), vocabulary.codes)["miou"]
+    matrices = [judge_label(patch, PATCHES, len(vocabulary))[1] for patch in patches]
+    return segmentation_metrics(np.sum(matrices, axis=0), vocabulary.codes)["miou"]
 
 
 if __name__ == "__main__":

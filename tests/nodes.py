@@ -11,9 +11,13 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from wsss_mm.cam.store import write_label
 from wsss_mm.clusters import CLUSTER
 from wsss_mm.patches.images import store_patch
 from wsss_mm.wsi.export import export_slide
+from wsss_mm.wsi.mapping import map_slide
+
+NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 100 << 20, "include_dashboard": False}
 
 
 @pytest.fixture
@@ -26,13 +30,12 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setattr(services, "get_node_ip_address", lambda *_: "127.0.0.1")  # or the driver looks elsewhere
-    node = {"node_ip_address": "127.0.0.1", "object_store_memory": 100 << 20, "include_dashboard": False}
     # A node is given up when five requests failed, five times a second: at once where it is dead, and where it is
     # busy it answers within the 10 s of one. Ray's own pause is 3 s, after 5 s.
     often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200}
-    head = {**node, "num_cpus": 1, "_system_config": often}
+    head = {**NODE, "num_cpus": 1, "_system_config": often}
     cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-    cluster.add_node(**node, num_cpus=1)
+    cluster.add_node(**NODE, num_cpus=1)
     try:
         yield cluster
     finally:
@@ -55,28 +58,44 @@ def kill_in_the_middle(nodes, task):
 
 
 @contextmanager
-def killed_in_the_middle(nodes, task):
-    """Gives what to call before tasks of this name begin; a node dies while it works on one, or this fails."""
-    killed = []
+def killed_in_the_middle(cluster, task):
+    """In the block the second node, a new one if need be, dies while it works on a task of this name, or this fails."""
+    if not cluster.worker_nodes:
+        cluster.add_node(**NODE, num_cpus=1)
+    killed, nodes = [], list(cluster.worker_nodes)
     killing = threading.Thread(target=lambda: killed.append(kill_in_the_middle(nodes, task)))
+    killing.start()
     try:
-        yield killing.start
+        yield
     finally:
-        if killing.ident is not None:
-            killing.join()
+        killing.join()
     assert killed == [True]
+    for node in nodes:
+        cluster.remove_node(node, allow_graceful=False)
+
+
+def map_slowly(*what, **how):
+    """As `map_slide`, so slow that there is a middle; here, where nodes can import it, as are those that follow."""
+    time.sleep(1.5)
+    return map_slide(*what, **how)
 
 
 def export_slowly(*what, **how):
-    """As `export_slide`, likewise."""
+    """As `export_slide`."""
     time.sleep(1.5)
     return export_slide(*what, **how)
 
 
 def store_slowly(*where, **what):
-    """As `store_patch`, so slow that there is a middle; here, where nodes can import it."""
+    """As `store_patch`."""
     time.sleep(0.15)
     return store_patch(*where, **what)
+
+
+def write_slowly(*what, **where):
+    """As `write_label`."""
+    time.sleep(0.15)
+    return write_label(*what, **where)
 
 
 class _RayError(Exception):
@@ -92,6 +111,7 @@ class _RayTaskError(_RayError):
 class Ray:
     """Answers as Ray does, in this process; of the tasks that it holds the last begun is the first to end."""
 
+    __version__ = "2.60.0"
     exceptions = SimpleNamespace(RayError=_RayError, RayTaskError=_RayTaskError)
     util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
 
@@ -106,10 +126,10 @@ class Ray:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as Ray does
 
     def shutdown(self):
-        self.connections -= 1
+        self.connections = 0
 
     def nodes(self):
-        return [{"Alive": True, "Resources": {"CPU": count}} for count in self.cores] + [{"Alive": False}]
+        return [{"Alive": True, "Resources": {"CPU": float(count)}} for count in self.cores] + [{"Alive": False}]
 
     def put(self, value):
         return Reference(self.travel(value))

@@ -1,5 +1,6 @@
 """What a cluster is asked for, and what becomes of its answers; tests of rooms that use it start one of two nodes."""
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.nodes import ray
+from tests.settings import content_of, write_settings
 from wsss_mm import clusters
-from wsss_mm.clusters import CLUSTER, DiedError, map_on_cluster, named_cluster
+from wsss_mm.clusters import CLUSTER, DiedError, check_cluster, map_on_cluster, named_cluster
 from wsss_mm.errors import BusyError, InputError
 
 __all__ = ["ray"]
@@ -109,8 +111,56 @@ def test_a_node_without_a_core(ray):
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1", "nowhere:port"])
 def test_no_cluster(ray, monkeypatch, address):
     monkeypatch.setenv(CLUSTER, address)
-    with pytest.raises(InputError, match=rf"^WSSS_MM_RAY={address}: no cluster there \(.+\); start one"):
+    says = rf"^WSSS_MM_RAY={address}: no cluster there \(.+\); start one with `ray start --head`"
+    with pytest.raises(InputError, match=f"{says}$"):
         map_on_cluster(str, [1], "work")
+    with pytest.raises(InputError, match=f"{says}, or work on this machine: unset WSSS_MM_RAY$"):
+        check_cluster()
+
+
+def test_a_cluster_of_another_version(ray, monkeypatch):
+    """As Ray says it, over several lines; the connection that it has made by then is given up."""
+
+    def refuses(**_):
+        ray.connections += 1
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.11.9\n"
+            "This process on node 10.0.0.7 was started with:\n    Ray: 2.60.0\n    Python: 3.11.2\n"
+        )
+
+    monkeypatch.setattr(ray, "init", refuses)
+    with pytest.raises(InputError) as told:
+        check_cluster()
+    assert str(told.value) == (
+        "WSSS_MM_RAY=auto: the cluster has Ray 2.59.0 and Python 3.11.9, this machine Ray 2.60.0 and Python 3.11.2; "
+        "install the same on all and start the cluster again, or work on this machine: unset WSSS_MM_RAY"
+    )
+    assert ray.connections == 0
+
+
+def test_what_a_cluster_has(ray, monkeypatch):
+    ray.cores = [4, 12]
+    assert check_cluster() == "auto: 2 nodes with 16 cores and 0 GPUs, Ray 2.60.0"
+    assert ray.connections == 0
+    monkeypatch.delenv(CLUSTER)
+    assert check_cluster() == ""
+
+
+def test_a_stage_and_the_doctor_ask_before_anything_runs(ray, monkeypatch, tmp_path, capsys):
+    from pipelines.running import run_stage
+    from wsss_mm.cli import doctor
+
+    write_settings(tmp_path, content_of())
+    monkeypatch.setenv(CLUSTER, "127.0.0.1:9")
+    says = "WSSS_MM_RAY=127.0.0.1:9: no cluster there ([Errno 111] Connection refused); start one with"
+    with pytest.raises(SystemExit) as code:
+        run_stage(lambda _: pytest.fail("it ran"))
+    assert code.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {says}")
+    with pytest.raises(InputError, match=re.escape(says)):
+        doctor._cluster()
+    monkeypatch.delenv(CLUSTER)
+    assert doctor._cluster() == "none: WSSS_MM_RAY is not set, stages run on this machine"
 
 
 def test_without_ray(monkeypatch):

@@ -8,6 +8,7 @@ same bytes again.
 
 import logging
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 CLUSTER = "WSSS_MM_RAY"
 """Variable of the environment with the address of a cluster, HOST:PORT, or `auto` for the one this machine is of."""
 
+_OTHER_VERSION = re.compile(r"Version mismatch.* Ray: (\S+) Python: (\S+) .* Ray: (\S+) Python: (\S+)")  # Ray's words
 _PATIENCE = 10  # s
 _LOCK_TRIES, _LOCK_PAUSE = 24, 5  # s; NFS forgets the locks of a dead client after a minute and a half
 _AHEAD = 2  # tasks that the cluster holds, times those that run at once: no core waits for this machine
@@ -51,6 +53,9 @@ class Demand:
     cpus: int = 1
     gpus: float = 0.0
     retries: int = 3
+
+
+ONE_CORE = Demand()
 
 
 class DiedError(InputError):
@@ -77,8 +82,29 @@ def named_cluster() -> str:
     return os.environ.get(CLUSTER, "").strip()
 
 
+def check_cluster() -> str:
+    """See that tasks can be handed to the named cluster, and say what it has; an empty string where none is named.
+
+    Raises:
+        InputError: no Ray, no cluster, or one of another version.
+    """
+    if not (address := named_cluster()):
+        return ""
+    with connected(address, f"{CLUSTER}={address}", f", or work on this machine: unset {CLUSTER}") as ray:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        return f"{address}: {len(nodes)} nodes with {cores:g} cores and {gpus:g} GPUs, Ray {ray.__version__}"
+
+
 def map_on_cluster(
-    function: Callable[[Item], Result], items: Iterable[Item], description: str, called: Callable[[Item], object] = str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    description: str,
+    called: Callable[[Item], object] = str,
+    *,
+    demand: Demand = ONE_CORE,
+    unit: str = "file",
+    size: Callable[[Item], int] = lambda _: 1,
 ) -> list[Result]:
     """Apply `function` to every item on the named cluster, under a progress bar; results in the order of the items.
 
@@ -87,6 +113,9 @@ def map_on_cluster(
         items: a task each.
         description: of the progress bar.
         called: what a message calls an item.
+        demand: what a task takes of a node.
+        unit: of the progress bar.
+        size: of an item, in these units.
 
     Raises:
         InputError: no Ray, no cluster, or a node that does not share this folder. An error of `function` is raised as
@@ -96,9 +125,9 @@ def map_on_cluster(
     waited_for = set(range(len(items)))
     results: dict[int, Result] = {}
     errors: dict[int, Exception] = {}
-    with tqdm(total=len(items), desc=description, unit="file") as bar:
-        for index, outcome in results_on_cluster(function, items, description, called):
-            bar.update()
+    with tqdm(total=sum(map(size, items)), desc=description, unit=unit) as bar:
+        for index, outcome in results_on_cluster(function, items, description, called, demand):
+            bar.update(size(items[index]))
             waited_for.remove(index)
             if outcome.error is None:
                 results[index] = cast("Result", outcome.result)
@@ -114,13 +143,24 @@ def results_on_cluster(
     items: Iterable[Item],
     description: str,
     called: Callable[[Item], object] = str,
-    demand: Demand = Demand(),
+    demand: Demand = ONE_CORE,
 ) -> Iterator[tuple[int, TaskResult[Result]]]:
     """As `map_on_cluster`, but give each item's number and what became of it as soon as it is known; raise no error."""
     with connected(address := named_cluster(), f"{CLUSTER}={address}") as ray, _shared_folder() as folder:
         less = ", or lower threads in params.yaml" if demand.cpus > 1 else ""
         check_capacity(ray, demand, f"a task of {description}", f"start a larger one{less}")
         yield from task_results(ray, function, items, demand, name=description, called=called, folder=folder)
+
+
+def in_turns(outcomes: Iterable[tuple[int, TaskResult[Result]]]) -> Iterator[TaskResult[Result]]:
+    """What became of items, in the order of these: each as soon as all before it are known."""
+    waiting: dict[int, TaskResult[Result]] = {}
+    turn = 0
+    for index, outcome in outcomes:
+        waiting[index] = outcome
+        while turn in waiting:
+            yield waiting.pop(turn)
+            turn += 1
 
 
 def task_results(
@@ -228,28 +268,35 @@ def _shared_folder() -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def connected(address: str, named: str) -> Iterator[ModuleType]:
+def connected(address: str, named: str, instead: str = "") -> Iterator[ModuleType]:
     """Ray, connected to a cluster.
 
     Args:
         address: HOST:PORT, or `auto` for the cluster that this machine belongs to.
         named: how the user named it, for messages.
+        instead: what else can be done, for messages.
 
     Raises:
-        InputError: no Ray, or no cluster there.
+        InputError: no Ray, no cluster there, or one of another version of Ray or Python.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
-        raise InputError(f"{named}: Ray is not installed; install it with: pip install -e '.[ray]'") from None
+        raise InputError(f"{named}: Ray is not installed; install it with: pip install -e '.[ray]'{instead}") from None
     try:
         _check_reachable(address)
         with _own_handler(signal.SIGTERM):  # or a stage that is asked to end no longer says so
             ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()  # one of another version is connected to by half
+        if found := _OTHER_VERSION.search(" ".join(str(error).split())):
+            raise InputError(
+                f"{named}: the cluster has Ray {found[1]} and Python {found[2]}, this machine Ray {found[3]} and "
+                f"Python {found[4]}; install the same on all and start the cluster again{instead}"
+            ) from None
         raise InputError(
-            f"{named}: no cluster there ({first_line(error)}); start one with `ray start --head`"
+            f"{named}: no cluster there ({first_line(error)}); start one with `ray start --head`{instead}"
         ) from None
     try:
         yield ray

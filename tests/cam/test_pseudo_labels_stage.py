@@ -1,6 +1,8 @@
 """The stage labels training patches, judges where there are masks, and never looks at masks for the labels."""
 
 import hashlib
+import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,16 +11,24 @@ import torch
 from PIL import Image
 
 from pipelines import choose_pseudo_labels, pseudo_labels
+from tests.nodes import ray
 from wsss_mm import places
+from wsss_mm.cam import PseudoLabeller, nodes
+from wsss_mm.cam.nodes import TASK_SIZE, chunks_of
+from wsss_mm.cam.store import label_patches
 from wsss_mm.choosing import Choice, read_choice, write_choice
 from wsss_mm.errors import InputError
 from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
+from wsss_mm.inference.patches import predict
+from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.models.members import classifiers_md5
 from wsss_mm.patches import IGNORE, VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch
 from wsss_mm.settings import load_profile
+
+__all__ = ["ray"]
 
 VOCABULARY = VOCABULARIES["luad_normal"]
 INFO = {"classes": [{"code": code} for code in VOCABULARY.codes]}
@@ -56,7 +66,7 @@ def params():
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pseudo_labels, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
+    monkeypatch.setattr(nodes, "load_classifiers", lambda *_, **__: ([ColourClassifier()], INFO))
     rows = []
     for number in range(9):
         split = ("train", "valid", "test")[number // 3]
@@ -70,7 +80,7 @@ def project(tmp_path, monkeypatch):
             vocabulary=VOCABULARY,
         )
         flags = {code: bool((mask == index).any()) for index, code in enumerate(VOCABULARY.codes)}
-        row |= {"slide_id": split, "patient_id": split, "x": 0, "y": 0, "mpp": 1.0, "tissue": 1.0}
+        row |= {"slide_id": split, "patient_id": split, "x": 64 * number, "y": 0, "mpp": 1.0, "tissue": 1.0}
         rows.append(row | flags)
     write_manifest(pd.DataFrame(rows), tmp_path / "data/patches")
     pseudo_labels.MODEL.mkdir(parents=True)
@@ -124,7 +134,7 @@ def test_the_manifest_says_so_where_several_classifiers_made_them(project, param
         asked.append(members)
         return [ColourClassifier() for _ in range(members)], INFO
 
-    for module in (pseudo_labels, choose_pseudo_labels):
+    for module in (nodes, choose_pseudo_labels):
         monkeypatch.setattr(module, "load_classifiers", load)
     for number in (1, 2):
         place = pseudo_labels.MODEL / f"members/{number}"
@@ -141,6 +151,73 @@ def test_the_manifest_says_so_where_several_classifiers_made_them(project, param
     assert read_json(pseudo_labels.METRICS)["weights_md5"] == frame["classifier"].iloc[0]
     shares = [f"share_{code}" for code in VOCABULARY.codes]
     assert np.allclose(frame[shares], alone[shares], atol=0.01)
+
+
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_labels_of_a_cluster_are_those_of_one_machine(request, project, params, monkeypatch, neighbours):
+    """In batches of the same patches, whatever ends first; each process of a node loads the classifiers once."""
+    monkeypatch.setattr(nodes, "TASK_SIZE", 2)
+    monkeypatch.setattr(nodes, "label_patches", partial(label_patches, batch_size=2))
+    settings = load_profile("phantom").pseudo_labels.model_dump() | {"neighbours": neighbours}
+    write_choice(places.CHOICE_FILE, Choice(settings, settings, "params", "by hand"))
+    batches, loaded = [], []
+    labels, load = PseudoLabeller.label, nodes.load_classifiers
+
+    def noted(self, images, *rest):
+        batches.append(hashlib.sha256(images.tobytes()).hexdigest())
+        return labels(self, images, *rest)
+
+    def loads(*what, **how):
+        loaded.append(what)
+        return load(*what, **how)
+
+    monkeypatch.setattr(PseudoLabeller, "label", noted)
+    monkeypatch.setattr(nodes, "load_classifiers", loads)
+
+    def outs():
+        pseudo_labels.main(params)
+        paths = (pseudo_labels.METRICS, pseudo_labels.COUNTS, pseudo_labels.PICTURE)
+        return _digest(pseudo_labels.OUT), [path.read_bytes() for path in paths]
+
+    alone, here = outs(), sorted(batches)
+    batches.clear()
+    loaded.clear()
+    cluster = request.getfixturevalue("ray")
+    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+    monkeypatch.setenv(DEVICE, "cpu")
+    assert outs() == alone
+    assert sorted(batches) == here
+    assert len(loaded) == 2, "in front, and on the node that the stand-in is"
+    asked = [tuple(given[name] for name in ("name", "num_cpus", "num_gpus")) for given in cluster.options]
+    assert asked == [("pseudo-labels", 1, 0)]
+
+    (project / "data/patches/images/train/p1.png").unlink()
+    with pytest.raises(InputError, match=r"^data/patches/images/train/p1\.png: not found, though"):
+        pseudo_labels.main(params)
+    assert _digest(pseudo_labels.OUT) == alone[0]
+
+
+def test_chunks_are_whole_batches():
+    """Of any number of patches and runs of sizes: batches within chunks are those without them."""
+    rng = np.random.default_rng(0)
+    for count in (0, 1, TASK_SIZE, TASK_SIZE + 1, 700):
+        rows = pd.DataFrame({"size": np.repeat(rng.choice([64, 96], 9), 80)[:count], "patch_id": np.arange(count)})
+        whole = list(_batches(rows))
+        assert [batch for chunk in chunks_of(rows) for batch in _batches(chunk)] == whole
+        assert all(0 < len(chunk) <= TASK_SIZE for chunk in chunks_of(rows))
+
+
+def _batches(rows):
+    """Ids of the patches in each batch of the loop."""
+    images = (np.zeros((size, size, 3), np.uint8) for size in rows["size"])
+    found = []
+
+    def step(batch):
+        found.append([row["patch_id"] for row in batch.rows])
+        return batch.rows
+
+    list(predict(rows, None, step, "cpu", name="", quiet=True, images=images))
+    return found
 
 
 def test_without_any_mask_nothing_is_judged(project, params):

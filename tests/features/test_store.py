@@ -11,6 +11,7 @@ import torch
 from pipelines import features as stage
 from tests.gates.project import inside
 from tests.labelling.unlabelled import make_unlabelled
+from tests.networks import CODES, make_classifier
 from tests.nodes import ray
 from wsss_mm import places
 from wsss_mm.clusters import CLUSTER
@@ -24,8 +25,6 @@ from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.slides.stain import Stain, recolour, stain_of_slide
 
 __all__ = ["ray"]
-
-CODES = ("TE", "NEC", "LYM", "TAS")
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +51,6 @@ def encoded(monkeypatch):
 
     monkeypatch.setattr(encoders.Statistics, "encode", counted)
     return counts
-
-
-def make_classifier(root, size=64, codes=CODES, seed=0, more=None):
-    """One of random weights, narrow."""
-    from wsss_mm.models import build_network, save_model
-    from wsss_mm.vocabulary import get_vocabulary
-
-    norm = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
-    model = {
-        "type": "wsss_mm.PatchClassifier",
-        "classes": len(codes),
-        "backbone": {"type": "wsss_mm.ResNet38", "width": 1 / 64, "out_indices": [5]},
-        "data_preprocessor": {"type": "mmengine.ImgDataPreprocessor", **norm},
-    }
-    torch.manual_seed(seed)
-    network = build_network(model)
-    classes = [item for item in get_vocabulary("lung").to_json()["classes"] if item["code"] in codes]
-    info = {"kind": "classifier", "model": model, "mpp": 1.0, "size": size, "classes": classes, **(more or {})}
-    save_model(root / places.CLASSIFIER, state=network.state_dict(), info=info, config_text="", card="")
-    return network.eval()
 
 
 class TestStatistics:

@@ -194,7 +194,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for module in ("wsss_mm.models", "wsss_mm.engine.scoring"):
         monkeypatch.setattr(f"{module}.load_model", load)
-    for module in ("wsss_mm.models.members", "pipelines.pseudo_labels"):
+    for module in ("wsss_mm.models.members", "wsss_mm.cam.nodes"):
         monkeypatch.setattr(f"{module}.load_classifiers", load_all)
     for module in ("wsss_mm.cam.store", "wsss_mm.evaluation.predict", "wsss_mm.engine.scoring"):
         monkeypatch.setattr(f"{module}.predict", shown)

@@ -5,10 +5,10 @@ import sys
 import pytest
 import tifffile
 
+from tests.networks import make_segmenter
 from tests.nodes import cluster, kill_in_the_middle
 from wsss_mm.cli.main import main
 from wsss_mm.errors import InputError
-from wsss_mm.patches import VOCABULARIES
 from wsss_mm.places import SLIDE_FILES as FILES
 from wsss_mm.places import SUMMARY
 from wsss_mm.slide_parameters import Parameters
@@ -24,23 +24,8 @@ PARAMETERS = Parameters(window=64, overlap=0.75, min_island=0)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, project_root):
-    """An untrained segmenter, as narrow as can be."""
-    import torch
-    from mmengine.config import Config
-
-    from wsss_mm.models import build_network, save_model
-
-    network = Config.fromfile(project_root / "mmconfigs/segmenter.py").model.to_dict()
-    network["backbone"]["width"] = 1 / 32
-    for head, inputs in (("decode_head", 128), ("auxiliary_head", 32)):
-        network[head] |= {"in_channels": inputs, "channels": 8, "num_classes": 4}
-    torch.manual_seed(0)
-    classes = [vars(item) | {"color": list(item.color)} for item in VOCABULARIES["lung"].classes]
-    info = {"kind": "segmenter", "classes": classes, "mpp": 1.0, "size": 64, "width": 1 / 32, "model": network}
-    folder = tmp_path_factory.mktemp("model")
-    save_model(folder, state=build_network(network).state_dict(), info=info, config_text="", card="")
-    return folder
+def model(tmp_path_factory):
+    return make_segmenter(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from wsss_mm.errors import InputError
 from wsss_mm.files import write_text
-from wsss_mm.wsi.cohort import JobResult, share_folder, write_table
+from wsss_mm.wsi.cohort import share_folder, write_table
+from wsss_mm.wsi.job import Job, JobResult
 
 
 def test_rows_of_ten_runs_into_one_folder_are_all_kept(tmp_path):
@@ -51,3 +53,13 @@ def test_results_that_may_not_be_written_are_named(tmp_path, monkeypatch):
 
 def _refused(*_, **__):
     raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_defect_names_the_slide_and_wrong_input_the_node_alone(caplog, tmp_path):
+    job = Job("a", tmp_path / "a.svs", tmp_path / "out")
+    assert JobResult.of_error(job, ZeroDivisionError("once\nmore")).error == f"{job.path}: ZeroDivisionError: once more"
+    assert (
+        JobResult.of_error(job, InputError("a.svs: no slide"), "10.0.0.7").error == "a.svs: no slide (on node 10.0.0.7)"
+    )
+    assert JobResult.of_error(job, InputError("a.svs: no slide")).error == "a.svs: no slide"
+    assert [record.exc_info is not None for record in caplog.records] == [True, False, False]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,17 @@ import tifffile
 
 from pipelines import export_slides, segment_slides
 from tests import warm
-from tests.nodes import cluster, export_slowly, killed_in_the_middle, ray
+from tests.nodes import ray
 from tests.settings import content_of, write_settings
-from wsss_mm.clusters import CLUSTER
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json
 from wsss_mm.patches import VOCABULARIES
 from wsss_mm.settings import Params, load_params, load_profile
 from wsss_mm.slide_parameters import Parameters
-from wsss_mm.wsi import SlideModel, segment_slide
+from wsss_mm.wsi import SlideModel, mapping, segment_slide
+from wsss_mm.wsi.mapping import computed
 
-__all__ = ["cluster", "ray"]
+__all__ = ["ray"]
 
 
 @pytest.fixture
@@ -64,8 +63,49 @@ def _line(params):
     export_slides.main(params)
 
 
-def _exported_twice(project, params, tissue, around):
-    """Exports of one machine, and what they become under `around`; one of the four slides fails."""
+def _far(request):
+    """A cluster is named, which everything travels to and from."""
+    cluster = request.getfixturevalue("ray")
+    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
+    return cluster
+
+
+def test_maps_of_a_cluster_are_those_of_one_machine(request, project, params, tissue, monkeypatch):
+    """Also of a slide whose node dies; what is wrong with one is said in the same words, and it alone is done again."""
+    for seed, name in enumerate("abd"):
+        _write(project, name, tissue(200, 260, seed))
+    (project / "data/cohort/slides/c.tiff").write_bytes(b"no slide" * 99)
+    _cohort(project, "abcd", mpp=1.0)
+    with pytest.raises(InputError, match=r"^1 of 4 slides failed, the first: .*c\.tiff") as alone:
+        segment_slides.main(params)
+    before = _files(project / "data/maps")
+    shutil.rmtree(project / "data/maps")
+    shutil.rmtree(project / "work_dirs/segment_slides")
+
+    cluster = _far(request)
+    cluster.dies = lambda job: job.slide_id == "b"
+    with pytest.raises(InputError, match=r"^2 of 4 slides failed, the first: .*b\.tiff: its node or process died too"):
+        segment_slides.main(params)
+    assert {path.parts[0] for path in _files(project / "data/maps")} == {"a", "d"}
+    cluster.dies = lambda _: False
+    done = []
+
+    def noted(work, job, *rest, **how):
+        done.append(job.slide_id)
+        return computed(work, job, *rest, **how)
+
+    monkeypatch.setattr(mapping, "computed", noted)
+    with pytest.raises(InputError) as far:
+        segment_slides.main(params)
+    assert str(far.value) == str(alone.value)
+    assert _files(project / "data/maps") == before
+    assert done == ["b"]
+    asked = [tuple(given[name] for name in ("name", "num_cpus", "num_gpus")) for given in cluster.options]
+    assert asked == [("segment slides", 1, 0)] * 2
+
+
+def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
+    """Of four slides, one of which fails."""
     for seed, name in enumerate("abcd"):
         _write(project, name, tissue(200, 260, seed))
     tifffile.imwrite(project / "data/cohort/truth/b.tif", np.zeros((200, 260), np.uint8))
@@ -77,35 +117,12 @@ def _exported_twice(project, params, tissue, around):
     before = _files(project / "results")
     shutil.rmtree(project / "results")
     shutil.rmtree(project / "work_dirs/export_slides")
-    with pytest.raises(InputError) as far, around:
+    cluster = _far(request)
+    with pytest.raises(InputError) as far:
         export_slides.main(params)
     assert str(far.value) == str(alone.value)
     assert _files(project / "results") == before
-
-
-def test_exports_of_a_cluster_are_those_of_one_machine(request, project, params, tissue):
-    cluster = request.getfixturevalue("ray")
-    cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(CLUSTER)
-        _exported_twice(project, params, tissue, _named(patch, "auto"))
     assert [given["name"] for given in cluster.options] == ["export slides"]
-
-
-@pytest.mark.slow
-@pytest.mark.leaves("Ray's core keeps sockets and its folder of sessions")
-def test_a_node_dies_while_slides_are_exported(cluster, project, params, tissue, monkeypatch):
-    monkeypatch.setattr(export_slides, "export_slide", export_slowly)
-    with killed_in_the_middle(cluster.worker_nodes, "export slides") as killing:
-        _exported_twice(project, params, tissue, _named(monkeypatch, cluster.address, killing))
-
-
-@contextmanager
-def _named(patch, address, before=lambda: None):
-    """A cluster of this address is named in the block."""
-    patch.setenv(CLUSTER, address)
-    before()
-    yield
 
 
 def _changed(params, **values):
@@ -224,9 +241,9 @@ def test_what_was_there_stays_until_all_slides_had_their_turn_and_then_goes(proj
     other = params.cohort.model_copy(update={"vocabulary": "lung"})
     with pytest.raises(InputError, match="models/segmenter"):
         segment_slides.main(params.model_copy(update={"cohort": other}))
-    for stage, turns in ((segment_slides, "in_turn"), (export_slides, "side_by_side")):
+    for stage in (segment_slides, export_slides):
         with monkeypatch.context() as patch:
-            patch.setattr(stage, turns, lambda *_: 1 / 0)
+            patch.setattr(stage, "side_by_side", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 stage.main(params)
     assert [_files(out) for out in outs] == before

@@ -1,7 +1,7 @@
 """Pseudo-labels of a manifest's patches: read in batches, label, write as a folder that is whole or absent."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,9 @@ from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 logger = logging.getLogger(__name__)
 
+Possible = Callable[[pd.Series], np.ndarray]
+"""What a patch may hold, by its row of the manifest."""
+
 _OF_PATCH = ("slide_id", "image")  # columns that say where its label goes
 
 
@@ -46,7 +49,9 @@ def label_patches(
     vocabulary: Vocabulary,
     *,
     among: pd.DataFrame | None = None,
+    possible: Possible | None = None,
     batch_size: int = BATCH_SIZE,
+    quiet: bool = False,
 ) -> Iterator[LabelledPatch]:
     """Label the patches of manifest rows, in their order, with a progress bar.
 
@@ -56,23 +61,26 @@ def label_patches(
         folder: where the rows' paths start.
         vocabulary: the classes, whose columns are the label sets; classes that nobody is sure of stay possible.
         among: where a labeller that asks for neighbours finds them; `rows` if None.
+        possible: what `possible_among` gives of them, where it is known.
         batch_size: patches a forward pass, see `wsss_mm.inference.patches.predict`.
+        quiet: no progress bar.
 
     Raises:
         InputError: an image is missing or unreadable, or the labeller asks for neighbours and places are wrong.
     """
     if rows.empty:
         return
-    label_set = _narrowed(rows if among is None else among, folder, vocabulary) if labeller.neighbours else None
-    possible = dict(zip(rows["patch_id"], possible_labels(rows, vocabulary.codes), strict=True))
+    if possible is None and labeller.neighbours:
+        possible = possible_among(rows if among is None else among, folder, vocabulary)
+    own = dict(zip(rows["patch_id"], possible_labels(rows, vocabulary.codes), strict=True))
 
     def step(batch: Batch) -> list[tuple[np.ndarray, float]]:
-        label_sets = [label_set(row) if label_set else possible[row["patch_id"]] for row in batch.rows]
+        label_sets = [possible(row) if possible else own[row["patch_id"]] for row in batch.rows]
         result = labeller(batch.pictures, np.array(label_sets))
         return list(zip(result.labels, result.agreement.tolist(), strict=True))
 
     name = f"pseudo-labels {rows['split'].iloc[0]}"
-    for patch in predict(rows, folder, step, labeller.device, name=name, batch_size=batch_size):
+    for patch in predict(rows, folder, step, labeller.device, name=name, batch_size=batch_size, quiet=quiet):
         yield LabelledPatch(patch.row, patch.image, *patch.found)
 
 
@@ -100,16 +108,29 @@ def write_pseudo_labels(
         the file) and `made_of`.
     """
     with atomic_folder(folder) as temporary:
-        (temporary / "labels").mkdir()
-        records = [_write_label(patch, temporary, vocabulary) for patch in patches]
-        columns = [*pseudo_label_columns(vocabulary.codes), *_OF_PATCH]
-        frame = pd.DataFrame(records, columns=columns).sort_values("patch_id", ignore_index=True)
-        if any_packed(frame["image"]):
-            frame = pack_files(frame, temporary, ("path",))
-        frame = frame.drop(columns=list(_OF_PATCH)).assign(**made_of)
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        write_rows(temporary / MANIFEST, manifest_format(PSEUDO_LABEL_MANIFEST, frame["path"]), table)
-    logger.info("%s: %d pseudo-labels, mean coverage %.3f", folder, len(frame), frame["coverage"].mean())
+        records = (write_label(patch, temporary, vocabulary) for patch in patches)
+        return finish_pseudo_labels(records, temporary, vocabulary, made_of)
+
+
+def finish_pseudo_labels(
+    records: Iterable[Mapping[str, object]], folder: Path, vocabulary: Vocabulary, made_of: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Write the manifest of a folder of pseudo-labels, as `write_pseudo_labels` says, and give it.
+
+    Args:
+        records: what `write_label` gave of each.
+        folder: where it wrote them.
+        vocabulary: as for `write_pseudo_labels`.
+        made_of: likewise.
+    """
+    columns = [*pseudo_label_columns(vocabulary.codes), *_OF_PATCH]
+    frame = pd.DataFrame(list(records), columns=columns).sort_values("patch_id", ignore_index=True)
+    if any_packed(frame["image"]):
+        frame = pack_files(frame, folder, ("path",))
+    frame = frame.drop(columns=list(_OF_PATCH)).assign(**made_of)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    write_rows(folder / MANIFEST, manifest_format(PSEUDO_LABEL_MANIFEST, frame["path"]), table)
+    logger.info("%d pseudo-labels, mean coverage %.3f", len(frame), frame["coverage"].mean())
     return frame
 
 
@@ -118,15 +139,20 @@ def made_by(classifiers: Sequence[PatchClassifier]) -> dict[str, int]:
     return {MEMBERS: len(classifiers)} if len(classifiers) > 1 else {}
 
 
-def _narrowed(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Callable[[pd.Series], np.ndarray]:
-    """Gives the (C, H, W) classes that each pixel of a patch may be of, by all patches over it."""
+def possible_among(rows: pd.DataFrame, folder: Path, vocabulary: Vocabulary) -> Possible:
+    """Gives the (C, H, W) classes that each pixel of a patch may be of, by all patches over it.
+
+    Raises:
+        InputError: places are wrong.
+    """
     check_places(rows, folder, "pseudo_labels.neighbours")
     places, label_sets = Places.of(rows), possible_labels(rows, vocabulary.codes)
     order = {patch_id: index for index, patch_id in enumerate(rows["patch_id"])}
     return lambda row: possible_classes(places, label_sets, order[row["patch_id"]])
 
 
-def _write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> dict[str, object]:
+def write_label(patch: LabelledPatch, folder: Path, vocabulary: Vocabulary) -> dict[str, object]:
+    """Write a pseudo-label into a folder, and give its record for `finish_pseudo_labels`."""
     patch_id = str(patch.row["patch_id"])
     if Path(patch_id).name != patch_id:
         raise InputError(f"patch {patch_id!r}: an id that is a path cannot name a file; rename it in the manifest")

@@ -176,6 +176,12 @@ def _tracking() -> str:
     return server_uri()
 
 
+def _cluster() -> str:
+    from wsss_mm.clusters import CLUSTER, check_cluster
+
+    return check_cluster() or f"none: {CLUSTER} is not set, stages run on this machine"
+
+
 def _fix() -> None:
     from wsss_mm.tracking.moved import settle
     from wsss_mm.tracking.store import project_root
@@ -201,6 +207,7 @@ def _handle(arguments: argparse.Namespace) -> int:
         "disk": _disk,
         "dvc remote": _remote,
         "mlflow": _tracking,
+        "cluster": _cluster,
     }
     failed = 0
     for name, check in checks.items():

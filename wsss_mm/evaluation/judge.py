@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 
 from wsss_mm.evaluation.calibration import Calibration
 from wsss_mm.evaluation.confusion import confusion_matrix, segmentation_metrics
-from wsss_mm.vocabulary import Vocabulary
+from wsss_mm.patches.images import read_mask
+from wsss_mm.vocabulary import IGNORE, Vocabulary
 
 if TYPE_CHECKING:
+    from wsss_mm.cam.store import LabelledPatch
     from wsss_mm.evaluation.predict import PatchPrediction
 
 
@@ -86,6 +89,22 @@ def judge_patches(
     matrices = (np.array(part, dtype=np.int64).reshape(-1, size, size) for part in (ungated, gated))
     judgement = Judgement.of(pd.DataFrame(rows, columns=["patch_id", "slide_id"]), *matrices, vocabulary.codes)
     return replace(judgement, calibration=calibration)
+
+
+def judge_label(patch: "LabelledPatch", folder: Path, classes: int) -> tuple[int, npt.NDArray[np.int64]]:
+    """Judge the pseudo-label of a patch that has a mask.
+
+    Args:
+        patch: with its label.
+        folder: where the paths of its row start.
+        classes: number of classes C.
+
+    Returns:
+        Pixels with a truth, and the confusion matrix (C, C) of those of them that have a pseudo-label.
+    """
+    truth = read_mask(folder / patch.row["mask_path"], classes)
+    labelled = np.where(patch.labels == IGNORE, IGNORE, truth)
+    return int((truth != IGNORE).sum()), confusion_matrix(labelled, patch.labels, classes)
 
 
 def typical_patches(patches: pd.DataFrame, count: int = 2) -> dict[str, list[str]]:

@@ -1,14 +1,13 @@
 """Features as an out of the line: a file a slide, and what they are of."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_mm.clusters import Demand, named_cluster, results_on_cluster
+from wsss_mm.clusters import named_cluster, results_on_cluster
 from wsss_mm.features.encoders import choose_encoder
 from wsss_mm.features.shards import FeatureWork, Progress, Shard, Store, write_shard
 from wsss_mm.formats import write_object
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsss_mm.cohort import Cohort
+    from wsss_mm.inference.nodes import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -71,29 +71,22 @@ def write_features(
 
 def _make_on_cluster(work: FeatureWork, candidates: "pd.DataFrame") -> None:
     """Have the nodes fill the store; what none of them could do is left to this machine, which says why it fails."""
-    import torch
+    from wsss_mm.inference.nodes import Seat
 
-    from wsss_mm.inference.runtime import choose_device, is_gpu
-
-    threads = torch.get_num_threads()  # another number adds up in another order, to another last bit
-    device = choose_device().partition(":")[0]  # a task sees no GPU but its own
+    seat = Seat.here()
     slides = [rows for _, rows in candidates.groupby("slide_id", sort=True, observed=True)]
-    task = partial(_make, work=replace(work, progress=_pass_over), device=device, threads=threads)
-    demand = Demand(gpus=1) if is_gpu(device) else Demand(cpus=threads)
+    task = partial(_make, work=replace(work, progress=_pass_over), seat=seat)
     done = 0
-    for index, result in results_on_cluster(task, slides, "features", _slide_of, demand):
+    for index, result in results_on_cluster(task, slides, "features", _slide_of, seat.demand):
         if result.error is not None:
             logger.warning("%s; tried again on this machine", result.error)
         done += len(slides[index])
         work.progress(done, len(candidates))
 
 
-def _make(rows: "pd.DataFrame", work: FeatureWork, device: str, threads: int) -> None:
+def _make(rows: "pd.DataFrame", work: FeatureWork, seat: "Seat") -> None:
     """The task: make and keep the features of a slide's candidates."""
-    from wsss_mm.inference.runtime import DEVICE, prepare_torch
-
-    os.environ[DEVICE] = device  # as on the machine in front, whatever else is here
-    prepare_torch(threads)
+    seat.take()
     for _ in work.shards(rows):
         pass  # an error of the slide is logged
 

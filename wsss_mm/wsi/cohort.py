@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_mm.clusters import named_cluster, results_on_cluster
+from wsss_mm.clusters import ONE_CORE, Demand, in_turns, named_cluster, results_on_cluster
 from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.files import atomic_folder, is_file, is_folder, locked, write_text
 from wsss_mm.names import folder_name, text_cell
@@ -135,13 +135,13 @@ def in_turn(jobs: Iterable[Job], work: Callable[[Job], Mapping[str, Any]]) -> It
         try:
             summary = work(job)
         except Exception as error:
-            yield _failed(job, error)
+            yield JobResult.of_error(job, error)
         else:
             yield JobResult(job.slide_id, summary)
 
 
 def side_by_side(
-    jobs: Sequence[Job], work: Callable[[Job], Mapping[str, Any]], description: str
+    jobs: Sequence[Job], work: Callable[[Job], Mapping[str, Any]], description: str, demand: Demand = ONE_CORE
 ) -> Iterator[JobResult]:
     """Work on slides as `in_turn` does, on a cluster where one is named (see `wsss_mm.clusters`), a task a slide.
 
@@ -149,6 +149,7 @@ def side_by_side(
         jobs: the slides.
         work: travels to the nodes; done twice, where a node died, it leaves the same files.
         description: of the tasks.
+        demand: what one takes of a node.
 
     Yields:
         What `in_turn` yields, in the same order.
@@ -159,27 +160,9 @@ def side_by_side(
     if not named_cluster():
         yield from in_turn(jobs, work)
         return
-    waiting: dict[int, JobResult] = {}
-    turn = 0
-    for index, outcome in results_on_cluster(work, jobs, description, lambda job: job.path):
-        job = jobs[index]
-        waiting[index] = _failed(job, outcome.error) if outcome.error else JobResult(job.slide_id, outcome.result)
-        while turn in waiting:
-            yield waiting.pop(turn)
-            turn += 1
-
-
-def _failed(job: Job, error: Exception) -> JobResult:
-    """The result of a slide that gave an error, which is logged."""
-    if isinstance(error, InputError | OSError):
-        logger.error("%s: %s", job.slide_id, error)
-        return JobResult(job.slide_id, error=_one_line(error))
-    logger.error("%s: failed", job.slide_id, exc_info=error)
-    return JobResult(job.slide_id, error=f"{type(error).__name__}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return spelled_out(" ".join(str(error).split()))
+    outcomes = in_turns(results_on_cluster(work, jobs, description, lambda job: job.path, demand))
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        yield JobResult.of_error(job, outcome.error) if outcome.error else JobResult(job.slide_id, outcome.result)
 
 
 def write_table(path: Path, results: Sequence[JobResult], *, update: bool = False) -> None:

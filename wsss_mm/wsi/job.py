@@ -1,11 +1,15 @@
 """A slide to work on, and what became of it: the same for one machine and for a cluster."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wsss_mm.errors import InputError, spelled_out
 from wsss_mm.slides import SlideReader, open_slide
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,21 @@ class JobResult:
     summary: Mapping[str, Any] | None = None
     error: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(cls, job: Job, error: Exception, node: str = "") -> "JobResult":
+        """That of a slide whose work raised an error, which is logged: one that is a defect with its traceback.
+
+        Args:
+            job: the slide.
+            error: what was raised.
+            node: of a cluster, where it says more to name it: wrong input may be wrong there alone.
+        """
+        says = " ".join(str(error).split())
+        if isinstance(error, InputError | OSError):
+            says += f" (on node {node})" if node else ""
+            logger.error("%s: %s", job.slide_id, says)
+        else:
+            logger.error("%s: failed", job.slide_id, exc_info=error)
+            says = f"{job.path}: {type(error).__name__}: {says}"
+        return cls(job.slide_id, error=spelled_out(says))

@@ -50,7 +50,7 @@ class SlideModel:
     vocabulary: Vocabulary
     mpp: float
     weights_md5: str
-    precision: str = "fp32"
+    precision: "Precision" = "fp32"
     full_batches: bool = False
     at_once: int = 1
     largest_batch: Callable[[int], int] = lambda _: _CPU_BATCH
