@@ -95,12 +95,14 @@ def _bytes(*paths: Path) -> list[tuple[str, str, str]]:
 
 
 def _on_arrays(*arguments: Any, **_: Any) -> list[Any]:
-    return [
-        (item.shape, item.dtype, hashlib.sha256(np.ascontiguousarray(item)).hexdigest())
-        if isinstance(item, np.ndarray)
-        else item
-        for item in arguments
-    ]
+    return [_of_arrays(item) for item in arguments]
+
+
+def _of_arrays(item: Any) -> Any:
+    """An array's shape, type and digest, in lists and tuples of them too."""
+    if isinstance(item, np.ndarray):
+        return item.shape, item.dtype, hashlib.sha256(np.ascontiguousarray(item)).hexdigest()
+    return [_of_arrays(each) for each in item] if isinstance(item, list | tuple) else item
 
 
 def _on_slide_files(cells: Any, table: Path, params: Any) -> Any:
@@ -108,7 +110,7 @@ def _on_slide_files(cells: Any, table: Path, params: Any) -> Any:
     return cells, str(table), params, _bytes(*(resolve(table, cell) for cell in named if cell))
 
 
-def _on_patch_files(row: dict[str, Any], folder: Path, codes: list[str], plain: float) -> Any:
+def _on_patch_files(row: dict[str, Any], folder: Path, codes: list[str], plain: float, **_: Any) -> Any:
     named = [folder / row[name] for name in ("path", "mask_path") if isinstance(row[name], str) and row[name]]
     return row, str(folder), codes, plain, _bytes(*(file for file in named if file.is_file()))
 

@@ -1,5 +1,6 @@
 """A fabricated project whose artefacts are clean, for tests to break in one place at a time."""
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -147,7 +148,7 @@ def set_params(content: dict[str, Any]) -> dict[str, Any]:
     content["pseudo_labels"] |= {"normalization": "class"}
     content["choose_pseudo_labels"]["enabled"] = False
     content["slides"] |= {"splits": ["test"], **asdict(Parameters())}
-    content["gates"] = SETTINGS
+    content["gates"] = copy.deepcopy(SETTINGS)  # who changes them changes them for nobody else
     return content
 
 

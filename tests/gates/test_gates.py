@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from tests.gates.faults import FAULTS
 from tests.gates.injection import inside
-from tests.gates.project import LUNG, SIZE, edit, pin_champion, write_result
+from tests.gates.project import LUNG, SIZE, edit, pin_champion, set_params, write_result
+from tests.settings import content_of
 from wsss_mm.errors import InputError
 from wsss_mm.files import read_json, rounded, write_json
 from wsss_mm.gates import GATES, check_names, gate_tags, report_path, run_gate
@@ -35,6 +36,12 @@ def with_settings(content: dict, gate: str, **changes) -> Params:
 
 def inject(project, says: str) -> None:
     next(fault for fault in FAULTS if fault.says == says).inject(project)
+
+
+def test_who_changes_the_settings_changes_them_for_nobody_else():
+    """Or a test fails after one that has other thresholds."""
+    set_params(content_of("phantom"))["gates"]["patches"] |= {"min_focus": 0}
+    assert set_params(content_of("phantom"))["gates"]["patches"]["min_focus"] > 0
 
 
 class TestRunner:

@@ -14,7 +14,7 @@ None was found among 828 training patches and 145 tiles of other regions of one 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -70,6 +70,14 @@ class Shared:
         return " and ".join(how) or "as it is"
 
 
+class _Quarter(NamedTuple):
+    """A quarter of a plane, and its corner in it, px."""
+
+    left: int
+    top: int
+    plane: Plane
+
+
 def nearest_pairs(features: npt.NDArray[Any], splits: Sequence[str], number: int = NEAREST) -> list[tuple[int, int]]:
     """Pairs of a patch of valid or test, and one of those of other splits that are most like it.
 
@@ -99,35 +107,40 @@ def nearest_pairs(features: npt.NDArray[Any], splits: Sequence[str], number: int
     return sorted({pair for pair in pairs if pair[::-1] not in pairs or pair[0] < pair[1]})
 
 
-def shared_tissue(pairs: Sequence[tuple[int, int]], read: Callable[[int], Pixels]) -> list[Shared]:
+def small_grey(image: Pixels) -> Pixels:
+    """What `shared_tissue` looks at of an image (H, W, 3) uint8 RGB, whatever its size: (96, 96) grey."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cast("Pixels", cv2.resize(grey, (_SIDES[-1],) * 2, interpolation=cv2.INTER_AREA))
+
+
+def shared_tissue(pairs: Sequence[tuple[int, int]], shown: Callable[[int], Pixels]) -> list[Shared]:
     """Which pairs show the same tissue.
 
     Args:
-        pairs: rows, as of `nearest_pairs`.
-        read: the image of a row, (H, W, 3) uint8 RGB.
+        pairs: rows, as of `nearest_pairs`; those of one row in turn, of which most is computed once.
+        shown: the image of a row as `small_grey` gives it.
     """
-    grey = lru_cache(maxsize=4096)(lambda row: _grey(read(row)))
+    grey = lru_cache(maxsize=4096)(shown)
 
     @lru_cache(maxsize=4096)
     def plane(row: int, side: int) -> Plane:
-        return _detail(grey(row), side)
+        return _detail(grey(row).astype(np.float32), side)
 
     @lru_cache(maxsize=64)
-    def corners(row: int) -> list[tuple[int, int]]:
-        return _tissue_quarters(grey(row))
+    def quarters(row: int, side: int) -> list[_Quarter]:
+        return _quarters(plane(row, side), _tissue_quarters(grey(row)))
+
+    @lru_cache(maxsize=1024)
+    def positions(row: int, side: int) -> list[Plane]:
+        return _positions(plane(row, side))
 
     found = []
     for first, second in pairs:
-        if _best(*(plane(row, _SIDES[0]) for row in (first, second)), corners(first))[0] >= _LIKELY:
-            likeness, shift, turned = _best(*(plane(row, _SIDES[1]) for row in (first, second)), corners(first))
+        if _best(quarters(first, _SIDES[0]), positions(second, _SIDES[0]))[0] >= _LIKELY:
+            likeness, shift, turned = _best(quarters(first, _SIDES[1]), positions(second, _SIDES[1]))
             if likeness >= _SAME:
                 found.append(Shared(first, second, round(likeness, 3), shift, turned))
     return found
-
-
-def _grey(image: Pixels) -> Plane:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (_SIDES[-1],) * 2, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _detail(grey: Plane, side: int) -> Plane:
@@ -138,22 +151,26 @@ def _detail(grey: Plane, side: int) -> Plane:
     return detail / (contrast + _FLAT)
 
 
-def _tissue_quarters(grey: Plane) -> list[tuple[int, int]]:
+def _tissue_quarters(grey: Pixels) -> list[tuple[int, int]]:
     """Quarters of a picture that are not mostly glass, (right, down), each 0 or 1."""
     half = _SIDES[-1] // 2
     parts = {(x, y): grey[y * half : (y + 1) * half, x * half : (x + 1) * half] for y in (0, 1) for x in (0, 1)}
     return [place for place, part in parts.items() if (part > GLASS_GREY).mean() <= _GLASS]
 
 
-def _best(one: Plane, other: Plane, corners: Sequence[tuple[int, int]]) -> tuple[float, tuple[float, float], bool]:
-    """Where a quarter of the one is found best in the other: likeness, shift, and whether that is turned."""
-    side, half = len(one), len(one) // 2
+def _quarters(plane: Plane, corners: Sequence[tuple[int, int]]) -> list[_Quarter]:
+    """Those of a plane that show something."""
+    half = len(plane) // 2
+    places = ((x * half, y * half) for x, y in corners)
+    parts = (_Quarter(x, y, np.ascontiguousarray(plane[y : y + half, x : x + half])) for x, y in places)
+    return [part for part in parts if part.plane.std() >= _SHOWS]
+
+
+def _best(quarters: Sequence[_Quarter], positions: Sequence[Plane]) -> tuple[float, tuple[float, float], bool]:
+    """Where a quarter of one picture is found best in another one: likeness, shift, and whether that is turned."""
+    side = len(positions[0])
     best: tuple[float, tuple[float, float], bool] = (-1.0, (0.0, 0.0), False)
-    positions = _positions(other)
-    for x, y in ((x * half, y * half) for x, y in corners):
-        part = np.ascontiguousarray(one[y : y + half, x : x + half])
-        if part.std() < _SHOWS:
-            continue
+    for x, y, part in quarters:
         for number, turned in enumerate(positions):
             _, likeness, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(turned, part, cv2.TM_CCOEFF_NORMED))
             if likeness > best[0]:

@@ -5,6 +5,7 @@ and clouds that it could read from. The first two are imported here when it asks
 without which it works as well, it does not find. Whoever else imports any of them gets them as ever.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -30,13 +31,20 @@ def great_expectations() -> Any:
 
 @contextmanager
 def _little_else() -> Iterator[None]:
-    """Keeps out, of what is imported within, the modules that are needed later or not at all; those there are stay."""
+    """Keeps out, of what is imported within, the modules that are needed later or not at all; those there are stay.
+
+    Nor is garbage looked for: next to all that is made stays, and to look through it takes a sixth of the time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
     instead = {name: _Asking(name) for name in _LATER} | dict.fromkeys(_WITHOUT)
     instead = {name: module for name, module in instead.items() if name not in sys.modules}
     sys.modules.update(instead)  # ty: ignore[no-matching-overload]  None: is not found, as Python's manual has it
     try:
         yield
     finally:
+        if collects:
+            gc.enable()
         for name in instead:
             _let_in(name, instead[name])
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from wsss_mm.cohort import LABELS, TABLE, Cohort
 from wsss_mm.errors import InputError
+from wsss_mm.features.shared import small_grey
 from wsss_mm.files import digest
 from wsss_mm.formats import read_rows
 from wsss_mm.gates.checks import Measured, gate_tables
@@ -43,6 +44,8 @@ from wsss_mm.vocabulary import IGNORE, SPLITS, get_vocabulary
 
 _PLAIN = 0.1  # share of a mask; a class that has it cannot be missed by whoever labels the patch
 _WHOLE = 0.95  # share of a mask that has a class; then no further class hides in the rest
+
+_KEPT = 10_000  # patches, of which small pictures are kept for the last check: 9 kB each
 
 _WHOSE = ["slide_id", "patient_id", "split", "mpp", "site"]
 
@@ -99,18 +102,19 @@ def _files(manifest: pd.DataFrame, codes: list[str], folder: Path, params: Param
     """What the files of each patch show."""
     rows = manifest.to_dict("records")
     least = max(_PLAIN, params.patches.min_class_share)
-    measured = map_files(lambda row: _measure(row, folder, codes, least), rows, "measure patches")
+    kept = len(rows) <= _KEPT
+    measured = map_files(lambda row: _measure(row, folder, codes, least, keep=kept), rows, "measure patches")
     return pd.DataFrame(measured, index=manifest.index, dtype=object)
 
 
-def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) -> dict[str, Any]:
+def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float, *, keep: bool) -> dict[str, Any]:
     """What the files of a patch show; what cannot be told, because a file is bad, is None and fails another check."""
     masked = isinstance(row["mask_path"], str) and bool(row["mask_path"])
     measured: dict[str, Any] = {
         **{"image_file": is_stored_inside(folder, row["path"]), "image": "none", "mask": "none", "mask_strangers": 0},
         "mask_file": not masked or is_stored_inside(folder, row["mask_path"]),
         "mask_file_sha256": None if masked else "none",
-        **dict.fromkeys(("pixels", "file_sha256", "look", "mask_pixels")),
+        **dict.fromkeys(("pixels", "file_sha256", "look", "grey", "mask_pixels")),
         "mask_content": None if masked else "none",
         **dict.fromkeys(("class_pixels", "truth", "contradictions", *STATISTICS)),
     }
@@ -118,7 +122,7 @@ def _measure(row: dict[str, Any], folder: Path, codes: list[str], plain: float) 
         measured["file_sha256"] = stored_digest(folder / row["path"])
         try:
             image = read_image(folder / row["path"])
-            measured |= {"pixels": _pixels(image), "look": look(image)}
+            measured |= {"pixels": _pixels(image), "look": look(image), "grey": small_grey(image) if keep else None}
             measured |= image_statistics(image)
         except InputError as error:
             measured["image"] = str(error)
@@ -172,7 +176,7 @@ def _patches(manifest: pd.DataFrame, codes: list[str], files: pd.DataFrame, para
         stated_pixels=[f"{size} x {size}" for size in manifest["size"]],
         sha256=manifest["sha256"],
         mask_sha256=manifest["mask_sha256"].fillna("none"),
-        **files.drop(columns=["look", "mask_content", "class_pixels"]),
+        **files.drop(columns=["look", "grey", "mask_content", "class_pixels"]),
         image_splits=manifest["split"].groupby(files["file_sha256"]).transform("nunique"),
         **_again(manifest, files["look"]),
     )
@@ -188,13 +192,7 @@ def _again(manifest: pd.DataFrame, looks: pd.Series) -> dict[str, np.ndarray]:
 
 def _places(rows: pd.DataFrame) -> pd.Series:
     """What tells a patch from all others: its slide and place, or its id where the source tells no place."""
-    return (
-        rows[["slide_id", "x", "y"]]
-        .fillna("")
-        .astype(str)
-        .agg(" ".join, axis=1)
-        .where(rows["x"] >= 0, rows["patch_id"])
-    )
+    return _joined(rows, ["slide_id", "x", "y"], " ").where(rows["x"] >= 0, rows["patch_id"])
 
 
 def _sources_of_labels(manifest: pd.DataFrame, params: Params, root: Path) -> pd.DataFrame:
@@ -303,8 +301,8 @@ def _made_again(
             "patch_id": manifest["patch_id"],
             "split": manifest["split"],
             "listed": known.map({True: "none", False: "it is not of the cohort, set aside, or of another place"}),
-            "whose": _joined(manifest, _WHOSE).where(known),
-            "made_whose": _joined(found, _WHOSE).where(known),
+            "whose": _joined(manifest, _WHOSE).str.rstrip(", ").where(known),
+            "made_whose": _joined(found, _WHOSE).str.rstrip(", ").where(known),
             "labels": pd.Series(label_sets(manifest, codes), manifest.index).where(known),
             "made_labels": pd.Series(label_sets(found, codes), found.index).where(known),
             "mask": files["mask_content"].where(known),
@@ -323,6 +321,7 @@ def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray
     return {"patch_id": patch_id, "split": split, **seen}
 
 
-def _joined(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Cells as people write them; what is empty at the end of a row is not shown."""
-    return rows[columns].fillna("").astype(str).agg(", ".join, axis=1).str.rstrip(", ")
+def _joined(rows: pd.DataFrame, columns: list[str], between: str = ", ") -> pd.Series:
+    """Cells as people write them, those of a row in one text."""
+    texts = (rows[column].fillna("").astype(str) for column in columns)
+    return pd.Series([between.join(cells) for cells in zip(*texts, strict=True)], rows.index, dtype=str)

@@ -31,14 +31,15 @@ def measure_shared(manifest: pd.DataFrame, files: pd.DataFrame, root: Path) -> I
 
     Args:
         manifest: of all patches.
-        files: what their files show; patches without a `look` cannot be read, and are passed over.
+        files: what their files show; patches without a `look` cannot be read, and are passed over. Where there is a
+            `grey`, see `small_grey`, the file is not read again.
         root: of the project.
     """
-    from wsss_mm.features.shared import nearest_pairs, shared_tissue
+    from wsss_mm.features.shared import nearest_pairs, shared_tissue, small_grey
     from wsss_mm.patches.images import read_image
 
     known = files["look"].notna() & (files["pixels"] == manifest["size"].map("{0} x {0}".format))
-    rows = manifest.assign(sha256=files["file_sha256"])[known].reset_index(drop=True)
+    rows = manifest.assign(sha256=files["file_sha256"], grey=files["grey"])[known].reset_index(drop=True)
     judged, found = rows["split"] != "train", dict[int, str]()
     if judged.any() and not judged.all():
         folder, side = root / FOLDER, int(rows.loc[~judged, "size"].mode().iloc[0])
@@ -49,9 +50,14 @@ def measure_shared(manifest: pd.DataFrame, files: pd.DataFrame, root: Path) -> I
             view = views[number]
             return whole(view.row)[view.top : view.top + side, view.left : view.left + side]
 
+        def grey(number: int) -> np.ndarray:
+            row = views[number].row
+            kept = rows["grey"].iat[row] if rows["size"].iat[row] == side else None
+            return small_grey(shown(number)) if kept is None else kept
+
         features = _features(views, rows, root, side, shown)
         splits = [rows["split"].iloc[view.row] for view in views]
-        for pair in shared_tissue(nearest_pairs(features, splits), shown):
+        for pair in shared_tissue(nearest_pairs(features, splits), grey):
             one, other = views[pair.first].row, views[pair.second].row
             if pair.shifted or rows["size"].iloc[one] != rows["size"].iloc[other]:
                 for own, theirs in ((one, other), (other, one)):

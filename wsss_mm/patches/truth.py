@@ -17,7 +17,7 @@ from wsss_mm.errors import InputError
 from wsss_mm.patches.manifest import unsure_text
 from wsss_mm.places import LABEL_COLUMNS, MADE_LABEL_COLUMNS
 from wsss_mm.slides import SlideReader
-from wsss_mm.slides.labels import read_label_tiff, resample_labels
+from wsss_mm.slides.labels import label_values, read_label_tiff, resample_labels
 from wsss_mm.slides.roi import Annotation, rasterise, read_annotations
 from wsss_mm.slides.tissue import TissueMask, find_tissue
 from wsss_mm.tables import nearest_name, read_table
@@ -88,7 +88,7 @@ def read_map_truth(path: Path, slide: SlideReader, vocabulary: Vocabulary) -> Ma
         raise InputError(
             f"{path}: {width} x {height} px do not span the slide's {slide.size[0]} x {slide.size[1]}; make it again"
         )
-    unknown = set(np.unique(labels).tolist()) - {*range(len(vocabulary)), IGNORE}
+    unknown = set(label_values(labels)) - {*range(len(vocabulary)), IGNORE}
     if unknown:
         raise InputError(
             f"{path}: value {min(unknown)} is no class of vocabulary {vocabulary.name!r} (0..{len(vocabulary) - 1}) "

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -74,6 +75,11 @@ def label_bands(path: Path | str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         raise InputError(f"{path}: not readable as a TIFF ({reason}); make it again") from None
 
 
+def label_values(labels: NDArray[np.uint8]) -> list[int]:
+    """Which values a label map (H, W) has, in their order."""
+    return np.flatnonzero(cv2.calcHist([labels], [0], None, [256], [0, 256])).tolist()
+
+
 def resample_labels(
     labels: NDArray[np.uint8], x: float, y: float, size: int | tuple[int, int], scale: float
 ) -> NDArray[np.uint8]:
@@ -119,7 +125,7 @@ def _majority(labels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """
     height, width = (side // step for side in labels.shape)
     most, found = np.zeros((height, width), np.uint32), np.zeros((height, width), np.uint8)
-    for value in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)):
+    for value in label_values(labels):
         down = np.add.reduce((labels == value).reshape(height, step, -1), axis=1, dtype=np.uint32)
         counts = sum((down[:, column::step] for column in range(1, step)), down[:, ::step])
         found[counts > most] = value
