@@ -1,5 +1,6 @@
 """Injecting a fault into a copy of the clean project, and asking the gates in their order."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,15 +39,49 @@ READS = {
 """What each gate looks at. A gate that reads nothing of what changed passes, as it does on the clean project."""
 
 
-def first_failure(fault: Fault, clean: Path, work: Path, params: Params) -> GateResult | None:
-    """Inject a fault into a copy of `clean` at `work`; the result of the first gate that finds something."""
-    shutil.copytree(clean, work)
-    before = _contents(work)
-    fault.inject(work)
-    after = _contents(work)
-    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+class WorkingCopy:
+    """A copy of a project to break again and again: of what changed in it the digest tells, of what did not its times.
+
+    A file that was copied is as old as the one it is of, and any that was written to since is not.
+    """
+
+    def __init__(self, clean: Path, root: Path) -> None:
+        self.clean, self.root = clean, root
+        shutil.copytree(clean, root)
+        self._stamps = _stamps(root)
+
+    def changed(self) -> set[str]:
+        """Files that are new, gone, or have another content, and folders, ending in a slash, that are new or gone."""
+        now = _stamps(self.root)
+        touched = {name for name in now.keys() | self._stamps.keys() if now.get(name) != self._stamps.get(name)}
+        return {name for name in touched if name not in now or not self._is_clean(name)}
+
+    def restore(self) -> None:
+        """Make it what it is a copy of."""
+        now = _stamps(self.root)
+        for name in sorted(now.keys() - self._stamps.keys(), reverse=True):
+            path = self.root / name
+            path.rmdir() if name.endswith("/") else path.unlink()
+        for name in sorted(name for name in self._stamps if now.get(name) != self._stamps[name]):
+            if name.endswith("/"):
+                (self.root / name).mkdir(exist_ok=True)
+            else:
+                shutil.copy2(self.clean / name, self.root / name)
+        self._stamps = _stamps(self.root)
+
+    def _is_clean(self, name: str) -> bool:
+        one, other = self.root / name, self.clean / name
+        if name.endswith("/"):
+            return other.is_dir()
+        return other.is_file() and digest(one) == digest(other)
+
+
+def first_failure(fault: Fault, work: WorkingCopy, params: Params) -> GateResult | None:
+    """Inject a fault into a copy of the clean project; the result of the first gate that finds something."""
+    fault.inject(work.root)
+    changed = work.changed()
     assert changed, f"{fault.says}: nothing changed"
-    with inside(work):
+    with inside(work.root):
         for gate in GATES:
             if any(name.startswith(READS[gate]) for name in changed):
                 result = run_gate(gate, params, Path())
@@ -72,10 +107,14 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
-def _contents(root: Path) -> dict[str, str]:
-    """Digest of each file; folders end in a slash."""
-    found = {}
-    for path in root.rglob("*"):
-        name = path.relative_to(root).as_posix()
-        found[name if path.is_file() else f"{name}/"] = digest(path) if path.is_file() else ""
+def _stamps(root: Path) -> dict[str, tuple[int, ...]]:
+    """What tells of each file whether somebody wrote to it; folders end in a slash."""
+    found: dict[str, tuple[int, ...]] = {}
+    for folder, folders, files in os.walk(root):
+        inside_it = os.path.relpath(folder, root)
+        prefix = "" if inside_it == "." else f"{inside_it}/"
+        found |= {f"{prefix}{name}/": () for name in folders}
+        for name in files:
+            about = Path(folder, name).lstat()
+            found[f"{prefix}{name}"] = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
     return found

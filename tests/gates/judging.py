@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from wsss_mm import places
+from wsss_mm.evaluation import multilabel
 from wsss_mm.features import shared
 from wsss_mm.files import digest
-from wsss_mm.gates import cohort, patches
+from wsss_mm.gates import classifier, cohort, patches, pseudo_labels, segmenter
 from wsss_mm.gates.checks import Check, Measured
 from wsss_mm.gates.runner import _Validator
 from wsss_mm.slides.table import resolve
@@ -59,6 +60,7 @@ def _content(frame: Any, column: str) -> tuple[Any, ...]:
 def measures() -> Iterator[tuple[ModuleType, str, Callable]]:
     """What costs gates most: its module, its name, and the function that does it once for the same input."""
     from wsss_mm.cam import store
+    from wsss_mm.models import members
 
     for module, name, depends_on in (
         (cohort, "_measure_slide", _on_slide_files),
@@ -69,6 +71,9 @@ def measures() -> Iterator[tuple[ModuleType, str, Callable]]:
         (agreement, "compare_outlines", _on_outlines),
         (agreement, "explained_colors", _on_arrays),
         (store, "label_patches", _on_classifier),
+        (members, "load_classifiers", _on_folder),
+        (multilabel, "multilabel_metrics", _on_arrays),
+        *((module, "read_manifest", _on_manifest) for module in (classifier, pseudo_labels, segmenter)),
     ):
         yield module, name, _once(getattr(module, name), depends_on)
 
@@ -94,8 +99,8 @@ def _bytes(*paths: Path) -> list[tuple[str, str, str]]:
     return [(str(file), os.path.relpath(file.resolve()), digest(file) if file.is_file() else "") for file in files]
 
 
-def _on_arrays(*arguments: Any, **_: Any) -> list[Any]:
-    return [_of_arrays(item) for item in arguments]
+def _on_arrays(*arguments: Any, **options: Any) -> list[Any]:
+    return [_of_arrays(item) for item in (*arguments, *options.values())]
 
 
 def _of_arrays(item: Any) -> Any:
@@ -127,6 +132,14 @@ def _on_results(level: Any, reader: Any, region: Any, vocabulary: Any, overlay: 
 def _on_outlines(path: Path, level: Any, vocabulary: Any, written: Any, **_: Any) -> Any:
     folder = path if path.is_dir() else path.parent
     return path, level.shape, vocabulary, written, _bytes(folder / places.LABEL_MAP, path)
+
+
+def _on_folder(folder: Path, *further: Any, **_: Any) -> Any:
+    return further, _bytes(folder)
+
+
+def _on_manifest(folder: Path, vocabulary: Any) -> Any:
+    return vocabulary, _bytes(Path(folder) / places.MANIFEST)
 
 
 def _on_classifier(labeller: Any, rows: Any, folder: Path, vocabulary: Any, *, among: Any) -> Any:

@@ -3,11 +3,24 @@
 import pytest
 
 from tests.gates.faults import FAULTS
-from tests.gates.injection import first_failure, inside, with_table
+from tests.gates.injection import WorkingCopy, first_failure, inside, with_table
 from wsss_mm.gates import GATES, run_gate
 
 # 3 to 10 s of import: once
 pytestmark = [pytest.mark.xdist_group("great_expectations"), pytest.mark.usefixtures("each_column_once")]
+
+
+@pytest.fixture(scope="module")
+def copy(clean_project, tmp_path_factory):
+    return WorkingCopy(clean_project, tmp_path_factory.mktemp("faults") / "project")
+
+
+@pytest.fixture
+def work(copy):
+    """A copy of the clean project, which is clean again after the test."""
+    yield copy
+    copy.restore()
+    assert not copy.changed()
 
 
 def test_there_are_enough_and_each_is_told_apart():
@@ -25,8 +38,8 @@ def test_a_clean_project_raises_nothing(gate, params, clean_project):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault.gate}: {fault.says}" for fault in FAULTS])
-def test_the_named_check_catches_it_first(fault, params, clean_project, tmp_path):
-    result = first_failure(fault, clean_project, tmp_path / "project", params)
+def test_the_named_check_catches_it_first(fault, params, work):
+    result = first_failure(fault, work, params)
     assert result is not None, "no gate noticed"
     assert result.gate == fault.gate, result.lines()
     failed = {outcome.name: outcome for outcome in result.failures}
