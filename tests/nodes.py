@@ -13,6 +13,7 @@ import pytest
 
 from wsss_mm.cam.store import write_label
 from wsss_mm.clusters import CLUSTER
+from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.patches.images import store_patch
 from wsss_mm.wsi.export import export_slide
 from wsss_mm.wsi.mapping import map_slide
@@ -174,5 +175,6 @@ def ray(monkeypatch, tmp_path):
     fake = Ray()
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setenv(CLUSTER, "auto")
+    monkeypatch.setenv(DEVICE, "cpu")  # which nodes set in their process, and this is theirs
     monkeypatch.chdir(tmp_path)
     return fake

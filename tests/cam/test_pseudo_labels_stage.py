@@ -22,7 +22,6 @@ from wsss_mm.evaluation import segmentation_metrics
 from wsss_mm.evaluation.tables import counts_of
 from wsss_mm.files import digest, read_json
 from wsss_mm.inference.patches import predict
-from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.models.members import classifiers_md5
 from wsss_mm.patches import IGNORE, VOCABULARIES, read_manifest, write_manifest
 from wsss_mm.patches.images import store_patch
@@ -184,7 +183,6 @@ def test_labels_of_a_cluster_are_those_of_one_machine(request, project, params, 
     loaded.clear()
     cluster = request.getfixturevalue("ray")
     cluster.travel = lambda value: pickle.loads(pickle.dumps(value))
-    monkeypatch.setenv(DEVICE, "cpu")
     assert outs() == alone
     assert sorted(batches) == here
     assert len(loaded) == 2, "in front, and on the node that the stand-in is"

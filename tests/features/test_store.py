@@ -21,7 +21,6 @@ from wsss_mm.features.shards import Shard, read_shard, write_shard
 from wsss_mm.features.statistics import names, simple_features
 from wsss_mm.features.store import Stopped, features_of
 from wsss_mm.formats import read_object
-from wsss_mm.inference.runtime import DEVICE
 from wsss_mm.slides.stain import Stain, recolour, stain_of_slide
 
 __all__ = ["ray"]
@@ -277,7 +276,6 @@ class TestClassifier:
     def test_features_of_a_cluster_are_those_of_one_machine(self, ray, oracle, tmp_path, monkeypatch):
         """The nodes make them all, but for a slide whose node dies; that is left to the machine in front."""
         make_classifier(oracle.root)
-        monkeypatch.setenv(DEVICE, "cpu")
         monkeypatch.delenv(CLUSTER)
         monkeypatch.setattr(stage, "MEMORY", tmp_path / "alone")
         encode, made = encoders.StoredClassifier.encode, []
