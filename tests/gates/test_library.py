@@ -27,34 +27,33 @@ def test_what_gates_do_not_use_is_not_imported_and_can_be_afterwards(project_roo
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    """Modules of Python that nobody here has imported, in place of those of Great Expectations."""
-    monkeypatch.setattr(library, "_LATER", ("sndhdr", "chunk"))
-    monkeypatch.setattr(library, "_WITHOUT", ("nturl2path",))
-    for name in ("sndhdr", "chunk", "nturl2path"):
+    """Modules of Python in place of those of Great Expectations, as if nobody had imported them yet."""
+    monkeypatch.setattr(library, "_LATER", ("colorsys", "stringprep"))
+    monkeypatch.setattr(library, "_WITHOUT", ("netrc",))
+    for name in ("colorsys", "stringprep", "netrc"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_module_comes_when_something_in_it_is_asked_for(stand_ins):
     with library._little_else():
-        import chunk
+        import stringprep
 
         with pytest.raises(ImportError):
-            import nturl2path
-        asked = sys.modules["sndhdr"]
+            import netrc
+        asked = sys.modules["colorsys"]
         assert not hasattr(asked, "__file__")
-        assert chunk.Chunk.__module__ == "chunk"
-        assert sys.modules["chunk"] is not chunk
-    import nturl2path
+        assert stringprep.in_table_a1.__module__ == "stringprep"
+        assert sys.modules["stringprep"] is not stringprep
+    import netrc
 
-    assert nturl2path.url2pathname
-    assert "sndhdr" not in sys.modules
-    assert asked.what.__module__ == "sndhdr"
+    assert netrc.netrc
+    assert "colorsys" not in sys.modules
+    assert asked.rgb_to_hsv.__module__ == "colorsys"
 
 
 def test_what_is_there_already_stays(stand_ins, monkeypatch):
-    import nturl2path
+    import netrc
 
     with library._little_else():
-        assert sys.modules["nturl2path"] is nturl2path
-    assert sys.modules["nturl2path"] is nturl2path
+        assert sys.modules["netrc"] is netrc
+    assert sys.modules["netrc"] is netrc
