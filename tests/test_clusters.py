@@ -140,7 +140,7 @@ def test_a_cluster_of_another_version(ray, monkeypatch):
 
 def test_what_a_cluster_has(ray, monkeypatch):
     ray.cores = [4, 12]
-    assert check_cluster() == "auto: 2 nodes with 16 cores and 0 GPUs, Ray 2.60.0"
+    assert check_cluster() == "auto: nodes 2, cores 16, GPUs 0, Ray 2.60.0"
     assert ray.connections == 0
     monkeypatch.delenv(CLUSTER)
     assert check_cluster() == ""

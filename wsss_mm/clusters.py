@@ -93,7 +93,7 @@ def check_cluster() -> str:
     with connected(address, f"{CLUSTER}={address}", f", or work on this machine: unset {CLUSTER}") as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-        return f"{address}: {len(nodes)} nodes with {cores:g} cores and {gpus:g} GPUs, Ray {ray.__version__}"
+        return f"{address}: nodes {len(nodes)}, cores {cores:g}, GPUs {gpus:g}, Ray {ray.__version__}"
 
 
 def map_on_cluster(
