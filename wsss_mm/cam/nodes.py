@@ -77,10 +77,7 @@ class PseudoLabelling:
             InputError: see `label_patches` and `map_on_cluster`; without a cluster, when its turn comes.
         """
         if not named_cluster():
-            return [
-                map(use, label_patches(self.labeller, rows, self.folder, self.vocabulary, among=rows))
-                for rows, use in parts
-            ]
+            return [map(use, label_patches(self.labeller, rows, self.folder, self.vocabulary)) for rows, use in parts]
         chunks = [(part, chunk) for part, (rows, _) in enumerate(parts) for chunk in chunks_of(rows)]
         among = [rows if self.labeller.neighbours else None for rows, _ in parts]
         task = _Task(replace(self), [use for _, use in parts], among, seat := Seat.here())

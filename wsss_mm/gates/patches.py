@@ -301,8 +301,8 @@ def _made_again(
             "patch_id": manifest["patch_id"],
             "split": manifest["split"],
             "listed": known.map({True: "none", False: "it is not of the cohort, set aside, or of another place"}),
-            "whose": _joined(manifest, _WHOSE).str.rstrip(", ").where(known),
-            "made_whose": _joined(found, _WHOSE).str.rstrip(", ").where(known),
+            "whose": _whose(manifest).where(known),
+            "made_whose": _whose(found).where(known),
             "labels": pd.Series(label_sets(manifest, codes), manifest.index).where(known),
             "made_labels": pd.Series(label_sets(found, codes), found.index).where(known),
             "mask": files["mask_content"].where(known),
@@ -321,7 +321,12 @@ def _described(patch_id: str, split: str, *, image: np.ndarray, mask: np.ndarray
     return {"patch_id": patch_id, "split": split, **seen}
 
 
-def _joined(rows: pd.DataFrame, columns: list[str], between: str = ", ") -> pd.Series:
+def _whose(rows: pd.DataFrame) -> pd.Series:
+    """The slide of each patch, and what is known of it; what is empty at the end is not shown."""
+    return _joined(rows, _WHOSE, ", ").str.rstrip(", ")
+
+
+def _joined(rows: pd.DataFrame, columns: list[str], between: str) -> pd.Series:
     """Cells as people write them, those of a row in one text."""
     texts = (rows[column].fillna("").astype(str) for column in columns)
     return pd.Series([between.join(cells) for cells in zip(*texts, strict=True)], rows.index, dtype=str)
